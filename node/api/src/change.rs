@@ -1,0 +1,57 @@
+//! Answer to every change.
+
+use serde::{Deserialize, Serialize};
+
+/// A change is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Always [`crate::API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Always `Change`.
+    pub kind: String,
+    /// What was changed: a domain, a listener, a token.
+    pub object: String,
+    /// Version of the domain after the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// Place in the order of its scope.
+    pub index: u64,
+    /// Id of the operation: repeating the request under it does nothing twice.
+    pub operation: String,
+    /// Who serves it.
+    pub served: Served,
+    /// Milliseconds from request to answer.
+    pub took_ms: u64,
+    /// What the caller should know besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// Which nodes serve a change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// Nodes that serve it, also after their restart, by name.
+    pub nodes: Vec<String>,
+    /// Nodes that do not, by name. They follow when they can.
+    pub missing: Vec<String>,
+}
+
+/// A list of anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct List<T> {
+    /// Always [`crate::API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Always `List`.
+    pub kind: String,
+    /// The things.
+    pub items: Vec<T>,
+}
+
+impl<T> List<T> {
+    /// A list of `items`.
+    pub fn new(items: Vec<T>) -> List<T> {
+        List { api_version: crate::API_VERSION.to_owned(), kind: "List".to_owned(), items }
+    }
+}

@@ -1,0 +1,101 @@
+//! Domains.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{certificate::Certificate, key::Key};
+
+/// Where a domain lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// On every node.
+    Shared,
+    /// On one node.
+    Local,
+}
+
+/// PKI services of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pki {
+    /// No TLS.
+    Disabled,
+    /// The node's test certificate.
+    Test,
+    /// The domain's own certificate.
+    Enabled,
+}
+
+/// Asks for a new domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Create {
+    /// Name.
+    pub name: String,
+    /// Further names, wildcards included.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Local addresses that mean this domain when a client sends no name.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Where it lives; shared if not given.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    /// PKI services; `test` if not given.
+    #[serde(default)]
+    pub pki: Option<Pki>,
+}
+
+/// Changes a domain; what is not given stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Set {
+    /// PKI services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pki: Option<Pki>,
+    /// All aliases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<Vec<String>>,
+    /// All addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<Vec<String>>,
+}
+
+/// A domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// Always [`crate::API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Always `Domain`.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// Where it lives.
+    pub scope: Scope,
+    /// A shared domain of the same name exists and is served instead of this local one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
+    /// Further names.
+    pub aliases: Vec<String>,
+    /// Addresses.
+    pub addresses: Vec<String>,
+    /// PKI services.
+    pub pki: Pki,
+    /// Private key, without the key.
+    pub key: Option<Key>,
+    /// Certificate.
+    pub certificate: Option<Certificate>,
+    /// CA chain, issuer of the certificate first.
+    pub chain: Vec<Certificate>,
+    /// Version.
+    pub version: u64,
+    /// When it was changed last.
+    pub changed: String,
+    /// By whom.
+    pub changed_by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// What is wrong with it, in sentences; empty if nothing is.
+    pub problems: Vec<String>,
+}

@@ -1,0 +1,33 @@
+//! Join tokens.
+
+use serde::{Deserialize, Serialize};
+
+/// Asks for a join token.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Create {
+    /// Seconds until it expires; 3600 if not given.
+    pub expires_in: Option<u64>,
+}
+
+/// A new join token; it is shown once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinToken {
+    /// Always [`crate::API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Always `JoinToken`.
+    pub kind: String,
+    /// Its public part.
+    pub id: String,
+    /// The whole token.
+    pub token: String,
+    /// `HOST:PORT` of the answering node, for `cluster join`.
+    pub address: String,
+    /// SHA-256 of the certificate of the cluster's authority; part of the token.
+    pub fingerprint: String,
+    /// When it expires.
+    pub expires: String,
+    /// The change that made it.
+    pub change: crate::change::Change,
+}

@@ -1,0 +1,33 @@
+//! Private keys. They are write-only: no answer holds one.
+
+use serde::{Deserialize, Serialize};
+
+/// Asks for a new key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generate {
+    /// `p256` (default), `p384`, `ed25519`, `rsa2048`, `rsa3072`, `rsa4096`.
+    #[serde(default, rename = "type")]
+    pub algorithm: Option<String>,
+}
+
+/// Brings a key along.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// PEM.
+    pub key: String,
+}
+
+/// What may be known of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Algorithm and size in words, `EC P-256`.
+    pub algorithm: String,
+    /// SHA-256 of the public key (SubjectPublicKeyInfo, DER).
+    pub sha256: String,
+    /// Generation of the keyring that seals it.
+    pub generation: u64,
+    /// When it was assigned.
+    pub assigned: String,
+}

@@ -1,0 +1,80 @@
+//! Paths, headers and query parameters.
+
+/// `GET`: [`crate::status::Status`].
+pub const STATUS: &str = "/v1/status";
+/// `POST` [`crate::cluster::Init`]: founds a cluster with this node as its first member.
+pub const CLUSTER: &str = "/v1/cluster";
+/// `POST` [`crate::cluster::Join`]: makes this node a member of another node's cluster.
+pub const CLUSTER_JOIN: &str = "/v1/cluster/join";
+/// `GET`: list of [`crate::node::Node`].
+pub const NODES: &str = "/v1/nodes";
+/// `POST` [`crate::join_token::Create`].
+pub const JOIN_TOKENS: &str = "/v1/join-tokens";
+/// `GET`: list of [`crate::token::Token`]; `POST` [`crate::token::Create`].
+pub const TOKENS: &str = "/v1/tokens";
+/// `DELETE`.
+pub const TOKEN: &str = "/v1/tokens/{id}";
+/// `GET`: [`crate::keyring::Keyring`].
+pub const KEYRING: &str = "/v1/keyring";
+/// `POST`: a new generation.
+pub const KEYRING_ROTATE: &str = "/v1/keyring/rotate";
+/// `GET`: list of [`crate::domain::Domain`]; `POST` [`crate::domain::Create`].
+pub const DOMAINS: &str = "/v1/domains";
+/// `GET`, `PATCH` [`crate::domain::Set`], `DELETE`.
+pub const DOMAIN: &str = "/v1/domains/{name}";
+/// `GET`: [`crate::key::Key`]; `PUT` [`crate::key::Import`]; `DELETE`.
+pub const KEY: &str = "/v1/domains/{name}/key";
+/// `POST` [`crate::key::Generate`].
+pub const KEY_GENERATE: &str = "/v1/domains/{name}/key/generate";
+/// `GET`: [`crate::certificate::Certificate`]; `PUT` [`crate::certificate::Import`]; `DELETE`.
+pub const CERTIFICATE: &str = "/v1/domains/{name}/certificate";
+/// `POST` [`crate::certificate::SelfSign`].
+pub const CERTIFICATE_SELF_SIGN: &str = "/v1/domains/{name}/certificate/self-sign";
+/// `GET`: [`crate::chain::Chain`]; `PUT` [`crate::chain::Set`]; `DELETE`.
+pub const CHAIN: &str = "/v1/domains/{name}/chain";
+/// `GET`: list of [`crate::listener::Listener`]; `POST` [`crate::listener::Add`].
+pub const LISTENERS: &str = "/v1/listeners";
+/// `DELETE`.
+pub const LISTENER: &str = "/v1/listeners/{name}";
+
+/// Puts `name` into a path with `{name}` or `{id}`; names need no escaping by construction, and
+/// whatever does is escaped.
+pub fn with_name(path: &str, name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~*".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path.replace("{name}", &escaped).replace("{id}", &escaped)
+}
+
+/// Request header: the caller's id of a change, see `--operation`. Made by the client and kept
+/// through every retry.
+pub const OPERATION_HEADER: &str = "idempotency-key";
+/// Request header: the version that the caller expects, as `"17"`.
+pub const IF_MATCH_HEADER: &str = "if-match";
+/// Query parameter of changes: `served` (default) or `committed`.
+pub const WAIT_PARAMETER: &str = "wait";
+/// Query parameter of changes: milliseconds to wait for the nodes, 15000 if not given.
+pub const TIMEOUT_PARAMETER: &str = "timeout_ms";
+/// Query parameter of changes: a text for the history.
+pub const REASON_PARAMETER: &str = "reason";
+/// Query parameter of reads: `linearizable` (default) or `local`.
+pub const CONSISTENCY_PARAMETER: &str = "consistency";
+/// Query parameter of everything about domains: `shared` or `local`; without it the shared
+/// domain is meant if there is one.
+pub const SCOPE_PARAMETER: &str = "scope";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_never_adds_a_path_segment() {
+        assert_eq!(with_name(KEY, "shop.example"), "/v1/domains/shop.example/key");
+        assert_eq!(with_name(DOMAIN, "../x y"), "/v1/domains/..%2Fx%20y");
+    }
+}

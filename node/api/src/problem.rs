@@ -1,0 +1,238 @@
+//! Errors as the API tells them.
+
+use serde::{Deserialize, Serialize};
+
+/// Where in the caller's input something is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// Name of the file, or of the request's field (`key`, `certificate`, `chain`).
+    pub file: String,
+    /// Line, from 1.
+    pub line: u64,
+    /// The text of that line, if it is no secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// An error answer: what, where, why, and what to do next. `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{title}")]
+#[serde(rename_all = "snake_case")]
+pub struct Problem {
+    /// Always [`crate::API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Always `Error`.
+    pub kind: String,
+    /// Stable code, see [`Code`].
+    pub code: Code,
+    /// What is wrong, one line.
+    pub title: String,
+    /// More about it: values, names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Why it is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Where in the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// What to do next; commands as they are typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// A repetition may succeed.
+    pub retryable: bool,
+    /// Exit code of the command line for it.
+    pub exit_code: u8,
+    /// Id under which the change can be repeated safely.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+}
+
+impl Problem {
+    /// A problem with nothing but its code and first line.
+    pub fn new(code: Code, title: impl Into<String>) -> Problem {
+        Problem {
+            api_version: crate::API_VERSION.to_owned(),
+            kind: "Error".to_owned(),
+            code,
+            title: title.into(),
+            detail: None,
+            why: None,
+            location: None,
+            hint: None,
+            retryable: code.is_retryable(),
+            exit_code: code.exit_code(),
+            operation: None,
+        }
+    }
+
+    /// The same problem with more about it.
+    pub fn detail(mut self, detail: impl Into<String>) -> Problem {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The same problem with its reason.
+    pub fn why(mut self, why: impl Into<String>) -> Problem {
+        self.why = Some(why.into());
+        self
+    }
+
+    /// The same problem with what to do next.
+    pub fn hint(mut self, hint: impl Into<String>) -> Problem {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same problem with its place in the input.
+    pub fn at(mut self, location: Location) -> Problem {
+        self.location = Some(location);
+        self
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident = $exit:literal / $status:literal,)*) => {
+        /// Stable error codes. The letter names the matter: K key, C certificate, H chain,
+        /// N network, R Raft, S seal, J join, V version, X client and access, D domain, F settings.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Code {
+            $($(#[$doc])* $code,)*
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Code] = &[$(Code::$code,)*];
+
+            /// The code as written, `K002`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$code => stringify!($code),)* }
+            }
+
+            /// Exit code of the command line.
+            pub fn exit_code(self) -> u8 {
+                match self { $(Code::$code => $exit,)* }
+            }
+
+            /// Status of the HTTP answer.
+            pub fn status(self) -> u16 {
+                match self { $(Code::$code => $status,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The input holds no private key.
+    K001 = 8 / 422,
+    /// The private key is protected by a passphrase.
+    K002 = 8 / 422,
+    /// The key is too weak or of a type that is not supported.
+    K003 = 8 / 422,
+    /// A key was expected, something else was found.
+    K004 = 8 / 422,
+    /// More than one key.
+    K005 = 8 / 422,
+    /// The key is damaged.
+    K006 = 8 / 422,
+    /// DER where PEM is expected.
+    K007 = 8 / 422,
+    /// The key fails its test: what it signs does not verify.
+    K008 = 8 / 422,
+    /// The domain has a key already.
+    K009 = 4 / 409,
+    /// The domain has no key.
+    K010 = 3 / 404,
+    /// The input holds no certificate.
+    C001 = 8 / 422,
+    /// The certificate is damaged.
+    C002 = 8 / 422,
+    /// The certificate belongs to another private key.
+    C003 = 8 / 422,
+    /// The certificate expires soon.
+    C004 = 9 / 200,
+    /// The certificate has expired or is not valid yet.
+    C005 = 8 / 422,
+    /// The certificate is for other names.
+    C006 = 8 / 422,
+    /// A certificate was expected, something else was found.
+    C007 = 8 / 422,
+    /// A field of the certificate to make is not possible.
+    C008 = 8 / 422,
+    /// The domain has no certificate.
+    C010 = 3 / 404,
+    /// The input holds no CA chain.
+    H001 = 8 / 422,
+    /// The chain is too long.
+    H004 = 8 / 422,
+    /// The domain has no CA chain.
+    H010 = 3 / 404,
+    /// Not a domain name.
+    D001 = 2 / 422,
+    /// No such domain.
+    D002 = 3 / 404,
+    /// The name belongs to a domain already.
+    D003 = 4 / 409,
+    /// A bound is reached.
+    D004 = 4 / 409,
+    /// A port cannot be opened.
+    N001 = 2 / 409,
+    /// Not allowed to open a port.
+    N002 = 2 / 422,
+    /// Not an address to listen on, or not a possible upstream.
+    N003 = 2 / 422,
+    /// A listener of this name or on this port exists.
+    N004 = 4 / 409,
+    /// No such listener.
+    N005 = 3 / 404,
+    /// No quorum.
+    R001 = 6 / 503,
+    /// No leader within the time limit.
+    R003 = 6 / 503,
+    /// The answer was lost; the change may have been made.
+    R004 = 10 / 504,
+    /// This node belongs to no cluster yet.
+    R006 = 6 / 409,
+    /// This node belongs to a cluster already.
+    R007 = 4 / 409,
+    /// Sealed: private keys cannot be used.
+    S001 = 7 / 503,
+    /// The join token is malformed or for another cluster.
+    J001 = 5 / 403,
+    /// The join token is expired or used.
+    J002 = 5 / 403,
+    /// The cluster cannot be reached to join it.
+    J003 = 6 / 503,
+    /// A node of this name is a member.
+    J004 = 4 / 409,
+    /// The object has another version than expected.
+    V002 = 4 / 409,
+    /// The operation id belongs to another request.
+    V003 = 4 / 409,
+    /// No node can be reached.
+    X001 = 6 / 503,
+    /// Not allowed.
+    X002 = 5 / 403,
+    /// Not logged in: no token, or one that is not known or has ended.
+    X003 = 5 / 401,
+    /// The request cannot be understood.
+    X004 = 2 / 400,
+    /// No such path or object.
+    X005 = 3 / 404,
+    /// The request is too large.
+    X006 = 2 / 413,
+    /// The node could not do its work.
+    X007 = 1 / 500,
+    /// A setting of the configuration file is wrong.
+    F001 = 2 / 422,
+    /// The data directory cannot be used.
+    F002 = 1 / 500,
+}
+
+impl Code {
+    /// Whether a repetition of the same request may succeed.
+    pub fn is_retryable(self) -> bool {
+        matches!(self.exit_code(), 6 | 7 | 10)
+    }
+}

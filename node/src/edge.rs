@@ -1,0 +1,1 @@
+//! Sockets where TLS ends.

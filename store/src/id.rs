@@ -1,0 +1,353 @@
+//! Names and numbers of things, each its own type, each right by construction.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is no name of the kind asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Nothing was given.
+    #[error("an empty {what} was given")]
+    Empty {
+        /// Kind of name.
+        what: &'static str,
+    },
+    /// More bytes than the kind of name may have.
+    #[error("the {what} has {found} bytes, at most {max} are possible")]
+    TooLong {
+        /// Kind of name.
+        what: &'static str,
+        /// Bytes found.
+        found: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// A character or a form that the kind of name does not have.
+    #[error("{name:?} is not a {what}: {why}")]
+    Malformed {
+        /// Kind of name.
+        what: &'static str,
+        /// The text, cut to a printable length.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+fn malformed(what: &'static str, name: &str, why: &'static str) -> NameError {
+    NameError::Malformed { what, name: name.chars().take(80).collect(), why }
+}
+
+/// Checks one DNS label: letters, digits, hyphens inside, underscore allowed as in practice.
+fn check_label(what: &'static str, name: &str, label: &str) -> Result<(), NameError> {
+    if label.is_empty() {
+        return Err(malformed(what, name, "a part between two dots is empty"));
+    }
+    if label.len() > 63 {
+        return Err(malformed(what, name, "a part is longer than 63 characters"));
+    }
+    if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        return Err(malformed(
+            what,
+            name,
+            "only letters, digits, '-' and '.' are possible (write international names as xn--…)",
+        ));
+    }
+    if label.starts_with('-') || label.ends_with('-') {
+        return Err(malformed(what, name, "a part begins or ends with '-'"));
+    }
+    Ok(())
+}
+
+fn parse_dns(what: &'static str, text: &str) -> Result<String, NameError> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    if name.is_empty() {
+        return Err(NameError::Empty { what });
+    }
+    if name.len() > 253 {
+        return Err(NameError::TooLong { what, found: name.len(), max: 253 });
+    }
+    for label in name.split('.') {
+        check_label(what, &name, label)?;
+    }
+    if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        return Err(malformed(what, &name, "its last part is a number, as in an address"));
+    }
+    Ok(name)
+}
+
+macro_rules! text_name {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $parse:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
+
+        impl $type {
+            /// Reads a name in the form that people write; see the type for its bounds.
+            pub fn parse(text: &str) -> Result<Self, NameError> {
+                let parse: fn(&'static str, &str) -> Result<String, NameError> = $parse;
+                parse($what, text).map(Self)
+            }
+
+            /// Below every name, itself none: where a range over names begins.
+            #[allow(dead_code, reason = "not every kind of name is ranged over")]
+            pub(crate) fn lowest() -> Self {
+                Self(String::new())
+            }
+
+            /// The name in its one normal form.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> String {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_name!(
+    /// Name of a domain: a DNS name in lower case, 1 to 253 bytes, no trailing dot (RFC 1035 §2.3).
+    DomainName,
+    "domain name",
+    parse_dns
+);
+
+text_name!(
+    /// A name that clients may ask for: a DNS name, or `*.` and a DNS name (RFC 6125 §6.4.3).
+    ServerName,
+    "server name",
+    |what, text| match text.strip_prefix("*.") {
+        Some(rest) => parse_dns(what, rest).map(|name| format!("*.{name}")),
+        None => parse_dns(what, text),
+    }
+);
+
+text_name!(
+    /// Name of a node: one DNS label.
+    NodeName,
+    "node name",
+    parse_single_label
+);
+
+text_name!(
+    /// Name of a listener: one DNS label.
+    ListenerName,
+    "listener name",
+    parse_single_label
+);
+
+text_name!(
+    /// Name of a cluster: one DNS label.
+    ClusterName,
+    "cluster name",
+    parse_single_label
+);
+
+text_name!(
+    /// Identifies one wish of one caller, so that repeating it does it once: 1 to 64 of `A-Za-z0-9_-`.
+    OperationId,
+    "operation id",
+    |what, text| {
+        if text.is_empty() {
+            return Err(NameError::Empty { what });
+        }
+        if text.len() > 64 {
+            return Err(NameError::TooLong { what, found: text.len(), max: 64 });
+        }
+        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            return Err(malformed(what, text, "only letters, digits, '-' and '_' are possible"));
+        }
+        Ok(text.to_owned())
+    }
+);
+
+fn parse_single_label(what: &'static str, text: &str) -> Result<String, NameError> {
+    let name = text.to_ascii_lowercase();
+    if name.is_empty() {
+        return Err(NameError::Empty { what });
+    }
+    check_label(what, &name, &name)?;
+    Ok(name)
+}
+
+impl ServerName {
+    /// The wildcard that would cover `name`: its first part replaced by `*`; none for one part.
+    pub fn wildcard_of(name: &DomainName) -> Option<ServerName> {
+        let (_, rest) = name.as_str().split_once('.')?;
+        Some(ServerName(format!("*.{rest}")))
+    }
+}
+
+impl From<DomainName> for ServerName {
+    fn from(name: DomainName) -> ServerName {
+        ServerName(name.0)
+    }
+}
+
+macro_rules! number {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize,
+            Deserialize,
+        )]
+        pub struct $type(pub u64);
+
+        impl fmt::Display for $type {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(out)
+            }
+        }
+    };
+}
+
+number!(
+    /// Number of a member, never given twice; 0 is nobody.
+    NodeId
+);
+number!(
+    /// Place of a command in its scope's order; 0 is before the first.
+    LogIndex
+);
+number!(
+    /// Version of a domain: 1 when made, one more by each change.
+    Version
+);
+number!(
+    /// Generation of the keyring: 1 when the cluster is founded.
+    Generation
+);
+
+/// Prints bytes as lower-case hex.
+fn hex(bytes: &[u8], out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+}
+
+macro_rules! bytes_id {
+    ($(#[$doc:meta])* $type:ident, $size:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $type(pub [u8; $size]);
+
+        impl fmt::Display for $type {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                hex(&self.0, out)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                hex(&self.0, out)
+            }
+        }
+
+        impl $type {
+            /// Reads the hex form that `Display` writes.
+            pub fn parse(text: &str) -> Option<Self> {
+                let mut bytes = [0; $size];
+                if text.len() != 2 * $size || !text.is_ascii() {
+                    return None;
+                }
+                for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+                    *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+                }
+                Some(Self(bytes))
+            }
+        }
+    };
+}
+
+bytes_id!(
+    /// Random name of a cluster that no two clusters share.
+    ClusterId,
+    16
+);
+bytes_id!(
+    /// Name of a domain that outlives renames and is never given twice.
+    DomainId,
+    16
+);
+bytes_id!(
+    /// Public part of a join token or access token.
+    TokenId,
+    8
+);
+bytes_id!(
+    /// SHA-256 of a DER object: a certificate, or a public key (SubjectPublicKeyInfo).
+    Fingerprint,
+    32
+);
+
+impl Fingerprint {
+    /// Fingerprint of `der`.
+    pub fn of(der: &[u8]) -> Fingerprint {
+        let digest = ring::digest::digest(&ring::digest::SHA256, der);
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest.as_ref());
+        Fingerprint(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_one_normal_form_or_are_refused() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(
+                DomainName::parse(text).ok().as_ref().map(DomainName::as_str),
+                expected,
+                "{text:?}"
+            );
+        };
+        check("Shop.Example", Some("shop.example"));
+        check("shop.example.", Some("shop.example"));
+        check("xn--bcher-kva.example", Some("xn--bcher-kva.example"));
+        check("localhost", Some("localhost"));
+        check("", None);
+        check(".", None);
+        check("shop..example", None);
+        check("-shop.example", None);
+        check("shop example", None);
+        check("bücher.example", None);
+        check("*.example", None);
+        check("192.0.2.1", None);
+        check(&"a".repeat(64), None);
+        check(&format!("{}.example", "a.".repeat(130)), None);
+    }
+
+    #[test]
+    fn a_wildcard_is_a_server_name_but_no_domain_name() {
+        assert_eq!(ServerName::parse("*.Example.org").unwrap().as_str(), "*.example.org");
+        assert!(ServerName::parse("*").is_err());
+        assert!(ServerName::parse("a.*.example").is_err());
+    }
+
+    #[test]
+    fn hex_forms_read_back() {
+        let id = TokenId([1, 2, 3, 4, 5, 6, 7, 255]);
+        assert_eq!(TokenId::parse(&id.to_string()), Some(id));
+        assert_eq!(TokenId::parse("zz"), None);
+    }
+}

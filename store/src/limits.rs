@@ -1,0 +1,32 @@
+//! Every bound of the store, by name.
+
+/// Longest encoded command, so that a log record stays far below what sled keeps in one page.
+pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
+/// Longest encoded row; a row is at most a command plus its bookkeeping.
+pub const ROW_BYTES_MAX: usize = 72 * 1024;
+/// Aliases of one domain.
+pub const ALIASES_MAX: usize = 100;
+/// Network addresses assigned to one domain.
+pub const ADDRESSES_MAX: usize = 64;
+/// Certificates of one CA chain.
+pub const CHAIN_CERTIFICATES_MAX: usize = 16;
+/// DER bytes of one CA chain together.
+pub const CHAIN_BYTES_MAX: usize = 48 * 1024;
+/// Members of a cluster, voters and learners together.
+pub const MEMBERS_MAX: usize = 256;
+/// Listeners of a cluster.
+pub const LISTENERS_MAX: usize = 256;
+/// Join tokens and access tokens, each.
+pub const TOKENS_MAX: usize = 1_000;
+/// Keyring generations kept; older ones must be re-sealed and dropped first.
+pub const GENERATIONS_MAX: usize = 64;
+/// Log entries for which a finished operation is remembered.
+pub const OPERATIONS_KEPT: u64 = 10_000;
+/// Time for which a finished operation is remembered, in milliseconds.
+pub const OPERATION_AGE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Finished operations forgotten by one command: two out for one in, so the backlog shrinks.
+pub const OPERATIONS_EVICTED_PER_COMMAND: usize = 2;
+/// Bytes of a reason that a person gives for a change.
+pub const REASON_BYTES_MAX: usize = 500;
+/// Times that a rejected expectation is derived afresh before the caller hears of it.
+pub const ADMIT_ATTEMPTS_MAX: usize = 8;

@@ -1,0 +1,144 @@
+//! How a command changes State: the rules, and nothing but the rules.
+
+mod certificate;
+mod chain;
+mod cluster;
+mod domain;
+mod join_token;
+mod key;
+mod keyring;
+mod listener;
+mod operation;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use crate::{
+    change::Change,
+    command::{Action, Command},
+    id::{DomainName, LogIndex},
+    outcome::{Done, Outcome, Rejection},
+    record::{Domain, Record, RowKey, Stamp},
+    state::State,
+};
+
+/// What came of applying one command.
+pub struct Applied {
+    /// State after the command; equal to the one before if it was rejected.
+    pub state: State,
+    /// The answer for whoever asked.
+    pub outcome: Outcome,
+    /// Rows that changed, for the disk and the live index.
+    pub changes: Vec<Change>,
+}
+
+/// Applies `command`, which stands at `index` of its scope's order. Cannot fail: a refusal is
+/// an outcome. Reads nothing but its arguments.
+pub fn apply(state: &State, index: LogIndex, command: &Command) -> Applied {
+    let mut change = Changing { state: state.clone(), changes: Vec::new(), index, command };
+    match change.command_outcome() {
+        Ok(done) => {
+            Applied { state: change.state, outcome: Outcome::Done(done), changes: change.changes }
+        }
+        Err(rejection) => Applied {
+            state: state.clone(),
+            outcome: Outcome::Rejected(rejection),
+            changes: Vec::new(),
+        },
+    }
+}
+
+/// A command on its way: State so far and what changed so far.
+struct Changing<'a> {
+    state: State,
+    changes: Vec<Change>,
+    index: LogIndex,
+    command: &'a Command,
+}
+
+impl Changing<'_> {
+    fn command_outcome(&mut self) -> Result<Done, Rejection> {
+        if let Some(done) = operation::repeated(&self.state, self.command)? {
+            return Ok(done);
+        }
+        for expected in &self.command.expects {
+            if self.state.expectation(expected.key.clone()) != *expected {
+                return Err(Rejection::Stale(expected.key.clone()));
+            }
+        }
+        keyring::check_generations(&self.state, &self.command.action)?;
+        let done = self.action_outcome()?;
+        operation::remember(self, &done)?;
+        Ok(done)
+    }
+
+    fn action_outcome(&mut self) -> Result<Done, Rejection> {
+        let command = self.command;
+        match &command.action {
+            Action::FoundCluster(found) => cluster::found(self, found),
+            Action::CreateJoinToken(id, token) => join_token::create(self, *id, token),
+            Action::RedeemJoinToken(redeem) => join_token::redeem(self, redeem),
+            Action::CreateAccessToken(id, token) => token::create(self, *id, token),
+            Action::RevokeAccessToken(id) => token::revoke(self, *id),
+            Action::RotateKeyring(rotate) => keyring::rotate(self, rotate),
+            Action::CreateDomain(create) => domain::create(self, create),
+            Action::SetDomain(set) => domain::set(self, set),
+            Action::DeleteDomain(name) => domain::delete(self, name),
+            Action::SetKey(name, new) => key::set(self, name, new),
+            Action::RemoveKey(name) => key::remove(self, name),
+            Action::SetCertificate(set) => certificate::set(self, set),
+            Action::RemoveCertificate(name) => certificate::remove(self, name),
+            Action::SetChain(name, certificates) => chain::set(self, name, certificates),
+            Action::RemoveChain(name) => chain::remove(self, name),
+            Action::AddListener(new) => listener::add(self, new),
+            Action::RemoveListener(name) => listener::remove(self, name),
+        }
+    }
+
+    fn put(&mut self, key: RowKey, record: Record) -> Result<(), Rejection> {
+        let change = self.state.put(key, record, self.index).map_err(|_| too_large())?;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &RowKey) -> Result<(), Rejection> {
+        let change = self.state.remove(key).map_err(|_| too_large())?;
+        self.changes.extend(change);
+        Ok(())
+    }
+
+    /// The domain that a command is about.
+    fn domain(&self, name: &DomainName) -> Result<Domain, Rejection> {
+        self.state.domain(name).cloned().ok_or_else(|| Rejection::DomainUnknown(name.clone()))
+    }
+
+    /// Puts a changed domain back, one version higher.
+    fn put_domain(&mut self, mut domain: Domain) -> Result<Done, Rejection> {
+        domain.version.0 += 1;
+        domain.changed = self.stamp();
+        let done = Done::Domain { name: domain.name.clone(), version: domain.version };
+        self.put(RowKey::Domain(domain.name.clone()), Record::Domain(Box::new(domain)))?;
+        Ok(done)
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            time: self.command.time,
+            principal: self.command.principal.clone(),
+            reason: self.command.reason.clone(),
+        }
+    }
+}
+
+/// A row above its bound; commands are bounded so that only a bug gets here.
+fn too_large() -> Rejection {
+    too_many("bytes in one row", crate::limits::ROW_BYTES_MAX)
+}
+
+fn too_many(what: &str, max: usize) -> Rejection {
+    Rejection::TooMany { what: what.to_owned(), max: u64::try_from(max).unwrap_or(u64::MAX) }
+}
+
+fn check_count(what: &str, count: usize, max: usize) -> Result<(), Rejection> {
+    if count > max { Err(too_many(what, max)) } else { Ok(()) }
+}

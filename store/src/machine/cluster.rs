@@ -1,0 +1,26 @@
+//! Founding a cluster.
+
+use super::Changing;
+use crate::{
+    command::FoundCluster,
+    outcome::{Done, Rejection},
+    record::{Record, RowKey},
+};
+
+/// The first command of every cluster; a second one is refused.
+pub(super) fn found(change: &mut Changing<'_>, found: &FoundCluster) -> Result<Done, Rejection> {
+    if let Some(cluster) = change.state.cluster() {
+        return Err(Rejection::ClusterExists(cluster.name.clone()));
+    }
+    if found.keyring.wraps.keys().ne([&found.member.id]) {
+        return Err(Rejection::WrapsMismatch);
+    }
+    let id = found.member.id;
+    change.put(RowKey::Cluster, Record::Cluster(found.cluster.clone()))?;
+    change.put(RowKey::Member(id), Record::Member(found.member.clone()))?;
+    change.put(
+        RowKey::Generation(found.cluster.generation),
+        Record::Generation(found.keyring.clone()),
+    )?;
+    Ok(Done::Member { id })
+}

@@ -1,0 +1,37 @@
+//! Listeners of every node.
+
+use super::{Changing, check_count};
+use crate::{
+    id::ListenerName,
+    limits::LISTENERS_MAX,
+    outcome::{Done, Rejection},
+    record::{Listener, Record, RowKey},
+};
+
+/// Adds a listener; its name and its socket must be free.
+pub(super) fn add(change: &mut Changing<'_>, listener: &Listener) -> Result<Done, Rejection> {
+    if change.state.listener(&listener.name).is_some() {
+        return Err(Rejection::ListenerExists(listener.name.clone()));
+    }
+    // A listener without an address has the port on all of them.
+    let overlaps = |other: &Listener| {
+        other.port == listener.port
+            && (other.address.is_none()
+                || listener.address.is_none()
+                || other.address == listener.address)
+    };
+    if let Some((name, _)) = change.state.listeners().find(|(_, other)| overlaps(other)) {
+        return Err(Rejection::PortTaken(name.clone()));
+    }
+    check_count("listeners", change.state.listeners().count() + 1, LISTENERS_MAX)?;
+    let key = RowKey::Listener(listener.name.clone());
+    change.put(key, Record::Listener(listener.clone()))?;
+    Ok(Done::Changed)
+}
+
+/// Removes a listener.
+pub(super) fn remove(change: &mut Changing<'_>, name: &ListenerName) -> Result<Done, Rejection> {
+    change.state.listener(name).ok_or_else(|| Rejection::ListenerUnknown(name.clone()))?;
+    change.remove(&RowKey::Listener(name.clone()))?;
+    Ok(Done::Changed)
+}

@@ -1,0 +1,27 @@
+//! Access tokens of the admin API.
+
+use super::{Changing, check_count};
+use crate::{
+    id::TokenId,
+    limits::TOKENS_MAX,
+    outcome::{Done, Rejection},
+    record::{AccessToken, Record, RowKey},
+};
+
+/// Adds an access token.
+pub(super) fn create(
+    change: &mut Changing<'_>,
+    id: TokenId,
+    token: &AccessToken,
+) -> Result<Done, Rejection> {
+    check_count("access tokens", change.state.access_tokens().count() + 1, TOKENS_MAX)?;
+    change.put(RowKey::AccessToken(id), Record::AccessToken(token.clone()))?;
+    Ok(Done::Changed)
+}
+
+/// Ends an access token at once.
+pub(super) fn revoke(change: &mut Changing<'_>, id: TokenId) -> Result<Done, Rejection> {
+    change.state.access_token(&id).ok_or(Rejection::AccessTokenUnknown(id))?;
+    change.remove(&RowKey::AccessToken(id))?;
+    Ok(Done::Changed)
+}

@@ -1,0 +1,85 @@
+//! What State consists of: one type per kind of row.
+
+mod certificate;
+mod chain;
+mod cluster;
+mod domain;
+mod key;
+mod keyring;
+mod listener;
+mod member;
+mod operation;
+mod principal;
+mod token;
+
+pub use certificate::Certificate;
+pub use chain::Chain;
+pub use cluster::Cluster;
+pub use domain::{Domain, PkiMode, Stamp};
+pub use key::{DomainKey, Sealed};
+pub use keyring::KeyringGeneration;
+pub use listener::{Listener, ListenerProtocol};
+pub use member::{Member, MemberRole};
+pub use operation::Operation;
+pub use principal::Principal;
+use serde::{Deserialize, Serialize};
+pub use token::{AccessToken, JoinToken, TokenUse};
+
+use crate::id::{
+    DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId, ServerName,
+    TokenId,
+};
+
+/// Where a row stands in State; the order of rows is the order of these.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RowKey {
+    /// The cluster itself; one row.
+    Cluster,
+    /// A member, by its number.
+    Member(NodeId),
+    /// A generation of the keyring.
+    Generation(Generation),
+    /// A join token.
+    JoinToken(TokenId),
+    /// An access token of the admin API.
+    AccessToken(TokenId),
+    /// A domain, by its name.
+    Domain(DomainName),
+    /// Who owns a server name: a domain's name or alias.
+    Name(ServerName),
+    /// A CA chain, stored once for all domains that send it.
+    Chain(Fingerprint),
+    /// A listener, by its name.
+    Listener(ListenerName),
+    /// A finished operation, by the caller's id.
+    Operation(OperationId),
+    /// The same operation by age, so that the oldest is found first.
+    OperationAge(LogIndex),
+}
+
+/// Content of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// The cluster.
+    Cluster(Cluster),
+    /// A member.
+    Member(Member),
+    /// A generation of the keyring.
+    Generation(KeyringGeneration),
+    /// A join token.
+    JoinToken(JoinToken),
+    /// An access token.
+    AccessToken(AccessToken),
+    /// A domain.
+    Domain(Box<Domain>),
+    /// Owner of a server name.
+    Name(DomainName),
+    /// A CA chain.
+    Chain(Chain),
+    /// A listener.
+    Listener(Listener),
+    /// A finished operation.
+    Operation(Operation),
+    /// Id of the operation that finished at this index.
+    OperationAge(OperationId),
+}

@@ -1,0 +1,19 @@
+//! A domain's certificate, with the facts that rules need.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{id::Fingerprint, time::UnixMillis};
+
+/// A certificate, parsed before it entered the log: apply never reads X.509.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The certificate, DER.
+    #[serde(with = "serde_bytes")]
+    pub der: Vec<u8>,
+    /// SHA-256 of the certified public key (SubjectPublicKeyInfo, DER).
+    pub public_key: Fingerprint,
+    /// First moment of validity.
+    pub not_before: UnixMillis,
+    /// Last moment of validity.
+    pub not_after: UnixMillis,
+}

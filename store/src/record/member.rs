@@ -1,0 +1,37 @@
+//! The nodes of the cluster.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{NodeId, NodeName},
+    time::UnixMillis,
+};
+
+/// What a member does in Raft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberRole {
+    /// Votes.
+    Voter,
+    /// Receives everything, does not vote.
+    Learner,
+}
+
+/// A node that belongs to the cluster. Its public key here is what peers check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Number.
+    pub id: NodeId,
+    /// Name, unique among members.
+    pub name: NodeName,
+    /// Role that it shall have.
+    pub role: MemberRole,
+    /// Public key of its transport identity (SubjectPublicKeyInfo, DER), pinned.
+    #[serde(with = "serde_bytes")]
+    pub identity_der: Vec<u8>,
+    /// X25519 public key to which keyring generations are wrapped.
+    pub sealing_key: [u8; 32],
+    /// `HOST:PORT` at which peers reach it.
+    pub address: String,
+    /// When it joined.
+    pub joined: UnixMillis,
+}

@@ -1,0 +1,39 @@
+//! Who asks.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{NodeId, TokenId};
+
+/// Whoever a change is done for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Principal {
+    /// A process that could open a node's admin socket.
+    Socket {
+        /// Its user id on that node.
+        uid: u32,
+    },
+    /// The holder of an access token.
+    Token {
+        /// Which token.
+        id: TokenId,
+        /// The token's name when it was used.
+        name: String,
+    },
+    /// A node, on its own account.
+    Node(NodeId),
+    /// A node that is not yet a member, by its join token.
+    Joiner(TokenId),
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Principal::Socket { uid } => write!(out, "uid {uid}"),
+            Principal::Token { name, .. } => write!(out, "token {name}"),
+            Principal::Node(id) => write!(out, "node {id}"),
+            Principal::Joiner(id) => write!(out, "join token {id}"),
+        }
+    }
+}

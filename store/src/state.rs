@@ -1,0 +1,133 @@
+//! The truth: one persistent, ordered map of rows.
+//!
+//! Cloning a State is cheap and gives a view that never changes: snapshots and listings read
+//! from such a clone while commands go on.
+
+mod query;
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use crate::{
+    change::Change,
+    id::LogIndex,
+    record::{Record, RowKey},
+    wire::{self, WireError},
+};
+
+/// One row of State.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Index of the command that changed it last.
+    pub changed_at: LogIndex,
+    /// What it holds.
+    pub record: Record,
+    /// SHA-256 of key and row as stored; part of the digest.
+    hash: [u8; 32],
+}
+
+/// All rows of one scope, with a digest over them.
+#[derive(Clone, Default)]
+pub struct State {
+    rows: OrdMap<RowKey, Arc<Row>>,
+    digest: Digest,
+}
+
+impl State {
+    /// Rows in the order of their keys.
+    pub fn rows(&self) -> impl Iterator<Item = (&RowKey, &Arc<Row>)> {
+        self.rows.iter()
+    }
+
+    /// Number of rows.
+    pub fn row_count(&self) -> u64 {
+        u64::try_from(self.rows.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Digest of all rows: equal on two nodes if and only if they hold the same rows.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest.bytes()
+    }
+
+    /// One row.
+    pub fn row(&self, key: &RowKey) -> Option<&Arc<Row>> {
+        self.rows.get(key)
+    }
+
+    /// Adds a row as it was stored. For loading from a disk or a snapshot.
+    pub fn load(&mut self, key_bytes: &[u8], row_bytes: &[u8]) -> Result<(), WireError> {
+        let key = wire::decode_key(key_bytes)?;
+        let (changed_at, record) = wire::decode_row(row_bytes)?;
+        self.insert(key, Row { changed_at, record, hash: row_hash(key_bytes, row_bytes) });
+        Ok(())
+    }
+
+    /// Puts a row and says what changed.
+    pub(crate) fn put(
+        &mut self,
+        key: RowKey,
+        record: Record,
+        changed_at: LogIndex,
+    ) -> Result<Change, WireError> {
+        let key_bytes = wire::encode_key(&key)?;
+        let row_bytes = wire::encode_row(changed_at, &record)?;
+        let hash = row_hash(&key_bytes, &row_bytes);
+        self.insert(key.clone(), Row { changed_at, record: record.clone(), hash });
+        Ok(Change { key, record: Some(record), key_bytes, row_bytes: Some(row_bytes) })
+    }
+
+    /// Removes a row and says what changed; none if there was no such row.
+    pub(crate) fn remove(&mut self, key: &RowKey) -> Result<Option<Change>, WireError> {
+        let Some(old) = self.rows.remove(key) else { return Ok(None) };
+        self.digest.subtract(&old.hash);
+        let key_bytes = wire::encode_key(key)?;
+        Ok(Some(Change { key: key.clone(), record: None, key_bytes, row_bytes: None }))
+    }
+
+    fn insert(&mut self, key: RowKey, row: Row) {
+        self.digest.add(&row.hash);
+        if let Some(old) = self.rows.insert(key, Arc::new(row)) {
+            self.digest.subtract(&old.hash);
+        }
+    }
+}
+
+fn row_hash(key_bytes: &[u8], row_bytes: &[u8]) -> [u8; 32] {
+    // Both parts begin with a header that carries their length, so they cannot run together.
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(key_bytes);
+    context.update(row_bytes);
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+/// Sum of row hashes, in four lanes of 64 bits: order does not matter, and a row can be taken
+/// out again. It finds damage and divergence; it does not defend against forged rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Digest([u64; 4]);
+
+impl Digest {
+    fn add(&mut self, hash: &[u8; 32]) {
+        self.each_lane(hash, u64::wrapping_add);
+    }
+
+    fn subtract(&mut self, hash: &[u8; 32]) {
+        self.each_lane(hash, u64::wrapping_sub);
+    }
+
+    fn each_lane(&mut self, hash: &[u8; 32], combine: fn(u64, u64) -> u64) {
+        for (lane, part) in self.0.iter_mut().zip(hash.as_chunks::<8>().0) {
+            *lane = combine(*lane, u64::from_be_bytes(*part));
+        }
+    }
+
+    fn bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (part, lane) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(self.0) {
+            *part = lane.to_be_bytes();
+        }
+        bytes
+    }
+}

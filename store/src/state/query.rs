@@ -1,0 +1,135 @@
+//! Reading State by meaning.
+
+use std::ops::Bound;
+
+use super::State;
+use crate::{
+    command::Expectation,
+    id::{
+        DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
+        ServerName, TokenId,
+    },
+    record::{
+        AccessToken, Chain, Cluster, Domain, JoinToken, KeyringGeneration, Listener, Member,
+        Operation, Record, RowKey,
+    },
+};
+
+/// A reader for one kind of row, and one for all rows of that kind in order.
+macro_rules! read {
+    ($(#[$doc:meta])* $one:ident($key:ty) -> $record:ty, $kind:ident) => {
+        $(#[$doc])*
+        pub fn $one(&self, key: &$key) -> Option<&$record> {
+            match &self.row(&RowKey::$kind(key.clone()))?.record {
+                Record::$kind(record) => Some(record),
+                _ => None,
+            }
+        }
+    };
+    ($(#[$doc:meta])* $one:ident($key:ty), $(#[$all_doc:meta])* $all:ident -> $record:ty, $kind:ident, $first:expr) => {
+        read!($(#[$doc])* $one($key) -> $record, $kind);
+
+        $(#[$all_doc])*
+        pub fn $all(&self) -> impl Iterator<Item = (&$key, &$record)> {
+            self.rows
+                .range(RowKey::$kind($first)..)
+                .map_while(|(key, row)| match (key, &row.record) {
+                    (RowKey::$kind(key), Record::$kind(record)) => Some((key, record)),
+                    _ => None,
+                })
+        }
+    };
+}
+
+impl State {
+    /// The cluster, once it is founded.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        match &self.row(&RowKey::Cluster)?.record {
+            Record::Cluster(cluster) => Some(cluster),
+            _ => None,
+        }
+    }
+
+    read!(
+        /// A member.
+        member(NodeId),
+        /// All members, by number.
+        members -> Member, Member, NodeId(0)
+    );
+    read!(
+        /// A generation of the keyring.
+        generation(Generation),
+        /// All generations, oldest first.
+        generations -> KeyringGeneration, Generation, Generation(0)
+    );
+    read!(
+        /// A join token.
+        join_token(TokenId),
+        /// All join tokens.
+        join_tokens -> JoinToken, JoinToken, TokenId([0; 8])
+    );
+    read!(
+        /// An access token.
+        access_token(TokenId),
+        /// All access tokens.
+        access_tokens -> AccessToken, AccessToken, TokenId([0; 8])
+    );
+    read!(
+        /// A CA chain.
+        chain(Fingerprint) -> Chain, Chain
+    );
+    read!(
+        /// The domain that owns a server name.
+        name_owner(ServerName) -> DomainName, Name
+    );
+    read!(
+        /// A finished operation.
+        operation(OperationId) -> Operation, Operation
+    );
+    read!(
+        /// A listener.
+        listener(ListenerName),
+        /// All listeners, by name.
+        listeners -> Listener, Listener, ListenerName::lowest()
+    );
+
+    /// A domain, by its name.
+    pub fn domain(&self, name: &DomainName) -> Option<&Domain> {
+        match &self.row(&RowKey::Domain(name.clone()))?.record {
+            Record::Domain(domain) => Some(domain),
+            _ => None,
+        }
+    }
+
+    /// All domains, by name.
+    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
+        self.domains_after(&DomainName::lowest())
+    }
+
+    /// The domains whose names come after `name`, by name: the next page of a listing.
+    pub fn domains_after<'a>(
+        &'a self,
+        name: &DomainName,
+    ) -> impl Iterator<Item = &'a Domain> + use<'a> {
+        let bounds = (Bound::Excluded(RowKey::Domain(name.clone())), Bound::Unbounded);
+        self.rows.range(bounds).map_while(|(_, row)| match &row.record {
+            Record::Domain(domain) => Some(&**domain),
+            _ => None,
+        })
+    }
+
+    /// The operation that finished first of those remembered.
+    pub(crate) fn oldest_operation(&self) -> Option<(LogIndex, OperationId)> {
+        let (key, row) = self.rows.range(RowKey::OperationAge(LogIndex(0))..).next()?;
+        match (key, &row.record) {
+            (RowKey::OperationAge(index), Record::OperationAge(id)) => Some((*index, id.clone())),
+            _ => None,
+        }
+    }
+
+    /// A row as it stands now, for a command that is derived from it.
+    pub fn expectation(&self, key: RowKey) -> Expectation {
+        let changed_at = self.row(&key).map(|row| row.changed_at);
+        Expectation { key, changed_at }
+    }
+}
