@@ -1,0 +1,258 @@
+//! Settings of this node: one TOML file, every key known, every default safe.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use conclave_api::problem::{Code, Location, Problem};
+use conclave_store::id::{DomainName, NodeName};
+use serde::Deserialize;
+
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Settings as they hold, defaults filled in.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Name of this node.
+    pub name: NodeName,
+    /// Everything that this node stores, but for its unlock key.
+    pub data_dir: PathBuf,
+    /// Addresses on which listeners open their ports; empty: all.
+    pub addresses: Vec<IpAddr>,
+    /// Domain of this node that serves whoever asks for no known name.
+    pub main_domain: DomainName,
+    /// UDP address for other nodes (QUIC).
+    pub cluster_bind: SocketAddr,
+    /// `HOST:PORT` at which other nodes reach it; the bound address if not given.
+    pub cluster_advertise: Option<String>,
+    /// Raft election timeout.
+    pub election_timeout: Duration,
+    /// Unix socket of the admin API.
+    pub admin_socket: PathBuf,
+    /// TCP address of the admin API over HTTPS, if wanted.
+    pub admin_bind: Option<SocketAddr>,
+    /// File of the unlock key.
+    pub unlock_file: PathBuf,
+    /// Log filter, as `info` or `conclave_node=trace,info`.
+    pub log_level: String,
+    /// Log lines as JSON.
+    pub log_json: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    node: NodeSection,
+    #[serde(default)]
+    cluster: ClusterSection,
+    #[serde(default)]
+    admin: AdminSection,
+    #[serde(default)]
+    keyring: KeyringSection,
+    #[serde(default)]
+    log: LogSection,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeSection {
+    name: String,
+    data_dir: PathBuf,
+    #[serde(default)]
+    addresses: Vec<IpAddr>,
+    main_domain: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ClusterSection {
+    bind: Option<SocketAddr>,
+    advertise: Option<String>,
+    election_timeout: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct AdminSection {
+    socket: Option<PathBuf>,
+    bind: Option<SocketAddr>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct KeyringSection {
+    unlock: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct LogSection {
+    level: Option<String>,
+    format: Option<String>,
+}
+
+impl Config {
+    /// Reads and checks the file; the problem says line and column.
+    pub fn read(path: &Path) -> Result<Config, Problem> {
+        let shown = path.display().to_string();
+        let too_large = std::fs::metadata(path).is_ok_and(|meta| meta.len() > FILE_BYTES_MAX);
+        if too_large {
+            return Err(Problem::new(Code::F001, format!("{shown} is larger than 1 MiB")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Problem::new(Code::F001, format!("cannot read the configuration file {shown}"))
+                .detail(error.to_string())
+                .hint("conclave config init    prints one to start from")
+        })?;
+        let file = toml::from_str(&text).map_err(|error| syntax_problem(&shown, &text, &error))?;
+        Config::settle(file, path)
+    }
+
+    fn settle(file: File, path: &Path) -> Result<Config, Problem> {
+        let name = NodeName::parse(&file.node.name)
+            .map_err(|error| setting_problem("[node] name", error))?;
+        let main_domain = file.node.main_domain.unwrap_or_else(|| name.to_string());
+        let main_domain = DomainName::parse(&main_domain)
+            .map_err(|error| setting_problem("[node] main_domain", error))?;
+        let election_timeout = match file.cluster.election_timeout {
+            Some(text) => election_timeout(&text)?,
+            None => Duration::from_millis(300),
+        };
+        if !file.node.data_dir.is_absolute() {
+            let found = file.node.data_dir.display();
+            return Err(setting_problem("[node] data_dir", format!("{found} is not absolute")));
+        }
+        let unlock_file = unlock_file(file.keyring.unlock.as_deref(), path, &name)?;
+        if unlock_file.starts_with(&file.node.data_dir) {
+            let why = "the unlock key lies inside data_dir, where it would protect nothing";
+            return Err(setting_problem("[keyring] unlock", why));
+        }
+        let log_json = log_json(file.log.format.as_deref())?;
+        let default_bind = SocketAddr::from(([0, 0, 0, 0], 7444));
+        let default_socket = PathBuf::from("/run/conclave/admin.sock");
+        Ok(Config {
+            name,
+            data_dir: file.node.data_dir,
+            addresses: file.node.addresses,
+            main_domain,
+            cluster_bind: file.cluster.bind.unwrap_or(default_bind),
+            cluster_advertise: file.cluster.advertise,
+            election_timeout,
+            admin_socket: file.admin.socket.unwrap_or(default_socket),
+            admin_bind: file.admin.bind,
+            unlock_file,
+            log_level: file.log.level.unwrap_or_else(|| "info".to_owned()),
+            log_json,
+        })
+    }
+}
+
+fn election_timeout(text: &str) -> Result<Duration, Problem> {
+    let setting = "[cluster] election_timeout";
+    let milliseconds = text.strip_suffix("ms").and_then(|number| number.parse::<u64>().ok());
+    let seconds = || text.strip_suffix('s').and_then(|number| number.parse::<u64>().ok());
+    let milliseconds = milliseconds.or_else(|| Some(seconds()?.saturating_mul(1000)));
+    match milliseconds {
+        Some(value @ 100..=60_000) => Ok(Duration::from_millis(value)),
+        Some(_) => Err(setting_problem(setting, format!("{text} is not within 100ms and 60s"))),
+        None => Err(setting_problem(setting, format!("{text:?} is no time such as \"300ms\""))),
+    }
+}
+
+fn unlock_file(
+    unlock: Option<&str>,
+    config: &Path,
+    name: &NodeName,
+) -> Result<PathBuf, Problem> {
+    let setting = "[keyring] unlock";
+    match unlock {
+        None => {
+            let absolute = std::path::absolute(config)
+                .map_err(|error| setting_problem(setting, error))?;
+            Ok(absolute.with_file_name(format!("{name}.unlock.key")))
+        }
+        Some(text) => match text.strip_prefix("file:") {
+            Some(file) if Path::new(file).is_absolute() => Ok(PathBuf::from(file)),
+            Some(file) => Err(setting_problem(setting, format!("{file} is not absolute"))),
+            None => Err(setting_problem(setting, format!("{text:?} is not of the form file:PATH"))),
+        },
+    }
+}
+
+fn log_json(format: Option<&str>) -> Result<bool, Problem> {
+    use std::io::IsTerminal;
+    match format {
+        None | Some("auto") => Ok(!std::io::stderr().is_terminal()),
+        Some("text") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => {
+            let why = format!("{other:?} is none of auto, text, json");
+            Err(setting_problem("[log] format", why))
+        }
+    }
+}
+
+fn setting_problem(setting: &str, why: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::F001, format!("{setting}: {why}"))
+}
+
+fn syntax_problem(file: &str, text: &str, error: &toml::de::Error) -> Problem {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let message = error.message().lines().next().unwrap_or_default();
+    Problem::new(Code::F001, format!("{file}:{line}:{column}: {message}"))
+        .at(Location {
+            file: file.to_owned(),
+            line: u64::try_from(line).unwrap_or(u64::MAX),
+            text: text.lines().nth(line - 1).map(ToOwned::to_owned),
+        })
+        .hint("conclave config init    prints every setting with its default")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, Problem> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path)
+    }
+
+    #[test]
+    fn an_unknown_key_is_shown_with_line_and_column() {
+        let problem =
+            read("[node]\nname = \"n1\"\ndata_dir = \"/tmp/x\"\n[cluster]\nbimd = \"a\"\n")
+                .unwrap_err();
+        assert_eq!(problem.code, Code::F001);
+        assert!(problem.title.contains("node.toml:5:1"), "{}", problem.title);
+        assert!(problem.title.contains("bimd"), "{}", problem.title);
+    }
+
+    #[test]
+    fn wrong_values_are_refused_by_name() {
+        let check = |text: &str, expected: &str| {
+            let problem = read(text).unwrap_err();
+            assert!(problem.title.contains(expected), "{}", problem.title);
+        };
+        let node = "[node]\nname = \"n1\"\ndata_dir = \"/tmp/x\"\n";
+        check("[node]\nname = \"n 1\"\ndata_dir = \"/tmp/x\"\n", "[node] name");
+        check("[node]\nname = \"n1\"\ndata_dir = \"x\"\n", "[node] data_dir");
+        check(&format!("{node}[keyring]\nunlock = \"file:/tmp/x/k\"\n"), "inside data_dir");
+        check(&format!("{node}[keyring]\nunlock = \"k\"\n"), "file:PATH");
+        check(&format!("{node}[cluster]\nelection_timeout = \"1ms\"\n"), "not within");
+        check(&format!("{node}[log]\nformat = \"xml\"\n"), "none of auto");
+    }
+
+    #[test]
+    fn the_unlock_key_lies_beside_the_configuration_file_by_default() {
+        let config = read("[node]\nname = \"n1\"\ndata_dir = \"/tmp/x\"\n").unwrap();
+        assert!(config.unlock_file.ends_with("n1.unlock.key"));
+        assert_eq!(config.main_domain.as_str(), "n1");
+    }
+}
