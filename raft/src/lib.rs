@@ -1,1 +1,23 @@
-//! placeholder
+//! openraft made ours: a log on sled that survives power cuts, a network on QUIC, and formats
+//! of our own on both.
+//!
+//! Payloads are opaque bytes and the state machine is a trait, [`Machine`]. Nothing of
+//! openraft's types reaches disk or wire, so that a new version of it cannot change either.
+
+mod durable;
+pub mod limits;
+mod log;
+mod machine;
+mod mark;
+mod network;
+mod raft;
+mod snapshot;
+mod types;
+mod wire;
+
+pub use machine::{Checkpoint, Entry, Machine, MachineFault, View};
+pub use mark::{LogDamage, LogOpenError};
+pub use network::{BoxFuture, CallError, Calls, Identity, JoinError, Peers, join::join_call};
+pub use raft::{Committed, MembershipError, Options, ProposeError, Raft, StartError, Status};
+pub use raft::{PeerStatus, Role};
+pub use types::{NodeId, Position};

@@ -1,0 +1,276 @@
+//! What the log is for: a machine that applies entries in order.
+
+use std::{
+    io::{self, Read, Write},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{Stream, StreamExt};
+use openraft::{
+    EntryPayload, OptionalSend, RaftSnapshotBuilder,
+    alias::{SnapshotMetaOf, SnapshotOf},
+    entry::RaftEntry,
+    storage::{EntryResponder, RaftStateMachine},
+};
+
+use crate::{
+    durable::{AppliedMark, SharedApplied},
+    limits::APPLY_ENTRIES_MAX,
+    snapshot::{self, SnapshotFile},
+    types::{LogId, Position, Response, StoredMembership, Types},
+    wire::{self, CheckpointV1},
+};
+
+/// What of a machine's state is durable.
+#[derive(Debug, Clone, Default)]
+pub struct Checkpoint {
+    /// Bytes last given to [`Machine::apply`] or [`Machine::install`]; none for a new machine.
+    pub bytes: Option<Vec<u8>>,
+    /// Rows of the state.
+    pub row_count: u64,
+    /// Digest over the rows.
+    pub digest: [u8; 32],
+}
+
+/// A committed entry.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its place.
+    pub position: Position,
+    /// What was proposed; none for entries that only Raft needs.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// The machine cannot go on: the node stops.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct MachineFault(pub String);
+
+/// Applies committed entries in order. Calls come from blocking threads, one at a time.
+pub trait Machine: Send + 'static {
+    /// What is durable now.
+    fn checkpoint(&self) -> Checkpoint;
+
+    /// Applies entries in order; durable, with `checkpoint`, when it returns. One answer for
+    /// each entry that has a payload.
+    fn apply(&mut self, entries: &[Entry], checkpoint: &[u8])
+    -> Result<Vec<Vec<u8>>, MachineFault>;
+
+    /// The state as it is now, for a snapshot that is written while entries are applied.
+    fn view(&self) -> Box<dyn View>;
+
+    /// Replaces the state by what a [`View`] wrote; durable, with `checkpoint`, when it returns.
+    fn install(&mut self, state: &mut dyn Read, checkpoint: &[u8]) -> Result<(), MachineFault>;
+}
+
+/// A state that does not change any more.
+pub trait View: Send + Sync {
+    /// Writes the state.
+    fn write(&self, out: &mut dyn Write) -> io::Result<()>;
+}
+
+type SharedMachine = Arc<Mutex<Box<dyn Machine>>>;
+
+/// openraft's state machine around ours.
+pub(crate) struct StateMachine {
+    machine: SharedMachine,
+    applied: SharedApplied,
+    last: Option<LogId>,
+    membership: StoredMembership,
+    snapshots: PathBuf,
+    current: SharedCurrent,
+}
+
+/// The newest snapshot, built or installed.
+type SharedCurrent = Arc<Mutex<Option<(SnapshotMetaOf<Types>, SnapshotFile)>>>;
+
+impl StateMachine {
+    /// Takes a machine over; snapshots of before are dropped, the state is on disk anyway.
+    pub(crate) fn new(
+        machine: Box<dyn Machine>,
+        applied: SharedApplied,
+        snapshots: PathBuf,
+    ) -> io::Result<StateMachine> {
+        snapshot::clear(&snapshots)?;
+        let checkpoint = machine.checkpoint();
+        let stored = match &checkpoint.bytes {
+            Some(bytes) => wire::decode::<CheckpointV1>(bytes)?,
+            None => CheckpointV1::default(),
+        };
+        set_applied(&applied, &checkpoint, stored.applied);
+        Ok(StateMachine {
+            machine: Arc::new(Mutex::new(machine)),
+            applied,
+            last: stored.applied.map(Position::log_id),
+            membership: stored.stored_membership()?,
+            snapshots,
+            current: SharedCurrent::default(),
+        })
+    }
+
+    fn checkpoint_bytes(&self) -> io::Result<Vec<u8>> {
+        let applied = self.last.as_ref().map(Position::of);
+        Ok(wire::encode(&CheckpointV1::new(applied, &self.membership))?)
+    }
+
+    async fn apply_batch(&mut self, batch: Vec<EntryResponder<Types>>) -> io::Result<()> {
+        let mut entries = Vec::with_capacity(batch.len());
+        let mut responders = Vec::with_capacity(batch.len());
+        for (entry, responder) in batch {
+            let position = Position::of(&entry.log_id);
+            self.last = Some(entry.log_id());
+            let payload = match entry.payload {
+                EntryPayload::Blank => None,
+                EntryPayload::Normal(payload) => Some(payload.0),
+                EntryPayload::Membership(membership) => {
+                    self.membership = StoredMembership::new(self.last, membership);
+                    None
+                }
+            };
+            responders.push((payload.is_some(), responder));
+            entries.push(Entry { position, payload });
+        }
+        let checkpoint = self.checkpoint_bytes()?;
+        let position = self.last.as_ref().map(Position::of);
+        let (machine, applied) = (Arc::clone(&self.machine), Arc::clone(&self.applied));
+        let answers = blocking(move || {
+            let mut machine = lock(&machine);
+            let answers = machine.apply(&entries, &checkpoint).map_err(io::Error::other)?;
+            set_applied(&applied, &machine.checkpoint(), position);
+            Ok(answers)
+        })
+        .await?;
+        let mut answers = answers.into_iter();
+        for (has_payload, responder) in responders {
+            let answer = if has_payload { answers.next() } else { None };
+            if let Some(responder) = responder {
+                responder.send(Response(answer.unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lock(machine: &SharedMachine) -> MutexGuard<'_, Box<dyn Machine>> {
+    // A panic inside the machine aborts the program in release; in tests the next call fails.
+    machine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn set_applied(applied: &SharedApplied, checkpoint: &Checkpoint, position: Option<Position>) {
+    let mark = AppliedMark {
+        applied: position,
+        row_count: checkpoint.row_count,
+        digest: checkpoint.digest,
+    };
+    *applied.lock().unwrap_or_else(PoisonError::into_inner) = mark;
+}
+
+/// Keeps `snapshot` unless a newer one came in between.
+fn set_current(current: &SharedCurrent, meta: &SnapshotMetaOf<Types>, snapshot: SnapshotFile) {
+    let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
+    if current.as_ref().is_none_or(|(known, _)| known.last_log_id <= meta.last_log_id) {
+        *current = Some((meta.clone(), snapshot));
+    }
+}
+
+/// Runs what waits for a disk off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.last, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        loop {
+            let mut batch = Vec::new();
+            while batch.len() < APPLY_ENTRIES_MAX {
+                match entries.next().await {
+                    Some(entry) => batch.push(entry?),
+                    None => break,
+                }
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.apply_batch(batch).await?;
+        }
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder {
+            view: Some(lock(&self.machine).view()),
+            meta: SnapshotMetaOf::<Types> {
+                last_log_id: self.last,
+                last_membership: self.membership.clone(),
+            },
+            snapshots: self.snapshots.clone(),
+            current: Arc::clone(&self.current),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<Types>,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        let position = meta.last_log_id.as_ref().map(Position::of);
+        let checkpoint = wire::encode(&CheckpointV1::new(position, &meta.last_membership))?;
+        let (machine, applied) = (Arc::clone(&self.machine), Arc::clone(&self.applied));
+        let file = snapshot.clone();
+        blocking(move || {
+            let mut reader = file.reader()?;
+            let mut machine = lock(&machine);
+            machine.install(&mut reader, &checkpoint).map_err(io::Error::other)?;
+            set_applied(&applied, &machine.checkpoint(), position);
+            Ok(())
+        })
+        .await?;
+        self.last = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        set_current(&self.current, meta, snapshot);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<Types, SnapshotFile>>, io::Error> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(current.map(|(meta, snapshot)| SnapshotOf::<Types, SnapshotFile> { meta, snapshot }))
+    }
+}
+
+/// Writes a snapshot from a view, while the machine goes on.
+pub(crate) struct SnapshotBuilder {
+    view: Option<Box<dyn View>>,
+    meta: SnapshotMetaOf<Types>,
+    snapshots: PathBuf,
+    current: SharedCurrent,
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotFile>, io::Error> {
+        let view = self.view.take().ok_or_else(|| io::Error::other("a view is written once"))?;
+        let (meta, snapshots) = (self.meta.clone(), self.snapshots.clone());
+        let current = Arc::clone(&self.current);
+        blocking(move || {
+            let snapshot = snapshot::build(&snapshots, view.as_ref())?;
+            set_current(&current, &meta, snapshot.clone());
+            Ok(SnapshotOf::<Types, SnapshotFile> { meta, snapshot })
+        })
+        .await
+    }
+}

@@ -1,0 +1,154 @@
+//! Asking a member to join: the cluster proves itself before anything is told to it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use rustls::{
+    DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor,
+    },
+    crypto::{CryptoProvider, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+    version::TLS13,
+};
+use serde_bytes::ByteBuf;
+
+use super::{
+    JoinError, frame,
+    identity::{self, ALPN_JOIN},
+};
+use crate::wire::CallV1;
+
+/// Label of the TLS exporter that binds a join to its connection (RFC 8446 §7.5).
+pub(crate) const EXPORTER_LABEL: &[u8] = b"EXPORTER-conclave-join";
+
+/// Connects to the member at `address`, checks that its certificate is by the authority with
+/// this SHA-256 fingerprint, and only then sends what `build` makes of the TLS exporter.
+pub async fn join_call(
+    address: SocketAddr,
+    authority_fingerprint: [u8; 32],
+    build: impl FnOnce([u8; 32]) -> Vec<u8> + Send,
+    timeout: Duration,
+) -> Result<Vec<u8>, JoinError> {
+    let unreachable = |reason: String| JoinError::Unreachable { address, reason };
+    let verifier =
+        ByAuthority { fingerprint: authority_fingerprint, provider: identity::provider() };
+    let mut tls = rustls::ClientConfig::builder_with_provider(identity::provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| unreachable(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![ALPN_JOIN.to_vec()];
+    let config = identity::client(tls).map_err(|error| unreachable(error.to_string()))?;
+    let any = match address {
+        SocketAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
+        SocketAddr::V6(_) => SocketAddr::from(([0u16; 8], 0)),
+    };
+    let endpoint = quinn::Endpoint::client(any).map_err(|error| unreachable(error.to_string()))?;
+    let connecting = endpoint
+        .connect_with(config, address, "join.conclave.internal")
+        .map_err(|error| unreachable(error.to_string()))?;
+    let answer = async {
+        let connection = connecting.await.map_err(|error| connect_error(address, &error))?;
+        ask(&connection, address, build).await
+    };
+    let answer = tokio::time::timeout(timeout, answer).await;
+    endpoint.close(0u32.into(), b"done");
+    answer.unwrap_or_else(|_| Err(unreachable(format!("no answer within {timeout:?}"))))
+}
+
+async fn ask(
+    connection: &quinn::Connection,
+    address: SocketAddr,
+    build: impl FnOnce([u8; 32]) -> Vec<u8>,
+) -> Result<Vec<u8>, JoinError> {
+    let lost = |reason: String| JoinError::Lost { address, reason };
+    let exporter = exporter(connection).ok_or_else(|| lost("no TLS exporter".to_owned()))?;
+    let (mut send, mut receive) =
+        connection.open_bi().await.map_err(|error| lost(error.to_string()))?;
+    let request = CallV1(ByteBuf::from(build(exporter)));
+    frame::send(&mut send, &request).await.map_err(|error| lost(error.to_string()))?;
+    let answer: CallV1 =
+        frame::receive_one(&mut receive).await.map_err(|error| lost(error.to_string()))?;
+    Ok(answer.0.into_vec())
+}
+
+/// The exporter of this connection; both ends get the same.
+pub(crate) fn exporter(connection: &quinn::Connection) -> Option<[u8; 32]> {
+    let mut exporter = [0; 32];
+    connection.export_keying_material(&mut exporter, EXPORTER_LABEL, b"").ok()?;
+    Some(exporter)
+}
+
+fn connect_error(address: SocketAddr, error: &quinn::ConnectionError) -> JoinError {
+    // RFC 9001 §4.8: TLS alerts are errors 0x100 to 0x1ff; ours is about the certificate.
+    match error {
+        quinn::ConnectionError::TransportError(transport)
+            if (0x100..0x200).contains(&u64::from(transport.code)) =>
+        {
+            JoinError::OtherCluster { address }
+        }
+        other => JoinError::Unreachable { address, reason: other.to_string() },
+    }
+}
+
+/// Accepts a server whose certificate is signed by the authority with this fingerprint.
+struct ByAuthority {
+    fingerprint: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl std::fmt::Debug for ByAuthority {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("ByAuthority")
+    }
+}
+
+impl ServerCertVerifier for ByAuthority {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let digest = |der: &CertificateDer<'_>| ring::digest::digest(&ring::digest::SHA256, der);
+        let authority = intermediates
+            .iter()
+            .find(|der| digest(der).as_ref() == self.fingerprint)
+            .ok_or(rustls::CertificateError::UnknownIssuer)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone().into_owned())?;
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.3 only".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,385 @@
+//! A node's part in Raft: propose, read, follow, and say how it stands.
+
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use openraft::{
+    BasicNode, Config, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy,
+    async_runtime::watch::WatchReceiver,
+    errors::{ClientWriteError, LinearizableReadError, RaftError},
+};
+
+use crate::{
+    durable::{self, SharedApplied},
+    limits::{APPEND_ENTRIES_MAX, IDLE_TIMEOUT, PAYLOAD_BYTES_MAX},
+    log::Log,
+    machine::{Machine, StateMachine},
+    mark::{self, LogOpenError},
+    network::{Accept, CallError, Calls, Factory, Identity, Links, Peers, endpoint, serve},
+    types::{LogId, NodeId, Payload, Types},
+};
+
+/// How to take part.
+pub struct Options {
+    /// Directory of the log.
+    pub dir: PathBuf,
+    /// UDP address to listen on.
+    pub bind: SocketAddr,
+    /// Who this node is.
+    pub identity: Identity,
+    /// Random number of this data directory, kept by the caller.
+    pub incarnation: u64,
+    /// A follower that hears nothing for one to two of these stands for election.
+    pub election_timeout: Duration,
+    /// Entries after which a snapshot is made and older ones are purged.
+    pub snapshot_every: u64,
+    /// Entries kept behind the snapshot, for followers that are a little late.
+    pub keep_log: u64,
+}
+
+/// Why a node cannot take part.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The log is not what it was.
+    #[error(transparent)]
+    Log(#[from] LogOpenError),
+    /// The socket cannot be opened, or the identity cannot be used.
+    #[error("cannot answer other nodes on {bind}: {reason}")]
+    Network {
+        /// The address.
+        bind: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("cannot start: {0}")]
+    Other(String),
+}
+
+/// A proposal that was committed and applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Its place.
+    pub index: u64,
+    /// The machine's answer.
+    pub response: Vec<u8>,
+}
+
+/// Why a proposal or a read is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// Another node leads, or none that this one knows.
+    #[error("this node does not lead")]
+    NotLeader {
+        /// Who leads.
+        leader: Option<NodeId>,
+    },
+    /// Too few voters answer.
+    #[error("too few voters answer")]
+    NoQuorum,
+    /// Larger than an entry may be.
+    #[error("a proposal of {bytes} bytes is larger than {PAYLOAD_BYTES_MAX}")]
+    TooLarge {
+        /// Bytes proposed.
+        bytes: usize,
+    },
+    /// This node has stopped; whether the proposal is done is unknown.
+    #[error("this node has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Why the members of Raft did not change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MembershipError {
+    /// Another node leads.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// The change is refused, or one is going on.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What a node is in Raft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Orders entries.
+    Leader,
+    /// Votes and follows.
+    Follower,
+    /// Stands for election.
+    Candidate,
+    /// Follows without a vote, or has no part yet.
+    Learner,
+}
+
+/// A peer as the leader sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Highest index known to be on the peer.
+    pub matched: u64,
+}
+
+/// How a node stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// This node.
+    pub id: NodeId,
+    /// What it is.
+    pub role: Role,
+    /// Who leads, as far as it knows.
+    pub leader: Option<NodeId>,
+    /// Term.
+    pub term: u64,
+    /// Highest index in the log.
+    pub last: u64,
+    /// Highest index committed.
+    pub committed: u64,
+    /// Highest index applied.
+    pub applied: u64,
+    /// Index of the last snapshot.
+    pub snapshot: u64,
+    /// Entries up to this one are gone.
+    pub purged: u64,
+    /// Voters with their addresses.
+    pub voters: BTreeMap<NodeId, String>,
+    /// Learners with their addresses.
+    pub learners: BTreeMap<NodeId, String>,
+    /// Peers, on the leader.
+    pub peers: BTreeMap<NodeId, PeerStatus>,
+    /// Why the node has stopped, if it has.
+    pub stopped: Option<String>,
+}
+
+/// A node's part in Raft; cheap to clone.
+#[derive(Clone)]
+pub struct Raft {
+    id: NodeId,
+    inner: openraft::Raft<Types, StateMachine>,
+    log: Log,
+    links: Links,
+    endpoint: quinn::Endpoint,
+}
+
+impl Raft {
+    /// Opens the log, the machine's state and the network, and takes part.
+    pub async fn start(
+        options: Options,
+        machine: Box<dyn Machine>,
+        peers: Arc<dyn Peers>,
+        calls: Arc<dyn Calls>,
+    ) -> Result<Raft, StartError> {
+        let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
+        let id = options.identity.id;
+        let network_error = |reason: String| StartError::Network { bind: options.bind, reason };
+        let endpoint = endpoint(options.bind, &options.identity)
+            .map_err(|error| network_error(error.to_string()))?;
+        let open = mark::open(
+            &options.dir,
+            options.identity.cluster,
+            options.incarnation,
+            &machine.checkpoint(),
+        )?;
+        let (entries, found, last) = (open.entries.clone(), open.mark.clone(), open.last);
+        let applied = SharedApplied::default();
+        let snapshots = options.dir.join("snapshots");
+        let state = StateMachine::new(machine, Arc::clone(&applied), snapshots.clone())
+            .map_err(|error| other(&error))?;
+        let thread = durable::start(open, applied).map_err(|error| other(&error))?;
+        let log = Log::new(entries, thread.sender, thread.synced, &found, last);
+        let links = Links::new(endpoint.clone(), options.identity.clone(), Arc::clone(&peers));
+        let factory = Factory { links: links.clone() };
+        let config = config(&options).map_err(|error| other(&error))?;
+        let inner = openraft::Raft::new(id.0, Arc::new(config), factory, log.clone(), state)
+            .await
+            .map_err(|error| other(&error))?;
+        let accept = Accept { raft: inner.clone(), peers, calls, snapshots };
+        tokio::spawn(serve(endpoint.clone(), accept));
+        Ok(Raft { id, inner, log, links, endpoint })
+    }
+
+    /// Makes this node the only voter of a new cluster; its own address is `address`.
+    pub async fn initialize(&self, address: &str) -> Result<(), MembershipError> {
+        let members = BTreeMap::from([(self.id.0, BasicNode::new(address))]);
+        self.inner
+            .initialize(members)
+            .await
+            .map_err(|error| MembershipError::Refused(error.to_string()))
+    }
+
+    /// Proposes a payload and waits until it is applied here. Only the leader can.
+    pub async fn propose(&self, payload: Vec<u8>) -> Result<Committed, ProposeError> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes: payload.len() });
+        }
+        match self.inner.client_write(Payload(payload)).await {
+            Ok(done) => Ok(Committed { index: done.log_id.index(), response: done.data.0 }),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(ProposeError::NotLeader { leader: forward.leader_id.map(NodeId) })
+            }
+            Err(error) => Err(ProposeError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Confirms with a quorum that this node leads, and gives the index that a linearizable
+    /// read must have seen. Only the leader can.
+    pub async fn read_index(&self) -> Result<u64, ProposeError> {
+        match self.inner.get_read_log_id(ReadPolicy::ReadIndex).await {
+            Ok((id, _)) => Ok(id.log_id().index()),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(ProposeError::NotLeader { leader: forward.leader_id.map(NodeId) })
+            }
+            Err(RaftError::APIError(_)) => Err(ProposeError::NoQuorum),
+            Err(error) => Err(ProposeError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Waits until this node has applied `index`; false if it does not within `timeout`.
+    pub async fn wait_applied(&self, index: u64, timeout: Duration) -> bool {
+        let reached = |status: &Status| status.applied >= index || status.stopped.is_some();
+        self.wait_status(reached, timeout).await.is_some_and(|status| status.applied >= index)
+    }
+
+    /// Waits until the status is as wished; none if it is not within `timeout`.
+    pub async fn wait_status(
+        &self,
+        is_reached: impl Fn(&Status) -> bool,
+        timeout: Duration,
+    ) -> Option<Status> {
+        let deadline = tokio::time::Instant::now() + timeout;
+        let mut metrics = self.inner.metrics();
+        loop {
+            let status = self.status_of(&metrics.borrow_watched().clone());
+            if is_reached(&status) {
+                return Some(status);
+            }
+            match tokio::time::timeout_at(deadline, metrics.changed()).await {
+                Ok(Ok(())) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// Asks a peer; see [`Calls::call`].
+    pub async fn call(
+        &self,
+        peer: NodeId,
+        request: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        self.links.call(peer, request, timeout).await
+    }
+
+    /// Adds a node that receives everything and does not vote. Only the leader can.
+    pub async fn add_learner(&self, id: NodeId, address: &str) -> Result<(), MembershipError> {
+        let added = self.inner.add_learner(id.0, BasicNode::new(address), false).await;
+        added.map(|_| ()).map_err(|error| membership_error(&error))
+    }
+
+    /// Makes a learner a voter. Only the leader can.
+    pub async fn promote(&self, id: NodeId) -> Result<(), MembershipError> {
+        let ids = std::collections::BTreeSet::from([id.0]);
+        let change = openraft::ChangeMembers::AddVoterIds(ids);
+        let changed = self.inner.change_membership(change, true).await;
+        changed.map(|_| ()).map_err(|error| membership_error(&error))
+    }
+
+    /// Makes a snapshot now.
+    pub async fn snapshot(&self) -> Result<(), ProposeError> {
+        let made = self.inner.trigger().snapshot().await;
+        made.map_err(|error| ProposeError::Stopped(error.to_string()))
+    }
+
+    /// How this node stands now.
+    pub fn status(&self) -> Status {
+        self.status_of(&self.inner.metrics().borrow_watched().clone())
+    }
+
+    /// Waits until openraft stops by itself, and says why: the node must not go on.
+    pub async fn stopped(&self) -> String {
+        let mut metrics = self.inner.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "it was shut down".to_owned();
+            }
+        }
+    }
+
+    /// Address at which other nodes reach this one.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Stops taking part; the marker is written, so that the next start finds all as it was.
+    pub async fn shutdown(&self) -> io::Result<()> {
+        self.inner.shutdown().await.map_err(io::Error::other)?;
+        self.endpoint.close(0u32.into(), b"shutting down");
+        let stopped = self.log.stop().await;
+        let _ = tokio::time::timeout(IDLE_TIMEOUT, self.endpoint.wait_idle()).await;
+        stopped
+    }
+
+    fn status_of(&self, metrics: &RaftMetrics<Types>) -> Status {
+        let index = |id: &Option<LogId>| id.as_ref().map_or(0, LogId::index);
+        let membership = metrics.membership_config.membership();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        let (mut voting, mut learning) = (BTreeMap::new(), BTreeMap::new());
+        for (id, node) in membership.nodes() {
+            let side = if voters.contains(id) { &mut voting } else { &mut learning };
+            side.insert(NodeId(*id), node.addr.clone());
+        }
+        let peers = metrics.replication.iter().flatten();
+        Status {
+            id: self.id,
+            role: match metrics.state {
+                ServerState::Leader => Role::Leader,
+                ServerState::Follower => Role::Follower,
+                ServerState::Candidate => Role::Candidate,
+                _ => Role::Learner,
+            },
+            leader: metrics.current_leader.map(NodeId),
+            term: metrics.current_term,
+            last: metrics.last_log_index.unwrap_or(0),
+            committed: index(&metrics.local_committed),
+            applied: index(&metrics.last_applied),
+            snapshot: index(&metrics.snapshot),
+            purged: index(&metrics.purged),
+            voters: voting,
+            learners: learning,
+            peers: peers
+                .map(|(id, matched)| (NodeId(*id), PeerStatus { matched: index(matched) }))
+                .collect(),
+            stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
+        }
+    }
+}
+
+fn membership_error(error: &RaftError<Types, ClientWriteError<Types>>) -> MembershipError {
+    match error.forward_to_leader() {
+        Some(_) => MembershipError::NotLeader,
+        None => MembershipError::Refused(error.to_string()),
+    }
+}
+
+fn config(options: &Options) -> Result<Config, openraft::ConfigError> {
+    let election_ms = u64::try_from(options.election_timeout.as_millis()).unwrap_or(u64::MAX);
+    Config {
+        cluster_name: "conclave".to_owned(),
+        election_timeout_min: election_ms,
+        election_timeout_max: election_ms.saturating_mul(2),
+        heartbeat_interval: (election_ms / 6).max(10),
+        max_payload_entries: APPEND_ENTRIES_MAX,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
+        max_in_snapshot_log_to_keep: options.keep_log,
+        // Each purge costs a marker and a device sync, so entries go in batches.
+        purge_batch_size: (options.snapshot_every / 4).clamp(1, 256),
+        install_snapshot_timeout: 600_000,
+        enable_pre_vote: Some(true),
+        ..Config::default()
+    }
+    .validate()
+}

@@ -1,0 +1,73 @@
+//! Our types, and openraft's filled in with them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+openraft::declare_raft_types!(
+    /// openraft's type parameters.
+    pub(crate) Types:
+        D = Payload,
+        R = Response,
+        NodeId = u64,
+        Node = openraft::BasicNode,
+        Term = u64,
+        LeaderId = openraft::impls::leader_id_adv::LeaderId<Self::Term, Self::NodeId>,
+);
+
+pub(crate) type LogId = openraft::alias::LogIdOf<Types>;
+pub(crate) type Vote = openraft::alias::VoteOf<Types>;
+pub(crate) type LogEntry = openraft::alias::EntryOf<Types>;
+pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<Types>;
+pub(crate) type Membership = openraft::Membership<u64, openraft::BasicNode>;
+
+/// Payload of an entry: opaque bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Payload(#[serde(with = "serde_bytes")] pub(crate) Vec<u8>);
+
+impl fmt::Display for Payload {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} bytes", self.0.len())
+    }
+}
+
+/// Answer of the machine to one payload: opaque bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Response(#[serde(with = "serde_bytes")] pub(crate) Vec<u8>);
+
+/// Number of a node; never given twice.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct NodeId(pub u64);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// Identifies an entry of the log: two logs with the same position have the same entries up to
+/// it (Raft §5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Position {
+    /// Term of the leader that proposed it.
+    pub term: u64,
+    /// That leader.
+    pub node: u64,
+    /// Place in the log.
+    pub index: u64,
+}
+
+impl Position {
+    pub(crate) fn of(id: &LogId) -> Position {
+        let leader = id.committed_leader_id();
+        Position { term: leader.term, node: leader.node_id, index: id.index() }
+    }
+
+    pub(crate) fn log_id(self) -> LogId {
+        let leader =
+            openraft::impls::leader_id_adv::LeaderId { term: self.term, node_id: self.node };
+        LogId::new(leader, self.index)
+    }
+}
