@@ -161,16 +161,12 @@ fn election_timeout(text: &str) -> Result<Duration, Problem> {
     }
 }
 
-fn unlock_file(
-    unlock: Option<&str>,
-    config: &Path,
-    name: &NodeName,
-) -> Result<PathBuf, Problem> {
+fn unlock_file(unlock: Option<&str>, config: &Path, name: &NodeName) -> Result<PathBuf, Problem> {
     let setting = "[keyring] unlock";
     match unlock {
         None => {
-            let absolute = std::path::absolute(config)
-                .map_err(|error| setting_problem(setting, error))?;
+            let absolute =
+                std::path::absolute(config).map_err(|error| setting_problem(setting, error))?;
             Ok(absolute.with_file_name(format!("{name}.unlock.key")))
         }
         Some(text) => match text.strip_prefix("file:") {

@@ -7,10 +7,11 @@
 mod identity;
 mod keyring;
 mod seal;
+mod sign;
 mod unlock;
 mod wrap;
 
-pub(crate) use identity::{IdentityError, NodeKeys};
+pub(crate) use identity::NodeKeys;
 pub(crate) use keyring::Keyring;
-pub(crate) use seal::{Binding, Purpose, SealError, Secret};
-pub(crate) use wrap::{WrapError, wrap};
+pub(crate) use seal::{Binding, GenerationKey, Purpose, SealError, Secret};
+pub(crate) use wrap::wrap;

@@ -1,4 +1,35 @@
 //! The process: everything of a node that touches the world.
+//!
+//! ```no_run
+//! // Runs until a signal ends it; lines for the terminal go to the closure.
+//! let ended = conclave_node::run("conclave.toml".as_ref(), &|line| eprintln!("{line}"));
+//! assert!(ended.is_ok());
+//! ```
 
+mod admin;
+mod admit;
+mod boot;
+mod clock;
+mod cluster;
+mod config;
 mod edge;
+mod entropy;
+mod files;
+mod keys;
 mod live;
+mod local;
+mod node;
+mod observe;
+mod process;
+mod replica;
+
+use std::path::Path;
+
+use conclave_api::problem::Problem;
+
+pub use config::Config;
+
+/// Runs a node until it is told to stop; `say` gets what a person at the terminal wants to see.
+pub fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Box<Problem>> {
+    boot::run(config, say).map_err(Box::new)
+}

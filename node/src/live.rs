@@ -1,1 +1,192 @@
-//! What is served right now.
+//! What is served right now: one immutable index, swapped whole.
+//!
+//! A handshake loads the index once and waits for nothing. Whoever applies commands swaps the
+//! index first; the feed then proves each changed domain by a real handshake inside the
+//! process, and only after that reports the command as served.
+
+mod feed;
+mod index;
+mod prove;
+mod test_certificate;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use conclave_store::{
+    change::Change,
+    id::{DomainName, LogIndex},
+    record::RowKey,
+    state::State,
+};
+use rustls::sign::CertifiedKey;
+use tokio::sync::{Notify, watch};
+
+use crate::keys::Keyring;
+
+use index::Index;
+pub(crate) use index::Refusal;
+pub(crate) use test_certificate::TestCertificate;
+
+/// Which State something belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// The cluster's.
+    Shared,
+    /// This node's own.
+    Local,
+}
+
+/// What this node serves of a scope.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Report {
+    /// Every command up to this one is served, but for those in `failed`.
+    pub(crate) index: LogIndex,
+    /// Commands whose domain or listener this node cannot serve; the newest few.
+    pub(crate) failed: BTreeSet<LogIndex>,
+    /// Digest of the State at `index`.
+    pub(crate) digest: [u8; 32],
+    /// Rows of the State at `index`.
+    pub(crate) rows: u64,
+}
+
+/// Failed commands remembered in a report.
+const FAILED_MAX: usize = 64;
+
+/// The live index and its feed; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Live {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    index: ArcSwap<Index>,
+    keyring: Arc<Keyring>,
+    test: TestCertificate,
+    main_domain: DomainName,
+    pending: Mutex<BTreeMap<Scope, Pending>>,
+    wake: Notify,
+    reports: [watch::Sender<Report>; 2],
+}
+
+/// Commands applied but not yet reported; grows with the number of domains, not of commands.
+#[derive(Default)]
+struct Pending {
+    state: State,
+    index: LogIndex,
+    domains: BTreeMap<DomainName, BTreeSet<LogIndex>>,
+    listeners: BTreeSet<LogIndex>,
+}
+
+impl Live {
+    pub(crate) fn new(
+        keyring: Arc<Keyring>,
+        test: TestCertificate,
+        main_domain: DomainName,
+    ) -> Live {
+        let shared = Shared {
+            index: ArcSwap::from_pointee(Index::default()),
+            keyring,
+            test,
+            main_domain,
+            pending: Mutex::default(),
+            wake: Notify::new(),
+            reports: [watch::Sender::default(), watch::Sender::default()],
+        };
+        Live { shared: Arc::new(shared) }
+    }
+
+    /// Builds the index of a scope from the whole of its State: at start, after a snapshot.
+    pub(crate) fn rebuild(&self, scope: Scope, state: &State, index: LogIndex) {
+        self.swap(|old| old.rebuilt(scope, state));
+        // A whole State is not proved domain by domain: each was proved when it was made, and
+        // a node with many domains shall serve at once.
+        self.enqueue(scope, state, index, |pending| {
+            pending.listeners.insert(index);
+        });
+    }
+
+    /// Takes over what changed; costs as much as the changes. Called from the thread that
+    /// applies, after the changes are durable.
+    pub(crate) fn advance(
+        &self,
+        scope: Scope,
+        state: &State,
+        changes: &[(LogIndex, Vec<Change>)],
+        index: LogIndex,
+    ) {
+        let mut domains: BTreeMap<DomainName, BTreeSet<LogIndex>> = BTreeMap::new();
+        let mut listeners = BTreeSet::new();
+        for (at, changes) in changes {
+            for change in changes {
+                match &change.key {
+                    RowKey::Domain(name) => {
+                        domains.entry(name.clone()).or_default().insert(*at);
+                    }
+                    RowKey::Listener(_) => {
+                        listeners.insert(*at);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if !domains.is_empty() {
+            self.swap(|old| old.changed(scope, state, domains.keys()));
+        }
+        self.enqueue(scope, state, index, |pending| {
+            for (name, indexes) in domains {
+                pending.domains.entry(name).or_default().extend(indexes);
+            }
+            pending.listeners.extend(listeners);
+        });
+    }
+
+    /// Chooses by server name, else by local address, else the Main Domain.
+    pub(crate) fn choose(
+        &self,
+        server_name: Option<&str>,
+        local: Option<IpAddr>,
+    ) -> (Option<DomainName>, Result<Arc<CertifiedKey>, Refusal>) {
+        let index = self.shared.index.load();
+        let Some(served) = index.find(server_name, local, &self.shared.main_domain) else {
+            return (None, Err(Refusal::Unknown));
+        };
+        let name = Some(served.domain.name.clone());
+        (name, served.certified_key(&self.shared.keyring, &self.shared.test))
+    }
+
+    /// What is served of a scope, as it changes.
+    pub(crate) fn reports(&self, scope: Scope) -> watch::Receiver<Report> {
+        self.report_sender(scope).subscribe()
+    }
+
+    fn report_sender(&self, scope: Scope) -> &watch::Sender<Report> {
+        let [shared, local] = &self.shared.reports;
+        match scope {
+            Scope::Shared => shared,
+            Scope::Local => local,
+        }
+    }
+
+    fn swap(&self, change: impl Fn(&Index) -> Index) {
+        self.shared.index.rcu(|old| Arc::new(change(old)));
+    }
+
+    fn enqueue(
+        &self,
+        scope: Scope,
+        state: &State,
+        index: LogIndex,
+        add: impl FnOnce(&mut Pending),
+    ) {
+        let mut pending = self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let pending = pending.entry(scope).or_default();
+        pending.state = state.clone();
+        pending.index = index;
+        add(pending);
+        self.shared.wake.notify_one();
+    }
+}

@@ -53,10 +53,18 @@ pub(crate) struct NodeKeys {
     pub(crate) identity: PrivateKey,
     /// Public half of the sealing key.
     pub(crate) sealing_public: [u8; 32],
-    /// Sealing key; none: the node is sealed, with the reason.
-    pub(crate) sealing: Result<SealingKey, String>,
+    /// What the unlock key opens; else why the node is sealed.
+    pub(crate) unlocked: Result<Unlocked, String>,
     /// Random id of this node's local scope.
     pub(crate) local_scope: ClusterId,
+}
+
+/// The secrets of an unsealed node.
+pub(crate) struct Unlocked {
+    /// Opens generations of the keyring.
+    pub(crate) sealing: SealingKey,
+    /// Seals the secrets of this node's local scope.
+    pub(crate) local: GenerationKey,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,7 +72,8 @@ struct Stored {
     format: u32,
     identity_pkcs8: Vec<u8>,
     sealing_public: [u8; 32],
-    sealing: Sealed,
+    /// Sealing key and local key, 32 bytes each.
+    secrets: Sealed,
     local_scope: [u8; 16],
 }
 
@@ -95,46 +104,49 @@ impl Stored {
     fn open(&self, path: &Path, unlock_file: &Path) -> Result<NodeKeys, IdentityError> {
         let identity =
             PrivateKey::from_pkcs8_der(&self.identity_pkcs8).map_err(|_| damaged(path))?;
-        let sealing = match unlock::read(unlock_file) {
-            Ok(Some(key)) => open_sealing(&key, self)
+        let unlocked = match unlock::read(unlock_file) {
+            Ok(Some(key)) => open_secrets(&key, self)
                 .ok_or_else(|| format!("{} is the key of another node", unlock_file.display())),
             Ok(None) => Err(format!("{} does not exist", unlock_file.display())),
             Err(error) => Err(format!("cannot read {}: {error}", unlock_file.display())),
         };
         let local_scope = ClusterId(self.local_scope);
-        Ok(NodeKeys { identity, sealing_public: self.sealing_public, sealing, local_scope })
+        Ok(NodeKeys { identity, sealing_public: self.sealing_public, unlocked, local_scope })
     }
 }
 
-fn open_sealing(unlock: &GenerationKey, stored: &Stored) -> Option<SealingKey> {
-    let secret = unlock.open(&binding(stored.local_scope), &stored.sealing).ok()?;
-    SealingKey::from_bytes(secret.expose())
+fn open_secrets(unlock: &GenerationKey, stored: &Stored) -> Option<Unlocked> {
+    let secret = unlock.open(&binding(stored.local_scope), &stored.secrets).ok()?;
+    let (sealing, local) = secret.expose().split_at_checked(32)?;
+    let local = GenerationKey::from_bytes(local.try_into().ok()?);
+    Some(Unlocked { sealing: SealingKey::from_bytes(sealing)?, local })
 }
 
 fn make(path: &Path, unlock_file: &Path) -> Result<NodeKeys, IdentityError> {
     let identity = PrivateKey::generate(KeyAlgorithm::EcP256, &mut entropy::fill)
         .map_err(|error| IdentityError::Make(error.to_string()))?;
-    let sealing = SealingKey::make();
-    let local_scope = unlock::random_scope();
+    let (sealing, local) = (SealingKey::make(), GenerationKey::make());
+    let local_scope: [u8; 16] = entropy::array();
     let unlock = unlock::read_or_make(unlock_file).map_err(|source| IdentityError::File {
         path: unlock_file.display().to_string(),
         source,
     })?;
-    let secret = Secret::new(sealing.expose().to_vec());
+    let secret = Secret::new([sealing.expose(), *local.expose()].concat());
     let sealed = unlock
         .seal(Generation(0), &binding(local_scope), secret.expose())
         .map_err(|error| IdentityError::Make(error.to_string()))?;
     let sealing_public = sealing.public();
     let identity_pkcs8 = identity.pkcs8_der().to_vec();
     let stored =
-        Stored { format: FORMAT, identity_pkcs8, sealing_public, sealing: sealed, local_scope };
-    let mut bytes = serde_json::to_vec(&stored)
-        .map_err(|error| IdentityError::Make(error.to_string()))?;
+        Stored { format: FORMAT, identity_pkcs8, sealing_public, secrets: sealed, local_scope };
+    let mut bytes =
+        serde_json::to_vec(&stored).map_err(|error| IdentityError::Make(error.to_string()))?;
     let written = files::write_private(path, &bytes);
     bytes.zeroize();
     written.map_err(|source| IdentityError::File { path: path.display().to_string(), source })?;
     let local_scope = ClusterId(local_scope);
-    Ok(NodeKeys { identity, sealing_public, sealing: Ok(sealing), local_scope })
+    let unlocked = Ok(Unlocked { sealing, local });
+    Ok(NodeKeys { identity, sealing_public, unlocked, local_scope })
 }
 
 /// A node's own keys are bound to its local scope, under a purpose that nothing replicated has.
@@ -158,12 +170,12 @@ mod tests {
         std::fs::create_dir(&data).unwrap();
         let made = NodeKeys::open(&data, &unlock_file).unwrap();
         let again = NodeKeys::open(&data, &unlock_file).unwrap();
-        assert_eq!(again.sealing.unwrap().public(), made.sealing_public);
+        assert_eq!(again.unlocked.ok().unwrap().sealing.public(), made.sealing_public);
         std::fs::rename(&unlock_file, dir.path().join("elsewhere")).unwrap();
         let sealed = NodeKeys::open(&data, &unlock_file).unwrap();
-        assert!(sealed.sealing.is_err());
-        assert_eq!(sealed.identity.public_key_spki_der(), made.identity.public_key_spki_der());
+        assert!(sealed.unlocked.is_err());
+        assert_eq!(sealed.identity.public_key_der(), made.identity.public_key_der());
         unlock::make(&unlock_file).unwrap();
-        assert!(NodeKeys::open(&data, &unlock_file).unwrap().sealing.is_err(), "another key");
+        assert!(NodeKeys::open(&data, &unlock_file).unwrap().unlocked.is_err(), "another key");
     }
 }

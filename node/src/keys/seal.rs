@@ -30,11 +30,6 @@ impl Secret {
     pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }
-
-    /// The secret as a key of 256 bits, if it has that size.
-    pub(crate) fn expose_key(&self) -> Option<&[u8; 32]> {
-        self.0.as_slice().try_into().ok()
-    }
 }
 
 /// What a secret is for.

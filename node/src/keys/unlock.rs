@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use zeroize::Zeroize;
 
 use super::seal::GenerationKey;
-use crate::{entropy, files};
+use crate::files;
 
 /// Reads the unlock key; `None` if there is no such file.
 pub(crate) fn read(path: &Path) -> io::Result<Option<GenerationKey>> {
@@ -16,9 +16,8 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<GenerationKey>> {
     };
     let key = parse(text.trim());
     text.zeroize();
-    key.map(Some).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, "not 64 hexadecimal digits")
-    })
+    key.map(Some)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not 64 hexadecimal digits"))
 }
 
 /// Makes the file with a new random key, readable for this user only.
@@ -41,9 +40,4 @@ pub(crate) fn read_or_make(path: &Path) -> io::Result<GenerationKey> {
         Some(key) => Ok(key),
         None => make(path),
     }
-}
-
-/// Random id of a node's own scope.
-pub(crate) fn random_scope() -> [u8; 16] {
-    entropy::array()
 }

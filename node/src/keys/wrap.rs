@@ -91,15 +91,14 @@ pub(crate) fn wrap(
 ) -> Result<Vec<u8>, WrapError> {
     let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(recipient)
         .map_err(|_| WrapError::Recipient(node))?;
-    let (encapsulated, ciphertext) =
-        single_shot_seal::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
-            &OpModeS::Base,
-            &public,
-            &info(cluster, generation, node),
-            key.expose(),
-            &[],
-        )
-        .map_err(|_| WrapError::Refused)?;
+    let (encapsulated, ciphertext) = single_shot_seal::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
+        &OpModeS::Base,
+        &public,
+        &info(cluster, generation, node),
+        key.expose(),
+        &[],
+    )
+    .map_err(|_| WrapError::Refused)?;
     let mut wrapped = encapsulated.to_bytes().to_vec();
     wrapped.extend_from_slice(&ciphertext);
     Ok(wrapped)

@@ -78,9 +78,9 @@ impl StateDisk {
     }
 
     /// Makes `changes` and `checkpoint` durable together; `state` is the State after them.
-    pub fn commit(
+    pub fn commit<'a>(
         &mut self,
-        changes: &[Change],
+        changes: impl IntoIterator<Item = &'a Change>,
         checkpoint: &[u8],
         state: &State,
     ) -> Result<(), Fault> {

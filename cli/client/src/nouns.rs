@@ -1,0 +1,222 @@
+//! The requests, noun by noun.
+
+use conclave_api::{
+    certificate, chain,
+    change::{Change as Changed, List},
+    cluster, domain, join_token, key, keyring, listener, node, path,
+    path::with_name,
+    status, token,
+};
+use reqwest::Method;
+
+use crate::{Change, Client, Failure};
+
+/// No body.
+#[derive(serde::Serialize)]
+struct Nothing {}
+
+impl Client {
+    /// How the cluster is.
+    pub async fn status(&self) -> Result<status::Status, Failure> {
+        self.read(path::STATUS).await
+    }
+
+    /// Members.
+    pub async fn nodes(&self) -> Result<List<node::Node>, Failure> {
+        self.read(path::NODES).await
+    }
+
+    /// Founds a cluster.
+    pub async fn init(
+        &self,
+        init: &cluster::Init,
+        change: &Change,
+    ) -> Result<cluster::Membership, Failure> {
+        self.change(Method::POST, path::CLUSTER, init, change).await
+    }
+
+    /// Joins a cluster.
+    pub async fn join(
+        &self,
+        join: &cluster::Join,
+        change: &Change,
+    ) -> Result<cluster::Membership, Failure> {
+        self.change(Method::POST, path::CLUSTER_JOIN, join, change).await
+    }
+
+    /// Makes a join token.
+    pub async fn create_join_token(
+        &self,
+        create: &join_token::Create,
+        change: &Change,
+    ) -> Result<join_token::JoinToken, Failure> {
+        self.change(Method::POST, path::JOIN_TOKENS, create, change).await
+    }
+
+    /// Makes an access token.
+    pub async fn create_token(
+        &self,
+        create: &token::Create,
+        change: &Change,
+    ) -> Result<token::NewToken, Failure> {
+        self.change(Method::POST, path::TOKENS, create, change).await
+    }
+
+    /// Access tokens.
+    pub async fn tokens(&self) -> Result<List<token::Token>, Failure> {
+        self.read(path::TOKENS).await
+    }
+
+    /// Ends an access token.
+    pub async fn revoke_token(&self, id: &str, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::DELETE, &with_name(path::TOKEN, id), &Nothing {}, change).await
+    }
+
+    /// The keyring.
+    pub async fn keyring(&self) -> Result<keyring::Keyring, Failure> {
+        self.read(path::KEYRING).await
+    }
+
+    /// A new generation of the keyring.
+    pub async fn rotate_keyring(&self, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::POST, path::KEYRING_ROTATE, &Nothing {}, change).await
+    }
+
+    /// Domains.
+    pub async fn domains(&self) -> Result<List<domain::Domain>, Failure> {
+        self.read(path::DOMAINS).await
+    }
+
+    /// A domain.
+    pub async fn domain(&self, name: &str) -> Result<domain::Domain, Failure> {
+        self.read(&with_name(path::DOMAIN, name)).await
+    }
+
+    /// Makes a domain.
+    pub async fn create_domain(
+        &self,
+        create: &domain::Create,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::POST, path::DOMAINS, create, change).await
+    }
+
+    /// Changes a domain.
+    pub async fn set_domain(
+        &self,
+        name: &str,
+        set: &domain::Set,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::PATCH, &with_name(path::DOMAIN, name), set, change).await
+    }
+
+    /// Removes a domain.
+    pub async fn delete_domain(&self, name: &str, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::DELETE, &with_name(path::DOMAIN, name), &Nothing {}, change).await
+    }
+
+    /// What may be known of a domain's key.
+    pub async fn key(&self, name: &str) -> Result<key::Key, Failure> {
+        self.read(&with_name(path::KEY, name)).await
+    }
+
+    /// Makes a key.
+    pub async fn generate_key(
+        &self,
+        name: &str,
+        generate: &key::Generate,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::POST, &with_name(path::KEY_GENERATE, name), generate, change).await
+    }
+
+    /// Brings a key.
+    pub async fn import_key(
+        &self,
+        name: &str,
+        import: &key::Import,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::PUT, &with_name(path::KEY, name), import, change).await
+    }
+
+    /// Removes a key and its certificate.
+    pub async fn remove_key(&self, name: &str, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::DELETE, &with_name(path::KEY, name), &Nothing {}, change).await
+    }
+
+    /// A domain's certificate.
+    pub async fn certificate(&self, name: &str) -> Result<certificate::Certificate, Failure> {
+        self.read(&with_name(path::CERTIFICATE, name)).await
+    }
+
+    /// Brings a certificate.
+    pub async fn import_certificate(
+        &self,
+        name: &str,
+        import: &certificate::Import,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::PUT, &with_name(path::CERTIFICATE, name), import, change).await
+    }
+
+    /// Makes a self-signed certificate.
+    pub async fn self_sign(
+        &self,
+        name: &str,
+        self_sign: &certificate::SelfSign,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        let path = with_name(path::CERTIFICATE_SELF_SIGN, name);
+        self.change(Method::POST, &path, self_sign, change).await
+    }
+
+    /// Removes a certificate.
+    pub async fn remove_certificate(
+        &self,
+        name: &str,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::DELETE, &with_name(path::CERTIFICATE, name), &Nothing {}, change).await
+    }
+
+    /// A domain's CA chain.
+    pub async fn chain(&self, name: &str) -> Result<chain::Chain, Failure> {
+        self.read(&with_name(path::CHAIN, name)).await
+    }
+
+    /// Sets a CA chain.
+    pub async fn set_chain(
+        &self,
+        name: &str,
+        set: &chain::Set,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::PUT, &with_name(path::CHAIN, name), set, change).await
+    }
+
+    /// Removes a CA chain.
+    pub async fn remove_chain(&self, name: &str, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::DELETE, &with_name(path::CHAIN, name), &Nothing {}, change).await
+    }
+
+    /// Listeners.
+    pub async fn listeners(&self) -> Result<List<listener::Listener>, Failure> {
+        self.read(path::LISTENERS).await
+    }
+
+    /// Adds a listener.
+    pub async fn add_listener(
+        &self,
+        add: &listener::Add,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::POST, path::LISTENERS, add, change).await
+    }
+
+    /// Removes a listener.
+    pub async fn remove_listener(&self, name: &str, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::DELETE, &with_name(path::LISTENER, name), &Nothing {}, change).await
+    }
+}

@@ -1,0 +1,284 @@
+//! One request, repeated as long as that is safe and useful.
+
+use std::time::Duration;
+
+use conclave_api::{
+    path::{IF_MATCH_HEADER, OPERATION_HEADER},
+    problem::{Code, Problem},
+};
+use reqwest::Method;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use crate::{AccessToken, Address, Failure, trust};
+
+/// Pauses between tries: short at first, because an election takes half a second.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(1000);
+/// How much longer than the node the client waits for an answer.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How to ask.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Longest time for one command, retries included.
+    pub timeout: Duration,
+    /// Be content with what the node has, without asking the leader.
+    pub is_stale: bool,
+    /// `shared` or `local`, if only one is meant.
+    pub scope: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { timeout: Duration::from_secs(15), is_stale: false, scope: None }
+    }
+}
+
+/// How to change something.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Id of the operation; made anew if not given.
+    pub operation: Option<String>,
+    /// Do not wait for the nodes.
+    pub is_committed_enough: bool,
+    /// Version that is expected.
+    pub if_version: Option<u64>,
+    /// A text for the history.
+    pub reason: Option<String>,
+}
+
+/// A connection to a node, for any number of requests.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    address: Address,
+    bearer: Option<String>,
+    options: Options,
+}
+
+fn failure(problem: Problem) -> Failure {
+    Box::new(problem)
+}
+
+/// A new operation id: 130 random bits in 26 digits and letters.
+pub(crate) fn new_operation() -> String {
+    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let mut random = [0u8; 26];
+    // Without randomness the id is not unique; the node then refuses another request under it.
+    let _ = SystemRandom::new().fill(&mut random);
+    let digit = |byte: &u8| DIGITS.get(usize::from(byte & 31)).copied().unwrap_or(b'0');
+    random.iter().map(digit).map(char::from).collect()
+}
+
+impl Client {
+    /// Prepares to ask the node at `address`; nothing is sent yet.
+    pub fn new(
+        address: &Address,
+        token: Option<&AccessToken>,
+        options: Options,
+    ) -> Result<Client, Failure> {
+        let unusable = |error: String| {
+            failure(Problem::new(Code::X001, "cannot prepare a connection").detail(error))
+        };
+        let builder = reqwest::Client::builder().no_proxy();
+        let (builder, base) = match address {
+            // No TLS on a socket, but the builder wants a configuration all the same.
+            Address::Unix(path) => {
+                let tls = trust::config([0; 32]).map_err(|error| unusable(error.to_string()))?;
+                let builder = builder.tls_backend_preconfigured(tls);
+                (builder.unix_socket(path.clone()), "http://conclave".to_owned())
+            }
+            Address::Https(url) => {
+                let token = token.ok_or_else(|| {
+                    failure(
+                        Problem::new(Code::X003, format!("{url} needs a token"))
+                            .hint("--token-file FILE; on a member: conclave token create NAME"),
+                    )
+                })?;
+                let tls =
+                    trust::config(token.authority).map_err(|error| unusable(error.to_string()))?;
+                (builder.tls_backend_preconfigured(tls).https_only(true), url.clone())
+            }
+        };
+        Ok(Client {
+            http: builder.build().map_err(|error| unusable(error.to_string()))?,
+            base,
+            address: address.clone(),
+            bearer: token.map(|token| token.bearer.clone()),
+            options,
+        })
+    }
+
+    pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let mut query = self.query();
+        if self.options.is_stale {
+            query.push(("consistency", "local".to_owned()));
+        }
+        let request = self.http.request(Method::GET, self.url(path)).query(&query);
+        self.send(request, None).await
+    }
+
+    pub(crate) async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+        change: &Change,
+    ) -> Result<T, Failure> {
+        let mut query = self.query();
+        let wait = if change.is_committed_enough { "committed" } else { "served" };
+        query.push(("wait", wait.to_owned()));
+        let timeout_ms = self.options.timeout.as_millis().to_string();
+        query.push(("timeout_ms", timeout_ms));
+        if let Some(reason) = &change.reason {
+            query.push(("reason", reason.clone()));
+        }
+        // One id for every try: a change whose answer was lost is not done twice.
+        let operation = change.operation.clone().unwrap_or_else(new_operation);
+        let mut request = self
+            .http
+            .request(method, self.url(path))
+            .query(&query)
+            .header(OPERATION_HEADER, &operation)
+            .json(body);
+        if let Some(version) = change.if_version {
+            request = request.header(IF_MATCH_HEADER, format!("\"{version}\""));
+        }
+        self.send(request, Some(&operation)).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn query(&self) -> Vec<(&'static str, String)> {
+        self.options.scope.iter().map(|scope| ("scope", scope.clone())).collect()
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+        operation: Option<&str>,
+    ) -> Result<T, Failure> {
+        let request = match &self.bearer {
+            Some(bearer) => request.bearer_auth(bearer),
+            None => request,
+        };
+        let deadline = Instant::now() + self.options.timeout;
+        let mut pause = PAUSE_MIN;
+        let mut may_be_done = false;
+        loop {
+            let again = request.try_clone().ok_or_else(|| {
+                failure(Problem::new(Code::X007, "a request that cannot be repeated"))
+            })?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let tried = self.attempt(again.timeout(left + GRACE)).await;
+            let tried = match tried {
+                Ok(answer) => return Ok(answer),
+                Err(tried) => tried,
+            };
+            may_be_done |= tried.may_be_done && operation.is_some();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !tried.is_worth_repeating || left <= pause {
+                let mut problem = tried.problem;
+                if may_be_done && problem.code != Code::R004 && tried.is_worth_repeating {
+                    *problem = self.unknown();
+                }
+                if let (Code::R004, Some(operation)) = (problem.code, operation) {
+                    problem.operation = Some(operation.to_owned());
+                    problem.hint = Some(format!(
+                        "repeat with --operation {operation}: it will not be done twice"
+                    ));
+                }
+                return Err(problem);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    fn unknown(&self) -> Problem {
+        let seconds = self.options.timeout.as_secs();
+        let title = format!("no answer after {seconds} s; the change may have been made");
+        Problem::new(Code::R004, title)
+    }
+
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, Attempt> {
+        let response = request.send().await.map_err(|error| self.transport(&error))?;
+        let is_success = response.status().is_success();
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.transport(&error))?;
+        let unreadable = |what: String| Attempt {
+            problem: failure(
+                Problem::new(Code::X007, "the node's answer cannot be read").detail(what),
+            ),
+            is_worth_repeating: false,
+            may_be_done: true,
+        };
+        if is_success {
+            return serde_json::from_slice(&body).map_err(|error| unreadable(error.to_string()));
+        }
+        let problem: Problem =
+            serde_json::from_slice(&body).map_err(|_| unreadable(format!("status {status}")))?;
+        let may_be_done = problem.code == Code::R004;
+        // A node that waits for a cluster or its unlock key does not get them by being asked.
+        let is_worth_repeating = matches!(problem.code, Code::R001 | Code::R003);
+        Err(Attempt { problem: failure(problem), is_worth_repeating, may_be_done })
+    }
+
+    fn transport(&self, error: &reqwest::Error) -> Attempt {
+        let address = &self.address;
+        let cause = deepest(error);
+        let io = io_kind(error);
+        if io == Some(std::io::ErrorKind::PermissionDenied) {
+            let problem = Problem::new(Code::X002, format!("{address}: permission denied"))
+                .hint("sudo usermod -aG conclave $USER    then log in again, or use sudo");
+            let problem = failure(problem);
+            return Attempt { problem, is_worth_repeating: false, may_be_done: false };
+        }
+        if error.is_timeout() {
+            let problem = failure(self.unknown());
+            return Attempt { problem, is_worth_repeating: true, may_be_done: true };
+        }
+        let problem = Problem::new(Code::X001, format!("no node answers at {address}"))
+            .detail(cause)
+            .hint("conclave server run --config FILE    or name another node with --address");
+        let is_missing = io == Some(std::io::ErrorKind::NotFound);
+        Attempt {
+            problem: failure(problem),
+            is_worth_repeating: !is_missing,
+            may_be_done: !error.is_connect(),
+        }
+    }
+}
+
+struct Attempt {
+    problem: Failure,
+    is_worth_repeating: bool,
+    may_be_done: bool,
+}
+
+fn io_kind(error: &reqwest::Error) -> Option<std::io::ErrorKind> {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(found) = cause {
+        if let Some(io) = found.downcast_ref::<std::io::Error>() {
+            return Some(io.kind());
+        }
+        cause = found.source();
+    }
+    None
+}
+
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}

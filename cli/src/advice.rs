@@ -1,0 +1,160 @@
+//! What each error code means, and what to do.
+
+use conclave_api::problem::Code;
+
+/// One paragraph for a code.
+#[expect(clippy::too_many_lines, reason = "one table, a line per code")]
+pub(crate) fn explain(code: Code) -> &'static str {
+    match code {
+        Code::K001 => {
+            "The input holds no private key. Give a PEM file that begins with -----BEGIN PRIVATE KEY-----, -----BEGIN RSA PRIVATE KEY----- or -----BEGIN EC PRIVATE KEY-----."
+        }
+        Code::K002 => {
+            "The private key is protected by a passphrase. A node must use its keys after a restart with nobody at hand, so it takes keys without one and seals them under the cluster's keyring. Take the passphrase off with: openssl pkey -in FILE -out PLAIN, import PLAIN, and delete it."
+        }
+        Code::K003 => {
+            "The key is too weak or of a type that is not supported. EC P-256, EC P-384, Ed25519 and RSA of 2048 to 4096 bits are."
+        }
+        Code::K004 => {
+            "A private key was expected and something else was found, most often because FILE and --key were swapped."
+        }
+        Code::K005 => {
+            "The file holds several private keys, and it is not clear which one is meant."
+        }
+        Code::K006 => {
+            "The private key is damaged: cut off, not base64, or its numbers do not belong together."
+        }
+        Code::K007 => {
+            "The key is in DER form. Convert it: openssl pkey -inform DER -in FILE -out FILE.pem"
+        }
+        Code::K008 => "What the key signs does not verify. Such a key can serve nobody.",
+        Code::K009 => {
+            "The domain has a private key already. A key in use is never replaced in passing: remove it, or import a certificate together with its key."
+        }
+        Code::K010 => "The domain has no private key yet. Make one, or import one.",
+        Code::C001 => {
+            "The input holds no certificate that can be used. Give a PEM file that begins with -----BEGIN CERTIFICATE-----."
+        }
+        Code::C002 => {
+            "The certificate is damaged: cut off, not base64, or not built as RFC 5280 says."
+        }
+        Code::C003 => {
+            "The certificate belongs to another private key than the domain's. Import the key with it (--key FILE), or have a certificate made for the domain's key."
+        }
+        Code::C004 => "The certificate expires within 30 days.",
+        Code::C005 => {
+            "The certificate has expired, or is not valid yet. If it should be valid, look at the clock of the node."
+        }
+        Code::C006 => "The certificate is for other names than the domain's.",
+        Code::C007 => {
+            "A certificate was expected and something else was found, most often because FILE and --key were swapped."
+        }
+        Code::C008 => {
+            "A field of the certificate to make is not possible: too long, or not of its form."
+        }
+        Code::C010 => "The domain has no certificate yet.",
+        Code::H001 => "The input holds no CA chain.",
+        Code::H004 => "The CA chain has more certificates than any client would follow.",
+        Code::H010 => "The domain has no CA chain.",
+        Code::D001 => {
+            "This is not a domain name. Names are letters, digits and hyphens in parts with dots between; international names are written as xn--…."
+        }
+        Code::D002 => "There is no domain of this name.",
+        Code::D003 => "The name belongs to a domain already, as its name or as one of its aliases.",
+        Code::D004 => {
+            "A bound of the cluster is reached. Bounds keep every node able to start and to serve."
+        }
+        Code::N001 => "A port cannot be opened, most often because another process has it.",
+        Code::N002 => {
+            "Ports below 1024 need a right: sudo setcap cap_net_bind_service=+ep $(command -v conclave), or the packaged unit."
+        }
+        Code::N003 => {
+            "This is not an address to listen on, or not a possible upstream. Upstreams may not be the node's own administration, nor link-local addresses."
+        }
+        Code::N004 => "A listener of this name, or on this port, exists already.",
+        Code::N005 => "There is no listener of this name.",
+        Code::R001 => {
+            "Too few voters answer to decide anything. TLS goes on with what is known. Start the missing nodes."
+        }
+        Code::R003 => {
+            "No leader was found within the time limit: an election is running, or too few voters answer. TLS goes on with what is known."
+        }
+        Code::R004 => {
+            "The answer was lost, so the change may have been made. Repeat the command with the printed --operation: it will not be done twice."
+        }
+        Code::R006 => {
+            "This node belongs to no cluster yet: conclave cluster init --name NAME, or conclave cluster join HOST:PORT."
+        }
+        Code::R007 => {
+            "This node belongs to a cluster already. A node that shall belong to another one starts with an empty data directory."
+        }
+        Code::S001 => {
+            "The node is sealed: its unlock key is missing or wrong, so it cannot use private keys. It still votes and replicates. Put the unlock key back and restart it."
+        }
+        Code::J001 => {
+            "The join token is malformed or belongs to another cluster. It carries the fingerprint of its cluster, so that a new node cannot be led astray."
+        }
+        Code::J002 => {
+            "The join token is not known, expired, or used. Each token lets one node join, once."
+        }
+        Code::J003 => {
+            "No member answers at this address. Other nodes are reached over UDP, by default on port 7444."
+        }
+        Code::J004 => "A member of this name exists. Give the node another [node] name.",
+        Code::V002 => {
+            "The object has changed since you looked at it. Look again, and decide again."
+        }
+        Code::V003 => "The operation id was used for another request. Leave --operation out.",
+        Code::X001 => "No node answers at this address.",
+        Code::X002 => "The admin socket may be opened by root, the service and the group conclave.",
+        Code::X003 => "HTTPS needs an access token, made on a member: conclave token create NAME",
+        Code::X004 => "The request cannot be understood.",
+        Code::X005 => "There is no such thing.",
+        Code::X006 => "The request is larger than 2 MiB.",
+        Code::X007 => "The node could not do its work. Its log says more.",
+        Code::F001 => {
+            "A setting of the configuration file is wrong. conclave config init prints every setting."
+        }
+        Code::F002 => {
+            "The data of this node cannot be used, or its disk failed. A node that lost what it had acknowledged must not vote again under its number: move data_dir away and let it join anew."
+        }
+    }
+}
+
+/// A configuration file with every setting.
+pub(crate) const CONFIG: &str = r#"# Settings of THIS node. What the cluster shares (domains, keys, listeners) is stored in the cluster.
+
+[node]
+name = "node-1"
+data_dir = "/var/lib/conclave"
+# addresses = ["192.0.2.10"]         # listeners open their ports here; default: all
+# main_domain = "node-1.example"     # serves whoever asks for no known name; default: the node's name
+
+[cluster]
+bind = "0.0.0.0:7444"                # UDP, for other nodes
+# advertise = "10.0.0.1:7444"        # HOST:PORT at which they reach this node; default: found
+# election_timeout = "300ms"
+
+[admin]
+# socket = "/run/conclave/admin.sock"
+# bind = "10.0.0.1:7443"             # the API over HTTPS, with tokens; default: socket only
+
+[keyring]
+# unlock = "file:/etc/conclave/node-1.unlock.key"   # default: beside this file; never inside data_dir
+
+[log]
+# level = "info"                     # or debug, trace, conclave_node=debug,info
+# format = "auto"                    # text, json
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_explained() {
+        for code in Code::ALL {
+            assert!(explain(*code).len() > 20, "{}", code.as_str());
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! Words that the command line understands.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Keeps the certificates and private keys of a whole cluster, and terminates TLS from them on
+/// every node.
+#[derive(Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    Table,
+    Wide,
+    Json,
+    Jsonl,
+    Name,
+}
+
+// A doc comment here would replace the description of every command that flattens it.
+#[derive(Clone, ClapArgs)]
+pub(crate) struct Global {
+    /// Node to ask: unix:PATH or https://HOST:PORT
+    #[arg(long, global = true, env = "CONCLAVE_ADDRESS")]
+    pub(crate) address: Option<String>,
+    /// File that holds an access token, for https addresses
+    #[arg(long, global = true)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Form of the answer
+    #[arg(short, long, global = true, value_enum, default_value = "table")]
+    pub(crate) output: Form,
+    /// Longest time for the command, as 15s or 500ms
+    #[arg(long, global = true, value_parser = duration, default_value = "15s")]
+    pub(crate) timeout: Duration,
+    /// Never ask; fail instead
+    #[arg(long, global = true)]
+    pub(crate) no_input: bool,
+    /// Only errors, and what was asked for
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Be content with what the node has, without asking the leader
+    #[arg(long, global = true)]
+    pub(crate) stale: bool,
+    /// Only this scope: shared or local
+    #[arg(long, global = true, value_parser = ["shared", "local"])]
+    pub(crate) scope: Option<String>,
+}
+
+#[derive(Clone, ClapArgs)]
+pub(crate) struct Changing {
+    /// Do not ask before removing
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Only if the domain is at this version
+    #[arg(long)]
+    pub(crate) if_version: Option<u64>,
+    /// Why, for the history
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Id under which a repetition is done only once
+    #[arg(long)]
+    pub(crate) operation: Option<String>,
+    /// Wait until all live nodes serve the change, or only until it is committed
+    #[arg(long, value_parser = ["served", "committed"], default_value = "served")]
+    pub(crate) wait: String,
+}
+
+/// Reads `15s`, `500ms`, `2m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| "a time such as 15s is expected".to_owned())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" | "" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        "h" => Ok(Duration::from_secs(number.saturating_mul(3_600))),
+        _ => Err(format!("{unit:?} is none of ms, s, m, h")),
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Three real nodes on this machine: the main job, told step by step
+    #[command(after_help = "Example: conclave demo")]
+    Demo,
+    /// How the cluster is; exit code 9 if something needs attention
+    #[command(after_help = "Example: conclave status -o json")]
+    Status,
+    /// What an error code means
+    #[command(after_help = "Example: conclave explain K002")]
+    Explain { code: String },
+    /// The node process
+    #[command(subcommand)]
+    Server(Server),
+    /// The cluster as a whole
+    #[command(subcommand)]
+    Cluster(Cluster),
+    /// Members of the cluster
+    #[command(subcommand)]
+    Node(Node),
+    /// Tokens that let a node join
+    #[command(subcommand)]
+    JoinToken(JoinToken),
+    /// Access tokens of the admin API
+    #[command(subcommand)]
+    Token(Token),
+    /// The key that protects private keys
+    #[command(subcommand)]
+    Keyring(Keyring),
+    /// Domains
+    #[command(subcommand)]
+    Domain(Domain),
+    /// Private keys of domains
+    #[command(subcommand)]
+    Key(Key),
+    /// Certificates of domains
+    #[command(subcommand)]
+    Cert(Cert),
+    /// CA chains of domains
+    #[command(subcommand)]
+    Chain(Chain),
+    /// Sockets where TLS ends
+    #[command(subcommand)]
+    Listener(Listener),
+    /// The configuration file of a node
+    #[command(subcommand)]
+    Config(Config),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Server {
+    /// Runs a node until it is told to stop
+    #[command(after_help = "Example: conclave server run --config /etc/conclave/conclave.toml")]
+    Run {
+        /// Settings of this node
+        #[arg(long, default_value = "/etc/conclave/conclave.toml")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Cluster {
+    /// Founds a cluster with this node as its first member
+    #[command(after_help = "Example: conclave cluster init --name prod")]
+    Init {
+        /// Name of the cluster
+        #[arg(long)]
+        name: String,
+    },
+    /// Makes this node a member of another node's cluster
+    #[command(after_help = "Example: conclave cluster join 10.0.0.1:7444 --token-file token")]
+    Join {
+        /// HOST:PORT at which a member answers other nodes; the token is asked for, or read
+        /// from --token-file
+        member: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Node {
+    /// Members, their roles and how far they are
+    #[command(after_help = "Example: conclave node list")]
+    List,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum JoinToken {
+    /// Makes a token with which one node can join, once
+    #[command(after_help = "Example: conclave join-token create --expires-in 10m")]
+    Create {
+        /// Time until it expires
+        #[arg(long, value_parser = duration, default_value = "1h")]
+        expires_in: Duration,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Token {
+    /// Makes an access token; it is shown once
+    #[command(after_help = "Example: conclave token create deploy --expires-in 720h")]
+    Create {
+        name: String,
+        /// Time until it expires; never if not given
+        #[arg(long, value_parser = duration)]
+        expires_in: Option<Duration>,
+    },
+    /// Lists access tokens, without their secrets
+    #[command(after_help = "Example: conclave token list")]
+    List,
+    /// Ends an access token
+    #[command(after_help = "Example: conclave token revoke 0123456789abcdef --yes")]
+    Revoke {
+        id: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Keyring {
+    /// Generations of the keyring, and who can open them
+    #[command(after_help = "Example: conclave keyring status")]
+    Status,
+    /// Makes a new generation; everything new is sealed under it
+    #[command(after_help = "Example: conclave keyring rotate")]
+    Rotate {
+        #[command(flatten)]
+        changing: Changing,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Domain {
+    /// Makes a domain
+    #[command(after_help = "Example: conclave domain create shop.example --alias www.shop.example")]
+    Create {
+        name: String,
+        /// Further name, as often as needed; *.NAME for all names of one more part
+        #[arg(long)]
+        alias: Vec<String>,
+        /// Local address that means this domain when a client sends no name
+        #[arg(long = "ip")]
+        ip: Vec<String>,
+        /// PKI services
+        #[arg(long, value_parser = ["disabled", "test", "enabled"])]
+        pki: Option<String>,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Lists domains
+    #[command(after_help = "Example: conclave domain list -o name")]
+    List,
+    /// Shows a domain with all its settings
+    #[command(after_help = "Example: conclave domain show shop.example")]
+    Show { name: String },
+    /// Changes settings of a domain
+    #[command(after_help = "Example: conclave domain set shop.example --pki enabled")]
+    Set {
+        name: String,
+        /// PKI services
+        #[arg(long, value_parser = ["disabled", "test", "enabled"])]
+        pki: Option<String>,
+        /// All aliases, replacing the present ones
+        #[arg(long)]
+        alias: Option<Vec<String>>,
+        /// All addresses, replacing the present ones
+        #[arg(long = "ip")]
+        ip: Option<Vec<String>>,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Removes a domain with its key and certificate
+    #[command(after_help = "Example: conclave domain delete shop.example --yes")]
+    Delete {
+        name: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Key {
+    /// Makes a private key for a domain that has none
+    #[command(after_help = "Example: conclave key generate shop.example --type p384")]
+    Generate {
+        name: String,
+        /// p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
+        #[arg(long = "type", default_value = "p256")]
+        algorithm: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Takes a private key from a PEM file
+    #[command(after_help = "Example: conclave key import shop.example privkey.pem")]
+    Import {
+        name: String,
+        /// PEM file; - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Shows what may be known of a key; never the key
+    #[command(after_help = "Example: conclave key show shop.example")]
+    Show { name: String },
+    /// Removes a key and the certificate that is useless without it
+    #[command(after_help = "Example: conclave key remove shop.example --yes")]
+    Remove {
+        name: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Cert {
+    /// Makes a certificate that the domain's key signs itself
+    #[command(after_help = "Example: conclave cert self-sign shop.example --days 90")]
+    SelfSign {
+        name: String,
+        /// Common name; the domain's name if not given
+        #[arg(long)]
+        common_name: Option<String>,
+        /// Country, two letters
+        #[arg(long)]
+        country: Option<String>,
+        /// Province or state
+        #[arg(long)]
+        province: Option<String>,
+        /// City
+        #[arg(long)]
+        city: Option<String>,
+        /// Organization
+        #[arg(long)]
+        organization: Option<String>,
+        /// Unit
+        #[arg(long)]
+        unit: Option<String>,
+        /// E-mail address of a contact
+        #[arg(long)]
+        contact: Option<String>,
+        /// Further name
+        #[arg(long)]
+        san: Vec<String>,
+        /// Days of validity
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Takes a certificate, with its chain, from a PEM file
+    #[command(
+        after_help = "Example: conclave cert import shop.example fullchain.pem --key privkey.pem"
+    )]
+    Import {
+        name: String,
+        /// PEM file; - for standard input
+        file: PathBuf,
+        /// PEM file of the private key, replacing the present one
+        #[arg(long)]
+        key: Option<PathBuf>,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Shows a certificate
+    #[command(after_help = "Example: conclave cert show shop.example")]
+    Show { name: String },
+    /// Writes a certificate, PEM
+    #[command(after_help = "Example: conclave cert export shop.example --chain --out shop.pem")]
+    Export {
+        name: String,
+        /// With the CA chain behind it
+        #[arg(long)]
+        chain: bool,
+        /// File to write; standard output if not given
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Removes a certificate; the key stays
+    #[command(after_help = "Example: conclave cert remove shop.example --yes")]
+    Remove {
+        name: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Chain {
+    /// Sets the CA chain from a PEM file, issuer of the domain certificate first
+    #[command(after_help = "Example: conclave chain set shop.example chain.pem")]
+    Set {
+        name: String,
+        /// PEM file; - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Shows the CA chain
+    #[command(after_help = "Example: conclave chain show shop.example")]
+    Show { name: String },
+    /// Removes the CA chain
+    #[command(after_help = "Example: conclave chain remove shop.example --yes")]
+    Remove {
+        name: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Listener {
+    /// Opens a socket on every node
+    #[command(
+        after_help = "Example: conclave listener add https --bind :443 --upstream 127.0.0.1:8080"
+    )]
+    Add {
+        name: String,
+        /// :PORT for the addresses of each node, or ADDRESS:PORT
+        #[arg(long)]
+        bind: String,
+        /// HOST:PORT where the decrypted bytes go
+        #[arg(long)]
+        upstream: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Lists listeners
+    #[command(after_help = "Example: conclave listener list")]
+    List,
+    /// Closes a socket on every node; connections that stand go on
+    #[command(after_help = "Example: conclave listener remove https --yes")]
+    Remove {
+        name: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Config {
+    /// Prints a file to start from, with every setting
+    #[command(after_help = "Example: conclave config init > conclave.toml")]
+    Init,
+    /// Checks a file
+    #[command(after_help = "Example: conclave config check conclave.toml")]
+    Check { file: PathBuf },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_words_do_not_contradict_each_other() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_sentence_and_an_example() {
+        fn check(command: &clap::Command) {
+            if command.get_subcommands().next().is_none() && command.get_name() != "help" {
+                let name = command.get_name();
+                assert!(command.get_about().is_some(), "{name} says nothing");
+                assert!(command.get_after_help().is_some(), "{name} has no example");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Args::command());
+    }
+
+    #[test]
+    fn times_are_read() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert!(duration("soon").is_err());
+    }
+}

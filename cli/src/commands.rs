@@ -1,0 +1,227 @@
+//! What each command does: ask, and say what came of it.
+
+mod cert;
+mod chain;
+mod cluster;
+mod demo;
+mod domain;
+mod key;
+mod listener;
+mod status;
+mod token;
+
+use std::{
+    io::{IsTerminal, Read, Write},
+    path::Path,
+    time::Duration,
+};
+
+use conclave_api::problem::{Code, Problem};
+use conclave_client::{AccessToken, Address, Change, Client, Failure, Options};
+
+use crate::{
+    advice,
+    args::{Args, Changing, Command, Config, Global, Server},
+    output,
+};
+
+/// Longest file that a command reads.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const SOCKET: &str = "/run/conclave/admin.sock";
+
+/// Exit code of a command that was done.
+type Done = Result<u8, Failure>;
+
+pub(crate) fn run(args: Args) -> Done {
+    match args.command {
+        Command::Server(Server::Run { config }) => {
+            conclave_node::run(&config, &|text| output::line(text)).map(|()| 0)
+        }
+        Command::Config(Config::Init) => {
+            output::line(advice::CONFIG.trim_end());
+            Ok(0)
+        }
+        Command::Config(Config::Check { file }) => {
+            conclave_node::Config::read(&file)?;
+            output::line(&format!("{}: all settings are right", file.display()));
+            Ok(0)
+        }
+        Command::Explain { code } => explain(&code),
+        Command::Demo => block_on(demo::run()),
+        command => {
+            let global = args.global;
+            block_on(async move {
+                let client = client(&global, matches!(command, Command::Cluster(_)))?;
+                let progress = Progress::start(&global);
+                let done = dispatch(&Asking { client, global }, command).await;
+                progress.end();
+                done
+            })
+        }
+    }
+}
+
+/// A client, and how to answer.
+pub(crate) struct Asking {
+    client: Client,
+    global: Global,
+}
+
+async fn dispatch(asking: &Asking, command: Command) -> Done {
+    match command {
+        Command::Status => status::status(asking).await,
+        Command::Node(command) => status::node(asking, command).await,
+        Command::Cluster(command) => cluster::run(asking, command).await,
+        Command::JoinToken(command) => token::join_token(asking, command).await,
+        Command::Token(command) => token::token(asking, command).await,
+        Command::Keyring(command) => token::keyring(asking, command).await,
+        Command::Domain(command) => domain::run(asking, command).await,
+        Command::Key(command) => key::run(asking, command).await,
+        Command::Cert(command) => cert::run(asking, command).await,
+        Command::Chain(command) => chain::run(asking, command).await,
+        Command::Listener(command) => listener::run(asking, command).await,
+        Command::Demo | Command::Explain { .. } | Command::Server(_) | Command::Config(_) => Ok(0),
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Box::new(Problem::new(Code::X007, "cannot start").detail(error.to_string()))
+    })?;
+    runtime.block_on(work)
+}
+
+fn explain(code: &str) -> Done {
+    let wanted = code.to_ascii_uppercase();
+    let found = Code::ALL
+        .iter()
+        .find(|code| code.as_str() == wanted)
+        .ok_or_else(|| Box::new(Problem::new(Code::X005, format!("no error code {wanted:?}"))))?;
+    output::line(&format!("{}  {}", found.as_str(), advice::explain(*found)));
+    Ok(0)
+}
+
+/// The client for the address that is meant: --address, CONCLAVE_ADDRESS, or the usual socket.
+/// `cluster join` reads a join token from --token-file, so there it is no access token.
+fn client(global: &Global, is_join: bool) -> Result<Client, Failure> {
+    let address: Address = match &global.address {
+        Some(text) => text.parse()?,
+        None if Path::new(SOCKET).exists() => Address::Unix(SOCKET.into()),
+        None => {
+            return Err(Box::new(
+                Problem::new(Code::X001, "no node to ask")
+                    .detail(format!("neither --address nor CONCLAVE_ADDRESS is given, and {SOCKET} does not exist"))
+                    .hint("conclave server run --config FILE    or: --address unix:PATH"),
+            ));
+        }
+    };
+    let token: Option<AccessToken> = match &global.token_file {
+        Some(file) if !is_join => Some(read_file(file)?.parse()?),
+        _ => None,
+    };
+    let options =
+        Options { timeout: global.timeout, is_stale: global.stale, scope: global.scope.clone() };
+    Client::new(&address, token.as_ref(), options)
+}
+
+fn file_problem(path: &Path, what: String) -> Failure {
+    Box::new(Problem::new(Code::X004, format!("cannot read {}", path.display())).detail(what))
+}
+
+/// A file as text, bounded; `-` is standard input.
+pub(crate) fn read_file(path: &Path) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path)
+            .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| file_problem(path, error.to_string()))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
+        return Err(file_problem(path, "it is larger than 1 MiB".to_owned()));
+    }
+    // What is no text is refused by the node by name, DER above all.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Puts the file's name where the node, which saw only its content, named the field.
+pub(crate) fn in_file(mut failure: Failure, files: &[(&str, &Path)]) -> Failure {
+    for (field, path) in files {
+        let shown = path.display().to_string();
+        if let Some(location) = failure.location.as_mut().filter(|found| found.file == *field) {
+            location.file.clone_from(&shown);
+        }
+        if let Some(hint) = failure.hint.as_mut() {
+            *hint = hint.replace(&format!("-in {field} "), &format!("-in {shown} "));
+            *hint = hint.replace(&format!("{field}.plain"), &format!("{shown}.plain"));
+            *hint = hint.replace(&format!("{field}.pem"), &format!("{shown}.pem"));
+        }
+    }
+    failure
+}
+
+pub(crate) fn change(changing: &Changing) -> Change {
+    Change {
+        operation: changing.operation.clone(),
+        is_committed_enough: changing.wait == "committed",
+        if_version: changing.if_version,
+        reason: changing.reason.clone(),
+    }
+}
+
+/// Asks before something is removed: the name is typed again.
+pub(crate) fn confirm(
+    global: &Global,
+    changing: &Changing,
+    what: &str,
+    name: &str,
+) -> Result<(), Failure> {
+    if changing.yes {
+        return Ok(());
+    }
+    let refused = |why: &str| {
+        Box::new(Problem::new(Code::X004, why).hint("add --yes to do it without being asked"))
+    };
+    if global.no_input || !std::io::stdin().is_terminal() {
+        return Err(refused("this removes something, and nobody can be asked"));
+    }
+    let mut stderr = std::io::stderr();
+    let _ = write!(stderr, "This removes {what}.\nType {name} to go on: ");
+    let _ = stderr.flush();
+    let mut typed = String::new();
+    let _ = std::io::stdin().read_line(&mut typed);
+    if typed.trim() == name { Ok(()) } else { Err(refused("not done: another name was typed")) }
+}
+
+/// A line that turns while a person waits; nothing without a terminal.
+struct Progress(Option<indicatif::ProgressBar>);
+
+impl Progress {
+    fn start(global: &Global) -> Progress {
+        if global.quiet || !std::io::stderr().is_terminal() {
+            return Progress(None);
+        }
+        let bar = indicatif::ProgressBar::new_spinner();
+        // Nothing is shown for what takes less than a second.
+        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        let shown = bar.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if !shown.is_finished() {
+                shown.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+                shown.set_message("waiting for the node");
+                shown.enable_steady_tick(Duration::from_millis(120));
+            }
+        });
+        Progress(Some(bar))
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

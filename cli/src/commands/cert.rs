@@ -1,0 +1,98 @@
+//! Certificates of domains.
+
+use std::path::Path;
+
+use conclave_api::{
+    certificate::{Certificate, Import, SelfSign},
+    problem::{Code, Problem},
+};
+
+use super::{Asking, Done, change, confirm, in_file, read_file};
+use crate::{args::Cert, output};
+
+pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
+    let (client, global) = (&asking.client, &asking.global);
+    match command {
+        Cert::SelfSign {
+            name,
+            common_name,
+            country,
+            province,
+            city,
+            organization,
+            unit,
+            contact,
+            san,
+            days,
+            changing,
+        } => {
+            let self_sign = SelfSign {
+                common_name,
+                country,
+                province,
+                city,
+                organization,
+                unit,
+                contact,
+                names: san,
+                days: Some(days),
+            };
+            let done = client.self_sign(&name, &self_sign, &change(&changing)).await?;
+            output::change(global, &format!("{name}: self-signed certificate"), &done);
+        }
+        Cert::Import { name, file, key, changing } => {
+            let import = Import {
+                certificate: read_file(&file)?,
+                key: key.as_deref().map(read_file).transpose()?,
+            };
+            let mut files = vec![("certificate", file.as_path())];
+            files.extend(key.as_deref().map(|key| ("key", key)));
+            let done = client.import_certificate(&name, &import, &change(&changing)).await;
+            let done = done.map_err(|failure| in_file(failure, &files))?;
+            output::change(global, &format!("{name}: certificate"), &done);
+        }
+        Cert::Show { name } => {
+            let certificate = client.certificate(&name).await?;
+            if !output::json(global, &certificate) {
+                show(&certificate);
+            }
+        }
+        Cert::Export { name, chain, out } => {
+            let mut pem = client.certificate(&name).await?.pem;
+            if chain && let Ok(chain) = client.chain(&name).await {
+                chain.certificates.iter().for_each(|certificate| pem.push_str(&certificate.pem));
+            }
+            write(out.as_deref(), &pem)?;
+        }
+        Cert::Remove { name, changing } => {
+            confirm(global, &changing, &format!("the certificate of {name}"), &name)?;
+            let done = client.remove_certificate(&name, &change(&changing)).await?;
+            output::change(global, &format!("{name}: certificate removed"), &done);
+        }
+    }
+    Ok(0)
+}
+
+fn write(out: Option<&Path>, pem: &str) -> Result<(), conclave_client::Failure> {
+    match out {
+        None => output::line(pem.trim_end()),
+        Some(path) => std::fs::write(path, pem).map_err(|error| {
+            let title = format!("cannot write {}", path.display());
+            Box::new(Problem::new(Code::X004, title).detail(error.to_string()))
+        })?,
+    }
+    Ok(())
+}
+
+pub(super) fn show(certificate: &Certificate) {
+    let field = |name: &str, text: &str| output::line(&format!("{name:<15}{text}"));
+    field("Issued to", &certificate.subject);
+    field("Issued by", &certificate.issuer);
+    field("Names", &certificate.names.join(", "));
+    field("Serial number", &certificate.serial);
+    let (from, till, left) =
+        (&certificate.not_before, &certificate.not_after, certificate.days_left);
+    field("Valid", &format!("{from} to {till}, {left} days left"));
+    field("Key", &format!("{}, SHA-256 {}", certificate.algorithm, certificate.key_sha256));
+    field("SHA-256", &certificate.sha256);
+}

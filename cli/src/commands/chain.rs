@@ -1,0 +1,33 @@
+//! CA chains of domains.
+
+use conclave_api::chain::Set;
+
+use super::{Asking, Done, change, confirm, in_file, read_file};
+use crate::{args::Chain, output};
+
+pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
+    let (client, global) = (&asking.client, &asking.global);
+    match command {
+        Chain::Set { name, file, changing } => {
+            let set = Set { chain: read_file(&file)? };
+            let done = client.set_chain(&name, &set, &change(&changing)).await;
+            let done = done.map_err(|failure| in_file(failure, &[("chain", &file)]))?;
+            output::change(global, &format!("{name}: CA chain"), &done);
+        }
+        Chain::Show { name } => {
+            let chain = client.chain(&name).await?;
+            let head = ["ISSUED TO", "ISSUED BY", "FROM", "TILL"];
+            output::list(global, &chain.certificates, &head, |one| {
+                [&one.subject, &one.issuer, &one.not_before, &one.not_after]
+                    .map(String::clone)
+                    .to_vec()
+            });
+        }
+        Chain::Remove { name, changing } => {
+            confirm(global, &changing, &format!("the CA chain of {name}"), &name)?;
+            let done = client.remove_chain(&name, &change(&changing)).await?;
+            output::change(global, &format!("{name}: CA chain removed"), &done);
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,147 @@
+//! Domains.
+
+use conclave_api::domain::{Create, Domain as Shown, Pki, Scope, Set};
+
+use super::{Asking, Done, change, confirm};
+use crate::{args::Domain, output};
+
+fn pki(text: Option<&str>) -> Option<Pki> {
+    match text? {
+        "disabled" => Some(Pki::Disabled),
+        "test" => Some(Pki::Test),
+        _ => Some(Pki::Enabled),
+    }
+}
+
+fn pki_word(pki: Pki) -> &'static str {
+    match pki {
+        Pki::Disabled => "disabled",
+        Pki::Test => "test",
+        Pki::Enabled => "enabled",
+    }
+}
+
+pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
+    let (client, global) = (&asking.client, &asking.global);
+    match command {
+        Domain::Create { name, alias, ip, pki: mode, changing } => {
+            let scope = global.scope.as_deref().map(|scope| match scope {
+                "local" => Scope::Local,
+                _ => Scope::Shared,
+            });
+            let create = Create {
+                name: name.clone(),
+                aliases: alias,
+                addresses: ip,
+                scope,
+                pki: pki(mode.as_deref()),
+            };
+            let done = client.create_domain(&create, &change(&changing)).await?;
+            output::change(global, &format!("{name}: made"), &done);
+            output::advice(
+                global,
+                &format!(
+                    "Next: conclave key generate {name}    or: conclave cert import {name} FILE --key FILE"
+                ),
+            );
+        }
+        Domain::List => {
+            let domains = client.domains().await?.items;
+            let head = ["NAME", "SCOPE", "PKI", "CERTIFICATE", "EXPIRES", "NAMES"];
+            output::list(global, &domains, &head, row);
+        }
+        Domain::Show { name } => {
+            let domain = client.domain(&name).await?;
+            if !output::json(global, &domain) {
+                show(&domain);
+            }
+        }
+        Domain::Set { name, pki: mode, alias, ip, changing } => {
+            let set = Set { pki: pki(mode.as_deref()), aliases: alias, addresses: ip };
+            let done = client.set_domain(&name, &set, &change(&changing)).await?;
+            output::change(global, &format!("{name}: changed"), &done);
+        }
+        Domain::Delete { name, changing } => {
+            let what = format!("{name} with its key and certificate");
+            confirm(global, &changing, &what, &name)?;
+            let done = client.delete_domain(&name, &change(&changing)).await?;
+            output::change(global, &format!("{name}: removed"), &done);
+        }
+    }
+    Ok(0)
+}
+
+fn scope_word(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Shared => "shared",
+        Scope::Local => "local",
+    }
+}
+
+fn row(domain: &Shown) -> Vec<String> {
+    let (certificate, expires) = match (&domain.certificate, domain.pki) {
+        (_, Pki::Disabled) => ("-".to_owned(), "-".to_owned()),
+        (_, Pki::Test) => ("test certificate".to_owned(), "-".to_owned()),
+        (Some(found), Pki::Enabled) => {
+            let sign = if domain.problems.is_empty() { "ok" } else { "!" };
+            (format!("{sign} {}", found.issuer), format!("in {}d", found.days_left))
+        }
+        (None, Pki::Enabled) => ("x none".to_owned(), "-".to_owned()),
+    };
+    vec![
+        domain.name.clone(),
+        scope_word(domain.scope).to_owned(),
+        pki_word(domain.pki).to_owned(),
+        certificate,
+        expires,
+        (domain.aliases.len() + 1).to_string(),
+    ]
+}
+
+fn show(domain: &Shown) {
+    let reason = domain.reason.as_ref().map_or_else(String::new, |why| format!(": {why:?}"));
+    output::line(&format!(
+        "{}  ({}, version {}, changed {} by {}{reason})\n",
+        domain.name,
+        scope_word(domain.scope),
+        domain.version,
+        domain.changed,
+        domain.changed_by
+    ));
+    let field = |name: &str, text: &str| output::line(&format!("{name:<15}{text}"));
+    field("PKI services", pki_word(domain.pki));
+    let aliases = match domain.aliases.as_slice() {
+        [] => String::new(),
+        aliases => format!(", aliases {}", aliases.join(" ")),
+    };
+    field("Names", &format!("{}{aliases}", domain.name));
+    if !domain.addresses.is_empty() {
+        field("Addresses", &domain.addresses.join(", "));
+    }
+    match &domain.key {
+        Some(key) => field("Private key", &format!("{}, SHA-256 {}", key.algorithm, key.sha256)),
+        None => field("Private key", "none"),
+    }
+    match &domain.certificate {
+        Some(found) => {
+            field(
+                "Certificate",
+                &format!("{}, issued by {}, serial {}", found.subject, found.issuer, found.serial),
+            );
+            field(
+                "",
+                &format!(
+                    "{} to {}, {} days left",
+                    found.not_before, found.not_after, found.days_left
+                ),
+            );
+        }
+        None => field("Certificate", "none"),
+    }
+    let chain: Vec<&str> = domain.chain.iter().map(|one| one.subject.as_str()).collect();
+    let chain = if chain.is_empty() { "none".to_owned() } else { chain.join(" <- ") };
+    field("CA chain", &chain);
+    for problem in &domain.problems {
+        output::line(&format!("!  {problem}"));
+    }
+}

@@ -1,0 +1,53 @@
+//! Private keys of domains.
+
+use conclave_api::key::{Generate, Import};
+
+use super::{Asking, Done, change, confirm, in_file, read_file};
+use crate::{args::Key, output};
+
+pub(super) async fn run(asking: &Asking, command: Key) -> Done {
+    let (client, global) = (&asking.client, &asking.global);
+    match command {
+        Key::Generate { name, algorithm, changing } => {
+            let generate = Generate { algorithm: Some(algorithm.clone()) };
+            let done = client.generate_key(&name, &generate, &change(&changing)).await?;
+            output::change(global, &format!("{name}: made a key ({algorithm})"), &done);
+            output::advice(
+                global,
+                &format!(
+                    "Next: conclave cert self-sign {name}    or: conclave cert import {name} FILE"
+                ),
+            );
+        }
+        Key::Import { name, file, changing } => {
+            let import = Import { key: read_file(&file)? };
+            let done = client.import_key(&name, &import, &change(&changing)).await;
+            let done = done.map_err(|failure| in_file(failure, &[("key", &file)]))?;
+            output::change(global, &format!("{name}: took the key"), &done);
+            output::advice(
+                global,
+                &format!(
+                    "Next: conclave cert import {name} FILE    or: conclave cert self-sign {name}"
+                ),
+            );
+        }
+        Key::Show { name } => {
+            let key = client.key(&name).await?;
+            if !output::json(global, &key) {
+                output::line(&format!(
+                    "Private key    {}, sealed under generation {}",
+                    key.algorithm, key.generation
+                ));
+                output::line(&format!("SHA-256        {}", key.sha256));
+                output::line(&format!("Assigned       {}", key.assigned));
+            }
+        }
+        Key::Remove { name, changing } => {
+            let what = format!("the private key of {name} and its certificate");
+            confirm(global, &changing, &what, &name)?;
+            let done = client.remove_key(&name, &change(&changing)).await?;
+            output::change(global, &format!("{name}: key and certificate removed"), &done);
+        }
+    }
+    Ok(0)
+}

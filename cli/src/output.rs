@@ -1,0 +1,170 @@
+//! Answers and errors, for people and for machines.
+
+use std::io::{IsTerminal, Write};
+
+use comfy_table::{Table, presets};
+use conclave_api::{change::Change, problem::Problem};
+use serde::Serialize;
+
+use crate::args::{Form, Global};
+
+/// Writes to standard output; a reader that has gone away is no error.
+pub(crate) fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Writes advice to standard error.
+pub(crate) fn advice(global: &Global, text: &str) {
+    if !global.quiet && global.output == Form::Table {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}
+
+/// Writes an object as JSON if that is asked for; true if it was.
+pub(crate) fn json<T: Serialize>(global: &Global, value: &T) -> bool {
+    let text = match global.output {
+        Form::Json => serde_json::to_string_pretty(value),
+        Form::Jsonl => serde_json::to_string(value),
+        _ => return false,
+    };
+    line(&text.unwrap_or_default());
+    true
+}
+
+/// Writes a list in the form asked for.
+pub(crate) fn list<T: Serialize>(
+    global: &Global,
+    items: &[T],
+    head: &[&str],
+    row: impl Fn(&T) -> Vec<String>,
+) {
+    match global.output {
+        Form::Json => line(&serde_json::to_string_pretty(items).unwrap_or_default()),
+        Form::Jsonl => {
+            items.iter().for_each(|item| line(&serde_json::to_string(item).unwrap_or_default()));
+        }
+        Form::Name => {
+            items.iter().for_each(|item| line(row(item).first().map_or("", String::as_str)));
+        }
+        Form::Table | Form::Wide => {
+            let rows: Vec<Vec<String>> = items.iter().map(row).collect();
+            line(&table(head, &rows));
+        }
+    }
+}
+
+/// Columns in capitals, two spaces between, no borders.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(head.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let text = table.to_string();
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// Says what a change came to: in use where, after how long.
+pub(crate) fn change(global: &Global, what: &str, change: &Change) {
+    if json(global, change) {
+        return;
+    }
+    if global.output == Form::Name {
+        line(&change.object);
+        return;
+    }
+    let (served, missing) = (change.served.nodes.len(), change.served.missing.len());
+    let version =
+        change.version.map_or_else(String::new, |version| format!(" (version {version})"));
+    let took = change.took_ms;
+    if served + missing == 0 {
+        line(&format!("{what}, committed after {took} ms{version}"));
+    } else {
+        let all = served + missing;
+        line(&format!("{what}, in use on {served} of {all} nodes after {took} ms{version}"));
+    }
+    if missing > 0 {
+        let nodes = change.served.missing.join(" ");
+        advice(global, &format!("!  not yet on: {nodes}    they follow when they can"));
+    }
+    for warning in &change.warnings {
+        advice(global, &format!("!  {warning}"));
+    }
+}
+
+/// Writes an error: what, where, why, hint, more.
+pub(crate) fn problem(global: &Global, problem: &Problem) {
+    let mut stderr = std::io::stderr();
+    if matches!(global.output, Form::Json | Form::Jsonl) {
+        let _ = writeln!(stderr, "{}", serde_json::to_string(problem).unwrap_or_default());
+        return;
+    }
+    let _ = write!(stderr, "{}", problem_text(problem, stderr.is_terminal()));
+}
+
+fn problem_text(problem: &Problem, is_coloured: bool) -> String {
+    let code = problem.code.as_str();
+    let is_coloured = is_coloured && std::env::var_os("NO_COLOR").is_none();
+    let (red, plain) = if is_coloured { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
+    let mut text = format!("{red}error[{code}]{plain}: {}\n", problem.title);
+    if let Some(location) = &problem.location {
+        let line = location.line.to_string();
+        let margin = " ".repeat(line.len());
+        text.push_str(&format!("{margin} --> {}:{line}\n", location.file));
+        if let Some(found) = &location.text {
+            let marks = "^".repeat(found.chars().count().max(1));
+            let detail = problem.detail.as_deref().unwrap_or_default();
+            text.push_str(&format!(
+                "{margin} |\n{line} | {found}\n{margin} | {marks} {detail}\n{margin} |\n"
+            ));
+        }
+    }
+    let shown = problem.location.as_ref().is_some_and(|location| location.text.is_some());
+    if let Some(detail) = problem.detail.as_ref().filter(|_| !shown) {
+        text.push_str(&format!("      {detail}\n"));
+    }
+    if let Some(why) = &problem.why {
+        text.push_str(&format!("why:  {why}\n"));
+    }
+    if let Some(hint) = &problem.hint {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    text.push_str(&format!("more: conclave explain {code}\n"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_api::problem::{Code, Location};
+
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_where_why_and_what_next() {
+        let problem = Problem::new(Code::K002, "the private key is protected by a passphrase")
+            .at(Location {
+                file: "shop.key".to_owned(),
+                line: 2,
+                text: Some("Proc-Type: 4,ENCRYPTED".to_owned()),
+            })
+            .detail("old OpenSSL encryption")
+            .why("a node must be able to use the key without a person")
+            .hint("openssl pkey -in shop.key -out shop.plain.key");
+        let expected = "\
+error[K002]: the private key is protected by a passphrase
+  --> shop.key:2
+  |
+2 | Proc-Type: 4,ENCRYPTED
+  | ^^^^^^^^^^^^^^^^^^^^^^ old OpenSSL encryption
+  |
+why:  a node must be able to use the key without a person
+hint: openssl pkey -in shop.key -out shop.plain.key
+more: conclave explain K002
+";
+        assert_eq!(problem_text(&problem, false), expected);
+    }
+}

@@ -1,0 +1,12 @@
+//! The admin API: HTTP on a unix socket, where opening it is the permission, and over HTTPS with
+//! a token.
+
+mod auth;
+mod change;
+mod problem;
+mod routes;
+mod serve;
+mod show;
+
+pub(crate) use routes::router;
+pub(crate) use serve::{open_https, open_socket, serve_https, serve_socket};

@@ -1,0 +1,68 @@
+//! Who asks.
+
+use axum::{
+    extract::{FromRequestParts, State},
+    http::request::Parts,
+};
+use conclave_api::problem::{Code, Problem};
+use conclave_store::{
+    command::Expectation,
+    id::Fingerprint,
+    record::{Principal, RowKey},
+};
+
+use super::problem::Failed;
+use crate::{clock, cluster::parse_access_token, node::Node};
+
+/// Where a request came in; put into it by the server.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Door {
+    /// The unix socket: whoever could open it may do everything.
+    Socket { uid: u32 },
+    /// HTTPS: a token is needed.
+    Https,
+}
+
+/// The caller, known by now.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) principal: Principal,
+    /// The token's row: a change is rejected if the token ended in between.
+    pub(super) expects: Option<Expectation>,
+}
+
+impl FromRequestParts<Node> for Caller {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Node) -> Result<Caller, Failed> {
+        let door = parts.extensions.get::<Door>().copied();
+        if let Some(Door::Socket { uid }) = door {
+            return Ok(Caller { principal: Principal::Socket { uid }, expects: None });
+        }
+        let refused = |title: &str| {
+            Failed::from(Problem::new(Code::X003, title).hint(
+                "--token-file FILE with a token made on a member: conclave token create NAME",
+            ))
+        };
+        let State(node) = State::<Node>::from_request_parts(parts, node)
+            .await
+            .map_err(|_| refused("not logged in"))?;
+        let text = parts
+            .headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .ok_or_else(|| refused("not logged in: this address needs a token"))?;
+        let (id, secret) = parse_access_token(text).ok_or_else(|| refused("this is no token"))?;
+        let point = node.replica()?.point();
+        // Only hashes of random secrets are compared, so timing tells nothing of use.
+        let token = point.state.access_token(&id).filter(|token| {
+            token.secret == Fingerprint::of(&secret)
+                && token.expires.is_none_or(|expires| clock::now() <= expires)
+        });
+        let token = token.ok_or_else(|| refused("this token is not known, or it has ended"))?;
+        let principal = Principal::Token { id, name: token.name.clone() };
+        let expects = Some(point.state.expectation(RowKey::AccessToken(id)));
+        Ok(Caller { principal, expects })
+    }
+}

@@ -1,0 +1,384 @@
+//! A change on its way: derived, ordered, waited for, told.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Query, Request},
+};
+use conclave_api::{
+    API_VERSION, BODY_BYTES_MAX,
+    change::{Change, Served},
+    domain::Scope as ApiScope,
+    path::{IF_MATCH_HEADER, OPERATION_HEADER},
+    problem::{Code, Problem},
+};
+use conclave_store::{
+    command::Command,
+    id::{DomainName, LogIndex, NodeId, OperationId},
+    limits::{ADMIT_ATTEMPTS_MAX, REASON_BYTES_MAX},
+    outcome::{Done, Outcome, Rejection},
+    record::Stamp,
+    state::State,
+    wire,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use super::{auth::Caller, problem::Failed};
+use crate::{
+    admit::{Admitted, View, rejection_problem},
+    clock, entropy,
+    live::Scope,
+    node::{Node, internal},
+    replica::{ExecuteError, Executed, Wait},
+};
+
+const TIMEOUT_MS: u64 = 15_000;
+const TIMEOUT_MS_MAX: u64 = 600_000;
+
+/// Query parameters of changes and reads.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Parameters {
+    wait: Option<String>,
+    timeout_ms: Option<u64>,
+    reason: Option<String>,
+    consistency: Option<String>,
+    scope: Option<ApiScope>,
+}
+
+/// A request, with all that a change or a read needs.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) node: Node,
+    pub(super) caller: Caller,
+    pub(super) body: Bytes,
+    pub(super) scope: Option<Scope>,
+    operation: OperationId,
+    request: [u8; 32],
+    wait: Wait,
+    timeout: Duration,
+    reason: Option<String>,
+    is_stale: bool,
+    if_version: Option<u64>,
+    started: Instant,
+}
+
+impl FromRequest<Node> for Asked {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, node: &Node) -> Result<Asked, Failed> {
+        let started = Instant::now();
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, node).await?;
+        let malformed = |what: String| Problem::new(Code::X004, what);
+        let Query(parameters) = Query::<Parameters>::try_from_uri(&parts.uri)
+            .map_err(|error| malformed(error.body_text()))?;
+        let body = axum::body::to_bytes(axum::body::Body::new(body), BODY_BYTES_MAX)
+            .await
+            .map_err(|_| Problem::new(Code::X006, "the request is larger than 2 MiB"))?;
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let operation = match header(OPERATION_HEADER) {
+            Some(text) => OperationId::parse(text).map_err(|error| malformed(error.to_string()))?,
+            None => random_operation(),
+        };
+        let if_version = header(IF_MATCH_HEADER)
+            .map(|text| text.trim_matches('"').parse::<u64>())
+            .transpose()
+            .map_err(|_| malformed("If-Match is no version".to_owned()))?;
+        let wait = match parameters.wait.as_deref() {
+            None | Some("served") => Wait::Served,
+            Some("committed") => Wait::Committed,
+            Some(other) => return Err(malformed(format!("wait={other:?}")).into()),
+        };
+        let is_stale = match parameters.consistency.as_deref() {
+            None | Some("linearizable") => false,
+            Some("local") => true,
+            Some(other) => return Err(malformed(format!("consistency={other:?}")).into()),
+        };
+        if parameters.reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
+            return Err(malformed(format!("a reason has at most {REASON_BYTES_MAX} bytes")).into());
+        }
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        for part in [parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), &body] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        let mut request = [0; 32];
+        request.copy_from_slice(context.finish().as_ref());
+        let timeout_ms = parameters.timeout_ms.unwrap_or(TIMEOUT_MS).min(TIMEOUT_MS_MAX);
+        Ok(Asked {
+            node: node.clone(),
+            caller,
+            body,
+            scope: parameters.scope.map(|scope| match scope {
+                ApiScope::Shared => Scope::Shared,
+                ApiScope::Local => Scope::Local,
+            }),
+            operation,
+            request,
+            wait,
+            timeout: Duration::from_millis(timeout_ms),
+            reason: parameters.reason,
+            is_stale,
+            if_version,
+            started,
+        })
+    }
+}
+
+fn random_operation() -> OperationId {
+    let id = conclave_store::id::DomainId(entropy::array()).to_string();
+    OperationId::parse(&id).unwrap_or_else(|_| unreachable!("hex digits are an operation id"))
+}
+
+impl Asked {
+    /// The body as JSON.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        serde_json::from_slice(body)
+            .map_err(|error| Problem::new(Code::X004, format!("the request's body: {error}")))
+    }
+
+    /// Who asks, when and why.
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp {
+            time: clock::now(),
+            principal: self.caller.principal.clone(),
+            reason: self.reason.clone(),
+        }
+    }
+
+    /// The cluster's State: with all that was acknowledged, or what this node has if the caller
+    /// is content with that.
+    pub(super) async fn shared_state(&self) -> Result<State, Problem> {
+        let replica = self.node.replica()?;
+        if self.is_stale {
+            return Ok(replica.point().state.clone());
+        }
+        let point = replica.linearizable(self.timeout).await.map_err(|_| self.no_leader())?;
+        Ok(point.state.clone())
+    }
+
+    pub(super) fn no_leader(&self) -> Problem {
+        Problem::new(Code::R003, "the cluster has no leader that a quorum follows")
+            .why("too few voters answer, or an election is running; TLS goes on with what is known")
+            .hint("conclave status    or read what this node knows with --stale")
+    }
+
+    /// The scope of a domain: as asked for, else shared if it exists there, else local if it
+    /// exists there, else shared.
+    pub(super) fn scope_of(&self, name: &str) -> Scope {
+        self.scope.unwrap_or_else(|| {
+            let Ok(name) = DomainName::parse(name) else { return Scope::Shared };
+            let is_shared = self
+                .node
+                .replica()
+                .is_ok_and(|replica| replica.point().state.domain(&name).is_some());
+            let is_local = self.node.local().point().state.domain(&name).is_some();
+            if is_local && !is_shared { Scope::Local } else { Scope::Shared }
+        })
+    }
+
+    /// Derives a command, has it ordered and served, and tells what came of it. What is stale
+    /// by then is derived afresh, a bounded number of times.
+    pub(super) async fn change(
+        &self,
+        scope: Scope,
+        derive: impl Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync + 'static,
+    ) -> Result<Change, Failed> {
+        let derive: Derive = Arc::new(derive);
+        for _ in 0..ADMIT_ATTEMPTS_MAX {
+            let (command, admitted) = self.derive(scope, Arc::clone(&derive)).await?;
+            let executed = match scope {
+                Scope::Shared => self.execute_shared(&command).await?,
+                Scope::Local => self.execute_local(command).await?,
+            };
+            match &executed.outcome {
+                Outcome::Done(done) => return Ok(self.told(scope, done, &executed, admitted)),
+                Outcome::Rejected(
+                    Rejection::Stale(_)
+                    | Rejection::WrapsMismatch
+                    | Rejection::GenerationOld { .. },
+                ) => {
+                    if scope == Scope::Shared {
+                        self.node.replica()?.wait_applied(executed.index.0, self.timeout).await;
+                    }
+                }
+                Outcome::Rejected(rejection) => return Err(rejection_problem(rejection).into()),
+            }
+        }
+        Err(Problem::new(Code::V002, "somebody changes the same thing again and again").into())
+    }
+
+    async fn derive(&self, scope: Scope, derive: Derive) -> Result<(Command, Told), Failed> {
+        let asked = self.clone();
+        let derived = tokio::task::spawn_blocking(move || {
+            let point = match scope {
+                Scope::Shared => asked.node.replica()?.point(),
+                Scope::Local => asked.node.local().point(),
+            };
+            let now = clock::now();
+            let view = View {
+                node: &asked.node,
+                scope,
+                state: &point.state,
+                now,
+                if_version: asked.if_version,
+            };
+            let admitted = derive(&view)?;
+            let mut expects = admitted.expects;
+            if scope == Scope::Shared {
+                expects.extend(asked.caller.expects.clone());
+            }
+            let told = Told { object: admitted.object, warnings: admitted.warnings };
+            let command = Command {
+                operation: asked.operation.clone(),
+                principal: asked.caller.principal.clone(),
+                request: asked.request,
+                time: now,
+                reason: asked.reason.clone(),
+                expects,
+                action: admitted.action,
+            };
+            Ok::<_, Problem>((command, told))
+        });
+        let derived = derived.await.map_err(|error| internal("admission failed", error))?;
+        derived.or_else(|problem| self.repeated(scope, problem))
+    }
+
+    /// A repetition of a finished change may not be derivable any more, because the change is
+    /// made: then the replicated answer of the first time counts, not today's problem.
+    fn repeated(&self, scope: Scope, problem: Problem) -> Result<(Command, Told), Failed> {
+        let point = match scope {
+            Scope::Shared => self.node.replica()?.point(),
+            Scope::Local => self.node.local().point(),
+        };
+        let before = point.state.operation(&self.operation).filter(|before| {
+            before.principal == self.caller.principal && before.request == self.request
+        });
+        let Some(before) = before else { return Err(problem.into()) };
+        let object = match &before.done {
+            Done::Domain { name, .. } => name.to_string(),
+            _ => self.operation.to_string(),
+        };
+        // Any action will do: apply answers a known operation before it looks at it.
+        let name =
+            DomainName::parse("repeated.invalid").map_err(|error| internal("operation", error))?;
+        let command = Command {
+            operation: self.operation.clone(),
+            principal: self.caller.principal.clone(),
+            request: self.request,
+            time: clock::now(),
+            reason: None,
+            expects: Vec::new(),
+            action: conclave_store::command::Action::RemoveChain(name),
+        };
+        Ok((command, Told { object, warnings: Vec::new() }))
+    }
+
+    async fn execute_shared(&self, command: &Command) -> Result<Executed, Failed> {
+        let bytes = wire::encode_command(command).map_err(|error| {
+            Problem::new(Code::D004, "the change is larger than 64 KiB").detail(error.to_string())
+        })?;
+        let left = self.timeout.saturating_sub(self.started.elapsed());
+        let executed = self.node.replica()?.execute(&bytes, self.wait, left).await;
+        executed.map_err(|error| {
+            let problem = match error {
+                ExecuteError::Unknown => {
+                    let operation = &self.operation;
+                    let seconds = self.timeout.as_secs();
+                    let title =
+                        format!("no answer after {seconds} s; the change may have been made");
+                    Problem::new(Code::R004, title).hint(format!(
+                        "repeat with --operation {operation}: it will not be done twice"
+                    ))
+                }
+                ExecuteError::NoLeader | ExecuteError::NotLeader(_) | ExecuteError::NoQuorum => {
+                    self.no_leader()
+                }
+                ExecuteError::Refused(reason) => internal("the change was not ordered", reason),
+            };
+            Failed::from(Problem { operation: Some(self.operation.to_string()), ..problem })
+        })
+    }
+
+    async fn execute_local(&self, command: Command) -> Result<Executed, Failed> {
+        let node = self.node.clone();
+        let applied = tokio::task::spawn_blocking(move || node.local().apply(&command));
+        let applied = applied.await.map_err(|error| internal("the local scope failed", error))?;
+        let (index, outcome) = applied.map_err(|fault| {
+            self.node.fail(format!("the local scope cannot be stored: {fault}"));
+            internal("the local scope cannot be stored", fault)
+        })?;
+        let mut reports = self.node.live().reports(Scope::Local);
+        let waits = self.wait == Wait::Served && matches!(outcome, Outcome::Done(_));
+        let is_served = waits && {
+            let left = self.timeout.saturating_sub(self.started.elapsed());
+            let served = reports.wait_for(|report| report.index >= index);
+            let served = tokio::time::timeout(left, served).await;
+            matches!(served, Ok(Ok(report)) if !report.failed.contains(&index))
+        };
+        Ok(Executed::local(index, outcome, waits.then_some(is_served)))
+    }
+
+    fn told(&self, scope: Scope, done: &Done, executed: &Executed, told: Told) -> Change {
+        let version = match done {
+            Done::Domain { version, .. } => Some(version.0),
+            _ => None,
+        };
+        let served = match scope {
+            Scope::Shared => Served {
+                nodes: self.names(&executed.served),
+                missing: self.names(&executed.missing),
+            },
+            Scope::Local => {
+                let own = vec![self.node.config().name.to_string()];
+                match (executed.served.is_empty(), executed.missing.is_empty()) {
+                    (false, _) => Served { nodes: own, missing: Vec::new() },
+                    (_, false) => Served { nodes: Vec::new(), missing: own },
+                    _ => Served::default(),
+                }
+            }
+        };
+        Change {
+            api_version: API_VERSION.to_owned(),
+            kind: "Change".to_owned(),
+            object: told.object,
+            version,
+            index: executed.index.0,
+            operation: self.operation.to_string(),
+            served,
+            took_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            warnings: told.warnings,
+        }
+    }
+
+    fn names(&self, ids: &[NodeId]) -> Vec<String> {
+        let Ok(replica) = self.node.replica() else { return Vec::new() };
+        let point = replica.point();
+        let name = |id: &NodeId| match point.state.member(id) {
+            Some(member) => member.name.to_string(),
+            None => format!("node {id}"),
+        };
+        ids.iter().map(name).collect()
+    }
+}
+
+/// Derives a command from what admission looks at; may be asked again.
+type Derive = Arc<dyn Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync>;
+
+/// What of an admission is told.
+struct Told {
+    object: String,
+    warnings: Vec<String>,
+}
+
+impl Executed {
+    /// A change of the local scope; `is_served` if it was waited for.
+    fn local(index: LogIndex, outcome: Outcome, is_served: Option<bool>) -> Executed {
+        let own = |wanted| if is_served == Some(wanted) { vec![NodeId(0)] } else { Vec::new() };
+        Executed::new(index, outcome, own(true), own(false))
+    }
+}

@@ -1,0 +1,34 @@
+//! Problems as HTTP answers.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use conclave_api::problem::Problem;
+
+/// A problem on its way out.
+pub(super) struct Failed(pub(super) Box<Problem>);
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Failed {
+        Failed(Box::new(problem))
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_server_error() {
+            let (code, title, detail) = (self.0.code.as_str(), &self.0.title, &self.0.detail);
+            tracing::warn!(event = "api.failed", code, title, ?detail);
+        }
+        let mut response = (status, axum::Json(&self.0)).into_response();
+        let content_type = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        if self.0.retryable {
+            response.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

@@ -1,0 +1,62 @@
+//! What answers which path; one file per noun.
+
+mod certificate;
+mod chain;
+mod cluster;
+mod domain;
+mod join_token;
+mod key;
+mod keyring;
+mod listener;
+mod status;
+mod token;
+
+use axum::{
+    Json, Router,
+    extract::DefaultBodyLimit,
+    routing::{delete, get, post},
+};
+use conclave_api::{
+    BODY_BYTES_MAX, path,
+    problem::{Code, Problem},
+};
+
+use super::problem::Failed;
+use crate::node::Node;
+
+/// An answer, or the problem why there is none.
+type Answer<T> = Result<Json<T>, Failed>;
+
+/// Every path of the API.
+pub(crate) fn router(node: Node) -> Router {
+    Router::new()
+        .route(path::STATUS, get(status::show))
+        .route(path::NODES, get(status::nodes))
+        .route(path::CLUSTER, post(cluster::init))
+        .route(path::CLUSTER_JOIN, post(cluster::join))
+        .route(path::JOIN_TOKENS, post(join_token::create))
+        .route(path::TOKENS, get(token::list).post(token::create))
+        .route(path::TOKEN, delete(token::revoke))
+        .route(path::KEYRING, get(keyring::show))
+        .route(path::KEYRING_ROTATE, post(keyring::rotate))
+        .route(path::DOMAINS, get(domain::list).post(domain::create))
+        .route(path::DOMAIN, get(domain::show).patch(domain::set).delete(domain::delete))
+        .route(path::KEY, get(key::show).put(key::import).delete(key::remove))
+        .route(path::KEY_GENERATE, post(key::generate))
+        .route(
+            path::CERTIFICATE,
+            get(certificate::show).put(certificate::import).delete(certificate::remove),
+        )
+        .route(path::CERTIFICATE_SELF_SIGN, post(certificate::self_sign))
+        .route(path::CHAIN, get(chain::show).put(chain::set).delete(chain::remove))
+        .route(path::LISTENERS, get(listener::list).post(listener::add))
+        .route(path::LISTENER, delete(listener::remove))
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(node)
+}
+
+async fn unknown() -> Failed {
+    Problem::new(Code::X005, "no such path in this API").into()
+}

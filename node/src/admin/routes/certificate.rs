@@ -1,0 +1,45 @@
+//! Certificates.
+
+use axum::{Json, extract::Path};
+use conclave_api::{
+    certificate::{Certificate, Import, SelfSign},
+    change::Change,
+};
+use conclave_store::outcome::Rejection;
+
+use super::{Answer, domain};
+use crate::{
+    admin::{change::Asked, problem::Failed, show},
+    admit, clock,
+    node::internal,
+};
+
+pub(super) async fn import(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let import: Import = asked.json()?;
+    let read = tokio::task::spawn_blocking(move || admit::read_import(&import));
+    let imported = read.await.map_err(|error| internal("the import failed", error))??;
+    let scope = asked.scope_of(&name);
+    let changed =
+        asked.change(scope, move |view| admit::import_certificate(view, &name, &imported));
+    Ok(Json(changed.await?))
+}
+
+pub(super) async fn self_sign(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let self_sign: SelfSign = asked.json()?;
+    let scope = asked.scope_of(&name);
+    Ok(Json(asked.change(scope, move |view| admit::self_sign(view, &name, &self_sign)).await?))
+}
+
+pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Certificate> {
+    let (_, _, found) = domain::find(&asked, &name).await?;
+    let missing = || {
+        Failed::from(admit::rejection_problem(&Rejection::CertificateMissing(found.name.clone())))
+    };
+    let certificate = found.certificate.as_ref().ok_or_else(missing)?;
+    show::certificate(&certificate.der, clock::now()).map(Json).ok_or_else(missing)
+}
+
+pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let scope = asked.scope_of(&name);
+    Ok(Json(asked.change(scope, move |view| admit::remove_certificate(view, &name)).await?))
+}

@@ -1,0 +1,35 @@
+//! CA chains.
+
+use axum::{Json, extract::Path};
+use conclave_api::{
+    chain::{Chain, Set},
+    change::Change,
+};
+use conclave_store::outcome::Rejection;
+
+use super::{Answer, domain};
+use crate::{
+    admin::{change::Asked, problem::Failed, show},
+    admit, clock,
+};
+
+pub(super) async fn set(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let set: Set = asked.json()?;
+    let scope = asked.scope_of(&name);
+    Ok(Json(asked.change(scope, move |view| admit::set_chain(view, &name, &set)).await?))
+}
+
+pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Chain> {
+    let (_, state, found) = domain::find(&asked, &name).await?;
+    let certificates = show::chain(&state, &found, clock::now());
+    if certificates.is_empty() {
+        let missing = Rejection::ChainMissing(found.name);
+        return Err(Failed::from(admit::rejection_problem(&missing)));
+    }
+    Ok(Json(Chain { certificates }))
+}
+
+pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let scope = asked.scope_of(&name);
+    Ok(Json(asked.change(scope, move |view| admit::remove_chain(view, &name)).await?))
+}

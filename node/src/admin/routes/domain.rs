@@ -1,0 +1,83 @@
+//! Domains.
+
+use axum::{Json, extract::Path};
+use conclave_api::{
+    change::{Change, List},
+    domain::{Create, Domain, Scope as ApiScope, Set},
+};
+use conclave_store::{record::Domain as Record, state::State};
+
+use super::Answer;
+use crate::{
+    admin::{change::Asked, problem::Failed, show},
+    admit::{self, domain_name},
+    clock,
+    live::Scope,
+};
+
+pub(super) async fn create(asked: Asked) -> Answer<Change> {
+    let create: Create = asked.json()?;
+    let scope = match create.scope {
+        Some(ApiScope::Local) => Scope::Local,
+        Some(ApiScope::Shared) => Scope::Shared,
+        None => asked.scope.unwrap_or(Scope::Shared),
+    };
+    Ok(Json(asked.change(scope, move |view| admit::create_domain(view, &create)).await?))
+}
+
+pub(super) async fn set(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let set: Set = asked.json()?;
+    let scope = asked.scope_of(&name);
+    Ok(Json(asked.change(scope, move |view| admit::set_domain(view, &name, &set)).await?))
+}
+
+pub(super) async fn delete(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let scope = asked.scope_of(&name);
+    Ok(Json(asked.change(scope, move |view| admit::delete_domain(view, &name)).await?))
+}
+
+pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
+    let shared = asked.shared_state().await?;
+    let local = asked.node.local().point();
+    let now = clock::now();
+    let mut domains: Vec<Domain> = shared
+        .domains()
+        .map(|domain| show::domain(Scope::Shared, &shared, domain, false, now))
+        .collect();
+    domains.extend(local.state.domains().map(|domain| {
+        let is_hidden = shared.domain(&domain.name).is_some();
+        show::domain(Scope::Local, &local.state, domain, is_hidden, now)
+    }));
+    domains.retain(|domain| match asked.scope {
+        None => true,
+        Some(Scope::Shared) => domain.scope == ApiScope::Shared,
+        Some(Scope::Local) => domain.scope == ApiScope::Local,
+    });
+    domains.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Json(List::new(domains)))
+}
+
+pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domain> {
+    let (scope, state, domain) = find(&asked, &name).await?;
+    Ok(Json(show::domain(scope, &state, &domain, false, clock::now())))
+}
+
+/// A domain of either scope, with the State that it was found in.
+pub(super) async fn find(asked: &Asked, name: &str) -> Result<(Scope, State, Record), Failed> {
+    let name = domain_name(name)?;
+    let shared = match asked.scope {
+        Some(Scope::Local) => State::default(),
+        _ => asked.shared_state().await?,
+    };
+    if let Some(domain) = shared.domain(&name).cloned() {
+        return Ok((Scope::Shared, shared, domain));
+    }
+    let local = asked.node.local().point();
+    match local.state.domain(&name).filter(|_| asked.scope != Some(Scope::Shared)) {
+        Some(domain) => Ok((Scope::Local, local.state.clone(), domain.clone())),
+        None => {
+            let unknown = conclave_store::outcome::Rejection::DomainUnknown(name);
+            Err(admit::rejection_problem(&unknown).into())
+        }
+    }
+}

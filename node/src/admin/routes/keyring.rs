@@ -1,0 +1,34 @@
+//! The keyring.
+
+use axum::Json;
+use conclave_api::{
+    API_VERSION,
+    change::Change,
+    keyring::Keyring,
+    problem::{Code, Problem},
+};
+
+use super::Answer;
+use crate::{admin::change::Asked, admit, live::Scope};
+
+pub(super) async fn show(asked: Asked) -> Answer<Keyring> {
+    let state = asked.shared_state().await?;
+    let cluster = state
+        .cluster()
+        .ok_or_else(|| Problem::new(Code::R006, "this node belongs to no cluster yet"))?;
+    let current = state.generation(&cluster.generation);
+    let wrapped = |id| current.is_some_and(|keyring| keyring.wraps.contains_key(id));
+    let members = state.members().filter(|(id, _)| wrapped(id));
+    Ok(Json(Keyring {
+        api_version: API_VERSION.to_owned(),
+        kind: "Keyring".to_owned(),
+        generation: cluster.generation.0,
+        generations: u64::try_from(state.generations().count()).unwrap_or(u64::MAX),
+        members: members.map(|(_, member)| member.name.to_string()).collect(),
+        sealed: asked.node.keyring().sealed_reason().is_some(),
+    }))
+}
+
+pub(super) async fn rotate(asked: Asked) -> Answer<Change> {
+    Ok(Json(asked.change(Scope::Shared, admit::rotate_keyring).await?))
+}

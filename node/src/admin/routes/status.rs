@@ -1,0 +1,229 @@
+//! How the cluster is.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use conclave_api::{
+    API_VERSION,
+    change::List,
+    node::Node as ApiNode,
+    problem::Code,
+    status::{ClusterStatus, DomainCounts, KeyringStatus, Status, StatusProblem},
+};
+use conclave_raft::Role;
+use conclave_store::{
+    id::{Fingerprint, NodeId},
+    record::{Domain, PkiMode},
+    state::State,
+    time::UnixMillis,
+};
+
+use super::Answer;
+use crate::{
+    admin::{change::Asked, show},
+    clock,
+    replica::{NodeReport, Replica},
+};
+
+const EXPIRING_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+/// Problems shown at most; the counts tell of the rest.
+const PROBLEMS_MAX: usize = 100;
+
+pub(super) async fn nodes(asked: Asked) -> Answer<List<ApiNode>> {
+    let replica = asked.node.replica()?;
+    let reports = replica.all_reports().await;
+    Ok(Json(List::new(members(&replica, &reports))))
+}
+
+/// Answers without a quorum and before there is a cluster: it tells what this node knows.
+pub(super) async fn show(asked: Asked) -> Answer<Status> {
+    let now = clock::now();
+    let local = asked.node.local().point();
+    let mut status = Status {
+        api_version: API_VERSION.to_owned(),
+        kind: "Status".to_owned(),
+        node: asked.node.config().name.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster: None,
+        keyring: None,
+        nodes: Vec::new(),
+        domains: DomainCounts::default(),
+        problems: Vec::new(),
+    };
+    count(local.state.domains(), now, &mut status);
+    let Some(member) = asked.node.member() else { return Ok(Json(status)) };
+    let replica = &member.replica;
+    let point = replica.point();
+    count(point.state.domains(), now, &mut status);
+    let reports = replica.all_reports().await;
+    status.nodes = members(replica, &reports);
+    listeners(&asked, &mut status);
+    if let Some(cluster) = point.state.cluster() {
+        let sealed = |node: &&ApiNode| node.state == "sealed";
+        status.keyring = Some(KeyringStatus {
+            generation: cluster.generation.0,
+            sealed_nodes: status.nodes.iter().filter(sealed).map(|n| n.name.clone()).collect(),
+        });
+    }
+    node_problems(&mut status);
+    status.cluster = cluster_status(replica, &point.state, &status);
+    Ok(Json(status))
+}
+
+fn cluster_status(replica: &Replica, state: &State, status: &Status) -> Option<ClusterStatus> {
+    let cluster = state.cluster()?;
+    let raft = replica.raft().status();
+    let name = |id: NodeId| state.member(&id).map(|member| member.name.to_string());
+    let leader = raft.leader.and_then(|id| name(NodeId(id.0)));
+    let voters = raft.voters.len();
+    let reachable = status.nodes.iter().filter(|node| node.state != "unreachable").count();
+    let quorum = voters / 2 + 1;
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let health = match (&leader, status.problems.is_empty()) {
+        (None, _) => "no-leader",
+        (Some(_), true) => "healthy",
+        (Some(_), false) => "attention",
+    };
+    Some(ClusterStatus {
+        name: cluster.name.to_string(),
+        id: cluster.id.to_string(),
+        fingerprint: Fingerprint::of(&cluster.authority_der).to_string(),
+        health: health.to_owned(),
+        voters: count(voters),
+        learners: count(raft.learners.len()),
+        stale: leader.is_none(),
+        leader,
+        term: raft.term,
+        quorum: count(quorum),
+        can_lose: count(reachable.saturating_sub(quorum)),
+        commit_index: raft.committed,
+        applied_index: raft.applied,
+        snapshot_index: raft.snapshot,
+        purged_index: raft.purged,
+        rows: state.row_count(),
+        digest: Fingerprint(state.digest()).to_string(),
+    })
+}
+
+fn members(replica: &Replica, reports: &BTreeMap<NodeId, NodeReport>) -> Vec<ApiNode> {
+    let point = replica.point();
+    let raft = replica.raft().status();
+    let members = point.state.members();
+    members
+        .map(|(id, member)| {
+            let raft_id = conclave_raft::NodeId(id.0);
+            let report = reports.get(id);
+            let role = if raft.leader == Some(raft_id) {
+                "leader"
+            } else if *id == replica.id() && raft.role == Role::Candidate {
+                "candidate"
+            } else if raft.voters.contains_key(&raft_id) {
+                "follower"
+            } else {
+                "learner"
+            };
+            let state = match report {
+                None => "unreachable",
+                Some(report) if report.is_sealed => "sealed",
+                Some(_) => "ready",
+            };
+            let matched = raft.peers.get(&raft_id).map(|peer| peer.matched);
+            ApiNode {
+                name: member.name.to_string(),
+                id: id.0,
+                role: role.to_owned(),
+                state: state.to_owned(),
+                address: member.address.clone(),
+                lag_entries: matched.map(|matched| raft.last.saturating_sub(matched)),
+                served_index: report.map(|report| report.index.0),
+                digest: report.map(|report| Fingerprint(report.digest).to_string()),
+                rows: report.map(|report| report.rows),
+                connections: report.map(|report| report.connections),
+                handshakes: report.map(|report| report.handshakes),
+                started: report.map(|report| clock::rfc3339(report.started)),
+                version: report.map(|report| report.version.clone()),
+            }
+        })
+        .collect()
+}
+
+fn count<'a>(domains: impl Iterator<Item = &'a Domain>, now: UnixMillis, status: &mut Status) {
+    for domain in domains {
+        let counts = &mut status.domains;
+        counts.total += 1;
+        let (severity, code) = match (domain.mode, &domain.certificate) {
+            (PkiMode::Disabled, _) => {
+                counts.disabled += 1;
+                continue;
+            }
+            (PkiMode::Test, _) => {
+                counts.test += 1;
+                continue;
+            }
+            (PkiMode::Enabled, Some(found)) if now < found.not_before || found.not_after < now => {
+                counts.problem += 1;
+                ("error", Code::C005)
+            }
+            (PkiMode::Enabled, Some(found)) if found.not_after < now.plus(EXPIRING_MS) => {
+                counts.expiring += 1;
+                ("warning", Code::C004)
+            }
+            (PkiMode::Enabled, Some(_)) => {
+                counts.valid += 1;
+                continue;
+            }
+            (PkiMode::Enabled, None) => {
+                counts.problem += 1;
+                ("error", Code::C010)
+            }
+        };
+        if status.problems.len() < PROBLEMS_MAX {
+            let text = match (code, &domain.certificate) {
+                (Code::C004, Some(found)) => format!("expires {}", clock::rfc3339(found.not_after)),
+                _ => show::problems(domain, now).join("; "),
+            };
+            status.problems.push(StatusProblem {
+                code,
+                severity: severity.to_owned(),
+                object: domain.name.to_string(),
+                text,
+                hint: format!("conclave domain show {}", domain.name),
+            });
+        }
+    }
+}
+
+fn listeners(asked: &Asked, status: &mut Status) {
+    for listener in asked.node.edge().listeners() {
+        for problem in listener.problems {
+            status.problems.push(StatusProblem {
+                code: Code::N001,
+                severity: "error".to_owned(),
+                object: listener.name.to_string(),
+                text: format!("not open on {}: {problem}", asked.node.config().name),
+                hint: "conclave listener list".to_owned(),
+            });
+        }
+    }
+}
+
+fn node_problems(status: &mut Status) {
+    for node in &status.nodes {
+        let (code, text, hint) = match node.state.as_str() {
+            "unreachable" => (Code::X001, "does not answer", "start it, or look at its log"),
+            "sealed" => (
+                Code::S001,
+                "is sealed: it serves no private keys",
+                "put its unlock key back and restart it",
+            ),
+            _ => continue,
+        };
+        status.problems.push(StatusProblem {
+            code,
+            severity: "error".to_owned(),
+            object: node.name.clone(),
+            text: text.to_owned(),
+            hint: hint.to_owned(),
+        });
+    }
+}

@@ -1,0 +1,56 @@
+//! Access tokens.
+
+use axum::{Json, extract::Path};
+use conclave_api::{
+    API_VERSION,
+    change::{Change, List},
+    token::{Create, NewToken, Token},
+};
+use conclave_store::{
+    id::{Fingerprint, TokenId},
+    record::AccessToken,
+};
+
+use super::Answer;
+use crate::{
+    admin::change::Asked, admit, clock, cluster::access_token_text, entropy, live::Scope,
+    node::internal,
+};
+
+fn shown(id: TokenId, token: &AccessToken) -> Token {
+    Token {
+        id: id.to_string(),
+        name: token.name.clone(),
+        expires: token.expires.map(clock::rfc3339),
+        made: clock::rfc3339(token.made.time),
+        made_by: token.made.principal.to_string(),
+    }
+}
+
+pub(super) async fn create(asked: Asked) -> Answer<NewToken> {
+    let create: Create = asked.json()?;
+    let (id, secret) = (TokenId(entropy::array()), entropy::array::<32>());
+    let made = asked.stamp();
+    let change = asked
+        .change(Scope::Shared, move |view| admit::create_token(view, id, &secret, &create, &made))
+        .await?;
+    let state = asked.shared_state().await?;
+    let cluster = state.cluster().ok_or_else(|| internal("no cluster", id))?;
+    let token = state.access_token(&id).ok_or_else(|| internal("the token is gone", id))?;
+    Ok(Json(NewToken {
+        api_version: API_VERSION.to_owned(),
+        kind: "Token".to_owned(),
+        token: access_token_text(id, secret, Fingerprint::of(&cluster.authority_der)),
+        about: shown(id, token),
+        change,
+    }))
+}
+
+pub(super) async fn list(asked: Asked) -> Answer<List<Token>> {
+    let state = asked.shared_state().await?;
+    Ok(Json(List::new(state.access_tokens().map(|(id, token)| shown(*id, token)).collect())))
+}
+
+pub(super) async fn revoke(Path(id): Path<String>, asked: Asked) -> Answer<Change> {
+    Ok(Json(asked.change(Scope::Shared, move |view| admit::revoke_token(view, &id)).await?))
+}

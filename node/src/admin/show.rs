@@ -1,0 +1,109 @@
+//! Things as the API shows them.
+
+use conclave_api::{
+    API_VERSION,
+    certificate::Certificate as ApiCertificate,
+    domain::{Domain as ApiDomain, Pki, Scope as ApiScope},
+    key::Key,
+};
+use conclave_pki::certificate::Certificate;
+use conclave_store::{
+    record::{Domain, PkiMode},
+    state::State,
+    time::UnixMillis,
+};
+
+use crate::{admit, clock, live::Scope};
+
+pub(super) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate> {
+    let certificate = Certificate::from_der(der).ok()?;
+    let time = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1000)));
+    let left = i64::try_from(certificate.not_after()).ok()? - i64::try_from(now.0 / 1000).ok()?;
+    let sha256 = |der: &[u8]| conclave_store::id::Fingerprint::of(der).to_string();
+    Some(ApiCertificate {
+        subject: certificate.subject(),
+        issuer: certificate.issuer(),
+        serial: certificate.serial(),
+        not_before: time(certificate.not_before()),
+        not_after: time(certificate.not_after()),
+        days_left: left.div_euclid(24 * 60 * 60),
+        names: certificate.names(),
+        algorithm: certificate
+            .key_algorithm()
+            .map_or_else(|| "unknown".to_owned(), |algorithm| algorithm.to_string()),
+        sha256: sha256(certificate.der()),
+        key_sha256: sha256(certificate.public_key_der()),
+        pem: certificate.pem(),
+    })
+}
+
+pub(super) fn chain(state: &State, domain: &Domain, now: UnixMillis) -> Vec<ApiCertificate> {
+    let chain = domain.chain.and_then(|fingerprint| state.chain(&fingerprint));
+    let certificates = chain.map(|chain| chain.certificates.as_slice()).unwrap_or_default();
+    certificates.iter().filter_map(|der| certificate(der, now)).collect()
+}
+
+pub(super) fn key(domain: &Domain) -> Option<Key> {
+    let key = domain.key.as_ref()?;
+    Some(Key {
+        algorithm: key.algorithm.clone(),
+        sha256: key.public_key.to_string(),
+        generation: key.sealed.generation.0,
+        assigned: clock::rfc3339(key.assigned),
+    })
+}
+
+/// A domain; `is_hidden`: a shared one of the same name is served instead.
+pub(super) fn domain(
+    scope: Scope,
+    state: &State,
+    domain: &Domain,
+    is_hidden: bool,
+    now: UnixMillis,
+) -> ApiDomain {
+    let mut problems = problems(domain, now);
+    if is_hidden {
+        problems.push("a shared domain of this name is served instead".to_owned());
+    }
+    ApiDomain {
+        api_version: API_VERSION.to_owned(),
+        kind: "Domain".to_owned(),
+        name: domain.name.to_string(),
+        scope: match scope {
+            Scope::Shared => ApiScope::Shared,
+            Scope::Local => ApiScope::Local,
+        },
+        hidden: is_hidden,
+        aliases: domain.aliases.iter().map(ToString::to_string).collect(),
+        addresses: domain.addresses.iter().map(ToString::to_string).collect(),
+        pki: match domain.mode {
+            PkiMode::Disabled => Pki::Disabled,
+            PkiMode::Test => Pki::Test,
+            PkiMode::Enabled => Pki::Enabled,
+        },
+        key: key(domain),
+        certificate: domain.certificate.as_ref().and_then(|found| certificate(&found.der, now)),
+        chain: chain(state, domain, now),
+        version: domain.version.0,
+        changed: clock::rfc3339(domain.changed.time),
+        changed_by: domain.changed.principal.to_string(),
+        reason: domain.changed.reason.clone(),
+        problems,
+    }
+}
+
+/// What is wrong with a domain that is enabled.
+pub(super) fn problems(domain: &Domain, now: UnixMillis) -> Vec<String> {
+    if domain.mode != PkiMode::Enabled {
+        return Vec::new();
+    }
+    if domain.key.is_none() {
+        return vec!["enabled, but it has no private key: TLS is refused".to_owned()];
+    }
+    match &domain.certificate {
+        None => vec!["enabled, but it has no certificate: TLS is refused".to_owned()],
+        Some(found) => Certificate::from_der(&found.der)
+            .map(|certificate| admit::warnings(domain, &certificate, now))
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,81 @@
+//! Domains.
+
+use std::net::IpAddr;
+
+use conclave_api::{
+    domain::{Create, Pki, Set},
+    problem::{Code, Problem},
+};
+use conclave_store::{
+    command::{Action, CreateDomain, SetDomain},
+    id::{DomainId, DomainName, ServerName},
+    record::PkiMode,
+};
+
+use super::{Admitted, View, domain_name};
+use crate::{entropy, live::Scope};
+
+fn mode(pki: Pki) -> PkiMode {
+    match pki {
+        Pki::Disabled => PkiMode::Disabled,
+        Pki::Test => PkiMode::Test,
+        Pki::Enabled => PkiMode::Enabled,
+    }
+}
+
+fn aliases(texts: &[String], name: &DomainName) -> Result<Vec<ServerName>, Problem> {
+    let mut aliases: Vec<ServerName> = Vec::new();
+    for text in texts {
+        let alias =
+            ServerName::parse(text).map_err(|error| Problem::new(Code::D001, error.to_string()))?;
+        // Naming a domain twice changes nothing.
+        if alias.as_str() != name.as_str() && !aliases.contains(&alias) {
+            aliases.push(alias);
+        }
+    }
+    Ok(aliases)
+}
+
+fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, Problem> {
+    let parse = |text: &String| {
+        text.parse::<IpAddr>()
+            .map_err(|_| Problem::new(Code::D001, format!("{text:?} is not an IP address")))
+    };
+    texts.iter().map(parse).collect()
+}
+
+pub(crate) fn create_domain(view: &View<'_>, asked: &Create) -> Result<Admitted, Problem> {
+    let name = domain_name(&asked.name)?;
+    let main_domain = &view.node.config().main_domain;
+    if view.scope == Scope::Shared && name == *main_domain {
+        return Err(Problem::new(Code::D003, format!("{name} is the Main Domain of this node"))
+            .why("a Main Domain belongs to one node and is never shared")
+            .hint("choose another name, or another [node] main_domain"));
+    }
+    let action = CreateDomain {
+        id: DomainId(entropy::array()),
+        aliases: aliases(&asked.aliases, &name)?,
+        addresses: addresses(&asked.addresses)?,
+        mode: mode(asked.pki.unwrap_or(Pki::Test)),
+        name: name.clone(),
+    };
+    Ok(Admitted::new(Action::CreateDomain(action), name))
+}
+
+pub(crate) fn set_domain(view: &View<'_>, name: &str, asked: &Set) -> Result<Admitted, Problem> {
+    let name = domain_name(name)?;
+    let (_, expectation) = view.domain(&name)?;
+    let action = SetDomain {
+        mode: asked.pki.map(mode),
+        aliases: asked.aliases.as_ref().map(|texts| aliases(texts, &name)).transpose()?,
+        addresses: asked.addresses.as_ref().map(|texts| addresses(texts)).transpose()?,
+        name: name.clone(),
+    };
+    Ok(Admitted::new(Action::SetDomain(action), name).expecting(expectation))
+}
+
+pub(crate) fn delete_domain(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
+    let name = domain_name(name)?;
+    let (_, expectation) = view.domain(&name)?;
+    Ok(Admitted::new(Action::DeleteDomain(name.clone()), name).expecting(expectation))
+}

@@ -1,0 +1,52 @@
+//! Join tokens.
+
+use conclave_api::{
+    join_token::Create,
+    problem::{Code, Problem},
+};
+use conclave_store::{
+    command::Action,
+    id::Fingerprint,
+    record::{JoinToken, Stamp},
+    time::UnixMillis,
+};
+
+use super::{Admitted, View};
+use crate::{
+    cluster::JoinTokenText,
+    keys::{Purpose, Secret},
+};
+
+const SECONDS: u64 = 3_600;
+const SECONDS_MAX: u64 = 30 * 24 * 3_600;
+
+/// When a token made now expires.
+pub(crate) fn expires(asked: &Create, now: UnixMillis) -> Result<UnixMillis, Problem> {
+    let seconds = asked.expires_in.unwrap_or(SECONDS);
+    if !(1..=SECONDS_MAX).contains(&seconds) {
+        let title = format!("a join token cannot last {seconds} seconds");
+        return Err(Problem::new(Code::X004, title).detail("1 second to 30 days"));
+    }
+    Ok(now.plus(seconds * 1000))
+}
+
+/// Adds a token; its secret is sealed like every other.
+pub(crate) fn create_join_token(
+    view: &View<'_>,
+    token: &JoinTokenText,
+    expires: UnixMillis,
+    made: &Stamp,
+) -> Result<Admitted, Problem> {
+    let secret = Secret::new(token.secret.to_vec());
+    let secret = view.seal(Purpose::JoinToken(token.id), &secret)?;
+    let record = JoinToken { secret, expires, used: None, made: made.clone() };
+    Ok(Admitted::new(Action::CreateJoinToken(token.id, record), token.id))
+}
+
+/// Fingerprint of the cluster's authority, which tokens carry.
+pub(crate) fn authority_fingerprint(view: &View<'_>) -> Result<Fingerprint, Problem> {
+    let cluster = view.state.cluster();
+    let cluster =
+        cluster.ok_or_else(|| Problem::new(Code::R006, "this node belongs to no cluster yet"))?;
+    Ok(Fingerprint::of(&cluster.authority_der))
+}

@@ -1,0 +1,94 @@
+//! Private keys of domains.
+
+use conclave_api::{
+    key::{Generate, Import},
+    problem::{Code, Problem},
+};
+use conclave_pki::key::{KeyAlgorithm, PrivateKey, read_private_key};
+use conclave_store::{
+    command::Action,
+    id::{DomainId, Fingerprint},
+    outcome::Rejection,
+    record::DomainKey,
+};
+
+use super::{Admitted, View, domain_name, problem, rejection_problem};
+use crate::{
+    entropy,
+    keys::{Purpose, Secret},
+};
+
+/// Makes a key; RSA takes up to seconds, so this runs on a blocking thread, and only once
+/// however often the command is derived afresh.
+pub(crate) fn generate_key(asked: &Generate) -> Result<PrivateKey, Problem> {
+    let algorithm = asked.algorithm.as_deref().unwrap_or("p256");
+    let algorithm: KeyAlgorithm =
+        algorithm.parse().map_err(|error| problem::key("type", "", &error))?;
+    let key = PrivateKey::generate(algorithm, &mut entropy::fill)
+        .map_err(|error| problem::key("key", "", &error))?;
+    key.test().map_err(|error| problem::key("key", "", &error))?;
+    Ok(key)
+}
+
+/// Reads a key that the caller brings, and tests that it works.
+pub(crate) fn import_key(asked: &Import) -> Result<PrivateKey, Problem> {
+    read_key(&asked.key)
+}
+
+pub(super) fn read_key(pem: &str) -> Result<PrivateKey, Problem> {
+    let key = read_private_key(pem.as_bytes()).map_err(|error| problem::key("key", pem, &error))?;
+    key.test().map_err(|error| problem::key("key", pem, &error))?;
+    Ok(key)
+}
+
+pub(crate) fn set_key(view: &View<'_>, name: &str, key: &PrivateKey) -> Result<Admitted, Problem> {
+    let name = domain_name(name)?;
+    let (domain, expectation) = view.domain(&name)?;
+    if domain.key.is_some() {
+        return Err(rejection_problem(&Rejection::KeyExists(name)));
+    }
+    let key = sealed_key(view, domain.id, key)?;
+    let action = Action::SetKey(name.clone(), Box::new(key));
+    Ok(Admitted::new(action, name).expecting(expectation))
+}
+
+/// The key as the log may hold it.
+pub(super) fn sealed_key(
+    view: &View<'_>,
+    domain: DomainId,
+    key: &PrivateKey,
+) -> Result<DomainKey, Problem> {
+    let secret = Secret::new(key.pkcs8_der().to_vec());
+    let sealed = view.seal(Purpose::DomainKey(domain), &secret)?;
+    Ok(DomainKey {
+        algorithm: key.algorithm().to_string(),
+        public_key_der: key.public_key_der().to_vec(),
+        public_key: Fingerprint::of(key.public_key_der()),
+        sealed,
+        assigned: view.now,
+    })
+}
+
+/// The domain's key in the clear, for signing something at admission.
+pub(super) fn opened_key(
+    view: &View<'_>,
+    domain: &conclave_store::record::Domain,
+) -> Result<PrivateKey, Problem> {
+    let key = domain
+        .key
+        .as_ref()
+        .ok_or_else(|| rejection_problem(&Rejection::KeyMissing(domain.name.clone())))?;
+    let opened = view
+        .node
+        .keyring()
+        .open(view.scope, Purpose::DomainKey(domain.id), &key.sealed)
+        .map_err(|error| view.sealed_problem(&error))?;
+    PrivateKey::from_pkcs8_der(opened.expose())
+        .map_err(|error| Problem::new(Code::K008, error.to_string()))
+}
+
+pub(crate) fn remove_key(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
+    let name = domain_name(name)?;
+    let (_, expectation) = view.domain(&name)?;
+    Ok(Admitted::new(Action::RemoveKey(name.clone()), name).expecting(expectation))
+}

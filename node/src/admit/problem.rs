@@ -1,0 +1,109 @@
+//! Refusals in the words of the API.
+
+use conclave_api::problem::{Code, Location, Problem};
+use conclave_pki::{certificate::CertificateError, issue::IssueError, key::KeyError};
+use conclave_store::{id::DomainName, outcome::Rejection};
+
+pub(super) fn domain_unknown(name: &DomainName) -> Problem {
+    Problem::new(Code::D002, format!("no domain {name}"))
+        .hint(format!("conclave domain list    or: conclave domain create {name}"))
+}
+
+fn code(text: &str) -> Code {
+    Code::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Code::X007)
+}
+
+fn location(field: &str, input: &str, line: usize, is_secret: bool) -> Location {
+    let text = input
+        .lines()
+        .nth(line.saturating_sub(1))
+        .filter(|line| !is_secret || line.starts_with("-----") || line.starts_with("Proc-Type"));
+    Location {
+        file: field.to_owned(),
+        line: u64::try_from(line).unwrap_or(u64::MAX),
+        text: text.map(|text| text.chars().take(100).collect()),
+    }
+}
+
+/// A key that cannot be used; `field` is where the caller gave it.
+pub(super) fn key(field: &str, input: &str, error: &KeyError) -> Problem {
+    let mut problem = Problem::new(code(error.code()), error.to_string())
+        .hint(error.hint().replace("FILE", field));
+    if let KeyError::Encrypted { is_old_form, .. } = error {
+        let form = if *is_old_form { "old OpenSSL encryption" } else { "PKCS#8 encryption" };
+        problem = problem.detail(form).why("a node must be able to use the key without a person");
+    }
+    match error.line() {
+        Some(line) => problem.at(location(field, input, line, true)),
+        None => problem,
+    }
+}
+
+/// A certificate that cannot be used.
+pub(super) fn certificate(field: &str, input: &str, error: &CertificateError) -> Problem {
+    let problem = Problem::new(code(error.code()), error.to_string())
+        .hint(error.hint().replace("FILE", field));
+    match error.line() {
+        Some(line) => problem.at(location(field, input, line, false)),
+        None => problem,
+    }
+}
+
+/// A certificate that cannot be made.
+pub(super) fn issue(error: &IssueError) -> Problem {
+    let code = if matches!(error, IssueError::Attribute { .. } | IssueError::Name { .. }) {
+        Code::C008
+    } else {
+        Code::X007
+    };
+    Problem::new(code, error.to_string())
+}
+
+/// A refusal of the rules.
+pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
+    use Rejection as R;
+    let (code, hint) = match rejection {
+        R::Stale(_) | R::WrapsMismatch | R::GenerationOld { .. } => {
+            (Code::V002, "somebody changes the same thing again and again; repeat".to_owned())
+        }
+        R::OperationReused(_) => (Code::V003, "leave --operation out".to_owned()),
+        R::ClusterExists(_) => (Code::R007, "conclave status".to_owned()),
+        R::NoCluster => (Code::R006, "conclave cluster init --name NAME".to_owned()),
+        R::JoinTokenUnknown(_) | R::JoinTokenUsed { .. } | R::JoinTokenExpired { .. } => {
+            (Code::J002, "on any member: conclave join-token create".to_owned())
+        }
+        R::NodeNameTaken(_) => {
+            (Code::J004, "give this node another [node] name in its configuration".to_owned())
+        }
+        R::AccessTokenUnknown(_) => (Code::X005, "conclave token list".to_owned()),
+        R::DomainUnknown(name) => return domain_unknown(name),
+        R::NameTaken { owner, .. } => (Code::D003, format!("conclave domain show {owner}")),
+        R::KeyExists(name) => (
+            Code::K009,
+            format!(
+                "conclave key remove {name}    or: conclave cert import {name} FILE --key FILE"
+            ),
+        ),
+        R::KeyMissing(name) => (
+            Code::K010,
+            format!("conclave key generate {name}    or: conclave key import {name} FILE"),
+        ),
+        R::CertificateOfOtherKey { key, certificate } => {
+            return Problem::new(Code::C003, rejection.to_string())
+                .detail(format!("domain key SHA-256 {key}, certificate key {certificate}"))
+                .hint("import both together: conclave cert import NAME FILE --key FILE");
+        }
+        R::CertificateMissing(name) => (Code::C010, format!("conclave cert import {name} FILE")),
+        R::ChainMissing(name) => (Code::H010, format!("conclave chain set {name} FILE")),
+        R::ListenerExists(name) | R::PortTaken(name) => {
+            (Code::N004, format!("conclave listener list    conclave listener remove {name}"))
+        }
+        R::ListenerUnknown(_) => (Code::N005, "conclave listener list".to_owned()),
+        _ => return Problem::new(Code::D004, rejection.to_string()),
+    };
+    let problem = Problem::new(code, rejection.to_string()).hint(hint);
+    match rejection {
+        R::NodeNameTaken(_) => problem.why("nodes are told apart by name in every answer"),
+        _ => problem,
+    }
+}

@@ -1,0 +1,227 @@
+//! From a configuration file to a running node, and to its end.
+
+use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
+
+use conclave_api::problem::{Code, Problem};
+use conclave_store::{
+    command::{Action, Command, CreateDomain},
+    id::{DomainId, OperationId},
+    record::{PkiMode, Principal},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    admin, clock,
+    cluster::Membership,
+    config::Config,
+    edge::{self, Edge, EdgeOptions},
+    entropy,
+    keys::{Keyring, NodeKeys},
+    live::{Live, TestCertificate},
+    local::Local,
+    node::{Node, internal},
+    observe::log,
+    process,
+};
+
+/// Longest time for connections to end when the node stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs a node until it is told to stop. `say` gets the lines for the terminal.
+pub(crate) fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Problem> {
+    let started = std::time::Instant::now();
+    let config = Config::read(config)?;
+    log::start(&config)?;
+    process::harden();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| internal("cannot start", error))?;
+    runtime.block_on(async {
+        let node = assemble(&config)?;
+        serve(node, say, started).await
+    })
+}
+
+/// Everything but the sockets.
+fn assemble(config: &Config) -> Result<Node, Problem> {
+    let data_problem = |what: &str, error: &dyn std::fmt::Display| {
+        Problem::new(Code::F002, format!("cannot use {}", config.data_dir.display()))
+            .detail(format!("{what}: {error}"))
+            .hint("the directory must belong to this user, and its disk must have room")
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
+        .map_err(|error| data_problem("the directory", &error))?;
+    conclave_disk::guard::self_check().map_err(|error| internal("cannot start safely", error))?;
+    let mut keys = NodeKeys::open(&config.data_dir, &config.unlock_file)
+        .map_err(|error| data_problem("the keys of this node", &Causes(&error)))?;
+    let now = clock::now();
+    let test = TestCertificate::make(&config.main_domain, now)
+        .map_err(|error| internal("cannot make the test certificate", error))?;
+    let unlocked = std::mem::replace(&mut keys.unlocked, Err(String::new()));
+    let keyring = Arc::new(Keyring::new(unlocked, keys.local_scope));
+    let live = Live::new(Arc::clone(&keyring), test, config.main_domain.clone());
+    let edge = Edge::new(
+        live.clone(),
+        EdgeOptions {
+            addresses: config.addresses.clone(),
+            forbidden: config.admin_bind.into_iter().collect(),
+            handshake_timeout: edge::limits::HANDSHAKE_TIMEOUT,
+            connections_max: edge::limits::CONNECTIONS_MAX,
+        },
+    );
+    let local = Local::open(&config.data_dir.join("local"), live.clone())
+        .map_err(|error| data_problem("the local scope", &Causes(&error)))?;
+    make_main_domain(config, &local).map_err(|error| data_problem("the Main Domain", &error))?;
+    Ok(Node::new(config.clone(), keys, live, keyring, edge, local, now))
+}
+
+/// An error with its causes.
+struct Causes<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Causes<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(out, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Every node has its Main Domain: local, and in test mode until somebody gives it a certificate.
+fn make_main_domain(config: &Config, local: &Local) -> Result<(), conclave_disk::Fault> {
+    if local.point().state.domain(&config.main_domain).is_some() {
+        return Ok(());
+    }
+    let id = DomainId(entropy::array());
+    let Ok(operation) = OperationId::parse(&id.to_string()) else { return Ok(()) };
+    let command = Command {
+        operation,
+        principal: Principal::Node(conclave_store::id::NodeId(0)),
+        request: [0; 32],
+        time: clock::now(),
+        reason: Some("the Main Domain of this node".to_owned()),
+        expects: Vec::new(),
+        action: Action::CreateDomain(CreateDomain {
+            id,
+            name: config.main_domain.clone(),
+            aliases: Vec::new(),
+            addresses: Vec::new(),
+            mode: PkiMode::Test,
+        }),
+    };
+    local.apply(&command).map(|_| ())
+}
+
+async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> Result<(), Problem> {
+    let config = node.config().clone();
+    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    say(&format!(
+        "conclave {version}  {}  data {}  pid {pid}",
+        config.name,
+        config.data_dir.display()
+    ));
+    let mut fatal = node.fatal();
+    tokio::spawn(node.live().clone().feed(node.edge().clone()));
+    tokio::spawn(node.edge().clone().retry());
+    let socket = admin::open_socket(&config.admin_socket).map_err(|error| {
+        let path = config.admin_socket.display();
+        let code = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => Code::X002,
+            _ => Code::N001,
+        };
+        Problem::new(code, format!("cannot open the admin socket {path}"))
+            .detail(error.to_string())
+            .hint("[admin] socket in the configuration names another place")
+    })?;
+    let router = admin::router(node.clone());
+    let mut doors = format!("unix:{}", config.admin_socket.display());
+    if let Some(bind) = config.admin_bind {
+        let listener = admin::open_https(bind).await.map_err(|error| {
+            Problem::new(Code::N001, format!("cannot open {bind} for the admin API"))
+                .detail(error.to_string())
+        })?;
+        let address = listener.local_addr().unwrap_or(bind);
+        doors.push_str(&format!(", https://{address}"));
+        tokio::spawn(admin::serve_https(listener, node.clone(), router.clone()));
+    }
+    say(&format!("  admin    {doors}"));
+    continue_membership(&node, say).await?;
+    // The socket is answered only now, so that whoever gets an answer talks to a whole node.
+    tokio::spawn(admin::serve_socket(socket, router));
+    if let Some(reason) = node.keyring().sealed_reason() {
+        say(&format!("  SEALED: {reason}; no private key is served"));
+    }
+    say(&format!("ready after {:.1} s", started.elapsed().as_secs_f64()));
+    tokio::select! {
+        reason = stop_signal() => {
+            tracing::info!(event = "node.stopping", reason);
+            stop(&node).await
+        }
+        Ok(reason) = async { fatal.wait_for(Option::is_some).await.map(|reason| reason.clone()) } => {
+            let reason = reason.unwrap_or_default();
+            Err(Problem::new(Code::F002, "this node cannot go on").detail(reason)
+                .hint("look at its disk and its log; the other nodes go on"))
+        }
+    }
+}
+
+/// A member goes straight back into its cluster; what an unfinished founding left is removed.
+async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Problem> {
+    let data_dir = node.data_dir();
+    let membership =
+        Membership::read(data_dir).map_err(|error| Problem::new(Code::F002, error.to_string()))?;
+    match membership {
+        Some(membership) => {
+            let replica = node.start_member(&membership).await?;
+            let address = replica.raft().local_address();
+            let address = address.map_or_else(|_| "-".to_owned(), |address| address.to_string());
+            let point = replica.point();
+            let members = point.state.members();
+            let names: Vec<String> = members.map(|(_, member)| member.name.to_string()).collect();
+            let name = &membership.cluster_name;
+            say(&format!("  cluster  {name}  quic {address}  members {}", names.join(" ")));
+        }
+        None => {
+            for leftover in ["raft", "state"] {
+                match std::fs::remove_dir_all(data_dir.join(leftover)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(internal("cannot remove what a founding left", error));
+                    }
+                    _ => {}
+                }
+            }
+            say("  cluster  none yet: conclave cluster init --name NAME, or cluster join");
+        }
+    }
+    Ok(())
+}
+
+async fn stop_signal() -> &'static str {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+async fn stop(node: &Node) -> Result<(), Problem> {
+    node.edge().shutdown(DRAIN).await;
+    if let Some(member) = node.member() {
+        let stopped = member.replica.raft().shutdown().await;
+        stopped.map_err(|error| internal("the log did not stop cleanly", error))?;
+    }
+    // The next start need not wonder whether somebody answers there.
+    let _ = std::fs::remove_file(&node.config().admin_socket);
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! Belonging to a cluster: founding one, joining one, letting others join.
+
+mod admission;
+mod found;
+mod join;
+mod membership;
+mod reconcile;
+mod token;
+
+pub(crate) use admission::Admission;
+pub(crate) use found::found;
+pub(crate) use join::join;
+pub(crate) use membership::{Introduced, Membership};
+pub(crate) use token::{JoinTokenText, access_token_text, parse_access_token};
+
+/// Years for which certificates among nodes are valid: peers are pinned by key, so the dates
+/// protect nothing and must never cause an outage.
+pub(crate) const YEARS: u64 = 20;
+
+/// Validity of certificates among nodes, from a day before `now`, because clocks differ.
+pub(crate) fn validity(now: conclave_store::time::UnixMillis) -> conclave_pki::issue::Validity {
+    const DAY: u64 = 24 * 60 * 60;
+    let not_before = (now.0 / 1000).saturating_sub(DAY);
+    conclave_pki::issue::Validity { not_before, not_after: not_before + YEARS * 366 * DAY }
+}
+
+/// Name in the certificate of a node.
+pub(crate) fn node_host_name(node: conclave_store::id::NodeId) -> String {
+    format!("node-{node}.conclave.internal")
+}

@@ -1,0 +1,272 @@
+//! Letting a node join: the token is proved, the member inserted, all in one command.
+
+use std::time::Duration;
+
+use conclave_api::problem::{Code, Problem};
+use conclave_pki::{certificate::Certificate, issue, key::PrivateKey};
+use conclave_store::{
+    command::{Action, Command, RedeemJoinToken},
+    id::{Fingerprint, NodeId, NodeName, OperationId, TokenId},
+    limits::ADMIT_ATTEMPTS_MAX,
+    outcome::{Done, Outcome, Rejection},
+    record::{Member, MemberRole, Principal, RowKey},
+    state::State,
+    wire,
+};
+use ring::hmac;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
+use std::sync::Arc;
+
+use super::{node_host_name, validity};
+use crate::{
+    admit::rejection_problem,
+    clock, entropy,
+    keys::{Keyring, Purpose, wrap},
+    live::Scope,
+    node::internal,
+    replica::{Replica, Wait},
+};
+
+const TIMEOUT: Duration = Duration::from_secs(8);
+
+/// What a joining node tells of itself.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct JoinRequestV1 {
+    pub(super) token: TokenId,
+    pub(super) name: String,
+    #[serde(with = "serde_bytes")]
+    pub(super) identity_der: Vec<u8>,
+    pub(super) sealing_key: [u8; 32],
+    pub(super) address: String,
+}
+
+/// A request with the proof that its sender has the token, made for one connection.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Proved {
+    #[serde(with = "serde_bytes")]
+    pub(super) request: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    pub(super) proof: Vec<u8>,
+}
+
+/// Answer to a joining node.
+#[derive(Serialize, Deserialize)]
+pub(super) enum JoinAnswerV1 {
+    Welcome(WelcomeV1),
+    /// A problem, as JSON.
+    Refused(String),
+}
+
+/// What a new member must know.
+#[derive(Serialize, Deserialize)]
+pub(super) struct WelcomeV1 {
+    pub(super) cluster: [u8; 16],
+    pub(super) cluster_name: String,
+    pub(super) node: u64,
+    pub(super) authority_der: Vec<u8>,
+    pub(super) certificate_der: Vec<u8>,
+    /// Number, identity key and address of each member.
+    pub(super) members: Vec<(u64, Vec<u8>, String)>,
+}
+
+const FORMAT: u8 = 1;
+
+pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    let payload = bincode::serde::encode_to_vec(message, bincode::config::standard());
+    bytes.extend(payload.unwrap_or_default());
+    bytes
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let config = bincode::config::standard().with_limit::<{ 1024 * 1024 }>();
+    let (format, payload) = bytes.split_first()?;
+    let (message, used) = bincode::serde::decode_from_slice(payload, config).ok()?;
+    (*format == FORMAT && used == payload.len()).then_some(message)
+}
+
+/// Admits joining nodes on any unsealed member.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    pub(crate) replica: Replica,
+    pub(crate) keyring: Arc<Keyring>,
+}
+
+impl Admission {
+    /// Answers a joining node; `exporter` is that of its connection.
+    pub(crate) async fn answer(&self, exporter: [u8; 32], request: &[u8]) -> Vec<u8> {
+        let answer = match self.admit(exporter, request).await {
+            Ok(welcome) => JoinAnswerV1::Welcome(welcome),
+            Err(problem) => {
+                let (code, title) = (problem.code.as_str(), &problem.title);
+                tracing::warn!(event = "cluster.join_refused", code, title);
+                JoinAnswerV1::Refused(serde_json::to_string(&problem).unwrap_or_default())
+            }
+        };
+        encode(&answer)
+    }
+
+    async fn admit(&self, exporter: [u8; 32], request: &[u8]) -> Result<WelcomeV1, Problem> {
+        let malformed = || Problem::new(Code::X004, "a join request that cannot be read");
+        let proved: Proved = decode(request).ok_or_else(malformed)?;
+        let request: JoinRequestV1 = decode(&proved.request).ok_or_else(malformed)?;
+        let name = NodeName::parse(&request.name)
+            .map_err(|error| Problem::new(Code::J001, error.to_string()))?;
+        let point = self.replica.linearizable(TIMEOUT).await.map_err(|_| {
+            Problem::new(Code::R003, "the cluster has no leader now").hint("repeat the command")
+        })?;
+        self.check_proof(&point.state, &request, exporter, &proved)?;
+        for _ in 0..ADMIT_ATTEMPTS_MAX {
+            let point = self.replica.point();
+            let (command, certificate_der) = self.command(&point.state, &request, &name)?;
+            let bytes = wire::encode_command(&command).map_err(|e| internal("command", e))?;
+            let done = self.replica.execute(&bytes, Wait::Committed, TIMEOUT).await;
+            let done =
+                done.map_err(|_| Problem::new(Code::R003, "the cluster cannot decide now"))?;
+            self.replica.wait_applied(done.index.0, TIMEOUT).await;
+            match done.outcome {
+                Outcome::Done(Done::Member { id }) => {
+                    return self.welcome(id, &request, certificate_der);
+                }
+                Outcome::Rejected(Rejection::WrapsMismatch | Rejection::Stale(_)) => {}
+                Outcome::Rejected(rejection) => return Err(rejection_problem(&rejection)),
+                Outcome::Done(_) => return Err(internal("an answer of another kind", done.index)),
+            }
+        }
+        Err(Problem::new(Code::R003, "the members changed too often").hint("repeat the command"))
+    }
+
+    /// HMAC over the TLS exporter and the request, keyed by the token's secret: a proof made
+    /// for another connection or another request is worth nothing.
+    fn check_proof(
+        &self,
+        state: &State,
+        request: &JoinRequestV1,
+        exporter: [u8; 32],
+        proved: &Proved,
+    ) -> Result<(), Problem> {
+        let unknown = || {
+            Problem::new(Code::J002, "the join token is not known to this cluster")
+                .hint("on any member: conclave join-token create")
+        };
+        let token = state.join_token(&request.token).ok_or_else(unknown)?;
+        let purpose = Purpose::JoinToken(request.token);
+        let secret = self.keyring.open(Scope::Shared, purpose, &token.secret).map_err(|error| {
+            Problem::new(Code::S001, "this member is sealed, so it cannot let a node join")
+                .detail(error.to_string())
+                .hint("ask another member")
+        })?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
+        let message = [&exporter[..], &proved.request].concat();
+        hmac::verify(&key, &message, &proved.proof).map_err(|_| unknown())
+    }
+
+    fn command(
+        &self,
+        state: &State,
+        request: &JoinRequestV1,
+        name: &NodeName,
+    ) -> Result<(Command, Vec<u8>), Problem> {
+        let now = clock::now();
+        let cluster = state
+            .cluster()
+            .ok_or_else(|| Problem::new(Code::R006, "this node belongs to no cluster"))?;
+        let id = NodeId(cluster.node_last.0 + 1);
+        let certificate = self.certificate(state, id, &request.identity_der)?;
+        let mut wraps = Vec::new();
+        for (generation, key) in self.keyring.generations() {
+            let wrapped = wrap(&key, &request.sealing_key, cluster.id, generation, id)
+                .map_err(|error| Problem::new(Code::J001, error.to_string()))?;
+            wraps.push((generation, ByteBuf::from(wrapped)));
+        }
+        let identity = Fingerprint::of(&request.identity_der);
+        let member = Member {
+            id,
+            name: name.clone(),
+            role: MemberRole::Voter,
+            identity_der: request.identity_der.clone(),
+            sealing_key: request.sealing_key,
+            address: request.address.clone(),
+            joined: now,
+        };
+        let operation = OperationId::parse(&format!("join-{}", entropy_hex()))
+            .map_err(|e| internal("operation", e))?;
+        let command = Command {
+            operation,
+            principal: Principal::Joiner(request.token),
+            request: identity.0,
+            time: now,
+            reason: None,
+            expects: vec![state.expectation(RowKey::JoinToken(request.token))],
+            action: Action::RedeemJoinToken(Box::new(RedeemJoinToken {
+                token: request.token,
+                member,
+                wraps,
+            })),
+        };
+        Ok((command, certificate))
+    }
+
+    fn certificate(
+        &self,
+        state: &State,
+        id: NodeId,
+        identity_der: &[u8],
+    ) -> Result<Vec<u8>, Problem> {
+        let cluster = state
+            .cluster()
+            .ok_or_else(|| Problem::new(Code::R006, "this node belongs to no cluster"))?;
+        let opened = self
+            .keyring
+            .open(Scope::Shared, Purpose::Authority, &cluster.authority_key)
+            .map_err(|error| Problem::new(Code::S001, error.to_string()))?;
+        let key = PrivateKey::from_pkcs8_der(opened.expose())
+            .map_err(|e| internal("the authority's key", e))?;
+        let authority = Certificate::from_der(&cluster.authority_der)
+            .map_err(|e| internal("the authority's certificate", e))?;
+        let certificate = issue::node(
+            &key,
+            &authority,
+            identity_der,
+            &node_host_name(id),
+            entropy::array(),
+            validity(clock::now()),
+        )
+        .map_err(|error| Problem::new(Code::J001, error.to_string()))?;
+        Ok(certificate.der().to_vec())
+    }
+
+    /// A repeated join gets the number of the first time, and a certificate for it.
+    fn welcome(
+        &self,
+        id: NodeId,
+        request: &JoinRequestV1,
+        certificate_der: Vec<u8>,
+    ) -> Result<WelcomeV1, Problem> {
+        let point = self.replica.point();
+        let cluster = point.state.cluster().ok_or_else(|| internal("no cluster", id))?;
+        let is_new = Certificate::from_der(&certificate_der)
+            .is_ok_and(|certificate| certificate.covers(&node_host_name(id)));
+        let certificate_der = if is_new {
+            certificate_der
+        } else {
+            self.certificate(&point.state, id, &request.identity_der)?
+        };
+        let members = point.state.members();
+        Ok(WelcomeV1 {
+            cluster: cluster.id.0,
+            cluster_name: cluster.name.to_string(),
+            node: id.0,
+            authority_der: cluster.authority_der.clone(),
+            certificate_der,
+            members: members
+                .map(|(id, member)| (id.0, member.identity_der.clone(), member.address.clone()))
+                .collect(),
+        })
+    }
+}
+
+fn entropy_hex() -> String {
+    TokenId(entropy::array()).to_string()
+}

@@ -1,0 +1,137 @@
+//! Founding a cluster.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use conclave_api::problem::{Code, Problem};
+use conclave_pki::{
+    issue,
+    key::{KeyAlgorithm, PrivateKey},
+};
+use conclave_store::{
+    command::{Action, Command, FoundCluster},
+    id::{ClusterId, ClusterName, Generation, NodeId, OperationId},
+    outcome::Outcome,
+    record::{Cluster, KeyringGeneration, Member, MemberRole, Principal},
+    wire,
+};
+use serde_bytes::ByteBuf;
+
+use super::{Membership, node_host_name, validity};
+use crate::{
+    clock, entropy,
+    keys::{GenerationKey, Purpose, wrap},
+    live::Scope,
+    node::{Node, internal},
+    replica::Wait,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Makes this node the first member of a new cluster.
+pub(crate) async fn found(
+    node: &Node,
+    name: ClusterName,
+    principal: Principal,
+) -> Result<(), Problem> {
+    if let Some(reason) = node.keyring().sealed_reason() {
+        return Err(Problem::new(Code::S001, "this node is sealed").why(reason));
+    }
+    let _joining = node.membership_change()?;
+    let id = ClusterId(entropy::array());
+    let first = NodeId(1);
+    let (mut found, membership) = prepare(node, id, name, first)?;
+    let replica = node.start_member(&membership).await?;
+    let address = node.advertised()?;
+    let started = replica.raft().initialize(&address).await;
+    started.map_err(|error| internal("cannot start the cluster", error))?;
+    found.member.address = address;
+    let command = Command {
+        operation: OperationId::parse("found").map_err(|e| internal("operation", e))?,
+        principal,
+        request: [0; 32],
+        time: clock::now(),
+        reason: None,
+        expects: Vec::new(),
+        action: Action::FoundCluster(Box::new(found)),
+    };
+    let bytes = wire::encode_command(&command).map_err(|e| internal("command", e))?;
+    let done = replica.execute(&bytes, Wait::Served, TIMEOUT).await;
+    let done = done.map_err(|error| internal("cannot found the cluster", error))?;
+    if let Outcome::Rejected(rejection) = done.outcome {
+        return Err(internal("cannot found the cluster", rejection));
+    }
+    // Only now does the node remember that it belongs to a cluster: whatever a crash before
+    // this leaves is removed at the next start, and nobody was told that it exists.
+    membership.write(node.data_dir()).map_err(|e| internal("cannot note the membership", e))
+}
+
+fn prepare(
+    node: &Node,
+    id: ClusterId,
+    name: ClusterName,
+    first: NodeId,
+) -> Result<(FoundCluster, Membership), Problem> {
+    let now = clock::now();
+    let mut fill = entropy::fill;
+    let authority_key = PrivateKey::generate(KeyAlgorithm::EcP256, &mut fill)
+        .map_err(|e| internal("cannot make the authority's key", e))?;
+    let common_name = format!("Conclave cluster {name}");
+    let authority = issue::authority(&authority_key, &common_name, entropy::array(), validity(now))
+        .map_err(|e| internal("cannot make the authority", e))?;
+    let certificate = issue::node(
+        &authority_key,
+        &authority,
+        node.keys().identity_public(),
+        &node_host_name(first),
+        entropy::array(),
+        validity(now),
+    )
+    .map_err(|e| internal("cannot make the node's certificate", e))?;
+    let generation = Generation(1);
+    let generation_key = GenerationKey::make();
+    let wrapped = wrap(&generation_key, node.keys().sealing_public(), id, generation, first)
+        .map_err(|e| internal("cannot wrap the keyring", e))?;
+    node.keyring().found(id, generation, generation_key);
+    let authority_key = node
+        .keyring()
+        .seal(Scope::Shared, Purpose::Authority, authority_key.pkcs8_der())
+        .map_err(|e| internal("cannot seal the authority's key", e))?;
+    let membership = Membership::new(
+        id.0,
+        name.to_string(),
+        first.0,
+        authority.der().to_vec(),
+        certificate.der().to_vec(),
+        vec![super::Introduced {
+            id: first.0,
+            identity_der: node.keys().identity_public().to_vec(),
+            address: String::new(),
+        }],
+    );
+    let found = FoundCluster {
+        cluster: Cluster {
+            id,
+            name,
+            authority_der: authority.der().to_vec(),
+            authority_key,
+            generation,
+            node_last: first,
+            founded: now,
+        },
+        member: Member {
+            id: first,
+            name: node.config().name.clone(),
+            role: MemberRole::Voter,
+            identity_der: node.keys().identity_public().to_vec(),
+            sealing_key: *node.keys().sealing_public(),
+            // Known when the socket is open.
+            address: String::new(),
+            joined: now,
+        },
+        keyring: KeyringGeneration {
+            wraps: BTreeMap::from([(first, ByteBuf::from(wrapped))]),
+            made: now,
+        },
+    };
+    Ok((found, membership))
+}

@@ -1,0 +1,110 @@
+//! Joining a cluster by a token.
+
+use std::{net::SocketAddr, time::Duration};
+
+use conclave_api::problem::{Code, Problem};
+use conclave_raft::{JoinError, Role, join_call};
+use ring::hmac;
+use tokio::time::Instant;
+
+use super::{
+    Introduced, JoinTokenText, Membership,
+    admission::{JoinAnswerV1, JoinRequestV1, Proved, decode, encode},
+};
+use crate::node::{Node, internal};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const VOTER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Makes this node a member of the cluster of `token`, of which a member answers at `address`.
+/// Waits until it is a voter.
+pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), Problem> {
+    let token = JoinTokenText::parse(token).ok_or_else(|| {
+        Problem::new(Code::J001, "this is not a join token")
+            .detail("a join token begins with cvj_ and has three parts")
+            .hint("on any member: conclave join-token create")
+    })?;
+    if let Some(reason) = node.keyring().sealed_reason() {
+        return Err(Problem::new(Code::S001, "this node is sealed").why(reason));
+    }
+    let _joining = node.membership_change()?;
+    let address = resolve(address).await?;
+    let own_address = node.advertised()?;
+    let request = JoinRequestV1 {
+        token: token.id,
+        name: node.config().name.to_string(),
+        identity_der: node.keys().identity_public().to_vec(),
+        sealing_key: *node.keys().sealing_public(),
+        address: own_address,
+    };
+    // The token's secret is proved for this one connection; it never leaves the node.
+    let build = |exporter: [u8; 32]| {
+        let request = encode(&request);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, token.secret.as_slice());
+        let proof = hmac::sign(&key, &[&exporter[..], &request].concat());
+        encode(&Proved { request, proof: proof.as_ref().to_vec() })
+    };
+    let answer = join_call(address, token.authority.0, build, TIMEOUT).await;
+    let answer = decode::<JoinAnswerV1>(&answer.map_err(|error| join_problem(&error))?)
+        .ok_or_else(|| internal("the cluster's answer cannot be read", address))?;
+    let welcome = match answer {
+        JoinAnswerV1::Welcome(welcome) => welcome,
+        JoinAnswerV1::Refused(problem) => {
+            return Err(serde_json::from_str(&problem)
+                .unwrap_or_else(|_| Problem::new(Code::J001, "the cluster refused this node")));
+        }
+    };
+    let membership = Membership::new(
+        welcome.cluster,
+        welcome.cluster_name,
+        welcome.node,
+        welcome.authority_der,
+        welcome.certificate_der,
+        welcome
+            .members
+            .into_iter()
+            .map(|(id, identity_der, address)| Introduced { id, identity_der, address })
+            .collect(),
+    );
+    membership.write(node.data_dir()).map_err(|e| internal("cannot note the membership", e))?;
+    let replica = node.start_member(&membership).await?;
+    let is_voter = |status: &conclave_raft::Status| {
+        status.voters.contains_key(&status.id)
+            && matches!(status.role, Role::Follower | Role::Leader)
+            && status.leader.is_some()
+    };
+    let deadline = Instant::now() + VOTER_TIMEOUT;
+    if replica.raft().wait_status(is_voter, VOTER_TIMEOUT).await.is_none() {
+        return Err(Problem::new(Code::R003, "the cluster has not made this node a voter yet")
+            .detail("it is a member and goes on trying")
+            .hint("conclave status"));
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    // A voter that has everything: from here on it serves what the others serve.
+    replica.linearizable(left).await.map(|_| ()).map_err(|_| {
+        Problem::new(Code::R003, "this node is a voter but lags behind").hint("conclave status")
+    })
+}
+
+async fn resolve(text: &str) -> Result<SocketAddr, Problem> {
+    let problem = |why: String| {
+        Problem::new(Code::J003, format!("cannot find {text}"))
+            .detail(why)
+            .hint("give HOST:PORT of a member: conclave status there shows it")
+    };
+    let mut found =
+        tokio::net::lookup_host(text).await.map_err(|error| problem(error.to_string()))?;
+    found.next().ok_or_else(|| problem("the name has no address".to_owned()))
+}
+
+fn join_problem(error: &JoinError) -> Problem {
+    match error {
+        JoinError::OtherCluster { .. } => Problem::new(Code::J001, error.to_string())
+            .why("the token carries the fingerprint of its cluster, and another one answered")
+            .hint("check the address, or make a token on a member of that cluster"),
+        JoinError::Lost { .. } => Problem::new(Code::J003, error.to_string())
+            .hint("repeat the command with the same token: joining twice does no harm"),
+        _ => Problem::new(Code::J003, error.to_string())
+            .hint("is the member running, and is its UDP port open?"),
+    }
+}

@@ -1,0 +1,30 @@
+//! From a sealed key to one that rustls signs with.
+
+use std::sync::Arc;
+
+use conclave_store::record::{Domain, DomainKey};
+use rustls::{
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    sign::SigningKey,
+};
+
+use super::{Keyring, SealError, Secret};
+use crate::live::Scope;
+
+impl Keyring {
+    /// Opens a domain's key for signing.
+    pub(crate) fn signing_key(
+        &self,
+        scope: Scope,
+        domain: &Domain,
+        key: &DomainKey,
+    ) -> Result<Arc<dyn SigningKey>, SealError> {
+        signing_key(&self.open(scope, super::Purpose::DomainKey(domain.id), &key.sealed)?)
+    }
+}
+
+/// rustls' form of a PKCS#8 key; ring's own copy of it cannot be wiped.
+pub(crate) fn signing_key(pkcs8: &Secret) -> Result<Arc<dyn SigningKey>, SealError> {
+    let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.expose()));
+    rustls::crypto::ring::sign::any_supported_type(&der).map_err(|_| SealError::Refused)
+}

@@ -1,0 +1,60 @@
+//! From applied to served: sockets opened, domains proved, then reported.
+
+use std::{collections::BTreeSet, sync::PoisonError};
+
+use conclave_store::id::LogIndex;
+
+use super::{FAILED_MAX, Live, Pending, Report, Scope};
+use crate::edge::Edge;
+
+impl Live {
+    /// Works until it is dropped; one at a time.
+    pub(crate) async fn feed(self, edge: Edge) {
+        loop {
+            match self.take_pending() {
+                Some((scope, pending)) => self.serve(scope, pending, &edge).await,
+                None => self.shared.wake.notified().await,
+            }
+        }
+    }
+
+    fn take_pending(&self) -> Option<(Scope, Pending)> {
+        let mut pending = self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.pop_first()
+    }
+
+    async fn serve(&self, scope: Scope, pending: Pending, edge: &Edge) {
+        let mut failed: BTreeSet<LogIndex> = BTreeSet::new();
+        if scope == Scope::Shared && !pending.listeners.is_empty() {
+            let listeners = pending.state.listeners().map(|(_, one)| one.clone()).collect();
+            if !edge.reconcile(listeners).await {
+                failed.extend(&pending.listeners);
+            }
+        }
+        let live = self.clone();
+        let domains = pending.domains;
+        let unproved = tokio::task::spawn_blocking(move || {
+            let mut failed = BTreeSet::new();
+            for (name, indexes) in domains {
+                if let Err(error) = live.prove(scope, &name) {
+                    tracing::error!(event = "live.not_served", domain = %name, %error);
+                    failed.extend(indexes);
+                }
+            }
+            failed
+        });
+        failed.extend(unproved.await.unwrap_or_default());
+        self.report_sender(scope).send_modify(|report| {
+            failed.extend(&report.failed);
+            while failed.len() > FAILED_MAX {
+                failed.pop_first();
+            }
+            *report = Report {
+                index: pending.index,
+                failed,
+                digest: pending.state.digest(),
+                rows: pending.state.row_count(),
+            };
+        });
+    }
+}

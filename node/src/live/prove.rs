@@ -1,0 +1,137 @@
+//! A real handshake inside the process: does this node show what State says?
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use conclave_store::{id::DomainName, record::PkiMode};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConnection,
+    SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+
+use super::{Live, Refusal, Scope};
+use crate::edge::tls;
+
+/// Rounds of messages that no handshake exceeds.
+const ROUNDS_MAX: usize = 16;
+
+impl Live {
+    /// Proves that a handshake for the domain shows the chain that State has, or is refused if
+    /// State says so. The error says what is wrong.
+    pub(super) fn prove(&self, scope: Scope, name: &DomainName) -> Result<(), String> {
+        let index = self.shared.index.load_full();
+        let Some(served) = index.domain(scope, name) else { return Ok(()) };
+        let expected = match served.domain.mode {
+            PkiMode::Disabled => None,
+            PkiMode::Test => Some(self.shared.test.certified_key().cert.clone()),
+            PkiMode::Enabled => served.certificates(),
+        };
+        let key = match (served.certified_key(&self.shared.keyring, &self.shared.test), &expected) {
+            (Ok(key), Some(_)) => key,
+            (Err(Refusal::Disabled | Refusal::Incomplete), None) => return Ok(()),
+            (Err(refusal), _) => return Err(format!("{refusal:?}")),
+            (Ok(_), None) => return Err("it is served, but should be refused".to_owned()),
+        };
+        let server = tls::config(key).map_err(|error| error.to_string())?;
+        let shown = handshake(server, name).map_err(|error| error.to_string())?;
+        if Some(&shown) == expected.as_ref() {
+            Ok(())
+        } else {
+            Err("a handshake shows another certificate".to_owned())
+        }
+    }
+}
+
+fn handshake(
+    server: Arc<rustls::ServerConfig>,
+    name: &DomainName,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let seen = Arc::new(Seen::default());
+    let verifier: Arc<dyn ServerCertVerifier> = seen.clone();
+    let config = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    let name = ServerName::try_from(name.to_string())
+        .map_err(|_| Error::General("not a server name".to_owned()))?;
+    let mut client = ClientConnection::new(Arc::new(config), name)?;
+    let mut server = ServerConnection::new(server)?;
+    for _ in 0..ROUNDS_MAX {
+        if !client.is_handshaking() && !server.is_handshaking() {
+            break;
+        }
+        let mut bytes = Vec::new();
+        let io = |error: std::io::Error| Error::General(error.to_string());
+        client.write_tls(&mut bytes).map_err(io)?;
+        feed(&bytes, |input| server.read_tls(input)).map_err(io)?;
+        server.process_new_packets()?;
+        bytes.clear();
+        while server.wants_write() {
+            server.write_tls(&mut bytes).map_err(io)?;
+        }
+        feed(&bytes, |input| client.read_tls(input)).map_err(io)?;
+        client.process_new_packets()?;
+    }
+    if client.is_handshaking() {
+        return Err(Error::General("the handshake does not end".to_owned()));
+    }
+    let chain = seen.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(chain)
+}
+
+fn feed(
+    mut bytes: &[u8],
+    mut read: impl FnMut(&mut dyn std::io::Read) -> std::io::Result<usize>,
+) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        read(&mut bytes)?;
+    }
+    Ok(())
+}
+
+/// Notes what is presented; signatures are checked, trust is not the question here.
+#[derive(Debug, Default)]
+struct Seen(Mutex<Vec<CertificateDer<'static>>>);
+
+impl ServerCertVerifier for Seen {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let presented = std::iter::once(end_entity).chain(intermediates);
+        let presented = presented.map(|der| der.clone().into_owned()).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = presented;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &tls::provider().signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &tls::provider().signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        tls::provider().signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,3 @@
+//! What people see of a running node.
+
+pub(crate) mod log;

@@ -1,0 +1,85 @@
+//! This node's part in the cluster's order: apply, propose, forward, read, and know who serves.
+
+mod apply;
+mod call;
+mod propose;
+mod read;
+mod reports;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use conclave_raft::Raft;
+use conclave_store::{id::NodeId, state::State};
+
+use crate::{keys::Keyring, live::Live};
+
+pub(crate) use apply::Applier;
+pub(crate) use propose::{ExecuteError, Executed, Wait};
+pub(crate) use reports::{NodeReport, Reports};
+
+/// The State as of the last applied command; readers take a copy that never changes.
+#[derive(Default)]
+pub(crate) struct Published(ArcSwap<Point>);
+
+/// A State at one point of its order.
+#[derive(Clone, Default)]
+pub(crate) struct Point {
+    pub(crate) state: State,
+}
+
+impl Published {
+    pub(crate) fn load(&self) -> Arc<Point> {
+        self.0.load_full()
+    }
+
+    pub(crate) fn store(&self, state: State) {
+        self.0.store(Arc::new(Point { state }));
+    }
+}
+
+/// A member's part; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Replica {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: NodeId,
+    raft: Raft,
+    published: Arc<Published>,
+    live: Live,
+    keyring: Arc<Keyring>,
+    reports: Reports,
+    election_timeout: Duration,
+}
+
+impl Replica {
+    pub(crate) fn new(
+        raft: Raft,
+        published: Arc<Published>,
+        live: Live,
+        keyring: Arc<Keyring>,
+        reports: Reports,
+        election_timeout: Duration,
+    ) -> Replica {
+        let id = NodeId(raft.status().id.0);
+        let shared = Shared { id, raft, published, live, keyring, reports, election_timeout };
+        Replica { shared: Arc::new(shared) }
+    }
+
+    /// Number of this node.
+    pub(crate) fn id(&self) -> NodeId {
+        self.shared.id
+    }
+
+    /// Raft below.
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.shared.raft
+    }
+
+    /// The State as this node has it now.
+    pub(crate) fn point(&self) -> Arc<Point> {
+        self.shared.published.load()
+    }
+}

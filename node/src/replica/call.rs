@@ -1,0 +1,130 @@
+//! What nodes ask of each other, and how they answer.
+
+use std::time::Duration;
+
+use bincode::config::{Configuration, Limit};
+use conclave_store::record::Sealed;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use zeroize::Zeroize;
+
+use super::{
+    ExecuteError, NodeReport, Replica, Wait,
+    reports::{HOLD_MAX, ReportV1},
+};
+use crate::{keys::Purpose, live::Scope};
+
+const FORMAT: u8 = 1;
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A request of another member.
+#[derive(Serialize, Deserialize)]
+pub(super) enum RequestV1 {
+    /// Order a command and, if asked for, wait until the live nodes serve it.
+    Execute { command: ByteBuf, wait_served: bool, timeout_ms: u64 },
+    /// The index that a linearizable read must have seen.
+    ReadIndex,
+    /// What the callee serves, as soon as it is more than `after` or after `hold_ms`.
+    Report { after: u64, hold_ms: u64 },
+    /// What the leader knows of all nodes.
+    Reports,
+    /// Seal a secret: the caller is sealed itself.
+    Seal { purpose: Purpose, secret: ByteBuf },
+}
+
+/// The answer to it.
+#[derive(Serialize, Deserialize)]
+pub(super) enum AnswerV1 {
+    Executed { index: u64, outcome: ByteBuf, served: Vec<u64>, missing: Vec<u64> },
+    NotLeader(Option<u64>),
+    NoQuorum,
+    Index(u64),
+    Report(ReportV1),
+    Reports(Vec<(u64, ReportV1)>),
+    Sealed(Sealed),
+    Refused(String),
+}
+
+pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    // A message that cannot be encoded arrives empty and is refused there.
+    let payload = bincode::serde::encode_to_vec(message, bincode::config::standard());
+    bytes.extend(payload.unwrap_or_default());
+    bytes
+}
+
+pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let config: Configuration<_, _, Limit<MESSAGE_BYTES_MAX>> =
+        bincode::config::standard().with_limit::<MESSAGE_BYTES_MAX>();
+    let (format, payload) = bytes.split_first()?;
+    let (message, used) = bincode::serde::decode_from_slice(payload, config).ok()?;
+    (*format == FORMAT && used == payload.len()).then_some(message)
+}
+
+impl Replica {
+    /// Answers another member.
+    pub(crate) async fn answer(&self, request: Vec<u8>) -> Vec<u8> {
+        let answer = match decode::<RequestV1>(&request) {
+            Some(request) => self.answer_request(request).await,
+            None => AnswerV1::Refused("a request that this version does not know".to_owned()),
+        };
+        encode(&answer)
+    }
+
+    async fn answer_request(&self, request: RequestV1) -> AnswerV1 {
+        match request {
+            RequestV1::Execute { command, wait_served, timeout_ms } => {
+                let wait = if wait_served { Wait::Served } else { Wait::Committed };
+                let timeout = Duration::from_millis(timeout_ms);
+                match self.execute_here(command.into_vec(), wait, timeout).await {
+                    Ok(done) => AnswerV1::Executed {
+                        index: done.index.0,
+                        outcome: ByteBuf::from(done.outcome_bytes),
+                        served: done.served.iter().map(|id| id.0).collect(),
+                        missing: done.missing.iter().map(|id| id.0).collect(),
+                    },
+                    Err(error) => error.into(),
+                }
+            }
+            RequestV1::ReadIndex => match self.shared.raft.read_index().await {
+                Ok(index) => AnswerV1::Index(index),
+                Err(error) => ExecuteError::from(error).into(),
+            },
+            RequestV1::Report { after, hold_ms } => {
+                let hold = Duration::from_millis(hold_ms).min(HOLD_MAX);
+                AnswerV1::Report(self.own_report(after, hold).await.into())
+            }
+            RequestV1::Reports => {
+                let known = self.shared.reports.known().into_iter();
+                let reports = known.map(|(id, report)| (id.0, report.into())).collect();
+                AnswerV1::Reports(reports)
+            }
+            RequestV1::Seal { purpose, mut secret } => {
+                let sealed = self.shared.keyring.seal(Scope::Shared, purpose, &secret);
+                secret.zeroize();
+                match sealed {
+                    Ok(sealed) => AnswerV1::Sealed(sealed),
+                    Err(error) => AnswerV1::Refused(error.to_string()),
+                }
+            }
+        }
+    }
+
+    /// What this node serves, as soon as it is more than `after`.
+    async fn own_report(&self, after: u64, hold: Duration) -> NodeReport {
+        let mut reports = self.shared.live.reports(Scope::Shared);
+        let more = reports.wait_for(|report| report.index.0 > after);
+        let _ = tokio::time::timeout(hold, more).await;
+        self.shared.reports.own()
+    }
+}
+
+impl From<ExecuteError> for AnswerV1 {
+    fn from(error: ExecuteError) -> AnswerV1 {
+        match error {
+            ExecuteError::NotLeader(leader) => AnswerV1::NotLeader(leader.map(|id| id.0)),
+            ExecuteError::NoQuorum => AnswerV1::NoQuorum,
+            other => AnswerV1::Refused(other.to_string()),
+        }
+    }
+}

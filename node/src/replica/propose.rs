@@ -1,0 +1,210 @@
+//! Getting a command ordered, from any node.
+
+use std::time::Duration;
+
+use conclave_raft::{CallError, ProposeError};
+use conclave_store::{
+    id::{LogIndex, NodeId},
+    outcome::Outcome,
+    record::Sealed,
+    wire,
+};
+use serde_bytes::ByteBuf;
+use tokio::time::Instant;
+
+use super::{
+    Replica,
+    call::{AnswerV1, RequestV1, decode, encode},
+};
+use crate::keys::{Purpose, Secret};
+
+/// Pause before asking again for a leader.
+const RETRY_PAUSE: Duration = Duration::from_millis(15);
+
+/// How long a change waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Until a quorum has it.
+    Committed,
+    /// Until every live node serves it.
+    Served,
+}
+
+/// A command that was ordered and applied.
+#[derive(Debug, Clone)]
+pub(crate) struct Executed {
+    pub(crate) index: LogIndex,
+    pub(crate) outcome: Outcome,
+    pub(super) outcome_bytes: Vec<u8>,
+    pub(crate) served: Vec<NodeId>,
+    pub(crate) missing: Vec<NodeId>,
+}
+
+impl Executed {
+    pub(crate) fn new(
+        index: LogIndex,
+        outcome: Outcome,
+        served: Vec<NodeId>,
+        missing: Vec<NodeId>,
+    ) -> Executed {
+        Executed { index, outcome, outcome_bytes: Vec::new(), served, missing }
+    }
+}
+
+/// Why a command is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ExecuteError {
+    /// Another node leads, or none that is known.
+    #[error("this node does not lead")]
+    NotLeader(Option<NodeId>),
+    /// Too few voters answer.
+    #[error("too few voters answer")]
+    NoQuorum,
+    /// No leader appeared in time; the command was not done.
+    #[error("no leader within the time limit")]
+    NoLeader,
+    /// The command was sent, the answer did not come: it may be done.
+    #[error("the answer was lost")]
+    Unknown,
+    /// This node or the leader cannot do it.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<ProposeError> for ExecuteError {
+    fn from(error: ProposeError) -> ExecuteError {
+        match error {
+            ProposeError::NotLeader { leader } => {
+                ExecuteError::NotLeader(leader.map(|id| NodeId(id.0)))
+            }
+            ProposeError::NoQuorum => ExecuteError::NoQuorum,
+            other => ExecuteError::Refused(other.to_string()),
+        }
+    }
+}
+
+impl Replica {
+    /// Orders a command by whichever node leads. Repeating is safe, because the command carries
+    /// its operation id: so a lost answer is asked for again until the time is over.
+    pub(crate) async fn execute(
+        &self,
+        command: &[u8],
+        wait: Wait,
+        timeout: Duration,
+    ) -> Result<Executed, ExecuteError> {
+        let deadline = Instant::now() + timeout;
+        let mut may_be_done = false;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let no_leader = ExecuteError::NoLeader;
+                return Err(if may_be_done { ExecuteError::Unknown } else { no_leader });
+            }
+            match self.execute_at_leader(command, wait, left).await {
+                Ok(executed) => return Ok(executed),
+                Err(Attempt::NotDone) => {}
+                Err(Attempt::MayBeDone) => may_be_done = true,
+                Err(Attempt::Refused(error)) => return Err(error),
+            }
+            // A new leader answers within one election; asking again costs little.
+            tokio::time::sleep(RETRY_PAUSE.min(left)).await;
+        }
+    }
+
+    async fn execute_at_leader(
+        &self,
+        command: &[u8],
+        wait: Wait,
+        left: Duration,
+    ) -> Result<Executed, Attempt> {
+        let Some(leader) = self.shared.raft.status().leader else { return Err(Attempt::NotDone) };
+        if leader.0 == self.shared.id.0 {
+            let executing = self.execute_here(command.to_vec(), wait, left);
+            return match tokio::time::timeout(left, executing).await {
+                Ok(Ok(executed)) => Ok(executed),
+                Ok(Err(ExecuteError::NotLeader(_))) => Err(Attempt::NotDone),
+                Ok(Err(error)) => Err(Attempt::Refused(error)),
+                Err(_) => Err(Attempt::MayBeDone),
+            };
+        }
+        let request = encode(&RequestV1::Execute {
+            command: ByteBuf::from(command.to_vec()),
+            wait_served: wait == Wait::Served,
+            timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        });
+        // A leader that has died is noticed by its silence, well before the caller's time ends.
+        let patience = left.min(self.shared.election_timeout * 20);
+        match self.shared.raft.call(leader, request, patience).await {
+            Ok(answer) => executed(&answer),
+            Err(CallError::Unreachable(_)) => Err(Attempt::NotDone),
+            Err(_) => Err(Attempt::MayBeDone),
+        }
+    }
+
+    /// Orders a command as the leader, and waits as asked for.
+    pub(super) async fn execute_here(
+        &self,
+        command: Vec<u8>,
+        wait: Wait,
+        timeout: Duration,
+    ) -> Result<Executed, ExecuteError> {
+        let deadline = Instant::now() + timeout;
+        let committed = self.shared.raft.propose(command).await?;
+        let outcome = wire::decode_outcome(&committed.response)
+            .map_err(|error| ExecuteError::Refused(error.to_string()))?;
+        let index = LogIndex(committed.index);
+        let (served, missing) = match (wait, &outcome) {
+            (Wait::Served, Outcome::Done(_)) => self.wait_served(index, deadline).await,
+            _ => (Vec::new(), Vec::new()),
+        };
+        Ok(Executed { index, outcome, outcome_bytes: committed.response, served, missing })
+    }
+
+    /// Has an unsealed member seal a secret, because this node is sealed.
+    pub(crate) async fn seal_elsewhere(&self, purpose: Purpose, secret: &Secret) -> Option<Sealed> {
+        let status = self.shared.raft.status();
+        for peer in status.voters.keys().chain(status.learners.keys()) {
+            if peer.0 == self.shared.id.0 {
+                continue;
+            }
+            let secret = ByteBuf::from(secret.expose().to_vec());
+            let request = encode(&RequestV1::Seal { purpose, secret });
+            let timeout = self.shared.election_timeout * 4;
+            let Ok(answer) = self.shared.raft.call(*peer, request, timeout).await else {
+                continue;
+            };
+            if let Some(AnswerV1::Sealed(sealed)) = decode(&answer) {
+                return Some(sealed);
+            }
+        }
+        None
+    }
+}
+
+/// What one attempt came to.
+enum Attempt {
+    NotDone,
+    MayBeDone,
+    Refused(ExecuteError),
+}
+
+fn executed(answer: &[u8]) -> Result<Executed, Attempt> {
+    let ids = |ids: Vec<u64>| ids.into_iter().map(NodeId).collect();
+    match decode::<AnswerV1>(answer) {
+        Some(AnswerV1::Executed { index, outcome, served, missing }) => {
+            let decoded = wire::decode_outcome(&outcome)
+                .map_err(|error| Attempt::Refused(ExecuteError::Refused(error.to_string())))?;
+            Ok(Executed {
+                index: LogIndex(index),
+                outcome: decoded,
+                outcome_bytes: outcome.into_vec(),
+                served: ids(served),
+                missing: ids(missing),
+            })
+        }
+        Some(AnswerV1::NotLeader(_) | AnswerV1::NoQuorum) => Err(Attempt::NotDone),
+        Some(AnswerV1::Refused(reason)) => Err(Attempt::Refused(ExecuteError::Refused(reason))),
+        _ => Err(Attempt::MayBeDone),
+    }
+}

@@ -1,0 +1,281 @@
+//! Certificates: read, shown, compared.
+
+use std::net::IpAddr;
+
+use der::{Decode, Encode};
+use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName, name::GeneralName};
+
+use crate::{
+    key::{KeyAlgorithm, PrivateKey, public_key_algorithm},
+    limits::{CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX},
+    name,
+    pem::{self, Block, PemError},
+};
+
+/// Why an input holds no certificate that can be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// No PEM block at all.
+    #[error("the input holds no certificate")]
+    NoCertificate,
+    /// Larger than any chain.
+    #[error("the input has {bytes} bytes, certificates at most 1 MiB")]
+    TooLarge {
+        /// Bytes found.
+        bytes: usize,
+    },
+    /// More certificates than any chain.
+    #[error("the input holds {count} certificates, at most 64 are possible")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+    /// Something else than a certificate.
+    #[error("expected a certificate, found {found}")]
+    NotACertificate {
+        /// What was found.
+        found: String,
+        /// Where.
+        line: usize,
+    },
+    /// Cut off or changed.
+    #[error("the certificate is damaged: {why}")]
+    Damaged {
+        /// What is wrong.
+        why: String,
+        /// Where the block begins.
+        line: usize,
+    },
+    /// DER instead of PEM.
+    #[error("the certificate is in DER form, PEM was expected")]
+    Der,
+}
+
+impl CertificateError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            CertificateError::NoCertificate
+            | CertificateError::TooLarge { .. }
+            | CertificateError::TooMany { .. }
+            | CertificateError::Der => "C001",
+            CertificateError::Damaged { .. } => "C002",
+            CertificateError::NotACertificate { .. } => "C007",
+        }
+    }
+
+    /// Where in the input, from 1.
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            CertificateError::NotACertificate { line, .. }
+            | CertificateError::Damaged { line, .. } => Some(*line),
+            _ => None,
+        }
+    }
+
+    /// What to do, with `FILE` for the file that was given.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            CertificateError::Der => "openssl x509 -inform DER -in FILE -out FILE.pem",
+            CertificateError::Damaged { .. } => "copy the file again, whole",
+            CertificateError::NotACertificate { found, .. } if found == "a private key" => {
+                "did you swap FILE and --key?"
+            }
+            _ => "give the file that begins with -----BEGIN CERTIFICATE-----",
+        }
+    }
+}
+
+/// A certificate, parsed once.
+#[derive(Clone)]
+pub struct Certificate {
+    der: Vec<u8>,
+    parsed: x509_cert::Certificate,
+    public_key: Vec<u8>,
+}
+
+/// Reads all certificates of a PEM input, one at least. A private key among them is refused,
+/// so that it is never stored as something public.
+pub fn read_certificates(input: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
+    let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
+    if blocks.len() > CERTIFICATES_MAX {
+        return Err(CertificateError::TooMany { count: blocks.len() });
+    }
+    blocks.iter().map(read_block).collect()
+}
+
+fn read_block(block: &Block) -> Result<Certificate, CertificateError> {
+    let line = block.line;
+    match block.label.as_str() {
+        "CERTIFICATE" | "X509 CERTIFICATE" => {
+            Certificate::from_der(&block.der).map_err(|error| match error {
+                CertificateError::Damaged { why, .. } => CertificateError::Damaged { why, line },
+                other => other,
+            })
+        }
+        other => {
+            let found = crate::key::article(other);
+            Err(CertificateError::NotACertificate { found, line })
+        }
+    }
+}
+
+fn pem_error(error: &PemError) -> CertificateError {
+    let key = |line| CertificateError::NotACertificate { found: "a private key".to_owned(), line };
+    match error {
+        PemError::TooLarge { bytes } => CertificateError::TooLarge { bytes: *bytes },
+        PemError::Der => CertificateError::Der,
+        PemError::None => CertificateError::NoCertificate,
+        PemError::Encrypted { line } => key(*line),
+        PemError::Cut { line, label } | PemError::Damaged { line, label }
+            if label.ends_with("PRIVATE KEY") =>
+        {
+            key(*line)
+        }
+        PemError::Cut { line, .. } => CertificateError::Damaged {
+            why: "the end of the block is missing".to_owned(),
+            line: *line,
+        },
+        PemError::Damaged { line, .. } => {
+            CertificateError::Damaged { why: "it is not base64".to_owned(), line: *line }
+        }
+    }
+}
+
+impl Certificate {
+    /// Reads one certificate; every byte must belong to it.
+    pub fn from_der(der: &[u8]) -> Result<Certificate, CertificateError> {
+        let damaged = |why: &str| CertificateError::Damaged { why: why.to_owned(), line: 1 };
+        if der.len() > CERTIFICATE_BYTES_MAX {
+            return Err(damaged("it is larger than 64 KiB"));
+        }
+        let parsed = x509_cert::Certificate::from_der(der)
+            .map_err(|_| damaged("it is not a certificate as RFC 5280 defines it"))?;
+        let public_key = parsed
+            .tbs_certificate()
+            .subject_public_key_info()
+            .to_der()
+            .map_err(|_| damaged("its public key cannot be read"))?;
+        Ok(Certificate { der: der.to_vec(), parsed, public_key })
+    }
+
+    /// The certificate.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The certificate, PEM.
+    pub fn pem(&self) -> String {
+        let body = der_to_base64(&self.der);
+        format!("-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
+    }
+
+    /// All attributes of whom it was issued to.
+    pub fn subject(&self) -> String {
+        name::shown(self.parsed.tbs_certificate().subject())
+    }
+
+    /// All attributes of who issued it.
+    pub fn issuer(&self) -> String {
+        name::shown(self.parsed.tbs_certificate().issuer())
+    }
+
+    /// Common name, if it has one.
+    pub fn common_name(&self) -> Option<String> {
+        name::common_name(self.parsed.tbs_certificate().subject())
+    }
+
+    /// Subject, as it stands in the certificate.
+    pub(crate) fn subject_der(&self) -> Option<Vec<u8>> {
+        self.parsed.tbs_certificate().subject().to_der().ok()
+    }
+
+    /// Serial number, hex, two digits a byte.
+    pub fn serial(&self) -> String {
+        let bytes = self.parsed.tbs_certificate().serial_number().as_bytes();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+    }
+
+    /// First second of validity, since 1970.
+    pub fn not_before(&self) -> u64 {
+        self.parsed.tbs_certificate().validity().not_before.to_unix_duration().as_secs()
+    }
+
+    /// Last second of validity, since 1970.
+    pub fn not_after(&self) -> u64 {
+        self.parsed.tbs_certificate().validity().not_after.to_unix_duration().as_secs()
+    }
+
+    /// The certified public key (SubjectPublicKeyInfo, DER).
+    pub fn public_key_der(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    /// Algorithm and size of that key; none if it is not one that this library knows.
+    pub fn key_algorithm(&self) -> Option<KeyAlgorithm> {
+        public_key_algorithm(&self.public_key)
+    }
+
+    /// Whether it certifies this key.
+    pub fn matches(&self, key: &PrivateKey) -> bool {
+        self.public_key == key.public_key_der()
+    }
+
+    /// Whether it may issue certificates (RFC 5280 §4.2.1.9).
+    pub fn is_authority(&self) -> bool {
+        let found = self.parsed.tbs_certificate().get_extension::<BasicConstraints>();
+        found.is_ok_and(|found| found.is_some_and(|(_, constraints)| constraints.ca))
+    }
+
+    /// Subject alternative names: DNS names, addresses, e-mail addresses, in text.
+    pub fn names(&self) -> Vec<String> {
+        let found = self.parsed.tbs_certificate().get_extension::<SubjectAltName>();
+        let Ok(Some((_, names))) = found else { return Vec::new() };
+        names.0.iter().filter_map(shown).collect()
+    }
+
+    /// Whether a client that asks for `name` accepts it: one of the DNS names, or a wildcard for
+    /// its first part (RFC 6125 §6.4.3). A common name alone never counts.
+    pub fn covers(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+        self.names().iter().map(|found| found.to_ascii_lowercase()).any(|found| {
+            found == name || wildcard.as_ref().is_some_and(|wildcard| found == *wildcard)
+        })
+    }
+}
+
+fn shown(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::DnsName(name) => Some(name::escaped(name.as_str())),
+        GeneralName::Rfc822Name(name) => Some(name::escaped(name.as_str())),
+        GeneralName::UniformResourceIdentifier(name) => Some(name::escaped(name.as_str())),
+        GeneralName::IpAddress(bytes) => {
+            let bytes = bytes.as_bytes();
+            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+            let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
+            v4.or(v6).ok().map(|address| address.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// Base64 in lines of 64 (RFC 7468 §2).
+fn der_to_base64(der: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(der.len() * 3 / 2);
+    for line in der.chunks(48) {
+        for group in line.chunks(3) {
+            let [a, b, c] = [0, 1, 2].map(|place| group.get(place).copied().unwrap_or(0));
+            let bits = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
+            for place in 0..4 {
+                let sextet = usize::try_from(bits >> (18 - 6 * place) & 63).unwrap_or(0);
+                let letter = ALPHABET.get(sextet).filter(|_| place <= group.len());
+                text.push(letter.map_or('=', |byte| char::from(*byte)));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}

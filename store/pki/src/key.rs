@@ -1,0 +1,322 @@
+//! Private keys: made, read, tested. Kept as PKCS#8, wiped when dropped.
+
+mod read;
+mod sign;
+
+use std::{fmt, str::FromStr};
+
+use der::{Decode, Encode, asn1::BitString};
+use p256::elliptic_curve::Generate;
+use pkcs8::EncodePrivateKey;
+use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned};
+use zeroize::Zeroizing;
+
+pub(crate) use read::article;
+pub use read::read_private_key;
+pub(crate) use sign::signature_algorithm;
+
+pub(crate) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+pub(crate) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+pub(crate) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+pub(crate) const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+pub(crate) const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// Algorithm and size of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyAlgorithm {
+    /// ECDSA on P-256; the default.
+    EcP256,
+    /// ECDSA on P-384.
+    EcP384,
+    /// Ed25519 (RFC 8032).
+    Ed25519,
+    /// RSA with a modulus of that many bits.
+    Rsa(usize),
+}
+
+impl fmt::Display for KeyAlgorithm {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyAlgorithm::EcP256 => out.write_str("EC P-256"),
+            KeyAlgorithm::EcP384 => out.write_str("EC P-384"),
+            KeyAlgorithm::Ed25519 => out.write_str("Ed25519"),
+            KeyAlgorithm::Rsa(bits) => write!(out, "RSA {bits}"),
+        }
+    }
+}
+
+impl FromStr for KeyAlgorithm {
+    type Err = KeyError;
+
+    /// Reads `p256`, `p384`, `ed25519`, `rsa2048`, `rsa3072`, `rsa4096`.
+    fn from_str(text: &str) -> Result<KeyAlgorithm, KeyError> {
+        match text.to_ascii_lowercase().replace(['-', '_', ' '], "").as_str() {
+            "p256" | "ecp256" => Ok(KeyAlgorithm::EcP256),
+            "p384" | "ecp384" => Ok(KeyAlgorithm::EcP384),
+            "ed25519" => Ok(KeyAlgorithm::Ed25519),
+            "rsa2048" => Ok(KeyAlgorithm::Rsa(2048)),
+            "rsa3072" => Ok(KeyAlgorithm::Rsa(3072)),
+            "rsa4096" => Ok(KeyAlgorithm::Rsa(4096)),
+            _ => Err(KeyError::UnknownType { found: text.chars().take(40).collect() }),
+        }
+    }
+}
+
+/// Why a key cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// No PEM block at all.
+    #[error("the input holds no private key")]
+    NoKey,
+    /// Larger than any key.
+    #[error("the input has {bytes} bytes, a private key at most 1 MiB")]
+    TooLarge {
+        /// Bytes found.
+        bytes: usize,
+    },
+    /// Protected by a passphrase.
+    #[error("the private key is protected by a passphrase")]
+    Encrypted {
+        /// Line of the sign of it.
+        line: usize,
+        /// Whether it is the form from before PKCS#8.
+        is_old_form: bool,
+    },
+    /// Something else than a key.
+    #[error("expected a private key, found {found}")]
+    NotAKey {
+        /// What was found.
+        found: String,
+        /// Where.
+        line: usize,
+    },
+    /// More than one key.
+    #[error("the input holds {count} private keys, exactly one was expected")]
+    Several {
+        /// How many.
+        count: usize,
+        /// Line of the second.
+        line: usize,
+    },
+    /// Cut off or changed.
+    #[error("the private key is damaged: {why}")]
+    Damaged {
+        /// What is wrong.
+        why: String,
+        /// Where the block begins.
+        line: usize,
+    },
+    /// DER instead of PEM.
+    #[error("the private key is in DER form, PEM was expected")]
+    Der,
+    /// Too weak.
+    #[error("{found} is too weak: {why}")]
+    Weak {
+        /// Type and size.
+        found: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// A type that is not supported.
+    #[error("keys of type {found} are not supported")]
+    Unsupported {
+        /// The type.
+        found: String,
+    },
+    /// A word that names no type.
+    #[error("{found:?} is no type of key")]
+    UnknownType {
+        /// The word.
+        found: String,
+    },
+    /// What the key signs does not verify.
+    #[error("the key failed its test: {why}")]
+    TestFailed {
+        /// Which step.
+        why: &'static str,
+    },
+}
+
+impl KeyError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            KeyError::NoKey | KeyError::TooLarge { .. } => "K001",
+            KeyError::Encrypted { .. } => "K002",
+            KeyError::Weak { .. } | KeyError::Unsupported { .. } | KeyError::UnknownType { .. } => {
+                "K003"
+            }
+            KeyError::NotAKey { .. } => "K004",
+            KeyError::Several { .. } => "K005",
+            KeyError::Damaged { .. } => "K006",
+            KeyError::Der => "K007",
+            KeyError::TestFailed { .. } => "K008",
+        }
+    }
+
+    /// Where in the input, from 1.
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            KeyError::Encrypted { line, .. }
+            | KeyError::NotAKey { line, .. }
+            | KeyError::Several { line, .. }
+            | KeyError::Damaged { line, .. } => Some(*line),
+            _ => None,
+        }
+    }
+
+    /// What to do, with `FILE` for the file that was given.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            KeyError::NoKey | KeyError::TooLarge { .. } => {
+                "give the file that begins with -----BEGIN PRIVATE KEY-----"
+            }
+            KeyError::Encrypted { .. } => {
+                "openssl pkey -in FILE -out FILE.plain    then import FILE.plain"
+            }
+            KeyError::NotAKey { .. } => "did you swap FILE and --key?",
+            KeyError::Several { .. } => "keep one key in the file",
+            KeyError::Damaged { .. } => "copy the file again, whole: openssl pkey -in FILE -check",
+            KeyError::Der => "openssl pkey -inform DER -in FILE -out FILE.pem",
+            KeyError::Weak { .. } | KeyError::Unsupported { .. } | KeyError::UnknownType { .. } => {
+                "p256, p384, ed25519, rsa2048, rsa3072 and rsa4096 are supported"
+            }
+            KeyError::TestFailed { .. } => "make a new key: conclave key generate",
+        }
+    }
+}
+
+/// A private key that a node can sign with.
+#[derive(Clone)]
+pub struct PrivateKey {
+    algorithm: KeyAlgorithm,
+    pkcs8: Zeroizing<Vec<u8>>,
+    public: Vec<u8>,
+}
+
+/// Randomness from a function that fills bytes.
+struct Filled<'a>(&'a mut dyn FnMut(&mut [u8]));
+
+impl rsa::rand_core::TryRng for Filled<'_> {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut bytes = [0; 4];
+        (self.0)(&mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut bytes = [0; 8];
+        (self.0)(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        (self.0)(bytes);
+        Ok(())
+    }
+}
+
+impl rsa::rand_core::TryCryptoRng for Filled<'_> {}
+
+impl PrivateKey {
+    /// A new key from the randomness that `fill` gives. RSA takes up to seconds.
+    pub fn generate(
+        algorithm: KeyAlgorithm,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<PrivateKey, KeyError> {
+        let made = |_| KeyError::TestFailed { why: "it cannot be encoded" };
+        let mut chance = Filled(fill);
+        let pkcs8 = match algorithm {
+            KeyAlgorithm::EcP256 => {
+                let key = p256::SecretKey::generate_from_rng(&mut chance);
+                key.to_pkcs8_der().map_err(made)?.to_bytes()
+            }
+            KeyAlgorithm::EcP384 => {
+                let key = p384::SecretKey::generate_from_rng(&mut chance);
+                key.to_pkcs8_der().map_err(made)?.to_bytes()
+            }
+            KeyAlgorithm::Ed25519 => {
+                let mut seed = Zeroizing::new([0; 32]);
+                (chance.0)(seed.as_mut_slice());
+                read::ed25519_pkcs8(&seed)
+            }
+            KeyAlgorithm::Rsa(bits) => {
+                let key = rsa::PrivateKey::new(&mut chance, bits)
+                    .map_err(|_| KeyError::Unsupported { found: algorithm.to_string() })?;
+                key.to_pkcs8_der().map_err(made)?.to_bytes()
+            }
+        };
+        PrivateKey::from_pkcs8_der(&pkcs8)
+    }
+
+    /// Reads a PKCS#8 key of a supported type.
+    pub fn from_pkcs8_der(der: &[u8]) -> Result<PrivateKey, KeyError> {
+        read::pkcs8(der, 1)
+    }
+
+    /// The key, PKCS#8 DER in the form that ring and OpenSSL 3.0 both read.
+    pub fn pkcs8_der(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
+    /// Algorithm and size.
+    pub fn algorithm(&self) -> KeyAlgorithm {
+        self.algorithm
+    }
+
+    /// The public key (SubjectPublicKeyInfo, DER).
+    pub fn public_key_der(&self) -> &[u8] {
+        &self.public
+    }
+
+    /// Signs and verifies a test message, and for RSA also encrypts and decrypts one.
+    pub fn test(&self) -> Result<(), KeyError> {
+        sign::test(self)
+    }
+}
+
+/// SubjectPublicKeyInfo around a public key as ring gives it.
+fn spki(algorithm: KeyAlgorithm, public_key: &[u8]) -> Result<Vec<u8>, der::Error> {
+    let (oid, parameters) = match algorithm {
+        KeyAlgorithm::EcP256 => (EC, Some(der::Any::encode_from(&P256)?)),
+        KeyAlgorithm::EcP384 => (EC, Some(der::Any::encode_from(&P384)?)),
+        KeyAlgorithm::Ed25519 => (ED25519, None),
+        KeyAlgorithm::Rsa(_) => (RSA, Some(der::Any::null())),
+    };
+    SubjectPublicKeyInfoOwned {
+        algorithm: AlgorithmIdentifierOwned { oid, parameters },
+        subject_public_key: BitString::from_bytes(public_key)?,
+    }
+    .to_der()
+}
+
+/// Algorithm and size of a public key (SubjectPublicKeyInfo, DER); none if it is not supported.
+pub fn public_key_algorithm(spki_der: &[u8]) -> Option<KeyAlgorithm> {
+    let spki = SubjectPublicKeyInfoOwned::from_der(spki_der).ok()?;
+    let curve = |any: &der::Any| any.decode_as::<ObjectIdentifier>().ok();
+    match spki.algorithm.oid {
+        ED25519 => Some(KeyAlgorithm::Ed25519),
+        EC => match spki.algorithm.parameters.as_ref().and_then(curve)? {
+            P256 => Some(KeyAlgorithm::EcP256),
+            P384 => Some(KeyAlgorithm::EcP384),
+            _ => None,
+        },
+        RSA => {
+            let key = rsa::pkcs1::RsaPublicKey::<der::asn1::UintRef<'_>>::from_der(
+                spki.subject_public_key.raw_bytes(),
+            );
+            let modulus = key.ok()?.modulus.as_bytes().to_vec();
+            let leading = modulus.first().map_or(0, |byte| byte.leading_zeros());
+            let bits = modulus.len() * 8 - usize::try_from(leading).ok()?;
+            Some(KeyAlgorithm::Rsa(bits))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

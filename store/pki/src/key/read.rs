@@ -1,0 +1,203 @@
+//! Reading keys: PKCS#1, SEC1 and PKCS#8 to one normal form.
+
+use der::Decode;
+use pkcs8::{EncodePrivateKey, PrivateKeyInfoRef};
+use rsa::traits::PublicKeyParts;
+use x509_cert::spki::ObjectIdentifier;
+use zeroize::Zeroizing;
+
+use super::{EC, ED25519, KeyAlgorithm, KeyError, P256, P384, PrivateKey, RSA, sign, spki};
+use crate::{
+    limits::{RSA_BITS_MAX, RSA_BITS_MIN},
+    pem::{self, Block, PemError},
+};
+
+/// Reads the one private key of a PEM input.
+pub fn read_private_key(input: &[u8]) -> Result<PrivateKey, KeyError> {
+    let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
+    if let Some(block) = blocks.iter().find(|block| block.label == "ENCRYPTED PRIVATE KEY") {
+        return Err(KeyError::Encrypted { line: block.line, is_old_form: false });
+    }
+    // OpenSSL writes the curve of an EC key in a block of its own before it.
+    let blocks: Vec<&Block> =
+        blocks.iter().filter(|block| !block.label.ends_with(" PARAMETERS")).collect();
+    let keys: Vec<&&Block> =
+        blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
+    match (keys.as_slice(), blocks.first()) {
+        ([key], _) => read_block(key),
+        ([_, second, ..], _) => Err(KeyError::Several { count: keys.len(), line: second.line }),
+        ([], Some(other)) => {
+            Err(KeyError::NotAKey { found: article(&other.label), line: other.line })
+        }
+        ([], None) => Err(KeyError::NoKey),
+    }
+}
+
+fn pem_error(error: &PemError) -> KeyError {
+    match error {
+        PemError::TooLarge { bytes } => KeyError::TooLarge { bytes: *bytes },
+        PemError::Der => KeyError::Der,
+        PemError::None => KeyError::NoKey,
+        PemError::Encrypted { line } => KeyError::Encrypted { line: *line, is_old_form: true },
+        PemError::Cut { line, label } => KeyError::Damaged {
+            why: format!("the end of the block {label} is missing"),
+            line: *line,
+        },
+        PemError::Damaged { line, label } => {
+            KeyError::Damaged { why: format!("the block {label} is not base64"), line: *line }
+        }
+    }
+}
+
+/// What a label means, as in a sentence.
+pub(crate) fn article(label: &str) -> String {
+    match label {
+        "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => "a certificate".to_owned(),
+        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => "a signing request".to_owned(),
+        "PUBLIC KEY" => "a public key".to_owned(),
+        "X509 CRL" => "a revocation list".to_owned(),
+        label if label.ends_with("PRIVATE KEY") => "a private key".to_owned(),
+        other => format!("a block {:?}", other.chars().take(40).collect::<String>()),
+    }
+}
+
+fn damaged(line: usize, why: &str) -> KeyError {
+    KeyError::Damaged { why: why.to_owned(), line }
+}
+
+fn read_block(block: &Block) -> Result<PrivateKey, KeyError> {
+    let line = block.line;
+    match block.label.as_str() {
+        "PRIVATE KEY" => pkcs8(&block.der, line),
+        "RSA PRIVATE KEY" => {
+            check_rsa_pkcs1(&block.der, line)?;
+            let key = rsa::pkcs1::DecodeRsaPrivateKey::from_pkcs1_der(&block.der)
+                .map_err(|_| damaged(line, "it is no RSA key"))?;
+            rsa_key(&key, line)
+        }
+        "EC PRIVATE KEY" => {
+            let key = sec1::EcPrivateKey::from_der(&block.der)
+                .map_err(|_| damaged(line, "it is no EC key"))?;
+            let curve = key.parameters.and_then(|parameters| parameters.named_curve());
+            ec(curve, key.private_key, line)
+        }
+        "DSA PRIVATE KEY" => Err(KeyError::Unsupported { found: "DSA".to_owned() }),
+        other => Err(KeyError::NotAKey { found: article(other), line }),
+    }
+}
+
+/// Reads PKCS#8 (RFC 5958).
+pub(super) fn pkcs8(der: &[u8], line: usize) -> Result<PrivateKey, KeyError> {
+    let info = PrivateKeyInfoRef::from_der(der).map_err(|_| damaged(line, "it is no PKCS#8"))?;
+    let inner = info.private_key.as_bytes();
+    match info.algorithm.oid {
+        RSA => {
+            check_rsa_pkcs1(inner, line)?;
+            let key = rsa::pkcs1::DecodeRsaPrivateKey::from_pkcs1_der(inner)
+                .map_err(|_| damaged(line, "it is no RSA key"))?;
+            rsa_key(&key, line)
+        }
+        EC => {
+            let curve = info.algorithm.parameters.and_then(|any| any.decode_as().ok());
+            let key = sec1::EcPrivateKey::from_der(inner)
+                .map_err(|_| damaged(line, "it is no EC key"))?;
+            ec(curve, key.private_key, line)
+        }
+        ED25519 => {
+            let seed = <&der::asn1::OctetStringRef>::from_der(inner)
+                .ok()
+                .and_then(|seed| <&[u8; 32]>::try_from(seed.as_bytes()).ok())
+                .ok_or_else(|| damaged(line, "it is no Ed25519 key"))?;
+            finish(KeyAlgorithm::Ed25519, ed25519_pkcs8(seed), line)
+        }
+        other => Err(KeyError::Unsupported { found: algorithm_name(other) }),
+    }
+}
+
+/// PKCS#8 version 1 (RFC 8410 §7): OpenSSL 3.0 cannot read version 2, which carries the public
+/// key besides.
+pub(super) fn ed25519_pkcs8(seed: &[u8; 32]) -> Zeroizing<Vec<u8>> {
+    const PREFIX: [u8; 16] =
+        [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    let mut der = Zeroizing::new(Vec::with_capacity(PREFIX.len() + seed.len()));
+    der.extend_from_slice(&PREFIX);
+    der.extend_from_slice(seed);
+    der
+}
+
+fn algorithm_name(oid: ObjectIdentifier) -> String {
+    match oid.to_string().as_str() {
+        "1.2.840.113549.1.1.10" => "RSA-PSS".to_owned(),
+        "1.2.840.10040.4.1" => "DSA".to_owned(),
+        "1.3.101.110" => "X25519".to_owned(),
+        "1.3.101.111" => "X448".to_owned(),
+        "1.3.101.113" => "Ed448".to_owned(),
+        "1.2.840.10045.3.1.1" => "EC P-192".to_owned(),
+        "1.3.132.0.33" => "EC P-224".to_owned(),
+        "1.3.132.0.35" => "EC P-521".to_owned(),
+        "1.3.132.0.10" => "EC secp256k1".to_owned(),
+        "1.3.36.3.3.2.8.1.1.7" => "EC brainpoolP256r1".to_owned(),
+        other => format!("{other} (object identifier)"),
+    }
+}
+
+fn ec(curve: Option<ObjectIdentifier>, scalar: &[u8], line: usize) -> Result<PrivateKey, KeyError> {
+    let invalid = || damaged(line, "its number does not belong to its curve");
+    match curve {
+        Some(P256) => {
+            let key = p256::SecretKey::from_slice(scalar).map_err(|_| invalid())?;
+            let der = key.to_pkcs8_der().map_err(|_| invalid())?;
+            finish(KeyAlgorithm::EcP256, der.to_bytes(), line)
+        }
+        Some(P384) => {
+            let key = p384::SecretKey::from_slice(scalar).map_err(|_| invalid())?;
+            let der = key.to_pkcs8_der().map_err(|_| invalid())?;
+            finish(KeyAlgorithm::EcP384, der.to_bytes(), line)
+        }
+        Some(other) => Err(KeyError::Unsupported { found: algorithm_name(other) }),
+        None => Err(damaged(line, "it does not name its curve")),
+    }
+}
+
+/// Sizes are checked before any arithmetic on numbers from outside.
+fn check_rsa_pkcs1(der: &[u8], line: usize) -> Result<(), KeyError> {
+    let key = rsa::pkcs1::RsaPrivateKey::<der::asn1::UintRef<'_>>::from_der(der)
+        .map_err(|_| damaged(line, "it is no RSA key"))?;
+    let modulus = key.modulus.as_bytes();
+    let leading = modulus.first().map_or(0, |byte| byte.leading_zeros());
+    let bits = (modulus.len() * 8).saturating_sub(usize::try_from(leading).unwrap_or(0));
+    let found = format!("RSA {bits}");
+    if bits < RSA_BITS_MIN {
+        return Err(KeyError::Weak { found, why: "2048 bits are the least" });
+    }
+    if bits > RSA_BITS_MAX {
+        return Err(KeyError::Unsupported { found: format!("{found} (4096 bits are the most)") });
+    }
+    // Shorter numbers are smaller; of three bytes, the order of bytes is that of numbers.
+    let exponent = key.public_exponent.as_bytes();
+    if exponent.len() < 3 || (exponent.len() == 3 && exponent < [1, 0, 1].as_slice()) {
+        return Err(KeyError::Weak {
+            found: format!("{found} with a small exponent"),
+            why: "65537 is the least",
+        });
+    }
+    Ok(())
+}
+
+fn rsa_key(key: &rsa::PrivateKey, line: usize) -> Result<PrivateKey, KeyError> {
+    key.validate().map_err(|_| damaged(line, "its numbers do not belong together"))?;
+    let bits = usize::try_from(key.n().bit_width()).unwrap_or(usize::MAX);
+    let der = key.to_pkcs8_der().map_err(|_| damaged(line, "it is no RSA key"))?;
+    finish(KeyAlgorithm::Rsa(bits), der.to_bytes(), line)
+}
+
+fn finish(
+    algorithm: KeyAlgorithm,
+    pkcs8: Zeroizing<Vec<u8>>,
+    line: usize,
+) -> Result<PrivateKey, KeyError> {
+    let public = sign::public_key(algorithm, &pkcs8)
+        .ok_or_else(|| damaged(line, "the signing library refuses it"))?;
+    let public = spki(algorithm, &public).map_err(|_| damaged(line, "it has no public key"))?;
+    Ok(PrivateKey { algorithm, pkcs8, public })
+}

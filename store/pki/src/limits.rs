@@ -1,0 +1,12 @@
+//! Bounds of what is read.
+
+/// Longest PEM input.
+pub const PEM_BYTES_MAX: usize = 1024 * 1024;
+/// Certificates in one input.
+pub const CERTIFICATES_MAX: usize = 64;
+/// Longest certificate.
+pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
+/// Largest RSA modulus that a node signs with, in bits.
+pub const RSA_BITS_MAX: usize = 4096;
+/// Smallest RSA modulus that is accepted, in bits.
+pub const RSA_BITS_MIN: usize = 2048;

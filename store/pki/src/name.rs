@@ -1,0 +1,128 @@
+//! Names of subjects and issuers: written for people, and made from attributes.
+
+use der::{
+    Any, Encode, Tag, Tagged,
+    asn1::{Ia5StringRef, PrintableStringRef, SetOfVec, Utf8StringRef},
+};
+use x509_cert::{
+    attr::AttributeTypeAndValue,
+    name::{Name, RdnSequence, RelativeDistinguishedName},
+    spki::ObjectIdentifier,
+};
+
+use crate::issue::{Attributes, IssueError};
+
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
+const CITY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.7");
+const PROVINCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.8");
+const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+const UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
+const EMAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
+
+/// All attributes, most specific first, as `CN=shop.example, O=ACME, C=US`; characters that
+/// could deceive a terminal are escaped.
+pub(crate) fn shown(name: &Name) -> String {
+    let mut parts: Vec<String> = name
+        .iter()
+        .map(|attribute| {
+            let text = text(&attribute.value).unwrap_or_else(|| "?".to_owned());
+            format!("{}={}", short(&attribute.oid), escaped(&text))
+        })
+        .collect();
+    parts.reverse();
+    parts.join(", ")
+}
+
+/// The last common name, which is the most specific.
+pub(crate) fn common_name(name: &Name) -> Option<String> {
+    let found = name.iter().filter(|attribute| attribute.oid == COMMON_NAME).last()?;
+    text(&found.value)
+}
+
+fn short(oid: &ObjectIdentifier) -> String {
+    match *oid {
+        COMMON_NAME => "CN".to_owned(),
+        COUNTRY => "C".to_owned(),
+        CITY => "L".to_owned(),
+        PROVINCE => "ST".to_owned(),
+        ORGANIZATION => "O".to_owned(),
+        UNIT => "OU".to_owned(),
+        EMAIL => "emailAddress".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn text(value: &Any) -> Option<String> {
+    match value.tag() {
+        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::TeletexString => {
+            Some(String::from_utf8_lossy(value.value()).into_owned())
+        }
+        Tag::BmpString => {
+            let units = value.value().as_chunks::<2>().0.iter();
+            let units: Vec<u16> = units.map(|pair| u16::from_be_bytes(*pair)).collect();
+            Some(String::from_utf16_lossy(&units))
+        }
+        _ => None,
+    }
+}
+
+/// Control characters, bidirectional marks and separators as `\u{…}`.
+pub(crate) fn escaped(text: &str) -> String {
+    let is_plain = |c: char| {
+        !c.is_control()
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\\' | ',')
+    };
+    let escape = |c: char| if is_plain(c) { c.to_string() } else { c.escape_unicode().to_string() };
+    text.chars().map(escape).collect()
+}
+
+/// The name that the attributes say, DER.
+pub(crate) fn from_attributes(attributes: &Attributes) -> Result<Vec<u8>, IssueError> {
+    let fields = [
+        (COUNTRY, "country", &attributes.country, 2),
+        (PROVINCE, "province", &attributes.province, 128),
+        (CITY, "city", &attributes.city, 128),
+        (ORGANIZATION, "organization", &attributes.organization, 64),
+        (UNIT, "unit", &attributes.unit, 64),
+        (COMMON_NAME, "common name", &Some(attributes.common_name.clone()), 64),
+        (EMAIL, "contact", &attributes.contact, 255),
+    ];
+    let mut sequence = RdnSequence::default();
+    for (oid, field, value, max) in fields {
+        let Some(value) = value.as_deref().filter(|value| !value.is_empty()) else { continue };
+        let invalid = |why| IssueError::Attribute { field, why };
+        // A host name longer than RFC 5280's bound for a common name stands in the subject
+        // alternative names only.
+        if oid == COMMON_NAME && value.chars().count() > max {
+            continue;
+        }
+        if value.chars().count() > max {
+            return Err(invalid("it is too long"));
+        }
+        let encoded = match oid {
+            COUNTRY if value.len() != 2 || !value.bytes().all(|b| b.is_ascii_alphabetic()) => {
+                return Err(invalid("two letters are expected"));
+            }
+            EMAIL if !is_email(value) => return Err(invalid("an e-mail address is expected")),
+            EMAIL => Ia5StringRef::new(value).and_then(|text| Any::encode_from(&text)),
+            _ => match PrintableStringRef::new(value) {
+                Ok(text) => Any::encode_from(&text),
+                Err(_) => Utf8StringRef::new(value).and_then(|text| Any::encode_from(&text)),
+            },
+        };
+        let value = encoded.map_err(|_| invalid("it cannot be encoded"))?;
+        let mut set = SetOfVec::new();
+        set.insert(AttributeTypeAndValue { oid, value }).map_err(|_| invalid("it is twice"))?;
+        sequence.push(RelativeDistinguishedName::from(set));
+    }
+    sequence.to_der().map_err(|_| IssueError::Encode)
+}
+
+fn is_email(text: &str) -> bool {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_graphic() && !b"@<>(),;:\\\"[]".contains(&b))
+    };
+    text.rsplit_once('@').is_some_and(|(local, domain)| plain(local) && plain(domain))
+}
