@@ -268,7 +268,17 @@ impl Raft {
         request: Vec<u8>,
         timeout: Duration,
     ) -> Result<Vec<u8>, CallError> {
+        // Only a leader or candidate has openraft's clients; a follower learns addresses here.
+        if let Some(address) = self.address_of(peer) {
+            self.links.know(peer, &address);
+        }
         self.links.call(peer, request, timeout).await
+    }
+
+    fn address_of(&self, peer: NodeId) -> Option<String> {
+        let metrics = self.inner.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.get_node(&peer.0).map(|node| node.addr.clone())
     }
 
     /// Adds a node that receives everything and does not vote. Only the leader can.

@@ -279,6 +279,10 @@ async fn three_nodes_write_survive_their_leader_and_catch_up_by_snapshot() {
     assert!(matches!(refused, ProposeError::NotLeader { leader: Some(_) }), "{refused}");
     let asked = nodes[0].raft.call(NodeId(2), vec![7], DEADLINE).await.unwrap();
     assert_eq!(asked, [7, 1], "the callee knows who called");
+    let id = follower.raft.status().id;
+    let other = NodeId(if id.0 == 3 { 2 } else { 3 });
+    let asked = follower.raft.call(other, vec![7], DEADLINE).await.unwrap();
+    assert_eq!(u64::from(asked[1]), id.0, "a follower reaches every other member");
 
     let gone = leader(&nodes).await.raft.status().id;
     let place = usize::try_from(gone.0).unwrap() - 1;
