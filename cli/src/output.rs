@@ -118,9 +118,9 @@ fn problem_text(problem: &Problem, is_coloured: bool) -> String {
         if let Some(found) = &location.text {
             let marks = "^".repeat(found.chars().count().max(1));
             let detail = problem.detail.as_deref().unwrap_or_default();
-            text.push_str(&format!(
-                "{margin} |\n{line} | {found}\n{margin} | {marks} {detail}\n{margin} |\n"
-            ));
+            let marked = format!("{margin} | {marks} {detail}");
+            let marked = marked.trim_end();
+            text.push_str(&format!("{margin} |\n{line} | {found}\n{marked}\n{margin} |\n"));
         }
     }
     let shown = problem.location.as_ref().is_some_and(|location| location.text.is_some());

@@ -1,1 +1,11 @@
-//! placeholder
+//! Real clusters for tests: processes, sockets, handshakes.
+
+mod cluster;
+mod peer;
+mod probe;
+mod wait;
+
+pub use cluster::{Cluster, Node, Ran, binary};
+pub use peer::{Pair, has_program};
+pub use probe::{Refused, Shown, echo_upstream, probe, probe_stream};
+pub use wait::{DEADLINE, wait_for};

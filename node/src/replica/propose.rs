@@ -135,10 +135,15 @@ impl Replica {
         });
         // A leader that has died is noticed by its silence, well before the caller's time ends.
         let patience = left.min(self.shared.election_timeout * 20);
-        match self.shared.raft.call(leader, request, patience).await {
-            Ok(answer) => executed(&answer),
-            Err(CallError::Unreachable(_)) => Err(Attempt::NotDone),
-            Err(_) => Err(Attempt::MayBeDone),
+        let has_successor = |status: &conclave_raft::Status| status.leader != Some(leader);
+        tokio::select! {
+            answer = self.shared.raft.call(leader, request, patience) => match answer {
+                Ok(answer) => executed(&answer),
+                Err(CallError::Unreachable(_)) => Err(Attempt::NotDone),
+                Err(_) => Err(Attempt::MayBeDone),
+            },
+            // The dead leader's connection times out much later than its successor appears.
+            _ = self.shared.raft.wait_status(has_successor, patience) => Err(Attempt::MayBeDone),
         }
     }
 

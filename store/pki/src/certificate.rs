@@ -80,7 +80,7 @@ impl CertificateError {
             CertificateError::Der => "openssl x509 -inform DER -in FILE -out FILE.pem",
             CertificateError::Damaged { .. } => "copy the file again, whole",
             CertificateError::NotACertificate { found, .. } if found == "a private key" => {
-                "did you swap FILE and --key?"
+                "did you swap the certificate and --key?"
             }
             _ => "give the file that begins with -----BEGIN CERTIFICATE-----",
         }

@@ -176,7 +176,7 @@ impl KeyError {
             KeyError::Encrypted { .. } => {
                 "openssl pkey -in FILE -out FILE.plain    then import FILE.plain"
             }
-            KeyError::NotAKey { .. } => "did you swap FILE and --key?",
+            KeyError::NotAKey { .. } => "did you swap the certificate and --key?",
             KeyError::Several { .. } => "keep one key in the file",
             KeyError::Damaged { .. } => "copy the file again, whole: openssl pkey -in FILE -check",
             KeyError::Der => "openssl pkey -inform DER -in FILE -out FILE.pem",

@@ -1,0 +1,270 @@
+//! Clusters of real processes, driven by the real command line.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::channel,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::wait::DEADLINE;
+
+/// The binary beside the running test; `./test` has built it.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let dir = test.parent().unwrap().parent().unwrap();
+    let path = dir.join(name);
+    assert!(path.exists(), "{} is missing: cargo build -p {name}", path.display());
+    path
+}
+
+/// What a command came to.
+pub struct Ran {
+    /// Exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Ran {
+    /// Standard output, if the command ended with 0.
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self.out
+    }
+
+    /// The same as JSON.
+    pub fn json(self) -> Value {
+        serde_json::from_str(&self.ok()).unwrap()
+    }
+
+    /// The error object of a command with `-o json` that failed.
+    pub fn problem(&self) -> Value {
+        serde_json::from_str(self.err.trim())
+            .unwrap_or_else(|error| panic!("{error}: {}", self.err))
+    }
+}
+
+/// One node.
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Where its listeners open their ports.
+    pub address: IpAddr,
+    /// `HOST:PORT` for other nodes.
+    pub quic: SocketAddr,
+    /// All its files lie here.
+    pub dir: PathBuf,
+    process: Option<Child>,
+}
+
+impl Node {
+    fn new(dir: &Path, name: &str, address: IpAddr, level: &str) -> Node {
+        let quic = UdpSocket::bind((address, 0)).unwrap().local_addr().unwrap();
+        let dir = dir.join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        let shown = dir.display();
+        let config = format!(
+            "[node]\nname = \"{name}\"\ndata_dir = \"{shown}/data\"\naddresses = [\"{address}\"]\n\
+             main_domain = \"{name}.main\"\n[cluster]\nbind = \"{quic}\"\n\
+             [admin]\nsocket = \"{shown}/admin.sock\"\nbind = \"{address}:0\"\n\
+             [log]\nlevel = \"{level}\"\nformat = \"text\"\n"
+        );
+        std::fs::write(dir.join("node.toml"), config).unwrap();
+        Node { name: name.to_owned(), address, quic, dir, process: None }
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start(&mut self) {
+        self.start_under(&[]);
+    }
+
+    /// Starts it under another program, as `strace`.
+    pub fn start_under(&mut self, wrapper: &[&str]) {
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
+        let program = binary("conclave");
+        let mut words: Vec<&str> = wrapper.to_vec();
+        words.extend([program.to_str().unwrap(), "server", "run", "--config"]);
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
+            .arg(self.dir.join("node.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        self.process = Some(child);
+        let (ready, wait) = channel();
+        let said = self.dir.join("said");
+        std::thread::spawn(move || {
+            let mut all = String::new();
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                all.push_str(&line);
+                all.push('\n');
+                std::fs::write(&said, &all).unwrap();
+                if line.starts_with("ready") {
+                    let _ = ready.send(());
+                }
+            }
+        });
+        let waited = wait.recv_timeout(DEADLINE);
+        assert!(waited.is_ok(), "{} is not ready:\n{}", self.name, self.log());
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Sends a signal by name, as STOP or CONT.
+    pub fn signal(&self, signal: &str) {
+        let id = self.process.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// What it said on its terminal so far.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.dir.join("said")).unwrap_or_default()
+    }
+
+    /// Runs a command of the command line against this node.
+    pub fn run(&self, words: &[&str]) -> Ran {
+        let socket = self.dir.join("admin.sock");
+        let output = Command::new(binary("conclave"))
+            .arg("--address")
+            .arg(format!("unix:{}", socket.display()))
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+
+    /// `status -o json`, whatever needs attention.
+    pub fn status(&self) -> Value {
+        let ran = self.run(&["status", "-o", "json"]);
+        serde_json::from_str(&ran.out)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", ran.out, ran.err))
+    }
+
+    /// Where a listener on `port` answers here.
+    pub fn listener(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address, port)
+    }
+
+    /// Writes a file and gives its path.
+    pub fn file(&self, name: &str, content: &[u8]) -> String {
+        let path = self.dir.join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Several nodes; everything ends and goes when it is dropped.
+pub struct Cluster {
+    /// The nodes, `node-1` first.
+    pub nodes: Vec<Node>,
+    /// All files.
+    pub dir: TempDir,
+}
+
+impl Cluster {
+    /// Nodes that run but belong to no cluster.
+    pub fn unfounded(count: u8) -> Cluster {
+        Cluster::with_level(count, "info")
+    }
+
+    /// The same, with another log level.
+    pub fn with_level(count: u8, level: &str) -> Cluster {
+        let dir = tempfile::tempdir().unwrap();
+        let nodes = (1..=count).map(|number| {
+            let address = IpAddr::from(Ipv4Addr::new(127, 0, 0, number));
+            let mut node = Node::new(dir.path(), &format!("node-{number}"), address, level);
+            node.start();
+            node
+        });
+        Cluster { nodes: nodes.collect(), dir }
+    }
+
+    /// A founded cluster of voters.
+    pub fn start(count: u8) -> Cluster {
+        let cluster = Cluster::unfounded(count);
+        cluster.found();
+        cluster
+    }
+
+    /// Founds it, and lets all other nodes join.
+    pub fn found(&self) {
+        self.nodes[0].run(&["cluster", "init", "--name", "test"]).ok();
+        for node in &self.nodes[1..] {
+            let token = self.join_token(node);
+            let member = self.nodes[0].quic.to_string();
+            node.run(&["--timeout", "60s", "cluster", "join", &member, "--token-file", &token])
+                .ok();
+        }
+    }
+
+    /// A file with a new join token.
+    pub fn join_token(&self, node: &Node) -> String {
+        let made = self.nodes[0].run(&["join-token", "create", "-o", "json"]).json();
+        node.file("token", made["token"].as_str().unwrap().as_bytes())
+    }
+
+    /// A TCP port that is free on every node's address.
+    pub fn free_port(&self) -> u16 {
+        loop {
+            let port =
+                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+            if self.nodes.iter().all(|node| TcpListener::bind((node.address, port)).is_ok()) {
+                return port;
+            }
+        }
+    }
+
+    /// Opens a listener on every node, with an echo behind it; gives its port.
+    pub fn listen(&self) -> u16 {
+        let (port, upstream) = (self.free_port(), crate::echo_upstream());
+        let (bind, upstream) = (format!(":{port}"), upstream.to_string());
+        self.nodes[0]
+            .run(&["listener", "add", "tls", "--bind", &bind, "--upstream", &upstream])
+            .ok();
+        port
+    }
+
+    /// Place of the leader among the nodes.
+    pub fn leader(&self) -> usize {
+        crate::wait_for("a leader", || {
+            let running = self.nodes.iter().find(|node| node.process.is_some())?;
+            let name = running.status()["cluster"]["leader"].as_str()?.to_owned();
+            self.nodes.iter().position(|node| node.name == name && node.process.is_some())
+        })
+    }
+}

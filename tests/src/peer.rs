@@ -1,0 +1,59 @@
+//! Programs and keys that users have.
+
+use std::process::Command;
+
+/// Whether a peer program is there; with CONCLAVE_TEST_ALL a missing one is a failure.
+pub fn has_program(name: &str) -> bool {
+    let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output();
+    let found = found.is_ok_and(|output| output.status.success());
+    if !found {
+        assert!(std::env::var_os("CONCLAVE_TEST_ALL").is_none(), "{name} is not installed");
+        println!("SKIPPED: {name} is not installed");
+    }
+    found
+}
+
+/// A certificate by an intermediate authority, with its key and chain, PEM.
+pub struct Pair {
+    /// Certificate.
+    pub certificate: String,
+    /// Certificate of its issuer.
+    pub chain: String,
+    /// Private key, PKCS#8.
+    pub key: String,
+    /// Certificate, DER.
+    pub der: Vec<u8>,
+    /// Certificate of its issuer, DER.
+    pub chain_der: Vec<u8>,
+    /// Private key, PKCS#8 DER.
+    pub key_der: Vec<u8>,
+}
+
+impl Pair {
+    /// A new pair for `name`.
+    pub fn make(name: &str) -> Pair {
+        let issuer_key = rcgen::KeyPair::generate().unwrap();
+        let mut issuer = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        issuer.distinguished_name.push(rcgen::DnType::CommonName, "Test Issuer");
+        issuer.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let issuer_certificate = issuer.self_signed(&issuer_key).unwrap();
+        let issuer = rcgen::Issuer::new(issuer, issuer_key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        Pair {
+            certificate: certificate.pem(),
+            chain: issuer_certificate.pem(),
+            key: key.serialize_pem(),
+            der: certificate.der().to_vec(),
+            chain_der: issuer_certificate.der().to_vec(),
+            key_der: key.serialize_der(),
+        }
+    }
+
+    /// Certificate and chain in one text.
+    pub fn bundle(&self) -> String {
+        format!("{}{}", self.certificate, self.chain)
+    }
+}

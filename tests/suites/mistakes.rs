@@ -1,0 +1,133 @@
+//! Every kind of wrong input has its own answer, and loses nothing.
+
+use conclave_tests::{Cluster, Pair, Ran, has_program};
+
+fn check(ran: &Ran, code: &str, exit: i32) {
+    assert_eq!((ran.problem()["code"].as_str(), ran.code), (Some(code), exit), "{}", ran.err);
+    assert!(!ran.err.contains("Err("), "no debug form: {}", ran.err);
+}
+
+#[test]
+fn wrong_keys_and_certificates_are_refused_by_name() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let (pair, other) = (Pair::make("shop.example"), Pair::make("shop.example"));
+    let certificate = one.file("c.pem", pair.certificate.as_bytes());
+    let key = one.file("k.pem", pair.key.as_bytes());
+    let run = |words: &[&str]| one.run(&[words, &["-o", "json"]].concat());
+    check(&run(&["key", "import", "shop.example", &certificate]), "K004", 8);
+    check(&run(&["cert", "import", "shop.example", &key, "--key", &certificate]), "K004", 8);
+    let cut = one.file("cut.pem", &pair.key.as_bytes()[..80]);
+    check(&run(&["key", "import", "shop.example", &cut]), "K006", 8);
+    let cut = one.file("cut.pem", &pair.certificate.as_bytes()[..80]);
+    check(&run(&["cert", "import", "shop.example", &cut, "--key", &key]), "C002", 8);
+    let garbage = one.file("garbage", &vec![0xA5; 10_000_000]);
+    check(&run(&["key", "import", "shop.example", &garbage]), "X004", 2);
+    let garbage = one.file("garbage", &vec![0xA5; 500_000]);
+    check(&run(&["key", "import", "shop.example", &garbage]), "K001", 8);
+    check(&run(&["cert", "import", "shop.example", &certificate]), "K010", 3);
+    run(&["key", "import", "shop.example", &key]).ok();
+    check(&run(&["key", "import", "shop.example", &key]), "K009", 4);
+    let foreign = one.file("other.pem", other.certificate.as_bytes());
+    check(&run(&["cert", "import", "shop.example", &foreign]), "C003", 8);
+    run(&["cert", "import", "shop.example", &certificate]).ok();
+    let shown = run(&["domain", "show", "shop.example"]).json();
+    assert!(shown["key"].is_object() && shown["certificate"].is_object(), "nothing was lost");
+}
+
+#[test]
+fn encrypted_keys_are_recognised_in_both_forms() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example"]).ok();
+    for form in ["-traditional", ""] {
+        let file = one.dir.join("encrypted.pem");
+        let command = format!(
+            "openssl genrsa 2048 2>/dev/null | openssl rsa -aes128 -passout pass:secret {form} -out {} 2>/dev/null",
+            file.display()
+        );
+        assert!(
+            std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success()
+        );
+        let ran = one.run(&["key", "import", "shop.example", file.to_str().unwrap(), "-o", "json"]);
+        check(&ran, "K002", 8);
+        let problem = ran.problem();
+        assert_eq!(problem["location"]["file"].as_str(), file.to_str(), "{problem}");
+        assert!(problem["hint"].as_str().unwrap().contains("openssl pkey"), "{problem}");
+    }
+}
+
+#[test]
+fn wrong_words_are_refused_with_their_exit_codes() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let run = |words: &[&str]| one.run(&[words, &["-o", "json"]].concat());
+    check(&run(&["domain", "create", "bad name"]), "D001", 2);
+    check(&run(&["domain", "show", "none.example"]), "D002", 3);
+    one.run(&["domain", "create", "shop.example", "--alias", "www.example"]).ok();
+    check(&run(&["domain", "create", "www.example"]), "D003", 4);
+    check(
+        &run(&["domain", "set", "shop.example", "--pki", "test", "--if-version", "9"]),
+        "V002",
+        4,
+    );
+    check(
+        &run(&["listener", "add", "x", "--bind", "nowhere", "--upstream", "127.0.0.1:1"]),
+        "N003",
+        2,
+    );
+    check(
+        &run(&["listener", "add", "x", "--bind", ":9", "--upstream", "169.254.169.254:80"]),
+        "N003",
+        2,
+    );
+    let taken = std::net::TcpListener::bind((one.address, 0)).unwrap();
+    let bind = taken.local_addr().unwrap().to_string();
+    check(&run(&["listener", "add", "x", "--bind", &bind, "--upstream", "127.0.0.1:1"]), "N001", 2);
+    check(&run(&["domain", "delete", "shop.example"]), "X004", 2);
+    assert_eq!(one.run(&["nonsense"]).code, 2);
+}
+
+#[test]
+fn an_operation_is_done_once_and_belongs_to_its_request() {
+    let cluster = Cluster::start(3);
+    let run = |place: usize, words: &[&str]| {
+        cluster.nodes[place].run(&[words, &["--operation", "once", "-o", "json"]].concat())
+    };
+    let first = run(0, &["domain", "create", "shop.example"]).json();
+    let again = run(1, &["domain", "create", "shop.example"]).json();
+    assert_eq!(first["version"], again["version"], "the same answer from another node");
+    check(&run(2, &["domain", "create", "other.example"]), "V003", 4);
+}
+
+#[test]
+fn a_node_that_cannot_start_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("node.toml");
+    let run = || {
+        let output = std::process::Command::new(conclave_tests::binary("conclave"))
+            .args(["server", "run", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = run();
+    assert_eq!(code, Some(2));
+    assert!(said.contains("cannot read the configuration file"), "{said}");
+    std::fs::write(&config, "[node]\nname = \"n\"\ndata_dir = \"/tmp/n\"\ncolour = \"red\"\n")
+        .unwrap();
+    let (code, said) = run();
+    assert_eq!(code, Some(2));
+    assert!(said.contains("node.toml:4:1") && said.contains("colour"), "{said}");
+    // A full disk: /dev/full answers every write with ENOSPC; a file is no directory.
+    let text = "[node]\nname = \"n\"\ndata_dir = \"/dev/full/data\"\n";
+    std::fs::write(&config, text).unwrap();
+    let (code, said) = run();
+    assert_eq!(code, Some(1));
+    assert!(said.contains("error[F002]") && said.contains("room"), "{said}");
+}
