@@ -1,2 +1,118 @@
-//! placeholder
-fn main() {}
+//! Real nodes, real faults, a recorded history, and a verdict on it.
+#![allow(clippy::print_stdout, reason = "a verdict is for people")]
+
+mod check;
+mod cluster;
+mod history;
+mod nemesis;
+mod workloads;
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::{check::Verdict, cluster::Cluster, history::History, nemesis::Nemesis};
+
+/// Tries to make Conclave lose what it acknowledged.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts a cluster, writes through all nodes, breaks things, reads everything back.
+    Run(Run),
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// Nodes of the cluster.
+    #[arg(long, default_value_t = 3)]
+    nodes: u8,
+    /// Seconds of faults; rounds end it earlier.
+    #[arg(long, default_value_t = 60)]
+    time: u64,
+    /// Rounds of faults.
+    #[arg(long, default_value_t = u32::MAX)]
+    rounds: u32,
+    /// What is written.
+    #[arg(long, default_value = "set", value_parser = ["set"])]
+    workload: String,
+    /// What is broken: kill, pause.
+    #[arg(long, value_delimiter = ',', default_value = "kill,pause")]
+    nemesis: Vec<Nemesis>,
+    /// Seed of every choice.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where logs, data and history are kept.
+    #[arg(long)]
+    store: PathBuf,
+    /// The conclave binary; by default the one beside this program.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let Command::Run(run) = Args::parse().command;
+    let runtime = tokio::runtime::Runtime::new();
+    let verdict = runtime.map_err(anyhow::Error::from).and_then(|rt| rt.block_on(judge(&run)));
+    match verdict {
+        Ok(Verdict::Valid) => {
+            println!("valid");
+            ExitCode::SUCCESS
+        }
+        Ok(Verdict::Invalid(why)) => {
+            println!("INVALID: {why}");
+            ExitCode::from(1)
+        }
+        Ok(Verdict::Unknown(why)) => {
+            println!("unknown: {why}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            println!("unknown: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn judge(run: &Run) -> anyhow::Result<Verdict> {
+    std::fs::create_dir_all(&run.store).context("the store cannot be made")?;
+    let binary = match &run.binary {
+        Some(binary) => binary.clone(),
+        None => std::env::current_exe()?.with_file_name("conclave"),
+    };
+    anyhow::ensure!(binary.exists(), "{} is missing: cargo build -p conclave", binary.display());
+    let history = Arc::new(History::create(&run.store.join("history.jsonl"))?);
+    let mut cluster = Cluster::start(&binary, &run.store, run.nodes).await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers = workloads::set::start(&cluster, &history, &stop);
+    let started = Instant::now();
+    let mut chance = nemesis::Chance::new(run.seed);
+    let mut rounds = 0;
+    while rounds < run.rounds && started.elapsed() < Duration::from_secs(run.time) {
+        nemesis::round(&run.nemesis, &mut chance, &mut cluster, &history).await?;
+        rounds += 1;
+    }
+    stop.store(true, Ordering::Relaxed);
+    cluster.start_all()?;
+    for writer in writers {
+        writer.await?;
+    }
+    let found = workloads::set::read_back(&cluster, &history).await?;
+    let verdict = check::set(&history.events(), &found);
+    let acknowledged = history.count("ok");
+    println!("{rounds} rounds, {acknowledged} acknowledged writes, {} unknown", history.count("info"));
+    Ok(verdict)
+}

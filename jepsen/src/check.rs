@@ -1,0 +1,89 @@
+//! Judging a history of a growing set: everything acknowledged is there, nothing appears that
+//! nobody wrote, and all nodes hold the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::history::Event;
+
+/// The judgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Valid,
+    Invalid(String),
+    Unknown(String),
+}
+
+/// What was found at the end.
+pub(crate) struct Found {
+    /// Domains with whether they have key and certificate, per node.
+    pub(crate) domains: BTreeMap<String, BTreeMap<String, bool>>,
+    /// Digest of the state, per node.
+    pub(crate) digests: BTreeMap<String, String>,
+}
+
+/// Judges.
+pub(crate) fn set(events: &[Event], found: &Found) -> Verdict {
+    let of_kind = |kind: &str| -> BTreeSet<&str> {
+        let adds = events.iter().filter(|event| event.f == "add" && event.kind == kind);
+        adds.map(|event| event.key.as_str()).collect()
+    };
+    let (invoked, acknowledged) = (of_kind("invoke"), of_kind("ok"));
+    if acknowledged.is_empty() {
+        return Verdict::Unknown("nothing was acknowledged".to_owned());
+    }
+    for (node, domains) in &found.domains {
+        for key in &acknowledged {
+            match domains.get(*key) {
+                None => return Verdict::Invalid(format!("{key} was acknowledged, {node} lacks it")),
+                Some(false) => {
+                    return Verdict::Invalid(format!("{key} lost key or certificate on {node}"));
+                }
+                Some(true) => {}
+            }
+        }
+        if let Some(ghost) = domains.keys().find(|key| !invoked.contains(key.as_str())) {
+            return Verdict::Invalid(format!("{ghost} on {node} was written by nobody"));
+        }
+    }
+    let digests: BTreeSet<&String> = found.digests.values().collect();
+    if digests.len() > 1 {
+        return Verdict::Invalid(format!("the nodes differ: {:?}", found.digests));
+    }
+    Verdict::Valid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: &'static str, key: &str) -> Event {
+        let text = |text: &str| text.to_owned();
+        Event { process: text("0"), kind, f: text("add"), key: text(key), value: text(""), time: 0 }
+    }
+
+    fn found(keys: &[(&str, bool)], digest: &str) -> Found {
+        let domains: BTreeMap<_, _> = keys.iter().map(|(key, whole)| ((*key).to_owned(), *whole)).collect();
+        Found {
+            domains: BTreeMap::from([("n1".to_owned(), domains)]),
+            digests: BTreeMap::from([
+                ("n1".to_owned(), "d".to_owned()),
+                ("n2".to_owned(), digest.to_owned()),
+            ]),
+        }
+    }
+
+    #[test]
+    fn a_lost_write_is_invalid_and_an_unknown_one_may_be_there_or_not() {
+        let history = [event("invoke", "a"), event("ok", "a"), event("invoke", "b"), event("info", "b")];
+        let check = |keys: &[(&str, bool)], is_valid: bool| {
+            assert_eq!(set(&history, &found(keys, "d")) == Verdict::Valid, is_valid, "{keys:?}");
+        };
+        check(&[("a", true)], true);
+        check(&[("a", true), ("b", true)], true);
+        check(&[("b", true)], false);
+        check(&[("a", false)], false);
+        check(&[("a", true), ("ghost", true)], false);
+        assert_ne!(set(&history, &found(&[("a", true)], "other")), Verdict::Valid);
+        assert!(matches!(set(&[], &found(&[], "d")), Verdict::Unknown(_)));
+    }
+}

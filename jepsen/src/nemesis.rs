@@ -1,0 +1,81 @@
+//! What breaks: one fault after the other, chosen by a seed.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::{cluster::Cluster, history::History};
+
+/// Kinds of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Nemesis {
+    /// kill -9, and a new start.
+    Kill,
+    /// SIGSTOP, and SIGCONT.
+    Pause,
+}
+
+/// Chance from a seed (splitmix64), so that a run can be repeated.
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    pub(crate) fn new(seed: u64) -> Chance {
+        Chance(seed)
+    }
+
+    /// A number below `bound`.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound.max(1)
+    }
+
+    fn place(&mut self, length: usize) -> usize {
+        let bound = u64::try_from(length).unwrap_or(1);
+        usize::try_from(self.below(bound)).unwrap_or(0)
+    }
+}
+
+/// One fault, some time in it, and its end.
+pub(crate) async fn round(
+    kinds: &[Nemesis],
+    chance: &mut Chance,
+    cluster: &mut Cluster,
+    history: &History,
+) -> anyhow::Result<()> {
+    let kind = kinds.get(chance.place(kinds.len())).copied().unwrap_or(Nemesis::Kill);
+    let victims: Vec<usize> = match chance.below(3) {
+        0 => vec![chance.place(cluster.nodes.len())],
+        1 => cluster.leader().await.into_iter().collect(),
+        _ => (0..cluster.nodes.len()).collect(),
+    };
+    let name = format!("{kind:?}").to_lowercase();
+    history.add("nemesis", "info", &name, "", &format!("{victims:?}"));
+    pause(chance, 300, 700).await;
+    for place in &victims {
+        if let Some(node) = cluster.nodes.get_mut(*place) {
+            match kind {
+                Nemesis::Kill => node.kill(),
+                Nemesis::Pause => node.signal("STOP")?,
+            }
+        }
+    }
+    pause(chance, 200, 800).await;
+    for place in &victims {
+        if let Some(node) = cluster.nodes.get_mut(*place) {
+            match kind {
+                Nemesis::Kill => node.start()?,
+                Nemesis::Pause => node.signal("CONT")?,
+            }
+        }
+    }
+    history.add("nemesis", "info", "heal", "", &format!("{victims:?}"));
+    pause(chance, 500, 1_000).await;
+    Ok(())
+}
+
+async fn pause(chance: &mut Chance, least_ms: u64, more_ms: u64) {
+    tokio::time::sleep(Duration::from_millis(least_ms + chance.below(more_ms))).await;
+}

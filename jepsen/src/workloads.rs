@@ -1,0 +1,3 @@
+//! What is written and read.
+
+pub(crate) mod set;

@@ -1,0 +1,111 @@
+//! A growing set of domains, each with a key and a certificate, written through all nodes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use conclave_api::{
+    certificate::SelfSign,
+    domain::{Create, Pki, Scope},
+    key::Generate,
+};
+use conclave_client::{Change, Client, Failure};
+use tokio::task::JoinHandle;
+
+use crate::{check::Found, cluster::Cluster, history::History};
+
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// One writer per node, until told to stop.
+pub(crate) fn start(
+    cluster: &Cluster,
+    history: &Arc<History>,
+    stop: &Arc<AtomicBool>,
+) -> Vec<JoinHandle<()>> {
+    let nodes = cluster.nodes.iter().enumerate();
+    nodes
+        .map(|(place, node)| {
+            let (client, history, stop) =
+                (node.client.clone(), Arc::clone(history), Arc::clone(stop));
+            tokio::spawn(async move {
+                let process = place.to_string();
+                let mut number = 0u64;
+                while !stop.load(Ordering::Relaxed) {
+                    number += 1;
+                    let key = format!("w{place}n{number}.example");
+                    history.add(&process, "invoke", "add", &key, "");
+                    let (kind, value) = match add(&client, &key).await {
+                        Ok(()) => ("ok", String::new()),
+                        // Whatever the error, an earlier try may have been done: unknown.
+                        Err(failure) => ("info", failure.code.as_str().to_owned()),
+                    };
+                    history.add(&process, kind, "add", &key, &value);
+                    if kind == "info" {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            })
+        })
+        .collect()
+}
+
+async fn add(client: &Client, name: &str) -> Result<(), Failure> {
+    let change = Change { is_committed_enough: true, ..Change::default() };
+    let create = Create {
+        name: name.to_owned(),
+        aliases: Vec::new(),
+        addresses: Vec::new(),
+        scope: Some(Scope::Shared),
+        pki: Some(Pki::Enabled),
+    };
+    client.create_domain(&create, &change).await?;
+    client.generate_key(name, &Generate { algorithm: None }, &change).await?;
+    client.self_sign(name, &SelfSign::default(), &change).await?;
+    Ok(())
+}
+
+/// Everything, from every node, when the cluster is whole again.
+pub(crate) async fn read_back(cluster: &Cluster, history: &History) -> anyhow::Result<Found> {
+    let deadline = Instant::now() + READ_TIMEOUT;
+    loop {
+        match read_once(cluster).await {
+            Ok(found) => {
+                let digests: Vec<&String> = found.digests.values().collect();
+                let is_same = digests.windows(2).all(|pair| pair.first() == pair.last());
+                // Nodes catch up; only what does not end counts as a difference.
+                if is_same || Instant::now() > deadline {
+                    history.add("reader", "ok", "read", "", &format!("{:?}", found.digests));
+                    return Ok(found);
+                }
+            }
+            Err(failure) if Instant::now() > deadline => return Err(failure.into()),
+            Err(_) => {}
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn read_once(cluster: &Cluster) -> Result<Found, Failure> {
+    let mut found = Found { domains: BTreeMap::new(), digests: BTreeMap::new() };
+    for node in &cluster.nodes {
+        let domains = node.client.domains().await?.items.into_iter();
+        let domains = domains
+            .filter(|domain| domain.scope == Scope::Shared)
+            .map(|domain| {
+                let is_whole = domain.key.is_some() && domain.certificate.is_some();
+                (domain.name, is_whole)
+            })
+            .collect();
+        found.domains.insert(node.name.clone(), domains);
+        if let Some(status) = node.client.status().await?.cluster {
+            found.digests.insert(node.name.clone(), status.digest);
+        }
+    }
+    Ok(found)
+}
