@@ -34,7 +34,9 @@ pub(crate) fn set(events: &[Event], found: &Found) -> Verdict {
     for (node, domains) in &found.domains {
         for key in &acknowledged {
             match domains.get(*key) {
-                None => return Verdict::Invalid(format!("{key} was acknowledged, {node} lacks it")),
+                None => {
+                    return Verdict::Invalid(format!("{key} was acknowledged, {node} lacks it"));
+                }
                 Some(false) => {
                     return Verdict::Invalid(format!("{key} lost key or certificate on {node}"));
                 }
@@ -62,7 +64,8 @@ mod tests {
     }
 
     fn found(keys: &[(&str, bool)], digest: &str) -> Found {
-        let domains: BTreeMap<_, _> = keys.iter().map(|(key, whole)| ((*key).to_owned(), *whole)).collect();
+        let domains: BTreeMap<_, _> =
+            keys.iter().map(|(key, whole)| ((*key).to_owned(), *whole)).collect();
         Found {
             domains: BTreeMap::from([("n1".to_owned(), domains)]),
             digests: BTreeMap::from([
@@ -74,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_lost_write_is_invalid_and_an_unknown_one_may_be_there_or_not() {
-        let history = [event("invoke", "a"), event("ok", "a"), event("invoke", "b"), event("info", "b")];
+        let history =
+            [event("invoke", "a"), event("ok", "a"), event("invoke", "b"), event("info", "b")];
         let check = |keys: &[(&str, bool)], is_valid: bool| {
             assert_eq!(set(&history, &found(keys, "d")) == Verdict::Valid, is_valid, "{keys:?}");
         };

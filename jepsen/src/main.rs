@@ -113,6 +113,9 @@ async fn judge(run: &Run) -> anyhow::Result<Verdict> {
     let found = workloads::set::read_back(&cluster, &history).await?;
     let verdict = check::set(&history.events(), &found);
     let acknowledged = history.count("ok");
-    println!("{rounds} rounds, {acknowledged} acknowledged writes, {} unknown", history.count("info"));
+    println!(
+        "{rounds} rounds, {acknowledged} acknowledged writes, {} unknown",
+        history.count("info")
+    );
     Ok(verdict)
 }

@@ -389,6 +389,9 @@ fn config(options: &Options) -> Result<Config, openraft::ConfigError> {
         purge_batch_size: (options.snapshot_every / 4).clamp(1, 256),
         install_snapshot_timeout: 600_000,
         enable_pre_vote: Some(true),
+        // A leader sends entries before its own copy is durable. Killed then, and restored as
+        // leader of the same term, it would order other entries at the same places.
+        enable_leader_restore: Some(false),
         ..Config::default()
     }
     .validate()

@@ -315,6 +315,7 @@ async fn a_restart_of_all_nodes_keeps_everything() {
     }
     assert_same(&nodes, index).await;
     let addresses: Vec<_> = nodes.iter().map(|node| node.raft.local_address().unwrap()).collect();
+    let term = nodes[0].raft.status().term;
     for node in &nodes {
         node.raft.shutdown().await.unwrap();
     }
@@ -326,6 +327,8 @@ async fn a_restart_of_all_nodes_keeps_everything() {
     }
     let index = propose(&nodes, "after").await.index;
     assert_same(&nodes, index).await;
+    // A leader that took its old term up again could have lost entries that others have.
+    assert!(leader(&nodes).await.raft.status().term > term, "led again without an election");
     assert_eq!(nodes[0].content.0.lock().unwrap().len(), 121);
 }
 

@@ -117,6 +117,7 @@ impl Client {
         if self.options.is_stale {
             query.push(("consistency", "local".to_owned()));
         }
+        query.push(("timeout_ms", self.options.timeout.as_millis().to_string()));
         let request = self.http.request(Method::GET, self.url(path)).query(&query);
         self.send(request, None).await
     }
@@ -176,10 +177,16 @@ impl Client {
             })?;
             let left = deadline.saturating_duration_since(Instant::now());
             let tried = self.attempt(again.timeout(left + GRACE)).await;
-            let tried = match tried {
+            let mut tried = match tried {
                 Ok(answer) => return Ok(answer),
                 Err(tried) => tried,
             };
+            if operation.is_none() && tried.problem.code == Code::R004 {
+                // A read changes nothing, so nothing about it is unknown.
+                let title = format!("{} gives no answer in time", self.address);
+                *tried.problem = Problem::new(Code::R003, title)
+                    .hint("repeat, or read what the node knows with --stale");
+            }
             may_be_done |= tried.may_be_done && operation.is_some();
             let left = deadline.saturating_duration_since(Instant::now());
             if !tried.is_worth_repeating || left <= pause {

@@ -36,6 +36,8 @@ use crate::{
 
 const TIMEOUT_MS: u64 = 15_000;
 const TIMEOUT_MS_MAX: u64 = 600_000;
+/// Longest time for this node to apply what the leader has applied.
+const OWN_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Query parameters of changes and reads.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -190,7 +192,7 @@ impl Asked {
     ) -> Result<Change, Failed> {
         let derive: Derive = Arc::new(derive);
         for _ in 0..ADMIT_ATTEMPTS_MAX {
-            let (command, admitted) = self.derive(scope, Arc::clone(&derive)).await?;
+            let (command, admitted) = self.admitted(scope, &derive).await?;
             let executed = match scope {
                 Scope::Shared => self.execute_shared(&command).await?,
                 Scope::Local => self.execute_local(command).await?,
@@ -212,7 +214,25 @@ impl Asked {
         Err(Problem::new(Code::V002, "somebody changes the same thing again and again").into())
     }
 
-    async fn derive(&self, scope: Scope, derive: Derive) -> Result<(Command, Told), Failed> {
+    /// Derives from what this node has. If that is refused, this node may only lag behind, so
+    /// the refusal counts after a linearizable read, not before.
+    async fn admitted(&self, scope: Scope, derive: &Derive) -> Result<(Command, Told), Failed> {
+        let problem = match self.derive(scope, Arc::clone(derive)).await {
+            Ok(admitted) => return Ok(admitted),
+            Err(problem) => problem,
+        };
+        if scope == Scope::Shared {
+            let left = self.timeout.saturating_sub(self.started.elapsed());
+            if self.node.replica()?.linearizable(left).await.is_err() {
+                return Err(problem.into());
+            }
+            let again = self.derive(scope, Arc::clone(derive)).await;
+            return again.or_else(|problem| self.repeated(scope, problem));
+        }
+        self.repeated(scope, problem)
+    }
+
+    async fn derive(&self, scope: Scope, derive: Derive) -> Result<(Command, Told), Problem> {
         let asked = self.clone();
         let derived = tokio::task::spawn_blocking(move || {
             let point = match scope {
@@ -244,8 +264,7 @@ impl Asked {
             };
             Ok::<_, Problem>((command, told))
         });
-        let derived = derived.await.map_err(|error| internal("admission failed", error))?;
-        derived.or_else(|problem| self.repeated(scope, problem))
+        derived.await.map_err(|error| internal("admission failed", error))?
     }
 
     /// A repetition of a finished change may not be derivable any more, because the change is
@@ -283,7 +302,12 @@ impl Asked {
             Problem::new(Code::D004, "the change is larger than 64 KiB").detail(error.to_string())
         })?;
         let left = self.timeout.saturating_sub(self.started.elapsed());
-        let executed = self.node.replica()?.execute(&bytes, self.wait, left).await;
+        let replica = self.node.replica()?;
+        let executed = replica.execute(&bytes, self.wait, left).await;
+        if let Ok(executed) = &executed {
+            // Whoever asks this node next sees the change, also if only the leader had it.
+            replica.wait_applied(executed.index.0, OWN_WRITE_TIMEOUT.min(left)).await;
+        }
         executed.map_err(|error| {
             let problem = match error {
                 ExecuteError::Unknown => {
