@@ -28,7 +28,7 @@ pub struct Options {
     pub identity: Identity,
     /// Random number of this data directory, kept by the caller.
     pub incarnation: u64,
-    /// A follower that hears nothing for one to two of these stands for election.
+    /// A follower that hears nothing for 1 to 1.5 of these stands for election.
     pub election_timeout: Duration,
     /// Entries after which a snapshot is made and older ones are purged.
     pub snapshot_every: u64,
@@ -380,7 +380,7 @@ fn config(options: &Options) -> Result<Config, openraft::ConfigError> {
     Config {
         cluster_name: "conclave".to_owned(),
         election_timeout_min: election_ms,
-        election_timeout_max: election_ms.saturating_mul(2),
+        election_timeout_max: election_ms.saturating_mul(3) / 2,
         heartbeat_interval: (election_ms / 6).max(10),
         max_payload_entries: APPEND_ENTRIES_MAX,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),

@@ -1,7 +1,7 @@
 //! What is true about domains, keys, certificates, members, and how a command changes it.
 //!
 //! Pure: no clock, no randomness, no files, no sockets, no parsing of X.509. Every node that
-//! applies the same commands in the same order holds the same [`State`], byte for byte.
+//! applies the same commands in the same order holds the same [`state::State`], byte for byte.
 //!
 //! ```
 //! use conclave_store::{

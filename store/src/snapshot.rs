@@ -57,7 +57,7 @@ pub fn write(state: &State, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads what [`write`] wrote; the caller buffers. A damaged stream gives an error, never a State.
+/// Reads what [`write()`] wrote; the caller buffers. A damaged stream gives an error, never a State.
 pub fn read(input: &mut dyn Read) -> Result<State, SnapshotError> {
     let [m0, m1, m2, m3, format] = read_array::<5>(input)?;
     if [m0, m1, m2, m3] != MAGIC || format != FORMAT {
