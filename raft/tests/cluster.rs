@@ -225,6 +225,8 @@ async fn three(dir: &Path, pki: &Arc<Pki>) -> Vec<Node> {
     let address = |node: &Node| node.raft.local_address().unwrap().to_string();
     nodes[0].raft.initialize(&address(&nodes[0])).await.unwrap();
     leader(&nodes[..1]).await;
+    // The next change of the members waits for the first to be committed.
+    assert!(nodes[0].raft.wait_applied(1, DEADLINE).await);
     for (place, node) in nodes.iter().enumerate().skip(1) {
         let id = NodeId(u64::try_from(place).unwrap() + 1);
         nodes[0].raft.add_learner(id, &address(node)).await.unwrap();
