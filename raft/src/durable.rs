@@ -25,6 +25,9 @@ use crate::{
     wire::{self, EntryV1, MarkV1, VoteV1},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// What the thread is asked to make durable.
 pub(crate) enum Write {
     Append(Vec<LogEntry>, IOFlushed<Types>),
@@ -59,17 +62,7 @@ pub(crate) struct Durable {
 pub(crate) fn start(log: OpenLog, applied: SharedApplied) -> io::Result<Durable> {
     let (sender, receiver) = sync_channel(QUEUE_WRITES_MAX);
     let synced = Arc::new(AtomicU64::new(log.last.map_or(0, |last| last.index)));
-    let writer = Writer {
-        synced: Arc::clone(&synced),
-        disk: log.disk,
-        entries: log.entries,
-        marker: log.marker,
-        mark: log.mark,
-        last: log.last,
-        applied,
-        marked: Instant::now(),
-        is_dirty: false,
-    };
+    let writer = Writer::new(log, applied, Arc::clone(&synced));
     std::thread::Builder::new()
         .name("raft-durable".to_owned())
         .spawn(move || writer.run(&receiver))?;
@@ -96,6 +89,20 @@ struct Group {
 }
 
 impl Writer {
+    fn new(log: OpenLog, applied: SharedApplied, synced: Arc<AtomicU64>) -> Writer {
+        Writer {
+            synced,
+            disk: log.disk,
+            entries: log.entries,
+            marker: log.marker,
+            mark: log.mark,
+            last: log.last,
+            applied,
+            marked: Instant::now(),
+            is_dirty: false,
+        }
+    }
+
     fn run(mut self, receiver: &Receiver<Write>) {
         if let Err(fault) = self.write_all(receiver) {
             // Callbacks that are dropped unanswered make openraft stop the node.
@@ -189,30 +196,40 @@ impl Writer {
 
     /// The marker is lowered first: it never asks for entries that are about to go.
     fn truncate_after(&mut self, after: Option<Position>) -> Result<(), Fault> {
-        self.last = after;
-        self.write_mark()?;
+        self.mark_truncated(after)?;
         let first_gone = after.map_or(0, |position| position.index + 1);
-        self.remove(entry_key(first_gone).to_vec()..)
+        self.remove(entry_key(first_gone).to_vec()..)?;
+        self.disk.sync()
+    }
+
+    fn mark_truncated(&mut self, after: Option<Position>) -> Result<(), Fault> {
+        self.last = self.last.min(after);
+        self.write_mark()
     }
 
     /// The state is durable beyond `upto` already; the marker says so before entries go.
     fn purge(&mut self, upto: Position) -> Result<(), Fault> {
+        self.mark_purged(upto)?;
+        self.remove(..=entry_key(upto.index).to_vec())?;
+        self.disk.sync()
+    }
+
+    fn mark_purged(&mut self, upto: Position) -> Result<(), Fault> {
         self.mark.purged = Some(upto);
         if self.last.is_none_or(|last| last.index < upto.index) {
             self.last = Some(upto);
         }
-        self.write_mark()?;
-        self.remove(..=entry_key(upto.index).to_vec())
+        self.write_mark()
     }
 
+    /// All of `range` goes in one batch, so that a crash leaves all of it or nothing.
     fn remove(&mut self, range: impl std::ops::RangeBounds<Vec<u8>>) -> Result<(), Fault> {
         let mut batch = Batch::default();
         for record in self.entries.range(range) {
             let (key, _) = record?;
             batch.remove(&key);
         }
-        self.entries.apply(batch)?;
-        self.disk.sync()
+        self.entries.apply(batch)
     }
 
     fn mark_if_due(&mut self) -> Result<(), Fault> {

@@ -27,6 +27,9 @@ use crate::{
     wire::{self, EntryV1, MarkV1, VoteV1},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The log as openraft uses it; cheap to clone, clones share everything.
 #[derive(Clone)]
 pub(crate) struct Log {
@@ -219,7 +222,7 @@ impl RaftLogStorage<Types> for Log {
             let mut state = self.state();
             let first_gone = last.map_or(0, |id| id.index() + 1);
             state.tail.split_off(&first_gone);
-            state.last = last;
+            state.last = state.last.min(last);
         }
         let after = last.as_ref().map(Position::of);
         self.write_and_wait(|done| Write::TruncateAfter(after, done)).await
