@@ -20,7 +20,12 @@ use std::{
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::{check::Verdict, cluster::Cluster, history::History, nemesis::Nemesis};
+use crate::{
+    check::Verdict,
+    cluster::Cluster,
+    history::History,
+    nemesis::{Nemesis, Victims},
+};
 
 /// Tries to make Conclave lose what it acknowledged.
 #[derive(Parser)]
@@ -52,6 +57,9 @@ struct Run {
     /// What is broken: kill, pause.
     #[arg(long, value_delimiter = ',', default_value = "kill,pause")]
     nemesis: Vec<Nemesis>,
+    /// Which nodes a fault hits.
+    #[arg(long, value_enum, default_value = "any")]
+    victims: Victims,
     /// Seed of every choice.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -102,7 +110,7 @@ async fn judge(run: &Run) -> anyhow::Result<Verdict> {
     let mut chance = nemesis::Chance::new(run.seed);
     let mut rounds = 0;
     while rounds < run.rounds && started.elapsed() < Duration::from_secs(run.time) {
-        nemesis::round(&run.nemesis, &mut chance, &mut cluster, &history).await?;
+        nemesis::round((&run.nemesis, run.victims), &mut chance, &mut cluster, &history).await?;
         rounds += 1;
     }
     stop.store(true, Ordering::Relaxed);

@@ -15,6 +15,19 @@ pub(crate) enum Nemesis {
     Pause,
 }
 
+/// Whom a fault hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Victims {
+    /// One of the others, by chance in each round.
+    Any,
+    /// One node, by chance.
+    One,
+    /// The leader.
+    Leader,
+    /// All nodes at once.
+    All,
+}
+
 /// Chance from a seed (splitmix64), so that a run can be repeated.
 pub(crate) struct Chance(u64);
 
@@ -40,16 +53,24 @@ impl Chance {
 
 /// One fault, some time in it, and its end.
 pub(crate) async fn round(
-    kinds: &[Nemesis],
+    (kinds, victims): (&[Nemesis], Victims),
     chance: &mut Chance,
     cluster: &mut Cluster,
     history: &History,
 ) -> anyhow::Result<()> {
     let kind = kinds.get(chance.place(kinds.len())).copied().unwrap_or(Nemesis::Kill);
-    let victims: Vec<usize> = match chance.below(3) {
-        0 => vec![chance.place(cluster.nodes.len())],
-        1 => cluster.leader().await.into_iter().collect(),
-        _ => (0..cluster.nodes.len()).collect(),
+    let victims = match victims {
+        Victims::Any => match chance.below(3) {
+            0 => Victims::One,
+            1 => Victims::Leader,
+            _ => Victims::All,
+        },
+        chosen => chosen,
+    };
+    let victims: Vec<usize> = match victims {
+        Victims::One => vec![chance.place(cluster.nodes.len())],
+        Victims::Leader => cluster.leader().await.into_iter().collect(),
+        Victims::Any | Victims::All => (0..cluster.nodes.len()).collect(),
     };
     let name = format!("{kind:?}").to_lowercase();
     history.add("nemesis", "info", &name, "", &format!("{victims:?}"));

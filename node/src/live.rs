@@ -12,7 +12,7 @@ mod test_certificate;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use arc_swap::ArcSwap;
@@ -66,6 +66,7 @@ struct Shared {
     index: ArcSwap<Index>,
     keyring: Arc<Keyring>,
     test: TestCertificate,
+    test_proved: AtomicBool,
     main_domain: DomainName,
     pending: Mutex<BTreeMap<Scope, Pending>>,
     wake: Notify,
@@ -91,6 +92,7 @@ impl Live {
             index: ArcSwap::from_pointee(Index::default()),
             keyring,
             test,
+            test_proved: AtomicBool::new(false),
             main_domain,
             pending: Mutex::default(),
             wake: Notify::new(),

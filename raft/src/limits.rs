@@ -14,6 +14,8 @@ pub const APPEND_ENTRIES_MAX: u64 = 64;
 pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
 /// Entries applied, and made durable, in one go.
 pub const APPLY_ENTRIES_MAX: usize = 1024;
+/// Committed entries waiting to be applied.
+pub const QUEUE_ENTRIES_MAX: usize = 4 * 1024;
 /// Entries whose newest copies stay in memory for replication.
 pub const TAIL_ENTRIES_MAX: usize = 8 * 1024;
 /// Writes that the durable thread takes into one group.

@@ -1,5 +1,7 @@
 //! What the log is for: a machine that applies entries in order.
 
+mod apply;
+
 use std::{
     io::{self, Read, Write},
     path::PathBuf,
@@ -13,12 +15,15 @@ use openraft::{
     entry::RaftEntry,
     storage::{EntryResponder, RaftStateMachine},
 };
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use apply::Progress;
+use apply::Work;
 
 use crate::{
     durable::{AppliedMark, SharedApplied},
-    limits::APPLY_ENTRIES_MAX,
     snapshot::{self, SnapshotFile},
-    types::{LogId, Position, Response, StoredMembership, Types},
+    types::{LogId, Position, StoredMembership, Types},
     wire::{self, CheckpointV1},
 };
 
@@ -73,9 +78,15 @@ pub trait View: Send + Sync {
 type SharedMachine = Arc<Mutex<Box<dyn Machine>>>;
 
 /// openraft's state machine around ours.
+///
+/// openraft hands over every advance of the commit index by itself, often a single entry. An
+/// own thread takes all that waits and applies it in one go, with one device sync. So openraft
+/// counts an entry as applied when it is queued; whoever needs its effect asks [`Progress`].
 pub(crate) struct StateMachine {
     machine: SharedMachine,
+    applier: mpsc::Sender<Work>,
     applied: SharedApplied,
+    progress: Arc<Progress>,
     last: Option<LogId>,
     membership: StoredMembership,
     snapshots: PathBuf,
@@ -99,56 +110,41 @@ impl StateMachine {
             None => CheckpointV1::default(),
         };
         set_applied(&applied, &checkpoint, stored.applied);
+        let membership = stored.stored_membership()?;
+        let machine: SharedMachine = Arc::new(Mutex::new(machine));
+        let progress = Arc::new(Progress::new(stored.applied.map_or(0, |at| at.index)));
+        let applier = apply::start(
+            Arc::clone(&machine),
+            Arc::clone(&applied),
+            Arc::clone(&progress),
+            membership.clone(),
+        )?;
         Ok(StateMachine {
-            machine: Arc::new(Mutex::new(machine)),
+            machine,
+            applier,
             applied,
+            progress,
             last: stored.applied.map(Position::log_id),
-            membership: stored.stored_membership()?,
+            membership,
             snapshots,
             current: SharedCurrent::default(),
         })
     }
 
-    fn checkpoint_bytes(&self) -> io::Result<Vec<u8>> {
-        let applied = self.last.as_ref().map(Position::of);
-        Ok(wire::encode(&CheckpointV1::new(applied, &self.membership))?)
+    /// How far the machine has come.
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 
-    async fn apply_batch(&mut self, batch: Vec<EntryResponder<Types>>) -> io::Result<()> {
-        let mut entries = Vec::with_capacity(batch.len());
-        let mut responders = Vec::with_capacity(batch.len());
-        for (entry, responder) in batch {
-            let position = Position::of(&entry.log_id);
-            self.last = Some(entry.log_id());
-            let payload = match entry.payload {
-                EntryPayload::Blank => None,
-                EntryPayload::Normal(payload) => Some(payload.0),
-                EntryPayload::Membership(membership) => {
-                    self.membership = StoredMembership::new(self.last, membership);
-                    None
-                }
-            };
-            responders.push((payload.is_some(), responder));
-            entries.push(Entry { position, payload });
-        }
-        let checkpoint = self.checkpoint_bytes()?;
-        let position = self.last.as_ref().map(Position::of);
-        let (machine, applied) = (Arc::clone(&self.machine), Arc::clone(&self.applied));
-        let answers = blocking(move || {
-            let mut machine = lock(&machine);
-            let answers = machine.apply(&entries, &checkpoint).map_err(io::Error::other)?;
-            set_applied(&applied, &machine.checkpoint(), position);
-            Ok(answers)
-        })
-        .await?;
-        let mut answers = answers.into_iter();
-        for (has_payload, responder) in responders {
-            let answer = if has_payload { answers.next() } else { None };
-            if let Some(responder) = responder {
-                responder.send(Response(answer.unwrap_or_default()));
-            }
-        }
-        Ok(())
+    async fn send(&self, work: Work) -> io::Result<()> {
+        self.applier.send(work).await.map_err(|_| self.progress.fault())
+    }
+
+    /// Waits until all that was queued is applied and durable.
+    async fn drain(&self) -> io::Result<()> {
+        let (done, wait) = oneshot::channel();
+        self.send(Work::Drain(done)).await?;
+        wait.await.map_err(|_| self.progress.fault())
     }
 }
 
@@ -193,24 +189,23 @@ impl RaftStateMachine<Types> for StateMachine {
     where
         Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
     {
-        loop {
-            let mut batch = Vec::new();
-            while batch.len() < APPLY_ENTRIES_MAX {
-                match entries.next().await {
-                    Some(entry) => batch.push(entry?),
-                    None => break,
-                }
+        while let Some(entry) = entries.next().await {
+            let (entry, responder) = entry?;
+            self.last = Some(entry.log_id());
+            if let EntryPayload::Membership(membership) = &entry.payload {
+                self.membership = StoredMembership::new(self.last, membership.clone());
             }
-            if batch.is_empty() {
-                return Ok(());
-            }
-            self.apply_batch(batch).await?;
+            self.send(Work::Apply(entry, responder)).await?;
         }
+        Ok(())
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        // Entries are purged behind a snapshot, so what it covers is durable before it is built.
+        // A fault ends the node at its next entry; until then there is no view to write.
+        let view = self.drain().await.ok().map(|()| lock(&self.machine).view());
         SnapshotBuilder {
-            view: Some(lock(&self.machine).view()),
+            view,
             meta: SnapshotMetaOf::<Types> {
                 last_log_id: self.last,
                 last_membership: self.membership.clone(),
@@ -227,6 +222,7 @@ impl RaftStateMachine<Types> for StateMachine {
     ) -> Result<(), io::Error> {
         let position = meta.last_log_id.as_ref().map(Position::of);
         let checkpoint = wire::encode(&CheckpointV1::new(position, &meta.last_membership))?;
+        self.drain().await?;
         let (machine, applied) = (Arc::clone(&self.machine), Arc::clone(&self.applied));
         let file = snapshot.clone();
         blocking(move || {
@@ -239,6 +235,8 @@ impl RaftStateMachine<Types> for StateMachine {
         .await?;
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
+        self.send(Work::Installed(self.membership.clone())).await?;
+        self.progress.set(position.map_or(0, |at| at.index));
         set_current(&self.current, meta, snapshot);
         Ok(())
     }
@@ -263,7 +261,8 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotFile>, io::Error> {
-        let view = self.view.take().ok_or_else(|| io::Error::other("a view is written once"))?;
+        let view =
+            self.view.take().ok_or_else(|| io::Error::other("there is no state to write"))?;
         let (meta, snapshots) = (self.meta.clone(), self.snapshots.clone());
         let current = Arc::clone(&self.current);
         blocking(move || {

@@ -12,7 +12,7 @@ use crate::{
     durable::{self, SharedApplied},
     limits::{APPEND_ENTRIES_MAX, IDLE_TIMEOUT, PAYLOAD_BYTES_MAX},
     log::Log,
-    machine::{Machine, StateMachine},
+    machine::{Machine, Progress, StateMachine},
     mark::{self, LogOpenError},
     network::{Accept, CallError, Calls, Factory, Identity, Links, Peers, endpoint, serve},
     types::{LogId, NodeId, Payload, Types},
@@ -158,6 +158,7 @@ pub struct Raft {
     id: NodeId,
     inner: openraft::Raft<Types, StateMachine>,
     log: Log,
+    progress: Arc<Progress>,
     links: Links,
     endpoint: quinn::Endpoint,
 }
@@ -186,6 +187,7 @@ impl Raft {
         let snapshots = options.dir.join("snapshots");
         let state = StateMachine::new(machine, Arc::clone(&applied), snapshots.clone())
             .map_err(|error| other(&error))?;
+        let progress = state.progress();
         let thread = durable::start(open, applied).map_err(|error| other(&error))?;
         let log = Log::new(entries, thread.sender, thread.synced, &found, last);
         let links = Links::new(endpoint.clone(), options.identity.clone(), Arc::clone(&peers));
@@ -196,7 +198,7 @@ impl Raft {
             .map_err(|error| other(&error))?;
         let accept = Accept { raft: inner.clone(), peers, calls, snapshots };
         tokio::spawn(serve(endpoint.clone(), accept));
-        Ok(Raft { id, inner, log, links, endpoint })
+        Ok(Raft { id, inner, log, progress, links, endpoint })
     }
 
     /// Makes this node the only voter of a new cluster; its own address is `address`.
@@ -237,8 +239,11 @@ impl Raft {
 
     /// Waits until this node has applied `index`; false if it does not within `timeout`.
     pub async fn wait_applied(&self, index: u64, timeout: Duration) -> bool {
-        let reached = |status: &Status| status.applied >= index || status.stopped.is_some();
-        self.wait_status(reached, timeout).await.is_some_and(|status| status.applied >= index)
+        let reached = tokio::time::timeout(timeout, self.progress.reached(index));
+        tokio::select! {
+            reached = reached => reached.is_ok(),
+            _ = self.stopped() => false,
+        }
     }
 
     /// Waits until the status is as wished; none if it is not within `timeout`.
@@ -308,6 +313,13 @@ impl Raft {
 
     /// Waits until openraft stops by itself, and says why: the node must not go on.
     pub async fn stopped(&self) -> String {
+        tokio::select! {
+            fault = self.progress.failed() => fault,
+            fatal = self.openraft_stopped() => fatal,
+        }
+    }
+
+    async fn openraft_stopped(&self) -> String {
         let mut metrics = self.inner.metrics();
         loop {
             if let Err(fatal) = &metrics.borrow_watched().running_state {
@@ -355,7 +367,7 @@ impl Raft {
             term: metrics.current_term,
             last: metrics.last_log_index.unwrap_or(0),
             committed: index(&metrics.local_committed),
-            applied: index(&metrics.last_applied),
+            applied: self.progress.index(),
             snapshot: index(&metrics.snapshot),
             purged: index(&metrics.purged),
             voters: voting,

@@ -1,6 +1,6 @@
 //! Names and numbers of things, each its own type, each right by construction.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,24 +78,25 @@ fn parse_dns(what: &'static str, text: &str) -> Result<String, NameError> {
     Ok(name)
 }
 
+// Names are keys of large maps whose nodes are copied on every change: a copy must be cheap.
 macro_rules! text_name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $parse:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// Reads a name in the form that people write; see the type for its bounds.
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 let parse: fn(&'static str, &str) -> Result<String, NameError> = $parse;
-                parse($what, text).map(Self)
+                parse($what, text).map(|name| Self(name.into()))
             }
 
             /// Below every name, itself none: where a range over names begins.
             #[allow(dead_code, reason = "not every kind of name is ranged over")]
             pub(crate) fn lowest() -> Self {
-                Self(String::new())
+                Self(Arc::from(""))
             }
 
             /// The name in its one normal form.
@@ -113,7 +114,7 @@ macro_rules! text_name {
 
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 
@@ -194,7 +195,7 @@ impl ServerName {
     /// The wildcard that would cover `name`: its first part replaced by `*`; none for one part.
     pub fn wildcard_of(name: &DomainName) -> Option<ServerName> {
         let (_, rest) = name.as_str().split_once('.')?;
-        Some(ServerName(format!("*.{rest}")))
+        Some(ServerName(format!("*.{rest}").into()))
     }
 }
 

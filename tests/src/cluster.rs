@@ -16,7 +16,9 @@ use crate::wait::DEADLINE;
 /// The binary beside the running test; `./test` has built it.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let dir = test.parent().unwrap().parent().unwrap();
+    let dir = test.parent().unwrap();
+    // Tests lie in `deps`, programs beside the binary.
+    let dir = if dir.ends_with("deps") { dir.parent().unwrap() } else { dir };
     let path = dir.join(name);
     assert!(path.exists(), "{} is missing: cargo build -p {name}", path.display());
     path
@@ -132,6 +134,11 @@ impl Node {
         let id = self.process.as_ref().unwrap().id().to_string();
         let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Memory that it holds, in MiB.
+    pub fn resident_mib(&self) -> u64 {
+        crate::resident_mib(self.process.as_ref().unwrap().id())
     }
 
     /// Its log so far.

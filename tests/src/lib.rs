@@ -6,6 +6,6 @@ mod probe;
 mod wait;
 
 pub use cluster::{Cluster, Node, Ran, binary};
-pub use peer::{Pair, has_program};
-pub use probe::{Refused, Shown, echo_upstream, probe, probe_stream};
+pub use peer::{Pair, has_program, openssl_chain, resident_mib};
+pub use probe::{Refused, Shown, client_config, echo_upstream, probe, probe_stream};
 pub use wait::{DEADLINE, wait_for};

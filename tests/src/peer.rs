@@ -1,6 +1,8 @@
 //! Programs and keys that users have.
 
-use std::process::Command;
+use std::{net::SocketAddr, process::Command};
+
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 /// Whether a peer program is there; with CONCLAVE_TEST_ALL a missing one is a failure.
 pub fn has_program(name: &str) -> bool {
@@ -11,6 +13,24 @@ pub fn has_program(name: &str) -> bool {
         println!("SKIPPED: {name} is not installed");
     }
     found
+}
+
+/// Memory that a process holds, in MiB.
+pub fn resident_mib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
+}
+
+/// The certificates that `openssl s_client` is shown, the domain's first, DER.
+pub fn openssl_chain(address: SocketAddr, name: &str) -> Vec<Vec<u8>> {
+    let output = Command::new("openssl")
+        .args(["s_client", "-showcerts", "-connect", &address.to_string(), "-servername", name])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let certificates = CertificateDer::pem_slice_iter(&output.stdout);
+    certificates.map(|certificate| certificate.unwrap().to_vec()).collect()
 }
 
 /// A certificate by an intermediate authority, with its key and chain, PEM.

@@ -33,6 +33,18 @@ pub enum Refused {
     Other(String),
 }
 
+/// A client that looks at any certificate, and still checks that the node has its key.
+pub fn client_config(
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ShowOnly(provider)))
+        .with_no_client_auth())
+}
+
 /// A handshake, and the open connection after it.
 pub fn probe_stream(
     address: SocketAddr,
@@ -40,13 +52,7 @@ pub fn probe_stream(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<(Shown, StreamOwned<ClientConnection, TcpStream>), Refused> {
     let other = |error: &dyn std::fmt::Display| Refused::Other(error.to_string());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
-        .map_err(|error| other(&error))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ShowOnly(provider)))
-        .with_no_client_auth();
+    let mut config = client_config(versions).map_err(|error| other(&error))?;
     config.enable_sni = name != "-";
     let server_name = if name == "-" { "none.invalid" } else { name };
     let server_name =

@@ -1,6 +1,6 @@
 //! Every kind of wrong input has its own answer, and loses nothing.
 
-use conclave_tests::{Cluster, Pair, Ran, has_program};
+use conclave_tests::{Cluster, Pair, Ran, binary, has_program};
 
 fn check(ran: &Ran, code: &str, exit: i32) {
     assert_eq!((ran.problem()["code"].as_str(), ran.code), (Some(code), exit), "{}", ran.err);
@@ -130,4 +130,32 @@ fn a_node_that_cannot_start_says_why() {
     let (code, said) = run();
     assert_eq!(code, Some(1));
     assert!(said.contains("error[F002]") && said.contains("room"), "{said}");
+}
+
+#[test]
+fn a_full_disk_at_start_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, config) = (dir.path().join("data"), dir.path().join("node.toml"));
+    std::fs::create_dir(&data).unwrap();
+    let text = format!(
+        "[node]\nname = \"n\"\ndata_dir = {data:?}\naddresses = [\"127.0.0.1\"]\n\
+         [cluster]\nbind = \"127.0.0.1:0\"\n[admin]\nsocket = {:?}\n",
+        dir.path().join("admin.sock")
+    );
+    std::fs::write(&config, text).unwrap();
+    // A file system of its own, full, that only this process sees.
+    let script = "mount -t tmpfs -o size=64k none \"$1\" || exit 77
+        head -c 65536 /dev/zero > \"$1/fill\"; exec \"$2\" server run --config \"$3\" -o json";
+    let output = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .args([data.as_os_str(), binary("conclave").as_os_str(), config.as_os_str()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    if output.status.code() == Some(77) || said.starts_with("unshare:") {
+        println!("SKIPPED: no file system can be mounted here: {said}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("\"F002\"") && said.contains("No space left on device"), "{said}");
 }

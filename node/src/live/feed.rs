@@ -1,8 +1,11 @@
 //! From applied to served: sockets opened, domains proved, then reported.
 
-use std::{collections::BTreeSet, sync::PoisonError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+};
 
-use conclave_store::id::LogIndex;
+use conclave_store::id::{DomainName, LogIndex};
 
 use super::{FAILED_MAX, Live, Pending, Report, Scope};
 use crate::edge::Edge;
@@ -31,19 +34,13 @@ impl Live {
                 failed.extend(&pending.listeners);
             }
         }
-        let live = self.clone();
-        let domains = pending.domains;
-        let unproved = tokio::task::spawn_blocking(move || {
-            let mut failed = BTreeSet::new();
-            for (name, indexes) in domains {
-                if let Err(error) = live.prove(scope, &name) {
-                    tracing::error!(event = "live.not_served", domain = %name, %error);
-                    failed.extend(indexes);
-                }
-            }
-            failed
-        });
-        failed.extend(unproved.await.unwrap_or_default());
+        let (live, domains) = (self.clone(), pending.domains);
+        if domains.keys().any(|name| self.needs_handshake(scope, name)) {
+            let unproved = tokio::task::spawn_blocking(move || live.unproved(scope, domains));
+            failed.extend(unproved.await.unwrap_or_default());
+        } else {
+            failed.extend(live.unproved(scope, domains));
+        }
         self.report_sender(scope).send_modify(|report| {
             failed.extend(&report.failed);
             while failed.len() > FAILED_MAX {
@@ -56,5 +53,21 @@ impl Live {
                 rows: pending.state.row_count(),
             };
         });
+    }
+
+    /// Commands whose domains are not served as State says.
+    fn unproved(
+        &self,
+        scope: Scope,
+        domains: BTreeMap<DomainName, BTreeSet<LogIndex>>,
+    ) -> BTreeSet<LogIndex> {
+        let mut failed = BTreeSet::new();
+        for (name, indexes) in domains {
+            if let Err(error) = self.prove(scope, &name) {
+                tracing::error!(event = "live.not_served", domain = %name, %error);
+                failed.extend(indexes);
+            }
+        }
+        failed
     }
 }

@@ -1,6 +1,9 @@
 //! Which name means which domain, and what that domain shows.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use arc_swap::ArcSwapOption;
 use conclave_store::{
@@ -46,6 +49,8 @@ pub(crate) struct Served {
     chain: Vec<CertificateDer<'static>>,
     /// Opened at the first handshake; two at once may both open it, which harms nothing.
     opened: ArcSwapOption<CertifiedKey>,
+    /// A handshake has shown this key and these certificates; holds while they are the same.
+    pub(super) proved: Arc<AtomicBool>,
 }
 
 /// All domains of both scopes; clones share what they have in common.
@@ -183,6 +188,7 @@ fn served(scope: Scope, state: &State, domain: &Domain, old: Option<&Arc<Served>
         domain: Arc::new(domain.clone()),
         chain: chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect(),
         opened: ArcSwapOption::new(same.and_then(|old| old.opened.load_full())),
+        proved: same.map(|old| Arc::clone(&old.proved)).unwrap_or_default(),
     }
 }
 

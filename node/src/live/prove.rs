@@ -1,6 +1,6 @@
 //! A real handshake inside the process: does this node show what State says?
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 use conclave_store::{id::DomainName, record::PkiMode};
 use rustls::{
@@ -18,11 +18,27 @@ use crate::edge::tls;
 const ROUNDS_MAX: usize = 16;
 
 impl Live {
-    /// Proves that a handshake for the domain shows the chain that State has, or is refused if
-    /// State says so. The error says what is wrong.
+    /// Whether proving the domain needs a handshake, which is work for another thread.
+    pub(super) fn needs_handshake(&self, scope: Scope, name: &DomainName) -> bool {
+        let index = self.shared.index.load();
+        index.domain(scope, name).is_some_and(|served| match served.domain.mode {
+            PkiMode::Disabled => false,
+            PkiMode::Test => !self.shared.test_proved.load(Ordering::Acquire),
+            PkiMode::Enabled => !served.proved.load(Ordering::Acquire),
+        })
+    }
+
+    /// Proves that the name leads to the domain, and that a handshake shows the chain that State
+    /// has, or is refused if State says so. The error says what is wrong. A key and a chain that
+    /// a handshake has shown once are not shown again until one of them changes.
     pub(super) fn prove(&self, scope: Scope, name: &DomainName) -> Result<(), String> {
         let index = self.shared.index.load_full();
         let Some(served) = index.domain(scope, name) else { return Ok(()) };
+        let chosen = index.find(Some(&name.to_string()), None, &self.shared.main_domain);
+        // A shared domain of the same name goes before a local one.
+        if !chosen.is_some_and(|one| Arc::ptr_eq(one, served) || one.scope < scope) {
+            return Err("its name leads to another domain".to_owned());
+        }
         let expected = match served.domain.mode {
             PkiMode::Disabled => None,
             PkiMode::Test => Some(self.shared.test.certified_key().cert.clone()),
@@ -34,13 +50,20 @@ impl Live {
             (Err(refusal), _) => return Err(format!("{refusal:?}")),
             (Ok(_), None) => return Err("it is served, but should be refused".to_owned()),
         };
+        let proved = match served.domain.mode {
+            PkiMode::Test => &self.shared.test_proved,
+            PkiMode::Disabled | PkiMode::Enabled => served.proved.as_ref(),
+        };
+        if proved.load(Ordering::Acquire) && Some(&key.cert) == expected.as_ref() {
+            return Ok(());
+        }
         let server = tls::config(key).map_err(|error| error.to_string())?;
         let shown = handshake(server, name).map_err(|error| error.to_string())?;
-        if Some(&shown) == expected.as_ref() {
-            Ok(())
-        } else {
-            Err("a handshake shows another certificate".to_owned())
+        if Some(&shown) != expected.as_ref() {
+            return Err("a handshake shows another certificate".to_owned());
         }
+        proved.store(true, Ordering::Release);
+        Ok(())
     }
 }
 

@@ -112,6 +112,24 @@ struct Shared {
     started: UnixMillis,
     peers: Mutex<BTreeMap<NodeId, (NodeReport, Instant)>>,
     changed: watch::Sender<()>,
+    /// Changes that wait for being served.
+    waiting: watch::Sender<usize>,
+}
+
+/// One change that waits; it does not any more when this is dropped.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waiting<'a> {
+    fn start(count: &'a watch::Sender<usize>) -> Waiting<'a> {
+        count.send_modify(|count| *count += 1);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
 }
 
 impl Reports {
@@ -122,8 +140,18 @@ impl Reports {
         keyring: Arc<Keyring>,
         started: UnixMillis,
     ) -> Reports {
-        let (peers, changed) = (Mutex::default(), watch::Sender::default());
-        Reports { shared: Arc::new(Shared { own, live, edge, keyring, started, peers, changed }) }
+        Reports {
+            shared: Arc::new(Shared {
+                own,
+                live,
+                edge,
+                keyring,
+                started,
+                peers: Mutex::default(),
+                changed: watch::Sender::default(),
+                waiting: watch::Sender::default(),
+            }),
+        }
     }
 
     /// What this node says of itself.
@@ -194,6 +222,7 @@ impl Replica {
         index: LogIndex,
         deadline: Instant,
     ) -> (Vec<NodeId>, Vec<NodeId>) {
+        let _waiting = Waiting::start(&self.shared.reports.shared.waiting);
         let mut own = self.shared.live.reports(Scope::Shared);
         let mut peers = self.shared.reports.shared.changed.subscribe();
         loop {
@@ -268,8 +297,10 @@ impl Replica {
         }
     }
 
-    /// Long polls: an unchanged report is held back, a changed one comes at once.
+    /// Long polls: an unchanged report is held back; a changed one comes at once while a change
+    /// waits for it, else with the next few, since each costs a round trip.
     async fn follow_report(self, member: NodeId) {
+        let mut waiting = self.shared.reports.shared.waiting.subscribe();
         let hold = self.shared.election_timeout / 2;
         let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
         loop {
@@ -281,6 +312,7 @@ impl Replica {
             match answer.ok().and_then(|answer| decode(&answer)) {
                 Some(AnswerV1::Report(report)) => {
                     self.shared.reports.heard(member, report.into());
+                    let _ = tokio::time::timeout(hold / 4, waiting.wait_for(|n| *n > 0)).await;
                 }
                 _ => tokio::time::sleep(hold / 4).await,
             }

@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -14,6 +15,11 @@ use crate::{
     guard,
     record::{self, Batch},
 };
+
+/// Longest time for whoever had the database open to let go of it: sled's own threads, or a
+/// process that is about to end, do so a little late.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// How to open a database.
 #[derive(Debug, Clone)]
@@ -45,9 +51,20 @@ impl Disk {
         let config =
             sled::Config::new().path(dir).cache_capacity(options.cache_bytes).flush_every_ms(None);
         let database_error = |reason: String| OpenError::Database { path: dir.to_owned(), reason };
-        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
-            .map_err(|_| database_error("it is damaged".to_owned()))?
-            .map_err(|error| database_error(error.to_string()))?;
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        let db = loop {
+            let opened = catch_unwind(AssertUnwindSafe(|| config.open()))
+                .map_err(|_| database_error("it is damaged".to_owned()))?;
+            match opened {
+                Err(sled::Error::Io(error))
+                    if error.to_string().contains("could not acquire lock")
+                        && Instant::now() < deadline =>
+                {
+                    std::thread::park_timeout(LOCK_PAUSE);
+                }
+                other => break other.map_err(|error| database_error(error.to_string()))?,
+            }
+        };
         let was_created = !db.was_recovered();
         sync_directories(dir).map_err(io_error)?;
         Ok(Disk { db, was_created })

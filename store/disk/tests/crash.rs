@@ -60,6 +60,20 @@ fn what_was_synced_before_a_kill_is_there_after_it() {
 }
 
 #[test]
+fn a_database_that_is_about_to_be_closed_can_be_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = open(dir.path()).unwrap();
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let closing = std::thread::spawn(move || {
+        let _ = wait.recv_timeout(std::time::Duration::from_millis(200));
+        drop(held);
+    });
+    open(dir.path()).unwrap();
+    drop(release);
+    closing.join().unwrap();
+}
+
+#[test]
 fn a_flipped_bit_never_gives_another_value() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");

@@ -1,0 +1,166 @@
+//! The one thread that applies committed entries, in order and in groups.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use openraft::{EntryPayload, storage::ApplyResponder};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Entry, SharedApplied, SharedMachine, lock, set_applied};
+use crate::{
+    limits::{APPLY_ENTRIES_MAX, QUEUE_ENTRIES_MAX},
+    types::{LogEntry, Position, Response, StoredMembership, Types},
+    wire::{self, CheckpointV1},
+};
+
+/// What the thread is asked to do.
+pub(super) enum Work {
+    /// Apply an entry and answer whoever proposed it here.
+    Apply(LogEntry, Option<ApplyResponder<Types>>),
+    /// Say when all before is applied and durable.
+    Drain(oneshot::Sender<()>),
+    /// A snapshot replaced the state; these are the members now.
+    Installed(StoredMembership),
+}
+
+/// How far the machine has come, and why it goes no further.
+pub(crate) struct Progress {
+    index: watch::Sender<u64>,
+    fault: Mutex<Option<String>>,
+}
+
+impl Progress {
+    pub(super) fn new(index: u64) -> Progress {
+        Progress { index: watch::Sender::new(index), fault: Mutex::default() }
+    }
+
+    /// Index of the last entry whose effect is there and durable.
+    pub(crate) fn index(&self) -> u64 {
+        *self.index.borrow()
+    }
+
+    /// Waits until `index` is applied; never ends after a fault.
+    pub(crate) async fn reached(&self, index: u64) {
+        // The sender lives in `self`, so that waiting cannot fail.
+        let _ = self.index.subscribe().wait_for(|applied| *applied >= index).await;
+    }
+
+    /// Why the machine stopped.
+    pub(crate) fn fault(&self) -> io::Error {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        io::Error::other(fault.unwrap_or_else(|| "the machine has stopped".to_owned()))
+    }
+
+    /// Waits for a fault.
+    pub(crate) async fn failed(&self) -> String {
+        let mut changes = self.index.subscribe();
+        loop {
+            let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(fault) = fault {
+                return fault;
+            }
+            let _ = changes.changed().await;
+        }
+    }
+
+    pub(super) fn set(&self, index: u64) {
+        self.index.send_replace(index);
+    }
+
+    fn fail(&self, fault: &io::Error) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.to_string());
+        self.index.send_modify(|_| ());
+    }
+}
+
+/// Starts the thread; it ends with the last sender, or on a fault.
+pub(super) fn start(
+    machine: SharedMachine,
+    applied: SharedApplied,
+    progress: Arc<Progress>,
+    membership: StoredMembership,
+) -> io::Result<mpsc::Sender<Work>> {
+    let (sender, mut receiver) = mpsc::channel(QUEUE_ENTRIES_MAX);
+    let mut applier = Applier { machine, applied, progress, membership };
+    std::thread::Builder::new().name("raft-apply".to_owned()).spawn(move || {
+        let mut works = Vec::new();
+        while receiver.blocking_recv_many(&mut works, APPLY_ENTRIES_MAX) > 0 {
+            if let Err(fault) = applier.work(works.drain(..)) {
+                tracing::error!(event = "raft.machine_failed", error = %fault, "the state failed");
+                applier.progress.fail(&fault);
+                return;
+            }
+        }
+    })?;
+    Ok(sender)
+}
+
+struct Applier {
+    machine: SharedMachine,
+    applied: SharedApplied,
+    progress: Arc<Progress>,
+    membership: StoredMembership,
+}
+
+/// Entries on their way to the machine.
+#[derive(Default)]
+struct Group {
+    entries: Vec<Entry>,
+    responders: Vec<Option<ApplyResponder<Types>>>,
+}
+
+impl Applier {
+    fn work(&mut self, works: impl Iterator<Item = Work>) -> io::Result<()> {
+        let mut group = Group::default();
+        for work in works {
+            match work {
+                Work::Apply(entry, responder) => {
+                    group.entries.push(self.entry(entry));
+                    group.responders.push(responder);
+                }
+                Work::Drain(done) => {
+                    self.apply(std::mem::take(&mut group))?;
+                    // Whoever asked may have given up waiting.
+                    let _ = done.send(());
+                }
+                Work::Installed(membership) => self.membership = membership,
+            }
+        }
+        self.apply(group)
+    }
+
+    fn entry(&mut self, entry: LogEntry) -> Entry {
+        let position = Position::of(&entry.log_id);
+        let payload = match entry.payload {
+            EntryPayload::Blank => None,
+            EntryPayload::Normal(payload) => Some(payload.0),
+            EntryPayload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                None
+            }
+        };
+        Entry { position, payload }
+    }
+
+    fn apply(&mut self, group: Group) -> io::Result<()> {
+        let Some(last) = group.entries.last().map(|entry| entry.position) else { return Ok(()) };
+        let checkpoint = wire::encode(&CheckpointV1::new(Some(last), &self.membership))?;
+        let answers = {
+            let mut machine = lock(&self.machine);
+            let answers = machine.apply(&group.entries, &checkpoint).map_err(io::Error::other)?;
+            set_applied(&self.applied, &machine.checkpoint(), Some(last));
+            answers
+        };
+        self.progress.set(last.index);
+        let mut answers = answers.into_iter();
+        for (entry, responder) in group.entries.iter().zip(group.responders) {
+            let answer = if entry.payload.is_some() { answers.next() } else { None };
+            if let Some(responder) = responder {
+                responder.send(Response(answer.unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! Figures: what Conclave does, beside what its neighbours do in the same run.
+#![allow(clippy::print_stdout, reason = "figures are for people")]
+
+mod etcd;
+mod handshakes;
+mod haproxy;
+mod measure;
+mod served;
+mod start;
+mod writes;
+
+use clap::{Parser, Subcommand};
+
+/// Measures; `docs/benchmarks.md` says what came out.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// Seconds for each figure.
+    #[arg(long, default_value_t = 5, global = true)]
+    seconds: u64,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Durable writes per second at 1, 16, 64, 256 in flight, beside etcd.
+    Writes,
+    /// Time from a request to its being served on all nodes.
+    Served,
+    /// Full handshakes per second on one core, beside HAProxy.
+    Handshakes,
+    /// Time to the first handshake of a node that starts with many domains, beside HAProxy.
+    Start {
+        /// Domains with a key and a certificate each.
+        #[arg(long, default_value_t = 10_000)]
+        domains: usize,
+    },
+    /// All of them.
+    All,
+}
+
+fn main() {
+    let args = Args::parse();
+    let time = std::time::Duration::from_secs(args.seconds);
+    println!("{}", machine());
+    match args.what {
+        What::Writes => writes::run(time),
+        What::Served => served::run(),
+        What::Handshakes => handshakes::run(time),
+        What::Start { domains } => start::run(domains),
+        What::All => {
+            writes::run(time);
+            served::run();
+            start::run(10_000);
+            // Last: it pins this process to one core.
+            handshakes::run(time);
+        }
+    }
+}
+
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let models = info.lines().filter_map(|line| line.strip_prefix("model name"));
+    let model = models.clone().next().unwrap_or("unknown").trim_start_matches(['\t', ':', ' ']);
+    let profile = if cfg!(debug_assertions) { "DEVELOPMENT" } else { "release" };
+    format!("{} x {model}, {profile} profile", models.count())
+}
