@@ -52,9 +52,30 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::C008 => {
             "A field of the certificate to make is not possible: too long, or not of its form."
         }
+        Code::C009 => "A revocation list of the issuer names the certificate: it is revoked.",
         Code::C010 => "The domain has no certificate yet.",
         Code::H001 => "The input holds no CA chain.",
         Code::H004 => "The CA chain has more certificates than any client would follow.",
+        Code::H005 => {
+            "No trusted certificate is reached. Nobody in the file, the intermediates or the trusted sets issued the certificate named: get the missing intermediate, or add its authority with: conclave trust add"
+        }
+        Code::H006 => {
+            "A certificate of the path breaks a rule of RFC 5280; the answer names certificate, rule and section. --path-only asks for the rules of paths alone (§6), without those of what certificates must look like (§4)."
+        }
+        Code::H007 => {
+            "A signature of the path is wrong, or made with a key or an algorithm that is not accepted: RSA below 2048 bits, SHA-1, MD5, or a type that this version does not know."
+        }
+        Code::H008 => {
+            "A revocation list of the issuer is there, but cannot be used: expired, wrongly signed, a delta, or with a critical extension that is not known. Then nothing is known about the certificate, and it is refused."
+        }
+        Code::H009 => "Checking took more steps than any honest chain needs, and was given up.",
+        Code::T001 => {
+            "No certificate with this fingerprint stands in this set. conclave trust list shows all."
+        }
+        Code::T002 => {
+            "Only a certificate of an authority, or one that signed itself, can be trusted for others."
+        }
+        Code::T003 => "Sets are builtin, server, cluster and domain:NAME.",
         Code::H010 => "The domain has no CA chain.",
         Code::D001 => {
             "This is not a domain name. Names are letters, digits and hyphens in parts with dots between; international names are written as xn--…."

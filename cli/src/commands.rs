@@ -9,6 +9,7 @@ mod key;
 mod listener;
 mod status;
 mod token;
+mod trust;
 
 use std::{
     io::{IsTerminal, Read, Write},
@@ -50,8 +51,13 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Demo => block_on(demo::run()),
         command => {
             let global = args.global;
+            if let Command::Trust(command) = &command
+                && let Some(done) = trust::run_offline(&global, command)
+            {
+                return done;
+            }
             block_on(async move {
-                let client = client(&global, matches!(command, Command::Cluster(_)))?;
+                let client = client(&global, &command)?;
                 let progress = Progress::start(&global);
                 let done = dispatch(&Asking { client, global }, command).await;
                 progress.end();
@@ -80,6 +86,7 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Cert(command) => cert::run(asking, command).await,
         Command::Chain(command) => chain::run(asking, command).await,
         Command::Listener(command) => listener::run(asking, command).await,
+        Command::Trust(command) => trust::run(asking, command).await,
         Command::Demo | Command::Explain { .. } | Command::Server(_) | Command::Config(_) => Ok(0),
     }
 }
@@ -105,7 +112,10 @@ fn explain(code: &str) -> Done {
 
 /// The client for the address that is meant: --address, CONCLAVE_ADDRESS, or the usual socket.
 /// `cluster join` reads a join token from --token-file, so there it is no access token.
-fn client(global: &Global, is_join: bool) -> Result<Client, Failure> {
+fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
+    let is_join = matches!(command, Command::Cluster(_));
+    // There a scope is a set of trusted certificates, and stands in the path.
+    let is_trust = matches!(command, Command::Trust(_));
     let address: Address = match &global.address {
         Some(text) => text.parse()?,
         None if Path::new(SOCKET).exists() => Address::Unix(SOCKET.into()),
@@ -121,8 +131,11 @@ fn client(global: &Global, is_join: bool) -> Result<Client, Failure> {
         Some(file) if !is_join => Some(read_file(file)?.parse()?),
         _ => None,
     };
-    let options =
-        Options { timeout: global.timeout, is_stale: global.stale, scope: global.scope.clone() };
+    let options = Options {
+        timeout: global.timeout,
+        is_stale: global.stale,
+        scope: global.scope.clone().filter(|_| !is_trust),
+    };
     Client::new(&address, token.as_ref(), options)
 }
 
@@ -132,6 +145,12 @@ fn file_problem(path: &Path, what: String) -> Failure {
 
 /// A file as text, bounded; `-` is standard input.
 pub(crate) fn read_file(path: &Path) -> Result<String, Failure> {
+    // What is no text is refused by the node by name, DER above all.
+    read_bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A file, bounded; `-` is standard input.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
         std::io::stdin().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
@@ -143,8 +162,7 @@ pub(crate) fn read_file(path: &Path) -> Result<String, Failure> {
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
         return Err(file_problem(path, "it is larger than 1 MiB".to_owned()));
     }
-    // What is no text is refused by the node by name, DER above all.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(bytes)
 }
 
 /// Puts the file's name where the node, which saw only its content, named the field.

@@ -31,6 +31,11 @@ pub(crate) fn json<T: Serialize>(global: &Global, value: &T) -> bool {
     true
 }
 
+/// Whether a person reads the answer.
+pub(crate) fn is_table(global: &Global) -> bool {
+    matches!(global.output, Form::Table | Form::Wide)
+}
+
 /// Writes a list in the form asked for.
 pub(crate) fn list<T: Serialize>(
     global: &Global,

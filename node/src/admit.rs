@@ -12,6 +12,7 @@ mod keyring;
 mod listener;
 mod problem;
 mod token;
+mod trust;
 
 use conclave_api::problem::{Code, Problem};
 use conclave_store::{
@@ -39,6 +40,7 @@ pub(crate) use keyring::rotate_keyring;
 pub(crate) use listener::{add_listener, remove_listener};
 pub(crate) use problem::rejection_problem;
 pub(crate) use token::{create_token, revoke_token};
+pub(crate) use trust::{TrustScope, add_trusted, remove_trusted};
 
 /// What admission looks at.
 pub(crate) struct View<'a> {

@@ -10,7 +10,8 @@ use serde_bytes::ByteBuf;
 
 use crate::{
     id::{
-        DomainId, DomainName, Generation, ListenerName, LogIndex, OperationId, ServerName, TokenId,
+        DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, OperationId,
+        ServerName, TokenId,
     },
     record::{
         AccessToken, Certificate, Cluster, DomainKey, JoinToken, KeyringGeneration, Listener,
@@ -84,6 +85,10 @@ pub enum Action {
     AddListener(Listener),
     /// Removes a listener from every node.
     RemoveListener(ListenerName),
+    /// Adds trusted certificates to a domain's set, or to that of the scope.
+    AddTrusted(Option<DomainName>, Vec<ByteBuf>),
+    /// Removes trusted certificates.
+    RemoveTrusted(Option<DomainName>, Vec<Fingerprint>),
 }
 
 /// See [`Action::FoundCluster`].
@@ -173,6 +178,7 @@ impl Action {
             | Action::RemoveCertificate(name)
             | Action::SetChain(name, _)
             | Action::RemoveChain(name) => Some(name),
+            Action::AddTrusted(owner, _) | Action::RemoveTrusted(owner, _) => owner.as_ref(),
             _ => None,
         }
     }

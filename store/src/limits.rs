@@ -16,6 +16,8 @@ pub const CHAIN_BYTES_MAX: usize = 48 * 1024;
 pub const MEMBERS_MAX: usize = 256;
 /// Listeners of a cluster.
 pub const LISTENERS_MAX: usize = 256;
+/// Trusted certificates of one set.
+pub const TRUSTED_MAX: usize = 1_000;
 /// Join tokens and access tokens, each.
 pub const TOKENS_MAX: usize = 1_000;
 /// Keyring generations kept; older ones must be re-sealed and dropped first.

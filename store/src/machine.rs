@@ -12,6 +12,7 @@ mod operation;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trust;
 
 use crate::{
     change::Change,
@@ -92,6 +93,8 @@ impl Changing<'_> {
             Action::RemoveChain(name) => chain::remove(self, name),
             Action::AddListener(new) => listener::add(self, new),
             Action::RemoveListener(name) => listener::remove(self, name),
+            Action::AddTrusted(owner, found) => trust::add(self, owner.as_ref(), found),
+            Action::RemoveTrusted(owner, found) => trust::remove(self, owner.as_ref(), found),
         }
     }
 

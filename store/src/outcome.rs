@@ -133,6 +133,9 @@ pub enum Rejection {
     /// No such listener.
     #[error("no listener {0}")]
     ListenerUnknown(ListenerName),
+    /// The set holds no such certificate.
+    #[error("no trusted certificate {0} in this set")]
+    TrustedUnknown(Fingerprint),
     /// A bound of the store is reached.
     #[error("there can be at most {max} {what}")]
     TooMany {

@@ -11,6 +11,7 @@ mod member;
 mod operation;
 mod principal;
 mod token;
+mod trust;
 
 pub use certificate::Certificate;
 pub use chain::Chain;
@@ -24,6 +25,7 @@ pub use operation::Operation;
 pub use principal::Principal;
 use serde::{Deserialize, Serialize};
 pub use token::{AccessToken, JoinToken, TokenUse};
+pub use trust::{TrustSet, Trusted};
 
 use crate::id::{
     DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId, ServerName,
@@ -55,6 +57,8 @@ pub enum RowKey {
     Operation(OperationId),
     /// The same operation by age, so that the oldest is found first.
     OperationAge(LogIndex),
+    /// A trusted certificate of a set, by its hash.
+    Trusted((TrustSet, Fingerprint)),
 }
 
 /// Content of a row.
@@ -82,4 +86,6 @@ pub enum Record {
     Operation(Operation),
     /// Id of the operation that finished at this index.
     OperationAge(OperationId),
+    /// A trusted certificate.
+    Trusted(Trusted),
 }

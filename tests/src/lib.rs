@@ -1,11 +1,13 @@
 //! Real clusters for tests: processes, sockets, handshakes.
 
 mod cluster;
+mod forge;
 mod peer;
 mod probe;
 mod wait;
 
 pub use cluster::{Cluster, Node, Ran, binary};
+pub use forge::{Forged, NOON, forge};
 pub use peer::{Pair, has_program, openssl_chain, resident_mib};
 pub use probe::{Refused, Shown, client_config, echo_upstream, probe, probe_stream};
 pub use wait::{DEADLINE, wait_for};

@@ -5,7 +5,7 @@ use conclave_api::{
     change::{Change as Changed, List},
     cluster, domain, join_token, key, keyring, listener, node, path,
     path::with_name,
-    status, token,
+    status, token, trust,
 };
 use reqwest::Method;
 
@@ -218,5 +218,31 @@ impl Client {
     /// Removes a listener.
     pub async fn remove_listener(&self, name: &str, change: &Change) -> Result<Changed, Failure> {
         self.change(Method::DELETE, &with_name(path::LISTENER, name), &Nothing {}, change).await
+    }
+
+    /// Trusted certificates of a set, inherited ones too: `builtin`, `server`, `cluster` or
+    /// `domain:NAME`.
+    pub async fn trusted(&self, set: &str) -> Result<List<trust::Trusted>, Failure> {
+        self.read(&with_name(path::TRUST, set)).await
+    }
+
+    /// Adds certificates to a set.
+    pub async fn add_trusted(
+        &self,
+        set: &str,
+        add: &trust::Add,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::POST, &with_name(path::TRUST, set), add, change).await
+    }
+
+    /// Removes certificates from a set.
+    pub async fn remove_trusted(
+        &self,
+        set: &str,
+        remove: &trust::Remove,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::POST, &with_name(path::TRUST_REMOVE, set), remove, change).await
     }
 }

@@ -17,6 +17,7 @@ pub mod path;
 pub mod problem;
 pub mod status;
 pub mod token;
+pub mod trust;
 
 /// Version of the API, in every object.
 pub const API_VERSION: &str = "conclave/v1";

@@ -37,6 +37,12 @@ pub const LISTENERS: &str = "/v1/listeners";
 /// `DELETE`.
 pub const LISTENER: &str = "/v1/listeners/{name}";
 
+/// `GET`: list of [`crate::trust::Trusted`], inherited ones too; `POST` [`crate::trust::Add`].
+/// `{name}` is `builtin`, `server`, `cluster` or `domain:NAME`.
+pub const TRUST: &str = "/v1/trust/{name}";
+/// `POST` [`crate::trust::Remove`].
+pub const TRUST_REMOVE: &str = "/v1/trust/{name}/remove";
+
 /// Puts `name` into a path with `{name}` or `{id}`; names need no escaping by construction, and
 /// whatever does is escaped.
 pub fn with_name(path: &str, name: &str) -> String {

@@ -95,7 +95,8 @@ impl Problem {
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $exit:literal / $status:literal,)*) => {
         /// Stable error codes. The letter names the matter: K key, C certificate, H chain,
-        /// N network, R Raft, S seal, J join, V version, X client and access, D domain, F settings.
+        /// N network, R Raft, S seal, J join, V version, X client and access, D domain, T trust,
+        /// F settings.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Code {
             $($(#[$doc])* $code,)*
@@ -160,14 +161,32 @@ codes! {
     C007 = 8 / 422,
     /// A field of the certificate to make is not possible.
     C008 = 8 / 422,
+    /// The certificate is revoked.
+    C009 = 8 / 422,
     /// The domain has no certificate.
     C010 = 3 / 404,
     /// The input holds no CA chain.
     H001 = 8 / 422,
     /// The chain is too long.
     H004 = 8 / 422,
+    /// No path to a trusted certificate.
+    H005 = 8 / 422,
+    /// A certificate of the path breaks a rule.
+    H006 = 8 / 422,
+    /// A signature of the path is wrong or not accepted.
+    H007 = 8 / 422,
+    /// A revocation list cannot be used.
+    H008 = 8 / 422,
+    /// More work than any honest chain needs.
+    H009 = 8 / 422,
     /// The domain has no CA chain.
     H010 = 3 / 404,
+    /// No such trusted certificate.
+    T001 = 3 / 404,
+    /// Not a certificate to be trusted as an authority.
+    T002 = 8 / 422,
+    /// Not a set of trusted certificates.
+    T003 = 2 / 400,
     /// Not a domain name.
     D001 = 2 / 422,
     /// No such domain.

@@ -10,6 +10,7 @@ mod keyring;
 mod listener;
 mod status;
 mod token;
+mod trust;
 
 use axum::{
     Json, Router,
@@ -51,6 +52,8 @@ pub(crate) fn router(node: Node) -> Router {
         .route(path::CHAIN, get(chain::show).put(chain::set).delete(chain::remove))
         .route(path::LISTENERS, get(listener::list).post(listener::add))
         .route(path::LISTENER, delete(listener::remove))
+        .route(path::TRUST, get(trust::list).post(trust::add))
+        .route(path::TRUST_REMOVE, post(trust::remove))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

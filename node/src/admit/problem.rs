@@ -75,6 +75,7 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::NodeNameTaken(_) => {
             (Code::J004, "give this node another [node] name in its configuration".to_owned())
         }
+        R::TrustedUnknown(_) => (Code::T001, "conclave trust list".to_owned()),
         R::AccessTokenUnknown(_) => (Code::X005, "conclave token list".to_owned()),
         R::DomainUnknown(name) => return domain_unknown(name),
         R::NameTaken { owner, .. } => (Code::D003, format!("conclave domain show {owner}")),

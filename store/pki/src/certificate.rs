@@ -26,7 +26,7 @@ pub enum CertificateError {
         bytes: usize,
     },
     /// More certificates than any chain.
-    #[error("the input holds {count} certificates, at most 64 are possible")]
+    #[error("the input holds {count} certificates, more than are possible")]
     TooMany {
         /// How many.
         count: usize,
@@ -98,8 +98,13 @@ pub struct Certificate {
 /// Reads all certificates of a PEM input, one at least. A private key among them is refused,
 /// so that it is never stored as something public.
 pub fn read_certificates(input: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
+    read_many(input, CERTIFICATES_MAX)
+}
+
+/// The same for what is no chain, as a file of trusted certificates: at most `max`, one at least.
+pub fn read_many(input: &[u8], max: usize) -> Result<Vec<Certificate>, CertificateError> {
     let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
-    if blocks.len() > CERTIFICATES_MAX {
+    if blocks.len() > max {
         return Err(CertificateError::TooMany { count: blocks.len() });
     }
     blocks.iter().map(read_block).collect()
@@ -163,6 +168,16 @@ impl Certificate {
     /// The certificate.
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// All of it, parsed.
+    pub(crate) fn parsed(&self) -> &x509_cert::Certificate {
+        &self.parsed
+    }
+
+    /// The part that is signed (TBSCertificate), as it stands.
+    pub(crate) fn signed_bytes(&self) -> Option<&[u8]> {
+        crate::crl::first_element(&self.der)
     }
 
     /// The certificate, PEM.

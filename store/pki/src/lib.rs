@@ -17,10 +17,13 @@
 //! assert!(certificate.matches(&key));
 //! ```
 
+pub mod builtin;
 pub mod certificate;
 pub mod chain;
+pub mod crl;
 pub mod issue;
 pub mod key;
 pub mod limits;
 mod name;
 mod pem;
+pub mod verify;

@@ -10,3 +10,9 @@ pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
 pub const RSA_BITS_MAX: usize = 4096;
 /// Smallest RSA modulus that is accepted, in bits.
 pub const RSA_BITS_MIN: usize = 2048;
+/// Longest revocation list.
+pub const CRL_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Intermediates in one path.
+pub const PATH_INTERMEDIATES_MAX: usize = 15;
+/// Signatures checked for one question.
+pub const VERIFY_SIGNATURES_MAX: u32 = 128;

@@ -126,3 +126,53 @@ fn is_email(text: &str) -> bool {
     };
     text.rsplit_once('@').is_some_and(|(local, domain)| plain(local) && plain(domain))
 }
+
+/// A distinguished name ready to be compared (RFC 5280 §7.1): attribute by attribute, text
+/// without regard to case and repeated spaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Comparable {
+    parts: Vec<Vec<(ObjectIdentifier, Vec<u8>)>>,
+    emails: Vec<String>,
+}
+
+impl Comparable {
+    pub(crate) fn of(name: &Name) -> Comparable {
+        let mut emails = Vec::new();
+        let part = |part: &RelativeDistinguishedName| {
+            let mut attributes: Vec<_> = part
+                .iter()
+                .map(|attribute| {
+                    let text = text(&attribute.value);
+                    if attribute.oid == EMAIL {
+                        emails.extend(text.clone());
+                    }
+                    let folded = text.map(|text| folded(&text).into_bytes());
+                    let raw = || attribute.value.to_der().unwrap_or_default();
+                    (attribute.oid, folded.unwrap_or_else(raw))
+                })
+                .collect();
+            attributes.sort();
+            attributes
+        };
+        let parts = name.as_ref().iter().map(part).collect();
+        Comparable { parts, emails }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// E-mail addresses among the attributes.
+    pub(crate) fn emails(&self) -> &[String] {
+        &self.emails
+    }
+
+    /// Whether `base` is this name or above it.
+    pub(crate) fn is_within(&self, base: &Comparable) -> bool {
+        self.parts.starts_with(&base.parts)
+    }
+}
+
+fn folded(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}

@@ -1,6 +1,6 @@
 //! Domains and their names.
 
-use super::{Changing, chain, check_count};
+use super::{Changing, chain, check_count, trust};
 use crate::{
     command::{CreateDomain, SetDomain},
     id::{DomainName, ServerName, Version},
@@ -51,6 +51,7 @@ pub(super) fn delete(change: &mut Changing<'_>, name: &DomainName) -> Result<Don
     let domain = change.domain(name)?;
     release_names(change, &domain)?;
     chain::release(change, &domain)?;
+    trust::clear(change, &domain)?;
     change.remove(&RowKey::Domain(name.clone()))?;
     Ok(Done::Domain { name: domain.name, version: domain.version })
 }

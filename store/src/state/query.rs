@@ -11,7 +11,7 @@ use crate::{
     },
     record::{
         AccessToken, Chain, Cluster, Domain, JoinToken, KeyringGeneration, Listener, Member,
-        Operation, Record, RowKey,
+        Operation, Record, RowKey, TrustSet, Trusted,
     },
 };
 
@@ -114,6 +114,21 @@ impl State {
         let bounds = (Bound::Excluded(RowKey::Domain(name.clone())), Bound::Unbounded);
         self.rows.range(bounds).map_while(|(_, row)| match &row.record {
             Record::Domain(domain) => Some(&**domain),
+            _ => None,
+        })
+    }
+
+    /// The certificates of a set, by their hash.
+    pub fn trusted<'a>(
+        &'a self,
+        set: &TrustSet,
+    ) -> impl Iterator<Item = (Fingerprint, &'a Trusted)> + use<'a> {
+        let set = set.clone();
+        let first = RowKey::Trusted((set.clone(), Fingerprint([0; 32])));
+        self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
+            (RowKey::Trusted((found, fingerprint)), Record::Trusted(trusted)) if *found == set => {
+                Some((*fingerprint, trusted))
+            }
             _ => None,
         })
     }

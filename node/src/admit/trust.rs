@@ -1,0 +1,135 @@
+//! Trusted certificates.
+
+use conclave_api::{
+    problem::{Code, Problem},
+    trust::{Add, Remove},
+};
+use conclave_pki::certificate::read_certificates;
+use conclave_store::{
+    command::Action,
+    id::{DomainName, Fingerprint},
+    record::TrustSet,
+    state::State,
+};
+use serde_bytes::ByteBuf;
+
+use super::{Admitted, View, domain_name, problem};
+
+/// A set as people name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TrustScope {
+    /// What came with the program.
+    Builtin,
+    /// This node's.
+    Server,
+    /// The cluster's.
+    Cluster,
+    /// One domain's.
+    Domain(DomainName),
+}
+
+impl TrustScope {
+    pub(crate) fn parse(text: &str) -> Result<TrustScope, Problem> {
+        match text {
+            "builtin" => Ok(TrustScope::Builtin),
+            "server" => Ok(TrustScope::Server),
+            "cluster" => Ok(TrustScope::Cluster),
+            other => match other.strip_prefix("domain:") {
+                Some(name) => domain_name(name).map(TrustScope::Domain),
+                None => Err(Problem::new(
+                    Code::T003,
+                    format!("{other:?} is no set of trusted certificates"),
+                )
+                .hint("--scope builtin, server, cluster or domain:NAME")),
+            },
+        }
+    }
+
+    /// Whose set it is in State.
+    fn owner(&self) -> Result<Option<DomainName>, Problem> {
+        match self {
+            TrustScope::Builtin => Err(Problem::new(Code::T003, "the built-in set cannot change")
+                .why("it comes with the program")
+                .hint("conclave trust add --scope cluster FILE")),
+            TrustScope::Server | TrustScope::Cluster => Ok(None),
+            TrustScope::Domain(name) => Ok(Some(name.clone())),
+        }
+    }
+}
+
+pub(crate) fn add_trusted(
+    view: &View<'_>,
+    scope: &TrustScope,
+    asked: &Add,
+) -> Result<Admitted, Problem> {
+    let owner = scope.owner()?;
+    let found = read_certificates(asked.certificates.as_bytes())
+        .map_err(|error| problem::certificate("certificates", &asked.certificates, &error))?;
+    for one in &found {
+        if !one.is_authority() && one.subject() != one.issuer() {
+            let title = format!("{} is no authority", one.subject());
+            return Err(Problem::new(Code::T002, title)
+                .why("it may not issue certificates, and did not sign itself")
+                .hint("give the certificate of its issuer"));
+        }
+    }
+    let warnings = found
+        .iter()
+        .filter(|one| one.not_after().saturating_mul(1_000) < view.now.0)
+        .map(|one| format!("{} has expired and makes nothing valid", one.subject()))
+        .collect();
+    let certificates = found.iter().map(|one| ByteBuf::from(one.der())).collect();
+    admitted(view, owner.clone(), Action::AddTrusted(owner, certificates))
+        .map(|admitted| admitted.warning(warnings))
+}
+
+pub(crate) fn remove_trusted(
+    view: &View<'_>,
+    scope: &TrustScope,
+    asked: &Remove,
+) -> Result<Admitted, Problem> {
+    let owner = scope.owner()?;
+    let set = match &owner {
+        Some(name) => TrustSet::Domain(view.domain(name)?.0.id),
+        None => TrustSet::System,
+    };
+    let fingerprints = asked
+        .fingerprints
+        .iter()
+        .map(|text| resolve(view.state, &set, text))
+        .collect::<Result<Vec<_>, _>>()?;
+    admitted(view, owner.clone(), Action::RemoveTrusted(owner, fingerprints))
+}
+
+/// Adding and removing are single operations: whatever others change meanwhile stays, so the
+/// domain's version is looked at only if the caller asks for it.
+fn admitted(
+    view: &View<'_>,
+    owner: Option<DomainName>,
+    action: Action,
+) -> Result<Admitted, Problem> {
+    let Some(name) = owner else { return Ok(Admitted::new(action, "trusted certificates")) };
+    let (_, expectation) = view.domain(&name)?;
+    let admitted = Admitted::new(action, name);
+    Ok(if view.if_version.is_some() { admitted.expecting(expectation) } else { admitted })
+}
+
+/// The one certificate of the set whose fingerprint begins so.
+fn resolve(state: &State, set: &TrustSet, text: &str) -> Result<Fingerprint, Problem> {
+    let wanted = text.replace(':', "").to_ascii_lowercase();
+    let mut found = state
+        .trusted(set)
+        .map(|(fingerprint, _)| fingerprint)
+        .filter(|fingerprint| fingerprint.to_string().starts_with(&wanted));
+    match (found.next(), found.next()) {
+        (Some(one), None) if wanted.len() >= 4 => Ok(one),
+        (Some(_), _) => Err(Problem::new(Code::T001, format!("{text:?} is not clear"))
+            .hint("give more digits of the fingerprint")),
+        _ => Err(Problem::new(
+            Code::T001,
+            format!("no certificate {text:?} stands in this set itself"),
+        )
+        .why("inherited certificates are removed where they stand")
+        .hint("conclave trust list")),
+    }
+}

@@ -1,0 +1,24 @@
+//! Certificates that are trusted without anybody's doing: the roots for TLS servers of Mozilla's
+//! programme. For e-mail there are none built in.
+
+use std::sync::OnceLock;
+
+use crate::certificate::Certificate;
+
+/// All of them, parsed once.
+pub fn certificates() -> &'static [Certificate] {
+    static CERTIFICATES: OnceLock<Vec<Certificate>> = OnceLock::new();
+    CERTIFICATES.get_or_init(|| {
+        let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+        roots.filter_map(|der| Certificate::from_der(der).ok()).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn all_roots_can_be_read() {
+        assert!(super::certificates().len() > 100);
+        assert_eq!(super::certificates().len(), webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
+    }
+}

@@ -1,0 +1,205 @@
+//! Path validation (RFC 5280 §6): from a certificate, with others beside it, to one of the
+//! trusted certificates; with the answer, or the exact rule and certificate at fault.
+//!
+//! All checks are ours, on `x509-cert` and `ring`: `rustls-webpki` refuses what RFC 5280 allows
+//! (e-mail constraints, critical policies, long paths) and accepts what it forbids.
+
+mod build;
+mod path;
+mod policy;
+mod profile;
+mod signature;
+mod subtrees;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+pub(crate) use signature::check_bytes as check_signature;
+
+use crate::{certificate::Certificate, crl::Crl, limits::VERIFY_SIGNATURES_MAX};
+
+/// What the certificate is to be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// TLS server (id-kp-serverAuth).
+    Server,
+    /// TLS client (id-kp-clientAuth).
+    Client,
+    /// S/MIME (id-kp-emailProtection).
+    Email,
+    /// Anything; also a certificate that issues others.
+    Any,
+}
+
+/// Whom the certificate is to name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A DNS name, in lower case.
+    Dns(String),
+    /// An IP address.
+    Ip(IpAddr),
+    /// An e-mail address.
+    Email(String),
+}
+
+impl Subject {
+    /// Reads what people write: an address, else an e-mail address, else a DNS name.
+    pub fn parse(text: &str) -> Subject {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            Subject::Ip(address)
+        } else if text.contains('@') {
+            Subject::Email(text.to_owned())
+        } else {
+            Subject::Dns(text.trim_end_matches('.').to_ascii_lowercase())
+        }
+    }
+}
+
+/// How much of RFC 5280 is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    /// What §6 says of paths.
+    Path,
+    /// That, and what §4 says that certificates must look like.
+    Profile,
+}
+
+/// What is asked.
+pub struct Request<'a> {
+    /// The certificate in question.
+    pub certificate: &'a Certificate,
+    /// Certificates that may lead to an anchor.
+    pub intermediates: &'a [Certificate],
+    /// Trusted certificates.
+    pub anchors: &'a [Certificate],
+    /// Revocation lists; none: revocation is not checked.
+    pub crls: &'a [Crl],
+    /// What for.
+    pub purpose: Purpose,
+    /// For whom, if that matters.
+    pub name: Option<&'a Subject>,
+    /// Point of time, seconds since 1970.
+    pub at: u64,
+    /// Which rules.
+    pub rules: Rules,
+}
+
+/// A path that is valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    /// Places of the intermediates used, from the certificate upwards.
+    pub intermediates: Vec<usize>,
+    /// Place of the anchor.
+    pub anchor: usize,
+}
+
+/// What kind of rule is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Not within its dates.
+    Dates,
+    /// Not for this name.
+    Name,
+    /// Nothing leads to a trusted certificate.
+    NoPath,
+    /// A rule of RFC 5280.
+    Rule,
+    /// A signature is wrong, or made in a way that is not accepted.
+    Signature,
+    /// Revoked.
+    Revoked,
+    /// A revocation list cannot be used.
+    Crl,
+    /// Too much work: no honest chain needs so much.
+    TooMuch,
+}
+
+impl Reason {
+    /// Stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Reason::Dates => "C005",
+            Reason::Name => "C006",
+            Reason::NoPath => "H005",
+            Reason::Rule => "H006",
+            Reason::Signature => "H007",
+            Reason::Revoked => "C009",
+            Reason::Crl => "H008",
+            Reason::TooMuch => "H009",
+        }
+    }
+}
+
+/// Why a certificate is not valid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct Refused {
+    /// Kind of rule.
+    pub reason: Reason,
+    /// What is wrong, in words.
+    pub detail: String,
+    /// Where the rule stands, as `RFC 5280 §4.2.1.9`.
+    pub rule: &'static str,
+    /// Subject of the certificate at fault.
+    pub at_fault: String,
+}
+
+/// A broken rule, before it is known whose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub(crate) reason: Reason,
+    pub(crate) detail: String,
+    pub(crate) source: &'static str,
+}
+
+impl Broken {
+    pub(crate) fn new(reason: Reason, source: &'static str, detail: impl Into<String>) -> Broken {
+        Broken { reason, detail: detail.into(), source }
+    }
+
+    pub(crate) fn rule(source: &'static str, detail: impl Into<String>) -> Broken {
+        Broken::new(Reason::Rule, source, detail)
+    }
+
+    fn of(self, certificate: &Certificate) -> Refused {
+        let mut at_fault = certificate.subject();
+        if at_fault.is_empty() {
+            at_fault = format!("serial {}", certificate.serial());
+        }
+        Refused { reason: self.reason, detail: self.detail, rule: self.source, at_fault }
+    }
+}
+
+/// Work left; hostile inputs run out of it, honest ones do not.
+pub(crate) struct Budget {
+    signatures: u32,
+    comparisons: u32,
+}
+
+impl Budget {
+    fn new() -> Budget {
+        Budget { signatures: VERIFY_SIGNATURES_MAX, comparisons: 250_000 }
+    }
+
+    pub(crate) fn signature(&mut self) -> Result<(), Broken> {
+        spend(&mut self.signatures, "more signatures than any honest chain needs")
+    }
+
+    pub(crate) fn comparison(&mut self) -> Result<(), Broken> {
+        spend(&mut self.comparisons, "more names and constraints than any honest chain has")
+    }
+}
+
+fn spend(left: &mut u32, what: &str) -> Result<(), Broken> {
+    *left =
+        left.checked_sub(1).ok_or_else(|| Broken::new(Reason::TooMuch, "bounded work", what))?;
+    Ok(())
+}
+
+/// Finds a valid path, or says why there is none: of all paths tried, what is wrong with the
+/// one that came furthest.
+pub fn verify(request: &Request<'_>) -> Result<Path, Refused> {
+    build::Search::new(request).run()
+}

@@ -1,0 +1,198 @@
+//! The rules of a whole path (RFC 5280 §6.1), and what the leaf must be for its purpose.
+
+use der::oid::ObjectIdentifier;
+use x509_cert::ext::pkix::{KeyUsage, name::GeneralName};
+
+use super::{
+    Broken, Budget, Purpose, Reason, Request, Rules, Subject, policy::Policies, profile::Profiled,
+    subtrees,
+};
+use crate::{certificate::Certificate, limits::PATH_INTERMEDIATES_MAX};
+
+const ANY_EKU: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
+
+impl Purpose {
+    fn eku(self) -> Option<ObjectIdentifier> {
+        let arc = match self {
+            Purpose::Server => 1,
+            Purpose::Client => 2,
+            Purpose::Email => 4,
+            Purpose::Any => return None,
+        };
+        ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3").push_arc(arc).ok()
+    }
+
+    fn allows(self, usage: &KeyUsage) -> bool {
+        let signs = usage.digital_signature();
+        let exchanges = usage.key_encipherment() || usage.key_agreement();
+        match self {
+            Purpose::Server => signs || exchanges,
+            Purpose::Client => signs || usage.key_agreement(),
+            Purpose::Email => signs || exchanges || usage.non_repudiation(),
+            Purpose::Any => true,
+        }
+    }
+}
+
+/// A broken rule, and which certificate of the path breaks it.
+pub(super) type Fault<'a> = (Broken, &'a Certificate);
+
+/// Checks a path, from the anchor to the certificate in question. Signatures and the rules of
+/// single certificates have been checked.
+pub(super) fn check<'a>(
+    path: &[&Profiled<'a>],
+    request: &Request<'_>,
+    budget: &mut Budget,
+) -> Result<(), Fault<'a>> {
+    let Some((leaf, authorities)) = path.split_last() else { return Ok(()) };
+    let mut policies = Policies::new(path.len());
+    // Certificates below, self-issued ones not counted (§6.1.4 (l)).
+    let mut allowed = PATH_INTERMEDIATES_MAX + 1;
+    for (place, one) in authorities.iter().enumerate() {
+        let fault = |broken| (broken, one.certificate);
+        check_authority(one, request).map_err(fault)?;
+        // The anchor is the trusted end: its own policies and names do not count (§6.1.1 (d)).
+        if place > 0 {
+            policies.enter(one, false).map_err(fault)?;
+            policies.leave(one).map_err(fault)?;
+            if !one.is_self_issued() {
+                allowed = allowed.checked_sub(1).ok_or_else(|| {
+                    fault(Broken::rule(
+                        "RFC 5280 §6.1.4 (l)",
+                        "the path is longer than an authority above allows",
+                    ))
+                })?;
+            }
+        }
+        let length = one.basic.as_ref().and_then(|basic| basic.path_len_constraint);
+        allowed = length.map_or(allowed, |length| allowed.min(usize::from(length)));
+        let Some(constraints) = &one.constraints else { continue };
+        let below = path.iter().enumerate().skip(place + 1);
+        for (lower, other) in below {
+            let is_last = lower + 1 == path.len();
+            if is_last || !other.is_self_issued() {
+                subtrees::check(other, constraints, budget)
+                    .map_err(|broken| (broken, other.certificate))?;
+            }
+        }
+    }
+    let fault = |broken| (broken, leaf.certificate);
+    if !authorities.is_empty() {
+        policies.enter(leaf, true).map_err(fault)?;
+        policies.end(leaf).map_err(fault)?;
+    }
+    check_leaf(leaf, request).map_err(fault)
+}
+
+fn check_authority(one: &Profiled<'_>, request: &Request<'_>) -> Result<(), Broken> {
+    if !one.is_authority() {
+        return Err(Broken::rule(
+            "RFC 5280 §6.1.4 (k)",
+            "it issued a certificate, but is no authority",
+        ));
+    }
+    if one.key_usage.as_ref().is_some_and(|usage| !usage.key_cert_sign()) {
+        return Err(Broken::rule("RFC 5280 §6.1.4 (n)", "its key may not sign certificates"));
+    }
+    let (Some(eku), Some(wanted)) = (&one.eku, request.purpose.eku()) else { return Ok(()) };
+    if eku.contains(&wanted) || eku.contains(&ANY_EKU) {
+        return Ok(());
+    }
+    Err(Broken::rule("RFC 5280 §4.2.1.12", "it may not issue certificates for this purpose"))
+}
+
+fn check_leaf(leaf: &Profiled<'_>, request: &Request<'_>) -> Result<(), Broken> {
+    if let Some(wanted) = request.purpose.eku() {
+        if leaf.is_authority() {
+            return Err(Broken::rule("RFC 5280 §4.2.1.9", "it is an authority, not an end entity"));
+        }
+        let is_other = |eku: &Vec<ObjectIdentifier>| {
+            // Any purpose is not this purpose for whoever asks for one (§4.2.1.12).
+            let any_counts = request.rules == Rules::Path && eku.contains(&ANY_EKU);
+            !eku.contains(&wanted) && !any_counts
+        };
+        if leaf.eku.as_ref().is_some_and(is_other) {
+            return Err(Broken::rule("RFC 5280 §4.2.1.12", "it is not for this purpose"));
+        }
+        if leaf.key_usage.as_ref().is_some_and(|usage| !request.purpose.allows(usage)) {
+            return Err(Broken::rule(
+                "RFC 5280 §4.2.1.3",
+                "its key usage does not fit this purpose",
+            ));
+        }
+        if request.purpose == Purpose::Server && !leaf.has_san {
+            return Err(Broken::new(
+                Reason::Name,
+                "RFC 6125 §6.4.4",
+                "it has no subject alternative name; a common name alone does not count",
+            ));
+        }
+    }
+    match request.name {
+        Some(name) if !is_named(leaf, name) => Err(Broken::new(
+            Reason::Name,
+            "RFC 6125 §6.4",
+            format!("it is for {}", named(leaf.certificate)),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn named(certificate: &Certificate) -> String {
+    let names = certificate.names();
+    if names.is_empty() { "no name".to_owned() } else { names.join(", ") }
+}
+
+fn is_named(leaf: &Profiled<'_>, wanted: &Subject) -> bool {
+    let mut emails = leaf.names.iter().filter_map(|name| match name {
+        GeneralName::Rfc822Name(found) => Some(found.as_str()),
+        _ => None,
+    });
+    match wanted {
+        Subject::Dns(wanted) => leaf.names.iter().any(|name| match name {
+            GeneralName::DnsName(found) => dns_matches(found.as_str(), wanted),
+            _ => false,
+        }),
+        Subject::Ip(wanted) => {
+            let octets = match wanted {
+                std::net::IpAddr::V4(v4) => v4.octets().to_vec(),
+                std::net::IpAddr::V6(v6) => v6.octets().to_vec(),
+            };
+            leaf.names.iter().any(|name| match name {
+                GeneralName::IpAddress(found) => found.as_bytes() == octets,
+                _ => false,
+            })
+        }
+        Subject::Email(wanted) => {
+            let in_subject = leaf.subject.emails();
+            emails.any(|found| email_matches(found, wanted))
+                || (!leaf.has_san && in_subject.iter().any(|found| email_matches(found, wanted)))
+        }
+    }
+}
+
+/// The local part as it is, the host in any case (RFC 5280 §7.5).
+fn email_matches(found: &str, wanted: &str) -> bool {
+    match (found.rsplit_once('@'), wanted.rsplit_once('@')) {
+        (Some((local, host)), Some((wanted_local, wanted_host))) => {
+            local == wanted_local && host.eq_ignore_ascii_case(wanted_host)
+        }
+        _ => false,
+    }
+}
+
+/// A wildcard is the whole first label, stands for one label, and not for a top-level domain's
+/// children (RFC 6125 §6.4.3).
+fn dns_matches(found: &str, wanted: &str) -> bool {
+    let found = found.to_ascii_lowercase();
+    match found.strip_prefix("*.") {
+        None => found == wanted,
+        Some(rest) => {
+            rest.contains('.')
+                && !rest.contains('*')
+                && wanted.split_once('.').is_some_and(|(first, tail)| {
+                    !first.is_empty() && !first.starts_with("xn--") && tail == rest
+                })
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Signatures on certificates and lists, and what keys are accepted (RFC 4055, 5480, 5758, 8410).
+
+use der::{Decode, Encode, oid::ObjectIdentifier};
+use ring::signature as ring;
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+
+use super::{Broken, Budget, Reason};
+use crate::{
+    certificate::Certificate,
+    key::{KeyAlgorithm, public_key_algorithm},
+};
+
+const RSA_SHA1: &[&str] = &["1.2.840.113549.1.1.5", "1.2.840.10045.4.1", "1.2.840.113549.1.1.4"];
+const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+
+/// The algorithm that `identifier` names, for a key of this kind.
+fn algorithm(
+    identifier: &AlgorithmIdentifierOwned,
+    key: KeyAlgorithm,
+) -> Option<&'static dyn ring::VerificationAlgorithm> {
+    let oid = identifier.oid.to_string();
+    Some(match (oid.as_str(), key) {
+        ("1.2.840.113549.1.1.11", KeyAlgorithm::Rsa(_)) => &ring::RSA_PKCS1_2048_8192_SHA256,
+        ("1.2.840.113549.1.1.12", KeyAlgorithm::Rsa(_)) => &ring::RSA_PKCS1_2048_8192_SHA384,
+        ("1.2.840.113549.1.1.13", KeyAlgorithm::Rsa(_)) => &ring::RSA_PKCS1_2048_8192_SHA512,
+        ("1.2.840.113549.1.1.10", KeyAlgorithm::Rsa(_)) => pss(identifier)?,
+        ("1.2.840.10045.4.3.2", KeyAlgorithm::EcP256) => &ring::ECDSA_P256_SHA256_ASN1,
+        ("1.2.840.10045.4.3.3", KeyAlgorithm::EcP256) => &ring::ECDSA_P256_SHA384_ASN1,
+        ("1.2.840.10045.4.3.2", KeyAlgorithm::EcP384) => &ring::ECDSA_P384_SHA256_ASN1,
+        ("1.2.840.10045.4.3.3", KeyAlgorithm::EcP384) => &ring::ECDSA_P384_SHA384_ASN1,
+        ("1.3.101.112", KeyAlgorithm::Ed25519) => &ring::ED25519,
+        _ => return None,
+    })
+}
+
+/// RSASSA-PSS with the parameters that everybody uses: MGF1 of the same hash, salt as long as it.
+fn pss(identifier: &AlgorithmIdentifierOwned) -> Option<&'static dyn ring::VerificationAlgorithm> {
+    let parameters = identifier.parameters.as_ref()?.to_der().ok()?;
+    // RFC 4055 §3.1, DER, for SHA-256, SHA-384 and SHA-512; hash parameters NULL or absent.
+    let known: [(u8, u8, &'static dyn ring::VerificationAlgorithm); 3] = [
+        (1, 32, &ring::RSA_PSS_2048_8192_SHA256),
+        (2, 48, &ring::RSA_PSS_2048_8192_SHA384),
+        (3, 64, &ring::RSA_PSS_2048_8192_SHA512),
+    ];
+    let found = known.into_iter().find(|(hash, salt, _)| {
+        [true, false].into_iter().any(|null| parameters == pss_parameters(*hash, *salt, null))
+    });
+    found.map(|(_, _, algorithm)| algorithm)
+}
+
+/// RSASSA-PSS-params for one hash of the SHA-2 family (its last arc) and a salt length.
+fn pss_parameters(hash: u8, salt: u8, with_null: bool) -> Vec<u8> {
+    let wrap = |tag: u8, content: Vec<u8>| {
+        let length = u8::try_from(content.len()).unwrap_or(0);
+        [vec![tag, length], content].concat()
+    };
+    let mut hash_id = vec![0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, hash];
+    if with_null {
+        hash_id.extend([0x05, 0x00]);
+    }
+    let hash_id = wrap(0x30, hash_id);
+    let mgf1 = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08];
+    let mgf1 = wrap(0x30, [mgf1.to_vec(), hash_id.clone()].concat());
+    let salt = vec![0x02, 0x01, salt];
+    wrap(0x30, [wrap(0xa0, hash_id), wrap(0xa1, mgf1), wrap(0xa2, salt)].concat())
+}
+
+/// A key that is accepted at all.
+pub(super) fn check_key(certificate: &Certificate) -> Result<(), Broken> {
+    let weak = |what: String| {
+        Err(Broken::new(Reason::Signature, "NIST SP 800-131A", format!("its key is {what}")))
+    };
+    match certificate.key_algorithm() {
+        Some(KeyAlgorithm::Rsa(bits)) if bits < 2048 => {
+            weak(format!("RSA of {bits} bits, too weak"))
+        }
+        Some(KeyAlgorithm::Rsa(bits)) if bits > 8192 || bits % 8 != 0 => {
+            weak(format!("RSA of {bits} bits, which is not supported"))
+        }
+        Some(_) => Ok(()),
+        None => weak("of a type that is not supported".to_owned()),
+    }
+}
+
+/// Whether `issuer` signed `certificate`.
+pub(super) fn check(
+    certificate: &Certificate,
+    issuer: &Certificate,
+    budget: &mut Budget,
+) -> Result<(), Broken> {
+    budget.signature()?;
+    let signed = certificate.signed_bytes().unwrap_or_default();
+    let parsed = certificate.parsed();
+    let signature = parsed.signature().as_bytes().unwrap_or_default();
+    check_bytes(issuer.public_key_der(), parsed.signature_algorithm(), signed, signature)
+}
+
+/// Whether the key signed these bytes.
+pub(crate) fn check_bytes(
+    public_key_der: &[u8],
+    identifier: &AlgorithmIdentifierOwned,
+    signed: &[u8],
+    signature: &[u8],
+) -> Result<(), Broken> {
+    let broken = |detail: String| Broken::new(Reason::Signature, "RFC 5280 §4.1.1.3", detail);
+    let oid = identifier.oid.to_string();
+    if RSA_SHA1.contains(&oid.as_str()) {
+        return Err(broken("it is signed with SHA-1 or MD5".to_owned()));
+    }
+    let has_parameters = identifier.parameters.as_ref().is_some_and(|any| !any.is_null());
+    if has_parameters && identifier.oid != RSA_PSS {
+        return Err(broken("the signature's algorithm has parameters".to_owned()));
+    }
+    let found = public_key_algorithm(public_key_der).and_then(|key| algorithm(identifier, key));
+    let Some(algorithm) = found else {
+        return Err(broken(format!("signature algorithm {oid} is not accepted for that key")));
+    };
+    let key = SubjectPublicKeyInfoOwned::from_der(public_key_der);
+    let key = key.map_err(|_| broken("the issuer's key cannot be read".to_owned()))?;
+    ring::UnparsedPublicKey::new(algorithm, key.subject_public_key.raw_bytes())
+        .verify(signed, signature)
+        .map_err(|_| broken("its signature is not that of its issuer".to_owned()))
+}

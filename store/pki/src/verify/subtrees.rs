@@ -1,0 +1,223 @@
+//! Name constraints (RFC 5280 §4.2.1.10).
+
+use x509_cert::ext::pkix::{NameConstraints, constraints::name::GeneralSubtree, name::GeneralName};
+
+use super::{Broken, Budget, profile::Profiled};
+use crate::name::{self, Comparable};
+
+const SOURCE: &str = "RFC 5280 §4.2.1.10";
+
+/// The extension is one that can be applied at all.
+pub(super) fn check_form(constraints: Option<&NameConstraints>) -> Result<(), Broken> {
+    let Some(constraints) = constraints else { return Ok(()) };
+    let sides = [&constraints.permitted_subtrees, &constraints.excluded_subtrees];
+    let trees: Vec<&GeneralSubtree> = sides.into_iter().flatten().flatten().collect();
+    if trees.is_empty() {
+        return Err(Broken::rule(SOURCE, "its name constraints are empty"));
+    }
+    for tree in trees {
+        if tree.minimum != 0 || tree.maximum.is_some() {
+            return Err(Broken::rule(SOURCE, "a name constraint with a minimum or maximum"));
+        }
+        let is_formed = match &tree.base {
+            GeneralName::DnsName(name) => is_dns_base(name.as_str()),
+            GeneralName::Rfc822Name(name) => is_email_base(name.as_str()),
+            GeneralName::IpAddress(bytes) => is_network(bytes.as_bytes()),
+            _ => true,
+        };
+        if !is_formed {
+            return Err(Broken::rule(SOURCE, "a name constraint that is malformed"));
+        }
+    }
+    Ok(())
+}
+
+fn is_dns_base(name: &str) -> bool {
+    name.is_empty() || (!name.starts_with('.') && is_host(name))
+}
+
+fn is_host(name: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    name.split('.').all(is_label)
+}
+
+fn is_email_base(name: &str) -> bool {
+    match name.rsplit_once('@') {
+        Some((local, host)) => !local.is_empty() && !local.contains('@') && is_host(host),
+        None => is_host(name.strip_prefix('.').unwrap_or(name)),
+    }
+}
+
+/// Address and mask of the same family; the mask is a prefix.
+fn is_network(bytes: &[u8]) -> bool {
+    let Some((_, mask)) = bytes.split_at_checked(bytes.len() / 2) else { return false };
+    let ones = mask.iter().map(|byte| byte.leading_ones()).take_while(|ones| *ones > 0);
+    let prefix: u32 = ones
+        .scan(true, |go_on, ones| {
+            let now = *go_on;
+            *go_on = ones == 8;
+            now.then_some(ones)
+        })
+        .sum();
+    let total: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
+    matches!(bytes.len(), 8 | 32) && prefix == total
+}
+
+/// A name of a certificate.
+enum Name<'a> {
+    General(&'a GeneralName),
+    Subject(&'a Comparable),
+    /// An e-mail address in the subject, from times before alternative names.
+    SubjectEmail(&'a str),
+}
+
+/// Every name of the certificate is within the permitted and outside the excluded subtrees.
+pub(super) fn check(
+    one: &Profiled<'_>,
+    constraints: &NameConstraints,
+    budget: &mut Budget,
+) -> Result<(), Broken> {
+    let mut names: Vec<Name<'_>> = one.names.iter().map(Name::General).collect();
+    if !one.subject.is_empty() {
+        names.push(Name::Subject(&one.subject));
+    }
+    let emails = one.subject.emails();
+    if !one.names.iter().any(|name| matches!(name, GeneralName::Rfc822Name(_))) {
+        names.extend(emails.iter().map(|email| Name::SubjectEmail(email)));
+    }
+    for name in &names {
+        let mut is_constrained = false;
+        let mut is_permitted = false;
+        for tree in constraints.permitted_subtrees.iter().flatten() {
+            budget.comparison()?;
+            if let Some(within) = within(name, &tree.base, false)? {
+                is_constrained = true;
+                is_permitted |= within;
+            }
+        }
+        if is_constrained && !is_permitted {
+            return Err(Broken::rule(SOURCE, format!("{} is not permitted", name.shown())));
+        }
+        for tree in constraints.excluded_subtrees.iter().flatten() {
+            budget.comparison()?;
+            if within(name, &tree.base, true)? == Some(true) {
+                return Err(Broken::rule(SOURCE, format!("{} is excluded", name.shown())));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Name<'_> {
+    fn shown(&self) -> String {
+        match self {
+            Name::General(GeneralName::DnsName(name)) => name::escaped(name.as_str()),
+            Name::General(GeneralName::Rfc822Name(name)) => name::escaped(name.as_str()),
+            Name::General(GeneralName::UniformResourceIdentifier(uri)) => {
+                name::escaped(uri.as_str())
+            }
+            Name::SubjectEmail(email) => name::escaped(email),
+            Name::Subject(_) | Name::General(GeneralName::DirectoryName(_)) => {
+                "its directory name".to_owned()
+            }
+            Name::General(GeneralName::IpAddress(_)) => "an address of it".to_owned(),
+            Name::General(_) => "a name of it".to_owned(),
+        }
+    }
+}
+
+/// Whether a name is within a subtree; none if they are of different kinds.
+fn within(name: &Name<'_>, base: &GeneralName, excluding: bool) -> Result<Option<bool>, Broken> {
+    Ok(Some(match (name, base) {
+        (Name::General(GeneralName::DnsName(name)), GeneralName::DnsName(base)) => {
+            dns(name.as_str(), base.as_str(), excluding)
+        }
+        (Name::General(GeneralName::Rfc822Name(name)), GeneralName::Rfc822Name(base)) => {
+            email(name.as_str(), base.as_str())?
+        }
+        (Name::SubjectEmail(name), GeneralName::Rfc822Name(base)) => email(name, base.as_str())?,
+        (
+            Name::General(GeneralName::UniformResourceIdentifier(uri)),
+            GeneralName::UniformResourceIdentifier(base),
+        ) => host_of(uri.as_str(), base.as_str())?,
+        (Name::General(GeneralName::IpAddress(ip)), GeneralName::IpAddress(base)) => {
+            address(ip.as_bytes(), base.as_bytes())
+        }
+        (Name::General(GeneralName::DirectoryName(name)), GeneralName::DirectoryName(base)) => {
+            Comparable::of(name).is_within(&Comparable::of(base))
+        }
+        (Name::Subject(name), GeneralName::DirectoryName(base)) => {
+            name.is_within(&Comparable::of(base))
+        }
+        (Name::General(name), base)
+            if std::mem::discriminant(*name) == std::mem::discriminant(base) =>
+        {
+            return Err(Broken::rule(
+                SOURCE,
+                "a constraint on a kind of names that is not supported",
+            ));
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// A wildcard is excluded already if one of the names that it stands for is.
+fn dns(name: &str, base: &str, excluding: bool) -> bool {
+    let (name, base) = (name.to_ascii_lowercase(), base.to_ascii_lowercase());
+    if base.is_empty() {
+        return true;
+    }
+    let below = |name: &str| name == base || name.ends_with(&format!(".{base}"));
+    match name.strip_prefix("*.") {
+        Some(rest) if excluding => {
+            below(rest) || base.split_once('.').is_some_and(|(_, parent)| parent == rest)
+        }
+        Some(rest) => below(rest),
+        None => below(&name),
+    }
+}
+
+fn email(name: &str, base: &str) -> Result<bool, Broken> {
+    let Some((local, host)) = name.rsplit_once('@') else {
+        return Err(Broken::rule("RFC 5280 §4.2.1.6", "an e-mail address without @"));
+    };
+    Ok(match base.rsplit_once('@') {
+        Some((base_local, base_host)) => {
+            local == base_local && host.eq_ignore_ascii_case(base_host)
+        }
+        None => host_matches(host, base),
+    })
+}
+
+/// With a leading dot any host below, without only that host.
+fn host_matches(host: &str, base: &str) -> bool {
+    let (host, base) = (host.to_ascii_lowercase(), base.to_ascii_lowercase());
+    if base.starts_with('.') {
+        host.ends_with(&base) && host.len() > base.len()
+    } else {
+        host == base
+    }
+}
+
+fn host_of(uri: &str, base: &str) -> Result<bool, Broken> {
+    let rest = uri.split_once("://").map(|(_, rest)| rest);
+    let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let host = authority.map(|one| one.rsplit('@').next().unwrap_or_default());
+    let host = host.map(|one| one.split(':').next().unwrap_or_default());
+    match host {
+        // "the constraint MUST reject a URI without a host" (RFC 5280 §4.2.1.10).
+        Some(host) if is_host(host) && host.parse::<std::net::Ipv4Addr>().is_err() => {
+            Ok(host_matches(host, base))
+        }
+        _ => Err(Broken::rule(SOURCE, "a URI without a host name under a constraint")),
+    }
+}
+
+fn address(address: &[u8], base: &[u8]) -> bool {
+    let Some((network, mask)) = base.split_at_checked(base.len() / 2) else { return false };
+    address.len() == network.len()
+        && address.iter().zip(network).zip(mask).all(|((a, n), m)| a & m == n & m)
+}
