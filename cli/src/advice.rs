@@ -53,8 +53,17 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "A field of the certificate to make is not possible: too long, or not of its form."
         }
         Code::C009 => "A revocation list of the issuer names the certificate: it is revoked.",
+        Code::C011 => {
+            "Only a certificate that the domain's own key signed can be refreshed. Others are renewed by whoever issued them: conclave csr create NAME"
+        }
         Code::C010 => "The domain has no certificate yet.",
         Code::H001 => "The input holds no CA chain.",
+        Code::H002 => {
+            "All certificates of the chain are there, but not each is followed by its issuer. --sort puts them in order."
+        }
+        Code::H003 => {
+            "A certificate of the chain is followed by nobody who issued it. Get the missing one; the address in the hint stands in the certificate itself and is never fetched for you. --allow-broken-chain takes the chain as it is; clients that do not know the missing certificate will refuse it."
+        }
         Code::H004 => "The CA chain has more certificates than any client would follow.",
         Code::H005 => {
             "No trusted certificate is reached. Nobody in the file, the intermediates or the trusted sets issued the certificate named: get the missing intermediate, or add its authority with: conclave trust add"
@@ -124,6 +133,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::J004 => "A member of this name exists. Give the node another [node] name.",
         Code::V002 => {
             "The object has changed since you looked at it. Look again, and decide again."
+        }
+        Code::V004 => {
+            "Sixteen earlier versions of a domain are kept; this one is not among them. conclave domain history NAME lists them."
         }
         Code::V003 => "The operation id was used for another request. Leave --operation out.",
         Code::X001 => "No node answers at this address.",

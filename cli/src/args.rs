@@ -1,8 +1,12 @@
 //! Words that the command line understands.
 
+mod trust;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub(crate) use trust::{PurposeArg, Trust, Verify};
 
 /// Keeps the certificates and private keys of a whole cluster, and terminates TLS from them on
 /// every node.
@@ -122,6 +126,9 @@ pub(crate) enum Command {
     /// Private keys of domains
     #[command(subcommand)]
     Key(Key),
+    /// Signing requests
+    #[command(subcommand)]
+    Csr(Csr),
     /// Certificates of domains
     #[command(subcommand)]
     Cert(Cert),
@@ -223,6 +230,26 @@ pub(crate) enum Keyring {
 
 #[derive(Subcommand)]
 pub(crate) enum Domain {
+    /// Gives a domain another name; key, certificate and the rest stay
+    #[command(after_help = "Example: conclave domain rename shop.example store.example")]
+    Rename {
+        name: String,
+        new_name: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Versions of a domain: who changed what, when and why
+    #[command(after_help = "Example: conclave domain history shop.example")]
+    History { name: String },
+    /// Makes an earlier version the present one, key and certificate included
+    #[command(after_help = "Example: conclave domain rollback shop.example 8")]
+    Rollback {
+        name: String,
+        #[arg(value_name = "VERSION")]
+        earlier: u64,
+        #[command(flatten)]
+        changing: Changing,
+    },
     /// Makes a domain
     #[command(after_help = "Example: conclave domain create shop.example --alias www.shop.example")]
     Create {
@@ -291,6 +318,9 @@ pub(crate) enum Key {
         #[command(flatten)]
         changing: Changing,
     },
+    /// Signs and verifies with the key, on every node
+    #[command(after_help = "Example: conclave key test shop.example")]
+    Test { name: String },
     /// Shows what may be known of a key; never the key
     #[command(after_help = "Example: conclave key show shop.example")]
     Show { name: String },
@@ -309,30 +339,18 @@ pub(crate) enum Cert {
     #[command(after_help = "Example: conclave cert self-sign shop.example --days 90")]
     SelfSign {
         name: String,
-        /// Common name; the domain's name if not given
-        #[arg(long)]
-        common_name: Option<String>,
-        /// Country, two letters
-        #[arg(long)]
-        country: Option<String>,
-        /// Province or state
-        #[arg(long)]
-        province: Option<String>,
-        /// City
-        #[arg(long)]
-        city: Option<String>,
-        /// Organization
-        #[arg(long)]
-        organization: Option<String>,
-        /// Unit
-        #[arg(long)]
-        unit: Option<String>,
-        /// E-mail address of a contact
-        #[arg(long)]
-        contact: Option<String>,
-        /// Further name
-        #[arg(long)]
-        san: Vec<String>,
+        #[command(flatten)]
+        fields: Fields,
+        /// Days of validity
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Makes the self-signed certificate afresh: same serial number, new validity
+    #[command(after_help = "Example: conclave cert refresh shop.example --days 90")]
+    Refresh {
+        name: String,
         /// Days of validity
         #[arg(long, default_value_t = 365)]
         days: u32,
@@ -350,6 +368,11 @@ pub(crate) enum Cert {
         /// PEM file of the private key, replacing the present one
         #[arg(long)]
         key: Option<PathBuf>,
+        /// Take it though it is for none of the domain's names
+        #[arg(long)]
+        allow_name_mismatch: bool,
+        #[command(flatten)]
+        linking: Linking,
         #[command(flatten)]
         changing: Changing,
     },
@@ -384,6 +407,8 @@ pub(crate) enum Chain {
         name: String,
         /// PEM file; - for standard input
         file: PathBuf,
+        #[command(flatten)]
+        linking: Linking,
         #[command(flatten)]
         changing: Changing,
     },
@@ -471,73 +496,60 @@ mod tests {
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Trust {
-    /// The certificates of a set, and those that it inherits
-    #[command(after_help = "Example: conclave trust list --scope domain:shop.example")]
-    List {
-        /// Only the certificates of the set itself
-        #[arg(long)]
-        no_inherited: bool,
-        /// The built-in ones one by one
-        #[arg(long)]
-        all: bool,
-    },
-    /// Adds certificates to a set; one file may hold several
-    #[command(after_help = "Example: conclave trust add --scope cluster partner-root.pem")]
-    Add {
-        file: PathBuf,
-        #[command(flatten)]
-        changing: Changing,
-    },
-    /// Removes certificates from a set, by their fingerprints
-    #[command(after_help = "Example: conclave trust remove --scope cluster 77ab01 8c1f22")]
-    Remove {
-        #[arg(required = true)]
-        fingerprints: Vec<String>,
-        #[command(flatten)]
-        changing: Changing,
-    },
-    /// Why a certificate is trusted for a scope, or is not
-    #[command(after_help = "Example: conclave trust explain chain.pem --scope domain:shop.example")]
-    Explain(Verify),
-    /// Whether a certificate is valid, by RFC 5280, and which trusted certificate makes it so
+pub(crate) enum Csr {
+    /// Makes a signing request for the domain's key
     #[command(
-        after_help = "Examples: conclave trust verify chain.pem --anchors ca.pem --name shop.example\n          conclave trust verify chain.pem --scope builtin -o json\nExit code 8 if it is not valid."
+        after_help = "Example: conclave csr create shop.example --organization ACME --country US --out shop.csr"
     )]
-    Verify(Verify),
+    Create {
+        name: String,
+        /// Only list what may stand as common name
+        #[arg(long)]
+        list_names: bool,
+        #[command(flatten)]
+        fields: Fields,
+        /// File to write; standard output if not given
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
 }
 
+// What may stand in a certificate; no doc comment, see Global.
 #[derive(ClapArgs)]
-pub(crate) struct Verify {
-    /// The certificate, first, and what may lead to its authority
-    pub(crate) chain: PathBuf,
-    /// Trusted certificates; else those of --scope
+pub(crate) struct Fields {
+    /// Common name; the domain's name if not given
     #[arg(long)]
-    pub(crate) anchors: Option<PathBuf>,
-    /// More certificates that may lead to an authority
+    pub(crate) common_name: Option<String>,
+    /// Country, two letters
     #[arg(long)]
-    pub(crate) intermediates: Option<PathBuf>,
-    /// What the certificate is for
-    #[arg(long, value_enum, default_value = "server")]
-    pub(crate) purpose: PurposeArg,
-    /// Whom it must name: a DNS name, an IP address or an e-mail address
+    pub(crate) country: Option<String>,
+    /// Province or state
     #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// Point of time, as 2026-11-24T12:00:00Z; now if not given
+    pub(crate) province: Option<String>,
+    /// City
     #[arg(long)]
-    pub(crate) at: Option<jiff::Timestamp>,
-    /// Revocation lists, PEM or DER
+    pub(crate) city: Option<String>,
+    /// Organization
     #[arg(long)]
-    pub(crate) crl: Vec<PathBuf>,
-    /// Only the rules of paths (RFC 5280 §6), not those of what certificates must look like (§4)
+    pub(crate) organization: Option<String>,
+    /// Unit
     #[arg(long)]
-    pub(crate) path_only: bool,
+    pub(crate) unit: Option<String>,
+    /// E-mail address of a contact
+    #[arg(long)]
+    pub(crate) contact: Option<String>,
+    /// Further name: a DNS name, an IP address or an e-mail address
+    #[arg(long)]
+    pub(crate) san: Vec<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PurposeArg {
-    Server,
-    Client,
-    Email,
-    Any,
+// How a chain is taken; no doc comment, see Global.
+#[derive(ClapArgs)]
+pub(crate) struct Linking {
+    /// Put the CA chain in order
+    #[arg(long)]
+    pub(crate) sort: bool,
+    /// Take the CA chain though it is broken
+    #[arg(long)]
+    pub(crate) allow_broken_chain: bool,
 }

@@ -3,6 +3,7 @@
 mod cert;
 mod chain;
 mod cluster;
+mod csr;
 mod demo;
 mod domain;
 mod key;
@@ -83,6 +84,7 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Keyring(command) => token::keyring(asking, command).await,
         Command::Domain(command) => domain::run(asking, command).await,
         Command::Key(command) => key::run(asking, command).await,
+        Command::Csr(command) => csr::run(asking, command).await,
         Command::Cert(command) => cert::run(asking, command).await,
         Command::Chain(command) => chain::run(asking, command).await,
         Command::Listener(command) => listener::run(asking, command).await,
@@ -116,6 +118,14 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
     let is_join = matches!(command, Command::Cluster(_));
     // There a scope is a set of trusted certificates, and stands in the path.
     let is_trust = matches!(command, Command::Trust(_));
+    let is_known = |scope: &String| ["shared", "local"].contains(&scope.as_str());
+    if !is_trust && !global.scope.as_ref().is_none_or(is_known) {
+        let title =
+            format!("--scope {:?} is not possible here", global.scope.as_deref().unwrap_or(""));
+        return Err(Box::new(
+            Problem::new(Code::X004, title).hint("--scope shared or --scope local"),
+        ));
+    }
     let address: Address = match &global.address {
         Some(text) => text.parse()?,
         None if Path::new(SOCKET).exists() => Address::Unix(SOCKET.into()),
@@ -163,6 +173,18 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
         return Err(file_problem(path, "it is larger than 1 MiB".to_owned()));
     }
     Ok(bytes)
+}
+
+/// Writes to a file, or to standard output.
+pub(crate) fn write_file(out: Option<&Path>, text: &str) -> Result<(), Failure> {
+    let Some(path) = out else {
+        output::line(text.trim_end());
+        return Ok(());
+    };
+    std::fs::write(path, text).map_err(|error| {
+        let title = format!("cannot write {}", path.display());
+        Box::new(Problem::new(Code::X004, title).detail(error.to_string()))
+    })
 }
 
 /// Puts the file's name where the node, which saw only its content, named the field.

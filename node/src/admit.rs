@@ -5,6 +5,7 @@
 
 mod certificate;
 mod chain;
+mod csr;
 mod domain;
 mod join_token;
 mod key;
@@ -30,10 +31,12 @@ use crate::{
 };
 
 pub(crate) use certificate::{
-    import_certificate, read_import, remove_certificate, self_sign, warnings,
+    common_names, import_certificate, read_import, refresh_certificate, remove_certificate,
+    self_sign, warnings,
 };
 pub(crate) use chain::{remove_chain, set_chain};
-pub(crate) use domain::{create_domain, delete_domain, set_domain};
+pub(crate) use csr::create_csr;
+pub(crate) use domain::{create_domain, delete_domain, rename_domain, rollback_domain, set_domain};
 pub(crate) use join_token::{authority_fingerprint, create_join_token, expires};
 pub(crate) use key::{generate_key, import_key, remove_key, set_key};
 pub(crate) use keyring::rotate_keyring;

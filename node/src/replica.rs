@@ -5,6 +5,7 @@ mod call;
 mod propose;
 mod read;
 mod reports;
+mod test_key;
 
 use std::{sync::Arc, time::Duration};
 

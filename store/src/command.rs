@@ -11,7 +11,7 @@ use serde_bytes::ByteBuf;
 use crate::{
     id::{
         DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, OperationId,
-        ServerName, TokenId,
+        ServerName, TokenId, Version,
     },
     record::{
         AccessToken, Certificate, Cluster, DomainKey, JoinToken, KeyringGeneration, Listener,
@@ -89,6 +89,10 @@ pub enum Action {
     AddTrusted(Option<DomainName>, Vec<ByteBuf>),
     /// Removes trusted certificates.
     RemoveTrusted(Option<DomainName>, Vec<Fingerprint>),
+    /// Gives a domain another name; all that belongs to it stays as it is.
+    RenameDomain(DomainName, DomainName),
+    /// Makes an earlier version of a domain the present one; its name stays.
+    RollbackDomain(DomainName, Version),
 }
 
 /// See [`Action::FoundCluster`].
@@ -177,7 +181,9 @@ impl Action {
             | Action::RemoveKey(name)
             | Action::RemoveCertificate(name)
             | Action::SetChain(name, _)
-            | Action::RemoveChain(name) => Some(name),
+            | Action::RemoveChain(name)
+            | Action::RenameDomain(name, _)
+            | Action::RollbackDomain(name, _) => Some(name),
             Action::AddTrusted(owner, _) | Action::RemoveTrusted(owner, _) => owner.as_ref(),
             _ => None,
         }

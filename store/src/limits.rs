@@ -12,6 +12,8 @@ pub const ADDRESSES_MAX: usize = 64;
 pub const CHAIN_CERTIFICATES_MAX: usize = 16;
 /// DER bytes of one CA chain together.
 pub const CHAIN_BYTES_MAX: usize = 48 * 1024;
+/// Earlier versions of a domain that are kept.
+pub const VERSIONS_KEPT: usize = 16;
 /// Members of a cluster, voters and learners together.
 pub const MEMBERS_MAX: usize = 256;
 /// Listeners of a cluster.

@@ -4,6 +4,7 @@ mod certificate;
 mod chain;
 mod cluster;
 mod domain;
+mod history;
 mod join_token;
 mod key;
 mod keyring;
@@ -93,6 +94,8 @@ impl Changing<'_> {
             Action::RemoveChain(name) => chain::remove(self, name),
             Action::AddListener(new) => listener::add(self, new),
             Action::RemoveListener(name) => listener::remove(self, name),
+            Action::RenameDomain(name, new) => domain::rename(self, name, new),
+            Action::RollbackDomain(name, version) => history::rollback(self, name, *version),
             Action::AddTrusted(owner, found) => trust::add(self, owner.as_ref(), found),
             Action::RemoveTrusted(owner, found) => trust::remove(self, owner.as_ref(), found),
         }
@@ -115,8 +118,10 @@ impl Changing<'_> {
         self.state.domain(name).cloned().ok_or_else(|| Rejection::DomainUnknown(name.clone()))
     }
 
-    /// Puts a changed domain back, one version higher.
+    /// Puts a changed domain back, one version higher; what it was goes into its history.
     fn put_domain(&mut self, mut domain: Domain) -> Result<Done, Rejection> {
+        history::keep(self, domain.id, &domain.name)?;
+        chain::hold(self, &domain)?;
         domain.version.0 += 1;
         domain.changed = self.stamp();
         let done = Done::Domain { name: domain.name.clone(), version: domain.version };

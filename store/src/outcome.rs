@@ -136,6 +136,14 @@ pub enum Rejection {
     /// The set holds no such certificate.
     #[error("no trusted certificate {0} in this set")]
     TrustedUnknown(Fingerprint),
+    /// The version is not kept any more, or never was.
+    #[error("version {version} of {name} is not kept")]
+    VersionUnknown {
+        /// Which domain.
+        name: DomainName,
+        /// Which version.
+        version: Version,
+    },
     /// A bound of the store is reached.
     #[error("there can be at most {max} {what}")]
     TooMany {

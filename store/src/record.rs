@@ -28,8 +28,8 @@ pub use token::{AccessToken, JoinToken, TokenUse};
 pub use trust::{TrustSet, Trusted};
 
 use crate::id::{
-    DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId, ServerName,
-    TokenId,
+    DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
+    ServerName, TokenId, Version,
 };
 
 /// Where a row stands in State; the order of rows is the order of these.
@@ -59,6 +59,8 @@ pub enum RowKey {
     OperationAge(LogIndex),
     /// A trusted certificate of a set, by its hash.
     Trusted((TrustSet, Fingerprint)),
+    /// An earlier version of a domain.
+    DomainVersion((DomainId, Version)),
 }
 
 /// Content of a row.
@@ -88,4 +90,6 @@ pub enum Record {
     OperationAge(OperationId),
     /// A trusted certificate.
     Trusted(Trusted),
+    /// An earlier version of a domain.
+    DomainVersion(Box<Domain>),
 }

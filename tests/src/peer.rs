@@ -52,6 +52,18 @@ pub struct Pair {
 impl Pair {
     /// A new pair for `name`.
     pub fn make(name: &str) -> Pair {
+        Pair::with_days(name, -1, 365)
+    }
+
+    /// A new pair that is valid between these days from now.
+    pub fn with_days(name: &str, from: i64, till: i64) -> Pair {
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let day = |days: i64| {
+            let seconds = i64::try_from(now).unwrap() + days * 86_400;
+            let date = jiff::Timestamp::from_second(seconds).unwrap();
+            let part = |format: &str| -> u8 { date.strftime(format).to_string().parse().unwrap() };
+            rcgen::date_time_ymd(2000 + i32::from(part("%y")), part("%m"), part("%d"))
+        };
         let issuer_key = rcgen::KeyPair::generate().unwrap();
         let mut issuer = rcgen::CertificateParams::new(Vec::new()).unwrap();
         issuer.distinguished_name.push(rcgen::DnType::CommonName, "Test Issuer");
@@ -61,6 +73,7 @@ impl Pair {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        (params.not_before, params.not_after) = (day(from), day(till));
         let certificate = params.signed_by(&key, &issuer).unwrap();
         Pair {
             certificate: certificate.pem(),

@@ -3,7 +3,7 @@
 use conclave_api::{
     certificate, chain,
     change::{Change as Changed, List},
-    cluster, domain, join_token, key, keyring, listener, node, path,
+    cluster, csr, domain, join_token, key, keyring, listener, node, path,
     path::with_name,
     status, token, trust,
 };
@@ -244,5 +244,60 @@ impl Client {
         change: &Change,
     ) -> Result<Changed, Failure> {
         self.change(Method::POST, &with_name(path::TRUST_REMOVE, set), remove, change).await
+    }
+
+    /// Tests the domain's key on every node.
+    pub async fn test_key(&self, name: &str) -> Result<List<key::Test>, Failure> {
+        self.read(&with_name(path::KEY_TEST, name)).await
+    }
+
+    /// Names that a domain can have as common name.
+    pub async fn common_names(&self, name: &str) -> Result<csr::Choices, Failure> {
+        self.read(&with_name(path::CSR, name)).await
+    }
+
+    /// Makes a signing request.
+    pub async fn create_csr(
+        &self,
+        name: &str,
+        fields: &certificate::SelfSign,
+    ) -> Result<csr::Csr, Failure> {
+        self.change(Method::POST, &with_name(path::CSR, name), fields, &Change::default()).await
+    }
+
+    /// Refreshes a self-signed certificate.
+    pub async fn refresh_certificate(
+        &self,
+        name: &str,
+        refresh: &certificate::Refresh,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::POST, &with_name(path::CERTIFICATE_REFRESH, name), refresh, change)
+            .await
+    }
+
+    /// Gives a domain another name.
+    pub async fn rename_domain(
+        &self,
+        name: &str,
+        rename: &domain::Rename,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::POST, &with_name(path::DOMAIN_RENAME, name), rename, change).await
+    }
+
+    /// Versions of a domain, the present one first.
+    pub async fn domain_history(&self, name: &str) -> Result<List<domain::DomainVersion>, Failure> {
+        self.read(&with_name(path::DOMAIN_HISTORY, name)).await
+    }
+
+    /// Makes an earlier version of a domain the present one.
+    pub async fn rollback_domain(
+        &self,
+        name: &str,
+        rollback: &domain::Rollback,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::POST, &with_name(path::DOMAIN_HISTORY, name), rollback, change).await
     }
 }

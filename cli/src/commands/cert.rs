@@ -1,49 +1,30 @@
 //! Certificates of domains.
 
-use std::path::Path;
+use conclave_api::certificate::{Certificate, Import, Refresh};
 
-use conclave_api::{
-    certificate::{Certificate, Import, SelfSign},
-    problem::{Code, Problem},
-};
-
-use super::{Asking, Done, change, confirm, in_file, read_file};
+use super::{Asking, Done, change, confirm, csr, in_file, read_file, write_file};
 use crate::{args::Cert, output};
 
 pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
     let (client, global) = (&asking.client, &asking.global);
     match command {
-        Cert::SelfSign {
-            name,
-            common_name,
-            country,
-            province,
-            city,
-            organization,
-            unit,
-            contact,
-            san,
-            days,
-            changing,
-        } => {
-            let self_sign = SelfSign {
-                common_name,
-                country,
-                province,
-                city,
-                organization,
-                unit,
-                contact,
-                names: san,
-                days: Some(days),
-            };
+        Cert::SelfSign { name, fields, days, changing } => {
+            let self_sign = csr::self_sign(fields, Some(days));
             let done = client.self_sign(&name, &self_sign, &change(&changing)).await?;
             output::change(global, &format!("{name}: self-signed certificate"), &done);
         }
-        Cert::Import { name, file, key, changing } => {
+        Cert::Refresh { name, days, changing } => {
+            let refresh = Refresh { days: Some(days) };
+            let done = client.refresh_certificate(&name, &refresh, &change(&changing)).await?;
+            output::change(global, &format!("{name}: certificate refreshed"), &done);
+        }
+        Cert::Import { name, file, key, allow_name_mismatch, linking, changing } => {
             let import = Import {
                 certificate: read_file(&file)?,
                 key: key.as_deref().map(read_file).transpose()?,
+                allow_name_mismatch,
+                allow_broken_chain: linking.allow_broken_chain,
+                sort: linking.sort,
             };
             let mut files = vec![("certificate", file.as_path())];
             files.extend(key.as_deref().map(|key| ("key", key)));
@@ -62,7 +43,7 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
             if chain && let Ok(chain) = client.chain(&name).await {
                 chain.certificates.iter().for_each(|certificate| pem.push_str(&certificate.pem));
             }
-            write(out.as_deref(), &pem)?;
+            write_file(out.as_deref(), &pem)?;
         }
         Cert::Remove { name, changing } => {
             confirm(global, &changing, &format!("the certificate of {name}"), &name)?;
@@ -71,17 +52,6 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
         }
     }
     Ok(0)
-}
-
-fn write(out: Option<&Path>, pem: &str) -> Result<(), conclave_client::Failure> {
-    match out {
-        None => output::line(pem.trim_end()),
-        Some(path) => std::fs::write(path, pem).map_err(|error| {
-            let title = format!("cannot write {}", path.display());
-            Box::new(Problem::new(Code::X004, title).detail(error.to_string()))
-        })?,
-    }
-    Ok(())
 }
 
 pub(super) fn show(certificate: &Certificate) {

@@ -8,8 +8,12 @@ use crate::{args::Chain, output};
 pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
     let (client, global) = (&asking.client, &asking.global);
     match command {
-        Chain::Set { name, file, changing } => {
-            let set = Set { chain: read_file(&file)? };
+        Chain::Set { name, file, linking, changing } => {
+            let set = Set {
+                chain: read_file(&file)?,
+                allow_broken_chain: linking.allow_broken_chain,
+                sort: linking.sort,
+            };
             let done = client.set_chain(&name, &set, &change(&changing)).await;
             let done = done.map_err(|failure| in_file(failure, &[("chain", &file)]))?;
             output::change(global, &format!("{name}: CA chain"), &done);

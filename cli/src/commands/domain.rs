@@ -1,6 +1,8 @@
 //! Domains.
 
-use conclave_api::domain::{Create, Domain as Shown, Pki, Scope, Set};
+use conclave_api::domain::{
+    Create, Domain as Shown, DomainVersion, Pki, Rename, Rollback, Scope, Set,
+};
 
 use super::{Asking, Done, change, confirm};
 use crate::{args::Domain, output};
@@ -24,6 +26,21 @@ fn pki_word(pki: Pki) -> &'static str {
 pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
     let (client, global) = (&asking.client, &asking.global);
     match command {
+        Domain::Rename { name, new_name, changing } => {
+            let rename = Rename { name: new_name.clone() };
+            let done = client.rename_domain(&name, &rename, &change(&changing)).await?;
+            output::change(global, &format!("{name} is {new_name} now"), &done);
+        }
+        Domain::History { name } => {
+            let versions = client.domain_history(&name).await?.items;
+            let head = ["VERSION", "WHEN", "WHO", "WHY", "PKI", "CERTIFICATE"];
+            output::list(global, &versions, &head, version);
+        }
+        Domain::Rollback { name, earlier, changing } => {
+            let rollback = Rollback { version: earlier };
+            let done = client.rollback_domain(&name, &rollback, &change(&changing)).await?;
+            output::change(global, &format!("{name}: as in version {earlier}"), &done);
+        }
         Domain::Create { name, alias, ip, pki: mode, changing } => {
             let scope = global.scope.as_deref().map(|scope| match scope {
                 "local" => Scope::Local,
@@ -140,8 +157,21 @@ fn show(domain: &Shown) {
     }
     let chain: Vec<&str> = domain.chain.iter().map(|one| one.subject.as_str()).collect();
     let chain = if chain.is_empty() { "none".to_owned() } else { chain.join(" <- ") };
-    field("CA chain", &chain);
+    let trusted = domain.trusted_by.as_ref().map(|by| format!(", leads to {by}"));
+    field("CA chain", &format!("{chain}{}", trusted.unwrap_or_default()));
     for problem in &domain.problems {
         output::line(&format!("!  {problem}"));
     }
+}
+
+fn version(one: &DomainVersion) -> Vec<String> {
+    let number = one.version;
+    vec![
+        if one.current { format!("{number} (now)") } else { number.to_string() },
+        one.changed.clone(),
+        one.changed_by.clone(),
+        one.reason.clone().unwrap_or_else(|| "-".to_owned()),
+        pki_word(one.pki).to_owned(),
+        one.certificate.clone().unwrap_or_else(|| "-".to_owned()),
+    ]
 }

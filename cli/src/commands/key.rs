@@ -31,6 +31,15 @@ pub(super) async fn run(asking: &Asking, command: Key) -> Done {
                 ),
             );
         }
+        Key::Test { name } => {
+            let tested = client.test_key(&name).await?.items;
+            let head = ["NODE", "RESULT", "TOOK"];
+            output::list(global, &tested, &head, |one| {
+                let took = format!("{}.{:01} ms", one.took_us / 1_000, one.took_us % 1_000 / 100);
+                vec![one.node.clone(), one.message.clone(), took]
+            });
+            return Ok(if tested.iter().all(|one| one.ok) { 0 } else { 9 });
+        }
         Key::Show { name } => {
             let key = client.key(&name).await?;
             if !output::json(global, &key) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Brings a certificate along: alone, with its chain, with its key.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
     /// PEM: the certificate and, if it has one, its chain.
@@ -11,6 +11,23 @@ pub struct Import {
     /// PEM: the private key, to replace the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Take it though it is for none of the domain's names.
+    #[serde(default)]
+    pub allow_name_mismatch: bool,
+    /// Take the chain though it is broken.
+    #[serde(default)]
+    pub allow_broken_chain: bool,
+    /// Put the chain in order.
+    #[serde(default)]
+    pub sort: bool,
+}
+
+/// Asks for the same self-signed certificate with a new validity.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Refresh {
+    /// Days of validity; 365 if not given.
+    pub days: Option<u32>,
 }
 
 /// Asks for a self-signed certificate; every field may stay empty.

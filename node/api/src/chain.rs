@@ -10,6 +10,12 @@ use crate::certificate::Certificate;
 pub struct Set {
     /// PEM, issuer of the domain certificate first.
     pub chain: String,
+    /// Take it though it is broken.
+    #[serde(default)]
+    pub allow_broken_chain: bool,
+    /// Put it in order.
+    #[serde(default)]
+    pub sort: bool,
 }
 
 /// A chain.

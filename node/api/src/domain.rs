@@ -88,6 +88,10 @@ pub struct Domain {
     pub certificate: Option<Certificate>,
     /// CA chain, issuer of the certificate first.
     pub chain: Vec<Certificate>,
+    /// Which trusted certificate the chain leads to, and the set that it stands in; only when
+    /// one domain is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_by: Option<String>,
     /// Version.
     pub version: u64,
     /// When it was changed last.
@@ -98,4 +102,41 @@ pub struct Domain {
     pub reason: Option<String>,
     /// What is wrong with it, in sentences; empty if nothing is.
     pub problems: Vec<String>,
+}
+
+/// Gives a domain another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rename {
+    /// The new name.
+    pub name: String,
+}
+
+/// Makes an earlier version the present one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// Which version.
+    pub version: u64,
+}
+
+/// One version of a domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainVersion {
+    /// Its number.
+    pub version: u64,
+    /// It is the present one.
+    pub current: bool,
+    /// When it was made.
+    pub changed: String,
+    /// By whom.
+    pub changed_by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// PKI services.
+    pub pki: Pki,
+    /// SHA-256 of the public key.
+    pub key: Option<String>,
+    /// Serial number of the certificate.
+    pub certificate: Option<String>,
 }

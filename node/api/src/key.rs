@@ -31,3 +31,16 @@ pub struct Key {
     /// When it was assigned.
     pub assigned: String,
 }
+
+/// What one node says of a domain's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Test {
+    /// Which node.
+    pub node: String,
+    /// The key opens there, signs, and what it signs verifies; RSA also decrypts.
+    pub ok: bool,
+    /// `Verification String is OK`, or why not.
+    pub message: String,
+    /// Microseconds that it took.
+    pub took_us: u64,
+}

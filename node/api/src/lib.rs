@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod chain;
 pub mod change;
 pub mod cluster;
+pub mod csr;
 pub mod domain;
 pub mod join_token;
 pub mod key;

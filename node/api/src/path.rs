@@ -30,6 +30,16 @@ pub const KEY_GENERATE: &str = "/v1/domains/{name}/key/generate";
 pub const CERTIFICATE: &str = "/v1/domains/{name}/certificate";
 /// `POST` [`crate::certificate::SelfSign`].
 pub const CERTIFICATE_SELF_SIGN: &str = "/v1/domains/{name}/certificate/self-sign";
+/// `POST` [`crate::certificate::Refresh`].
+pub const CERTIFICATE_REFRESH: &str = "/v1/domains/{name}/certificate/refresh";
+/// `GET`: list of [`crate::key::Test`], one for each node.
+pub const KEY_TEST: &str = "/v1/domains/{name}/key/test";
+/// `GET`: [`crate::csr::Choices`]; `POST` [`crate::certificate::SelfSign`]: [`crate::csr::Csr`].
+pub const CSR: &str = "/v1/domains/{name}/csr";
+/// `POST` [`crate::domain::Rename`].
+pub const DOMAIN_RENAME: &str = "/v1/domains/{name}/rename";
+/// `GET`: list of [`crate::domain::DomainVersion`]; `POST` [`crate::domain::Rollback`].
+pub const DOMAIN_HISTORY: &str = "/v1/domains/{name}/history";
 /// `GET`: [`crate::chain::Chain`]; `PUT` [`crate::chain::Set`]; `DELETE`.
 pub const CHAIN: &str = "/v1/domains/{name}/chain";
 /// `GET`: list of [`crate::listener::Listener`]; `POST` [`crate::listener::Add`].

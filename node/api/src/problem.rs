@@ -163,10 +163,16 @@ codes! {
     C008 = 8 / 422,
     /// The certificate is revoked.
     C009 = 8 / 422,
+    /// The certificate was not signed by the domain's key itself.
+    C011 = 8 / 422,
     /// The domain has no certificate.
     C010 = 3 / 404,
     /// The input holds no CA chain.
     H001 = 8 / 422,
+    /// The chain is in the wrong order.
+    H002 = 8 / 422,
+    /// A link of the chain is missing.
+    H003 = 8 / 422,
     /// The chain is too long.
     H004 = 8 / 422,
     /// No path to a trusted certificate.
@@ -227,6 +233,8 @@ codes! {
     J004 = 4 / 409,
     /// The object has another version than expected.
     V002 = 4 / 409,
+    /// The version is not kept.
+    V004 = 3 / 404,
     /// The operation id belongs to another request.
     V003 = 4 / 409,
     /// No node can be reached.

@@ -3,6 +3,7 @@
 mod certificate;
 mod chain;
 mod cluster;
+mod csr;
 mod domain;
 mod join_token;
 mod key;
@@ -49,6 +50,11 @@ pub(crate) fn router(node: Node) -> Router {
             get(certificate::show).put(certificate::import).delete(certificate::remove),
         )
         .route(path::CERTIFICATE_SELF_SIGN, post(certificate::self_sign))
+        .route(path::CERTIFICATE_REFRESH, post(certificate::refresh))
+        .route(path::KEY_TEST, get(key::test))
+        .route(path::CSR, get(csr::choices).post(csr::create))
+        .route(path::DOMAIN_RENAME, post(domain::rename))
+        .route(path::DOMAIN_HISTORY, get(domain::history).post(domain::rollback))
         .route(path::CHAIN, get(chain::show).put(chain::set).delete(chain::remove))
         .route(path::LISTENERS, get(listener::list).post(listener::add))
         .route(path::LISTENER, delete(listener::remove))

@@ -3,7 +3,7 @@
 use conclave_api::{
     API_VERSION,
     certificate::Certificate as ApiCertificate,
-    domain::{Domain as ApiDomain, Pki, Scope as ApiScope},
+    domain::{Domain as ApiDomain, DomainVersion, Pki, Scope as ApiScope},
     key::Key,
 };
 use conclave_pki::certificate::Certificate;
@@ -76,14 +76,11 @@ pub(super) fn domain(
         hidden: is_hidden,
         aliases: domain.aliases.iter().map(ToString::to_string).collect(),
         addresses: domain.addresses.iter().map(ToString::to_string).collect(),
-        pki: match domain.mode {
-            PkiMode::Disabled => Pki::Disabled,
-            PkiMode::Test => Pki::Test,
-            PkiMode::Enabled => Pki::Enabled,
-        },
+        pki: pki(domain.mode),
         key: key(domain),
         certificate: domain.certificate.as_ref().and_then(|found| certificate(&found.der, now)),
         chain: chain(state, domain, now),
+        trusted_by: None,
         version: domain.version.0,
         changed: clock::rfc3339(domain.changed.time),
         changed_by: domain.changed.principal.to_string(),
@@ -106,4 +103,38 @@ pub(super) fn problems(domain: &Domain, now: UnixMillis) -> Vec<String> {
             .map(|certificate| admit::warnings(domain, &certificate, now))
             .unwrap_or_default(),
     }
+}
+
+/// One version of a domain.
+pub(super) fn version(domain: &Domain, current: bool) -> DomainVersion {
+    let certificate = domain.certificate.as_ref();
+    let certificate = certificate.and_then(|one| Certificate::from_der(&one.der).ok());
+    DomainVersion {
+        version: domain.version.0,
+        current,
+        changed: clock::rfc3339(domain.changed.time),
+        changed_by: domain.changed.principal.to_string(),
+        reason: domain.changed.reason.clone(),
+        pki: pki(domain.mode),
+        key: domain.key.as_ref().map(|key| key.public_key.to_string()),
+        certificate: certificate.map(|one| one.serial()),
+    }
+}
+
+fn pki(mode: PkiMode) -> Pki {
+    match mode {
+        PkiMode::Disabled => Pki::Disabled,
+        PkiMode::Test => Pki::Test,
+        PkiMode::Enabled => Pki::Enabled,
+    }
+}
+
+/// What is wrong with the links of the chain that the domain sends.
+pub(super) fn chain_problem(state: &State, domain: &Domain) -> Option<String> {
+    let chain = domain.chain.and_then(|fingerprint| state.chain(&fingerprint))?;
+    let read = |der: &[u8]| Certificate::from_der(der).ok();
+    let certificates: Vec<_> = chain.certificates.iter().filter_map(|der| read(der)).collect();
+    let leaf = domain.certificate.as_ref().and_then(|one| read(&one.der));
+    let broken = conclave_pki::chain::check(leaf.as_ref(), &certificates).err()?;
+    Some(format!("the CA chain is broken: {broken}"))
 }

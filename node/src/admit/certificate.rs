@@ -1,7 +1,7 @@
 //! Certificates of domains.
 
 use conclave_api::{
-    certificate::{Import, SelfSign},
+    certificate::{Import, Refresh, SelfSign},
     problem::{Code, Problem},
 };
 use conclave_pki::{
@@ -21,7 +21,9 @@ use conclave_store::{
 use serde_bytes::ByteBuf;
 
 use super::{
-    Admitted, View, domain_name,
+    Admitted, View,
+    chain::linked,
+    domain_name,
     key::{opened_key, read_key, sealed_key},
     problem, rejection_problem,
 };
@@ -44,6 +46,9 @@ pub(super) fn record_of(certificate: &Certificate) -> record::Certificate {
 pub(crate) struct Imported {
     bundle: Vec<Certificate>,
     key: Option<PrivateKey>,
+    allow_name_mismatch: bool,
+    allow_broken_chain: bool,
+    sort: bool,
 }
 
 /// Reads what the caller brings.
@@ -51,7 +56,13 @@ pub(crate) fn read_import(asked: &Import) -> Result<Imported, Problem> {
     let key = asked.key.as_deref().map(read_key).transpose()?;
     let bundle = read_certificates(asked.certificate.as_bytes())
         .map_err(|error| problem::certificate("certificate", &asked.certificate, &error))?;
-    Ok(Imported { bundle, key })
+    Ok(Imported {
+        bundle,
+        key,
+        allow_name_mismatch: asked.allow_name_mismatch,
+        allow_broken_chain: asked.allow_broken_chain,
+        sort: asked.sort,
+    })
 }
 
 /// Sets the certificate, its key and its chain, as far as they were brought.
@@ -76,6 +87,10 @@ pub(crate) fn import_certificate(
             certificate: Fingerprint::of(leaf.public_key_der()),
         }));
     }
+    check_dates(&leaf, view)?;
+    check_names(domain, &leaf, imported.allow_name_mismatch)?;
+    let (rest, chain_warnings) =
+        linked(Some(&leaf), rest, imported.sort, imported.allow_broken_chain, view.now)?;
     if rest.len() > CHAIN_CERTIFICATES_MAX {
         let title = format!("a chain of {} certificates is too long", rest.len());
         return Err(Problem::new(Code::H004, title)
@@ -86,10 +101,53 @@ pub(crate) fn import_certificate(
     let brought = !rest.is_empty() || key.is_some();
     let chain =
         brought.then(|| rest.iter().map(|certificate| ByteBuf::from(certificate.der())).collect());
-    let warnings = warnings(domain, &leaf, view.now);
+    let mut warnings = warnings(domain, &leaf, view.now);
+    warnings.extend(chain_warnings);
     let action = SetCertificate { name: name.clone(), key, certificate: record_of(&leaf), chain };
     let action = Action::SetCertificate(Box::new(action));
     Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
+}
+
+/// A certificate outside its dates serves nobody (C005).
+fn check_dates(certificate: &Certificate, view: &View<'_>) -> Result<(), Problem> {
+    const DAY: u64 = 24 * 60 * 60;
+    let now = view.now.0 / 1_000;
+    let (from, till) = (certificate.not_before(), certificate.not_after());
+    let at = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1_000)));
+    let title = if till < now {
+        format!("the certificate expired {} days ago ({})", (now - till) / DAY, at(till))
+    } else if from > now {
+        format!("the certificate is not valid before {}", at(from))
+    } else {
+        return Ok(());
+    };
+    Err(Problem::new(Code::C005, title)
+        .detail(format!("this node's clock says {}", at(now)))
+        .hint("have a new certificate made; or, if the clock is wrong, set it"))
+}
+
+/// A certificate for none of the domain's names was meant for another domain (C006).
+fn check_names(
+    domain: &Domain,
+    certificate: &Certificate,
+    is_mismatch_allowed: bool,
+) -> Result<(), Problem> {
+    if is_mismatch_allowed || domain.server_names().any(|name| certificate.covers(name.as_str())) {
+        return Ok(());
+    }
+    let names = certificate.names();
+    let found = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+    let name = &domain.name;
+    let aliases = match domain.aliases.len() {
+        0 => String::new(),
+        count => format!(" or its {count} aliases"),
+    };
+    let alias = names.first().map_or("NAME", String::as_str);
+    Err(Problem::new(
+        Code::C006,
+        format!("the certificate is for {found}, not for {name}{aliases}"),
+    )
+    .hint(format!("conclave domain set {name} --alias {alias}    or: --allow-name-mismatch")))
 }
 
 /// What is wrong with a certificate for a domain, without refusing it.
@@ -118,13 +176,44 @@ pub(crate) fn self_sign(
 ) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
     let (domain, expectation) = view.domain(&name)?;
-    let days = asked.days.unwrap_or(DAYS);
-    if !(1..=DAYS_MAX).contains(&days) {
-        let title = format!("{days} days are not possible");
-        return Err(Problem::new(Code::C008, title).detail(format!("1 to {DAYS_MAX} are")));
-    }
+    let validity = validity(view, asked.days)?;
     let key = opened_key(view, domain)?;
-    let common_name = asked.common_name.clone().unwrap_or_else(|| name.to_string());
+    let (attributes, names) = subject(domain, asked)?;
+    let made = issue::self_sign(&key, &attributes, &names, entropy::array(), validity)
+        .map_err(|error| problem::issue(&error))?;
+    let action = SetCertificate {
+        name: name.clone(),
+        key: None,
+        certificate: record_of(&made),
+        chain: Some(Vec::new()),
+    };
+    let action = Action::SetCertificate(Box::new(action));
+    Ok(Admitted::new(action, name).expecting(expectation))
+}
+
+/// What may stand as common name (A8): the domain's name, its aliases, and the wildcard.
+pub(crate) fn common_names(domain: &Domain) -> Vec<String> {
+    let wildcard = match domain.name.as_str().split_once('.') {
+        Some((_, rest)) if rest.contains('.') => format!("*.{rest}"),
+        _ => format!("*.{}", domain.name),
+    };
+    domain.server_names().map(String::from).chain([wildcard]).collect()
+}
+
+/// The subject and all names of a certificate or request to be made; the common name is always
+/// among the names.
+pub(super) fn subject(
+    domain: &Domain,
+    asked: &SelfSign,
+) -> Result<(Attributes, Vec<String>), Problem> {
+    let choices = common_names(domain);
+    let common_name = asked.common_name.clone().unwrap_or_else(|| domain.name.to_string());
+    if !choices.contains(&common_name) {
+        let title = format!("{common_name:?} cannot be the common name of {}", domain.name);
+        return Err(Problem::new(Code::C008, title)
+            .detail(format!("possible are {}", choices.join(", ")))
+            .hint(format!("conclave csr create {} --list-names", domain.name)));
+    }
     let mut names = vec![common_name.clone()];
     let own = domain.server_names().map(String::from);
     for other in own.chain(asked.names.iter().cloned()) {
@@ -141,18 +230,43 @@ pub(crate) fn self_sign(
         unit: asked.unit.clone(),
         contact: asked.contact.clone(),
     };
-    let not_before = view.now.0 / 1000;
-    let validity = Validity { not_before, not_after: not_before + u64::from(days) * 24 * 60 * 60 };
-    let made = issue::self_sign(&key, &attributes, &names, entropy::array(), validity)
-        .map_err(|error| problem::issue(&error))?;
-    let action = SetCertificate {
-        name: name.clone(),
-        key: None,
-        certificate: record_of(&made),
-        chain: Some(Vec::new()),
-    };
+    Ok((attributes, names))
+}
+
+/// Makes the same self-signed certificate with a new validity (A14).
+pub(crate) fn refresh_certificate(
+    view: &View<'_>,
+    name: &str,
+    asked: &Refresh,
+) -> Result<Admitted, Problem> {
+    let name = domain_name(name)?;
+    let (domain, expectation) = view.domain(&name)?;
+    let missing = || rejection_problem(&Rejection::CertificateMissing(name.clone()));
+    let found = domain.certificate.as_ref().ok_or_else(missing)?;
+    let key = opened_key(view, domain)?;
+    let old = Certificate::from_der(&found.der).map_err(|_| missing())?;
+    if !old.is_issued_by(&old) {
+        let title = format!("the certificate of {name} was issued by {}", old.issuer());
+        return Err(Problem::new(Code::C011, title)
+            .why("only one that the domain's key signed itself can be refreshed here")
+            .hint(format!("conclave csr create {name}")));
+    }
+    let validity = validity(view, asked.days)?;
+    let made = issue::refresh(&key, &old, validity).map_err(|error| problem::issue(&error))?;
+    let certificate = record_of(&made);
+    let action = SetCertificate { name: name.clone(), key: None, certificate, chain: None };
     let action = Action::SetCertificate(Box::new(action));
     Ok(Admitted::new(action, name).expecting(expectation))
+}
+
+fn validity(view: &View<'_>, days: Option<u32>) -> Result<Validity, Problem> {
+    let days = days.unwrap_or(DAYS);
+    if !(1..=DAYS_MAX).contains(&days) {
+        let title = format!("{days} days are not possible");
+        return Err(Problem::new(Code::C008, title).detail(format!("1 to {DAYS_MAX} are")));
+    }
+    let not_before = view.now.0 / 1000;
+    Ok(Validity { not_before, not_after: not_before + u64::from(days) * 24 * 60 * 60 })
 }
 
 pub(crate) fn remove_certificate(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {

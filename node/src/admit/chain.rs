@@ -4,24 +4,58 @@ use conclave_api::{
     chain::Set,
     problem::{Code, Problem},
 };
-use conclave_pki::chain::read_chain;
-use conclave_store::{command::Action, limits::CHAIN_CERTIFICATES_MAX};
+use conclave_pki::{
+    certificate::Certificate,
+    chain::{ChainError, check, read_chain},
+};
+use conclave_store::{command::Action, limits::CHAIN_CERTIFICATES_MAX, time::UnixMillis};
 use serde_bytes::ByteBuf;
 
 use super::{Admitted, View, domain_name, problem};
 
 pub(crate) fn set_chain(view: &View<'_>, name: &str, asked: &Set) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (_, expectation) = view.domain(&name)?;
+    let (domain, expectation) = view.domain(&name)?;
     let chain = read_chain(asked.chain.as_bytes())
         .map_err(|error| problem::certificate("chain", &asked.chain, &error))?;
+    let leaf = domain.certificate.as_ref().and_then(|one| Certificate::from_der(&one.der).ok());
+    let (chain, warnings) =
+        linked(leaf.as_ref(), chain, asked.sort, asked.allow_broken_chain, view.now)?;
     if chain.len() > CHAIN_CERTIFICATES_MAX {
         let title = format!("a chain of {} certificates is too long", chain.len());
         return Err(Problem::new(Code::H004, title)
             .detail(format!("{CHAIN_CERTIFICATES_MAX} are possible")));
     }
     let chain = chain.iter().map(|certificate| ByteBuf::from(certificate.der())).collect();
-    Ok(Admitted::new(Action::SetChain(name.clone(), chain), name).expecting(expectation))
+    let action = Action::SetChain(name.clone(), chain);
+    Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
+}
+
+/// A chain whose links hold, in order; or, if that is allowed, as it came, with a warning.
+pub(super) fn linked(
+    leaf: Option<&Certificate>,
+    chain: Vec<Certificate>,
+    sort: bool,
+    is_broken_allowed: bool,
+    now: UnixMillis,
+) -> Result<(Vec<Certificate>, Vec<String>), Problem> {
+    let mut warnings: Vec<String> = chain
+        .iter()
+        .filter(|one| one.not_after() < now.0 / 1_000)
+        .map(|one| format!("{} in the CA chain has expired", one.subject()))
+        .collect();
+    match check(leaf, &chain) {
+        Ok(()) => Ok((chain, warnings)),
+        Err(ChainError::Order { should }) if sort => {
+            let sorted = should.iter().filter_map(|place| chain.get(*place).cloned()).collect();
+            Ok((sorted, warnings))
+        }
+        Err(error) if is_broken_allowed => {
+            warnings.push(format!("the CA chain is broken: {error}"));
+            Ok((chain, warnings))
+        }
+        Err(error) => Err(problem::chain(&error)),
+    }
 }
 
 pub(crate) fn remove_chain(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {

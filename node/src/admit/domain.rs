@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use conclave_api::{
-    domain::{Create, Pki, Set},
+    domain::{Create, Pki, Rename, Rollback, Set},
     problem::{Code, Problem},
 };
+use conclave_pki::certificate::Certificate;
 use conclave_store::{
     command::{Action, CreateDomain, SetDomain},
-    id::{DomainId, DomainName, ServerName},
+    id::{DomainId, DomainName, ServerName, Version},
     record::PkiMode,
 };
 
@@ -78,4 +79,37 @@ pub(crate) fn delete_domain(view: &View<'_>, name: &str) -> Result<Admitted, Pro
     let name = domain_name(name)?;
     let (_, expectation) = view.domain(&name)?;
     Ok(Admitted::new(Action::DeleteDomain(name.clone()), name).expecting(expectation))
+}
+
+pub(crate) fn rename_domain(
+    view: &View<'_>,
+    name: &str,
+    asked: &Rename,
+) -> Result<Admitted, Problem> {
+    let (name, new) = (domain_name(name)?, domain_name(&asked.name)?);
+    let (domain, expectation) = view.domain(&name)?;
+    if view.scope == Scope::Local && name == view.node.config().main_domain {
+        return Err(Problem::new(Code::D003, format!("{name} is the Main Domain of this node"))
+            .why("its name stands in the configuration file")
+            .hint("change [node] main_domain and restart the node"));
+    }
+    let certificate = domain.certificate.as_ref();
+    let certificate = certificate.and_then(|one| Certificate::from_der(&one.der).ok());
+    let mut warnings = Vec::new();
+    if certificate.is_some_and(|one| !one.covers(new.as_str())) {
+        warnings.push(format!("the certificate stays as it is and is not for {new}"));
+    }
+    let action = Action::RenameDomain(name, new.clone());
+    Ok(Admitted::new(action, new).expecting(expectation).warning(warnings))
+}
+
+pub(crate) fn rollback_domain(
+    view: &View<'_>,
+    name: &str,
+    asked: &Rollback,
+) -> Result<Admitted, Problem> {
+    let name = domain_name(name)?;
+    let (_, expectation) = view.domain(&name)?;
+    let action = Action::RollbackDomain(name.clone(), Version(asked.version));
+    Ok(Admitted::new(action, name).expecting(expectation))
 }

@@ -1,7 +1,9 @@
 //! Refusals in the words of the API.
 
 use conclave_api::problem::{Code, Location, Problem};
-use conclave_pki::{certificate::CertificateError, issue::IssueError, key::KeyError};
+use conclave_pki::{
+    certificate::CertificateError, chain::ChainError, issue::IssueError, key::KeyError,
+};
 use conclave_store::{id::DomainName, outcome::Rejection};
 
 pub(super) fn domain_unknown(name: &DomainName) -> Problem {
@@ -59,6 +61,25 @@ pub(super) fn issue(error: &IssueError) -> Problem {
     Problem::new(code, error.to_string())
 }
 
+/// A CA chain whose links do not hold.
+pub(super) fn chain(error: &ChainError) -> Problem {
+    match error {
+        ChainError::Order { should } => {
+            let places: Vec<String> = should.iter().map(|place| (place + 1).to_string()).collect();
+            Problem::new(Code::H002, error.to_string())
+                .detail(format!("in order they are those at places {}", places.join(", ")))
+                .hint("repeat with --sort")
+        }
+        ChainError::LinkMissing { issuer, url, .. } => Problem::new(Code::H003, error.to_string())
+            .detail(format!("its issuer is {issuer:?}"))
+            .hint(match url {
+                Some(url) => format!("get the certificate from {url} (named in the certificate)    or: --allow-broken-chain"),
+                None => "add that certificate to the file    or: --allow-broken-chain".to_owned(),
+            }),
+        _ => Problem::new(Code::H003, error.to_string()),
+    }
+}
+
 /// A refusal of the rules.
 pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
     use Rejection as R;
@@ -75,6 +96,7 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::NodeNameTaken(_) => {
             (Code::J004, "give this node another [node] name in its configuration".to_owned())
         }
+        R::VersionUnknown { name, .. } => (Code::V004, format!("conclave domain history {name}")),
         R::TrustedUnknown(_) => (Code::T001, "conclave trust list".to_owned()),
         R::AccessTokenUnknown(_) => (Code::X005, "conclave token list".to_owned()),
         R::DomainUnknown(name) => return domain_unknown(name),

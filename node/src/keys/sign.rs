@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use conclave_pki::key::PrivateKey;
 use conclave_store::record::{Domain, DomainKey};
 use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
@@ -20,6 +21,17 @@ impl Keyring {
         key: &DomainKey,
     ) -> Result<Arc<dyn SigningKey>, SealError> {
         signing_key(&self.open(scope, super::Purpose::DomainKey(domain.id), &key.sealed)?)
+    }
+
+    /// Opens a domain's key on this node, signs with it and verifies; RSA decrypts too (A5).
+    /// The error says why the key cannot be used.
+    pub(crate) fn test_key(&self, scope: Scope, domain: &Domain) -> Result<(), String> {
+        let key = domain.key.as_ref().ok_or("the domain has no private key")?;
+        let opened = self
+            .open(scope, super::Purpose::DomainKey(domain.id), &key.sealed)
+            .map_err(|error| error.to_string())?;
+        let key = PrivateKey::from_pkcs8_der(opened.expose()).map_err(|error| error.to_string())?;
+        key.test().map_err(|error| error.to_string())
     }
 }
 

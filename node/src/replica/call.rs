@@ -30,12 +30,19 @@ pub(super) enum RequestV1 {
     Reports,
     /// Seal a secret: the caller is sealed itself.
     Seal { purpose: Purpose, secret: ByteBuf },
+    /// Test the key of a domain.
+    TestKey { domain: String },
 }
 
 /// The answer to it.
 #[derive(Serialize, Deserialize)]
 pub(super) enum AnswerV1 {
-    Executed { index: u64, outcome: ByteBuf, served: Vec<u64>, missing: Vec<u64> },
+    Executed {
+        index: u64,
+        outcome: ByteBuf,
+        served: Vec<u64>,
+        missing: Vec<u64>,
+    },
     NotLeader(Option<u64>),
     NoQuorum,
     Index(u64),
@@ -43,6 +50,8 @@ pub(super) enum AnswerV1 {
     Reports(Vec<(u64, ReportV1)>),
     Sealed(Sealed),
     Refused(String),
+    /// Microseconds that the test took, or why the key cannot be used.
+    Tested(Result<u64, String>),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -99,6 +108,7 @@ impl Replica {
                 let reports = known.map(|(id, report)| (id.0, report.into())).collect();
                 AnswerV1::Reports(reports)
             }
+            RequestV1::TestKey { domain } => AnswerV1::Tested(self.test_key_here(&domain).await),
             RequestV1::Seal { purpose, mut secret } => {
                 let sealed = self.shared.keyring.seal(Scope::Shared, purpose, &secret);
                 secret.zeroize();

@@ -3,14 +3,20 @@
 use std::net::IpAddr;
 
 use der::{Decode, Encode};
-use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName, name::GeneralName};
+use x509_cert::{
+    ext::pkix::{AuthorityInfoAccessSyntax, BasicConstraints, SubjectAltName, name::GeneralName},
+    spki::ObjectIdentifier,
+};
 
 use crate::{
     key::{KeyAlgorithm, PrivateKey, public_key_algorithm},
     limits::{CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX},
     name,
     pem::{self, Block, PemError},
+    verify,
 };
+
+const CA_ISSUERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");
 
 /// Why an input holds no certificate that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -182,8 +188,7 @@ impl Certificate {
 
     /// The certificate, PEM.
     pub fn pem(&self) -> String {
-        let body = der_to_base64(&self.der);
-        format!("-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
+        pem::encode("CERTIFICATE", &self.der)
     }
 
     /// All attributes of whom it was issued to.
@@ -220,6 +225,21 @@ impl Certificate {
     /// Last second of validity, since 1970.
     pub fn not_after(&self) -> u64 {
         self.parsed.tbs_certificate().validity().not_after.to_unix_duration().as_secs()
+    }
+
+    /// Where its issuer's certificate can be got (RFC 5280 §4.2.2.1); never fetched here.
+    pub fn issuer_url(&self) -> Option<String> {
+        let found = self.parsed.tbs_certificate().get_extension::<AuthorityInfoAccessSyntax>();
+        let (_, access) = found.ok()??;
+        let issuers = access.0.iter().filter(|one| one.access_method == CA_ISSUERS);
+        issuers.filter_map(|one| shown(&one.access_location)).next()
+    }
+
+    /// Whether `issuer` issued it: its name stands there, and its key signed.
+    pub fn is_issued_by(&self, issuer: &Certificate) -> bool {
+        let (own, other) = (self.parsed.tbs_certificate(), issuer.parsed.tbs_certificate());
+        name::Comparable::of(own.issuer()) == name::Comparable::of(other.subject())
+            && verify::is_signed_by(self, issuer)
     }
 
     /// The certified public key (SubjectPublicKeyInfo, DER).
@@ -274,23 +294,4 @@ fn shown(name: &GeneralName) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Base64 in lines of 64 (RFC 7468 §2).
-fn der_to_base64(der: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(der.len() * 3 / 2);
-    for line in der.chunks(48) {
-        for group in line.chunks(3) {
-            let [a, b, c] = [0, 1, 2].map(|place| group.get(place).copied().unwrap_or(0));
-            let bits = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
-            for place in 0..4 {
-                let sextet = usize::try_from(bits >> (18 - 6 * place) & 63).unwrap_or(0);
-                let letter = ALPHABET.get(sextet).filter(|_| place <= group.len());
-                text.push(letter.map_or('=', |byte| char::from(*byte)));
-            }
-        }
-        text.push('\n');
-    }
-    text
 }

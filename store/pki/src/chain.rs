@@ -27,3 +27,64 @@ pub fn split_bundle(
     let leaf = bundle.remove(found.unwrap_or(0));
     Some((leaf, bundle))
 }
+
+/// What is wrong with a CA chain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// All are there, in another order.
+    #[error("the chain is in the wrong order")]
+    Order {
+        /// Places of the input in the right order.
+        should: Vec<usize>,
+    },
+    /// A certificate above which nothing follows, though others are left.
+    #[error("nobody in the chain issued {subject:?}")]
+    LinkMissing {
+        /// Whose issuer is missing.
+        subject: String,
+        /// Who that is.
+        issuer: String,
+        /// Where it can be got, in the certificate's own words.
+        url: Option<String>,
+    },
+}
+
+/// Whether each certificate is followed by its issuer, the first by that of `leaf` if it is known.
+pub fn check(leaf: Option<&Certificate>, chain: &[Certificate]) -> Result<(), ChainError> {
+    let mut left: Vec<usize> = (0..chain.len()).collect();
+    let mut should: Vec<usize> = Vec::new();
+    let mut last = match leaf {
+        Some(leaf) => leaf,
+        None => {
+            // Without a leaf the first is the one that issued none of the others.
+            let issued = |one: &Certificate| {
+                chain.iter().any(|other| other.der() != one.der() && other.is_issued_by(one))
+            };
+            let Some(first) =
+                left.iter().copied().find(|place| !chain.get(*place).is_some_and(issued))
+            else {
+                return Ok(());
+            };
+            left.retain(|place| *place != first);
+            should.push(first);
+            let Some(first) = chain.get(first) else { return Ok(()) };
+            first
+        }
+    };
+    while !left.is_empty() {
+        let issuer = left
+            .iter()
+            .copied()
+            .find(|place| chain.get(*place).is_some_and(|one| last.is_issued_by(one)));
+        let Some((place, issuer)) = issuer.and_then(|place| Some((place, chain.get(place)?)))
+        else {
+            let (subject, issuer) = (last.subject(), last.issuer());
+            return Err(ChainError::LinkMissing { subject, issuer, url: last.issuer_url() });
+        };
+        left.retain(|other| *other != place);
+        should.push(place);
+        last = issuer;
+    }
+    if should.is_sorted() { Ok(()) } else { Err(ChainError::Order { should }) }
+}

@@ -195,11 +195,10 @@ fn make(
         Some(certificate) => certificate.subject_der().ok_or(IssueError::Encode)?,
         None => subject.clone(),
     };
-    let algorithm = signature_algorithm(issuer.key.algorithm());
     let to_be_signed = ToBeSigned {
         version: 2,
         serial: Uint::new(&serial)?,
-        signature: algorithm.clone(),
+        signature: signature_algorithm(issuer.key.algorithm()),
         issuer: Any::from_der(&issuer_name)?,
         validity: DerValidity::new(time(validity.not_before)?, time(validity.not_after)?),
         subject: Any::from_der(&subject)?,
@@ -207,14 +206,40 @@ fn make(
         extensions: extensions(issuer, public_key_der, names, usage)?,
     }
     .to_der()?;
-    let signature = issuer.key.sign(&to_be_signed).map_err(|_| IssueError::Key)?;
+    sign(issuer.key, &to_be_signed)
+}
+
+fn sign(key: &PrivateKey, to_be_signed: &[u8]) -> Result<Certificate, IssueError> {
+    let signature = key.sign(to_be_signed).map_err(|_| IssueError::Key)?;
     let der = Signed {
-        to_be_signed: Any::from_der(&to_be_signed)?,
-        algorithm,
+        to_be_signed: Any::from_der(to_be_signed)?,
+        algorithm: signature_algorithm(key.algorithm()),
         signature: BitString::from_bytes(&signature)?,
     }
     .to_der()?;
     Certificate::from_der(&der).map_err(|_| IssueError::Encode)
+}
+
+/// The same self-signed certificate with another validity: serial number, subject and
+/// extensions stay.
+pub fn refresh(
+    key: &PrivateKey,
+    certificate: &Certificate,
+    validity: Validity,
+) -> Result<Certificate, IssueError> {
+    let old = certificate.parsed().tbs_certificate();
+    let subject = Any::from_der(&old.subject().to_der()?)?;
+    let to_be_signed = ToBeSigned {
+        version: 2,
+        serial: Uint::new(old.serial_number().as_bytes())?,
+        signature: signature_algorithm(key.algorithm()),
+        issuer: subject.clone(),
+        validity: DerValidity::new(time(validity.not_before)?, time(validity.not_after)?),
+        subject,
+        public_key: Any::from_der(key.public_key_der())?,
+        extensions: old.extensions().cloned().unwrap_or_default(),
+    };
+    sign(key, &to_be_signed.to_der()?)
 }
 
 /// RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050 on.
@@ -262,13 +287,13 @@ fn extensions(
         }
     }
     if !names.is_empty() {
-        let names = names.iter().map(|name| dns_name(name)).collect::<Result<_, _>>()?;
+        let names = names.iter().map(|name| general_name(name)).collect::<Result<_, _>>()?;
         all.push(extension(false, &SubjectAltName(names))?);
     }
     Ok(all)
 }
 
-fn extension<T: Encode + AssociatedOid>(
+pub(crate) fn extension<T: Encode + AssociatedOid>(
     is_critical: bool,
     value: &T,
 ) -> Result<Extension, IssueError> {
@@ -276,13 +301,26 @@ fn extension<T: Encode + AssociatedOid>(
     Ok(Extension { extn_id: T::OID, critical: is_critical, extn_value })
 }
 
-fn dns_name(name: &str) -> Result<GeneralName, IssueError> {
+/// A subject alternative name: an IP address, an e-mail address, or a DNS name.
+pub(crate) fn general_name(name: &str) -> Result<GeneralName, IssueError> {
     let invalid = || IssueError::Name { name: name.chars().take(80).collect() };
-    let is_host = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._*".contains(&b));
-    if name.is_empty() || !is_host {
-        return Err(invalid());
+    if let Ok(address) = name.parse::<std::net::IpAddr>() {
+        return Ok(GeneralName::from(address));
     }
-    der::asn1::Ia5String::new(name).map(GeneralName::DnsName).map_err(|_| invalid())
+    let text = der::asn1::Ia5String::new(name).map_err(|_| invalid())?;
+    if name.contains('@') {
+        return if name::is_email(name) {
+            Ok(GeneralName::Rfc822Name(text))
+        } else {
+            Err(invalid())
+        };
+    }
+    let rest = name.strip_prefix("*.").unwrap_or(name);
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if rest.split('.').all(is_label) { Ok(GeneralName::DnsName(text)) } else { Err(invalid()) }
 }
 
 /// RFC 5280 §4.2.1.2, method 1, with SHA-256 cut to 160 bits (RFC 7093 §2).

@@ -21,6 +21,7 @@ pub mod builtin;
 pub mod certificate;
 pub mod chain;
 pub mod crl;
+pub mod csr;
 pub mod issue;
 pub mod key;
 pub mod limits;

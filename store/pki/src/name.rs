@@ -119,7 +119,7 @@ pub(crate) fn from_attributes(attributes: &Attributes) -> Result<Vec<u8>, IssueE
     sequence.to_der().map_err(|_| IssueError::Encode)
 }
 
-fn is_email(text: &str) -> bool {
+pub(crate) fn is_email(text: &str) -> bool {
     let plain = |part: &str| {
         !part.is_empty()
             && part.bytes().all(|b| b.is_ascii_graphic() && !b"@<>(),;:\\\"[]".contains(&b))

@@ -101,3 +101,28 @@ impl Open {
 fn framed<'a>(line: &'a str, prefix: &str) -> Option<&'a str> {
     line.strip_prefix(prefix)?.strip_suffix("-----")
 }
+
+/// One block.
+pub(crate) fn encode(label: &str, der: &[u8]) -> String {
+    let body = base64(der);
+    format!("-----BEGIN {label}-----\n{body}-----END {label}-----\n")
+}
+
+/// Base64 in lines of 64 (RFC 7468 §2).
+fn base64(der: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(der.len() * 3 / 2);
+    for line in der.chunks(48) {
+        for group in line.chunks(3) {
+            let [a, b, c] = [0, 1, 2].map(|place| group.get(place).copied().unwrap_or(0));
+            let bits = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
+            for place in 0..4 {
+                let sextet = usize::try_from(bits >> (18 - 6 * place) & 63).unwrap_or(0);
+                let letter = ALPHABET.get(sextet).filter(|_| place <= group.len());
+                text.push(letter.map_or('=', |byte| char::from(*byte)));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -31,7 +31,8 @@ pub(super) fn remove(change: &mut Changing<'_>, name: &DomainName) -> Result<Don
     change.put_domain(domain)
 }
 
-/// Gives `domain` another chain, an empty one meaning none.
+/// Gives `domain` another chain, an empty one meaning none. The use of the old one goes with the
+/// version that had it; that of the new one is counted when the domain is put back.
 pub(super) fn replace(
     change: &mut Changing<'_>,
     domain: &mut Domain,
@@ -40,19 +41,24 @@ pub(super) fn replace(
     check_count("certificates in a CA chain", certificates.len(), CHAIN_CERTIFICATES_MAX)?;
     let bytes = certificates.iter().map(|certificate| certificate.len()).sum();
     check_count("bytes in a CA chain", bytes, CHAIN_BYTES_MAX)?;
-    release(change, domain)?;
     domain.chain = None;
     if certificates.is_empty() {
         return Ok(());
     }
     let fingerprint = Chain::fingerprint(certificates);
-    let mut chain = change
-        .state
-        .chain(&fingerprint)
-        .cloned()
-        .unwrap_or_else(|| Chain { certificates: certificates.to_vec(), uses: 0 });
-    chain.uses += 1;
     domain.chain = Some(fingerprint);
+    if change.state.chain(&fingerprint).is_some() {
+        return Ok(());
+    }
+    let chain = Chain { certificates: certificates.to_vec(), uses: 0 };
+    change.put(RowKey::Chain(fingerprint), Record::Chain(chain))
+}
+
+/// Counts one more version of a domain that sends its chain.
+pub(super) fn hold(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
+    let Some(fingerprint) = domain.chain else { return Ok(()) };
+    let Some(mut chain) = change.state.chain(&fingerprint).cloned() else { return Ok(()) };
+    chain.uses += 1;
     change.put(RowKey::Chain(fingerprint), Record::Chain(chain))
 }
 

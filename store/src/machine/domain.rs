@@ -1,6 +1,6 @@
 //! Domains and their names.
 
-use super::{Changing, chain, check_count, trust};
+use super::{Changing, chain, check_count, history, trust};
 use crate::{
     command::{CreateDomain, SetDomain},
     id::{DomainName, ServerName, Version},
@@ -46,11 +46,28 @@ pub(super) fn set(change: &mut Changing<'_>, set: &SetDomain) -> Result<Done, Re
     change.put_domain(domain)
 }
 
+/// Gives a domain another name. Its certificate stays as it is, also if it is not for that name.
+pub(super) fn rename(
+    change: &mut Changing<'_>,
+    name: &DomainName,
+    new: &DomainName,
+) -> Result<Done, Rejection> {
+    let mut domain = change.domain(name)?;
+    release_names(change, &domain)?;
+    history::keep(change, domain.id, name)?;
+    change.remove(&RowKey::Domain(name.clone()))?;
+    domain.name = new.clone();
+    domain.aliases.retain(|alias| alias.as_str() != new.as_str());
+    claim_names(change, &domain)?;
+    change.put_domain(domain)
+}
+
 /// Removes a domain with its key, certificate, names and use of a chain.
 pub(super) fn delete(change: &mut Changing<'_>, name: &DomainName) -> Result<Done, Rejection> {
     let domain = change.domain(name)?;
     release_names(change, &domain)?;
     chain::release(change, &domain)?;
+    history::clear(change, domain.id)?;
     trust::clear(change, &domain)?;
     change.remove(&RowKey::Domain(name.clone()))?;
     Ok(Done::Domain { name: domain.name, version: domain.version })
@@ -61,7 +78,7 @@ fn check_bounds(domain: &Domain) -> Result<(), Rejection> {
     check_count("addresses of a domain", domain.addresses.len(), ADDRESSES_MAX)
 }
 
-fn claim_names(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
+pub(super) fn claim_names(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
     let names: Vec<ServerName> = domain.server_names().collect();
     for name in names {
         if let Some(owner) = change.state.name_owner(&name) {
@@ -72,7 +89,7 @@ fn claim_names(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejecti
     Ok(())
 }
 
-fn release_names(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
+pub(super) fn release_names(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
     let names: Vec<ServerName> = domain.server_names().collect();
     for name in names {
         change.remove(&RowKey::Name(name))?;

@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     command::{CreateDomain, FoundCluster, RedeemJoinToken, RotateKeyring, SetCertificate},
     id::*,
+    limits::VERSIONS_KEPT,
     record::*,
     snapshot,
     time::UnixMillis,
@@ -113,7 +114,7 @@ impl Scene {
 
 fn create(text: &str, aliases: Vec<ServerName>) -> Action {
     Action::CreateDomain(CreateDomain {
-        id: DomainId([5; 16]),
+        id: DomainId([text.as_bytes()[0]; 16]),
         name: name(text),
         aliases,
         addresses: Vec::new(),
@@ -238,10 +239,25 @@ fn a_chain_is_stored_once_and_goes_with_its_last_user() {
         scene.done(Action::SetChain(name(text), chain.clone()));
     }
     assert_eq!(scene.state.chain(&fingerprint).unwrap().uses, 2);
-    scene.done(Action::SetChain(name("a.example"), chain));
-    assert_eq!(scene.state.chain(&fingerprint).unwrap().uses, 2, "set again");
+    scene.done(Action::SetChain(name("a.example"), chain.clone()));
+    assert_eq!(scene.state.chain(&fingerprint).unwrap().uses, 3, "set again: one more version");
     scene.done(Action::RemoveChain(name("a.example")));
     scene.done(Action::DeleteDomain(name("b.example")));
+    assert_eq!(scene.state.chain(&fingerprint).unwrap().uses, 2, "earlier versions send it");
+    let back = scene.state.domain(&name("a.example")).unwrap().version;
+    let back = Action::RollbackDomain(name("a.example"), Version(back.0 - 1));
+    scene.done(back);
+    assert_eq!(scene.state.domain(&name("a.example")).unwrap().chain, Some(fingerprint));
+    for _ in 0..=VERSIONS_KEPT {
+        scene.done(Action::RemoveChain(name("a.example")));
+        scene.done(Action::SetChain(name("a.example"), chain.clone()));
+    }
+    scene.done(Action::RemoveChain(name("a.example")));
+    let versions = scene.state.domain_versions(scene.state.domain(&name("a.example")).unwrap().id);
+    let holding = versions.filter(|one| one.chain == Some(fingerprint)).count();
+    let uses = scene.state.chain(&fingerprint).unwrap().uses;
+    assert_eq!(u64::try_from(holding).unwrap(), uses, "each version holds one use");
+    scene.done(Action::DeleteDomain(name("a.example")));
     assert!(scene.state.chain(&fingerprint).is_none());
 }
 

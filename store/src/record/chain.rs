@@ -10,7 +10,7 @@ use crate::id::Fingerprint;
 pub struct Chain {
     /// DER certificates in sending order; 1 to [`crate::limits::CHAIN_CERTIFICATES_MAX`].
     pub certificates: Vec<ByteBuf>,
-    /// Domains that refer to this chain; at 0 the row goes.
+    /// Versions of domains that refer to this chain; at 0 the row goes.
     pub uses: u64,
 }
 

@@ -6,8 +6,8 @@ use super::State;
 use crate::{
     command::Expectation,
     id::{
-        DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
-        ServerName, TokenId,
+        DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
+        ServerName, TokenId, Version,
     },
     record::{
         AccessToken, Chain, Cluster, Domain, JoinToken, KeyringGeneration, Listener, Member,
@@ -114,6 +114,17 @@ impl State {
         let bounds = (Bound::Excluded(RowKey::Domain(name.clone())), Bound::Unbounded);
         self.rows.range(bounds).map_while(|(_, row)| match &row.record {
             Record::Domain(domain) => Some(&**domain),
+            _ => None,
+        })
+    }
+
+    /// Earlier versions of a domain, oldest first.
+    pub fn domain_versions(&self, id: DomainId) -> impl Iterator<Item = &Domain> {
+        let first = RowKey::DomainVersion((id, Version(0)));
+        self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
+            (RowKey::DomainVersion((found, _)), Record::DomainVersion(domain)) if *found == id => {
+                Some(&**domain)
+            }
             _ => None,
         })
     }

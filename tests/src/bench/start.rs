@@ -3,14 +3,12 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use conclave_api::{
-    certificate::Import,
-    domain::{Create, Pki},
-};
+use conclave_api::domain::{Create, Pki};
 use conclave_tests::{Cluster, Pair, probe, wait_for};
 
 use crate::{
     haproxy::Haproxy,
+    served::import,
     writes::{client, committed},
 };
 
@@ -20,7 +18,7 @@ pub(crate) fn run(domains: usize) {
     let port = cluster.listen();
     let asked = client(&cluster, 0);
     let pair = Pair::make("shop.example");
-    let import = Import { certificate: pair.bundle(), key: Some(pair.key.clone()) };
+    let import = import(&pair);
     let total = u64::try_from(domains).unwrap();
     let filling = Instant::now();
     // Names differ, the pair is the same; a chain is stored once however often it is used.

@@ -110,8 +110,11 @@ async fn domains(
         Add { name: "https".to_owned(), bind: format!(":{port}"), upstream: upstream.to_string() };
     client.add_listener(&add, &change).await?;
     client.create_domain(&domain("pki.example", Pki::Enabled), &change).await?;
-    let import =
-        Import { certificate: DEMO_CERTIFICATE.to_owned(), key: Some(DEMO_KEY.to_owned()) };
+    let import = Import {
+        certificate: DEMO_CERTIFICATE.to_owned(),
+        key: Some(DEMO_KEY.to_owned()),
+        ..Import::default()
+    };
     client.import_certificate("pki.example", &import, &change).await?;
     client.create_domain(&domain("shop.example", Pki::Enabled), &change).await?;
     client.generate_key("shop.example", &key::Generate { algorithm: None }, &change).await?;

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::Path};
 use conclave_api::{
-    certificate::{Certificate, Import, SelfSign},
+    certificate::{Certificate, Import, Refresh, SelfSign},
     change::Change,
 };
 use conclave_store::outcome::Rejection;
@@ -28,6 +28,13 @@ pub(super) async fn self_sign(Path(name): Path<String>, asked: Asked) -> Answer<
     let self_sign: SelfSign = asked.json()?;
     let scope = asked.scope_of(&name);
     Ok(Json(asked.change(scope, move |view| admit::self_sign(view, &name, &self_sign)).await?))
+}
+
+pub(super) async fn refresh(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let refresh: Refresh = asked.json()?;
+    let scope = asked.scope_of(&name);
+    let derive = move |view: &admit::View<'_>| admit::refresh_certificate(view, &name, &refresh);
+    Ok(Json(asked.change(scope, derive).await?))
 }
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Certificate> {

@@ -3,16 +3,17 @@
 use axum::{Json, extract::Path};
 use conclave_api::{
     change::{Change, List},
-    domain::{Create, Domain, Scope as ApiScope, Set},
+    domain::{Create, Domain, DomainVersion, Rename, Rollback, Scope as ApiScope, Set},
 };
 use conclave_store::{record::Domain as Record, state::State};
 
-use super::Answer;
+use super::{Answer, trust};
 use crate::{
     admin::{change::Asked, problem::Failed, show},
     admit::{self, domain_name},
     clock,
     live::Scope,
+    node::internal,
 };
 
 pub(super) async fn create(asked: Asked) -> Answer<Change> {
@@ -59,7 +60,11 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domain> {
     let (scope, state, domain) = find(&asked, &name).await?;
-    Ok(Json(show::domain(scope, &state, &domain, false, clock::now())))
+    let mut shown = show::domain(scope, &state, &domain, false, clock::now());
+    shown.problems.extend(show::chain_problem(&state, &domain));
+    let trusting = tokio::task::spawn_blocking(move || trust::trusted_by(scope, &state, &domain));
+    shown.trusted_by = trusting.await.map_err(|error| internal("the chain", error))?;
+    Ok(Json(shown))
 }
 
 /// A domain of either scope, with the State that it was found in.
@@ -80,4 +85,27 @@ pub(super) async fn find(asked: &Asked, name: &str) -> Result<(Scope, State, Rec
             Err(admit::rejection_problem(&unknown).into())
         }
     }
+}
+
+pub(super) async fn rename(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let rename: Rename = asked.json()?;
+    let scope = asked.scope_of(&name);
+    Ok(Json(asked.change(scope, move |view| admit::rename_domain(view, &name, &rename)).await?))
+}
+
+pub(super) async fn rollback(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let rollback: Rollback = asked.json()?;
+    let scope = asked.scope_of(&name);
+    let derive = move |view: &admit::View<'_>| admit::rollback_domain(view, &name, &rollback);
+    Ok(Json(asked.change(scope, derive).await?))
+}
+
+/// All versions that are kept, the present one first.
+pub(super) async fn history(Path(name): Path<String>, asked: Asked) -> Answer<List<DomainVersion>> {
+    let (_, state, found) = find(&asked, &name).await?;
+    let mut versions: Vec<DomainVersion> =
+        state.domain_versions(found.id).map(|one| show::version(one, false)).collect();
+    versions.push(show::version(&found, true));
+    versions.reverse();
+    Ok(Json(List::new(versions)))
 }

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use axum::{Json, extract::Path};
 use conclave_api::{
-    change::Change,
-    key::{Generate, Import, Key},
+    change::{Change, List},
+    key::{Generate, Import, Key, Test},
 };
 use conclave_pki::key::PrivateKey;
 use conclave_store::outcome::Rejection;
+use tokio::time::Instant;
 
 use super::{Answer, domain};
 use crate::{
     admin::{change::Asked, problem::Failed, show},
     admit,
+    live::Scope,
     node::internal,
 };
 
@@ -46,4 +48,35 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Key> 
 pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let scope = asked.scope_of(&name);
     Ok(Json(asked.change(scope, move |view| admit::remove_key(view, &name)).await?))
+}
+
+pub(super) async fn test(Path(name): Path<String>, asked: Asked) -> Answer<List<Test>> {
+    let (scope, state, found) = domain::find(&asked, &name).await?;
+    let own = asked.node.config().name.to_string();
+    let tested = match scope {
+        Scope::Shared => {
+            let tested = asked.node.replica()?.test_key(&found.name).await;
+            let name = |id| state.member(&id).map_or(own.clone(), |one| one.name.to_string());
+            tested.into_iter().map(|(id, tested)| shown(name(id), tested)).collect()
+        }
+        Scope::Local => {
+            let started = Instant::now();
+            let node = asked.node.clone();
+            let testing = move || node.keyring().test_key(Scope::Local, &found);
+            let tested = tokio::task::spawn_blocking(testing).await;
+            let tested = tested.map_err(|error| internal("the key was not tested", error))?;
+            let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            vec![shown(own, tested.map(|()| took_us))]
+        }
+    };
+    Ok(Json(List::new(tested)))
+}
+
+fn shown(node: String, tested: Result<u64, String>) -> Test {
+    match tested {
+        Ok(took_us) => {
+            Test { node, ok: true, message: "Verification String is OK".to_owned(), took_us }
+        }
+        Err(message) => Test { node, ok: false, message, took_us: 0 },
+    }
 }

@@ -5,8 +5,15 @@ use conclave_api::{
     change::{Change, List},
     trust::{Add, Remove, Trusted},
 };
-use conclave_pki::{builtin, certificate::Certificate};
-use conclave_store::{record::TrustSet, state::State};
+use conclave_pki::{
+    builtin,
+    certificate::Certificate,
+    verify::{Purpose, Request, Rules, verify},
+};
+use conclave_store::{
+    record::{Domain, TrustSet},
+    state::State,
+};
 
 use super::{Answer, domain};
 use crate::{
@@ -38,11 +45,7 @@ pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<
         }
         TrustScope::Domain(name) => {
             let (place, state, found) = domain::find(&asked, name.as_str()).await?;
-            sets.push(("domain", stored(&state, &TrustSet::Domain(found.id))));
-            sets.push(match place {
-                Scope::Local => server(&asked),
-                Scope::Shared => ("cluster", stored(&state, &TrustSet::System)),
-            });
+            sets.extend(sets_of(place, &state, &found));
         }
     }
     sets.push(("builtin", builtin::certificates().to_vec()));
@@ -51,6 +54,43 @@ pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<
         certificates.iter().filter_map(move |one| shown(set, *set == own, one))
     });
     Ok(Json(List::new(shown.collect())))
+}
+
+/// The sets of a domain but the built-in one: its own, then that of its scope (B2). The State is
+/// the one that holds the domain, so that its own set is the scope's.
+fn sets_of(place: Scope, state: &State, domain: &Domain) -> [Listed; 2] {
+    let system = match place {
+        Scope::Local => "server",
+        Scope::Shared => "cluster",
+    };
+    let own = stored(state, &TrustSet::Domain(domain.id));
+    [("domain", own), (system, stored(state, &TrustSet::System))]
+}
+
+/// Which trusted certificate the domain's certificate leads to, by the rules of paths.
+pub(super) fn trusted_by(place: Scope, state: &State, domain: &Domain) -> Option<String> {
+    let certificate = Certificate::from_der(&domain.certificate.as_ref()?.der).ok()?;
+    let chain = domain.chain.and_then(|fingerprint| state.chain(&fingerprint));
+    let chain = chain.map(|chain| chain.certificates.as_slice()).unwrap_or_default();
+    let intermediates: Vec<_> =
+        chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
+    let sets = sets_of(place, state, domain).into_iter();
+    let sets = sets.chain([("builtin", builtin::certificates().to_vec())]);
+    let (names, anchors): (Vec<_>, Vec<_>) = sets
+        .flat_map(|(set, certificates)| certificates.into_iter().map(move |one| (set, one)))
+        .unzip();
+    let path = verify(&Request {
+        certificate: &certificate,
+        intermediates: &intermediates,
+        anchors: &anchors,
+        crls: &[],
+        purpose: Purpose::Any,
+        name: None,
+        at: clock::now().0 / 1_000,
+        rules: Rules::Path,
+    });
+    let anchor = path.ok()?.anchor;
+    Some(format!("{} ({} trust)", anchors.get(anchor)?.subject(), names.get(anchor)?))
 }
 
 fn own_set(scope: &TrustScope) -> &'static str {

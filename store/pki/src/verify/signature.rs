@@ -121,3 +121,8 @@ pub(crate) fn check_bytes(
         .verify(signed, signature)
         .map_err(|_| broken("its signature is not that of its issuer".to_owned()))
 }
+
+/// Whether `issuer`'s key signed `certificate`, by an algorithm that is accepted.
+pub(crate) fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
+    check(certificate, issuer, &mut Budget::new()).is_ok()
+}

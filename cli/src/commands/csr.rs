@@ -1,0 +1,49 @@
+//! Signing requests.
+
+use conclave_api::certificate::SelfSign;
+
+use super::{Asking, Done, write_file};
+use crate::{
+    args::{Csr, Fields},
+    output,
+};
+
+pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
+    let (client, global) = (&asking.client, &asking.global);
+    let Csr::Create { name, list_names, fields, out } = command;
+    if list_names {
+        let choices = client.common_names(&name).await?.common_names;
+        output::list(global, &choices, &["COMMON NAME"], |one| vec![one.clone()]);
+        return Ok(0);
+    }
+    let csr = client.create_csr(&name, &self_sign(fields, None)).await?;
+    if output::json(global, &csr) {
+        return Ok(0);
+    }
+    write_file(out.as_deref(), &csr.pem)?;
+    if let Some(out) = out {
+        let (out, names) = (out.display(), csr.names.join(" "));
+        let (name, algorithm) = (&csr.common_name, &csr.algorithm);
+        output::advice(global, &format!("Wrote {out}  (CN {name}, SAN {names}, {algorithm})"));
+    }
+    output::advice(
+        global,
+        &format!("Next: send it to your authority, then: conclave cert import {name} CERT.pem"),
+    );
+    Ok(0)
+}
+
+/// The fields as the API takes them.
+pub(super) fn self_sign(fields: Fields, days: Option<u32>) -> SelfSign {
+    SelfSign {
+        common_name: fields.common_name,
+        country: fields.country,
+        province: fields.province,
+        city: fields.city,
+        organization: fields.organization,
+        unit: fields.unit,
+        contact: fields.contact,
+        names: fields.san,
+        days,
+    }
+}

@@ -1,0 +1,31 @@
+//! Signing requests.
+
+use axum::{Json, extract::Path};
+use conclave_api::{
+    certificate::SelfSign,
+    csr::{Choices, Csr},
+};
+
+use super::{Answer, domain};
+use crate::{
+    admin::change::Asked,
+    admit::{self, View},
+    clock,
+    node::internal,
+};
+
+pub(super) async fn choices(Path(name): Path<String>, asked: Asked) -> Answer<Choices> {
+    let (_, _, found) = domain::find(&asked, &name).await?;
+    Ok(Json(Choices { common_names: admit::common_names(&found) }))
+}
+
+pub(super) async fn create(Path(name): Path<String>, asked: Asked) -> Answer<Csr> {
+    let fields: SelfSign = asked.json()?;
+    let (scope, state, _) = domain::find(&asked, &name).await?;
+    let made = tokio::task::spawn_blocking(move || {
+        let view =
+            View { node: &asked.node, scope, state: &state, now: clock::now(), if_version: None };
+        admit::create_csr(&view, &name, &fields)
+    });
+    Ok(Json(made.await.map_err(|error| internal("the request was not made", error))??))
+}

@@ -1,0 +1,61 @@
+//! Earlier versions of domains. Every version, present or earlier, holds one use of its chain.
+
+use super::{Changing, chain, domain};
+use crate::{
+    id::{DomainId, DomainName, Version},
+    limits::VERSIONS_KEPT,
+    outcome::{Done, Rejection},
+    record::{Domain, Record, RowKey},
+};
+
+/// Moves the present version of a domain into its history; the oldest one goes.
+pub(super) fn keep(
+    change: &mut Changing<'_>,
+    id: DomainId,
+    name: &DomainName,
+) -> Result<(), Rejection> {
+    let Some(previous) = change.state.domain(name).filter(|found| found.id == id).cloned() else {
+        return Ok(());
+    };
+    let key = RowKey::DomainVersion((id, previous.version));
+    change.put(key, Record::DomainVersion(Box::new(previous)))?;
+    let versions: Vec<Domain> = change.state.domain_versions(id).cloned().collect();
+    let too_many = versions.len().saturating_sub(VERSIONS_KEPT);
+    versions.iter().take(too_many).try_for_each(|oldest| forget(change, oldest))
+}
+
+/// Forgets all earlier versions of a domain that goes.
+pub(super) fn clear(change: &mut Changing<'_>, id: DomainId) -> Result<(), Rejection> {
+    let versions: Vec<Domain> = change.state.domain_versions(id).cloned().collect();
+    versions.iter().try_for_each(|version| forget(change, version))
+}
+
+fn forget(change: &mut Changing<'_>, version: &Domain) -> Result<(), Rejection> {
+    chain::release(change, version)?;
+    change.remove(&RowKey::DomainVersion((version.id, version.version)))
+}
+
+/// Makes an earlier version the present one, sealed key included; the name stays, and with it
+/// the right to it.
+pub(super) fn rollback(
+    change: &mut Changing<'_>,
+    name: &DomainName,
+    version: Version,
+) -> Result<Done, Rejection> {
+    let present = change.domain(name)?;
+    let unknown = || Rejection::VersionUnknown { name: name.clone(), version };
+    let earlier = {
+        let mut found = change.state.domain_versions(present.id);
+        found.find(|found| found.version == version).cloned().ok_or_else(unknown)?
+    };
+    let aliases = earlier.aliases.into_iter().filter(|alias| alias.as_str() != name.as_str());
+    let restored = Domain {
+        name: present.name.clone(),
+        aliases: aliases.collect(),
+        version: present.version,
+        ..earlier
+    };
+    domain::release_names(change, &present)?;
+    domain::claim_names(change, &restored)?;
+    change.put_domain(restored)
+}

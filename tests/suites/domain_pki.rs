@@ -1,0 +1,280 @@
+//! What the pages of a domain's PKI do, on a real cluster, checked with OpenSSL.
+
+use std::process::Command;
+
+use conclave_tests::{Cluster, Node, Pair, forge, has_program, openssl_chain, probe};
+
+/// What OpenSSL prints.
+fn openssl(words: &[&str]) -> String {
+    let output = Command::new("openssl").args(words).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{words:?}: {text}");
+    text
+}
+
+fn code(node: &Node, words: &[&str]) -> (String, i32) {
+    let ran = node.run(&[words, &["-o", "json"]].concat());
+    (ran.problem()["code"].as_str().unwrap().to_owned(), ran.code)
+}
+
+/// Has an OpenSSL authority in the node's directory sign a request; gives the bundle's path.
+fn sign(node: &Node, csr: &str, days: &str) -> String {
+    let path = |name: &str| node.dir.join(name).to_str().unwrap().to_owned();
+    let (key, root, leaf) = (path("ca.key"), path("ca.pem"), path("leaf.pem"));
+    if !node.dir.join("ca.pem").exists() {
+        let subject = ["-subj", "/CN=Test Root", "-keyout", &key, "-out", &root, "-days", "900"];
+        let made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+        openssl(&[&made[..], &["-nodes"], &subject].concat());
+    }
+    let authority = ["-CA", &root, "-CAkey", &key, "-CAcreateserial", "-copy_extensions", "copy"];
+    let made = ["x509", "-req", "-in", csr, "-days", days, "-out", &leaf];
+    openssl(&[&made[..], &authority].concat());
+    let bundle = [std::fs::read_to_string(&leaf).unwrap(), std::fs::read_to_string(&root).unwrap()];
+    node.file("bundle.pem", bundle.concat().as_bytes())
+}
+
+#[test]
+fn every_kind_of_key_goes_the_whole_way() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let port = cluster.listen();
+    let one = &cluster.nodes[0];
+    for kind in ["p256", "p384", "ed25519", "rsa2048", "rsa3072"] {
+        let name = format!("{kind}.example");
+        one.run(&["domain", "create", &name, "--alias", "www.shop.example", "--pki", "enabled"])
+            .ok();
+        one.run(&["--timeout", "60s", "key", "generate", &name, "--type", kind]).ok();
+        let tested = one.run(&["key", "test", &name, "-o", "json"]).json();
+        let all = tested.as_array().unwrap();
+        assert_eq!(all.len(), 3, "{tested}");
+        assert!(all.iter().all(|one| one["message"] == "Verification String is OK"), "{tested}");
+        let csr = one.dir.join("shop.csr");
+        let csr = csr.to_str().unwrap();
+        let fields = [
+            "--country",
+            "US",
+            "--province",
+            "CA",
+            "--city",
+            "Zürich",
+            "--organization",
+            "ACME Yacht Rentals, Inc.",
+            "--unit",
+            "IT",
+            "--contact",
+            "admin@other.example",
+            "--san",
+            "192.0.2.7",
+            "--san",
+            "jo@shop.example",
+        ];
+        one.run(&[&["csr", "create", &name, "--out", csr][..], &fields].concat()).ok();
+        let shown = openssl(&["req", "-in", csr, "-verify", "-noout", "-text", "-nameopt", "utf8"]);
+        for part in ["verify OK", "O=ACME Yacht Rentals, Inc.", "L=Zürich", "C=US", "OU=IT"] {
+            assert!(shown.contains(part), "{kind}: {part}: {shown}");
+        }
+        for name in [&name, "www.shop.example", "IP Address:192.0.2.7", "email:jo@shop.example"] {
+            assert!(shown.contains(name), "{kind}: {name}: {shown}");
+        }
+        let bundle = sign(one, csr, "90");
+        one.run(&["cert", "import", &name, &bundle]).ok();
+        let expected = one.run(&["cert", "show", &name, "-o", "json"]).json()["sha256"].clone();
+        for node in &cluster.nodes {
+            let chain = openssl_chain(node.listener(port), &name);
+            assert_eq!(chain.len(), 2, "{kind} on {}: leaf and root", node.name);
+            let hash = ring::digest::digest(&ring::digest::SHA256, &chain[0]);
+            let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(expected, hex.as_str(), "{kind} on {}", node.name);
+        }
+        one.run(&["domain", "delete", &name, "--yes"]).ok();
+    }
+}
+
+#[test]
+fn common_names_are_chosen_among_the_domains_own() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "mail.shop.example", "--alias", "imap.example"]).ok();
+    one.run(&["domain", "create", "two.example"]).ok();
+    let list = |name: &str| one.run(&["csr", "create", name, "--list-names", "-o", "name"]).ok();
+    assert_eq!(list("mail.shop.example"), "mail.shop.example\nimap.example\n*.shop.example\n");
+    assert_eq!(list("two.example"), "two.example\n*.two.example\n");
+    assert_eq!(code(one, &["csr", "create", "two.example"]), ("K010".to_owned(), 3));
+    one.run(&["key", "generate", "two.example"]).ok();
+    let words = ["csr", "create", "two.example", "--common-name", "other.example"];
+    assert_eq!(code(one, &words), ("C008".to_owned(), 8));
+    let words = ["cert", "self-sign", "two.example", "--contact", "nobody"];
+    assert_eq!(code(one, &words), ("C008".to_owned(), 8));
+    one.run(&["cert", "self-sign", "two.example", "--common-name", "*.two.example"]).ok();
+    let shown = one.run(&["cert", "show", "two.example", "-o", "json"]).json();
+    assert_eq!(shown["names"][0], "*.two.example", "the common name is among the names: {shown}");
+}
+
+#[test]
+fn a_refreshed_certificate_keeps_its_serial_number() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example"]).ok();
+    one.run(&["key", "generate", "shop.example"]).ok();
+    assert_eq!(code(one, &["cert", "refresh", "shop.example"]), ("C010".to_owned(), 3));
+    let words = ["cert", "self-sign", "shop.example", "--organization", "ACME", "--days", "10"];
+    one.run(&words).ok();
+    let show = || one.run(&["cert", "show", "shop.example", "-o", "json"]).json();
+    let before = show();
+    one.run(&["cert", "refresh", "shop.example", "--days", "400"]).ok();
+    let after = show();
+    for same in ["serial", "subject", "names", "key_sha256"] {
+        assert_eq!(before[same], after[same], "{same}");
+    }
+    assert_ne!(before["sha256"], after["sha256"]);
+    assert_eq!(after["days_left"], 399.max(after["days_left"].as_i64().unwrap()));
+    let pair = Pair::make("shop.example");
+    let (certificate, key) =
+        (one.file("c.pem", pair.bundle().as_bytes()), one.file("k.pem", pair.key.as_bytes()));
+    one.run(&["cert", "import", "shop.example", &certificate, "--key", &key]).ok();
+    assert_eq!(code(one, &["cert", "refresh", "shop.example"]), ("C011".to_owned(), 8));
+}
+
+#[test]
+fn certificates_for_others_and_out_of_date_are_refused() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example", "--alias", "www.shop.example"]).ok();
+    let import = |pair: &Pair, more: &[&str]| {
+        let certificate = one.file("c.pem", pair.bundle().as_bytes());
+        let key = one.file("k.pem", pair.key.as_bytes());
+        let words = ["cert", "import", "shop.example", &certificate, "--key", &key, "-o", "json"];
+        one.run(&[&words[..], more].concat())
+    };
+    let other = Pair::make("other.example");
+    let refused = import(&other, &[]);
+    assert_eq!((refused.problem()["code"].as_str(), refused.code), (Some("C006"), 8));
+    let title = refused.problem()["title"].as_str().unwrap().to_owned();
+    assert!(title.contains("other.example") && title.contains("1 aliases"), "{title}");
+    let done = import(&other, &["--allow-name-mismatch"]).json();
+    assert!(done["warnings"].to_string().contains("does not cover"), "{done}");
+    let expired = Pair::with_days("shop.example", -20, -12);
+    let refused = import(&expired, &[]);
+    assert_eq!((refused.problem()["code"].as_str(), refused.code), (Some("C005"), 8));
+    assert!(refused.err.contains("12 days ago"), "{}", refused.err);
+    let future = Pair::with_days("shop.example", 2, 10);
+    assert_eq!(import(&future, &[]).problem()["code"].as_str(), Some("C005"));
+    let pair = Pair::make("www.shop.example");
+    assert_eq!(import(&pair, &[]).code, 0, "one of its names is enough");
+    let trusted_by = || {
+        let shown = one.run(&["domain", "show", "shop.example", "-o", "json"]).json();
+        shown["trusted_by"].as_str().map(str::to_owned)
+    };
+    assert_eq!(trusted_by(), None, "nobody trusts its issuer yet");
+    let root = one.file("root.pem", pair.chain.as_bytes());
+    one.run(&["trust", "add", "--scope", "cluster", &root]).ok();
+    assert_eq!(trusted_by().as_deref(), Some("CN=Test Issuer (cluster trust)"));
+}
+
+#[test]
+fn a_chain_is_in_order_or_sorted_or_refused() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let forged = forge("root as=intermediate; ca; ca; leaf", None);
+    let split = |text: &str| -> Vec<String> {
+        let parts = text.split_inclusive("-----END CERTIFICATE-----\n");
+        parts.map(str::to_owned).collect()
+    };
+    let [root, middle, low] = &split(&forged.intermediates)[..] else { panic!("three") };
+    let set = |parts: &[&String], more: &[&str]| {
+        let text: String = parts.iter().map(|part| part.as_str()).collect();
+        let file = one.file("chain.pem", text.as_bytes());
+        one.run(&[&["chain", "set", "shop.example", &file, "-o", "json"][..], more].concat())
+    };
+    set(&[low, middle, root], &[]).ok();
+    let wrong = set(&[root, low, middle], &[]);
+    assert_eq!((wrong.problem()["code"].as_str(), wrong.code), (Some("H002"), 8));
+    assert!(wrong.problem()["detail"].as_str().unwrap().contains("2, 3, 1"), "{}", wrong.err);
+    set(&[root, low, middle], &["--sort"]).ok();
+    let shown = one.run(&["chain", "show", "shop.example", "-o", "json"]).json();
+    let subjects: Vec<_> =
+        shown.as_array().unwrap().iter().map(|one| one["subject"].as_str()).collect();
+    assert_eq!(subjects, [Some("CN=ca 2"), Some("CN=ca 1"), Some("CN=root 0")]);
+    let missing = set(&[low, root], &[]);
+    assert_eq!((missing.problem()["code"].as_str(), missing.code), (Some("H003"), 8));
+    assert!(missing.problem()["title"].as_str().unwrap().contains("ca 2"), "{}", missing.err);
+    let broken = set(&[low, root], &["--allow-broken-chain"]).json();
+    assert!(broken["warnings"].to_string().contains("broken"), "{broken}");
+    let shown = one.run(&["domain", "show", "shop.example", "-o", "json"]).json();
+    assert!(shown["problems"].to_string().contains("broken"), "shown for ever after: {shown}");
+    one.run(&["chain", "remove", "shop.example", "--yes"]).ok();
+    assert_eq!(code(one, &["chain", "show", "shop.example"]), ("H010".to_owned(), 3));
+}
+
+#[test]
+fn a_domain_is_renamed_and_its_certificate_stays() {
+    let cluster = Cluster::start(3);
+    let port = cluster.listen();
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
+    let pair = Pair::make("shop.example");
+    let (certificate, key) =
+        (one.file("c.pem", pair.bundle().as_bytes()), one.file("k.pem", pair.key.as_bytes()));
+    one.run(&["cert", "import", "shop.example", &certificate, "--key", &key]).ok();
+    let done = one.run(&["domain", "rename", "shop.example", "store.example", "-o", "json"]).json();
+    assert!(done["warnings"].to_string().contains("not for store.example"), "{done}");
+    for node in &cluster.nodes {
+        assert_eq!(probe(node.listener(port), "store.example").unwrap().chain[0], pair.der);
+        let shown = probe(node.listener(port), "shop.example").unwrap();
+        assert_ne!(shown.chain[0], pair.der, "the old name means the Main Domain now");
+    }
+    let shown = one.run(&["domain", "show", "store.example", "-o", "json"]).json();
+    assert!(shown["problems"].to_string().contains("store.example"), "the mismatch is shown");
+    assert_eq!(code(one, &["domain", "show", "shop.example"]), ("D002".to_owned(), 3));
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let taken = code(one, &["domain", "rename", "store.example", "shop.example"]);
+    assert_eq!(taken, ("D003".to_owned(), 4));
+}
+
+#[test]
+fn every_version_is_kept_and_can_be_had_back() {
+    let cluster = Cluster::start(3);
+    let port = cluster.listen();
+    let [one, two, three] = &cluster.nodes[..] else { panic!("three nodes") };
+    one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
+    let import = |reason: &str| {
+        let pair = Pair::make("shop.example");
+        let (certificate, key) =
+            (one.file("c.pem", pair.bundle().as_bytes()), one.file("k.pem", pair.key.as_bytes()));
+        let words =
+            ["cert", "import", "shop.example", &certificate, "--key", &key, "--reason", reason];
+        one.run(&words).ok();
+        pair
+    };
+    let (first, second) = (import("first"), import("second"));
+    let history = two.run(&["domain", "history", "shop.example", "-o", "json"]).json();
+    let history = history.as_array().unwrap();
+    assert_eq!(history.len(), 3, "{history:?}");
+    assert_eq!((&history[0]["reason"], &history[0]["current"]), (&"second".into(), &true.into()));
+    assert_eq!((&history[1]["reason"], &history[1]["version"]), (&"first".into(), &2.into()));
+    let shown = |name: &str| -> Vec<_> {
+        let nodes = cluster.nodes.iter();
+        nodes.map(|node| probe(node.listener(port), name).unwrap().chain).collect()
+    };
+    let of = |pair: &Pair| vec![vec![pair.der.clone(), pair.chain_der.clone()]; 3];
+    assert_eq!(shown("shop.example"), of(&second));
+    // The old key, certificate and chain come back together, on all nodes.
+    two.run(&["domain", "rollback", "shop.example", "2", "--reason", "undo"]).ok();
+    assert_eq!(shown("shop.example"), of(&first));
+    three.run(&["domain", "rollback", "shop.example", "3"]).ok();
+    assert_eq!(shown("shop.example"), of(&second));
+    assert_eq!(code(one, &["domain", "rollback", "shop.example", "99"]), ("V004".to_owned(), 3));
+    // Sixteen earlier ones are kept, and chains go with the last version that sends them.
+    for _ in 0..20 {
+        one.run(&["domain", "set", "shop.example", "--pki", "test", "--wait", "committed"]).ok();
+        one.run(&["domain", "set", "shop.example", "--pki", "enabled", "--wait", "committed"]).ok();
+    }
+    let history = three.run(&["domain", "history", "shop.example", "-o", "json"]).json();
+    assert_eq!(history.as_array().unwrap().len(), 17);
+    assert_eq!(code(one, &["domain", "rollback", "shop.example", "2"]), ("V004".to_owned(), 3));
+    one.run(&["domain", "delete", "shop.example", "--yes"]).ok();
+}
