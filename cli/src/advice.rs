@@ -31,6 +31,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::K009 => {
             "The domain has a private key already. A key in use is never replaced in passing: remove it, or import a certificate together with its key."
         }
+        Code::K011 => {
+            "The passphrase in --passphrase-file is not that of the key. Its first line counts, without the line's end."
+        }
         Code::K010 => "The domain has no private key yet. Make one, or import one.",
         Code::C001 => {
             "The input holds no certificate that can be used. Give a PEM file that begins with -----BEGIN CERTIFICATE-----."

@@ -315,6 +315,9 @@ pub(crate) enum Key {
         name: String,
         /// PEM file; - for standard input
         file: PathBuf,
+        /// File whose first line opens an encrypted PKCS#8 key
+        #[arg(long)]
+        passphrase_file: Option<PathBuf>,
         #[command(flatten)]
         changing: Changing,
     },
@@ -368,6 +371,9 @@ pub(crate) enum Cert {
         /// PEM file of the private key, replacing the present one
         #[arg(long)]
         key: Option<PathBuf>,
+        /// File whose first line opens an encrypted PKCS#8 key
+        #[arg(long)]
+        passphrase_file: Option<PathBuf>,
         /// Take it though it is for none of the domain's names
         #[arg(long)]
         allow_name_mismatch: bool,

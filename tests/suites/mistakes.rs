@@ -58,6 +58,19 @@ fn encrypted_keys_are_recognised_in_both_forms() {
         let problem = ran.problem();
         assert_eq!(problem["location"]["file"].as_str(), file.to_str(), "{problem}");
         assert!(problem["hint"].as_str().unwrap().contains("openssl pkey"), "{problem}");
+        let right = one.file("right", b"secret\n");
+        let wrong = one.file("wrong", b"other\n");
+        let import = |passphrase: &str| {
+            let file = file.to_str().unwrap();
+            let words = ["key", "import", "shop.example", file, "--passphrase-file", passphrase];
+            one.run(&[&words[..], &["-o", "json"]].concat())
+        };
+        if form.is_empty() {
+            check(&import(&wrong), "K011", 8);
+            import(&right).ok();
+        } else {
+            check(&import(&right), "K002", 8);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use conclave_api::certificate::{Certificate, Import, Refresh};
 
-use super::{Asking, Done, change, confirm, csr, in_file, read_file, write_file};
+use super::{Asking, Done, change, confirm, csr, in_file, key::passphrase, read_file, write_file};
 use crate::{args::Cert, output};
 
 pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
@@ -18,10 +18,19 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
             let done = client.refresh_certificate(&name, &refresh, &change(&changing)).await?;
             output::change(global, &format!("{name}: certificate refreshed"), &done);
         }
-        Cert::Import { name, file, key, allow_name_mismatch, linking, changing } => {
+        Cert::Import {
+            name,
+            file,
+            key,
+            passphrase_file,
+            allow_name_mismatch,
+            linking,
+            changing,
+        } => {
             let import = Import {
                 certificate: read_file(&file)?,
                 key: key.as_deref().map(read_file).transpose()?,
+                passphrase: passphrase(passphrase_file.as_deref())?,
                 allow_name_mismatch,
                 allow_broken_chain: linking.allow_broken_chain,
                 sort: linking.sort,

@@ -1,6 +1,9 @@
 //! Private keys of domains.
 
+use std::path::Path;
+
 use conclave_api::key::{Generate, Import};
+use conclave_client::Failure;
 
 use super::{Asking, Done, change, confirm, in_file, read_file};
 use crate::{args::Key, output};
@@ -19,8 +22,9 @@ pub(super) async fn run(asking: &Asking, command: Key) -> Done {
                 ),
             );
         }
-        Key::Import { name, file, changing } => {
-            let import = Import { key: read_file(&file)? };
+        Key::Import { name, file, passphrase_file, changing } => {
+            let passphrase = passphrase(passphrase_file.as_deref())?;
+            let import = Import { key: read_file(&file)?, passphrase };
             let done = client.import_key(&name, &import, &change(&changing)).await;
             let done = done.map_err(|failure| in_file(failure, &[("key", &file)]))?;
             output::change(global, &format!("{name}: took the key"), &done);
@@ -59,4 +63,10 @@ pub(super) async fn run(asking: &Asking, command: Key) -> Done {
         }
     }
     Ok(0)
+}
+
+/// The first line of a file.
+pub(super) fn passphrase(file: Option<&Path>) -> Result<Option<String>, Failure> {
+    let text = file.map(read_file).transpose()?;
+    Ok(text.map(|text| text.lines().next().unwrap_or_default().to_owned()))
 }

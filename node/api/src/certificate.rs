@@ -11,6 +11,9 @@ pub struct Import {
     /// PEM: the private key, to replace the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// What opens the key if it is encrypted PKCS#8; it is used once and not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
     /// Take it though it is for none of the domain's names.
     #[serde(default)]
     pub allow_name_mismatch: bool,

@@ -17,6 +17,9 @@ pub struct Generate {
 pub struct Import {
     /// PEM.
     pub key: String,
+    /// What opens an encrypted PKCS#8 key; it is used once and not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
 }
 
 /// What may be known of a key.

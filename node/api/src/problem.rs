@@ -145,6 +145,8 @@ codes! {
     K009 = 4 / 409,
     /// The domain has no key.
     K010 = 3 / 404,
+    /// The passphrase does not open the key.
+    K011 = 8 / 422,
     /// The input holds no certificate.
     C001 = 8 / 422,
     /// The certificate is damaged.

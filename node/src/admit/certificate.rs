@@ -53,7 +53,8 @@ pub(crate) struct Imported {
 
 /// Reads what the caller brings.
 pub(crate) fn read_import(asked: &Import) -> Result<Imported, Problem> {
-    let key = asked.key.as_deref().map(read_key).transpose()?;
+    let key = asked.key.as_deref();
+    let key = key.map(|key| read_key(key, asked.passphrase.as_deref())).transpose()?;
     let bundle = read_certificates(asked.certificate.as_bytes())
         .map_err(|error| problem::certificate("certificate", &asked.certificate, &error))?;
     Ok(Imported {

@@ -32,11 +32,13 @@ pub(crate) fn generate_key(asked: &Generate) -> Result<PrivateKey, Problem> {
 
 /// Reads a key that the caller brings, and tests that it works.
 pub(crate) fn import_key(asked: &Import) -> Result<PrivateKey, Problem> {
-    read_key(&asked.key)
+    read_key(&asked.key, asked.passphrase.as_deref())
 }
 
-pub(super) fn read_key(pem: &str) -> Result<PrivateKey, Problem> {
-    let key = read_private_key(pem.as_bytes()).map_err(|error| problem::key("key", pem, &error))?;
+pub(super) fn read_key(pem: &str, passphrase: Option<&str>) -> Result<PrivateKey, Problem> {
+    let passphrase = passphrase.map(str::as_bytes);
+    let key = read_private_key(pem.as_bytes(), passphrase)
+        .map_err(|error| problem::key("key", pem, &error))?;
     key.test().map_err(|error| problem::key("key", pem, &error))?;
     Ok(key)
 }

@@ -84,6 +84,12 @@ pub enum KeyError {
         /// Whether it is the form from before PKCS#8.
         is_old_form: bool,
     },
+    /// The passphrase opens nothing.
+    #[error("the passphrase does not open the private key")]
+    Passphrase {
+        /// Line of the block.
+        line: usize,
+    },
     /// Something else than a key.
     #[error("expected a private key, found {found}")]
     NotAKey {
@@ -145,6 +151,7 @@ impl KeyError {
         match self {
             KeyError::NoKey | KeyError::TooLarge { .. } => "K001",
             KeyError::Encrypted { .. } => "K002",
+            KeyError::Passphrase { .. } => "K011",
             KeyError::Weak { .. } | KeyError::Unsupported { .. } | KeyError::UnknownType { .. } => {
                 "K003"
             }
@@ -160,6 +167,7 @@ impl KeyError {
     pub fn line(&self) -> Option<usize> {
         match self {
             KeyError::Encrypted { line, .. }
+            | KeyError::Passphrase { line }
             | KeyError::NotAKey { line, .. }
             | KeyError::Several { line, .. }
             | KeyError::Damaged { line, .. } => Some(*line),
@@ -172,6 +180,10 @@ impl KeyError {
         match self {
             KeyError::NoKey | KeyError::TooLarge { .. } => {
                 "give the file that begins with -----BEGIN PRIVATE KEY-----"
+            }
+            KeyError::Passphrase { .. } => "openssl pkey -in FILE    asks for it and tells",
+            KeyError::Encrypted { is_old_form: false, .. } => {
+                "add --passphrase-file FILE    or: openssl pkey -in FILE -out FILE.plain, then import FILE.plain"
             }
             KeyError::Encrypted { .. } => {
                 "openssl pkey -in FILE -out FILE.plain    then import FILE.plain"

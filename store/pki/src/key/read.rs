@@ -1,22 +1,25 @@
 //! Reading keys: PKCS#1, SEC1 and PKCS#8 to one normal form.
 
 use der::Decode;
-use pkcs8::{EncodePrivateKey, PrivateKeyInfoRef};
+use pkcs8::{EncodePrivateKey, EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
 use rsa::traits::PublicKeyParts;
 use x509_cert::spki::ObjectIdentifier;
 use zeroize::Zeroizing;
 
 use super::{EC, ED25519, KeyAlgorithm, KeyError, P256, P384, PrivateKey, RSA, sign, spki};
 use crate::{
-    limits::{RSA_BITS_MAX, RSA_BITS_MIN},
+    limits::{PASSPHRASE_ITERATIONS_MAX, PASSPHRASE_MEMORY_MAX, RSA_BITS_MAX, RSA_BITS_MIN},
     pem::{self, Block, PemError},
 };
 
-/// Reads the one private key of a PEM input.
-pub fn read_private_key(input: &[u8]) -> Result<PrivateKey, KeyError> {
+/// Reads the one private key of a PEM input; an encrypted PKCS#8 key with its passphrase.
+pub fn read_private_key(input: &[u8], passphrase: Option<&[u8]>) -> Result<PrivateKey, KeyError> {
     let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
     if let Some(block) = blocks.iter().find(|block| block.label == "ENCRYPTED PRIVATE KEY") {
-        return Err(KeyError::Encrypted { line: block.line, is_old_form: false });
+        return match passphrase {
+            Some(passphrase) => decrypted(block, passphrase),
+            None => Err(KeyError::Encrypted { line: block.line, is_old_form: false }),
+        };
     }
     // OpenSSL writes the curve of an EC key in a block of its own before it.
     let blocks: Vec<&Block> =
@@ -59,6 +62,28 @@ pub(crate) fn article(label: &str) -> String {
         label if label.ends_with("PRIVATE KEY") => "a private key".to_owned(),
         other => format!("a block {:?}", other.chars().take(40).collect::<String>()),
     }
+}
+
+/// Opens PBES2 (RFC 8018 §6.2). What the key says of its own cost is bounded before it is paid.
+fn decrypted(block: &Block, passphrase: &[u8]) -> Result<PrivateKey, KeyError> {
+    let line = block.line;
+    let info = EncryptedPrivateKeyInfoRef::from_der(&block.der)
+        .map_err(|_| damaged(line, "it is no encrypted PKCS#8"))?;
+    let kdf = info.encryption_algorithm.pbes2().map(|parameters| &parameters.kdf);
+    let is_bounded = kdf.is_some_and(|kdf| match (kdf.pbkdf2(), kdf.scrypt()) {
+        (Some(pbkdf2), _) => pbkdf2.iteration_count <= PASSPHRASE_ITERATIONS_MAX,
+        (_, Some(scrypt)) => {
+            let memory = scrypt.cost_parameter.saturating_mul(128 * u64::from(scrypt.block_size));
+            memory <= PASSPHRASE_MEMORY_MAX && scrypt.parallelization <= 16
+        }
+        _ => false,
+    });
+    if !is_bounded {
+        let found = "an encryption of old, or one of extreme cost,".to_owned();
+        return Err(KeyError::Unsupported { found });
+    }
+    let opened = info.decrypt(passphrase).map_err(|_| KeyError::Passphrase { line })?;
+    pkcs8(opened.as_bytes(), line)
 }
 
 fn damaged(line: usize, why: &str) -> KeyError {

@@ -58,7 +58,7 @@ fn every_kind_of_key_is_made_tested_and_read_by_openssl() {
 fn every_form_that_openssl_writes_is_read() {
     let check = |make: &[&str], expected: KeyAlgorithm| {
         let Some(pem) = openssl(make, b"") else { return };
-        let key = read_private_key(&pem).unwrap_or_else(|error| panic!("{make:?}: {error}"));
+        let key = read_private_key(&pem, None).unwrap_or_else(|error| panic!("{make:?}: {error}"));
         assert_eq!(key.algorithm(), expected);
         key.test().unwrap();
     };
@@ -75,7 +75,7 @@ fn every_form_that_openssl_writes_is_read() {
 #[test]
 fn every_mistake_has_its_own_code_and_line() {
     let check = |input: &[u8], code: &str, line: Option<usize>| {
-        let error = read_private_key(input).err().expect("a mistake");
+        let error = read_private_key(input, None).err().expect("a mistake");
         assert_eq!((error.code(), error.line()), (code, line), "{error}");
     };
     check(b"", "K001", None);
@@ -99,7 +99,7 @@ fn every_mistake_has_its_own_code_and_line() {
 fn weak_and_odd_keys_are_refused_by_name() {
     let check = |make: &[&str], expected: &str| {
         let Some(pem) = openssl(make, b"") else { return };
-        let error = read_private_key(&pem).err().expect("a refusal");
+        let error = read_private_key(&pem, None).err().expect("a refusal");
         assert_eq!(error.code(), "K003");
         assert!(error.to_string().contains(expected), "{error}");
     };
@@ -113,9 +113,9 @@ fn weak_and_odd_keys_are_refused_by_name() {
 proptest::proptest! {
     #[test]
     fn no_input_panics(input: Vec<u8>) {
-        let _ = read_private_key(&input);
+        let _ = read_private_key(&input, None);
         let framed = [b"-----BEGIN PRIVATE KEY-----\n", &input[..], b"\n-----END PRIVATE KEY-----\n"].concat();
-        let _ = read_private_key(&framed);
+        let _ = read_private_key(&framed, Some(b"x"));
         let _ = PrivateKey::from_pkcs8_der(&input);
         let _ = public_key_algorithm(&input);
     }
