@@ -17,9 +17,7 @@ pub(super) async fn run(asking: &Asking, command: Key) -> Done {
             output::change(global, &format!("{name}: made a key ({algorithm})"), &done);
             output::advice(
                 global,
-                &format!(
-                    "Next: conclave cert self-sign {name}    or: conclave cert import {name} FILE"
-                ),
+                &format!("Next: conclave csr create {name}    or: conclave cert self-sign {name}"),
             );
         }
         Key::Import { name, file, passphrase_file, changing } => {

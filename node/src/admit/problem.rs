@@ -114,7 +114,7 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::CertificateOfOtherKey { key, certificate } => {
             return Problem::new(Code::C003, rejection.to_string())
                 .detail(format!("domain key SHA-256 {key}, certificate key {certificate}"))
-                .hint("import both together: conclave cert import NAME FILE --key FILE");
+                .hint("conclave csr create NAME makes a request for the present key    or import both: conclave cert import NAME FILE --key FILE");
         }
         R::CertificateMissing(name) => (Code::C010, format!("conclave cert import {name} FILE")),
         R::ChainMissing(name) => (Code::H010, format!("conclave chain set {name} FILE")),
