@@ -181,6 +181,12 @@ impl Node {
         SocketAddr::new(self.address, port)
     }
 
+    /// Writes a pair and gives the paths of its bundle and its key.
+    pub fn pair_files(&self, pair: &crate::Pair) -> (String, String) {
+        let bundle = self.file("c.pem", pair.bundle().as_bytes());
+        (bundle, self.file("k.pem", pair.key.as_bytes()))
+    }
+
     /// Writes a file and gives its path.
     pub fn file(&self, name: &str, content: &[u8]) -> String {
         let path = self.dir.join(name);

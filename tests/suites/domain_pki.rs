@@ -132,8 +132,7 @@ fn a_refreshed_certificate_keeps_its_serial_number() {
     assert_ne!(before["sha256"], after["sha256"]);
     assert_eq!(after["days_left"], 399.max(after["days_left"].as_i64().unwrap()));
     let pair = Pair::make("shop.example");
-    let (certificate, key) =
-        (one.file("c.pem", pair.bundle().as_bytes()), one.file("k.pem", pair.key.as_bytes()));
+    let (certificate, key) = one.pair_files(&pair);
     one.run(&["cert", "import", "shop.example", &certificate, "--key", &key]).ok();
     assert_eq!(code(one, &["cert", "refresh", "shop.example"]), ("C011".to_owned(), 8));
 }
@@ -217,8 +216,7 @@ fn a_domain_is_renamed_and_its_certificate_stays() {
     let one = &cluster.nodes[0];
     one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
     let pair = Pair::make("shop.example");
-    let (certificate, key) =
-        (one.file("c.pem", pair.bundle().as_bytes()), one.file("k.pem", pair.key.as_bytes()));
+    let (certificate, key) = one.pair_files(&pair);
     one.run(&["cert", "import", "shop.example", &certificate, "--key", &key]).ok();
     let done = one.run(&["domain", "rename", "shop.example", "store.example", "-o", "json"]).json();
     assert!(done["warnings"].to_string().contains("not for store.example"), "{done}");
@@ -233,6 +231,8 @@ fn a_domain_is_renamed_and_its_certificate_stays() {
     one.run(&["domain", "create", "shop.example"]).ok();
     let taken = code(one, &["domain", "rename", "store.example", "shop.example"]);
     assert_eq!(taken, ("D003".to_owned(), 4));
+    let main = code(one, &["domain", "rename", "store.example", "node-1.main"]);
+    assert_eq!(main, ("D003".to_owned(), 4), "a Main Domain is never shared");
 }
 
 #[test]
@@ -243,8 +243,7 @@ fn every_version_is_kept_and_can_be_had_back() {
     one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
     let import = |reason: &str| {
         let pair = Pair::make("shop.example");
-        let (certificate, key) =
-            (one.file("c.pem", pair.bundle().as_bytes()), one.file("k.pem", pair.key.as_bytes()));
+        let (certificate, key) = one.pair_files(&pair);
         let words =
             ["cert", "import", "shop.example", &certificate, "--key", &key, "--reason", reason];
         one.run(&words).ok();

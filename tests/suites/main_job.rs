@@ -17,8 +17,7 @@ fn every_change_is_served_by_all_nodes_when_it_is_acknowledged() {
     let one = &cluster.nodes[0];
     one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
     let pair = Pair::make("shop.example");
-    let (certificate, key) =
-        (one.file("c.pem", pair.bundle().as_bytes()), one.file("k.pem", pair.key.as_bytes()));
+    let (certificate, key) = one.pair_files(&pair);
     one.run(&["cert", "import", "shop.example", &certificate, "--key", &key]).ok();
     let (stop, failures) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let addresses: Vec<_> = cluster.nodes.iter().map(|node| node.listener(port)).collect();
@@ -40,8 +39,7 @@ fn every_change_is_served_by_all_nodes_when_it_is_acknowledged() {
     for change in 0..200 {
         let pair = Pair::make("shop.example");
         let node = &cluster.nodes[change % 3];
-        let (certificate, key) =
-            (node.file("c.pem", pair.bundle().as_bytes()), node.file("k.pem", pair.key.as_bytes()));
+        let (certificate, key) = node.pair_files(&pair);
         let done = node
             .run(&["cert", "import", "shop.example", &certificate, "--key", &key, "-o", "json"])
             .json();

@@ -93,8 +93,7 @@ fn local_domains_stay_on_their_node_and_shared_ones_win() {
     let [one, two, _] = &cluster.nodes[..] else { unreachable!() };
     one.run(&["domain", "create", "own.example", "--scope", "local", "--pki", "enabled"]).ok();
     let pair = Pair::make("own.example");
-    let (certificate, key) =
-        (one.file("c.pem", pair.bundle().as_bytes()), one.file("k.pem", pair.key.as_bytes()));
+    let (certificate, key) = one.pair_files(&pair);
     one.run(&["cert", "import", "own.example", &certificate, "--key", &key]).ok();
     let shown = probe(one.listener(port), "own.example").unwrap();
     assert_eq!(shown.chain[0], pair.der);

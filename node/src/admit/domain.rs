@@ -45,14 +45,19 @@ fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, Problem> {
     texts.iter().map(parse).collect()
 }
 
+/// A Main Domain belongs to its node: a shared domain cannot take its name (A17).
+fn check_not_main(view: &View<'_>, name: &DomainName) -> Result<(), Problem> {
+    if view.scope == Scope::Local || *name != view.node.config().main_domain {
+        return Ok(());
+    }
+    Err(Problem::new(Code::D003, format!("{name} is the Main Domain of this node"))
+        .why("a Main Domain belongs to one node and is never shared")
+        .hint("choose another name, or another [node] main_domain"))
+}
+
 pub(crate) fn create_domain(view: &View<'_>, asked: &Create) -> Result<Admitted, Problem> {
     let name = domain_name(&asked.name)?;
-    let main_domain = &view.node.config().main_domain;
-    if view.scope == Scope::Shared && name == *main_domain {
-        return Err(Problem::new(Code::D003, format!("{name} is the Main Domain of this node"))
-            .why("a Main Domain belongs to one node and is never shared")
-            .hint("choose another name, or another [node] main_domain"));
-    }
+    check_not_main(view, &name)?;
     let action = CreateDomain {
         id: DomainId(entropy::array()),
         aliases: aliases(&asked.aliases, &name)?,
@@ -87,6 +92,7 @@ pub(crate) fn rename_domain(
     asked: &Rename,
 ) -> Result<Admitted, Problem> {
     let (name, new) = (domain_name(name)?, domain_name(&asked.name)?);
+    check_not_main(view, &new)?;
     let (domain, expectation) = view.domain(&name)?;
     if view.scope == Scope::Local && name == view.node.config().main_domain {
         return Err(Problem::new(Code::D003, format!("{name} is the Main Domain of this node"))

@@ -99,11 +99,14 @@ pub(crate) fn check(
     for crl in crls {
         if crl.parsed.tbs_cert_list.issuer.to_der().is_ok_and(|name| name == status.issuer_name) {
             match check_usable(crl, certificate, status, at) {
-                Ok(true) => is_known = true,
-                Ok(false) => continue,
+                Ok(true) => {
+                    is_known = true;
+                    check_entries(crl, certificate)?;
+                }
+                Ok(false) => {}
+                // A list that cannot be trusted revokes nothing either.
                 Err(broken) => unusable = Some(broken),
             }
-            check_entries(crl, certificate)?;
         }
     }
     match unusable {
