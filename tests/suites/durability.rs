@@ -105,9 +105,11 @@ fn a_follower_that_was_away_comes_back_by_snapshot() {
         ]);
         (listed.code == 0).then_some(())
     });
-    let status = cluster.nodes[2].status();
-    let snapshot = status["cluster"]["snapshot_index"].as_u64().unwrap();
-    assert!(snapshot >= purged, "by snapshot: {status}");
+    // The State shows a moment before Raft reports where it came from.
+    wait_for("it came by snapshot", || {
+        let snapshot = cluster.nodes[2].status()["cluster"]["snapshot_index"].as_u64();
+        snapshot.filter(|index| *index >= purged)
+    });
     same_digest(&cluster);
 }
 
