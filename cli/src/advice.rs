@@ -175,6 +175,9 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 # socket = "/run/conclave/admin.sock"
 # bind = "10.0.0.1:7443"             # the API over HTTPS, with tokens; default: socket only
 
+[public]
+# bind = "0.0.0.0:80"                # /certificates/NAME for everybody, over HTTP; default: off
+
 [keyring]
 # unlock = "file:/etc/conclave/node-1.unlock.key"   # default: beside this file; never inside data_dir
 

@@ -21,7 +21,7 @@ use crate::{
     local::Local,
     node::{Node, internal},
     observe::log,
-    process,
+    process, public,
 };
 
 /// Longest time for connections to end when the node stops.
@@ -152,6 +152,9 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
         tokio::spawn(admin::serve_https(listener, node.clone(), router.clone()));
     }
     say(&format!("  admin    {doors}"));
+    if let Some(bind) = config.public_bind {
+        open_public(&node, bind, say).await?;
+    }
     continue_membership(&node, say).await?;
     // The socket is answered only now, so that whoever gets an answer talks to a whole node.
     tokio::spawn(admin::serve_socket(socket, router));
@@ -170,6 +173,23 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
                 .hint("look at its disk and its log; the other nodes go on"))
         }
     }
+}
+
+/// Opens the public certificate pages.
+async fn open_public(
+    node: &Node,
+    bind: std::net::SocketAddr,
+    say: &dyn Fn(&str),
+) -> Result<(), Problem> {
+    let listener = public::open(bind).await.map_err(|error| {
+        Problem::new(Code::N001, format!("cannot open {bind} for the public certificate pages"))
+            .detail(error.to_string())
+            .hint("[public] bind in the configuration names another address")
+    })?;
+    let address = listener.local_addr().unwrap_or(bind);
+    tokio::spawn(public::serve(listener, node.clone()));
+    say(&format!("  public   http://{address}/certificates/NAME"));
+    Ok(())
 }
 
 /// A member goes straight back into its cluster; what an unfinished founding left is removed.

@@ -33,6 +33,8 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// TCP address of the admin API over HTTPS, if wanted.
     pub admin_bind: Option<SocketAddr>,
+    /// TCP address of the public certificate pages over HTTP, if wanted.
+    pub public_bind: Option<SocketAddr>,
     /// File of the unlock key.
     pub unlock_file: PathBuf,
     /// Log filter, as `info` or `conclave_node=trace,info`.
@@ -49,6 +51,8 @@ struct File {
     cluster: ClusterSection,
     #[serde(default)]
     admin: AdminSection,
+    #[serde(default)]
+    public: PublicSection,
     #[serde(default)]
     keyring: KeyringSection,
     #[serde(default)]
@@ -77,6 +81,12 @@ struct ClusterSection {
 #[serde(deny_unknown_fields)]
 struct AdminSection {
     socket: Option<PathBuf>,
+    bind: Option<SocketAddr>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct PublicSection {
     bind: Option<SocketAddr>,
 }
 
@@ -142,6 +152,7 @@ impl Config {
             election_timeout,
             admin_socket: file.admin.socket.unwrap_or(default_socket),
             admin_bind: file.admin.bind,
+            public_bind: file.public.bind,
             unlock_file,
             log_level: file.log.level.unwrap_or_else(|| "info".to_owned()),
             log_json,

@@ -21,6 +21,7 @@ mod local;
 mod node;
 mod observe;
 mod process;
+mod public;
 mod replica;
 
 use std::path::Path;

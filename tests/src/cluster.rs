@@ -76,7 +76,7 @@ impl Node {
             "[node]\nname = \"{name}\"\ndata_dir = \"{shown}/data\"\naddresses = [\"{address}\"]\n\
              main_domain = \"{name}.main\"\n[cluster]\nbind = \"{quic}\"\n\
              [admin]\nsocket = \"{shown}/admin.sock\"\nbind = \"{address}:0\"\n\
-             [log]\nlevel = \"{level}\"\nformat = \"text\"\n"
+             [public]\nbind = \"{address}:0\"\n[log]\nlevel = \"{level}\"\nformat = \"text\"\n"
         );
         std::fs::write(dir.join("node.toml"), config).unwrap();
         Node { name: name.to_owned(), address, quic, dir, process: None }

@@ -1,6 +1,10 @@
 //! What the pages of a domain's PKI do, on a real cluster, checked with OpenSSL.
 
-use std::process::Command;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+};
 
 use conclave_tests::{Cluster, Node, Pair, forge, has_program, openssl_chain, probe};
 
@@ -276,4 +280,65 @@ fn every_version_is_kept_and_can_be_had_back() {
     assert_eq!(history.as_array().unwrap().len(), 17);
     assert_eq!(code(one, &["domain", "rollback", "shop.example", "2"]), ("V004".to_owned(), 3));
     one.run(&["domain", "delete", "shop.example", "--yes"]).ok();
+}
+
+/// What the public port answers: status, head and body.
+fn public(node: &Node, method: &str, path: &str) -> (u16, String, Vec<u8>) {
+    let said = std::fs::read_to_string(node.dir.join("said")).unwrap();
+    let address = said.split("public   http://").nth(1).unwrap().split('/').next().unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let split = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..split].to_vec()).unwrap().to_ascii_lowercase();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head, answer[split + 4..].to_vec())
+}
+
+#[test]
+fn anybody_may_have_the_certificate_of_an_enabled_domain() {
+    let cluster = Cluster::start(3);
+    let port = cluster.listen();
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example", "--pki", "test"]).ok();
+    one.run(&["key", "generate", "shop.example"]).ok();
+    let unit = "<b>\"Boats\" & 'Co'</b>";
+    one.run(&["cert", "self-sign", "shop.example", "--unit", unit]).ok();
+    let page = "/certificates/shop.example";
+    for node in &cluster.nodes {
+        assert_eq!(public(node, "GET", page).0, 404, "in test mode");
+    }
+    one.run(&["domain", "set", "shop.example", "--pki", "enabled"]).ok();
+    for node in &cluster.nodes {
+        let (status, head, body) = public(node, "GET", page);
+        let body = String::from_utf8(body).unwrap();
+        assert_eq!(status, 200, "{head}");
+        assert!(head.contains("content-type: text/html; charset=utf-8"), "{head}");
+        assert!(head.contains("default-src 'none'"), "{head}");
+        assert!(body.contains("&lt;b&gt;") && !body.contains("<b>"), "{body}");
+        let shown = probe((node.address, port).into(), "shop.example").unwrap();
+        let (status, head, der) = public(node, "GET", &format!("{page}/certificate.cer"));
+        assert!(status == 200 && head.contains("content-type: application/pkix-cert"), "{head}");
+        assert_eq!(der, shown.chain[0], "what the page gives is what is served");
+        let (status, head, pem) = public(node, "GET", &format!("{page}/certificate.pem"));
+        let media_type = "content-type: application/pem-certificate-chain";
+        assert!(status == 200 && head.contains(media_type), "{head}");
+        let exported = node.run(&["cert", "export", "shop.example", "--chain"]).ok();
+        assert_eq!(String::from_utf8(pem).unwrap().trim(), exported.trim());
+    }
+    // Nothing else is reachable there.
+    for (method, path) in [
+        ("GET", "/"),
+        ("GET", "/v1/status"),
+        ("GET", "/v1/domains/shop.example/key"),
+        ("GET", "/certificates"),
+        ("GET", "/certificates/node-1.main"),
+        ("GET", "/certificates/..%2fshop.example"),
+        ("POST", page),
+        ("DELETE", "/v1/domains/shop.example"),
+    ] {
+        let (status, _, body) = public(one, method, path);
+        assert_eq!((status, body.as_slice()), (404, &b"not found\n"[..]), "{method} {path}");
+    }
 }

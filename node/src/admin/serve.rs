@@ -23,9 +23,9 @@ use crate::{edge::tls, node::Node};
 /// Connections to the admin API at once.
 const CONNECTIONS_MAX: usize = 512;
 /// Longest time for a handshake and for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after the system refuses to accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Opens the admin socket: mode 0660, the group `conclave` if there is one. A socket that
 /// nobody answers on is a leftover and replaced; one that is answered is not.
@@ -119,7 +119,8 @@ fn config(node: &Node) -> Option<Arc<rustls::ServerConfig>> {
     config.ok().map(Arc::new)
 }
 
-async fn serve_connection(
+/// Answers one connection.
+pub(crate) async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
 ) {
