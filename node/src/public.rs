@@ -29,6 +29,8 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ances
 
 /// A certificate that anybody may have, with what is sent behind it.
 struct Public {
+    /// As the store has it, not as it was asked for.
+    name: DomainName,
     certificate: Certificate,
     chain: Vec<Certificate>,
 }
@@ -91,13 +93,13 @@ fn public(state: &State, domain: &Domain) -> Option<Public> {
     let chain = domain.chain.and_then(|fingerprint| state.chain(&fingerprint));
     let chain = chain.map(|chain| chain.certificates.as_slice()).unwrap_or_default();
     let chain = chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
-    Some(Public { certificate, chain })
+    Some(Public { name: domain.name.clone(), certificate, chain })
 }
 
 /// RFC 2585 §3: one certificate, DER.
 async fn der(Path(name): Path<String>, Shared(node): Shared<Node>) -> Response {
     let Some(found) = find(&node, &name) else { return nothing().await };
-    file(&name, "cer", "application/pkix-cert", found.certificate.der().to_vec())
+    file(&found.name, "cer", "application/pkix-cert", found.certificate.der().to_vec())
 }
 
 /// RFC 8555 §9.1: the certificate and its chain, PEM.
@@ -105,11 +107,11 @@ async fn pem(Path(name): Path<String>, Shared(node): Shared<Node>) -> Response {
     let Some(found) = find(&node, &name) else { return nothing().await };
     let all = std::iter::once(&found.certificate).chain(&found.chain);
     let text: String = all.map(Certificate::pem).collect();
-    file(&name, "pem", "application/pem-certificate-chain", text.into_bytes())
+    file(&found.name, "pem", "application/pem-certificate-chain", text.into_bytes())
 }
 
-fn file(name: &str, ending: &str, media_type: &str, bytes: Vec<u8>) -> Response {
-    // The name was found as a domain, so it holds no quotes.
+fn file(name: &DomainName, ending: &str, media_type: &str, bytes: Vec<u8>) -> Response {
+    // A domain name holds no quotes.
     let disposition = format!("attachment; filename=\"{name}.{ending}\"");
     let headers =
         [(header::CONTENT_TYPE, media_type.to_owned()), (header::CONTENT_DISPOSITION, disposition)];
@@ -143,7 +145,7 @@ async fn page(Path(name): Path<String>, Shared(node): Shared<Node>) -> Response 
         format!("<tr><th scope=\"row\">{head}</th><td>{}</td></tr>\n", escaped(text))
     };
     let rows: String = rows.iter().map(row).collect();
-    let name = escaped(&name);
+    let name = &found.name;
     let html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\

@@ -327,6 +327,8 @@ fn anybody_may_have_the_certificate_of_an_enabled_domain() {
         let exported = node.run(&["cert", "export", "shop.example", "--chain"]).ok();
         assert_eq!(String::from_utf8(pem).unwrap().trim(), exported.trim());
     }
+    let (status, head, _) = public(one, "GET", "/certificates/SHOP.example/certificate.cer");
+    assert!(status == 200 && head.contains("filename=\"shop.example.cer\""), "{head}");
     // Nothing else is reachable there.
     for (method, path) in [
         ("GET", "/"),
