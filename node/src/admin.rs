@@ -9,7 +9,4 @@ mod serve;
 mod show;
 
 pub(crate) use routes::router;
-pub(crate) use serve::{
-    ACCEPT_PAUSE, HEAD_TIMEOUT, open_https, open_socket, serve_connection, serve_https,
-    serve_socket,
-};
+pub(crate) use serve::{open_https, open_socket, serve_https, serve_socket};

@@ -1,6 +1,8 @@
 //! From a configuration file to a running node, and to its end.
 
-use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration,
+};
 
 use conclave_api::problem::{Code, Problem};
 use conclave_store::{
@@ -8,7 +10,10 @@ use conclave_store::{
     id::{DomainId, OperationId},
     record::{PkiMode, Principal},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::{
     admin, clock,
@@ -133,7 +138,7 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
     let socket = admin::open_socket(&config.admin_socket).map_err(|error| {
         let path = config.admin_socket.display();
         let code = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => Code::X002,
+            io::ErrorKind::PermissionDenied => Code::X002,
             _ => Code::N001,
         };
         Problem::new(code, format!("cannot open the admin socket {path}"))
@@ -152,12 +157,16 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
         tokio::spawn(admin::serve_https(listener, node.clone(), router.clone()));
     }
     say(&format!("  admin    {doors}"));
-    if let Some(bind) = config.public_bind {
-        open_public(&node, bind, say).await?;
-    }
+    let public = match config.public_bind {
+        Some(bind) => Some(open_public(bind, say).await?),
+        None => None,
+    };
     continue_membership(&node, say).await?;
-    // The socket is answered only now, so that whoever gets an answer talks to a whole node.
+    // Answered only now, so that whoever gets an answer talks to a whole node.
     tokio::spawn(admin::serve_socket(socket, router));
+    if let Some(public) = public {
+        tokio::spawn(public::serve(public, node.clone()));
+    }
     if let Some(reason) = node.keyring().sealed_reason() {
         say(&format!("  SEALED: {reason}; no private key is served"));
     }
@@ -175,21 +184,22 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
     }
 }
 
-/// Opens the public certificate pages.
-async fn open_public(
-    node: &Node,
-    bind: std::net::SocketAddr,
-    say: &dyn Fn(&str),
-) -> Result<(), Problem> {
-    let listener = public::open(bind).await.map_err(|error| {
-        Problem::new(Code::N001, format!("cannot open {bind} for the public certificate pages"))
-            .detail(error.to_string())
-            .hint("[public] bind in the configuration names another address")
-    })?;
-    let address = listener.local_addr().unwrap_or(bind);
-    tokio::spawn(public::serve(listener, node.clone()));
+/// Opens the port of the public certificate pages.
+async fn open_public(bind: SocketAddr, say: &dyn Fn(&str)) -> Result<TcpListener, Problem> {
+    let cannot = |error: io::Error| {
+        let problem = if error.kind() == io::ErrorKind::PermissionDenied {
+            Problem::new(Code::N002, format!("not allowed to open port {}", bind.port()))
+                .hint("sudo setcap cap_net_bind_service=+ep $(command -v conclave)")
+        } else {
+            Problem::new(Code::N001, format!("cannot open {bind} for the public pages"))
+                .hint("[public] bind in the configuration names another address")
+        };
+        problem.detail(error.to_string())
+    };
+    let listener = TcpListener::bind(bind).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
     say(&format!("  public   http://{address}/certificates/NAME"));
-    Ok(())
+    Ok(listener)
 }
 
 /// A member goes straight back into its cluster; what an unfinished founding left is removed.
@@ -211,7 +221,7 @@ async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Prob
         None => {
             for leftover in ["raft", "state"] {
                 match std::fs::remove_dir_all(data_dir.join(leftover)) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         return Err(internal("cannot remove what a founding left", error));
                     }
                     _ => {}

@@ -15,6 +15,7 @@ mod config;
 mod edge;
 mod entropy;
 mod files;
+mod http;
 mod keys;
 mod live;
 mod local;

@@ -3,27 +3,28 @@
 //! A listener of its own, off by default. It knows the pages below and nothing else; what is not
 //! public (no such domain, not enabled, no certificate) cannot be told apart.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{Path, State as Shared},
-    http::{HeaderName, StatusCode, header},
+    extract::{FromRequestParts, Path},
+    http::{HeaderName, StatusCode, header, request::Parts},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
 use conclave_pki::certificate::Certificate;
 use conclave_store::{
-    id::DomainName,
+    id::{DomainName, Fingerprint},
     record::{Domain, PkiMode},
     state::State,
+    time::UnixMillis,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 
-use crate::{admin, clock, node::Node};
+use crate::{clock, http, node::Node};
 
-/// Connections at once.
-const CONNECTIONS_MAX: usize = 256;
+/// Longest time for a connection: whoever asks slowly, or for ever, keeps nobody else out.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Nothing is loaded, run or framed.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
@@ -37,27 +38,14 @@ struct Public {
 
 /// Answers until dropped.
 pub(crate) async fn serve(listener: TcpListener, node: Node) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let router = router(node);
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(admin::ACCEPT_PAUSE).await;
-            continue;
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let router = router.clone();
-        tokio::spawn(async move {
-            // A client that asks slowly, or for ever, is not served for ever.
-            let serving = admin::serve_connection(stream, router);
-            let _ = tokio::time::timeout(admin::HEAD_TIMEOUT * 6, serving).await;
-            drop(place);
-        });
-    }
-}
-
-/// Opens the port.
-pub(crate) async fn open(bind: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(bind).await
+    http::serve(listener, |stream, _| {
+        let serving = http::connection(stream, router.clone());
+        async {
+            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, serving).await;
+        }
+    })
+    .await;
 }
 
 fn router(node: Node) -> Router {
@@ -70,8 +58,24 @@ fn router(node: Node) -> Router {
         .with_state(node)
 }
 
-async fn nothing() -> Response {
-    (StatusCode::NOT_FOUND, "not found\n").into_response()
+type Nothing = (StatusCode, &'static str);
+
+async fn nothing() -> Nothing {
+    (StatusCode::NOT_FOUND, "not found\n")
+}
+
+impl FromRequestParts<Node> for Public {
+    type Rejection = Nothing;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Node) -> Result<Public, Nothing> {
+        match Path::<String>::from_request_parts(parts, node).await {
+            Ok(Path(name)) => match find(node, &name) {
+                Some(found) => Ok(found),
+                None => Err(nothing().await),
+            },
+            Err(_) => Err(nothing().await),
+        }
+    }
 }
 
 /// The certificate of an enabled domain, as this node has it: the shared domain before a local one.
@@ -90,21 +94,18 @@ fn public(state: &State, domain: &Domain) -> Option<Public> {
         return None;
     }
     let certificate = Certificate::from_der(&domain.certificate.as_ref()?.der).ok()?;
-    let chain = domain.chain.and_then(|fingerprint| state.chain(&fingerprint));
-    let chain = chain.map(|chain| chain.certificates.as_slice()).unwrap_or_default();
-    let chain = chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
+    let chain = state.sent_chain(domain).iter();
+    let chain = chain.filter_map(|der| Certificate::from_der(der).ok()).collect();
     Some(Public { name: domain.name.clone(), certificate, chain })
 }
 
 /// RFC 2585 §3: one certificate, DER.
-async fn der(Path(name): Path<String>, Shared(node): Shared<Node>) -> Response {
-    let Some(found) = find(&node, &name) else { return nothing().await };
+async fn der(found: Public) -> Response {
     file(&found.name, "cer", "application/pkix-cert", found.certificate.der().to_vec())
 }
 
 /// RFC 8555 §9.1: the certificate and its chain, PEM.
-async fn pem(Path(name): Path<String>, Shared(node): Shared<Node>) -> Response {
-    let Some(found) = find(&node, &name) else { return nothing().await };
+async fn pem(found: Public) -> Response {
     let all = std::iter::once(&found.certificate).chain(&found.chain);
     let text: String = all.map(Certificate::pem).collect();
     file(&found.name, "pem", "application/pem-certificate-chain", text.into_bytes())
@@ -126,20 +127,16 @@ fn safe() -> [(HeaderName, &'static str); 3] {
     ]
 }
 
-async fn page(Path(name): Path<String>, Shared(node): Shared<Node>) -> Response {
-    let Some(found) = find(&node, &name) else { return nothing().await };
+async fn page(found: Public) -> Response {
     let one = &found.certificate;
-    let time = |seconds: u64| {
-        clock::rfc3339(conclave_store::time::UnixMillis(seconds.saturating_mul(1_000)))
-    };
-    let fingerprint = conclave_store::id::Fingerprint::of(one.der()).to_string();
+    let time = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1_000)));
     let rows = [
         ("Issued to", one.subject()),
         ("Issued by", one.issuer()),
         ("Serial number", one.serial()),
         ("Valid from", time(one.not_before())),
         ("Valid till", time(one.not_after())),
-        ("SHA-256", fingerprint),
+        ("SHA-256", Fingerprint::of(one.der()).to_string()),
     ];
     let row = |(head, text): &(&str, String)| {
         format!("<tr><th scope=\"row\">{head}</th><td>{}</td></tr>\n", escaped(text))

@@ -7,6 +7,7 @@ use std::{
 };
 
 use conclave_tests::{Cluster, Node, Pair, forge, has_program, openssl_chain, probe};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 /// What OpenSSL prints.
 fn openssl(words: &[&str]) -> String {
@@ -284,7 +285,7 @@ fn every_version_is_kept_and_can_be_had_back() {
 
 /// What the public port answers: status, head and body.
 fn public(node: &Node, method: &str, path: &str) -> (u16, String, Vec<u8>) {
-    let said = std::fs::read_to_string(node.dir.join("said")).unwrap();
+    let said = node.said();
     let address = said.split("public   http://").nth(1).unwrap().split('/').next().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -294,6 +295,10 @@ fn public(node: &Node, method: &str, path: &str) -> (u16, String, Vec<u8>) {
     let head = String::from_utf8(answer[..split].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, head, answer[split + 4..].to_vec())
+}
+
+fn certificates(pem: &[u8]) -> Vec<Vec<u8>> {
+    CertificateDer::pem_slice_iter(pem).map(|one| one.unwrap().to_vec()).collect()
 }
 
 #[test]
@@ -324,8 +329,15 @@ fn anybody_may_have_the_certificate_of_an_enabled_domain() {
         let (status, head, pem) = public(node, "GET", &format!("{page}/certificate.pem"));
         let media_type = "content-type: application/pem-certificate-chain";
         assert!(status == 200 && head.contains(media_type), "{head}");
-        let exported = node.run(&["cert", "export", "shop.example", "--chain"]).ok();
-        assert_eq!(String::from_utf8(pem).unwrap().trim(), exported.trim());
+        assert_eq!(certificates(&pem), shown.chain);
+    }
+    // A certificate with its CA chain, taken through another node.
+    let pair = Pair::make("shop.example");
+    let (bundle, key) = cluster.nodes[1].pair_files(&pair);
+    cluster.nodes[1].run(&["cert", "import", "shop.example", &bundle, "--key", &key]).ok();
+    for node in &cluster.nodes {
+        let (_, _, pem) = public(node, "GET", &format!("{page}/certificate.pem"));
+        assert_eq!(certificates(&pem), [pair.der.clone(), pair.chain_der.clone()]);
     }
     let (status, head, _) = public(one, "GET", "/certificates/SHOP.example/certificate.cer");
     assert!(status == 200 && head.contains("filename=\"shop.example.cer\""), "{head}");
@@ -337,6 +349,8 @@ fn anybody_may_have_the_certificate_of_an_enabled_domain() {
         ("GET", "/certificates"),
         ("GET", "/certificates/node-1.main"),
         ("GET", "/certificates/..%2fshop.example"),
+        ("GET", "/certificates/%ff"),
+        ("GET", "/certificates/none.example"),
         ("POST", page),
         ("DELETE", "/v1/domains/shop.example"),
     ] {

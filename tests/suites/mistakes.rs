@@ -137,6 +137,16 @@ fn a_node_that_cannot_start_says_why() {
     let (code, said) = run();
     assert_eq!(code, Some(2));
     assert!(said.contains("node.toml:4:1") && said.contains("colour"), "{said}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (bind, shown) = (taken.local_addr().unwrap(), dir.path().display());
+    let text = format!(
+        "[node]\nname = \"n\"\ndata_dir = \"{shown}/data\"\n[admin]\n\
+         socket = \"{shown}/admin.sock\"\n[public]\nbind = \"{bind}\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let (code, said) = run();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("error[N001]") && said.contains("[public] bind"), "{said}");
     // A full disk: /dev/full answers every write with ENOSPC; a file is no directory.
     let text = "[node]\nname = \"n\"\ndata_dir = \"/dev/full/data\"\n";
     std::fs::write(&config, text).unwrap();

@@ -1,31 +1,17 @@
 //! Sockets of the admin API.
 
-use std::{
-    io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration,
-};
+use std::{io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use axum::Router;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::auth::Door;
-use crate::{edge::tls, node::Node};
-
-/// Connections to the admin API at once.
-const CONNECTIONS_MAX: usize = 512;
-/// Longest time for a handshake and for the head of a request.
-pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause after the system refuses to accept.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+use crate::{
+    edge::tls,
+    http::{self, HEAD_TIMEOUT},
+    node::Node,
+};
 
 /// Opens the admin socket: mode 0660, the group `conclave` if there is one. A socket that
 /// nobody answers on is a leftover and replaced; one that is answered is not.
@@ -65,44 +51,32 @@ pub(crate) async fn open_https(bind: SocketAddr) -> io::Result<TcpListener> {
 
 /// Answers on the socket until dropped.
 pub(crate) async fn serve_socket(listener: UnixListener, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+    http::serve(listener, |stream, _| {
         let uid = stream.peer_cred().map_or(u32::MAX, |credentials| credentials.uid());
-        let router = router.clone().layer(axum::Extension(Door::Socket { uid }));
-        tokio::spawn(async move {
-            serve_connection(stream, router).await;
-            drop(place);
-        });
-    }
+        http::connection(stream, router.clone().layer(axum::Extension(Door::Socket { uid })))
+    })
+    .await;
 }
 
 /// Answers over HTTPS until dropped; before this node belongs to a cluster it has no
 /// certificate to show, and connections are closed.
 pub(crate) async fn serve_https(listener: TcpListener, node: Node, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok((stream, remote)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let Some(config) = config(&node) else { continue };
-        let router = router.clone().layer(axum::Extension(Door::Https));
-        tokio::spawn(async move {
+    let router = router.layer(axum::Extension(Door::Https));
+    http::serve(listener, |stream: TcpStream, remote| {
+        let (config, router) = (config(&node), router.clone());
+        async move {
+            let Some(config) = config else { return };
             let acceptor = tokio_rustls::TlsAcceptor::from(config);
             match tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => serve_connection(stream, router).await,
-                Ok(Err(error)) => tracing::debug!(event = "admin.no_handshake", %remote, %error),
+                Ok(Ok(stream)) => http::connection(stream, router).await,
+                Ok(Err(error)) => {
+                    tracing::debug!(event = "admin.no_handshake", %remote, %error)
+                }
                 Err(_) => tracing::debug!(event = "admin.handshake_timeout", %remote),
             }
-            drop(place);
-        });
-    }
+        }
+    })
+    .await;
 }
 
 /// TLS with the node's identity; whoever asks knows the authority by its fingerprint.
@@ -117,17 +91,4 @@ fn config(node: &Node) -> Option<Arc<rustls::ServerConfig>> {
         .with_no_client_auth()
         .with_single_cert(chain.to_vec(), PrivateKeyDer::from(key));
     config.ok().map(Arc::new)
-}
-
-/// Answers one connection.
-pub(crate) async fn serve_connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
-) {
-    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let service = TowerToHyperService::new(router);
-    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(event = "admin.connection_ended", %error);
-    }
 }

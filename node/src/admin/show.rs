@@ -38,9 +38,7 @@ pub(super) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate>
 }
 
 pub(super) fn chain(state: &State, domain: &Domain, now: UnixMillis) -> Vec<ApiCertificate> {
-    let chain = domain.chain.and_then(|fingerprint| state.chain(&fingerprint));
-    let certificates = chain.map(|chain| chain.certificates.as_slice()).unwrap_or_default();
-    certificates.iter().filter_map(|der| certificate(der, now)).collect()
+    state.sent_chain(domain).iter().filter_map(|der| certificate(der, now)).collect()
 }
 
 pub(super) fn key(domain: &Domain) -> Option<Key> {
@@ -131,9 +129,9 @@ fn pki(mode: PkiMode) -> Pki {
 
 /// What is wrong with the links of the chain that the domain sends.
 pub(super) fn chain_problem(state: &State, domain: &Domain) -> Option<String> {
-    let chain = domain.chain.and_then(|fingerprint| state.chain(&fingerprint))?;
     let read = |der: &[u8]| Certificate::from_der(der).ok();
-    let certificates: Vec<_> = chain.certificates.iter().filter_map(|der| read(der)).collect();
+    let certificates: Vec<_> =
+        state.sent_chain(domain).iter().filter_map(|der| read(der)).collect();
     let leaf = domain.certificate.as_ref().and_then(|one| read(&one.der));
     let broken = conclave_pki::chain::check(leaf.as_ref(), &certificates).err()?;
     Some(format!("the CA chain is broken: {broken}"))

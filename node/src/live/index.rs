@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use conclave_store::{
-    id::{DomainName, Fingerprint, ServerName},
+    id::{DomainName, ServerName},
     record::{Domain, PkiMode},
     state::State,
 };
@@ -175,8 +175,6 @@ impl Names {
 }
 
 fn served(scope: Scope, state: &State, domain: &Domain, old: Option<&Arc<Served>>) -> Served {
-    let chain = domain.chain.and_then(|fingerprint: Fingerprint| state.chain(&fingerprint));
-    let chain = chain.map(|chain| chain.certificates.as_slice()).unwrap_or_default();
     // A key that is open already stays open if nothing that it was opened for has changed.
     let same = old.filter(|old| {
         old.domain.key == domain.key
@@ -186,7 +184,11 @@ fn served(scope: Scope, state: &State, domain: &Domain, old: Option<&Arc<Served>
     Served {
         scope,
         domain: Arc::new(domain.clone()),
-        chain: chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect(),
+        chain: state
+            .sent_chain(domain)
+            .iter()
+            .map(|der| CertificateDer::from(der.to_vec()))
+            .collect(),
         opened: ArcSwapOption::new(same.and_then(|old| old.opened.load_full())),
         proved: same.map(|old| Arc::clone(&old.proved)).unwrap_or_default(),
     }

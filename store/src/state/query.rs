@@ -2,6 +2,8 @@
 
 use std::ops::Bound;
 
+use serde_bytes::ByteBuf;
+
 use super::State;
 use crate::{
     command::Expectation,
@@ -99,6 +101,12 @@ impl State {
             Record::Domain(domain) => Some(domain),
             _ => None,
         }
+    }
+
+    /// The CA chain that a domain sends, issuer of its certificate first; empty if it has none.
+    pub fn sent_chain(&self, domain: &Domain) -> &[ByteBuf] {
+        let chain = domain.chain.and_then(|fingerprint| self.chain(&fingerprint));
+        chain.map(|chain| chain.certificates.as_slice()).unwrap_or_default()
     }
 
     /// All domains, by name.

@@ -70,8 +70,7 @@ fn sets_of(place: Scope, state: &State, domain: &Domain) -> [Listed; 2] {
 /// Which trusted certificate the domain's certificate leads to, by the rules of paths.
 pub(super) fn trusted_by(place: Scope, state: &State, domain: &Domain) -> Option<String> {
     let certificate = Certificate::from_der(&domain.certificate.as_ref()?.der).ok()?;
-    let chain = domain.chain.and_then(|fingerprint| state.chain(&fingerprint));
-    let chain = chain.map(|chain| chain.certificates.as_slice()).unwrap_or_default();
+    let chain = state.sent_chain(domain);
     let intermediates: Vec<_> =
         chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
     let sets = sets_of(place, state, domain).into_iter();
