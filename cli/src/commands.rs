@@ -142,6 +142,7 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
         _ => None,
     };
     let options = Options {
+        family: None,
         timeout: global.timeout,
         is_stale: global.stale,
         scope: global.scope.clone().filter(|_| !is_trust),

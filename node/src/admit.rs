@@ -19,7 +19,8 @@ use conclave_api::problem::{Code, Problem};
 use conclave_store::{
     command::{Action, Expectation},
     id::DomainName,
-    record::{Domain, RowKey, Sealed},
+    outcome::Rejection,
+    record::{Credential, Domain, KeyFamily, RowKey, Sealed},
     state::State,
     time::UnixMillis,
 };
@@ -53,6 +54,8 @@ pub(crate) struct View<'a> {
     pub(crate) now: UnixMillis,
     /// Version that the caller expects of the domain.
     pub(crate) if_version: Option<u64>,
+    /// Family of the key that the caller means.
+    pub(crate) family: Option<KeyFamily>,
 }
 
 /// An action, and what it was derived from.
@@ -125,6 +128,27 @@ impl View<'_> {
                 .hint("put the unlock key back and restart the node, or ask another node"),
             None => problem,
         }
+    }
+}
+
+/// The credential that a caller means: that of the family it named, else the only one.
+pub(crate) fn credential(
+    domain: &Domain,
+    family: Option<KeyFamily>,
+) -> Result<&Credential, Problem> {
+    let name = &domain.name;
+    let missing = || rejection_problem(&Rejection::KeyMissing(name.clone()));
+    match (family, domain.credentials.as_slice()) {
+        (None, []) => Err(missing()),
+        (None, [only]) => Ok(only),
+        (None, _) => {
+            let title = format!("{name} has an EC and an RSA key: which one is meant?");
+            Err(Problem::new(Code::X004, title).hint("add --family ec or --family rsa"))
+        }
+        (Some(family), _) => domain.credential(family).ok_or_else(|| {
+            let title = format!("{name} has no {family} key");
+            Problem { title, ..missing() }
+        }),
     }
 }
 

@@ -22,10 +22,9 @@ use conclave_store::{
     record::RowKey,
     state::State,
 };
-use rustls::sign::CertifiedKey;
 use tokio::sync::{Notify, watch};
 
-use crate::keys::Keyring;
+use crate::{edge::tls::CertifiedKeys, keys::Keyring};
 
 use index::Index;
 pub(crate) use index::Refusal;
@@ -151,13 +150,13 @@ impl Live {
         &self,
         server_name: Option<&str>,
         local: Option<IpAddr>,
-    ) -> (Option<DomainName>, Result<Arc<CertifiedKey>, Refusal>) {
+    ) -> (Option<DomainName>, Result<Arc<CertifiedKeys>, Refusal>) {
         let index = self.shared.index.load();
         let Some(served) = index.find(server_name, local, &self.shared.main_domain) else {
             return (None, Err(Refusal::Unknown));
         };
         let name = Some(served.domain.name.clone());
-        (name, served.certified_key(&self.shared.keyring, &self.shared.test))
+        (name, served.certified_keys(&self.shared.keyring, &self.shared.test))
     }
 
     /// What is served of a scope, as it changes.

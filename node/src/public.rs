@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{FromRequestParts, Path},
+    extract::{FromRequestParts, Path, Query},
     http::{HeaderName, StatusCode, header, request::Parts},
     response::{Html, IntoResponse, Response},
     routing::get,
@@ -15,10 +15,11 @@ use axum::{
 use conclave_pki::certificate::Certificate;
 use conclave_store::{
     id::{DomainName, Fingerprint},
-    record::{Domain, PkiMode},
+    record::{Credential, Domain, KeyFamily, PkiMode},
     state::State,
     time::UnixMillis,
 };
+use serde::Deserialize;
 use tokio::net::TcpListener;
 
 use crate::{clock, http, node::Node};
@@ -28,12 +29,24 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Nothing is loaded, run or framed.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// A certificate that anybody may have, with what is sent behind it.
+/// The certificates of a domain that anybody may have; at least one.
 struct Public {
     /// As the store has it, not as it was asked for.
     name: DomainName,
+    certificates: Vec<Sent>,
+}
+
+/// A certificate, with what is sent behind it.
+struct Sent {
+    family: KeyFamily,
     certificate: Certificate,
     chain: Vec<Certificate>,
+}
+
+/// Which of two certificates is asked for; the first if that is not said.
+#[derive(Deserialize)]
+struct Wanted {
+    family: Option<String>,
 }
 
 /// Answers until dropped.
@@ -68,12 +81,18 @@ impl FromRequestParts<Node> for Public {
     type Rejection = Nothing;
 
     async fn from_request_parts(parts: &mut Parts, node: &Node) -> Result<Public, Nothing> {
-        match Path::<String>::from_request_parts(parts, node).await {
-            Ok(Path(name)) => match find(node, &name) {
-                Some(found) => Ok(found),
-                None => Err(nothing().await),
-            },
-            Err(_) => Err(nothing().await),
+        let name = Path::<String>::from_request_parts(parts, node).await.ok();
+        let wanted = Query::<Wanted>::try_from_uri(&parts.uri).ok();
+        let found = name.zip(wanted).and_then(|(Path(name), Query(wanted))| {
+            let mut found = find(node, &name)?;
+            if let Some(family) = wanted.family {
+                found.certificates.retain(|one| one.family.to_string().to_lowercase() == family);
+            }
+            (!found.certificates.is_empty()).then_some(found)
+        });
+        match found {
+            Some(found) => Ok(found),
+            None => Err(nothing().await),
         }
     }
 }
@@ -90,23 +109,30 @@ fn find(node: &Node, name: &str) -> Option<Public> {
 }
 
 fn public(state: &State, domain: &Domain) -> Option<Public> {
-    if domain.mode != PkiMode::Enabled || domain.key.is_none() {
+    if domain.mode != PkiMode::Enabled {
         return None;
     }
-    let certificate = Certificate::from_der(&domain.certificate.as_ref()?.der).ok()?;
-    let chain = state.sent_chain(domain).iter();
-    let chain = chain.filter_map(|der| Certificate::from_der(der).ok()).collect();
-    Some(Public { name: domain.name.clone(), certificate, chain })
+    let sent = |credential: &Credential| {
+        let certificate = Certificate::from_der(&credential.certificate.as_ref()?.der).ok()?;
+        let chain = state.sent_chain(credential).iter();
+        let chain = chain.filter_map(|der| Certificate::from_der(der).ok()).collect();
+        Some(Sent { family: credential.key.family, certificate, chain })
+    };
+    let certificates: Vec<Sent> = domain.credentials.iter().filter_map(sent).collect();
+    (!certificates.is_empty()).then(|| Public { name: domain.name.clone(), certificates })
 }
 
 /// RFC 2585 §3: one certificate, DER.
 async fn der(found: Public) -> Response {
-    file(&found.name, "cer", "application/pkix-cert", found.certificate.der().to_vec())
+    let first = found.certificates.first();
+    let der = first.map(|one| one.certificate.der().to_vec()).unwrap_or_default();
+    file(&found.name, "cer", "application/pkix-cert", der)
 }
 
 /// RFC 8555 §9.1: the certificate and its chain, PEM.
 async fn pem(found: Public) -> Response {
-    let all = std::iter::once(&found.certificate).chain(&found.chain);
+    let first = found.certificates.first().into_iter();
+    let all = first.flat_map(|one| std::iter::once(&one.certificate).chain(&one.chain));
     let text: String = all.map(Certificate::pem).collect();
     file(&found.name, "pem", "application/pem-certificate-chain", text.into_bytes())
 }
@@ -127,8 +153,9 @@ fn safe() -> [(HeaderName, &'static str); 3] {
     ]
 }
 
-async fn page(found: Public) -> Response {
-    let one = &found.certificate;
+/// A certificate with its links.
+fn section(name: &DomainName, sent: &Sent) -> String {
+    let one = &sent.certificate;
     let time = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1_000)));
     let rows = [
         ("Issued to", one.subject()),
@@ -142,7 +169,19 @@ async fn page(found: Public) -> Response {
         format!("<tr><th scope=\"row\">{head}</th><td>{}</td></tr>\n", escaped(text))
     };
     let rows: String = rows.iter().map(row).collect();
+    let family = sent.family.to_string();
+    let path = format!("/certificates/{name}/certificate");
+    let wanted = format!("?family={}", family.to_lowercase());
+    format!(
+        "<h2>{family}</h2>\n<table>\n{rows}</table>\n<ul>\n\
+         <li><a href=\"{path}.cer{wanted}\">Certificate, DER</a></li>\n\
+         <li><a href=\"{path}.pem{wanted}\">Certificate and CA chain, PEM</a></li>\n</ul>\n"
+    )
+}
+
+async fn page(found: Public) -> Response {
     let name = &found.name;
+    let sections: String = found.certificates.iter().map(|one| section(name, one)).collect();
     let html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
@@ -150,11 +189,9 @@ async fn page(found: Public) -> Response {
          <style>:root{{color-scheme:light dark}}body{{font:1rem/1.5 sans-serif;margin:2rem auto;\
          max-width:46rem;padding:0 1rem}}th{{text-align:left;padding-right:1.5rem;\
          vertical-align:top}}td{{overflow-wrap:anywhere}}</style>\n</head>\n<body>\n<main>\n\
-         <h1>Certificate of {name}</h1>\n<table>\n{rows}</table>\n\
-         <p>Compare the SHA-256 with what its owner told you before you install it.</p>\n<ul>\n\
-         <li><a href=\"/certificates/{name}/certificate.cer\">Certificate, DER</a></li>\n\
-         <li><a href=\"/certificates/{name}/certificate.pem\">Certificate and CA chain, PEM</a></li>\n\
-         </ul>\n</main>\n</body>\n</html>\n"
+         <h1>Certificate of {name}</h1>\n{sections}\
+         <p>Compare the SHA-256 with what its owner told you before you install it.</p>\n\
+         </main>\n</body>\n</html>\n"
     );
     (safe(), Html(html)).into_response()
 }

@@ -14,8 +14,8 @@ use crate::{
         ServerName, TokenId, Version,
     },
     record::{
-        AccessToken, Certificate, Cluster, DomainKey, JoinToken, KeyringGeneration, Listener,
-        Member, PkiMode, Principal, RowKey, Sealed,
+        AccessToken, Certificate, Cluster, DomainKey, JoinToken, KeyFamily, KeyringGeneration,
+        Listener, Member, PkiMode, Principal, RowKey, Sealed,
     },
     time::UnixMillis,
 };
@@ -69,18 +69,18 @@ pub enum Action {
     SetDomain(SetDomain),
     /// Removes a domain with all that belongs to it.
     DeleteDomain(DomainName),
-    /// Assigns a private key to a domain that has none.
+    /// Assigns a private key to a domain that has none of its family.
     SetKey(DomainName, Box<DomainKey>),
-    /// Removes a domain's private key and, with it, the certificate.
-    RemoveKey(DomainName),
+    /// Removes a domain's private key and, with it, the certificate and the chain.
+    RemoveKey(DomainName, KeyFamily),
     /// Sets a domain's certificate; with a key and a chain if they come along.
     SetCertificate(Box<SetCertificate>),
     /// Removes a domain's certificate.
-    RemoveCertificate(DomainName),
-    /// Sets a domain's CA chain.
-    SetChain(DomainName, Vec<ByteBuf>),
-    /// Removes a domain's CA chain.
-    RemoveChain(DomainName),
+    RemoveCertificate(DomainName, KeyFamily),
+    /// Sets the CA chain of a domain's certificate.
+    SetChain(DomainName, KeyFamily, Vec<ByteBuf>),
+    /// Removes the CA chain of a domain's certificate.
+    RemoveChain(DomainName, KeyFamily),
     /// Adds a listener to every node.
     AddListener(Listener),
     /// Removes a listener from every node.
@@ -161,7 +161,7 @@ pub struct SetDomain {
 pub struct SetCertificate {
     /// Which domain.
     pub name: DomainName,
-    /// A new key, replacing the present one.
+    /// A new key, replacing the present one of its family.
     pub key: Option<DomainKey>,
     /// The certificate.
     pub certificate: Certificate,
@@ -178,10 +178,10 @@ impl Action {
             Action::SetCertificate(set) => Some(&set.name),
             Action::DeleteDomain(name)
             | Action::SetKey(name, _)
-            | Action::RemoveKey(name)
-            | Action::RemoveCertificate(name)
-            | Action::SetChain(name, _)
-            | Action::RemoveChain(name)
+            | Action::RemoveKey(name, _)
+            | Action::RemoveCertificate(name, _)
+            | Action::SetChain(name, _, _)
+            | Action::RemoveChain(name, _)
             | Action::RenameDomain(name, _)
             | Action::RollbackDomain(name, _) => Some(name),
             Action::AddTrusted(owner, _) | Action::RemoveTrusted(owner, _) => owner.as_ref(),

@@ -20,7 +20,7 @@ use crate::{
     command::{Action, Command},
     id::{DomainName, LogIndex},
     outcome::{Done, Outcome, Rejection},
-    record::{Domain, Record, RowKey, Stamp},
+    record::{Credential, Domain, KeyFamily, Record, RowKey, Stamp},
     state::State,
 };
 
@@ -87,11 +87,11 @@ impl Changing<'_> {
             Action::SetDomain(set) => domain::set(self, set),
             Action::DeleteDomain(name) => domain::delete(self, name),
             Action::SetKey(name, new) => key::set(self, name, new),
-            Action::RemoveKey(name) => key::remove(self, name),
+            Action::RemoveKey(name, family) => key::remove(self, name, *family),
             Action::SetCertificate(set) => certificate::set(self, set),
-            Action::RemoveCertificate(name) => certificate::remove(self, name),
-            Action::SetChain(name, certificates) => chain::set(self, name, certificates),
-            Action::RemoveChain(name) => chain::remove(self, name),
+            Action::RemoveCertificate(name, family) => certificate::remove(self, name, *family),
+            Action::SetChain(name, family, found) => chain::set(self, name, *family, found),
+            Action::RemoveChain(name, family) => chain::remove(self, name, *family),
             Action::AddListener(new) => listener::add(self, new),
             Action::RemoveListener(name) => listener::remove(self, name),
             Action::RenameDomain(name, new) => domain::rename(self, name, new),
@@ -136,6 +136,12 @@ impl Changing<'_> {
             reason: self.command.reason.clone(),
         }
     }
+}
+
+/// The credential that a command is about.
+fn credential(domain: &mut Domain, family: KeyFamily) -> Result<&mut Credential, Rejection> {
+    let missing = Rejection::KeyMissing(domain.name.clone());
+    domain.credential_mut(family).ok_or(missing)
 }
 
 /// A row above its bound; commands are bounded so that only a bug gets here.

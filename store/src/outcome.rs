@@ -7,7 +7,7 @@ use crate::{
         ClusterName, DomainName, Fingerprint, Generation, ListenerName, NodeId, NodeName,
         OperationId, ServerName, TokenId, Version,
     },
-    record::RowKey,
+    record::{KeyFamily, RowKey},
     time::UnixMillis,
 };
 
@@ -104,9 +104,14 @@ pub enum Rejection {
         /// Whose it is.
         owner: DomainName,
     },
-    /// The domain has a key, which is not replaced silently.
-    #[error("the domain {0} has a private key already")]
-    KeyExists(DomainName),
+    /// The domain has a key of this family, which is not replaced silently.
+    #[error("the domain {name} has an {family} key already")]
+    KeyExists {
+        /// Which domain.
+        name: DomainName,
+        /// Which family.
+        family: KeyFamily,
+    },
     /// The domain has no key, so it can have no certificate.
     #[error("the domain {0} has no private key")]
     KeyMissing(DomainName),

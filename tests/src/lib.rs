@@ -8,6 +8,6 @@ mod wait;
 
 pub use cluster::{Cluster, Node, Ran, binary};
 pub use forge::{Forged, NOON, forge};
-pub use peer::{Pair, has_program, openssl_chain, resident_mib};
+pub use peer::{Pair, has_program, openssl, openssl_chain, resident_mib, sign};
 pub use probe::{Refused, Shown, client_config, echo_upstream, probe, probe_stream};
 pub use wait::{DEADLINE, wait_for};

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, process::Command};
 
+use crate::Node;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 /// Whether a peer program is there; with CONCLAVE_TEST_ALL a missing one is a failure.
@@ -22,10 +23,37 @@ pub fn resident_mib(process: u32) -> u64 {
     line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
 }
 
-/// The certificates that `openssl s_client` is shown, the domain's first, DER.
-pub fn openssl_chain(address: SocketAddr, name: &str) -> Vec<Vec<u8>> {
+/// What OpenSSL prints.
+pub fn openssl(words: &[&str]) -> String {
+    let output = Command::new("openssl").args(words).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{words:?}: {text}");
+    text
+}
+
+/// Has an OpenSSL authority in the node's directory sign a request; gives the bundle's path.
+pub fn sign(node: &Node, csr: &str, days: &str) -> String {
+    let path = |name: &str| node.dir.join(name).to_str().unwrap().to_owned();
+    let (key, root, leaf) = (path("ca.key"), path("ca.pem"), path("leaf.pem"));
+    if !node.dir.join("ca.pem").exists() {
+        let subject = ["-subj", "/CN=Test Root", "-keyout", &key, "-out", &root, "-days", "900"];
+        let made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+        openssl(&[&made[..], &["-nodes"], &subject].concat());
+    }
+    let authority = ["-CA", &root, "-CAkey", &key, "-CAcreateserial", "-copy_extensions", "copy"];
+    let made = ["x509", "-req", "-in", csr, "-days", days, "-out", &leaf];
+    openssl(&[&made[..], &authority].concat());
+    let bundle = [std::fs::read_to_string(&leaf).unwrap(), std::fs::read_to_string(&root).unwrap()];
+    node.file("bundle.pem", bundle.concat().as_bytes())
+}
+
+/// The certificates that `openssl s_client` is shown, the domain's first, DER; none if there is no
+/// handshake.
+pub fn openssl_chain(address: SocketAddr, name: &str, more: &[&str]) -> Vec<Vec<u8>> {
     let output = Command::new("openssl")
         .args(["s_client", "-showcerts", "-connect", &address.to_string(), "-servername", name])
+        .args(more)
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();

@@ -3,40 +3,16 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    process::Command,
 };
 
-use conclave_tests::{Cluster, Node, Pair, forge, has_program, openssl_chain, probe};
+use conclave_tests::{
+    Cluster, Node, Pair, forge, has_program, openssl, openssl_chain, probe, sign,
+};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-
-/// What OpenSSL prints.
-fn openssl(words: &[&str]) -> String {
-    let output = Command::new("openssl").args(words).output().unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    assert!(output.status.success(), "{words:?}: {text}");
-    text
-}
 
 fn code(node: &Node, words: &[&str]) -> (String, i32) {
     let ran = node.run(&[words, &["-o", "json"]].concat());
     (ran.problem()["code"].as_str().unwrap().to_owned(), ran.code)
-}
-
-/// Has an OpenSSL authority in the node's directory sign a request; gives the bundle's path.
-fn sign(node: &Node, csr: &str, days: &str) -> String {
-    let path = |name: &str| node.dir.join(name).to_str().unwrap().to_owned();
-    let (key, root, leaf) = (path("ca.key"), path("ca.pem"), path("leaf.pem"));
-    if !node.dir.join("ca.pem").exists() {
-        let subject = ["-subj", "/CN=Test Root", "-keyout", &key, "-out", &root, "-days", "900"];
-        let made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
-        openssl(&[&made[..], &["-nodes"], &subject].concat());
-    }
-    let authority = ["-CA", &root, "-CAkey", &key, "-CAcreateserial", "-copy_extensions", "copy"];
-    let made = ["x509", "-req", "-in", csr, "-days", days, "-out", &leaf];
-    openssl(&[&made[..], &authority].concat());
-    let bundle = [std::fs::read_to_string(&leaf).unwrap(), std::fs::read_to_string(&root).unwrap()];
-    node.file("bundle.pem", bundle.concat().as_bytes())
 }
 
 #[test]
@@ -88,7 +64,7 @@ fn every_kind_of_key_goes_the_whole_way() {
         one.run(&["cert", "import", &name, &bundle]).ok();
         let expected = one.run(&["cert", "show", &name, "-o", "json"]).json()["sha256"].clone();
         for node in &cluster.nodes {
-            let chain = openssl_chain(node.listener(port), &name);
+            let chain = openssl_chain(node.listener(port), &name, &[]);
             assert_eq!(chain.len(), 2, "{kind} on {}: leaf and root", node.name);
             let hash = ring::digest::digest(&ring::digest::SHA256, &chain[0]);
             let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -170,7 +146,7 @@ fn certificates_for_others_and_out_of_date_are_refused() {
     assert_eq!(import(&pair, &[]).code, 0, "one of its names is enough");
     let trusted_by = || {
         let shown = one.run(&["domain", "show", "shop.example", "-o", "json"]).json();
-        shown["trusted_by"].as_str().map(str::to_owned)
+        shown["credentials"][0]["trusted_by"].as_str().map(str::to_owned)
     };
     assert_eq!(trusted_by(), None, "nobody trusts its issuer yet");
     let root = one.file("root.pem", pair.chain.as_bytes());
@@ -183,6 +159,7 @@ fn a_chain_is_in_order_or_sorted_or_refused() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
     one.run(&["domain", "create", "shop.example"]).ok();
+    one.run(&["key", "generate", "shop.example"]).ok();
     let forged = forge("root as=intermediate; ca; ca; leaf", None);
     let split = |text: &str| -> Vec<String> {
         let parts = text.split_inclusive("-----END CERTIFICATE-----\n");

@@ -25,7 +25,7 @@ fn kill_9_of_all_nodes_loses_nothing_that_was_acknowledged() {
         for name in &acknowledged {
             let found = listed.as_array().unwrap().iter().find(|one| one["name"] == name.as_str());
             let found = found.unwrap_or_else(|| panic!("{name} is lost"));
-            assert!(found["key"].is_object() && found["certificate"].is_object(), "{found}");
+            assert!(found["credentials"][0]["certificate"].is_object(), "{found}");
         }
         same_digest(&cluster);
     }

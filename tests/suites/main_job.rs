@@ -46,7 +46,7 @@ fn every_change_is_served_by_all_nodes_when_it_is_acknowledged() {
         assert_eq!(done["served"]["missing"].as_array().unwrap().len(), 0, "{done}");
         for address in &addresses {
             let shown = match has_openssl {
-                true => openssl_chain(*address, "shop.example"),
+                true => openssl_chain(*address, "shop.example", &[]),
                 false => probe(*address, "shop.example").unwrap().chain,
             };
             assert_eq!(shown, [pair.der.clone(), pair.chain_der.clone()], "change {change}");

@@ -33,7 +33,7 @@ fn wrong_keys_and_certificates_are_refused_by_name() {
     check(&run(&["cert", "import", "shop.example", &foreign]), "C003", 8);
     run(&["cert", "import", "shop.example", &certificate]).ok();
     let shown = run(&["domain", "show", "shop.example"]).json();
-    assert!(shown["key"].is_object() && shown["certificate"].is_object(), "nothing was lost");
+    assert!(shown["credentials"][0]["certificate"].is_object(), "nothing was lost");
 }
 
 #[test]

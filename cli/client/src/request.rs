@@ -28,11 +28,13 @@ pub struct Options {
     pub is_stale: bool,
     /// `shared` or `local`, if only one is meant.
     pub scope: Option<String>,
+    /// `ec` or `rsa`, which of a domain's two keys is meant.
+    pub family: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { timeout: Duration::from_secs(15), is_stale: false, scope: None }
+        Options { timeout: Duration::from_secs(15), is_stale: false, scope: None, family: None }
     }
 }
 
@@ -112,6 +114,14 @@ impl Client {
         })
     }
 
+    /// The same client, meaning the key of that family.
+    #[must_use]
+    pub fn with_family(&self, family: Option<String>) -> Client {
+        let mut client = self.clone();
+        client.options.family = family;
+        client
+    }
+
     pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let mut query = self.query();
         if self.options.is_stale {
@@ -156,7 +166,9 @@ impl Client {
     }
 
     fn query(&self) -> Vec<(&'static str, String)> {
-        self.options.scope.iter().map(|scope| ("scope", scope.clone())).collect()
+        let scope = self.options.scope.iter().map(|scope| ("scope", scope.clone()));
+        let family = self.options.family.iter().map(|family| ("family", family.clone()));
+        scope.chain(family).collect()
     }
 
     async fn send<T: DeserializeOwned>(

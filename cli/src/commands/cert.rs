@@ -8,18 +8,25 @@ use crate::{args::Cert, output};
 pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
     let (client, global) = (&asking.client, &asking.global);
     match command {
-        Cert::SelfSign { name, fields, days, changing } => {
+        Cert::SelfSign { name, of, fields, days, changing } => {
             let self_sign = csr::self_sign(fields, Some(days));
-            let done = client.self_sign(&name, &self_sign, &change(&changing)).await?;
+            let done = client
+                .with_family(of.family)
+                .self_sign(&name, &self_sign, &change(&changing))
+                .await?;
             output::change(global, &format!("{name}: self-signed certificate"), &done);
         }
-        Cert::Refresh { name, days, changing } => {
+        Cert::Refresh { name, of, days, changing } => {
             let refresh = Refresh { days: Some(days) };
-            let done = client.refresh_certificate(&name, &refresh, &change(&changing)).await?;
+            let done = client
+                .with_family(of.family)
+                .refresh_certificate(&name, &refresh, &change(&changing))
+                .await?;
             output::change(global, &format!("{name}: certificate refreshed"), &done);
         }
         Cert::Import {
             name,
+            of,
             file,
             key,
             passphrase_file,
@@ -37,26 +44,31 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
             };
             let mut files = vec![("certificate", file.as_path())];
             files.extend(key.as_deref().map(|key| ("key", key)));
-            let done = client.import_certificate(&name, &import, &change(&changing)).await;
+            let done = client
+                .with_family(of.family)
+                .import_certificate(&name, &import, &change(&changing))
+                .await;
             let done = done.map_err(|failure| in_file(failure, &files))?;
             output::change(global, &format!("{name}: certificate"), &done);
         }
-        Cert::Show { name } => {
-            let certificate = client.certificate(&name).await?;
+        Cert::Show { name, of } => {
+            let certificate = client.with_family(of.family).certificate(&name).await?;
             if !output::json(global, &certificate) {
                 show(&certificate);
             }
         }
-        Cert::Export { name, chain, out } => {
+        Cert::Export { name, of, chain, out } => {
+            let client = client.with_family(of.family);
             let mut pem = client.certificate(&name).await?.pem;
             if chain && let Ok(chain) = client.chain(&name).await {
                 chain.certificates.iter().for_each(|certificate| pem.push_str(&certificate.pem));
             }
             write_file(out.as_deref(), &pem)?;
         }
-        Cert::Remove { name, changing } => {
+        Cert::Remove { name, of, changing } => {
             confirm(global, &changing, &format!("the certificate of {name}"), &name)?;
-            let done = client.remove_certificate(&name, &change(&changing)).await?;
+            let done =
+                client.with_family(of.family).remove_certificate(&name, &change(&changing)).await?;
             output::change(global, &format!("{name}: certificate removed"), &done);
         }
     }

@@ -8,18 +8,19 @@ use crate::{args::Chain, output};
 pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
     let (client, global) = (&asking.client, &asking.global);
     match command {
-        Chain::Set { name, file, linking, changing } => {
+        Chain::Set { name, of, file, linking, changing } => {
             let set = Set {
                 chain: read_file(&file)?,
                 allow_broken_chain: linking.allow_broken_chain,
                 sort: linking.sort,
             };
-            let done = client.set_chain(&name, &set, &change(&changing)).await;
+            let done =
+                client.with_family(of.family).set_chain(&name, &set, &change(&changing)).await;
             let done = done.map_err(|failure| in_file(failure, &[("chain", &file)]))?;
             output::change(global, &format!("{name}: CA chain"), &done);
         }
-        Chain::Show { name } => {
-            let chain = client.chain(&name).await?;
+        Chain::Show { name, of } => {
+            let chain = client.with_family(of.family).chain(&name).await?;
             let head = ["ISSUED TO", "ISSUED BY", "FROM", "TILL"];
             output::list(global, &chain.certificates, &head, |one| {
                 [&one.subject, &one.issuer, &one.not_before, &one.not_after]
@@ -27,9 +28,10 @@ pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
                     .to_vec()
             });
         }
-        Chain::Remove { name, changing } => {
+        Chain::Remove { name, of, changing } => {
             confirm(global, &changing, &format!("the CA chain of {name}"), &name)?;
-            let done = client.remove_chain(&name, &change(&changing)).await?;
+            let done =
+                client.with_family(of.family).remove_chain(&name, &change(&changing)).await?;
             output::change(global, &format!("{name}: CA chain removed"), &done);
         }
     }

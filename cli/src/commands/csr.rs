@@ -10,13 +10,13 @@ use crate::{
 
 pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
     let (client, global) = (&asking.client, &asking.global);
-    let Csr::Create { name, list_names, fields, out } = command;
+    let Csr::Create { name, of, list_names, fields, out } = command;
     if list_names {
         let choices = client.common_names(&name).await?.common_names;
         output::list(global, &choices, &["COMMON NAME"], |one| vec![one.clone()]);
         return Ok(0);
     }
-    let csr = client.create_csr(&name, &self_sign(fields, None)).await?;
+    let csr = client.with_family(of.family).create_csr(&name, &self_sign(fields, None)).await?;
     if output::json(global, &csr) {
         return Ok(0);
     }

@@ -1,7 +1,7 @@
 //! Domains.
 
 use conclave_api::domain::{
-    Create, Domain as Shown, DomainVersion, Pki, Rename, Rollback, Scope, Set,
+    Create, Credential, Domain as Shown, DomainVersion, Pki, Rename, Rollback, Scope, Set,
 };
 
 use super::{Asking, Done, change, confirm};
@@ -96,7 +96,10 @@ fn scope_word(scope: Scope) -> &'static str {
 }
 
 fn row(domain: &Shown) -> Vec<String> {
-    let (certificate, expires) = match (&domain.certificate, domain.pki) {
+    let found = domain.credentials.iter().filter_map(|one| one.certificate.as_ref());
+    // Of two certificates the one that ends first is the news.
+    let found = found.min_by_key(|one| one.days_left);
+    let (certificate, expires) = match (found, domain.pki) {
         (_, Pki::Disabled) => ("-".to_owned(), "-".to_owned()),
         (_, Pki::Test) => ("test certificate".to_owned(), "-".to_owned()),
         (Some(found), Pki::Enabled) => {
@@ -135,11 +138,19 @@ fn show(domain: &Shown) {
     if !domain.addresses.is_empty() {
         field("Addresses", &domain.addresses.join(", "));
     }
-    match &domain.key {
-        Some(key) => field("Private key", &format!("{}, SHA-256 {}", key.algorithm, key.sha256)),
-        None => field("Private key", "none"),
+    if domain.credentials.is_empty() {
+        field("Private key", "none");
     }
-    match &domain.certificate {
+    domain.credentials.iter().for_each(show_credential);
+    for problem in &domain.problems {
+        output::line(&format!("!  {problem}"));
+    }
+}
+
+fn show_credential(one: &Credential) {
+    let field = |name: &str, text: &str| output::line(&format!("{name:<15}{text}"));
+    field("Private key", &format!("{}, SHA-256 {}", one.key.algorithm, one.key.sha256));
+    match &one.certificate {
         Some(found) => {
             field(
                 "Certificate",
@@ -155,13 +166,10 @@ fn show(domain: &Shown) {
         }
         None => field("Certificate", "none"),
     }
-    let chain: Vec<&str> = domain.chain.iter().map(|one| one.subject.as_str()).collect();
+    let chain: Vec<&str> = one.chain.iter().map(|one| one.subject.as_str()).collect();
     let chain = if chain.is_empty() { "none".to_owned() } else { chain.join(" <- ") };
-    let trusted = domain.trusted_by.as_ref().map(|by| format!(", leads to {by}"));
+    let trusted = one.trusted_by.as_ref().map(|by| format!(", leads to {by}"));
     field("CA chain", &format!("{chain}{}", trusted.unwrap_or_default()));
-    for problem in &domain.problems {
-        output::line(&format!("!  {problem}"));
-    }
 }
 
 fn version(one: &DomainVersion) -> Vec<String> {
@@ -172,6 +180,6 @@ fn version(one: &DomainVersion) -> Vec<String> {
         one.changed_by.clone(),
         one.reason.clone().unwrap_or_else(|| "-".to_owned()),
         pki_word(one.pki).to_owned(),
-        one.certificate.clone().unwrap_or_else(|| "-".to_owned()),
+        if one.certificates.is_empty() { "-".to_owned() } else { one.certificates.join(" ") },
     ]
 }

@@ -42,8 +42,8 @@ pub(super) async fn run(asking: &Asking, command: Key) -> Done {
             });
             return Ok(if tested.iter().all(|one| one.ok) { 0 } else { 9 });
         }
-        Key::Show { name } => {
-            let key = client.key(&name).await?;
+        Key::Show { name, of } => {
+            let key = client.with_family(of.family).key(&name).await?;
             if !output::json(global, &key) {
                 output::line(&format!(
                     "Private key    {}, sealed under generation {}",
@@ -53,11 +53,15 @@ pub(super) async fn run(asking: &Asking, command: Key) -> Done {
                 output::line(&format!("Assigned       {}", key.assigned));
             }
         }
-        Key::Remove { name, changing } => {
-            let what = format!("the private key of {name} and its certificate");
+        Key::Remove { name, of, changing } => {
+            let what = format!("the private key of {name}, its certificate and its CA chain");
             confirm(global, &changing, &what, &name)?;
-            let done = client.remove_key(&name, &change(&changing)).await?;
-            output::change(global, &format!("{name}: key and certificate removed"), &done);
+            let done = client.with_family(of.family).remove_key(&name, &change(&changing)).await?;
+            output::change(
+                global,
+                &format!("{name}: key, certificate and CA chain removed"),
+                &done,
+            );
         }
     }
     Ok(0)

@@ -98,7 +98,7 @@ async fn read_once(cluster: &Cluster) -> Result<Found, Failure> {
         let domains = domains
             .filter(|domain| domain.scope == Scope::Shared)
             .map(|domain| {
-                let is_whole = domain.key.is_some() && domain.certificate.is_some();
+                let is_whole = domain.credentials.iter().any(|one| one.certificate.is_some());
                 (domain.name, is_whole)
             })
             .collect();

@@ -61,6 +61,21 @@ pub struct Set {
     pub addresses: Option<Vec<String>>,
 }
 
+/// A private key and what was issued for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// What may be known of the key.
+    pub key: Key,
+    /// Certificate.
+    pub certificate: Option<Certificate>,
+    /// CA chain, issuer of the certificate first.
+    pub chain: Vec<Certificate>,
+    /// Which trusted certificate the chain leads to, and the set that it stands in; only when
+    /// one domain is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_by: Option<String>,
+}
+
 /// A domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Domain {
@@ -82,16 +97,9 @@ pub struct Domain {
     pub addresses: Vec<String>,
     /// PKI services.
     pub pki: Pki,
-    /// Private key, without the key.
-    pub key: Option<Key>,
-    /// Certificate.
-    pub certificate: Option<Certificate>,
-    /// CA chain, issuer of the certificate first.
-    pub chain: Vec<Certificate>,
-    /// Which trusted certificate the chain leads to, and the set that it stands in; only when
-    /// one domain is shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trusted_by: Option<String>,
+    /// Keys with what belongs to them: at most one of each family. A client gets the
+    /// certificate of the first that it can verify.
+    pub credentials: Vec<Credential>,
     /// Version.
     pub version: u64,
     /// When it was changed last.
@@ -135,8 +143,8 @@ pub struct DomainVersion {
     pub reason: Option<String>,
     /// PKI services.
     pub pki: Pki,
-    /// SHA-256 of the public key.
-    pub key: Option<String>,
-    /// Serial number of the certificate.
-    pub certificate: Option<String>,
+    /// SHA-256 of each public key.
+    pub keys: Vec<String>,
+    /// Serial number of each certificate.
+    pub certificates: Vec<String>,
 }

@@ -2,6 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What a client must be able to verify; a domain can have one key of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// Elliptic curves: ECDSA and Ed25519.
+    Ec,
+    /// RSA.
+    Rsa,
+}
+
 /// Asks for a new key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +35,8 @@ pub struct Import {
 /// What may be known of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
+    /// Family of its algorithm.
+    pub family: Family,
     /// Algorithm and size in words, `EC P-256`.
     pub algorithm: String,
     /// SHA-256 of the public key (SubjectPublicKeyInfo, DER).
@@ -35,12 +47,12 @@ pub struct Key {
     pub assigned: String,
 }
 
-/// What one node says of a domain's key.
+/// What one node says of a domain's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Test {
     /// Which node.
     pub node: String,
-    /// The key opens there, signs, and what it signs verifies; RSA also decrypts.
+    /// Each key opens there, signs, and what it signs verifies; RSA also decrypts.
     pub ok: bool,
     /// `Verification String is OK`, or why not.
     pub message: String,

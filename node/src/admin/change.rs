@@ -10,6 +10,7 @@ use conclave_api::{
     API_VERSION, BODY_BYTES_MAX,
     change::{Change, Served},
     domain::Scope as ApiScope,
+    key::Family as ApiFamily,
     path::{IF_MATCH_HEADER, OPERATION_HEADER},
     problem::{Code, Problem},
 };
@@ -18,7 +19,7 @@ use conclave_store::{
     id::{DomainName, LogIndex, NodeId, OperationId},
     limits::{ADMIT_ATTEMPTS_MAX, REASON_BYTES_MAX},
     outcome::{Done, Outcome, Rejection},
-    record::Stamp,
+    record::{KeyFamily, Stamp},
     state::State,
     wire,
 };
@@ -48,6 +49,7 @@ pub(super) struct Parameters {
     reason: Option<String>,
     consistency: Option<String>,
     scope: Option<ApiScope>,
+    family: Option<ApiFamily>,
 }
 
 /// A request, with all that a change or a read needs.
@@ -57,6 +59,7 @@ pub(super) struct Asked {
     pub(super) caller: Caller,
     pub(super) body: Bytes,
     pub(super) scope: Option<Scope>,
+    pub(super) family: Option<KeyFamily>,
     operation: OperationId,
     request: [u8; 32],
     wait: Wait,
@@ -102,8 +105,14 @@ impl FromRequest<Node> for Asked {
         if parameters.reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
             return Err(malformed(format!("a reason has at most {REASON_BYTES_MAX} bytes")).into());
         }
+        let family = parameters.family.map(|family| match family {
+            ApiFamily::Ec => KeyFamily::Ec,
+            ApiFamily::Rsa => KeyFamily::Rsa,
+        });
+        let means = family.map(|family| family.to_string()).unwrap_or_default();
         let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-        for part in [parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), &body] {
+        let (method, path) = (parts.method.as_str(), parts.uri.path());
+        for part in [method.as_bytes(), path.as_bytes(), means.as_bytes(), &body] {
             context.update(&part.len().to_be_bytes());
             context.update(part);
         }
@@ -118,6 +127,7 @@ impl FromRequest<Node> for Asked {
                 ApiScope::Shared => Scope::Shared,
                 ApiScope::Local => Scope::Local,
             }),
+            family,
             operation,
             request,
             wait,
@@ -246,6 +256,7 @@ impl Asked {
                 state: &point.state,
                 now,
                 if_version: asked.if_version,
+                family: asked.family,
             };
             let admitted = derive(&view)?;
             let mut expects = admitted.expects;
@@ -292,7 +303,7 @@ impl Asked {
             time: clock::now(),
             reason: None,
             expects: Vec::new(),
-            action: conclave_store::command::Action::RemoveChain(name),
+            action: conclave_store::command::Action::DeleteDomain(name),
         };
         Ok((command, Told { object, warnings: Vec::new() }))
     }

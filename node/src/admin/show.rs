@@ -3,12 +3,14 @@
 use conclave_api::{
     API_VERSION,
     certificate::Certificate as ApiCertificate,
-    domain::{Domain as ApiDomain, DomainVersion, Pki, Scope as ApiScope},
-    key::Key,
+    domain::{
+        Credential as ApiCredential, Domain as ApiDomain, DomainVersion, Pki, Scope as ApiScope,
+    },
+    key::{Family, Key},
 };
 use conclave_pki::certificate::Certificate;
 use conclave_store::{
-    record::{Domain, PkiMode},
+    record::{Credential, Domain, DomainKey, KeyFamily, PkiMode},
     state::State,
     time::UnixMillis,
 };
@@ -37,18 +39,35 @@ pub(super) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate>
     })
 }
 
-pub(super) fn chain(state: &State, domain: &Domain, now: UnixMillis) -> Vec<ApiCertificate> {
-    state.sent_chain(domain).iter().filter_map(|der| certificate(der, now)).collect()
+pub(super) fn chain(
+    state: &State,
+    credential: &Credential,
+    now: UnixMillis,
+) -> Vec<ApiCertificate> {
+    state.sent_chain(credential).iter().filter_map(|der| certificate(der, now)).collect()
 }
 
-pub(super) fn key(domain: &Domain) -> Option<Key> {
-    let key = domain.key.as_ref()?;
-    Some(Key {
+pub(super) fn key(key: &DomainKey) -> Key {
+    Key {
+        family: match key.family {
+            KeyFamily::Ec => Family::Ec,
+            KeyFamily::Rsa => Family::Rsa,
+        },
         algorithm: key.algorithm.clone(),
         sha256: key.public_key.to_string(),
         generation: key.sealed.generation.0,
         assigned: clock::rfc3339(key.assigned),
-    })
+    }
+}
+
+fn credential(state: &State, credential: &Credential, now: UnixMillis) -> ApiCredential {
+    let found = credential.certificate.as_ref();
+    ApiCredential {
+        key: key(&credential.key),
+        certificate: found.and_then(|found| certificate(&found.der, now)),
+        chain: chain(state, credential, now),
+        trusted_by: None,
+    }
 }
 
 /// A domain; `is_hidden`: a shared one of the same name is served instead.
@@ -75,10 +94,7 @@ pub(super) fn domain(
         aliases: domain.aliases.iter().map(ToString::to_string).collect(),
         addresses: domain.addresses.iter().map(ToString::to_string).collect(),
         pki: pki(domain.mode),
-        key: key(domain),
-        certificate: domain.certificate.as_ref().and_then(|found| certificate(&found.der, now)),
-        chain: chain(state, domain, now),
-        trusted_by: None,
+        credentials: domain.credentials.iter().map(|one| credential(state, one, now)).collect(),
         version: domain.version.0,
         changed: clock::rfc3339(domain.changed.time),
         changed_by: domain.changed.principal.to_string(),
@@ -92,21 +108,31 @@ pub(super) fn problems(domain: &Domain, now: UnixMillis) -> Vec<String> {
     if domain.mode != PkiMode::Enabled {
         return Vec::new();
     }
-    if domain.key.is_none() {
+    if domain.credentials.is_empty() {
         return vec!["enabled, but it has no private key: TLS is refused".to_owned()];
     }
-    match &domain.certificate {
-        None => vec!["enabled, but it has no certificate: TLS is refused".to_owned()],
-        Some(found) => Certificate::from_der(&found.der)
-            .map(|certificate| admit::warnings(domain, &certificate, now))
-            .unwrap_or_default(),
+    if domain.certificates().next().is_none() {
+        return vec!["enabled, but it has no certificate: TLS is refused".to_owned()];
     }
+    let mut problems = Vec::new();
+    for credential in &domain.credentials {
+        let Some(found) = &credential.certificate else {
+            let family = credential.key.family;
+            problems.push(format!("the {family} key has no certificate: it is not used"));
+            continue;
+        };
+        if let Ok(certificate) = Certificate::from_der(&found.der) {
+            problems.extend(admit::warnings(domain, &certificate, now));
+        }
+    }
+    problems.sort();
+    problems.dedup();
+    problems
 }
 
 /// One version of a domain.
 pub(super) fn version(domain: &Domain, current: bool) -> DomainVersion {
-    let certificate = domain.certificate.as_ref();
-    let certificate = certificate.and_then(|one| Certificate::from_der(&one.der).ok());
+    let certificates = domain.certificates().filter_map(|one| Certificate::from_der(&one.der).ok());
     DomainVersion {
         version: domain.version.0,
         current,
@@ -114,8 +140,8 @@ pub(super) fn version(domain: &Domain, current: bool) -> DomainVersion {
         changed_by: domain.changed.principal.to_string(),
         reason: domain.changed.reason.clone(),
         pki: pki(domain.mode),
-        key: domain.key.as_ref().map(|key| key.public_key.to_string()),
-        certificate: certificate.map(|one| one.serial()),
+        keys: domain.credentials.iter().map(|one| one.key.public_key.to_string()).collect(),
+        certificates: certificates.map(|one| one.serial()).collect(),
     }
 }
 
@@ -127,12 +153,12 @@ fn pki(mode: PkiMode) -> Pki {
     }
 }
 
-/// What is wrong with the links of the chain that the domain sends.
-pub(super) fn chain_problem(state: &State, domain: &Domain) -> Option<String> {
+/// What is wrong with the links of a chain that a domain sends.
+pub(super) fn chain_problem(state: &State, credential: &Credential) -> Option<String> {
     let read = |der: &[u8]| Certificate::from_der(der).ok();
     let certificates: Vec<_> =
-        state.sent_chain(domain).iter().filter_map(|der| read(der)).collect();
-    let leaf = domain.certificate.as_ref().and_then(|one| read(&one.der));
+        state.sent_chain(credential).iter().filter_map(|der| read(der)).collect();
+    let leaf = credential.certificate.as_ref().and_then(|one| read(&one.der));
     let broken = conclave_pki::chain::check(leaf.as_ref(), &certificates).err()?;
     Some(format!("the CA chain is broken: {broken}"))
 }

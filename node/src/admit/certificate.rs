@@ -23,8 +23,8 @@ use serde_bytes::ByteBuf;
 use super::{
     Admitted, View,
     chain::linked,
-    domain_name,
-    key::{opened_key, read_key, sealed_key},
+    credential, domain_name,
+    key::{beside, opened_key, read_key, sealed_key},
     problem, rejection_problem,
 };
 use crate::{clock, entropy};
@@ -74,10 +74,9 @@ pub(crate) fn import_certificate(
 ) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
     let (domain, expectation) = view.domain(&name)?;
-    let public_key_der = match (&imported.key, &domain.key) {
-        (Some(key), _) => key.public_key_der(),
-        (None, Some(key)) => key.public_key_der.as_slice(),
-        (None, None) => return Err(rejection_problem(&Rejection::KeyMissing(name))),
+    let public_key_der = match &imported.key {
+        Some(key) => key.public_key_der(),
+        None => certified_key(view, domain, &imported.bundle)?,
     };
     let split = split_bundle(imported.bundle.clone(), public_key_der);
     let (leaf, rest) =
@@ -104,9 +103,29 @@ pub(crate) fn import_certificate(
         brought.then(|| rest.iter().map(|certificate| ByteBuf::from(certificate.der())).collect());
     let mut warnings = warnings(domain, &leaf, view.now);
     warnings.extend(chain_warnings);
+    warnings.extend(key.iter().flat_map(|key| beside(domain, key.family)));
     let action = SetCertificate { name: name.clone(), key, certificate: record_of(&leaf), chain };
     let action = Action::SetCertificate(Box::new(action));
     Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
+}
+
+/// The key of the domain that a bundle was issued for; if for none, the one that it will be
+/// compared with in the refusal.
+fn certified_key<'d>(
+    view: &View<'_>,
+    domain: &'d Domain,
+    bundle: &[Certificate],
+) -> Result<&'d [u8], Problem> {
+    let keys = || domain.credentials.iter().map(|one| &one.key);
+    let certified = keys()
+        .filter(|key| view.family.is_none_or(|family| family == key.family))
+        .find(|key| bundle.iter().any(|one| one.public_key_der() == key.public_key_der));
+    let key = match (certified, keys().next()) {
+        (Some(key), _) => key,
+        (None, Some(first)) if view.family.is_none() => first,
+        (None, _) => &credential(domain, view.family)?.key,
+    };
+    Ok(&key.public_key_der)
 }
 
 /// A certificate outside its dates serves nobody (C005).
@@ -178,7 +197,7 @@ pub(crate) fn self_sign(
     let name = domain_name(name)?;
     let (domain, expectation) = view.domain(&name)?;
     let validity = validity(view, asked.days)?;
-    let key = opened_key(view, domain)?;
+    let key = opened_key(view, domain, &credential(domain, view.family)?.key)?;
     let (attributes, names) = subject(domain, asked)?;
     let made = issue::self_sign(&key, &attributes, &names, entropy::array(), validity)
         .map_err(|error| problem::issue(&error))?;
@@ -243,8 +262,9 @@ pub(crate) fn refresh_certificate(
     let name = domain_name(name)?;
     let (domain, expectation) = view.domain(&name)?;
     let missing = || rejection_problem(&Rejection::CertificateMissing(name.clone()));
-    let found = domain.certificate.as_ref().ok_or_else(missing)?;
-    let key = opened_key(view, domain)?;
+    let credential = credential(domain, view.family)?;
+    let found = credential.certificate.as_ref().ok_or_else(missing)?;
+    let key = opened_key(view, domain, &credential.key)?;
     let old = Certificate::from_der(&found.der).map_err(|_| missing())?;
     if !old.is_issued_by(&old) {
         let title = format!("the certificate of {name} was issued by {}", old.issuer());
@@ -272,6 +292,7 @@ fn validity(view: &View<'_>, days: Option<u32>) -> Result<Validity, Problem> {
 
 pub(crate) fn remove_certificate(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (_, expectation) = view.domain(&name)?;
-    Ok(Admitted::new(Action::RemoveCertificate(name.clone()), name).expecting(expectation))
+    let (domain, expectation) = view.domain(&name)?;
+    let family = credential(domain, view.family)?.key.family;
+    Ok(Admitted::new(Action::RemoveCertificate(name.clone(), family), name).expecting(expectation))
 }

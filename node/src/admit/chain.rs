@@ -8,17 +8,23 @@ use conclave_pki::{
     certificate::Certificate,
     chain::{ChainError, check, read_chain},
 };
-use conclave_store::{command::Action, limits::CHAIN_CERTIFICATES_MAX, time::UnixMillis};
+use conclave_store::{
+    command::Action,
+    limits::CHAIN_CERTIFICATES_MAX,
+    record::{Credential, Domain},
+    time::UnixMillis,
+};
 use serde_bytes::ByteBuf;
 
-use super::{Admitted, View, domain_name, problem};
+use super::{Admitted, View, credential, domain_name, problem};
 
 pub(crate) fn set_chain(view: &View<'_>, name: &str, asked: &Set) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
     let (domain, expectation) = view.domain(&name)?;
     let chain = read_chain(asked.chain.as_bytes())
         .map_err(|error| problem::certificate("chain", &asked.chain, &error))?;
-    let leaf = domain.certificate.as_ref().and_then(|one| Certificate::from_der(&one.der).ok());
+    let credential = certified_by(view, domain, &chain)?;
+    let leaf = leaf(credential);
     let (chain, warnings) =
         linked(leaf.as_ref(), chain, asked.sort, asked.allow_broken_chain, view.now)?;
     if chain.len() > CHAIN_CERTIFICATES_MAX {
@@ -27,8 +33,30 @@ pub(crate) fn set_chain(view: &View<'_>, name: &str, asked: &Set) -> Result<Admi
             .detail(format!("{CHAIN_CERTIFICATES_MAX} are possible")));
     }
     let chain = chain.iter().map(|certificate| ByteBuf::from(certificate.der())).collect();
-    let action = Action::SetChain(name.clone(), chain);
+    let action = Action::SetChain(name.clone(), credential.key.family, chain);
     Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
+}
+
+fn leaf(credential: &Credential) -> Option<Certificate> {
+    Certificate::from_der(&credential.certificate.as_ref()?.der).ok()
+}
+
+/// The credential that a chain is for: the one that the caller means, else the one whose
+/// certificate somebody in the chain issued.
+fn certified_by<'d>(
+    view: &View<'_>,
+    domain: &'d Domain,
+    chain: &[Certificate],
+) -> Result<&'d Credential, Problem> {
+    let certified = |credential: &&Credential| {
+        let leaf = leaf(credential);
+        leaf.is_some_and(|leaf| chain.iter().any(|one| leaf.is_issued_by(one)))
+    };
+    let mut found = domain.credentials.iter().filter(certified);
+    match (view.family, found.next(), found.next()) {
+        (None, Some(only), None) => Ok(only),
+        _ => credential(domain, view.family),
+    }
 }
 
 /// A chain whose links hold, in order; or, if that is allowed, as it came, with a warning.
@@ -60,6 +88,7 @@ pub(super) fn linked(
 
 pub(crate) fn remove_chain(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (_, expectation) = view.domain(&name)?;
-    Ok(Admitted::new(Action::RemoveChain(name.clone()), name).expecting(expectation))
+    let (domain, expectation) = view.domain(&name)?;
+    let family = credential(domain, view.family)?.key.family;
+    Ok(Admitted::new(Action::RemoveChain(name.clone(), family), name).expecting(expectation))
 }

@@ -3,12 +3,12 @@
 use conclave_api::{certificate::SelfSign, csr::Csr, problem::Problem};
 use conclave_pki::csr;
 
-use super::{View, certificate::subject, domain_name, key::opened_key, problem};
+use super::{View, certificate::subject, credential, domain_name, key::opened_key, problem};
 
 pub(crate) fn create_csr(view: &View<'_>, name: &str, asked: &SelfSign) -> Result<Csr, Problem> {
     let name = domain_name(name)?;
     let (domain, _) = view.domain(&name)?;
-    let key = opened_key(view, domain)?;
+    let key = opened_key(view, domain, &credential(domain, view.family)?.key)?;
     let (attributes, names) = subject(domain, asked)?;
     let pem = csr::request(&key, &attributes, &names).map_err(|error| problem::issue(&error))?;
     let algorithm = key.algorithm().to_string();

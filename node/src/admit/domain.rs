@@ -99,12 +99,12 @@ pub(crate) fn rename_domain(
             .why("its name stands in the configuration file")
             .hint("change [node] main_domain and restart the node"));
     }
-    let certificate = domain.certificate.as_ref();
-    let certificate = certificate.and_then(|one| Certificate::from_der(&one.der).ok());
-    let mut warnings = Vec::new();
-    if certificate.is_some_and(|one| !one.covers(new.as_str())) {
-        warnings.push(format!("the certificate stays as it is and is not for {new}"));
-    }
+    let certificates = domain.certificates().filter_map(|one| Certificate::from_der(&one.der).ok());
+    let is_any_mismatched = certificates.into_iter().any(|one| !one.covers(new.as_str()));
+    let warnings = is_any_mismatched
+        .then(|| format!("the certificate stays as it is and is not for {new}"))
+        .into_iter()
+        .collect();
     let action = Action::RenameDomain(name, new.clone());
     Ok(Admitted::new(action, new).expecting(expectation).warning(warnings))
 }

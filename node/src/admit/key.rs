@@ -9,10 +9,10 @@ use conclave_store::{
     command::Action,
     id::{DomainId, Fingerprint},
     outcome::Rejection,
-    record::DomainKey,
+    record::{Domain, DomainKey, KeyFamily},
 };
 
-use super::{Admitted, View, domain_name, problem, rejection_problem};
+use super::{Admitted, View, credential, domain_name, problem, rejection_problem};
 use crate::{
     entropy,
     keys::{Purpose, Secret},
@@ -46,12 +46,36 @@ pub(super) fn read_key(pem: &str, passphrase: Option<&str>) -> Result<PrivateKey
 pub(crate) fn set_key(view: &View<'_>, name: &str, key: &PrivateKey) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
     let (domain, expectation) = view.domain(&name)?;
-    if domain.key.is_some() {
-        return Err(rejection_problem(&Rejection::KeyExists(name)));
+    let family = family(key);
+    if domain.credential(family).is_some() {
+        return Err(rejection_problem(&Rejection::KeyExists { name, family }));
     }
+    let warnings = beside(domain, family);
     let key = sealed_key(view, domain.id, key)?;
     let action = Action::SetKey(name.clone(), Box::new(key));
-    Ok(Admitted::new(action, name).expecting(expectation))
+    Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
+}
+
+/// Which of a domain's two possible keys this one would be.
+pub(super) fn family(key: &PrivateKey) -> KeyFamily {
+    match key.algorithm() {
+        KeyAlgorithm::Rsa(_) => KeyFamily::Rsa,
+        _ => KeyFamily::Ec,
+    }
+}
+
+/// What whoever meant to replace a key should know.
+pub(super) fn beside(domain: &Domain, family: KeyFamily) -> Vec<String> {
+    let others = domain.credentials.iter().map(|one| one.key.family);
+    let told = others.filter(|other| *other != family).map(|other| {
+        let flag = other.to_string().to_lowercase();
+        format!(
+            "the {other} key stays beside the {family} key, and each client gets what it can verify; \
+             to be without it: conclave key remove {} --family {flag}",
+            domain.name
+        )
+    });
+    told.collect()
 }
 
 /// The key as the log may hold it.
@@ -63,6 +87,7 @@ pub(super) fn sealed_key(
     let secret = Secret::new(key.pkcs8_der().to_vec());
     let sealed = view.seal(Purpose::DomainKey(domain), &secret)?;
     Ok(DomainKey {
+        family: family(key),
         algorithm: key.algorithm().to_string(),
         public_key_der: key.public_key_der().to_vec(),
         public_key: Fingerprint::of(key.public_key_der()),
@@ -71,15 +96,12 @@ pub(super) fn sealed_key(
     })
 }
 
-/// The domain's key in the clear, for signing something at admission.
+/// A key of the domain in the clear, for signing something at admission.
 pub(super) fn opened_key(
     view: &View<'_>,
-    domain: &conclave_store::record::Domain,
+    domain: &Domain,
+    key: &DomainKey,
 ) -> Result<PrivateKey, Problem> {
-    let key = domain
-        .key
-        .as_ref()
-        .ok_or_else(|| rejection_problem(&Rejection::KeyMissing(domain.name.clone())))?;
     let opened = view
         .node
         .keyring()
@@ -91,6 +113,7 @@ pub(super) fn opened_key(
 
 pub(crate) fn remove_key(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (_, expectation) = view.domain(&name)?;
-    Ok(Admitted::new(Action::RemoveKey(name.clone()), name).expecting(expectation))
+    let (domain, expectation) = view.domain(&name)?;
+    let family = credential(domain, view.family)?.key.family;
+    Ok(Admitted::new(Action::RemoveKey(name.clone(), family), name).expecting(expectation))
 }

@@ -101,12 +101,11 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::AccessTokenUnknown(_) => (Code::X005, "conclave token list".to_owned()),
         R::DomainUnknown(name) => return domain_unknown(name),
         R::NameTaken { owner, .. } => (Code::D003, format!("conclave domain show {owner}")),
-        R::KeyExists(name) => (
-            Code::K009,
-            format!(
-                "conclave key remove {name}    or: conclave cert import {name} FILE --key FILE"
-            ),
-        ),
+        R::KeyExists { name, family } => {
+            let family = family.to_string().to_lowercase();
+            let remove = format!("conclave key remove {name} --family {family}");
+            (Code::K009, format!("{remove}    or: conclave cert import {name} FILE --key FILE"))
+        }
         R::KeyMissing(name) => (
             Code::K010,
             format!("conclave key generate {name}    or: conclave key import {name} FILE"),

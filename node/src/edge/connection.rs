@@ -69,9 +69,9 @@ impl Edge {
         // Names from clients are escaped: they may hold anything.
         let server_name = server_name.as_deref().unwrap_or("-").escape_debug().to_string();
         let config = match chosen {
-            Ok(key) => {
+            Ok(keys) => {
                 tracing::debug!(event = "tls.chosen", %listener, %remote, server_name, domain);
-                tls::config(key)
+                tls::config(keys)
             }
             Err(refusal) => {
                 let reason = refusal.reason();

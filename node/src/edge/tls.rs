@@ -15,23 +15,39 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())))
 }
 
-/// The one certificate that was chosen for a connection.
+/// What a domain can show: a certificate for each family of keys that it has, the one that is
+/// wanted first.
 #[derive(Debug)]
-struct Chosen(Arc<CertifiedKey>);
+pub(crate) struct CertifiedKeys(Vec<Arc<CertifiedKey>>);
 
-impl ResolvesServerCert for Chosen {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
+impl CertifiedKeys {
+    pub(crate) fn new(keys: Vec<Arc<CertifiedKey>>) -> Arc<CertifiedKeys> {
+        Arc::new(CertifiedKeys(keys))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<CertifiedKey>> {
+        self.0.iter()
     }
 }
 
-/// Settings for a connection that shows `key`. No session outlives its connection: a ticket
-/// must never open another domain.
-pub(crate) fn config(key: Arc<CertifiedKey>) -> Result<Arc<ServerConfig>, rustls::Error> {
+impl ResolvesServerCert for CertifiedKeys {
+    /// The first whose signatures the client can verify (A19). In TLS 1.2 the cipher suites have
+    /// a say as well; rustls has taken out of the hello what they exclude. A client that can
+    /// verify none of them learns so from its handshake with the first.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits =
+            |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        self.0.iter().find(fits).or(self.0.first()).cloned()
+    }
+}
+
+/// Settings for a connection that shows one of `keys`. No session outlives its connection: a
+/// ticket must never open another domain.
+pub(crate) fn config(keys: Arc<CertifiedKeys>) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Chosen(key)));
+        .with_cert_resolver(keys);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;

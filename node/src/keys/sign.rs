@@ -23,10 +23,19 @@ impl Keyring {
         signing_key(&self.open(scope, super::Purpose::DomainKey(domain.id), &key.sealed)?)
     }
 
-    /// Opens a domain's key on this node, signs with it and verifies; RSA decrypts too (A5).
-    /// The error says why the key cannot be used.
-    pub(crate) fn test_key(&self, scope: Scope, domain: &Domain) -> Result<(), String> {
-        let key = domain.key.as_ref().ok_or("the domain has no private key")?;
+    /// Opens a domain's keys on this node, signs with each and verifies; RSA decrypts too (A5).
+    /// The error says why one cannot be used.
+    pub(crate) fn test_keys(&self, scope: Scope, domain: &Domain) -> Result<(), String> {
+        if domain.credentials.is_empty() {
+            return Err("the domain has no private key".to_owned());
+        }
+        domain.credentials.iter().try_for_each(|one| {
+            let tested = self.test_key(scope, domain, &one.key);
+            tested.map_err(|error| format!("{}: {error}", one.key.algorithm))
+        })
+    }
+
+    fn test_key(&self, scope: Scope, domain: &Domain, key: &DomainKey) -> Result<(), String> {
         let opened = self
             .open(scope, super::Purpose::DomainKey(domain.id), &key.sealed)
             .map_err(|error| error.to_string())?;

@@ -8,14 +8,17 @@ use std::{
 use arc_swap::ArcSwapOption;
 use conclave_store::{
     id::{DomainName, ServerName},
-    record::{Domain, PkiMode},
+    record::{Credential, Domain, DomainKey, PkiMode},
     state::State,
 };
 use imbl::HashMap;
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
 use super::{Scope, TestCertificate};
-use crate::keys::{Keyring, SealError};
+use crate::{
+    edge::tls::CertifiedKeys,
+    keys::{Keyring, SealError},
+};
 
 /// Why a domain, or no domain, is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +49,10 @@ impl Refusal {
 pub(crate) struct Served {
     pub(crate) scope: Scope,
     pub(crate) domain: Arc<Domain>,
-    chain: Vec<CertificateDer<'static>>,
+    /// The CA chain of each credential.
+    chains: Vec<Vec<CertificateDer<'static>>>,
     /// Opened at the first handshake; two at once may both open it, which harms nothing.
-    opened: ArcSwapOption<CertifiedKey>,
+    opened: ArcSwapOption<CertifiedKeys>,
     /// A handshake has shown this key and these certificates; holds while they are the same.
     pub(super) proved: Arc<AtomicBool>,
 }
@@ -176,19 +180,15 @@ impl Names {
 
 fn served(scope: Scope, state: &State, domain: &Domain, old: Option<&Arc<Served>>) -> Served {
     // A key that is open already stays open if nothing that it was opened for has changed.
-    let same = old.filter(|old| {
-        old.domain.key == domain.key
-            && old.domain.certificate == domain.certificate
-            && old.domain.chain == domain.chain
-    });
+    let same = old.filter(|old| old.domain.credentials == domain.credentials);
+    let chain = |credential: &Credential| {
+        let chain = state.sent_chain(credential).iter();
+        chain.map(|der| CertificateDer::from(der.to_vec())).collect()
+    };
     Served {
         scope,
         domain: Arc::new(domain.clone()),
-        chain: state
-            .sent_chain(domain)
-            .iter()
-            .map(|der| CertificateDer::from(der.to_vec()))
-            .collect(),
+        chains: domain.credentials.iter().map(chain).collect(),
         opened: ArcSwapOption::new(same.and_then(|old| old.opened.load_full())),
         proved: same.map(|old| Arc::clone(&old.proved)).unwrap_or_default(),
     }
@@ -196,14 +196,14 @@ fn served(scope: Scope, state: &State, domain: &Domain, old: Option<&Arc<Served>
 
 impl Served {
     /// What a handshake shows for this domain.
-    pub(crate) fn certified_key(
+    pub(crate) fn certified_keys(
         &self,
         keyring: &Keyring,
         test: &TestCertificate,
-    ) -> Result<Arc<CertifiedKey>, Refusal> {
+    ) -> Result<Arc<CertifiedKeys>, Refusal> {
         match self.domain.mode {
             PkiMode::Disabled => Err(Refusal::Disabled),
-            PkiMode::Test => Ok(test.certified_key()),
+            PkiMode::Test => Ok(test.certified_keys()),
             PkiMode::Enabled => match self.opened.load_full() {
                 Some(opened) => Ok(opened),
                 None => self.open(keyring),
@@ -211,22 +211,28 @@ impl Served {
         }
     }
 
-    /// The certificates that this domain shows when it is enabled, its own first; none if it
-    /// is incomplete.
-    pub(crate) fn certificates(&self) -> Option<Vec<CertificateDer<'static>>> {
-        let certificate = self.domain.certificate.as_ref()?;
-        self.domain.key.as_ref()?;
-        let leaf = CertificateDer::from(certificate.der.clone());
-        Some(std::iter::once(leaf).chain(self.chain.iter().cloned()).collect())
+    /// What this domain shows when it is enabled: for each key with a certificate that and its
+    /// chain.
+    pub(crate) fn shows(&self) -> impl Iterator<Item = (&DomainKey, Vec<CertificateDer<'static>>)> {
+        self.domain.credentials.iter().zip(&self.chains).filter_map(|(credential, chain)| {
+            let leaf = CertificateDer::from(credential.certificate.as_ref()?.der.clone());
+            let all = std::iter::once(leaf).chain(chain.iter().cloned());
+            Some((&credential.key, all.collect()))
+        })
     }
 
-    fn open(&self, keyring: &Keyring) -> Result<Arc<CertifiedKey>, Refusal> {
-        let certificates = self.certificates().ok_or(Refusal::Incomplete)?;
-        let key = self.domain.key.as_ref().ok_or(Refusal::Incomplete)?;
-        let key = keyring
-            .signing_key(self.scope, &self.domain, key)
-            .map_err(|error: SealError| Refusal::KeyUnavailable(error.to_string()))?;
-        let opened = Arc::new(CertifiedKey::new(certificates, key));
+    fn open(&self, keyring: &Keyring) -> Result<Arc<CertifiedKeys>, Refusal> {
+        let open = |(key, certificates): (&DomainKey, Vec<CertificateDer<'static>>)| {
+            let key = keyring
+                .signing_key(self.scope, &self.domain, key)
+                .map_err(|error: SealError| Refusal::KeyUnavailable(error.to_string()))?;
+            Ok(Arc::new(CertifiedKey::new(certificates, key)))
+        };
+        let keys = self.shows().map(open).collect::<Result<Vec<_>, _>>()?;
+        if keys.is_empty() {
+            return Err(Refusal::Incomplete);
+        }
+        let opened = CertifiedKeys::new(keys);
         self.opened.store(Some(Arc::clone(&opened)));
         Ok(opened)
     }

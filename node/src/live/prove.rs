@@ -12,7 +12,7 @@ use rustls::{
 };
 
 use super::{Live, Refusal, Scope};
-use crate::edge::tls;
+use crate::edge::tls::{self, CertifiedKeys};
 
 /// Rounds of messages that no handshake exceeds.
 const ROUNDS_MAX: usize = 16;
@@ -40,31 +40,42 @@ impl Live {
             return Err("its name leads to another domain".to_owned());
         }
         let expected = match served.domain.mode {
-            PkiMode::Disabled => None,
-            PkiMode::Test => Some(self.shared.test.certified_key().cert.clone()),
-            PkiMode::Enabled => served.certificates(),
+            PkiMode::Disabled => Vec::new(),
+            PkiMode::Test => chains(&self.shared.test.certified_keys()),
+            PkiMode::Enabled => served.shows().map(|(_, certificates)| certificates).collect(),
         };
-        let key = match (served.certified_key(&self.shared.keyring, &self.shared.test), &expected) {
-            (Ok(key), Some(_)) => key,
-            (Err(Refusal::Disabled | Refusal::Incomplete), None) => return Ok(()),
+        let keys = served.certified_keys(&self.shared.keyring, &self.shared.test);
+        let keys = match (keys, expected.is_empty()) {
+            (Ok(keys), false) => keys,
+            (Err(Refusal::Disabled | Refusal::Incomplete), true) => return Ok(()),
             (Err(refusal), _) => return Err(format!("{refusal:?}")),
-            (Ok(_), None) => return Err("it is served, but should be refused".to_owned()),
+            (Ok(_), true) => return Err("it is served, but should be refused".to_owned()),
         };
         let proved = match served.domain.mode {
             PkiMode::Test => &self.shared.test_proved,
             PkiMode::Disabled | PkiMode::Enabled => served.proved.as_ref(),
         };
-        if proved.load(Ordering::Acquire) && Some(&key.cert) == expected.as_ref() {
+        if chains(&keys) != expected {
+            return Err("it would show other certificates".to_owned());
+        }
+        if proved.load(Ordering::Acquire) {
             return Ok(());
         }
-        let server = tls::config(key).map_err(|error| error.to_string())?;
-        let shown = handshake(server, name).map_err(|error| error.to_string())?;
-        if Some(&shown) != expected.as_ref() {
-            return Err("a handshake shows another certificate".to_owned());
+        for key in keys.iter() {
+            let one = CertifiedKeys::new(vec![Arc::clone(key)]);
+            let server = tls::config(one).map_err(|error| error.to_string())?;
+            let shown = handshake(server, name).map_err(|error| error.to_string())?;
+            if shown != key.cert {
+                return Err("a handshake shows another certificate".to_owned());
+            }
         }
         proved.store(true, Ordering::Release);
         Ok(())
     }
+}
+
+fn chains(keys: &CertifiedKeys) -> Vec<Vec<CertificateDer<'static>>> {
+    keys.iter().map(|key| key.cert.clone()).collect()
 }
 
 fn handshake(

@@ -12,7 +12,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::entropy;
+use crate::{edge::tls::CertifiedKeys, entropy};
 
 const DAYS: u64 = 30;
 const AUTHORITY: &str = "Conclave Test Authority";
@@ -34,7 +34,7 @@ pub(crate) enum TestCertificateError {
 
 /// Key and certificate for domains in test mode.
 #[derive(Clone)]
-pub(crate) struct TestCertificate(Arc<CertifiedKey>);
+pub(crate) struct TestCertificate(Arc<CertifiedKeys>);
 
 impl TestCertificate {
     /// A new key and certificate for `main_domain`, valid for 30 days from `now`, issued by the
@@ -61,11 +61,12 @@ impl TestCertificate {
         let signing = rustls::crypto::ring::sign::any_supported_type(&der)?;
         let chain = [&certificate, &authority]
             .map(|certificate| CertificateDer::from(certificate.der().to_vec()));
-        Ok(TestCertificate(Arc::new(CertifiedKey::new(chain.to_vec(), signing))))
+        let key = Arc::new(CertifiedKey::new(chain.to_vec(), signing));
+        Ok(TestCertificate(CertifiedKeys::new(vec![key])))
     }
 
     /// For a handshake.
-    pub(crate) fn certified_key(&self) -> Arc<CertifiedKey> {
+    pub(crate) fn certified_keys(&self) -> Arc<CertifiedKeys> {
         Arc::clone(&self.0)
     }
 }

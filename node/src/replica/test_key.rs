@@ -48,7 +48,7 @@ impl Replica {
         let keyring = self.shared.keyring.clone();
         let started = Instant::now();
         let tested =
-            tokio::task::spawn_blocking(move || keyring.test_key(Scope::Shared, &domain)).await;
+            tokio::task::spawn_blocking(move || keyring.test_keys(Scope::Shared, &domain)).await;
         tested.map_err(|error| error.to_string())??;
         Ok(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX))
     }

@@ -1,36 +1,44 @@
 //! Certificates of domains.
 
-use super::{Changing, chain};
+use super::{Changing, chain, credential, key};
 use crate::{
     command::SetCertificate,
     id::DomainName,
     outcome::{Done, Rejection},
+    record::KeyFamily,
 };
 
-/// Sets the certificate; it must certify the domain's key, or the key that comes with it.
+/// Sets the certificate; it must certify a key of the domain, or the key that comes with it.
 pub(super) fn set(change: &mut Changing<'_>, set: &SetCertificate) -> Result<Done, Rejection> {
     let mut domain = change.domain(&set.name)?;
-    if let Some(key) = &set.key {
-        domain.key = Some(key.clone());
+    if let Some(new) = &set.key {
+        let kept = domain.credential(new.family).and_then(|one| one.chain);
+        key::put(&mut domain, new);
+        credential(&mut domain, new.family)?.chain = kept;
     }
-    let key = domain.key.as_ref().ok_or_else(|| Rejection::KeyMissing(set.name.clone()))?;
-    if key.public_key != set.certificate.public_key {
-        return Err(Rejection::CertificateOfOtherKey {
-            key: key.public_key,
-            certificate: set.certificate.public_key,
-        });
-    }
-    domain.certificate = Some(set.certificate.clone());
+    let first = domain.credentials.first();
+    let first = first.ok_or_else(|| Rejection::KeyMissing(set.name.clone()))?.key.public_key;
+    let certified = set.certificate.public_key;
+    let mut credentials = domain.credentials.iter_mut();
+    let credential = credentials
+        .find(|one| one.key.public_key == certified)
+        .ok_or(Rejection::CertificateOfOtherKey { key: first, certificate: certified })?;
+    credential.certificate = Some(set.certificate.clone());
     if let Some(certificates) = &set.chain {
-        chain::replace(change, &mut domain, certificates)?;
+        chain::replace(change, credential, certificates)?;
     }
     change.put_domain(domain)
 }
 
 /// Removes the certificate; the key stays.
-pub(super) fn remove(change: &mut Changing<'_>, name: &DomainName) -> Result<Done, Rejection> {
+pub(super) fn remove(
+    change: &mut Changing<'_>,
+    name: &DomainName,
+    family: KeyFamily,
+) -> Result<Done, Rejection> {
     let mut domain = change.domain(name)?;
-    if domain.certificate.take().is_none() {
+    let credential = credential(&mut domain, family)?;
+    if credential.certificate.take().is_none() {
         return Err(Rejection::CertificateMissing(name.clone()));
     }
     change.put_domain(domain)

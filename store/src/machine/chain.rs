@@ -2,51 +2,55 @@
 
 use serde_bytes::ByteBuf;
 
-use super::{Changing, check_count};
+use super::{Changing, check_count, credential};
 use crate::{
     id::DomainName,
     limits::{CHAIN_BYTES_MAX, CHAIN_CERTIFICATES_MAX},
     outcome::{Done, Rejection},
-    record::{Chain, Domain, Record, RowKey},
+    record::{Chain, Credential, Domain, KeyFamily, Record, RowKey},
 };
 
-/// Sets the chain that is sent after the domain's certificate.
+/// Sets the chain that is sent after a certificate of the domain.
 pub(super) fn set(
     change: &mut Changing<'_>,
     name: &DomainName,
+    family: KeyFamily,
     certificates: &[ByteBuf],
 ) -> Result<Done, Rejection> {
     let mut domain = change.domain(name)?;
-    replace(change, &mut domain, certificates)?;
+    replace(change, credential(&mut domain, family)?, certificates)?;
     change.put_domain(domain)
 }
 
 /// Removes the chain.
-pub(super) fn remove(change: &mut Changing<'_>, name: &DomainName) -> Result<Done, Rejection> {
+pub(super) fn remove(
+    change: &mut Changing<'_>,
+    name: &DomainName,
+    family: KeyFamily,
+) -> Result<Done, Rejection> {
     let mut domain = change.domain(name)?;
-    if domain.chain.is_none() {
+    if credential(&mut domain, family)?.chain.take().is_none() {
         return Err(Rejection::ChainMissing(name.clone()));
     }
-    replace(change, &mut domain, &[])?;
     change.put_domain(domain)
 }
 
-/// Gives `domain` another chain, an empty one meaning none. The use of the old one goes with the
+/// Gives a credential another chain, an empty one meaning none. The use of the old one goes with the
 /// version that had it; that of the new one is counted when the domain is put back.
 pub(super) fn replace(
     change: &mut Changing<'_>,
-    domain: &mut Domain,
+    credential: &mut Credential,
     certificates: &[ByteBuf],
 ) -> Result<(), Rejection> {
     check_count("certificates in a CA chain", certificates.len(), CHAIN_CERTIFICATES_MAX)?;
     let bytes = certificates.iter().map(|certificate| certificate.len()).sum();
     check_count("bytes in a CA chain", bytes, CHAIN_BYTES_MAX)?;
-    domain.chain = None;
+    credential.chain = None;
     if certificates.is_empty() {
         return Ok(());
     }
     let fingerprint = Chain::fingerprint(certificates);
-    domain.chain = Some(fingerprint);
+    credential.chain = Some(fingerprint);
     if change.state.chain(&fingerprint).is_some() {
         return Ok(());
     }
@@ -54,19 +58,27 @@ pub(super) fn replace(
     change.put(RowKey::Chain(fingerprint), Record::Chain(chain))
 }
 
-/// Counts one more version of a domain that sends its chain.
+/// Counts one more version of a domain that sends its chains.
 pub(super) fn hold(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
-    let Some(fingerprint) = domain.chain else { return Ok(()) };
-    let Some(mut chain) = change.state.chain(&fingerprint).cloned() else { return Ok(()) };
-    chain.uses += 1;
-    change.put(RowKey::Chain(fingerprint), Record::Chain(chain))
+    for fingerprint in domain.credentials.iter().filter_map(|one| one.chain) {
+        let Some(mut chain) = change.state.chain(&fingerprint).cloned() else { continue };
+        chain.uses += 1;
+        change.put(RowKey::Chain(fingerprint), Record::Chain(chain))?;
+    }
+    Ok(())
 }
 
-/// Takes one use off the domain's chain; the last one removes the row.
+/// Takes one use off each of the domain's chains; the last one removes the row.
 pub(super) fn release(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
-    let Some(fingerprint) = domain.chain else { return Ok(()) };
-    let Some(mut chain) = change.state.chain(&fingerprint).cloned() else { return Ok(()) };
-    let key = RowKey::Chain(fingerprint);
-    chain.uses = chain.uses.saturating_sub(1);
-    if chain.uses == 0 { change.remove(&key) } else { change.put(key, Record::Chain(chain)) }
+    for fingerprint in domain.credentials.iter().filter_map(|one| one.chain) {
+        let Some(mut chain) = change.state.chain(&fingerprint).cloned() else { continue };
+        let key = RowKey::Chain(fingerprint);
+        chain.uses = chain.uses.saturating_sub(1);
+        if chain.uses == 0 {
+            change.remove(&key)?;
+        } else {
+            change.put(key, Record::Chain(chain))?;
+        }
+    }
+    Ok(())
 }

@@ -17,9 +17,7 @@ pub(super) fn create(change: &mut Changing<'_>, create: &CreateDomain) -> Result
         aliases: create.aliases.clone(),
         addresses: create.addresses.clone(),
         mode: create.mode,
-        key: None,
-        certificate: None,
-        chain: None,
+        credentials: Vec::new(),
         version: Version(0),
         changed: change.stamp(),
     };
@@ -62,7 +60,7 @@ pub(super) fn rename(
     change.put_domain(domain)
 }
 
-/// Removes a domain with its key, certificate, names and use of a chain.
+/// Removes a domain with its key, certificates, names and uses of chains.
 pub(super) fn delete(change: &mut Changing<'_>, name: &DomainName) -> Result<Done, Rejection> {
     let domain = change.domain(name)?;
     release_names(change, &domain)?;

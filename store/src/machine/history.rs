@@ -1,4 +1,4 @@
-//! Earlier versions of domains. Every version, present or earlier, holds one use of its chain.
+//! Earlier versions of domains. Every version, present or earlier, holds one use of each of its chains.
 
 use super::{Changing, chain, domain};
 use crate::{

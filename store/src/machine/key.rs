@@ -1,32 +1,42 @@
 //! Private keys of domains.
 
-use super::Changing;
+use super::{Changing, credential};
 use crate::{
     id::DomainName,
     outcome::{Done, Rejection},
-    record::DomainKey,
+    record::{Credential, Domain, DomainKey, KeyFamily},
 };
 
-/// Assigns a key to a domain that has none: a key in use is never replaced in passing.
+/// Assigns a key to a domain that has none of its family: a key in use is never replaced in
+/// passing.
 pub(super) fn set(
     change: &mut Changing<'_>,
     name: &DomainName,
     key: &DomainKey,
 ) -> Result<Done, Rejection> {
     let mut domain = change.domain(name)?;
-    if domain.key.is_some() {
-        return Err(Rejection::KeyExists(name.clone()));
+    if domain.credential(key.family).is_some() {
+        return Err(Rejection::KeyExists { name: name.clone(), family: key.family });
     }
-    domain.key = Some(key.clone());
+    put(&mut domain, key);
     change.put_domain(domain)
 }
 
-/// Removes the key and the certificate, which is useless without it.
-pub(super) fn remove(change: &mut Changing<'_>, name: &DomainName) -> Result<Done, Rejection> {
+/// Puts a key in its place; another key of its family goes, and what was issued for it.
+pub(super) fn put(domain: &mut Domain, key: &DomainKey) {
+    domain.credentials.retain(|one| one.key.family != key.family);
+    domain.credentials.push(Credential::new(key.clone()));
+    domain.credentials.sort_by_key(|one| one.key.family);
+}
+
+/// Removes the key with the certificate and the chain, which are useless without it.
+pub(super) fn remove(
+    change: &mut Changing<'_>,
+    name: &DomainName,
+    family: KeyFamily,
+) -> Result<Done, Rejection> {
     let mut domain = change.domain(name)?;
-    if domain.key.take().is_none() {
-        return Err(Rejection::KeyMissing(name.clone()));
-    }
-    domain.certificate = None;
+    credential(&mut domain, family)?;
+    domain.credentials.retain(|one| one.key.family != family);
     change.put_domain(domain)
 }

@@ -124,6 +124,7 @@ fn create(text: &str, aliases: Vec<ServerName>) -> Action {
 
 fn key(generation: u64, public: u8) -> DomainKey {
     DomainKey {
+        family: KeyFamily::Ec,
         algorithm: "EC P-256".to_owned(),
         public_key_der: vec![public],
         public_key: Fingerprint([public; 32]),
@@ -221,12 +222,33 @@ fn a_certificate_certifies_the_domains_key_and_goes_with_it() {
     assert!(matches!(scene.rejected(certificate("a.example", 1, None)), Rejection::KeyMissing(_)));
     scene.done(Action::SetKey(name("a.example"), Box::new(key(1, 1))));
     let again = Action::SetKey(name("a.example"), Box::new(key(1, 2)));
-    assert!(matches!(scene.rejected(again), Rejection::KeyExists(_)));
+    assert!(matches!(scene.rejected(again), Rejection::KeyExists { .. }));
     let other = scene.rejected(certificate("a.example", 2, None));
     assert!(matches!(other, Rejection::CertificateOfOtherKey { .. }));
     scene.done(certificate("a.example", 1, None));
-    scene.done(Action::RemoveKey(name("a.example")));
-    assert!(scene.state.domain(&name("a.example")).unwrap().certificate.is_none());
+    scene.done(Action::RemoveKey(name("a.example"), KeyFamily::Ec));
+    assert!(scene.state.domain(&name("a.example")).unwrap().credentials.is_empty());
+}
+
+#[test]
+fn a_domain_has_one_key_of_each_family_each_with_its_certificate() {
+    let mut scene = Scene::founded();
+    scene.domain("a.example", &[]);
+    let rsa = DomainKey { family: KeyFamily::Rsa, ..key(1, 2) };
+    scene.done(Action::SetKey(name("a.example"), Box::new(rsa.clone())));
+    scene.done(Action::SetKey(name("a.example"), Box::new(key(1, 1))));
+    let again = scene.rejected(Action::SetKey(name("a.example"), Box::new(rsa)));
+    assert!(matches!(again, Rejection::KeyExists { family: KeyFamily::Rsa, .. }));
+    scene.done(certificate("a.example", 2, Some(vec![ByteBuf::from(vec![4])])));
+    let domain = scene.state.domain(&name("a.example")).unwrap().clone();
+    let has: Vec<_> =
+        domain.credentials.iter().map(|one| (one.key.family, one.certificate.is_some())).collect();
+    assert_eq!(has, [(KeyFamily::Ec, false), (KeyFamily::Rsa, true)], "faster first");
+    let none = scene.rejected(Action::RemoveCertificate(name("a.example"), KeyFamily::Ec));
+    assert!(matches!(none, Rejection::CertificateMissing(_)));
+    scene.done(Action::RemoveKey(name("a.example"), KeyFamily::Ec));
+    let domain = scene.state.domain(&name("a.example")).unwrap();
+    assert!(domain.credential(KeyFamily::Rsa).unwrap().certificate.is_some(), "the other stays");
 }
 
 #[test]
@@ -234,27 +256,32 @@ fn a_chain_is_stored_once_and_goes_with_its_last_user() {
     let mut scene = Scene::founded();
     let chain = vec![ByteBuf::from(vec![4; 100])];
     let fingerprint = Chain::fingerprint(&chain);
+    let set = |text| Action::SetChain(name(text), KeyFamily::Ec, chain.clone());
+    let remove = |text| Action::RemoveChain(name(text), KeyFamily::Ec);
     for text in ["a.example", "b.example"] {
         scene.domain(text, &[]);
-        scene.done(Action::SetChain(name(text), chain.clone()));
+        scene.done(Action::SetKey(name(text), Box::new(key(1, 1))));
+        scene.done(set(text));
     }
     assert_eq!(scene.state.chain(&fingerprint).unwrap().uses, 2);
-    scene.done(Action::SetChain(name("a.example"), chain.clone()));
+    scene.done(set("a.example"));
     assert_eq!(scene.state.chain(&fingerprint).unwrap().uses, 3, "set again: one more version");
-    scene.done(Action::RemoveChain(name("a.example")));
+    scene.done(remove("a.example"));
     scene.done(Action::DeleteDomain(name("b.example")));
     assert_eq!(scene.state.chain(&fingerprint).unwrap().uses, 2, "earlier versions send it");
     let back = scene.state.domain(&name("a.example")).unwrap().version;
     let back = Action::RollbackDomain(name("a.example"), Version(back.0 - 1));
     scene.done(back);
-    assert_eq!(scene.state.domain(&name("a.example")).unwrap().chain, Some(fingerprint));
+    let sends =
+        |domain: &Domain| domain.credentials.iter().any(|one| one.chain == Some(fingerprint));
+    assert!(sends(scene.state.domain(&name("a.example")).unwrap()));
     for _ in 0..=VERSIONS_KEPT {
-        scene.done(Action::RemoveChain(name("a.example")));
-        scene.done(Action::SetChain(name("a.example"), chain.clone()));
+        scene.done(remove("a.example"));
+        scene.done(set("a.example"));
     }
-    scene.done(Action::RemoveChain(name("a.example")));
+    scene.done(remove("a.example"));
     let versions = scene.state.domain_versions(scene.state.domain(&name("a.example")).unwrap().id);
-    let holding = versions.filter(|one| one.chain == Some(fingerprint)).count();
+    let holding = versions.filter(|one| sends(one)).count();
     let uses = scene.state.chain(&fingerprint).unwrap().uses;
     assert_eq!(u64::try_from(holding).unwrap(), uses, "each version holds one use");
     scene.done(Action::DeleteDomain(name("a.example")));

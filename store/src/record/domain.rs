@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Certificate, DomainKey, Principal};
+use super::{Certificate, DomainKey, KeyFamily, Principal};
 use crate::{
     id::{DomainId, DomainName, Fingerprint, ServerName, Version},
     time::UnixMillis,
@@ -32,6 +32,24 @@ pub struct Stamp {
     pub reason: Option<String>,
 }
 
+/// A private key and what was issued for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// Private key, sealed.
+    pub key: DomainKey,
+    /// Certificate of that key.
+    pub certificate: Option<Certificate>,
+    /// CA chain, by its hash.
+    pub chain: Option<Fingerprint>,
+}
+
+impl Credential {
+    /// A key for which nothing is issued yet.
+    pub fn new(key: DomainKey) -> Credential {
+        Credential { key, certificate: None, chain: None }
+    }
+}
+
 /// All PKI settings of one domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Domain {
@@ -45,12 +63,8 @@ pub struct Domain {
     pub addresses: Vec<IpAddr>,
     /// PKI services.
     pub mode: PkiMode,
-    /// Private key, sealed.
-    pub key: Option<DomainKey>,
-    /// Certificate of that key.
-    pub certificate: Option<Certificate>,
-    /// CA chain, by its hash.
-    pub chain: Option<Fingerprint>,
+    /// Keys with what belongs to them: at most one of each family, in their order.
+    pub credentials: Vec<Credential>,
     /// Number of changes, the first included.
     pub version: Version,
     /// The last change.
@@ -58,6 +72,21 @@ pub struct Domain {
 }
 
 impl Domain {
+    /// The credential with a key of that family.
+    pub fn credential(&self, family: KeyFamily) -> Option<&Credential> {
+        self.credentials.iter().find(|one| one.key.family == family)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn credential_mut(&mut self, family: KeyFamily) -> Option<&mut Credential> {
+        self.credentials.iter_mut().find(|one| one.key.family == family)
+    }
+
+    /// Certificates of all credentials that have one.
+    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        self.credentials.iter().filter_map(|one| one.certificate.as_ref())
+    }
+
     /// Every name by which clients may ask for this domain, its own first.
     pub fn server_names(&self) -> impl Iterator<Item = ServerName> + '_ {
         std::iter::once(ServerName::from(self.name.clone())).chain(self.aliases.iter().cloned())

@@ -12,8 +12,8 @@ use crate::{
         ServerName, TokenId, Version,
     },
     record::{
-        AccessToken, Chain, Cluster, Domain, JoinToken, KeyringGeneration, Listener, Member,
-        Operation, Record, RowKey, TrustSet, Trusted,
+        AccessToken, Chain, Cluster, Credential, Domain, JoinToken, KeyringGeneration, Listener,
+        Member, Operation, Record, RowKey, TrustSet, Trusted,
     },
 };
 
@@ -103,9 +103,9 @@ impl State {
         }
     }
 
-    /// The CA chain that a domain sends, issuer of its certificate first; empty if it has none.
-    pub fn sent_chain(&self, domain: &Domain) -> &[ByteBuf] {
-        let chain = domain.chain.and_then(|fingerprint| self.chain(&fingerprint));
+    /// The CA chain that is sent after a certificate, its issuer first; empty if there is none.
+    pub fn sent_chain(&self, credential: &Credential) -> &[ByteBuf] {
+        let chain = credential.chain.and_then(|fingerprint| self.chain(&fingerprint));
         chain.map(|chain| chain.certificates.as_slice()).unwrap_or_default()
     }
 

@@ -42,7 +42,8 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Certi
     let missing = || {
         Failed::from(admit::rejection_problem(&Rejection::CertificateMissing(found.name.clone())))
     };
-    let certificate = found.certificate.as_ref().ok_or_else(missing)?;
+    let certificate =
+        admit::credential(&found, asked.family)?.certificate.as_ref().ok_or_else(missing)?;
     show::certificate(&certificate.der, clock::now()).map(Json).ok_or_else(missing)
 }
 

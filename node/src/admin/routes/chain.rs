@@ -21,7 +21,7 @@ pub(super) async fn set(Path(name): Path<String>, asked: Asked) -> Answer<Change
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Chain> {
     let (_, state, found) = domain::find(&asked, &name).await?;
-    let certificates = show::chain(&state, &found, clock::now());
+    let certificates = show::chain(&state, admit::credential(&found, asked.family)?, clock::now());
     if certificates.is_empty() {
         let missing = Rejection::ChainMissing(found.name);
         return Err(Failed::from(admit::rejection_problem(&missing)));

@@ -23,8 +23,14 @@ pub(super) async fn create(Path(name): Path<String>, asked: Asked) -> Answer<Csr
     let fields: SelfSign = asked.json()?;
     let (scope, state, _) = domain::find(&asked, &name).await?;
     let made = tokio::task::spawn_blocking(move || {
-        let view =
-            View { node: &asked.node, scope, state: &state, now: clock::now(), if_version: None };
+        let view = View {
+            node: &asked.node,
+            scope,
+            state: &state,
+            now: clock::now(),
+            if_version: None,
+            family: asked.family,
+        };
         admit::create_csr(&view, &name, &fields)
     });
     Ok(Json(made.await.map_err(|error| internal("the request was not made", error))??))

@@ -61,10 +61,15 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domain> {
     let (scope, state, domain) = find(&asked, &name).await?;
     let mut shown = show::domain(scope, &state, &domain, false, clock::now());
-    shown.problems.extend(show::chain_problem(&state, &domain));
-    let trusting = tokio::task::spawn_blocking(move || trust::trusted_by(scope, &state, &domain));
-    shown.trusted_by = trusting.await.map_err(|error| internal("the chain", error))?;
-    Ok(Json(shown))
+    let broken = domain.credentials.iter().filter_map(|one| show::chain_problem(&state, one));
+    shown.problems.extend(broken);
+    let trusting = tokio::task::spawn_blocking(move || {
+        for (shown, credential) in shown.credentials.iter_mut().zip(&domain.credentials) {
+            shown.trusted_by = trust::trusted_by(scope, &state, &domain, credential);
+        }
+        shown
+    });
+    Ok(Json(trusting.await.map_err(|error| internal("the chain", error))?))
 }
 
 /// A domain of either scope, with the State that it was found in.

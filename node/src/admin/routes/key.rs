@@ -8,12 +8,11 @@ use conclave_api::{
     key::{Generate, Import, Key, Test},
 };
 use conclave_pki::key::PrivateKey;
-use conclave_store::outcome::Rejection;
 use tokio::time::Instant;
 
 use super::{Answer, domain};
 use crate::{
-    admin::{change::Asked, problem::Failed, show},
+    admin::{change::Asked, show},
     admit,
     live::Scope,
     node::internal,
@@ -40,9 +39,7 @@ async fn set(name: String, asked: Asked, key: PrivateKey) -> Answer<Change> {
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Key> {
     let (_, _, found) = domain::find(&asked, &name).await?;
-    let missing =
-        || Failed::from(admit::rejection_problem(&Rejection::KeyMissing(found.name.clone())));
-    show::key(&found).map(Json).ok_or_else(missing)
+    Ok(Json(show::key(&admit::credential(&found, asked.family)?.key)))
 }
 
 pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
@@ -62,7 +59,7 @@ pub(super) async fn test(Path(name): Path<String>, asked: Asked) -> Answer<List<
         Scope::Local => {
             let started = Instant::now();
             let node = asked.node.clone();
-            let testing = move || node.keyring().test_key(Scope::Local, &found);
+            let testing = move || node.keyring().test_keys(Scope::Local, &found);
             let tested = tokio::task::spawn_blocking(testing).await;
             let tested = tested.map_err(|error| internal("the key was not tested", error))?;
             let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -150,8 +150,10 @@ fn members(replica: &Replica, reports: &BTreeMap<NodeId, NodeReport>) -> Vec<Api
 fn count<'a>(domains: impl Iterator<Item = &'a Domain>, now: UnixMillis, status: &mut Status) {
     for domain in domains {
         let counts = &mut status.domains;
+        // Of two certificates the one that ends first decides.
+        let ending = domain.certificates().min_by_key(|one| one.not_after);
         counts.total += 1;
-        let (severity, code) = match (domain.mode, &domain.certificate) {
+        let (severity, code) = match (domain.mode, &ending) {
             (PkiMode::Disabled, _) => {
                 counts.disabled += 1;
                 continue;
@@ -178,7 +180,7 @@ fn count<'a>(domains: impl Iterator<Item = &'a Domain>, now: UnixMillis, status:
             }
         };
         if status.problems.len() < PROBLEMS_MAX {
-            let text = match (code, &domain.certificate) {
+            let text = match (code, ending) {
                 (Code::C004, Some(found)) => format!("expires {}", clock::rfc3339(found.not_after)),
                 _ => show::problems(domain, now).join("; "),
             };

@@ -11,7 +11,7 @@ use conclave_pki::{
     verify::{Purpose, Request, Rules, verify},
 };
 use conclave_store::{
-    record::{Domain, TrustSet},
+    record::{Credential, Domain, TrustSet},
     state::State,
 };
 
@@ -67,10 +67,15 @@ fn sets_of(place: Scope, state: &State, domain: &Domain) -> [Listed; 2] {
     [("domain", own), (system, stored(state, &TrustSet::System))]
 }
 
-/// Which trusted certificate the domain's certificate leads to, by the rules of paths.
-pub(super) fn trusted_by(place: Scope, state: &State, domain: &Domain) -> Option<String> {
-    let certificate = Certificate::from_der(&domain.certificate.as_ref()?.der).ok()?;
-    let chain = state.sent_chain(domain);
+/// Which trusted certificate a certificate of the domain leads to, by the rules of paths.
+pub(super) fn trusted_by(
+    place: Scope,
+    state: &State,
+    domain: &Domain,
+    credential: &Credential,
+) -> Option<String> {
+    let certificate = Certificate::from_der(&credential.certificate.as_ref()?.der).ok()?;
+    let chain = state.sent_chain(credential);
     let intermediates: Vec<_> =
         chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
     let sets = sets_of(place, state, domain).into_iter();
