@@ -62,6 +62,9 @@ pub(crate) struct Global {
 
 #[derive(Clone, ClapArgs)]
 pub(crate) struct Changing {
+    /// Only say what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Do not ask before removing
     #[arg(short, long)]
     pub(crate) yes: bool,
@@ -268,6 +271,22 @@ pub(crate) enum Domain {
         #[command(flatten)]
         changing: Changing,
     },
+    /// Adds and removes aliases; the others stay
+    #[command(after_help = "Example: conclave domain alias shop.example --add www.shop.example")]
+    Alias {
+        name: String,
+        /// Alias to have besides, as often as needed
+        #[arg(long)]
+        add: Vec<String>,
+        /// Alias to have no more, as often as needed
+        #[arg(long, required_unless_present = "add")]
+        remove: Vec<String>,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Looks for what is wrong with a domain, on every node; exit code 9 if something is
+    #[command(after_help = "Example: conclave domain check shop.example")]
+    Check { name: String },
     /// Lists domains
     #[command(after_help = "Example: conclave domain list -o name")]
     List,

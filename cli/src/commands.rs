@@ -6,6 +6,7 @@ mod cluster;
 mod csr;
 mod demo;
 mod domain;
+mod file;
 mod key;
 mod listener;
 mod status;
@@ -55,6 +56,9 @@ pub(crate) fn run(args: Args) -> Done {
             if let Command::Trust(command) = &command
                 && let Some(done) = trust::run_offline(&global, command)
             {
+                return done;
+            }
+            if let Some(done) = file::run_offline(&global, &command) {
                 return done;
             }
             block_on(async move {
@@ -210,6 +214,7 @@ pub(crate) fn change(changing: &Changing) -> Change {
         is_committed_enough: changing.wait == "committed",
         if_version: changing.if_version,
         reason: changing.reason.clone(),
+        is_dry_run: changing.dry_run,
     }
 }
 
@@ -220,7 +225,7 @@ pub(crate) fn confirm(
     what: &str,
     name: &str,
 ) -> Result<(), Failure> {
-    if changing.yes {
+    if changing.yes || changing.dry_run {
         return Ok(());
     }
     let refused = |why: &str| {

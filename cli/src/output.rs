@@ -3,7 +3,10 @@
 use std::io::{IsTerminal, Write};
 
 use comfy_table::{Table, presets};
-use conclave_api::{change::Change, problem::Problem};
+use conclave_api::{
+    change::{Change, DryRun},
+    problem::Problem,
+};
 use serde::Serialize;
 
 use crate::args::{Form, Global};
@@ -82,6 +85,10 @@ pub(crate) fn change(global: &Global, what: &str, change: &Change) {
         line(&change.object);
         return;
     }
+    if let Some(would) = &change.dry_run {
+        dry_run(change, would);
+        return;
+    }
     let (served, missing) = (change.served.nodes.len(), change.served.missing.len());
     let version =
         change.version.map_or_else(String::new, |version| format!(" (version {version})"));
@@ -98,6 +105,40 @@ pub(crate) fn change(global: &Global, what: &str, change: &Change) {
     }
     for warning in &change.warnings {
         advice(global, &format!("!  {warning}"));
+    }
+}
+
+/// Says what a change would come to.
+fn dry_run(change: &Change, would: &DryRun) {
+    let versions = match (would.version, change.version) {
+        (Some(now), Some(then)) => format!(" (version {now} -> {then})"),
+        _ => String::new(),
+    };
+    line(&format!("Would change {}{versions}:", change.object));
+    for one in &would.differences {
+        let what = &one.what;
+        match (&one.before, &one.after) {
+            (Some(before), Some(after)) if before == after => {
+                line(&format!("  {what:<15}  unchanged ({before})"));
+            }
+            (before, after) => {
+                let signed = [("-", before), ("+", after)].into_iter();
+                let said = signed.filter_map(|(sign, text)| Some((sign, text.as_ref()?)));
+                for (place, (sign, text)) in said.enumerate() {
+                    let what = if place == 0 { what.as_str() } else { "" };
+                    line(&format!("  {what:<15}{sign} {text}"));
+                }
+            }
+        }
+    }
+    if !would.checks.is_empty() {
+        line(&format!("Checks: {}", would.checks.join(", ")));
+    }
+    for problem in &would.problems {
+        line(&format!("!  {problem}"));
+    }
+    for warning in change.warnings.iter().filter(|one| !would.problems.contains(one)) {
+        line(&format!("!  {warning}"));
     }
 }
 

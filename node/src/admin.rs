@@ -3,10 +3,13 @@
 
 mod auth;
 mod change;
+mod dry_run;
 mod problem;
 mod routes;
 mod serve;
 mod show;
+mod trusted;
 
 pub(crate) use routes::router;
 pub(crate) use serve::{open_https, open_socket, serve_https, serve_socket};
+pub(crate) use show::parsed_certificate;

@@ -28,8 +28,14 @@ mod replica;
 use std::path::Path;
 
 use conclave_api::problem::Problem;
+use conclave_pki::certificate::Certificate;
 
 pub use config::Config;
+
+/// A certificate as the API shows it at this moment; for commands that look at files.
+pub fn shown_certificate(certificate: &Certificate) -> conclave_api::certificate::Certificate {
+    admin::parsed_certificate(certificate, clock::now())
+}
 
 /// Runs a node until it is told to stop; `say` gets what a person at the terminal wants to see.
 pub fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Box<Problem>> {

@@ -49,6 +49,8 @@ pub struct Change {
     pub if_version: Option<u64>,
     /// A text for the history.
     pub reason: Option<String>,
+    /// Only say what would change.
+    pub is_dry_run: bool,
 }
 
 /// A connection to a node, for any number of requests.
@@ -146,6 +148,9 @@ impl Client {
         query.push(("timeout_ms", timeout_ms));
         if let Some(reason) = &change.reason {
             query.push(("reason", reason.clone()));
+        }
+        if change.is_dry_run {
+            query.push(("dry_run", "true".to_owned()));
         }
         // One id for every try: a change whose answer was lost is not done twice.
         let operation = change.operation.clone().unwrap_or_else(new_operation);

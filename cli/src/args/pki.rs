@@ -53,6 +53,12 @@ pub(crate) enum Key {
 
 #[derive(Subcommand)]
 pub(crate) enum Csr {
+    /// Shows what a request asks for, and whether its signature is right; without a node
+    #[command(after_help = "Example: conclave csr show shop.csr")]
+    Show {
+        /// PEM file; - for standard input
+        file: PathBuf,
+    },
     /// Makes a signing request for the domain's key
     #[command(
         after_help = "Example: conclave csr create shop.example --organization ACME --country US --out shop.csr"
@@ -124,10 +130,36 @@ pub(crate) enum Cert {
         #[command(flatten)]
         changing: Changing,
     },
-    /// Shows a certificate
-    #[command(after_help = "Example: conclave cert show shop.example")]
+    /// Lists the certificates of all domains, those that end first before the others
+    #[command(after_help = "Example: conclave cert list -o json")]
+    List,
+    /// Looks for what is wrong with a file, without a node; exit code 9 if something is
+    #[command(
+        after_help = "Example: conclave cert check fullchain.pem --key privkey.pem --name shop.example"
+    )]
+    Check {
+        /// PEM file: the certificate, with its chain; - for standard input
+        file: PathBuf,
+        /// PEM file of the private key that it should certify
+        #[arg(long)]
+        key: Option<PathBuf>,
+        /// File whose first line opens an encrypted PKCS#8 key
+        #[arg(long)]
+        passphrase_file: Option<PathBuf>,
+        /// Name that it should be for, as often as needed
+        #[arg(long = "name")]
+        names: Vec<String>,
+    },
+    /// Shows a certificate of a domain, or those of a file
+    #[command(
+        after_help = "Examples: conclave cert show shop.example\n          conclave cert show --file fullchain.pem"
+    )]
     Show {
+        #[arg(required_unless_present = "file", default_value = "")]
         name: String,
+        /// PEM file to show instead, without a node; - for standard input
+        #[arg(long, conflicts_with = "name")]
+        file: Option<PathBuf>,
         #[command(flatten)]
         of: Of,
     },

@@ -2,6 +2,8 @@
 
 use conclave_api::certificate::{Certificate, Import, Refresh};
 
+use serde::Serialize;
+
 use super::{Asking, Done, change, confirm, csr, in_file, key::passphrase, read_file, write_file};
 use crate::{args::Cert, output};
 
@@ -51,12 +53,34 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
             let done = done.map_err(|failure| in_file(failure, &files))?;
             output::change(global, &format!("{name}: certificate"), &done);
         }
-        Cert::Show { name, of } => {
+        Cert::Show { name, of, .. } => {
             let certificate = client.with_family(of.family).certificate(&name).await?;
             if !output::json(global, &certificate) {
                 show(&certificate);
             }
         }
+        Cert::List => {
+            let mut all = Vec::new();
+            for domain in client.domains().await?.items {
+                let certificates = domain.credentials.into_iter().filter_map(|one| one.certificate);
+                all.extend(certificates.map(|certificate| (domain.name.clone(), certificate)));
+            }
+            all.sort_by_key(|(_, one)| one.days_left);
+            let all: Vec<_> = all
+                .into_iter()
+                .map(|(domain, certificate)| Listed { domain, certificate })
+                .collect();
+            let head = ["DOMAIN", "ISSUED BY", "SERIAL", "KEY", "TILL", "LEFT"];
+            output::list(global, &all, &head, |one| {
+                let found = &one.certificate;
+                let (issuer, serial) = (found.issuer.clone(), found.serial.clone());
+                let till = found.not_after.get(..10).unwrap_or(&found.not_after).to_owned();
+                let left = format!("{}d", found.days_left);
+                vec![one.domain.clone(), issuer, serial, found.algorithm.clone(), till, left]
+            });
+        }
+        // Done without a node.
+        Cert::Check { .. } => {}
         Cert::Export { name, of, chain, out } => {
             let client = client.with_family(of.family);
             let mut pem = client.certificate(&name).await?.pem;
@@ -73,6 +97,13 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
         }
     }
     Ok(0)
+}
+
+/// A certificate of a domain, in a list.
+#[derive(Serialize)]
+struct Listed {
+    domain: String,
+    certificate: Certificate,
 }
 
 pub(super) fn show(certificate: &Certificate) {

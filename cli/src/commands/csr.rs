@@ -10,7 +10,7 @@ use crate::{
 
 pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
     let (client, global) = (&asking.client, &asking.global);
-    let Csr::Create { name, of, list_names, fields, out } = command;
+    let Csr::Create { name, of, list_names, fields, out } = command else { return Ok(0) };
     if list_names {
         let choices = client.common_names(&name).await?.common_names;
         output::list(global, &choices, &["COMMON NAME"], |one| vec![one.clone()]);

@@ -4,6 +4,8 @@ use conclave_api::domain::{
     Create, Credential, Domain as Shown, DomainVersion, Pki, Rename, Rollback, Scope, Set,
 };
 
+use serde::Serialize;
+
 use super::{Asking, Done, change, confirm};
 use crate::{args::Domain, output};
 
@@ -62,6 +64,12 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
                 ),
             );
         }
+        Domain::Alias { name, add, remove, changing } => {
+            let set = Set { add_aliases: add, remove_aliases: remove, ..Set::default() };
+            let done = client.set_domain(&name, &set, &change(&changing)).await?;
+            output::change(global, &format!("{name}: aliases changed"), &done);
+        }
+        Domain::Check { name } => return check(asking, &name).await,
         Domain::List => {
             let domains = client.domains().await?.items;
             let head = ["NAME", "SCOPE", "PKI", "CERTIFICATE", "EXPIRES", "NAMES"];
@@ -74,7 +82,8 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
             }
         }
         Domain::Set { name, pki: mode, alias, ip, changing } => {
-            let set = Set { pki: pki(mode.as_deref()), aliases: alias, addresses: ip };
+            let set =
+                Set { pki: pki(mode.as_deref()), aliases: alias, addresses: ip, ..Set::default() };
             let done = client.set_domain(&name, &set, &change(&changing)).await?;
             output::change(global, &format!("{name}: changed"), &done);
         }
@@ -86,6 +95,45 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
         }
     }
     Ok(0)
+}
+
+/// What was looked at, and what is wrong.
+#[derive(Serialize)]
+struct Checked {
+    domain: String,
+    checks: Vec<String>,
+    problems: Vec<String>,
+}
+
+async fn check(asking: &Asking, name: &str) -> Done {
+    let (client, global) = (&asking.client, &asking.global);
+    let domain = client.domain(name).await?;
+    let mut checked =
+        Checked { domain: domain.name.clone(), checks: Vec::new(), problems: domain.problems };
+    for one in &domain.credentials {
+        let Some(certificate) = &one.certificate else { continue };
+        let (algorithm, left) = (&one.key.algorithm, certificate.days_left);
+        checked.checks.push(format!("{algorithm}: key matches the certificate, {left} days left"));
+        match &one.trusted_by {
+            Some(anchor) => checked.checks.push(format!("{algorithm}: chain leads to {anchor}")),
+            None => {
+                let what = format!("{algorithm}: the chain leads to no trusted certificate");
+                checked.problems.push(what);
+            }
+        }
+    }
+    if !domain.credentials.is_empty() {
+        for tested in client.test_key(name).await?.items {
+            let told = format!("{}: {}", tested.node, tested.message);
+            let list = if tested.ok { &mut checked.checks } else { &mut checked.problems };
+            list.push(told);
+        }
+    }
+    if !output::json(global, &checked) {
+        checked.checks.iter().for_each(|text| output::line(&format!("ok  {text}")));
+        checked.problems.iter().for_each(|text| output::line(&format!("x   {text}")));
+    }
+    Ok(if checked.problems.is_empty() { 0 } else { 9 })
 }
 
 fn scope_word(scope: Scope) -> &'static str {

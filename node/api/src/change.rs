@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A change is made.
+/// A change is made, or, with `dry_run`, would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Always [`crate::API_VERSION`].
@@ -15,7 +15,7 @@ pub struct Change {
     /// Version of the domain after the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// Place in the order of its scope.
+    /// Place in the order of its scope; 0 if nothing was changed.
     pub index: u64,
     /// Id of the operation: repeating the request under it does nothing twice.
     pub operation: String,
@@ -26,6 +26,34 @@ pub struct Change {
     /// What the caller should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What would change; nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<DryRun>,
+}
+
+/// What a change would come to, if it were made now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DryRun {
+    /// Version of the domain now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// What is now, and what would be.
+    pub differences: Vec<Difference>,
+    /// What was checked and is right.
+    pub checks: Vec<String>,
+    /// What would be wrong, in sentences.
+    pub problems: Vec<String>,
+}
+
+/// One thing before and after a change; equal if it stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// What it is: `certificate`, `names`, a trusted certificate, a listener.
+    pub what: String,
+    /// What it is now; none if it would be new.
+    pub before: Option<String>,
+    /// What it would be; none if it would go.
+    pub after: Option<String>,
 }
 
 /// Which nodes serve a change.

@@ -56,6 +56,12 @@ pub struct Set {
     /// All aliases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aliases: Option<Vec<String>>,
+    /// Aliases to have besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_aliases: Vec<String>,
+    /// Aliases to have no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_aliases: Vec<String>,
     /// All addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<Vec<String>>,

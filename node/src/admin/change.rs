@@ -18,6 +18,7 @@ use conclave_store::{
     command::Command,
     id::{DomainName, LogIndex, NodeId, OperationId},
     limits::{ADMIT_ATTEMPTS_MAX, REASON_BYTES_MAX},
+    machine,
     outcome::{Done, Outcome, Rejection},
     record::{KeyFamily, Stamp},
     state::State,
@@ -26,7 +27,7 @@ use conclave_store::{
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
-use super::{auth::Caller, problem::Failed};
+use super::{auth::Caller, dry_run, problem::Failed};
 use crate::{
     admit::{Admitted, View, rejection_problem},
     clock, entropy,
@@ -50,6 +51,7 @@ pub(super) struct Parameters {
     consistency: Option<String>,
     scope: Option<ApiScope>,
     family: Option<ApiFamily>,
+    dry_run: bool,
 }
 
 /// A request, with all that a change or a read needs.
@@ -66,6 +68,7 @@ pub(super) struct Asked {
     timeout: Duration,
     reason: Option<String>,
     is_stale: bool,
+    is_dry_run: bool,
     if_version: Option<u64>,
     started: Instant,
 }
@@ -134,6 +137,7 @@ impl FromRequest<Node> for Asked {
             timeout: Duration::from_millis(timeout_ms),
             reason: parameters.reason,
             is_stale,
+            is_dry_run: parameters.dry_run,
             if_version,
             started,
         })
@@ -193,14 +197,26 @@ impl Asked {
         })
     }
 
+    /// Refuses a dry run of what cannot be tried.
+    pub(super) fn for_real(&self) -> Result<(), Problem> {
+        match self.is_dry_run {
+            true => Err(Problem::new(Code::X004, "this cannot be tried with dry_run")
+                .why("it makes a secret, or tells other nodes")),
+            false => Ok(()),
+        }
+    }
+
     /// Derives a command, has it ordered and served, and tells what came of it. What is stale
-    /// by then is derived afresh, a bounded number of times.
+    /// by then is derived afresh, a bounded number of times. With `dry_run` it only tells.
     pub(super) async fn change(
         &self,
         scope: Scope,
         derive: impl Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync + 'static,
     ) -> Result<Change, Failed> {
         let derive: Derive = Arc::new(derive);
+        if self.is_dry_run {
+            return self.try_out(scope, &derive).await;
+        }
         for _ in 0..ADMIT_ATTEMPTS_MAX {
             let (command, admitted) = self.admitted(scope, &derive).await?;
             let executed = match scope {
@@ -222,6 +238,33 @@ impl Asked {
             }
         }
         Err(Problem::new(Code::V002, "somebody changes the same thing again and again").into())
+    }
+
+    /// What a change would come to now; nothing of it is ordered.
+    async fn try_out(&self, scope: Scope, derive: &Derive) -> Result<Change, Failed> {
+        if scope == Scope::Shared {
+            self.shared_state().await?;
+        }
+        let (command, told) = self.admitted(scope, derive).await?;
+        let point = match scope {
+            Scope::Shared => self.node.replica()?.point(),
+            Scope::Local => self.node.local().point(),
+        };
+        let tried = tokio::task::spawn_blocking(move || {
+            let applied = machine::apply(&point.state, LogIndex(u64::MAX), &command);
+            let (after, changes) = (&applied.state, &applied.changes);
+            let told = dry_run::compare(scope, &point.state, after, changes, command.time);
+            (applied.outcome, told)
+        });
+        let (outcome, compared) = tried.await.map_err(|error| internal("the dry run", error))?;
+        match outcome {
+            Outcome::Done(done) => {
+                let executed = Executed::local(LogIndex(0), Outcome::Done(done.clone()), None);
+                let change = self.told(scope, &done, &executed, told);
+                Ok(Change { dry_run: Some(compared), ..change })
+            }
+            Outcome::Rejected(rejection) => Err(rejection_problem(&rejection).into()),
+        }
     }
 
     /// Derives from what this node has. If that is refused, this node may only lag behind, so
@@ -387,6 +430,7 @@ impl Asked {
             served,
             took_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             warnings: told.warnings,
+            dry_run: None,
         }
     }
 

@@ -18,11 +18,15 @@ use conclave_store::{
 use crate::{admit, clock, live::Scope};
 
 pub(super) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate> {
-    let certificate = Certificate::from_der(der).ok()?;
+    Some(parsed_certificate(&Certificate::from_der(der).ok()?, now))
+}
+
+/// A certificate as the API shows it.
+pub(crate) fn parsed_certificate(certificate: &Certificate, now: UnixMillis) -> ApiCertificate {
     let time = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1000)));
-    let left = i64::try_from(certificate.not_after()).ok()? - i64::try_from(now.0 / 1000).ok()?;
+    let left = certificate.not_after().cast_signed() - (now.0 / 1000).cast_signed();
     let sha256 = |der: &[u8]| conclave_store::id::Fingerprint::of(der).to_string();
-    Some(ApiCertificate {
+    ApiCertificate {
         subject: certificate.subject(),
         issuer: certificate.issuer(),
         serial: certificate.serial(),
@@ -36,7 +40,7 @@ pub(super) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate>
         sha256: sha256(certificate.der()),
         key_sha256: sha256(certificate.public_key_der()),
         pem: certificate.pem(),
-    })
+    }
 }
 
 pub(super) fn chain(

@@ -10,7 +10,7 @@ use conclave_pki::certificate::Certificate;
 use conclave_store::{
     command::{Action, CreateDomain, SetDomain},
     id::{DomainId, DomainName, ServerName, Version},
-    record::PkiMode,
+    record::{Domain, PkiMode},
 };
 
 use super::{Admitted, View, domain_name};
@@ -70,14 +70,39 @@ pub(crate) fn create_domain(view: &View<'_>, asked: &Create) -> Result<Admitted,
 
 pub(crate) fn set_domain(view: &View<'_>, name: &str, asked: &Set) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (_, expectation) = view.domain(&name)?;
+    let (domain, expectation) = view.domain(&name)?;
     let action = SetDomain {
         mode: asked.pki.map(mode),
-        aliases: asked.aliases.as_ref().map(|texts| aliases(texts, &name)).transpose()?,
+        aliases: all_aliases(domain, asked)?,
         addresses: asked.addresses.as_ref().map(|texts| addresses(texts)).transpose()?,
         name: name.clone(),
     };
     Ok(Admitted::new(Action::SetDomain(action), name).expecting(expectation))
+}
+
+/// The aliases that the domain shall have; none if they stay as they are.
+fn all_aliases(domain: &Domain, asked: &Set) -> Result<Option<Vec<ServerName>>, Problem> {
+    let name = &domain.name;
+    if asked.aliases.is_none() && asked.add_aliases.is_empty() && asked.remove_aliases.is_empty() {
+        return Ok(None);
+    }
+    let mut all = match &asked.aliases {
+        Some(texts) => aliases(texts, name)?,
+        None => domain.aliases.clone(),
+    };
+    for gone in aliases(&asked.remove_aliases, name)? {
+        let place = all.iter().position(|alias| *alias == gone).ok_or_else(|| {
+            Problem::new(Code::D002, format!("{gone} is no alias of {name}"))
+                .hint(format!("conclave domain show {name}"))
+        })?;
+        all.remove(place);
+    }
+    for new in aliases(&asked.add_aliases, name)? {
+        if !all.contains(&new) {
+            all.push(new);
+        }
+    }
+    Ok(Some(all))
 }
 
 pub(crate) fn delete_domain(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {

@@ -45,6 +45,14 @@ pub enum CertificateError {
         /// Where.
         line: usize,
     },
+    /// Something else than a signing request.
+    #[error("expected a signing request, found {found}")]
+    NotARequest {
+        /// What was found.
+        found: String,
+        /// Where.
+        line: usize,
+    },
     /// Cut off or changed.
     #[error("the certificate is damaged: {why}")]
     Damaged {
@@ -67,7 +75,9 @@ impl CertificateError {
             | CertificateError::TooMany { .. }
             | CertificateError::Der => "C001",
             CertificateError::Damaged { .. } => "C002",
-            CertificateError::NotACertificate { .. } => "C007",
+            CertificateError::NotACertificate { .. } | CertificateError::NotARequest { .. } => {
+                "C007"
+            }
         }
     }
 
@@ -75,6 +85,7 @@ impl CertificateError {
     pub fn line(&self) -> Option<usize> {
         match self {
             CertificateError::NotACertificate { line, .. }
+            | CertificateError::NotARequest { line, .. }
             | CertificateError::Damaged { line, .. } => Some(*line),
             _ => None,
         }
@@ -87,6 +98,9 @@ impl CertificateError {
             CertificateError::Damaged { .. } => "copy the file again, whole",
             CertificateError::NotACertificate { found, .. } if found == "a private key" => {
                 "did you swap the certificate and --key?"
+            }
+            CertificateError::NotARequest { .. } => {
+                "give the file that begins with -----BEGIN CERTIFICATE REQUEST-----"
             }
             _ => "give the file that begins with -----BEGIN CERTIFICATE-----",
         }
@@ -132,7 +146,7 @@ fn read_block(block: &Block) -> Result<Certificate, CertificateError> {
     }
 }
 
-fn pem_error(error: &PemError) -> CertificateError {
+pub(crate) fn pem_error(error: &PemError) -> CertificateError {
     let key = |line| CertificateError::NotACertificate { found: "a private key".to_owned(), line };
     match error {
         PemError::TooLarge { bytes } => CertificateError::TooLarge { bytes: *bytes },
@@ -281,7 +295,7 @@ impl Certificate {
     }
 }
 
-fn shown(name: &GeneralName) -> Option<String> {
+pub(crate) fn shown(name: &GeneralName) -> Option<String> {
     match name {
         GeneralName::DnsName(name) => Some(name::escaped(name.as_str())),
         GeneralName::Rfc822Name(name) => Some(name::escaped(name.as_str())),

@@ -1,6 +1,10 @@
 //! Signing requests (PKCS#10, RFC 2986).
 
-use der::{Decode, Encode, asn1::BitString};
+use der::{
+    Decode, Encode,
+    asn1::BitString,
+    oid::{AssociatedOid, ObjectIdentifier},
+};
 use x509_cert::{
     ext::pkix::SubjectAltName,
     name::Name,
@@ -9,10 +13,61 @@ use x509_cert::{
 };
 
 use crate::{
+    certificate::{CertificateError, pem_error, shown},
     issue::{Attributes, IssueError, extension, general_name},
-    key::{PrivateKey, signature_algorithm},
-    name, pem,
+    key::{KeyAlgorithm, PrivateKey, public_key_algorithm, signature_algorithm},
+    name, pem, verify,
 };
+
+const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
+
+/// What a signing request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// All attributes of whom the certificate shall be issued to.
+    pub subject: String,
+    /// Subject alternative names, in text.
+    pub names: Vec<String>,
+    /// Algorithm and size of the key; none if it is not one that this library knows.
+    pub algorithm: Option<KeyAlgorithm>,
+    /// Public key (SubjectPublicKeyInfo, DER).
+    pub public_key_der: Vec<u8>,
+    /// Whether the request is signed by that key.
+    pub is_signed: bool,
+}
+
+/// Reads the signing request of a PEM input.
+pub fn read_request(input: &[u8]) -> Result<Request, CertificateError> {
+    let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
+    let block = blocks.first().ok_or(CertificateError::NoCertificate)?;
+    let line = block.line;
+    if !["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"].contains(&block.label.as_str()) {
+        let found = crate::key::article(&block.label);
+        return Err(CertificateError::NotARequest { found, line });
+    }
+    let damaged = |why: &str| CertificateError::Damaged { why: why.to_owned(), line };
+    let not_pkcs10 = "it is not a request as RFC 2986 defines it";
+    let parsed = CertReq::from_der(&block.der).map_err(|_| damaged(not_pkcs10))?;
+    let public_key_der =
+        parsed.info.public_key.to_der().map_err(|_| damaged("its public key cannot be read"))?;
+    let signed = crate::crl::first_element(&block.der).unwrap_or_default();
+    let signature = parsed.signature.as_bytes().unwrap_or_default();
+    Ok(Request {
+        subject: name::shown(&parsed.info.subject),
+        names: asked_names(&parsed.info).unwrap_or_default(),
+        algorithm: public_key_algorithm(&public_key_der),
+        is_signed: verify::is_signature(&public_key_der, &parsed.algorithm, signed, signature),
+        public_key_der,
+    })
+}
+
+fn asked_names(info: &CertReqInfo) -> Option<Vec<String>> {
+    let asked = info.attributes.iter().find(|one| one.oid == EXTENSION_REQUEST)?;
+    let extensions = ExtensionReq::from_der(&asked.values.get(0)?.to_der().ok()?).ok()?;
+    let found = extensions.0.iter().find(|one| one.extn_id == SubjectAltName::OID)?;
+    let names = SubjectAltName::from_der(found.extn_value.as_bytes()).ok()?;
+    Some(names.0.iter().filter_map(shown).collect())
+}
 
 /// A signing request, PEM, signed by the key that it asks a certificate for.
 pub fn request(

@@ -12,6 +12,7 @@ use crate::{admin::change::Asked, cluster};
 
 pub(super) async fn init(asked: Asked) -> Answer<Membership> {
     let init: Init = asked.json()?;
+    asked.for_real()?;
     let name = ClusterName::parse(&init.name)
         .map_err(|error| Problem::new(Code::X004, error.to_string()))?;
     // A caller that goes away must not leave a half-founded cluster behind.
@@ -21,6 +22,7 @@ pub(super) async fn init(asked: Asked) -> Answer<Membership> {
 }
 
 pub(super) async fn join(asked: Asked) -> Answer<Membership> {
+    asked.for_real()?;
     let join: Join = asked.json()?;
     let node = asked.node.clone();
     finish(tokio::spawn(async move { cluster::join(&node, &join.address, &join.token).await }))

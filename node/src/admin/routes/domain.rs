@@ -7,9 +7,9 @@ use conclave_api::{
 };
 use conclave_store::{record::Domain as Record, state::State};
 
-use super::{Answer, trust};
+use super::Answer;
 use crate::{
-    admin::{change::Asked, problem::Failed, show},
+    admin::{change::Asked, problem::Failed, show, trusted::trusted_by},
     admit::{self, domain_name},
     clock,
     live::Scope,
@@ -65,7 +65,7 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domai
     shown.problems.extend(broken);
     let trusting = tokio::task::spawn_blocking(move || {
         for (shown, credential) in shown.credentials.iter_mut().zip(&domain.credentials) {
-            shown.trusted_by = trust::trusted_by(scope, &state, &domain, credential);
+            shown.trusted_by = trusted_by(scope, &state, &domain, credential);
         }
         shown
     });

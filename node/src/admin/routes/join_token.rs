@@ -12,6 +12,7 @@ use super::Answer;
 use crate::{admin::change::Asked, admit, clock, cluster::JoinTokenText, entropy, live::Scope};
 
 pub(super) async fn create(asked: Asked) -> Answer<JoinToken> {
+    asked.for_real()?;
     let create: Create = asked.json()?;
     let (id, secret) = (TokenId(entropy::array()), entropy::array::<32>());
     let expires = admit::expires(&create, clock::now())?;

@@ -28,6 +28,7 @@ fn shown(id: TokenId, token: &AccessToken) -> Token {
 }
 
 pub(super) async fn create(asked: Asked) -> Answer<NewToken> {
+    asked.for_real()?;
     let create: Create = asked.json()?;
     let (id, secret) = (TokenId(entropy::array()), entropy::array::<32>());
     let made = asked.stamp();

@@ -1,0 +1,150 @@
+//! What a change would come to: the real rules, on a copy of State that nobody else sees.
+
+use std::collections::BTreeMap;
+
+use conclave_api::change::{Difference, DryRun};
+use conclave_pki::certificate::Certificate;
+use conclave_store::{
+    change::Change,
+    record::{Credential, Domain, Record, RowKey},
+    state::State,
+    time::UnixMillis,
+};
+
+use super::{show, trusted::trusted_by};
+use crate::{clock, live::Scope};
+
+/// Compares State before and after the `changes`.
+pub(super) fn compare(
+    scope: Scope,
+    before: &State,
+    after: &State,
+    changes: &[Change],
+    now: UnixMillis,
+) -> DryRun {
+    let mut told = DryRun::default();
+    // By id, since a domain may have got another name.
+    let mut domains: BTreeMap<_, (Option<&Domain>, Option<&Domain>)> = BTreeMap::new();
+    for change in changes {
+        if let RowKey::Domain(name) = &change.key {
+            let (was, is) = (before.domain(name), after.domain(name));
+            if let Some(was) = was {
+                domains.entry(was.id).or_default().0 = Some(was);
+            }
+            if let Some(is) = is {
+                domains.entry(is.id).or_default().1 = Some(is);
+            }
+        } else {
+            told.differences.extend(other(before, change));
+        }
+    }
+    for (was, is) in domains.values() {
+        told.version = was.map(|was| was.version.0);
+        let was = was.map(|was| facts(before, was)).unwrap_or_default();
+        let will = is.map(|is| facts(after, is)).unwrap_or_default();
+        told.differences.extend(differences(was, will));
+        if let Some(is) = is {
+            check(scope, after, is, now, &mut told);
+        }
+    }
+    told
+}
+
+type Facts = Vec<(String, String)>;
+
+fn facts(state: &State, domain: &Domain) -> Facts {
+    let names: Vec<String> = domain.server_names().map(String::from).collect();
+    let addresses: Vec<String> = domain.addresses.iter().map(ToString::to_string).collect();
+    let mode = format!("{:?}", domain.mode).to_lowercase();
+    let mut facts = vec![("PKI services".to_owned(), mode), ("names".to_owned(), names.join(" "))];
+    if !addresses.is_empty() {
+        facts.push(("addresses".to_owned(), addresses.join(" ")));
+    }
+    let has_two = domain.credentials.len() > 1;
+    for credential in &domain.credentials {
+        let of = if has_two { format!("{} ", credential.key.family) } else { String::new() };
+        let said = credential_facts(state, credential);
+        facts.extend(said.map(|(what, text)| (format!("{of}{what}"), text)));
+    }
+    facts
+}
+
+fn credential_facts<'c>(
+    state: &State,
+    credential: &'c Credential,
+) -> impl Iterator<Item = (&'static str, String)> + use<'c> {
+    let key = &credential.key;
+    let certificate = credential.certificate.as_ref().and_then(|one| {
+        let serial = Certificate::from_der(&one.der).ok()?.serial();
+        Some(format!("serial {serial} until {}", clock::rfc3339(one.not_after)))
+    });
+    let chain: Vec<String> = state
+        .sent_chain(credential)
+        .iter()
+        .filter_map(|der| Some(Certificate::from_der(der).ok()?.subject()))
+        .collect();
+    let chain = (!chain.is_empty()).then(|| chain.join(" <- "));
+    let key = format!("{}, SHA-256 {}", key.algorithm, key.public_key);
+    [("key", Some(key)), ("certificate", certificate), ("CA chain", chain)]
+        .into_iter()
+        .filter_map(|(what, text)| Some((what, text?)))
+}
+
+/// Facts side by side, in the order in which they are known.
+fn differences(before: Facts, mut after: Facts) -> Vec<Difference> {
+    let mut all = Vec::new();
+    for (what, text) in before {
+        let place = after.iter().position(|(other, _)| *other == what);
+        let will = place.map(|place| after.remove(place).1);
+        all.push(Difference { what, before: Some(text), after: will });
+    }
+    let new = |(what, text)| Difference { what, before: None, after: Some(text) };
+    all.extend(after.into_iter().map(new));
+    all
+}
+
+/// What is right, and what is not, with a domain as it would be.
+fn check(scope: Scope, state: &State, domain: &Domain, now: UnixMillis, told: &mut DryRun) {
+    for credential in &domain.credentials {
+        if credential.certificate.is_none() {
+            continue;
+        }
+        told.checks.push("key matches".to_owned());
+        match trusted_by(scope, state, domain, credential) {
+            Some(anchor) => told.checks.push(format!("chain leads to {anchor}")),
+            None => told.problems.push("the chain leads to no trusted certificate".to_owned()),
+        }
+        told.problems.extend(show::chain_problem(state, credential));
+    }
+    told.checks.dedup();
+    told.problems.extend(show::problems(domain, now));
+}
+
+/// A row that belongs to no domain; rows that only serve others say nothing.
+fn other(before: &State, change: &Change) -> Option<Difference> {
+    let what = match &change.key {
+        RowKey::Trusted(_) => "trusted certificate",
+        RowKey::Listener(_) => "listener",
+        RowKey::AccessToken(_) => "access token",
+        RowKey::Generation(_) => "keyring",
+        _ => return None,
+    };
+    let text = |record: &Record| match record {
+        Record::Trusted(one) => {
+            let found = Certificate::from_der(&one.der).ok()?;
+            Some(format!("{}, serial {}", found.subject(), found.serial()))
+        }
+        Record::Listener(one) => {
+            let address = one.address.map(|address| address.to_string()).unwrap_or_default();
+            Some(format!("{} on {address}:{} to {}", one.name, one.port, one.upstream))
+        }
+        Record::AccessToken(one) => Some(one.name.clone()),
+        Record::Generation(one) => Some(format!("wrapped for {} nodes", one.wraps.len())),
+        _ => None,
+    };
+    Some(Difference {
+        what: what.to_owned(),
+        before: before.row(&change.key).and_then(|row| text(&row.record)),
+        after: change.record.as_ref().and_then(text),
+    })
+}
