@@ -11,11 +11,12 @@ use serde_bytes::ByteBuf;
 use crate::{
     id::{
         DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, OperationId,
-        ServerName, TokenId, Version,
+        ServerName, SessionKeyId, TokenId, Version,
     },
     record::{
-        AccessToken, Certificate, Cluster, DomainKey, JoinToken, KeyFamily, KeyringGeneration,
-        Listener, Member, PkiMode, Principal, RowKey, Sealed,
+        AccessToken, Certificate, ClientAuth, Cluster, Crl, DomainKey, JoinToken, KeyFamily,
+        KeyringGeneration, Listener, Member, PkiMode, Principal, RowKey, Sealed, SessionKey,
+        SessionKeyUse, TlsSettings,
     },
     time::UnixMillis,
 };
@@ -85,14 +86,33 @@ pub enum Action {
     AddListener(Listener),
     /// Removes a listener from every node.
     RemoveListener(ListenerName),
-    /// Adds trusted certificates to a domain's set, or to that of the scope.
-    AddTrusted(Option<DomainName>, Vec<ByteBuf>),
+    /// Adds trusted certificates and revocation lists to a domain's set, or to the scope's.
+    AddTrusted(Option<DomainName>, Box<AddTrusted>),
     /// Removes trusted certificates.
     RemoveTrusted(Option<DomainName>, Vec<Fingerprint>),
     /// Gives a domain another name; all that belongs to it stays as it is.
     RenameDomain(DomainName, DomainName),
     /// Makes an earlier version of a domain the present one; its name stays.
     RollbackDomain(DomainName, Version),
+    /// Asks clients of a domain for a certificate, or not any more.
+    SetClientAuth(DomainName, Option<ClientAuth>),
+    /// Changes the TLS settings; its number of changes and of flushes is counted by apply.
+    SetTlsSettings(Box<TlsSettings>),
+    /// No session made before resumes.
+    FlushSessions,
+    /// A new session key, which nodes open with but do not use yet; ends expired ones.
+    PublishSessionKey(SessionKeyUse, SessionKeyId, SessionKey),
+    /// The session key is used from now on.
+    ActivateSessionKey(SessionKeyUse, SessionKeyId),
+}
+
+/// See [`Action::AddTrusted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddTrusted {
+    /// Certificates, DER.
+    pub certificates: Vec<ByteBuf>,
+    /// Revocation lists, each with the hash of its issuer's name (DER).
+    pub crls: Vec<(Fingerprint, Crl)>,
 }
 
 /// See [`Action::FoundCluster`].
@@ -183,7 +203,8 @@ impl Action {
             | Action::SetChain(name, _, _)
             | Action::RemoveChain(name, _)
             | Action::RenameDomain(name, _)
-            | Action::RollbackDomain(name, _) => Some(name),
+            | Action::RollbackDomain(name, _)
+            | Action::SetClientAuth(name, _) => Some(name),
             Action::AddTrusted(owner, _) | Action::RemoveTrusted(owner, _) => owner.as_ref(),
             _ => None,
         }
@@ -197,6 +218,7 @@ impl Action {
             Action::SetKey(_, key) => vec![&key.sealed],
             Action::SetCertificate(set) => set.key.iter().map(|key| &key.sealed).collect(),
             Action::RotateKeyring(rotate) => vec![&rotate.authority_key],
+            Action::PublishSessionKey(_, _, key) => vec![&key.sealed],
             _ => Vec::new(),
         }
     }

@@ -294,6 +294,11 @@ bytes_id!(
     8
 );
 bytes_id!(
+    /// Public name of a session key, as tickets and cookies carry it.
+    SessionKeyId,
+    8
+);
+bytes_id!(
     /// SHA-256 of a DER object: a certificate, or a public key (SubjectPublicKeyInfo).
     Fingerprint,
     32

@@ -18,6 +18,18 @@ pub const VERSIONS_KEPT: usize = 16;
 pub const MEMBERS_MAX: usize = 256;
 /// Listeners of a cluster.
 pub const LISTENERS_MAX: usize = 256;
+/// Upstreams of a listener, or of one domain on it.
+pub const UPSTREAMS_MAX: usize = 16;
+/// Domains with upstreams of their own on one listener.
+pub const DOMAIN_UPSTREAMS_MAX: usize = 256;
+/// Networks that may send a PROXY header to one listener.
+pub const PROXY_NETWORKS_MAX: usize = 64;
+/// Application protocols of one listener.
+pub const ALPN_MAX: usize = 16;
+/// Revocation lists of one set.
+pub const CRLS_MAX: usize = 100;
+/// Session keys of one use that nodes know at once.
+pub const SESSION_KEYS_MAX: usize = 4_096;
 /// Trusted certificates of one set.
 pub const TRUSTED_MAX: usize = 1_000;
 /// Join tokens and access tokens, each.

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod chain;
+mod client_auth;
 mod cluster;
 mod domain;
 mod history;
@@ -10,8 +11,10 @@ mod key;
 mod keyring;
 mod listener;
 mod operation;
+mod session_key;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
 mod trust;
 
@@ -98,6 +101,11 @@ impl Changing<'_> {
             Action::RollbackDomain(name, version) => history::rollback(self, name, *version),
             Action::AddTrusted(owner, found) => trust::add(self, owner.as_ref(), found),
             Action::RemoveTrusted(owner, found) => trust::remove(self, owner.as_ref(), found),
+            Action::SetClientAuth(name, asked) => client_auth::set(self, name, *asked),
+            Action::SetTlsSettings(settings) => tls::set(self, settings),
+            Action::FlushSessions => tls::flush(self),
+            Action::PublishSessionKey(of, id, key) => session_key::publish(self, *of, *id, key),
+            Action::ActivateSessionKey(of, id) => session_key::activate(self, *of, *id),
         }
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{
         ClusterName, DomainName, Fingerprint, Generation, ListenerName, NodeId, NodeName,
-        OperationId, ServerName, TokenId, Version,
+        OperationId, ServerName, SessionKeyId, TokenId, Version,
     },
     record::{KeyFamily, RowKey},
     time::UnixMillis,
@@ -149,6 +149,9 @@ pub enum Rejection {
         /// Which version.
         version: Version,
     },
+    /// The session key has expired, or never was.
+    #[error("no session key {0}")]
+    SessionKeyUnknown(SessionKeyId),
     /// A bound of the store is reached.
     #[error("there can be at most {max} {what}")]
     TooMany {

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod chain;
+mod client_auth;
 mod cluster;
 mod domain;
 mod key;
@@ -10,26 +11,31 @@ mod listener;
 mod member;
 mod operation;
 mod principal;
+mod session_key;
+mod tls;
 mod token;
 mod trust;
 
 pub use certificate::Certificate;
 pub use chain::Chain;
+pub use client_auth::ClientAuth;
 pub use cluster::Cluster;
 pub use domain::{Credential, Domain, PkiMode, Stamp};
 pub use key::{DomainKey, KeyFamily, Sealed};
 pub use keyring::KeyringGeneration;
-pub use listener::{Listener, ListenerProtocol};
+pub use listener::{Listener, ListenerProtocol, Network, Outgoing, ProxyVersion};
 pub use member::{Member, MemberRole};
 pub use operation::Operation;
 pub use principal::Principal;
 use serde::{Deserialize, Serialize};
+pub use session_key::{SessionKey, SessionKeyUse};
+pub use tls::{TlsLogLevel, TlsSettings, TlsVersion};
 pub use token::{AccessToken, JoinToken, TokenUse};
-pub use trust::{TrustSet, Trusted};
+pub use trust::{Crl, TrustSet, Trusted};
 
 use crate::id::{
     DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
-    ServerName, TokenId, Version,
+    ServerName, SessionKeyId, TokenId, Version,
 };
 
 /// Where a row stands in State; the order of rows is the order of these.
@@ -61,6 +67,12 @@ pub enum RowKey {
     Trusted((TrustSet, Fingerprint)),
     /// An earlier version of a domain.
     DomainVersion((DomainId, Version)),
+    /// A revocation list of a set of trusted certificates, by the hash of its issuer's name.
+    Crl((TrustSet, Fingerprint)),
+    /// TLS settings; one row.
+    TlsSettings,
+    /// A session key, by its use and random id.
+    SessionKey((SessionKeyUse, SessionKeyId)),
 }
 
 /// Content of a row.
@@ -92,4 +104,10 @@ pub enum Record {
     Trusted(Trusted),
     /// An earlier version of a domain.
     DomainVersion(Box<Domain>),
+    /// A revocation list.
+    Crl(Crl),
+    /// TLS settings.
+    TlsSettings(TlsSettings),
+    /// A session key.
+    SessionKey(SessionKey),
 }

@@ -136,7 +136,7 @@ fn other(before: &State, change: &Change) -> Option<Difference> {
         }
         Record::Listener(one) => {
             let address = one.address.map(|address| address.to_string()).unwrap_or_default();
-            Some(format!("{} on {address}:{} to {}", one.name, one.port, one.upstream))
+            Some(format!("{} on {address}:{} to {}", one.name, one.port, one.upstreams.join(" ")))
         }
         Record::AccessToken(one) => Some(one.name.clone()),
         Record::Generation(one) => Some(format!("wrapped for {} nodes", one.wraps.len())),

@@ -1,6 +1,6 @@
 //! Listeners.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use conclave_api::{
     listener::Add,
@@ -43,7 +43,13 @@ fn parse(view: &View<'_>, asked: &Add) -> Result<Listener, Problem> {
         protocol: ListenerProtocol::Tls,
         address,
         port,
-        upstream: asked.upstream.clone(),
+        upstreams: vec![asked.upstream.clone()],
+        domain_upstreams: BTreeMap::new(),
+        requires_tls: false,
+        alpn: Vec::new(),
+        proxy_from: Vec::new(),
+        proxy_to: None,
+        outgoing: None,
     })
 }
 

@@ -6,7 +6,7 @@ use conclave_api::{
 };
 use conclave_pki::certificate::read_certificates;
 use conclave_store::{
-    command::Action,
+    command::{Action, AddTrusted},
     id::{DomainName, Fingerprint},
     record::TrustSet,
     state::State,
@@ -79,7 +79,8 @@ pub(crate) fn add_trusted(
         .map(|one| format!("{} has expired and makes nothing valid", one.subject()))
         .collect();
     let certificates = found.iter().map(|one| ByteBuf::from(one.der())).collect();
-    admitted(view, owner.clone(), Action::AddTrusted(owner, certificates))
+    let add = Box::new(AddTrusted { certificates, crls: Vec::new() });
+    admitted(view, owner.clone(), Action::AddTrusted(owner, add))
         .map(|admitted| admitted.warning(warnings))
 }
 

@@ -43,7 +43,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// Opens the socket and accepts on it.
 pub(crate) fn open(edge: Edge, address: SocketAddr, listener: &Listener) -> io::Result<Open> {
     let socket = TcpListener::from_std(bind(address)?)?;
-    let upstream = edge.check_upstream(&listener.upstream).map_err(io::Error::other)?;
+    let upstream = listener.upstreams.first().map(String::as_str).unwrap_or_default();
+    let upstream = edge.check_upstream(upstream).map_err(io::Error::other)?;
     let accepting = Arc::new(Accepting { name: listener.name.clone(), upstream });
     Ok(Open(tokio::spawn(accept(edge, socket, accepting))))
 }

@@ -18,6 +18,7 @@ pub(super) fn create(change: &mut Changing<'_>, create: &CreateDomain) -> Result
         addresses: create.addresses.clone(),
         mode: create.mode,
         credentials: Vec::new(),
+        client_auth: None,
         version: Version(0),
         changed: change.stamp(),
     };

@@ -1,33 +1,46 @@
 //! Trusted certificates: added and removed one by one, so that two who edit lose nothing.
 
-use serde_bytes::ByteBuf;
-
 use super::{Changing, check_count};
 use crate::{
+    command::AddTrusted,
     id::{DomainName, Fingerprint},
-    limits::TRUSTED_MAX,
+    limits::{CRLS_MAX, TRUSTED_MAX},
     outcome::{Done, Rejection},
     record::{Domain, Record, RowKey, TrustSet, Trusted},
 };
 
-/// Adds certificates to the set of a domain, or of the scope; those that stand there stay.
+/// Adds certificates and revocation lists to the set of a domain, or of the scope. Certificates
+/// that stand there stay; a list takes the place of an older one of its issuer.
 pub(super) fn add(
     change: &mut Changing<'_>,
     owner: Option<&DomainName>,
-    certificates: &[ByteBuf],
+    found: &AddTrusted,
 ) -> Result<Done, Rejection> {
     let (set, domain) = set_of(change, owner)?;
-    for der in certificates {
+    for der in &found.certificates {
         let key = RowKey::Trusted((set.clone(), Fingerprint::of(der)));
         if change.state.row(&key).is_none() {
             change.put(key, Record::Trusted(Trusted { der: der.clone() }))?;
         }
     }
+    for (issuer, crl) in &found.crls {
+        let key = RowKey::Crl((set.clone(), *issuer));
+        let known = change.state.row(&key).map(|row| &row.record);
+        let is_older = |known: &Record| match known {
+            Record::Crl(known) => known.this_update <= crl.this_update,
+            _ => true,
+        };
+        if known.is_none_or(is_older) {
+            change.put(key, Record::Crl(crl.clone()))?;
+        }
+    }
+    check_count("revocation lists in a set", change.state.crls(&set).count(), CRLS_MAX)?;
     check_count("trusted certificates in a set", change.state.trusted(&set).count(), TRUSTED_MAX)?;
     done(change, domain)
 }
 
-/// Removes certificates; each must stand there.
+/// Removes certificates, or revocation lists by the hash of their issuer's name; each must
+/// stand there.
 pub(super) fn remove(
     change: &mut Changing<'_>,
     owner: Option<&DomainName>,
@@ -35,9 +48,12 @@ pub(super) fn remove(
 ) -> Result<Done, Rejection> {
     let (set, domain) = set_of(change, owner)?;
     for fingerprint in fingerprints {
-        let key = RowKey::Trusted((set.clone(), *fingerprint));
-        change.state.row(&key).ok_or(Rejection::TrustedUnknown(*fingerprint))?;
-        change.remove(&key)?;
+        let keys = [
+            RowKey::Trusted((set.clone(), *fingerprint)),
+            RowKey::Crl((set.clone(), *fingerprint)),
+        ];
+        let known = keys.iter().find(|key| change.state.row(key).is_some());
+        change.remove(known.ok_or(Rejection::TrustedUnknown(*fingerprint))?)?;
     }
     done(change, domain)
 }
@@ -45,11 +61,10 @@ pub(super) fn remove(
 /// Removes the whole set of a domain that goes.
 pub(super) fn clear(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
     let set = TrustSet::Domain(domain.id);
-    let found: Vec<Fingerprint> = change.state.trusted(&set).map(|(one, _)| one).collect();
-    for fingerprint in found {
-        change.remove(&RowKey::Trusted((set.clone(), fingerprint)))?;
-    }
-    Ok(())
+    let trusted = change.state.trusted(&set).map(|(one, _)| RowKey::Trusted((set.clone(), one)));
+    let crls = change.state.crls(&set).map(|(issuer, _)| RowKey::Crl((set.clone(), issuer)));
+    let rows: Vec<RowKey> = trusted.chain(crls).collect();
+    rows.iter().try_for_each(|key| change.remove(key))
 }
 
 fn set_of(

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Certificate, DomainKey, KeyFamily, Principal};
+use super::{Certificate, ClientAuth, DomainKey, KeyFamily, Principal};
 use crate::{
     id::{DomainId, DomainName, Fingerprint, ServerName, Version},
     time::UnixMillis,
@@ -65,6 +65,8 @@ pub struct Domain {
     pub mode: PkiMode,
     /// Keys with what belongs to them: at most one of each family, in their order.
     pub credentials: Vec<Credential>,
+    /// Whether clients are asked for a certificate.
+    pub client_auth: Option<ClientAuth>,
     /// Number of changes, the first included.
     pub version: Version,
     /// The last change.

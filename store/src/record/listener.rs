@@ -1,16 +1,80 @@
 //! Sockets on each node where TLS ends.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::ListenerName;
+use crate::id::{DomainName, ListenerName};
 
 /// What is spoken on a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ListenerProtocol {
     /// TLS from the first byte.
     Tls,
+    /// SMTP with STARTTLS (RFC 3207).
+    Smtp,
+    /// IMAP with STARTTLS (RFC 9051 §6.2.1).
+    Imap,
+    /// POP3 with STLS (RFC 2595 §4).
+    Pop3,
+    /// XMPP streams of clients (RFC 6120 §5).
+    XmppClient,
+    /// XMPP streams of servers (RFC 6120 §5).
+    XmppServer,
+    /// LDAP with the StartTLS operation (RFC 4511 §4.14).
+    Ldap,
+    /// PostgreSQL with SSLRequest, or direct TLS.
+    Postgres,
+    /// ManageSieve with STARTTLS (RFC 5804 §2.2).
+    Sieve,
+    /// The control connection of FTP with AUTH TLS (RFC 4217).
+    Ftp,
+    /// Clear connections in, TLS to a remote server out.
+    OutgoingTls,
+    /// DTLS; datagrams go to a UDP upstream.
+    Dtls,
+}
+
+/// Version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProxyVersion {
+    /// The line of text; it has no place for facts of TLS.
+    V1,
+    /// The binary header, with the facts of TLS.
+    V2,
+}
+
+/// Addresses that begin with the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// An address of it.
+    pub address: IpAddr,
+    /// Number of bits that count; at most 32 for IPv4, 128 for IPv6.
+    pub prefix: u8,
+}
+
+impl Network {
+    /// Whether it holds the address; an IPv4-mapped IPv6 address counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let bits = |address: IpAddr| match address.to_canonical() {
+            IpAddr::V4(v4) => (32_u8, u128::from(u32::from(v4)) << 96),
+            IpAddr::V6(v6) => (128, u128::from(v6)),
+        };
+        let ((own_size, own), (size, other)) = (bits(self.address), bits(address));
+        let shift = 128_u32.saturating_sub(u32::from(self.prefix));
+        own_size == size
+            && self.prefix <= size
+            && own.checked_shr(shift).unwrap_or(0) == other.checked_shr(shift).unwrap_or(0)
+    }
+}
+
+/// How a listener opens TLS to a remote server; only for [`ListenerProtocol::OutgoingTls`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outgoing {
+    /// Name that the server's certificate must be for; none: the host of the upstream.
+    pub server_name: Option<String>,
+    /// Protocol whose own command starts TLS; none: TLS from the first byte.
+    pub starttls: Option<ListenerProtocol>,
 }
 
 /// A socket to open on every node.
@@ -24,6 +88,43 @@ pub struct Listener {
     pub address: Option<IpAddr>,
     /// Local port, never 0.
     pub port: u16,
-    /// Where the decrypted bytes go: `HOST:PORT`.
-    pub upstream: String,
+    /// Where the decrypted bytes go, in turn: `HOST:PORT`, `unix:PATH`, or `udp:HOST:PORT` for
+    /// DTLS; 1 to [`crate::limits::UPSTREAMS_MAX`].
+    pub upstreams: Vec<String>,
+    /// Domains whose bytes go elsewhere.
+    pub domain_upstreams: BTreeMap<DomainName, Vec<String>>,
+    /// STARTTLS only: nothing but the way to TLS is allowed before TLS stands.
+    pub requires_tls: bool,
+    /// Application protocols that are agreed on (ALPN, RFC 7301), wanted ones first; empty:
+    /// those of the protocol.
+    pub alpn: Vec<String>,
+    /// Who may send a PROXY header; whoever is in here must send one.
+    pub proxy_from: Vec<Network>,
+    /// PROXY header that the upstream gets.
+    pub proxy_to: Option<ProxyVersion>,
+    /// For outgoing TLS.
+    pub outgoing: Option<Outgoing>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_the_addresses_with_its_bits() {
+        let check = |address: &str, prefix: u8, other: &str, expected: bool| {
+            let network = Network { address: address.parse().unwrap(), prefix };
+            assert_eq!(network.contains(other.parse().unwrap()), expected, "{other}");
+        };
+        check("10.1.2.3", 8, "10.255.0.1", true);
+        check("10.1.2.3", 8, "11.0.0.1", false);
+        check("10.1.2.3", 32, "10.1.2.3", true);
+        check("10.1.2.3", 32, "10.1.2.2", false);
+        check("0.0.0.0", 0, "192.0.2.1", true);
+        check("0.0.0.0", 0, "2001:db8::1", false);
+        check("10.0.0.0", 8, "::ffff:10.1.1.1", true);
+        check("2001:db8::", 32, "2001:db8:1::1", true);
+        check("2001:db8::", 32, "2001:db9::1", false);
+        check("::", 0, "2001:db9::1", true);
+    }
 }

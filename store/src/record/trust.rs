@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::id::DomainId;
+use crate::{id::DomainId, time::UnixMillis};
 
 /// A set of trusted certificates that somebody filled.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,4 +19,13 @@ pub enum TrustSet {
 pub struct Trusted {
     /// The certificate, DER.
     pub der: ByteBuf,
+}
+
+/// A certificate revocation list of an authority (RFC 5280 §5); a newer one takes its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crl {
+    /// The list, DER.
+    pub der: ByteBuf,
+    /// When it was issued.
+    pub this_update: UnixMillis,
 }

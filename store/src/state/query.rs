@@ -9,11 +9,12 @@ use crate::{
     command::Expectation,
     id::{
         DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
-        ServerName, TokenId, Version,
+        ServerName, SessionKeyId, TokenId, Version,
     },
     record::{
-        AccessToken, Chain, Cluster, Credential, Domain, JoinToken, KeyringGeneration, Listener,
-        Member, Operation, Record, RowKey, TrustSet, Trusted,
+        AccessToken, Chain, Cluster, Credential, Crl, Domain, JoinToken, KeyringGeneration,
+        Listener, Member, Operation, Record, RowKey, SessionKey, SessionKeyUse, TlsSettings,
+        TrustSet, Trusted,
     },
 };
 
@@ -94,6 +95,43 @@ impl State {
         /// All listeners, by name.
         listeners -> Listener, Listener, ListenerName::lowest()
     );
+
+    /// TLS settings; the defaults until somebody changes them.
+    pub fn tls_settings(&self) -> TlsSettings {
+        match self.row(&RowKey::TlsSettings).map(|row| &row.record) {
+            Some(Record::TlsSettings(settings)) => settings.clone(),
+            _ => TlsSettings::default(),
+        }
+    }
+
+    /// The session keys of one use.
+    pub fn session_keys(
+        &self,
+        wanted: SessionKeyUse,
+    ) -> impl Iterator<Item = (SessionKeyId, &SessionKey)> {
+        let first = RowKey::SessionKey((wanted, SessionKeyId([0; 8])));
+        self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
+            (RowKey::SessionKey((found, id)), Record::SessionKey(key)) if *found == wanted => {
+                Some((*id, key))
+            }
+            _ => None,
+        })
+    }
+
+    /// The revocation lists of a set, by the hash of their issuer's name.
+    pub fn crls<'a>(
+        &'a self,
+        set: &TrustSet,
+    ) -> impl Iterator<Item = (Fingerprint, &'a Crl)> + use<'a> {
+        let set = set.clone();
+        let first = RowKey::Crl((set.clone(), Fingerprint([0; 32])));
+        self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
+            (RowKey::Crl((found, issuer)), Record::Crl(crl)) if *found == set => {
+                Some((*issuer, crl))
+            }
+            _ => None,
+        })
+    }
 
     /// A domain, by its name.
     pub fn domain(&self, name: &DomainName) -> Option<&Domain> {

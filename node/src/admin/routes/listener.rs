@@ -26,7 +26,7 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Listener>> {
                 Some(address) => std::net::SocketAddr::new(address, listener.port).to_string(),
                 None => format!(":{}", listener.port),
             },
-            upstream: listener.upstream.clone(),
+            upstream: listener.upstreams.join(" "),
             open: found.map_or_else(Vec::new, |known| {
                 known.open.iter().map(ToString::to_string).collect()
             }),

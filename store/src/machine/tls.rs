@@ -1,0 +1,27 @@
+//! TLS settings.
+
+use super::Changing;
+use crate::{
+    id::Version,
+    outcome::{Done, Rejection},
+    record::{Record, RowKey, TlsSettings},
+};
+
+/// Changes the settings; how often sessions were flushed stays.
+pub(super) fn set(change: &mut Changing<'_>, settings: &TlsSettings) -> Result<Done, Rejection> {
+    let before = change.state.tls_settings();
+    let version = Version(before.version.0 + 1);
+    put(change, TlsSettings { flushes: before.flushes, version, ..settings.clone() })
+}
+
+/// Ends all sessions: their tickets are bound to the number of flushes.
+pub(super) fn flush(change: &mut Changing<'_>) -> Result<Done, Rejection> {
+    let before = change.state.tls_settings();
+    let version = Version(before.version.0 + 1);
+    put(change, TlsSettings { flushes: before.flushes + 1, version, ..before })
+}
+
+fn put(change: &mut Changing<'_>, settings: TlsSettings) -> Result<Done, Rejection> {
+    change.put(RowKey::TlsSettings, Record::TlsSettings(settings))?;
+    Ok(Done::Changed)
+}
