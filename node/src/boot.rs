@@ -1,8 +1,6 @@
 //! From a configuration file to a running node, and to its end.
 
-use std::{
-    io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration,
-};
+use std::{io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use conclave_api::problem::{Code, Problem};
 use conclave_store::{
@@ -28,9 +26,6 @@ use crate::{
     observe::log,
     process, public,
 };
-
-/// Longest time for connections to end when the node stops.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Runs a node until it is told to stop. `say` gets the lines for the terminal.
 pub(crate) fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Problem> {
@@ -73,11 +68,16 @@ fn assemble(config: &Config) -> Result<Node, Problem> {
         live.clone(),
         EdgeOptions {
             addresses: config.addresses.clone(),
-            forbidden: config.admin_bind.into_iter().collect(),
+            upstreams: edge::Allowed {
+                forbidden: config.admin_bind.into_iter().collect(),
+                unix: Vec::new(),
+                admin_socket: config.admin_socket.clone(),
+            },
             handshake_timeout: edge::limits::HANDSHAKE_TIMEOUT,
-            connections_max: edge::limits::CONNECTIONS_MAX,
+            connections_max: edge::limits::connections_max(process::raise_descriptors()),
         },
-    );
+    )
+    .map_err(|error| internal("cannot start the threads for connections", error))?;
     let local = Local::open(&config.data_dir.join("local"), live.clone())
         .map_err(|error| data_problem("the local scope", &Causes(&error)))?;
     make_main_domain(config, &local).map_err(|error| data_problem("the Main Domain", &error))?;
@@ -246,7 +246,7 @@ async fn stop_signal() -> &'static str {
 }
 
 async fn stop(node: &Node) -> Result<(), Problem> {
-    node.edge().shutdown(DRAIN).await;
+    node.edge().shutdown(edge::limits::STOP_TIMEOUT).await;
     if let Some(member) = node.member() {
         let stopped = member.replica.raft().shutdown().await;
         stopped.map_err(|error| internal("the log did not stop cleanly", error))?;

@@ -1,39 +1,46 @@
 //! Sockets where TLS ends, and the way from there to the upstream.
 
+mod connect;
 mod connection;
+mod counters;
+mod drain;
 mod forward;
 pub(crate) mod limits;
 mod listener;
-#[expect(dead_code, reason = "filled by the handshake, read by the way to the upstream")]
+mod proxy_protocol;
 mod session;
+mod stream;
 pub(crate) mod tls;
+mod tls_stream;
 mod upstream;
+mod workers;
 
 use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use conclave_store::{id::ListenerName, record::Listener};
-use tokio::sync::Semaphore;
 
 use crate::live::Live;
-use listener::Open;
+use counters::Counters;
+use drain::Draining;
+use limits::Places;
+use listener::{Accepting, Open};
+use workers::Worker;
 
-pub(crate) use upstream::{Upstream, UpstreamError};
+pub(crate) use upstream::{Allowed, Upstream, UpstreamError};
 
 /// How to open sockets.
 pub(crate) struct EdgeOptions {
     /// Addresses for listeners that name none; empty: all.
     pub(crate) addresses: Vec<IpAddr>,
-    /// Where no upstream may point: admin and health ports.
-    pub(crate) forbidden: Vec<SocketAddr>,
+    /// What upstreams may be.
+    pub(crate) upstreams: Allowed,
     /// Longest time for a handshake.
     pub(crate) handshake_timeout: Duration,
     /// Connections at once.
@@ -48,9 +55,9 @@ pub(crate) struct ListenerState {
     pub(crate) problems: Vec<String>,
 }
 
-/// What has happened since the start.
+/// What has happened since the start, on all listeners.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counters {
+pub(crate) struct Totals {
     pub(crate) connections: u64,
     pub(crate) handshakes: u64,
 }
@@ -64,50 +71,102 @@ pub(crate) struct Edge {
 struct Shared {
     live: Live,
     options: EdgeOptions,
+    workers: Vec<Worker>,
+    places: Arc<Places>,
     listeners: Mutex<BTreeMap<ListenerName, OpenListener>>,
-    connections: Arc<Semaphore>,
-    handshakes: AtomicU64,
+    draining: Mutex<Option<Draining>>,
 }
 
 struct OpenListener {
     listener: Listener,
+    accepting: Arc<ArcSwap<Accepting>>,
+    counters: Arc<Counters>,
     sockets: BTreeMap<SocketAddr, Result<Open, String>>,
 }
 
 impl Edge {
-    pub(crate) fn new(live: Live, options: EdgeOptions) -> Edge {
-        let connections = Arc::new(Semaphore::new(options.connections_max));
+    /// Starts the threads; nothing is open yet.
+    pub(crate) fn new(live: Live, options: EdgeOptions) -> io::Result<Edge> {
+        let places = Places::new(options.connections_max);
         let shared = Shared {
             live,
             options,
+            workers: workers::start()?,
+            places,
             listeners: Mutex::default(),
-            connections,
-            handshakes: AtomicU64::new(0),
+            draining: Mutex::default(),
         };
-        Edge { shared: Arc::new(shared) }
+        Ok(Edge { shared: Arc::new(shared) })
     }
 
     /// Opens and closes sockets until they are those of `listeners`. Connections that stand go
-    /// on. False if a socket cannot be opened; it is tried again.
+    /// on, and sockets that stay where they are lose nobody. False if a socket cannot be opened;
+    /// it is tried again.
     pub(crate) async fn reconcile(&self, listeners: Vec<Listener>) -> bool {
-        let mut open = self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|_, known| listeners.contains(&known.listener));
-        for listener in listeners {
-            let known = open.entry(listener.name.clone()).or_insert_with(|| OpenListener {
-                listener: listener.clone(),
-                sockets: BTreeMap::new(),
-            });
-            self.open_sockets(known);
+        for open in self.take_over(listeners) {
+            open.close().await;
         }
-        open.values().all(|known| known.sockets.values().all(Result::is_ok))
+        self.open_all()
+    }
+
+    /// Keeps what stays, and gives the sockets that are to be closed.
+    fn take_over(&self, listeners: Vec<Listener>) -> Vec<Open> {
+        let mut known = self.listeners_mut();
+        let mut old = std::mem::take(&mut *known);
+        let mut closing = Vec::new();
+        for listener in listeners {
+            let mut before = old.remove(&listener.name);
+            let counters = before.as_ref().map(|before| Arc::clone(&before.counters));
+            let counters = counters.unwrap_or_default();
+            let addresses = self.addresses(&listener);
+            let allowed = &self.shared.options.upstreams;
+            let accepting = Accepting::new(&listener, allowed, Arc::clone(&counters));
+            let accepting = match (accepting, &before) {
+                (Ok(new), Some(before)) => {
+                    before.accepting.store(Arc::new(new));
+                    Arc::clone(&before.accepting)
+                }
+                (Ok(new), None) => Arc::new(ArcSwap::from_pointee(new)),
+                (Err(error), _) => {
+                    closing.extend(before.take().into_iter().flat_map(OpenListener::into_open));
+                    let problem = |address| (address, Err(format!("{address}: {error}")));
+                    let sockets = addresses.into_iter().map(problem).collect();
+                    let nowhere = Accepting::nowhere(&listener, Arc::clone(&counters));
+                    let accepting = Arc::new(ArcSwap::from_pointee(nowhere));
+                    let refused = OpenListener { accepting, counters, sockets, listener };
+                    known.insert(refused.listener.name.clone(), refused);
+                    continue;
+                }
+            };
+            let mut sockets = before.map(|before| before.sockets).unwrap_or_default();
+            let gone = sockets.extract_if(.., |address, _| !addresses.contains(address));
+            closing.extend(gone.filter_map(|(_, socket)| socket.ok()));
+            let name = listener.name.clone();
+            known.insert(name, OpenListener { listener, accepting, counters, sockets });
+        }
+        closing.extend(old.into_values().flat_map(OpenListener::into_open));
+        closing
+    }
+
+    /// Opens what is not open. True if everything is, or if the node drains.
+    fn open_all(&self) -> bool {
+        if self.draining().is_some() {
+            return true;
+        }
+        let mut listeners = self.listeners_mut();
+        listeners.values_mut().for_each(|known| self.open_sockets(known));
+        listeners.values().all(|known| known.sockets.values().all(Result::is_ok))
     }
 
     fn open_sockets(&self, known: &mut OpenListener) {
+        if !known.accepting.load().is_possible() {
+            return;
+        }
         for address in self.addresses(&known.listener) {
             if matches!(known.sockets.get(&address), Some(Ok(_))) {
                 continue;
             }
-            let opened = listener::open(self.clone(), address, &known.listener);
+            let opened = listener::open(self, &self.shared.workers, address, &known.accepting);
             if let Err(error) = &opened {
                 let name = &known.listener.name;
                 tracing::warn!(event = "listener.not_open", listener = %name, %address, %error);
@@ -117,66 +176,71 @@ impl Edge {
         }
     }
 
+    /// Closes all sockets, after accepting whoever waits already.
+    async fn close_sockets(&self) {
+        let sockets = |known: &mut OpenListener| std::mem::take(&mut known.sockets);
+        let open: Vec<_> = self.listeners_mut().values_mut().flat_map(sockets).collect();
+        for open in open.into_iter().filter_map(|(_, socket)| socket.ok()) {
+            open.close().await;
+        }
+    }
+
     /// Tries again what could not be opened; works until it is dropped.
     pub(crate) async fn retry(self) {
         let mut interval = tokio::time::interval(limits::OPEN_RETRY);
         loop {
             interval.tick().await;
-            let mut open = self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-            open.values_mut().for_each(|known| self.open_sockets(known));
+            self.open_all();
         }
     }
 
     /// Whether this node could open the sockets of a new listener now.
     pub(crate) fn try_bind(&self, listener: &Listener) -> Result<(), (SocketAddr, io::Error)> {
         for address in self.addresses(listener) {
-            listener::bind(address).map_err(|error| (address, error))?;
+            listener::check(address).map_err(|error| (address, error))?;
         }
         Ok(())
     }
 
-    /// Reads `HOST:PORT` and refuses what no upstream may be.
+    /// Reads `HOST:PORT` or `unix:PATH` and refuses what no upstream may be.
     pub(crate) fn check_upstream(&self, text: &str) -> Result<Upstream, UpstreamError> {
-        Upstream::parse(text, &self.shared.options.forbidden)
+        Upstream::parse(text, &self.shared.options.upstreams)
     }
 
     /// Every listener and its sockets.
     pub(crate) fn listeners(&self) -> Vec<ListenerState> {
-        let open = self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        open.iter()
-            .map(|(name, known)| ListenerState {
+        let state = |(name, known): (&ListenerName, &OpenListener)| {
+            let sockets = || known.sockets.iter();
+            let open = sockets().filter(|(_, socket)| socket.is_ok());
+            let problems = sockets().filter_map(|(_, socket)| socket.as_ref().err());
+            ListenerState {
                 name: name.clone(),
-                open: known
-                    .sockets
-                    .iter()
-                    .filter(|(_, socket)| socket.is_ok())
-                    .map(|(address, _)| *address)
-                    .collect(),
-                problems: known
-                    .sockets
-                    .values()
-                    .filter_map(|s| s.as_ref().err().cloned())
-                    .collect(),
-            })
-            .collect()
+                open: open.map(|(address, _)| *address).collect(),
+                problems: problems.cloned().collect(),
+            }
+        };
+        self.listeners_mut().iter().map(state).collect()
     }
 
-    /// Counters.
-    pub(crate) fn counters(&self) -> Counters {
-        let free = self.shared.connections.available_permits();
-        let taken = self.shared.options.connections_max.saturating_sub(free);
-        Counters {
-            connections: u64::try_from(taken).unwrap_or(u64::MAX),
-            handshakes: self.shared.handshakes.load(Ordering::Relaxed),
+    /// Counters of all listeners together.
+    pub(crate) fn counters(&self) -> Totals {
+        let handshakes = |known: &OpenListener| known.counters.handshakes.load(Ordering::Relaxed);
+        Totals {
+            connections: u64::try_from(self.places().taken()).unwrap_or(u64::MAX),
+            handshakes: self.listeners_mut().values().map(handshakes).sum(),
         }
     }
 
-    /// Stops accepting and waits until connections have ended, at most `timeout`.
-    pub(crate) async fn shutdown(&self, timeout: Duration) {
-        self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let all = u32::try_from(self.shared.options.connections_max).unwrap_or(u32::MAX);
-        let ended = self.shared.connections.acquire_many(all);
-        let _ = tokio::time::timeout(timeout, ended).await;
+    fn places(&self) -> &Arc<Places> {
+        &self.shared.places
+    }
+
+    fn draining(&self) -> MutexGuard<'_, Option<Draining>> {
+        self.shared.draining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listeners_mut(&self) -> MutexGuard<'_, BTreeMap<ListenerName, OpenListener>> {
+        self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn addresses(&self, listener: &Listener) -> Vec<SocketAddr> {
@@ -188,5 +252,11 @@ impl Edge {
             None => self.shared.options.addresses.clone(),
         };
         addresses.into_iter().map(|address| SocketAddr::new(address, listener.port)).collect()
+    }
+}
+
+impl OpenListener {
+    fn into_open(self) -> impl Iterator<Item = Open> {
+        self.sockets.into_values().filter_map(Result::ok)
     }
 }

@@ -1,18 +1,206 @@
-//! Bounds of the edge.
+//! Bounds of the edge, and who has a place within them.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
 
 /// Longest time from the first byte to the end of the handshake.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections of a node at once.
-pub(crate) const CONNECTIONS_MAX: usize = 50_000;
-/// Longest time to connect to the upstream.
+/// Longest time of a drain at the end of the process.
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time to connect to an upstream, all of them together.
 pub(crate) const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(5);
-/// Buffer of each direction of a connection, in bytes.
-pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
+/// An upstream that did not answer is asked last for this time.
+pub(crate) const UPSTREAM_PAUSE: Duration = Duration::from_secs(2);
+/// How long the addresses of a name are used before it is looked up again.
+pub(crate) const ADDRESSES_VALID: Duration = Duration::from_secs(5);
+/// Bytes that are read at once while bytes flow; four whole records. Shared by all connections of
+/// a thread. What a peer does not take is kept for it up to this size, and then nothing more is
+/// read for it.
+pub(crate) const BUFFER_BYTES: usize = 4 * RECORD_BYTES_MAX;
+/// Largest TLS record with its header (RFC 8446 §5.2).
+pub(crate) const RECORD_BYTES_MAX: usize = 16 * 1024 + 256 + 5;
+/// Bytes of a handshake that are kept until they make a message (the largest has 64 KiB) and a
+/// record more.
+pub(crate) const HANDSHAKE_BYTES_MAX: usize = 64 * 1024 + RECORD_BYTES_MAX;
+/// Rounds of reading and writing before other connections have their turn.
+pub(crate) const ROUNDS_MAX: usize = 8;
+/// A peer that takes nothing of what waits for it is given up after this time at the earliest,
+/// and after twice this time at the latest.
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection without a byte in either direction ends after this time.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// Largest PROXY line with its end (§2.1 of the specification).
+pub(crate) const PROXY_LINE_BYTES_MAX: usize = 107;
+/// Largest PROXY header of version 2; room for a client's certificate, which is ignored.
+pub(crate) const PROXY_HEADER_BYTES_MAX: usize = 8 * 1024;
+/// E-mail addresses of a client in a PROXY header.
+pub(crate) const PROXY_EMAILS_MAX: usize = 16;
+/// Bytes of each text in a PROXY header.
+pub(crate) const PROXY_TEXT_BYTES_MAX: usize = 1024;
 /// Pause after the system refuses to accept, so that a full table of descriptors does not spin.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Pause between tries to open a socket.
 pub(crate) const OPEN_RETRY: Duration = Duration::from_secs(2);
 /// Connections waiting to be accepted, per socket.
 pub(crate) const BACKLOG: i32 = 4096;
+/// Descriptors that are left to the rest of the node.
+const DESCRIPTORS_KEPT: u64 = 256;
+/// Connections of a node at once, however many descriptors there are.
+const CONNECTIONS_MAX: u64 = 1 << 20;
+
+/// Connections for which there are descriptors: each needs one for the client and one for the
+/// upstream.
+pub(crate) fn connections_max(descriptors: u64) -> usize {
+    let connections = (descriptors.saturating_sub(DESCRIPTORS_KEPT) / 2).clamp(16, CONNECTIONS_MAX);
+    usize::try_from(connections).unwrap_or(usize::MAX)
+}
+
+/// Places for connections, counted for the node and for each address.
+#[derive(Debug)]
+pub(crate) struct Places {
+    taken: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+    max: usize,
+    address_max: usize,
+    emptied: Notify,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The node has as many connections as it can have.
+    Node,
+    /// This address has as many as one may have.
+    Address,
+}
+
+/// A place of a connection; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    address: Option<IpAddr>,
+}
+
+impl Places {
+    /// At most `max`, and half of them for one address: nobody shuts out all others alone.
+    pub(crate) fn new(max: usize) -> Arc<Places> {
+        let (taken, by_address) = (AtomicUsize::new(0), Mutex::default());
+        let (address_max, emptied) = (max.div_ceil(2), Notify::new());
+        Arc::new(Places { taken, by_address, max, address_max, emptied })
+    }
+
+    /// A place for a connection of an address; none: of a proxy, whose clients are counted.
+    pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
+        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.max {
+            self.taken.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full::Node);
+        }
+        let mut place = Place { places: Arc::clone(self), address: None };
+        match address {
+            Some(address) => place.count_for(address).map(|()| place),
+            None => Ok(place),
+        }
+    }
+
+    /// Waits until no place is taken.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.taken() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Places taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+impl Place {
+    /// Counts the connection for this address from now on.
+    pub(crate) fn count_for(&mut self, address: IpAddr) -> Result<(), Full> {
+        let address = network(address);
+        let places = &self.places;
+        let mut counts = places.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= places.address_max {
+            return Err(Full::Address);
+        }
+        *count += 1;
+        drop(counts);
+        self.uncount();
+        self.address = Some(address);
+        Ok(())
+    }
+
+    fn uncount(&mut self) {
+        let Some(address) = self.address.take() else { return };
+        let mut counts = self.places.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&address);
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.uncount();
+        if self.places.taken.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.places.emptied.notify_waiters();
+        }
+    }
+}
+
+/// What counts as one address: whoever has an IPv6 address mostly has its whole /64.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_never_has_more_than_half_of_all_places() {
+        let places = Places::new(4);
+        let take = |address: &str| places.take(Some(address.parse().unwrap()));
+        let first = (take("192.0.2.1").unwrap(), take("::ffff:192.0.2.1").unwrap());
+        assert_eq!(take("192.0.2.1").unwrap_err(), Full::Address);
+        let other = (take("2001:db8::1").unwrap(), take("2001:db8::2").unwrap());
+        assert_eq!(take("192.0.2.3").unwrap_err(), Full::Node);
+        drop(first);
+        assert_eq!(take("2001:db8::3").unwrap_err(), Full::Address);
+        let mut proxied = places.take(None).unwrap();
+        assert_eq!(proxied.count_for("2001:db8::4".parse().unwrap()), Err(Full::Address));
+        proxied.count_for("2001:db8:0:1::".parse().unwrap()).unwrap();
+        assert_eq!(places.taken(), 3);
+        drop((other, proxied));
+        assert_eq!(places.taken(), 0);
+        assert!(places.by_address.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn there_are_never_more_connections_than_descriptors_for_them() {
+        assert_eq!(connections_max(4096), 1920);
+        assert_eq!(connections_max(0), 16);
+        assert_eq!(connections_max(u64::MAX), 1 << 20);
+    }
+}

@@ -1,0 +1,149 @@
+//! The header for an upstream. `docs/proxy-protocol.md` says what is in it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use conclave_store::record::ProxyVersion;
+
+use super::{SIGNATURE, TYPE_CRC32C, crc32c};
+use crate::edge::{
+    limits::{PROXY_EMAILS_MAX, PROXY_TEXT_BYTES_MAX},
+    session::{ClientIdentity, Session},
+};
+
+const TYPE_ALPN: u8 = 0x01;
+const TYPE_AUTHORITY: u8 = 0x02;
+const TYPE_SSL: u8 = 0x20;
+const SUBTYPE_VERSION: u8 = 0x21;
+const SUBTYPE_COMMON_NAME: u8 = 0x22;
+const SUBTYPE_CIPHER: u8 = 0x23;
+/// §2.2.8: the range for applications.
+const TYPE_FINGERPRINT: u8 = 0xE0;
+const TYPE_EMAIL: u8 = 0xE1;
+const TYPE_ISSUER: u8 = 0xE2;
+const TYPE_DOMAIN: u8 = 0xE3;
+
+const CLIENT_TLS: u8 = 0x01;
+const CLIENT_CERTIFICATE_CONNECTION: u8 = 0x02;
+const CLIENT_CERTIFICATE_SESSION: u8 = 0x04;
+
+/// The header for a connection.
+pub(crate) fn header(version: ProxyVersion, session: &Session) -> Vec<u8> {
+    let ends = session.local.map(|local| one_family(session.remote, local));
+    match version {
+        ProxyVersion::V1 => line(ends),
+        ProxyVersion::V2 => binary(ends, session),
+    }
+}
+
+/// A header holds two addresses of one family; a mapped one means IPv4 (RFC 4291 §2.5.5.2).
+fn one_family(source: SocketAddr, destination: SocketAddr) -> (SocketAddr, SocketAddr) {
+    let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    let (source, destination) = (canonical(source), canonical(destination));
+    if source.is_ipv4() == destination.is_ipv4() {
+        return (source, destination);
+    }
+    let mapped = |end: SocketAddr| match end.ip() {
+        IpAddr::V4(v4) => SocketAddr::new(v4.to_ipv6_mapped().into(), end.port()),
+        IpAddr::V6(_) => end,
+    };
+    (mapped(source), mapped(destination))
+}
+
+fn line(ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
+    let Some((source, destination)) = ends else { return b"PROXY UNKNOWN\r\n".to_vec() };
+    let protocol = if source.is_ipv4() { "TCP4" } else { "TCP6" };
+    let (from, to) = (source.ip(), destination.ip());
+    format!("PROXY {protocol} {from} {to} {} {}\r\n", source.port(), destination.port())
+        .into_bytes()
+}
+
+fn binary(ends: Option<(SocketAddr, SocketAddr)>, session: &Session) -> Vec<u8> {
+    let mut header = SIGNATURE.to_vec();
+    let family = match ends {
+        None => 0x00,
+        Some((source, _)) if source.is_ipv4() => 0x11,
+        Some(_) => 0x21,
+    };
+    header.extend([0x21, family, 0, 0]);
+    if let Some((source, destination)) = ends {
+        for ip in [source.ip(), destination.ip()] {
+            match ip {
+                IpAddr::V4(v4) => header.extend(v4.octets()),
+                IpAddr::V6(v6) => header.extend(v6.octets()),
+            }
+        }
+        header.extend(source.port().to_be_bytes());
+        header.extend(destination.port().to_be_bytes());
+    }
+    fields(&mut header, session);
+    field(&mut header, TYPE_CRC32C, &[0; 4]);
+    let length = u16::try_from(header.len() - 16).unwrap_or(u16::MAX);
+    if let Some(place) = header.get_mut(14..16) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
+    let checksum = crc32c(&header).to_be_bytes();
+    if let Some(place) = header.last_chunk_mut::<4>() {
+        *place = checksum;
+    }
+    header
+}
+
+fn fields(header: &mut Vec<u8>, session: &Session) {
+    if let Some(alpn) = &session.alpn {
+        field(header, TYPE_ALPN, alpn);
+    }
+    if let Some(name) = &session.server_name {
+        text_field(header, TYPE_AUTHORITY, name);
+    }
+    field(header, TYPE_SSL, &ssl(session));
+    text_field(header, TYPE_DOMAIN, session.domain.as_str());
+    let Some(client) = &session.client else { return };
+    text_field(header, TYPE_FINGERPRINT, &client.fingerprint);
+    for email in client.emails.iter().take(PROXY_EMAILS_MAX) {
+        text_field(header, TYPE_EMAIL, email);
+    }
+    text_field(header, TYPE_ISSUER, &client.issuer);
+}
+
+/// §2.2.6.
+fn ssl(session: &Session) -> Vec<u8> {
+    let client = session.client.as_ref();
+    let certificate = match client {
+        None => 0,
+        Some(_) if session.is_resumed => CLIENT_CERTIFICATE_SESSION,
+        Some(_) => CLIENT_CERTIFICATE_CONNECTION | CLIENT_CERTIFICATE_SESSION,
+    };
+    let is_verified = client.is_some_and(|client| client.is_verified);
+    let mut value = vec![CLIENT_TLS | certificate];
+    value.extend(u32::from(!is_verified).to_be_bytes());
+    text_field(&mut value, SUBTYPE_VERSION, session.version);
+    text_field(&mut value, SUBTYPE_CIPHER, &session.cipher);
+    if let Some(name) = client.and_then(|client: &ClientIdentity| client.common_name.as_ref()) {
+        text_field(&mut value, SUBTYPE_COMMON_NAME, name);
+    }
+    value
+}
+
+/// Names come from clients: what could lead a reader astray is written as `\u{…}`, and what is
+/// too long is left out rather than cut.
+fn text_field(header: &mut Vec<u8>, kind: u8, text: &str) {
+    let is_deceiving = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_deceiving(c) { escaped.extend(c.escape_unicode()) } else { escaped.push(c) }
+    }
+    if escaped.len() <= PROXY_TEXT_BYTES_MAX {
+        field(header, kind, escaped.as_bytes());
+    }
+}
+
+fn field(header: &mut Vec<u8>, kind: u8, value: &[u8]) {
+    // Every value is bounded far below this.
+    let Ok(length) = u16::try_from(value.len()) else { return };
+    header.push(kind);
+    header.extend(length.to_be_bytes());
+    header.extend(value);
+}
