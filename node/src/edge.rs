@@ -4,6 +4,8 @@ mod connection;
 mod forward;
 pub(crate) mod limits;
 mod listener;
+#[expect(dead_code, reason = "filled by the handshake, read by the way to the upstream")]
+mod session;
 pub(crate) mod tls;
 mod upstream;
 
