@@ -1,10 +1,11 @@
 //! Sockets where TLS ends, and the way from there to the upstream.
 
 mod connection;
+mod failure;
 mod forward;
+mod handshake;
 pub(crate) mod limits;
 mod listener;
-#[expect(dead_code, reason = "filled by the handshake, read by the way to the upstream")]
 mod session;
 pub(crate) mod tls;
 mod upstream;
@@ -26,6 +27,8 @@ use tokio::sync::Semaphore;
 use crate::live::Live;
 use listener::Open;
 
+use failure::Failures;
+pub(crate) use session::Chosen;
 pub(crate) use upstream::{Upstream, UpstreamError};
 
 /// How to open sockets.
@@ -52,7 +55,23 @@ pub(crate) struct ListenerState {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counters {
     pub(crate) connections: u64,
+    /// Handshakes that came to their end, resumed ones among them.
     pub(crate) handshakes: u64,
+    pub(crate) resumed: u64,
+}
+
+/// Handshakes that came to their end.
+#[derive(Default)]
+struct Counted {
+    handshakes: AtomicU64,
+    resumed: AtomicU64,
+}
+
+impl Counted {
+    fn handshake(&self, is_resumed: bool) {
+        self.handshakes.fetch_add(1, Ordering::Relaxed);
+        self.resumed.fetch_add(u64::from(is_resumed), Ordering::Relaxed);
+    }
 }
 
 /// All listeners of this node; cheap to clone.
@@ -66,7 +85,8 @@ struct Shared {
     options: EdgeOptions,
     listeners: Mutex<BTreeMap<ListenerName, OpenListener>>,
     connections: Arc<Semaphore>,
-    handshakes: AtomicU64,
+    counted: Counted,
+    failures: Failures,
 }
 
 struct OpenListener {
@@ -82,7 +102,8 @@ impl Edge {
             options,
             listeners: Mutex::default(),
             connections,
-            handshakes: AtomicU64::new(0),
+            counted: Counted::default(),
+            failures: Failures::default(),
         };
         Edge { shared: Arc::new(shared) }
     }
@@ -167,8 +188,14 @@ impl Edge {
         let taken = self.shared.options.connections_max.saturating_sub(free);
         Counters {
             connections: u64::try_from(taken).unwrap_or(u64::MAX),
-            handshakes: self.shared.handshakes.load(Ordering::Relaxed),
+            handshakes: self.shared.counted.handshakes.load(Ordering::Relaxed),
+            resumed: self.shared.counted.resumed.load(Ordering::Relaxed),
         }
+    }
+
+    /// Handshakes that did not come to their end since the start, by reason.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.shared.failures.all()
     }
 
     /// Stops accepting and waits until connections have ended, at most `timeout`.

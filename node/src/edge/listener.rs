@@ -9,6 +9,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use super::{
     Edge, Upstream,
     limits::{ACCEPT_PAUSE, BACKLOG},
+    tls::Door,
 };
 
 /// An open socket; closed when dropped.
@@ -23,6 +24,7 @@ impl Drop for Open {
 /// What a connection must know of its listener.
 pub(crate) struct Accepting {
     pub(crate) name: ListenerName,
+    pub(crate) door: Arc<Door>,
     pub(crate) upstream: Upstream,
 }
 
@@ -45,7 +47,11 @@ pub(crate) fn open(edge: Edge, address: SocketAddr, listener: &Listener) -> io::
     let socket = TcpListener::from_std(bind(address)?)?;
     let upstream = listener.upstreams.first().map(String::as_str).unwrap_or_default();
     let upstream = edge.check_upstream(upstream).map_err(io::Error::other)?;
-    let accepting = Arc::new(Accepting { name: listener.name.clone(), upstream });
+    let accepting = Arc::new(Accepting {
+        name: listener.name.clone(),
+        door: Arc::new(Door::of(listener)),
+        upstream,
+    });
     Ok(Open(tokio::spawn(accept(edge, socket, accepting))))
 }
 
