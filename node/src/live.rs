@@ -7,6 +7,7 @@
 mod feed;
 mod index;
 mod prove;
+mod session_keys;
 mod test_certificate;
 
 use std::{
@@ -28,6 +29,8 @@ use crate::{edge::tls::CertifiedKeys, keys::Keyring};
 
 use index::Index;
 pub(crate) use index::Refusal;
+#[allow(unused_imports, reason = "tickets and cookies are sealed with them")]
+pub(crate) use session_keys::{OpenedKey, SessionKeys};
 pub(crate) use test_certificate::TestCertificate;
 
 /// Which State something belongs to.
@@ -67,6 +70,9 @@ struct Shared {
     test: TestCertificate,
     test_proved: AtomicBool,
     main_domain: DomainName,
+    session_keys: ArcSwap<SessionKeys>,
+    /// Held while session keys are opened.
+    following: Mutex<()>,
     pending: Mutex<BTreeMap<Scope, Pending>>,
     wake: Notify,
     reports: [watch::Sender<Report>; 2],
@@ -93,6 +99,8 @@ impl Live {
             test,
             test_proved: AtomicBool::new(false),
             main_domain,
+            session_keys: ArcSwap::default(),
+            following: Mutex::default(),
             pending: Mutex::default(),
             wake: Notify::new(),
             reports: [watch::Sender::default(), watch::Sender::default()],
@@ -103,6 +111,9 @@ impl Live {
     /// Builds the index of a scope from the whole of its State: at start, after a snapshot.
     pub(crate) fn rebuild(&self, scope: Scope, state: &State, index: LogIndex) {
         self.swap(|old| old.rebuilt(scope, state));
+        if scope == Scope::Shared {
+            self.follow_session_keys(state);
+        }
         // A whole State is not proved domain by domain: each was proved when it was made, and
         // a node with many domains shall serve at once.
         self.enqueue(scope, state, index, |pending| {
@@ -121,6 +132,7 @@ impl Live {
     ) {
         let mut domains: BTreeMap<DomainName, BTreeSet<LogIndex>> = BTreeMap::new();
         let mut listeners = BTreeSet::new();
+        let mut session_keys_changed = false;
         for (at, changes) in changes {
             for change in changes {
                 match &change.key {
@@ -130,12 +142,17 @@ impl Live {
                     RowKey::Listener(_) => {
                         listeners.insert(*at);
                     }
+                    // With a generation of the keyring more of them may open.
+                    RowKey::SessionKey(_) | RowKey::Generation(_) => session_keys_changed = true,
                     _ => {}
                 }
             }
         }
         if !domains.is_empty() {
             self.swap(|old| old.changed(scope, state, domains.keys()));
+        }
+        if session_keys_changed && scope == Scope::Shared {
+            self.follow_session_keys(state);
         }
         self.enqueue(scope, state, index, |pending| {
             for (name, indexes) in domains {
