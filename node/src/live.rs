@@ -33,7 +33,7 @@ pub(crate) use index::Wanted;
 use index::{Index, Served};
 use ready::{Opened, Prepared};
 pub(crate) use ready::{Choice, Refusal};
-pub(crate) use session_keys::{SessionKey, SessionKeys};
+pub(crate) use session_keys::{OpenedKey, SessionKeys};
 pub(crate) use test_certificate::TestCertificate;
 
 /// Which State something belongs to.
@@ -77,11 +77,13 @@ struct Shared {
     index: ArcSwap<Index>,
     opened: Cache<Opened>,
     prepared: Cache<Prepared>,
-    session_keys: Arc<SessionKeys>,
     keyring: Arc<Keyring>,
     test: TestCertificate,
     test_proved: AtomicBool,
     main_domain: DomainName,
+    session_keys: Arc<ArcSwap<SessionKeys>>,
+    /// Held while session keys are opened.
+    following: Mutex<()>,
     pending: Mutex<BTreeMap<Scope, Pending>>,
     wake: Notify,
     reports: [watch::Sender<Report>; 2],
@@ -107,11 +109,12 @@ impl Live {
             index: ArcSwap::from_pointee(Index::new(Policy::new(version_min))),
             opened: Cache::new(OPENED_MAX),
             prepared: Cache::new(PREPARED_MAX),
-            session_keys: Arc::default(),
             keyring,
             test,
             test_proved: AtomicBool::new(false),
             main_domain,
+            session_keys: Arc::default(),
+            following: Mutex::default(),
             pending: Mutex::default(),
             wake: Notify::new(),
             reports: [watch::Sender::default(), watch::Sender::default()],
@@ -123,6 +126,9 @@ impl Live {
     pub(crate) fn rebuild(&self, scope: Scope, state: &State, index: LogIndex) {
         self.swap(|old| old.rebuilt(scope, state));
         self.shared.prepared.clear();
+        if scope == Scope::Shared {
+            self.follow_session_keys(state);
+        }
         // A whole State is not proved domain by domain: each was proved when it was made, and
         // a node with many domains shall serve at once.
         self.enqueue(scope, state, index, |pending| {
@@ -142,6 +148,7 @@ impl Live {
         let mut domains: BTreeMap<DomainName, BTreeSet<LogIndex>> = BTreeMap::new();
         let mut listeners = BTreeSet::new();
         let mut is_settled = true;
+        let mut session_keys_changed = false;
         for (at, changes) in changes {
             for change in changes {
                 match &change.key {
@@ -154,6 +161,8 @@ impl Live {
                     RowKey::TlsSettings
                     | RowKey::Trusted((TrustSet::System, _))
                     | RowKey::Crl((TrustSet::System, _)) => is_settled = false,
+                    // With a generation of the keyring more of them may open.
+                    RowKey::SessionKey(_) | RowKey::Generation(_) => session_keys_changed = true,
                     _ => {}
                 }
             }
@@ -170,6 +179,9 @@ impl Live {
         }
         if !is_settled {
             self.shared.prepared.clear();
+        }
+        if session_keys_changed && scope == Scope::Shared {
+            self.follow_session_keys(state);
         }
         self.enqueue(scope, state, index, |pending| {
             for (name, indexes) in domains {

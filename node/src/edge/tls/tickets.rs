@@ -9,9 +9,10 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use conclave_store::{
     id::{DomainId, SessionKeyId},
-    record::{Domain, PkiMode},
+    record::{Domain, PkiMode, SessionKeyUse},
     time::UnixMillis,
 };
 use ring::{
@@ -24,7 +25,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{Asking, ClientPolicy, Door, Policy};
 use crate::{
     clock, entropy,
-    live::{Scope, SessionKey, SessionKeys},
+    live::{OpenedKey, Scope, SessionKeys},
 };
 
 /// Longest life that TLS 1.3 allows (RFC 8446 §4.6.1).
@@ -40,7 +41,7 @@ const TIMES_BYTES: usize = 16;
 
 /// What the tickets of a domain are bound to, whatever the listener.
 pub(crate) struct Sessions {
-    keys: Arc<SessionKeys>,
+    keys: Arc<ArcSwap<SessionKeys>>,
     binding: digest::Context,
     ttl_s: u32,
 }
@@ -55,7 +56,7 @@ pub(super) fn add(hash: &mut digest::Context, part: &[u8]) {
 impl Sessions {
     /// For a domain, its client-certificate policy and the settings that count.
     pub(crate) fn of(
-        keys: &Arc<SessionKeys>,
+        keys: &Arc<ArcSwap<SessionKeys>>,
         scope: Scope,
         domain: &Domain,
         client: Option<&ClientPolicy>,
@@ -101,7 +102,7 @@ impl Sessions {
 }
 
 struct Ticketer {
-    keys: Arc<SessionKeys>,
+    keys: Arc<ArcSwap<SessionKeys>>,
     binding: [u8; 32],
     ttl_s: u32,
     /// For a connection whose client may have a certificate.
@@ -132,14 +133,15 @@ impl ProducesTickets for Ticketer {
             None => UnixMillis(u64::MAX),
         };
         let now = clock::now();
-        self.seal(&self.keys.sealing(now)?, now, until, session)
+        self.seal(self.keys.load().sealing(SessionKeyUse::Ticket, now)?, now, until, session)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let now = clock::now();
         let (id, _) = ticket.split_first_chunk::<ID_BYTES>()?;
-        let key = self.keys.opening(SessionKeyId(*id), now)?;
-        let (until, session) = self.open(&key, now, ticket)?;
+        let keys = self.keys.load();
+        let key = keys.opening(SessionKeyUse::Ticket, SessionKeyId(*id), now)?;
+        let (until, session) = self.open(key, now, ticket)?;
         if let Some(asking) = &self.asking {
             asking.resumes_until(until);
         }
@@ -150,12 +152,12 @@ impl ProducesTickets for Ticketer {
 impl Ticketer {
     fn seal(
         &self,
-        key: &SessionKey,
+        key: &OpenedKey,
         made: UnixMillis,
         until: UnixMillis,
         session: &[u8],
     ) -> Option<Vec<u8>> {
-        let SessionKeyId(id) = key.id;
+        let SessionKeyId(id) = key.id();
         let nonce: [u8; NONCE_BYTES] = entropy::array();
         let room = ID_BYTES + NONCE_BYTES + TIMES_BYTES + session.len() + AES_256_GCM.tag_len();
         let mut ticket = Vec::with_capacity(room);
@@ -184,7 +186,7 @@ impl Ticketer {
     /// too old nor from the future.
     fn open(
         &self,
-        key: &SessionKey,
+        key: &OpenedKey,
         now: UnixMillis,
         ticket: &[u8],
     ) -> Option<(UnixMillis, Vec<u8>)> {
@@ -203,10 +205,10 @@ impl Ticketer {
         is_alive.then(|| (until, session.to_vec()))
     }
 
-    fn subkey(&self, key: &SessionKey) -> Option<LessSafeKey> {
+    fn subkey(&self, key: &OpenedKey) -> Option<LessSafeKey> {
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"conclave ticket");
         let info: [&[u8]; 1] = [&self.binding];
-        let expanded = salt.extract(&*key.secret);
+        let expanded = salt.extract(key.expose());
         let expanded = expanded.expand(&info, &AES_256_GCM).ok()?;
         Some(LessSafeKey::new(UnboundKey::from(expanded)))
     }
