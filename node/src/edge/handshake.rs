@@ -95,15 +95,15 @@ impl Edge {
         // Names from clients are escaped: they may hold anything.
         let shown = server_name.as_deref().unwrap_or("-").escape_debug().to_string();
         say!(policy, Debug, event = "tls.chosen", %listener, %remote, server_name = shown, domain, chosen);
-        let (ready, found) = match (ready, found) {
-            (Ok(ready), Some(found)) => (ready, found),
-            (Err(refusal), _) => {
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(refusal) => {
                 self.refused(&policy, arrival, &shown, domain, &refusal);
                 refuse(stream, alert(&refusal)).await;
                 return Err(Ended);
             }
-            (Ok(_), None) => return Err(Ended),
         };
+        let found = found.ok_or(Ended)?;
         let shaken = StartHandshake::from_parts(accepted, stream).into_stream(ready.config).await;
         let tls = match shaken {
             Ok(tls) => tls,

@@ -17,7 +17,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-pub(crate) use client::{Asking, ClientPolicy, Wrong, WrongReason};
+pub(crate) use client::{Asking, ClientPolicy, WrongReason};
 pub(crate) use hello::{FirstBytes, Tried};
 pub(crate) use policy::{Policy, cipher_name, group_name};
 pub(crate) use tickets::Sessions;

@@ -57,8 +57,8 @@ impl FirstBytes {
             [22, 3, ..] if bytes.len() < CLEAR_BYTES => FirstBytes::Unclear,
             [20..=24, 3, ..] => FirstBytes::Hello("no hello"),
             // SSL 2.0: two bytes of length with the highest bit set, then CLIENT-HELLO.
-            [0x80.., _, 1, 0 | 3, ..] => FirstBytes::Tried(Tried::Ssl2),
-            [0x80..] | [0x80.., _] | [0x80.., _, 1] | [22] => FirstBytes::Unclear,
+            [0x80..=0xff, _, 1, 0 | 3, ..] => FirstBytes::Tried(Tried::Ssl2),
+            [0x80..=0xff] | [0x80..=0xff, _] | [0x80..=0xff, _, 1] | [22] => FirstBytes::Unclear,
             [] => FirstBytes::Unclear,
             _ => FirstBytes::no_tls(bytes),
         }
