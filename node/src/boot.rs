@@ -6,7 +6,7 @@ use conclave_api::problem::{Code, Problem};
 use conclave_store::{
     command::{Action, Command, CreateDomain},
     id::{DomainId, OperationId},
-    record::{PkiMode, Principal},
+    record::{PkiMode, Principal, TlsVersion},
 };
 use tokio::{
     net::TcpListener,
@@ -63,7 +63,7 @@ fn assemble(config: &Config) -> Result<Node, Problem> {
         .map_err(|error| internal("cannot make the test certificate", error))?;
     let unlocked = std::mem::replace(&mut keys.unlocked, Err(String::new()));
     let keyring = Arc::new(Keyring::new(unlocked, keys.local_scope));
-    let live = Live::new(Arc::clone(&keyring), test, config.main_domain.clone());
+    let live = Live::new(Arc::clone(&keyring), test, config.main_domain.clone(), TlsVersion::V1_2);
     let edge = Edge::new(
         live.clone(),
         EdgeOptions {

@@ -4,7 +4,9 @@ mod connect;
 mod connection;
 mod counters;
 mod drain;
+mod failure;
 mod forward;
+mod handshake;
 pub(crate) mod limits;
 mod listener;
 mod proxy_protocol;
@@ -27,12 +29,13 @@ use arc_swap::ArcSwap;
 use conclave_store::{id::ListenerName, record::Listener};
 
 use crate::live::Live;
-use counters::Counters;
+use counters::ListenerCounters;
 use drain::Draining;
 use limits::Places;
 use listener::{Accepting, Open};
 use workers::Worker;
 
+pub(crate) use session::Chosen;
 pub(crate) use upstream::{Allowed, Upstream, UpstreamError};
 
 /// How to open sockets.
@@ -57,9 +60,11 @@ pub(crate) struct ListenerState {
 
 /// What has happened since the start, on all listeners.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Totals {
+pub(crate) struct Counters {
     pub(crate) connections: u64,
+    /// Handshakes that came to their end, resumed ones among them.
     pub(crate) handshakes: u64,
+    pub(crate) resumed: u64,
 }
 
 /// All listeners of this node; cheap to clone.
@@ -80,7 +85,7 @@ struct Shared {
 struct OpenListener {
     listener: Listener,
     accepting: Arc<ArcSwap<Accepting>>,
-    counters: Arc<Counters>,
+    counters: Arc<ListenerCounters>,
     sockets: BTreeMap<SocketAddr, Result<Open, String>>,
 }
 
@@ -223,12 +228,25 @@ impl Edge {
     }
 
     /// Counters of all listeners together.
-    pub(crate) fn counters(&self) -> Totals {
-        let handshakes = |known: &OpenListener| known.counters.handshakes.load(Ordering::Relaxed);
-        Totals {
-            connections: u64::try_from(self.places().taken()).unwrap_or(u64::MAX),
-            handshakes: self.listeners_mut().values().map(handshakes).sum(),
+    pub(crate) fn counters(&self) -> Counters {
+        let connections = u64::try_from(self.places().taken()).unwrap_or(u64::MAX);
+        let mut all = Counters { connections, ..Counters::default() };
+        for known in self.listeners_mut().values() {
+            all.handshakes += known.counters.handshakes.load(Ordering::Relaxed);
+            all.resumed += known.counters.resumed.load(Ordering::Relaxed);
         }
+        all
+    }
+
+    /// Connections that did not come to their end as they should, by reason.
+    pub(crate) fn failures(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for known in self.listeners_mut().values() {
+            for (reason, count) in known.counters.failures.all() {
+                *all.entry(reason).or_default() += count;
+            }
+        }
+        all
     }
 
     fn places(&self) -> &Arc<Places> {

@@ -4,14 +4,16 @@
 //! index first; the feed then proves each changed domain by a real handshake inside the
 //! process, and only after that reports the command as served.
 
+mod cache;
 mod feed;
 mod index;
 mod prove;
+mod ready;
+mod session_keys;
 mod test_certificate;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
@@ -19,15 +21,19 @@ use arc_swap::ArcSwap;
 use conclave_store::{
     change::Change,
     id::{DomainName, LogIndex},
-    record::RowKey,
+    record::{Domain, RowKey, TlsVersion, TrustSet},
     state::State,
 };
 use tokio::sync::{Notify, watch};
 
-use crate::{edge::tls::CertifiedKeys, keys::Keyring};
+use crate::{edge::tls::Policy, keys::Keyring};
 
-use index::Index;
-pub(crate) use index::Refusal;
+use cache::{Cache, Key};
+pub(crate) use index::Wanted;
+use index::{Index, Served};
+pub(crate) use ready::{Choice, Refusal};
+use ready::{Opened, Prepared};
+pub(crate) use session_keys::{OpenedKey, SessionKeys};
 pub(crate) use test_certificate::TestCertificate;
 
 /// Which State something belongs to.
@@ -54,6 +60,12 @@ pub(crate) struct Report {
 
 /// Failed commands remembered in a report.
 const FAILED_MAX: usize = 64;
+/// Domains whose private keys are open at once. About 1 KiB for a domain with an EC key, 3 KiB
+/// with an RSA key; who finds its key closed waits for 20 µs longer.
+const OPENED_MAX: usize = 128 * 1024;
+/// Domains whose certificates and settings are ready for a handshake, about 5 KiB each; the
+/// others make them anew in some 5 µs.
+const PREPARED_MAX: usize = 8 * 1024;
 
 /// The live index and its feed; cheap to clone.
 #[derive(Clone)]
@@ -63,10 +75,15 @@ pub(crate) struct Live {
 
 struct Shared {
     index: ArcSwap<Index>,
+    opened: Cache<Opened>,
+    prepared: Cache<Prepared>,
     keyring: Arc<Keyring>,
     test: TestCertificate,
     test_proved: AtomicBool,
     main_domain: DomainName,
+    session_keys: Arc<ArcSwap<SessionKeys>>,
+    /// Held while session keys are opened.
+    following: Mutex<()>,
     pending: Mutex<BTreeMap<Scope, Pending>>,
     wake: Notify,
     reports: [watch::Sender<Report>; 2],
@@ -86,13 +103,18 @@ impl Live {
         keyring: Arc<Keyring>,
         test: TestCertificate,
         main_domain: DomainName,
+        version_min: TlsVersion,
     ) -> Live {
         let shared = Shared {
-            index: ArcSwap::from_pointee(Index::default()),
+            index: ArcSwap::from_pointee(Index::new(Policy::new(version_min))),
+            opened: Cache::new(OPENED_MAX),
+            prepared: Cache::new(PREPARED_MAX),
             keyring,
             test,
             test_proved: AtomicBool::new(false),
             main_domain,
+            session_keys: Arc::default(),
+            following: Mutex::default(),
             pending: Mutex::default(),
             wake: Notify::new(),
             reports: [watch::Sender::default(), watch::Sender::default()],
@@ -103,6 +125,10 @@ impl Live {
     /// Builds the index of a scope from the whole of its State: at start, after a snapshot.
     pub(crate) fn rebuild(&self, scope: Scope, state: &State, index: LogIndex) {
         self.swap(|old| old.rebuilt(scope, state));
+        self.shared.prepared.clear();
+        if scope == Scope::Shared {
+            self.follow_session_keys(state);
+        }
         // A whole State is not proved domain by domain: each was proved when it was made, and
         // a node with many domains shall serve at once.
         self.enqueue(scope, state, index, |pending| {
@@ -121,6 +147,8 @@ impl Live {
     ) {
         let mut domains: BTreeMap<DomainName, BTreeSet<LogIndex>> = BTreeMap::new();
         let mut listeners = BTreeSet::new();
+        let mut is_settled = true;
+        let mut session_keys_changed = false;
         for (at, changes) in changes {
             for change in changes {
                 match &change.key {
@@ -130,12 +158,30 @@ impl Live {
                     RowKey::Listener(_) => {
                         listeners.insert(*at);
                     }
+                    RowKey::TlsSettings
+                    | RowKey::Trusted((TrustSet::System, _))
+                    | RowKey::Crl((TrustSet::System, _)) => is_settled = false,
+                    // With a generation of the keyring more of them may open.
+                    RowKey::SessionKey(_) | RowKey::Generation(_) => session_keys_changed = true,
                     _ => {}
                 }
             }
         }
-        if !domains.is_empty() {
-            self.swap(|old| old.changed(scope, state, domains.keys()));
+        if !domains.is_empty() || !is_settled {
+            self.forget(scope, state, domains.keys());
+            self.swap(|old| {
+                let mut index = old.changed(scope, state, domains.keys());
+                if !is_settled {
+                    index.settle(scope);
+                }
+                index
+            });
+        }
+        if !is_settled {
+            self.shared.prepared.clear();
+        }
+        if session_keys_changed && scope == Scope::Shared {
+            self.follow_session_keys(state);
         }
         self.enqueue(scope, state, index, |pending| {
             for (name, indexes) in domains {
@@ -145,18 +191,33 @@ impl Live {
         });
     }
 
-    /// Chooses by server name, else by local address, else the Main Domain.
-    pub(crate) fn choose(
+    /// Drops what was made for domains that change, and the open keys of those that lose one. A
+    /// handshake that is under way may put it back; it is not used, because the domain is another
+    /// by then.
+    fn forget<'a>(
         &self,
-        server_name: Option<&str>,
-        local: Option<IpAddr>,
-    ) -> (Option<DomainName>, Result<Arc<CertifiedKeys>, Refusal>) {
+        scope: Scope,
+        state: &State,
+        domains: impl Iterator<Item = &'a DomainName>,
+    ) {
         let index = self.shared.index.load();
-        let Some(served) = index.find(server_name, local, &self.shared.main_domain) else {
-            return (None, Err(Refusal::Unknown));
-        };
-        let name = Some(served.domain.name.clone());
-        (name, served.certified_keys(&self.shared.keyring, &self.shared.test))
+        for name in domains {
+            let Some(Served { domain: old, .. }) = index.domain(scope, name) else { continue };
+            let key = Key { scope, id: old.id };
+            self.shared.prepared.remove(key);
+            let keys = |domain: &Domain| {
+                let keys = domain.credentials.iter().map(|one| one.key.public_key);
+                (domain.id, keys.collect::<Vec<_>>())
+            };
+            if state.domain(name).map(keys) != Some(keys(&old)) {
+                self.shared.opened.remove(key);
+            }
+        }
+    }
+
+    /// How handshakes are made now.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.shared.index.load().policy)
     }
 
     /// What is served of a scope, as it changes.

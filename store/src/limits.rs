@@ -29,7 +29,7 @@ pub const ALPN_MAX: usize = 16;
 /// Revocation lists of one set.
 pub const CRLS_MAX: usize = 100;
 /// Session keys of one use that nodes know at once.
-pub const SESSION_KEYS_MAX: usize = 4_096;
+pub const SESSION_KEYS_MAX: usize = 2_048;
 /// Trusted certificates of one set.
 pub const TRUSTED_MAX: usize = 1_000;
 /// Join tokens and access tokens, each.

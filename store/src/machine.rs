@@ -18,6 +18,8 @@ mod tls;
 mod token;
 mod trust;
 
+use std::sync::Arc;
+
 use crate::{
     change::Change,
     command::{Action, Command},
@@ -133,7 +135,7 @@ impl Changing<'_> {
         domain.version.0 += 1;
         domain.changed = self.stamp();
         let done = Done::Domain { name: domain.name.clone(), version: domain.version };
-        self.put(RowKey::Domain(domain.name.clone()), Record::Domain(Box::new(domain)))?;
+        self.put(RowKey::Domain(domain.name.clone()), Record::Domain(Arc::new(domain)))?;
         Ok(done)
     }
 

@@ -37,6 +37,8 @@ pub enum Done {
     },
     /// The keyring has a new generation.
     Generation(Generation),
+    /// The TLS settings have this version now.
+    TlsSettings(Version),
     /// The change has no more to tell.
     Changed,
 }

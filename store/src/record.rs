@@ -16,6 +16,8 @@ mod tls;
 mod token;
 mod trust;
 
+use std::sync::Arc;
+
 pub use certificate::Certificate;
 pub use chain::Chain;
 pub use client_auth::ClientAuth;
@@ -89,7 +91,7 @@ pub enum Record {
     /// An access token.
     AccessToken(AccessToken),
     /// A domain.
-    Domain(Box<Domain>),
+    Domain(Arc<Domain>),
     /// Owner of a server name.
     Name(DomainName),
     /// A CA chain.

@@ -136,6 +136,11 @@ impl Node {
         assert!(sent.success());
     }
 
+    /// Its process.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     /// Memory that it holds, in MiB.
     pub fn resident_mib(&self) -> u64 {
         crate::resident_mib(self.process.as_ref().unwrap().id())

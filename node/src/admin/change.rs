@@ -403,7 +403,7 @@ impl Asked {
 
     fn told(&self, scope: Scope, done: &Done, executed: &Executed, told: Told) -> Change {
         let version = match done {
-            Done::Domain { version, .. } => Some(version.0),
+            Done::Domain { version, .. } | Done::TlsSettings(version) => Some(version.0),
             _ => None,
         };
         let served = match scope {

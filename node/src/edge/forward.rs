@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    counters::Counters,
+    counters::ListenerCounters,
     limits::{BUFFER_BYTES, HANDSHAKE_BYTES_MAX, IDLE_TIMEOUT, ROUNDS_MAX, STALL_TIMEOUT},
 };
 
@@ -183,7 +183,7 @@ struct Moved {
 pub(crate) async fn forward(
     client: &mut impl End,
     server: &mut impl End,
-    counters: &Counters,
+    counters: &ListenerCounters,
     begun: impl FnOnce(),
 ) -> io::Result<()> {
     let mut begun = Some(begun);
@@ -296,3 +296,6 @@ impl Watch {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,6 +83,16 @@ pub(crate) enum Full {
     Address,
 }
 
+impl Full {
+    /// One word for logs and counters.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Full::Node => "too_many",
+            Full::Address => "too_many_from_address",
+        }
+    }
+}
+
 /// A place of a connection; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {

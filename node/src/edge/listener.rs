@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use conclave_store::{
     id::{DomainName, ListenerName},
-    record::{Listener, ListenerProtocol, Network, ProxyVersion},
+    record::{Listener, Network, ProxyVersion},
 };
 use futures::FutureExt;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
@@ -25,8 +25,9 @@ use tokio::{
 use super::{
     Edge, UpstreamError,
     connect::Upstreams,
-    counters::{Counters, Failure},
+    counters::ListenerCounters,
     limits::{self, ACCEPT_PAUSE, BACKLOG, Full, Place, STALL_TIMEOUT},
+    tls::Door,
     upstream::Allowed,
     workers::{Connections, Worker},
 };
@@ -34,26 +35,26 @@ use super::{
 /// What a connection must know of its listener.
 pub(crate) struct Accepting {
     pub(crate) name: ListenerName,
-    pub(crate) protocol: ListenerProtocol,
+    pub(crate) door: Arc<Door>,
     pub(crate) upstreams: Upstreams,
     pub(crate) domain_upstreams: BTreeMap<DomainName, Upstreams>,
     pub(crate) proxy_from: Vec<Network>,
     pub(crate) proxy_to: Option<ProxyVersion>,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) counters: Arc<ListenerCounters>,
 }
 
 impl Accepting {
     pub(crate) fn new(
         listener: &Listener,
         allowed: &Allowed,
-        counters: Arc<Counters>,
+        counters: Arc<ListenerCounters>,
     ) -> Result<Accepting, UpstreamError> {
         let of_domain = |(name, texts): (&DomainName, &Vec<String>)| {
             Ok((name.clone(), Upstreams::parse(texts, allowed)?))
         };
         Ok(Accepting {
             name: listener.name.clone(),
-            protocol: listener.protocol,
+            door: Arc::new(Door::of(listener)),
             upstreams: Upstreams::parse(&listener.upstreams, allowed)?,
             domain_upstreams: listener
                 .domain_upstreams
@@ -67,10 +68,10 @@ impl Accepting {
     }
 
     /// A listener whose upstreams are refused here: it never opens.
-    pub(crate) fn nowhere(listener: &Listener, counters: Arc<Counters>) -> Accepting {
+    pub(crate) fn nowhere(listener: &Listener, counters: Arc<ListenerCounters>) -> Accepting {
         Accepting {
             name: listener.name.clone(),
-            protocol: listener.protocol,
+            door: Arc::new(Door::of(listener)),
             upstreams: Upstreams::default(),
             domain_upstreams: BTreeMap::new(),
             proxy_from: Vec::new(),
@@ -202,10 +203,7 @@ impl Accept {
         let place = match self.place(counted, &accepting).await {
             Ok(place) => place,
             Err(full) => {
-                accepting.counters.fail(match full {
-                    Full::Node => Failure::TooMany,
-                    Full::Address => Failure::TooManyFromAddress,
-                });
+                accepting.counters.failures.count(full.word());
                 let listener = &accepting.name;
                 tracing::debug!(event = "tls.no_place", %listener, %remote, ?full);
                 // At once, and leaving nothing behind: there may be many of them.
@@ -234,7 +232,7 @@ impl Accept {
             if is_last || !self.connections.displace(of) {
                 return Err(full);
             }
-            accepting.counters.fail(Failure::Displaced);
+            accepting.counters.failures.count("displaced");
             // Once around, so that what was ended gives its place back.
             tokio::task::yield_now().await;
             is_last = true;
@@ -246,7 +244,7 @@ impl Accept {
     async fn pause(&self, error: &io::Error) {
         let accepting = self.accepting.load();
         if self.connections.displace(None) {
-            accepting.counters.fail(Failure::Displaced);
+            accepting.counters.failures.count("displaced");
         }
         let listener = &accepting.name;
         tracing::warn!(event = "listener.accept_failed", %listener, %error);

@@ -1,7 +1,15 @@
 //! TLS as this node speaks it.
 
+mod alpn;
+mod client;
+mod hello;
+mod hybrid;
+mod policy;
+mod tickets;
+
 use std::sync::{Arc, OnceLock};
 
+use conclave_store::{id::ListenerName, record::Listener};
 use rustls::{
     ServerConfig,
     crypto::CryptoProvider,
@@ -9,10 +17,47 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-/// ring's algorithms; one instance for the process.
+pub(crate) use client::{Asking, ClientPolicy, WrongReason};
+pub(crate) use hello::{FirstBytes, Tried};
+pub(crate) use policy::{Policy, cipher_name, group_name};
+pub(crate) use tickets::Sessions;
+
+/// Tickets that a client gets for TLS 1.3. Each resumed connection gets one again, so that one
+/// is enough for a client that uses each only once (RFC 8446 §C.4); a second would cost each full
+/// handshake a tenth more bytes, and most clients would throw it away.
+const TICKETS_PER_CONNECTION: usize = 1;
+
+/// ring's algorithms, and the group that outlives quantum computers before the others; one
+/// instance for the process.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())))
+    let make = || {
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.kx_groups.insert(0, hybrid::X25519MLKEM768);
+        Arc::new(provider)
+    };
+    Arc::clone(PROVIDER.get_or_init(make))
+}
+
+/// What a handshake must know of the listener that the client came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Door {
+    /// A session of one listener never resumes on another.
+    pub(crate) name: ListenerName,
+    /// Application protocols that are agreed on, wanted ones first; empty: the client's wishes
+    /// are not looked at.
+    pub(crate) alpn: Vec<Vec<u8>>,
+}
+
+impl Door {
+    pub(crate) fn of(listener: &Listener) -> Door {
+        let own = listener.alpn.iter().map(|one| one.as_bytes().to_vec());
+        let alpn = match listener.alpn.is_empty() {
+            true => alpn::of(listener.protocol).iter().map(|one| one.to_vec()).collect(),
+            false => own.collect(),
+        };
+        Door { name: listener.name.clone(), alpn }
+    }
 }
 
 /// What a domain can show: a certificate for each family of keys that it has, the one that is
@@ -41,16 +86,33 @@ impl ResolvesServerCert for CertifiedKeys {
     }
 }
 
-/// Settings for a connection that shows one of `keys`. No session outlives its connection: a
-/// ticket must never open another domain.
-pub(crate) fn config(keys: Arc<CertifiedKeys>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(keys);
+/// Settings for connections that show one of `keys`. Sessions resume by tickets only, never from
+/// memory, and no data comes before the handshake has ended (RFC 8446 §8).
+pub(crate) fn config(
+    policy: &Policy,
+    keys: Arc<CertifiedKeys>,
+    door: &Door,
+    sessions: Option<&Sessions>,
+    asking: Option<&Asking>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(policy.provider()))
+        .with_protocol_versions(policy.versions())?;
+    let builder = match asking {
+        Some(asking) => builder.with_client_cert_verifier(Arc::new(asking.clone())),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(keys);
+    config.alpn_protocols.clone_from(&door.alpn);
+    config.ignore_client_order = policy.has_order();
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
+    match sessions.and_then(|sessions| sessions.ticketer(door, asking)) {
+        Some(ticketer) => {
+            config.send_tls13_tickets = TICKETS_PER_CONNECTION;
+            config.ticketer = ticketer;
+        }
+        None => config.send_tls13_tickets = 0,
+    }
     Ok(Arc::new(config))
 }
 
@@ -63,15 +125,21 @@ pub(crate) enum Alert {
     InternalError,
     /// No domain has this name: RFC 6066 §3.
     UnrecognizedName,
+    /// A version that is not spoken here: RFC 8446 §6.2.
+    ProtocolVersion,
+    /// No TLS at all: RFC 8446 §6.2.
+    UnexpectedMessage,
 }
 
 impl Alert {
     /// The alert as a fatal, unprotected record (RFC 8446 §5.1 and §6).
-    pub(crate) fn record(self) -> [u8; 7] {
+    pub(crate) const fn record(self) -> [u8; 7] {
         let description = match self {
             Alert::AccessDenied => 49,
             Alert::InternalError => 80,
             Alert::UnrecognizedName => 112,
+            Alert::ProtocolVersion => 70,
+            Alert::UnexpectedMessage => 10,
         };
         [21, 3, 3, 0, 2, 2, description]
     }

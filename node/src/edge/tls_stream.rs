@@ -12,13 +12,10 @@ use std::{
 
 use rustls::{
     CommonState, ServerConfig,
-    server::{Accepted, Acceptor, ClientHello, UnbufferedServerConnection},
+    server::UnbufferedServerConnection,
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus},
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::{
     forward::{End, Taken},
@@ -30,72 +27,11 @@ const STEP_BYTES: usize = 4096;
 /// What a record adds to its bytes, at most.
 const RECORD_OVERHEAD: usize = 64;
 
-/// A connection whose client has said hello.
-pub(crate) struct Start {
-    /// The socket.
-    pub(crate) io: TcpStream,
-    received: Vec<u8>,
-    accepted: Accepted,
-}
-
-impl Start {
-    /// Reads the hello; `received` was read before. An alert has been sent where it fails.
-    pub(crate) async fn read(mut io: TcpStream, mut received: Vec<u8>) -> io::Result<Start> {
-        let mut acceptor = Acceptor::default();
-        let mut seen = 0;
-        loop {
-            while let Some(new @ [_, ..]) = received.get(seen..) {
-                seen += acceptor.read_tls(&mut &*new)?;
-            }
-            match acceptor.accept() {
-                Ok(Some(accepted)) => return Ok(Start { io, received, accepted }),
-                Ok(None) => read_more(&mut io, &mut received).await?,
-                Err((error, mut alert)) => {
-                    let mut bytes = Vec::new();
-                    alert.write_all(&mut bytes)?;
-                    // The client may be gone already.
-                    let _ = io.write_all(&bytes).await;
-                    let _ = io.shutdown().await;
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-                }
-            }
-        }
-    }
-
-    /// What the client said.
-    pub(crate) fn client_hello(&self) -> ClientHello<'_> {
-        self.accepted.client_hello()
-    }
-
-    /// Goes on to the end of the handshake. An alert has been sent where it fails.
-    pub(crate) async fn into_stream(self, config: Arc<ServerConfig>) -> io::Result<TlsStream> {
-        let connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
-        let Start { io, mut received, accepted } = self;
-        // rustls reads the hello once more: the interface for choosing has buffers of its own.
-        drop(accepted);
-        let (to_send, clear, is_closed) = (Vec::new(), Vec::new(), false);
-        let held = Vec::new();
-        let mut stream = TlsStream { io, connection, held, to_send, clear, is_closed };
-        loop {
-            let mut clear = std::mem::take(&mut stream.clear);
-            let advanced = stream.advance(&mut received, &mut clear);
-            stream.clear = clear;
-            if !stream.to_send.is_empty() {
-                let to_send = std::mem::take(&mut stream.to_send);
-                stream.io.write_all(&to_send).await?;
-            }
-            received.drain(..advanced?);
-            if !stream.connection.is_handshaking() {
-                stream.held = received;
-                stream.held.shrink_to_fit();
-                return Ok(stream);
-            }
-            read_more(&mut stream.io, &mut received).await?;
-        }
-    }
-}
-
-async fn read_more(io: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<()> {
+/// Reads what has come of a handshake; at least a byte.
+pub(crate) async fn read_more(
+    io: &mut (impl AsyncRead + Unpin),
+    received: &mut Vec<u8>,
+) -> io::Result<()> {
     if received.len() > HANDSHAKE_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the handshake is too large"));
     }
@@ -107,8 +43,8 @@ async fn read_more(io: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<()>
 }
 
 /// A connection after its handshake.
-pub(crate) struct TlsStream {
-    io: TcpStream,
+pub(crate) struct TlsStream<S> {
+    io: S,
     connection: UnbufferedServerConnection,
     /// The beginning of a record.
     held: Vec<u8>,
@@ -120,7 +56,34 @@ pub(crate) struct TlsStream {
     is_closed: bool,
 }
 
-impl TlsStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
+    /// Makes the handshake, whose first bytes, if any, are in `received`. An alert has been sent
+    /// where it fails.
+    pub(crate) async fn accept(
+        io: S,
+        mut received: Vec<u8>,
+        config: Arc<ServerConfig>,
+    ) -> io::Result<TlsStream<S>> {
+        let connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
+        let (held, to_send, mut clear) = (Vec::new(), Vec::new(), Vec::new());
+        let mut stream =
+            TlsStream { io, connection, held, to_send, clear: Vec::new(), is_closed: false };
+        loop {
+            let advanced = stream.advance(&mut received, &mut clear);
+            if !stream.to_send.is_empty() {
+                let to_send = std::mem::take(&mut stream.to_send);
+                stream.io.write_all(&to_send).await?;
+            }
+            received.drain(..advanced?);
+            if !stream.connection.is_handshaking() {
+                // Exact copies, so that room for a handshake is not kept.
+                (stream.held, stream.clear) = (received.as_slice().to_vec(), clear);
+                return Ok(stream);
+            }
+            read_more(&mut stream.io, &mut received).await?;
+        }
+    }
+
     /// What the handshake settled.
     pub(crate) fn state(&self) -> &CommonState {
         &self.connection
@@ -260,7 +223,7 @@ fn append(
     }
 }
 
-impl End for TlsStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> End for TlsStream<S> {
     fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
@@ -292,7 +255,7 @@ impl End for TlsStream {
                 Ok(used) => used,
                 Err(error) => {
                     // The alert goes out if it can go at once.
-                    let _ = self.poll_flush(cx);
+                    let _ = End::poll_flush(self, cx);
                     return Poll::Ready(Err(error));
                 }
             };
@@ -333,7 +296,56 @@ impl End for TlsStream {
         let result = self.encrypt(Outgoing::End, &mut out);
         self.to_send = out;
         result?;
-        ready!(self.poll_flush(cx))?;
+        ready!(End::poll_flush(self, cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// For whoever talks with the client before bytes are passed on.
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        read: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = self.get_mut();
+        if stream.clear.is_empty() {
+            let mut clear = Vec::new();
+            let mut buffer = vec![0; BUFFER_BYTES + HANDSHAKE_BYTES_MAX];
+            let taken = ready!(stream.poll_take(cx, &mut buffer, &mut clear))?;
+            if taken == Taken::End {
+                return Poll::Ready(Ok(()));
+            }
+            stream.clear = clear;
+        }
+        let length = stream.clear.len().min(read.remaining());
+        read.put_slice(stream.clear.get(..length).unwrap_or_default());
+        stream.clear.drain(..length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let stream = self.get_mut();
+        ready!(End::poll_flush(stream, cx))?;
+        let bytes = bytes.get(..BUFFER_BYTES).unwrap_or(bytes);
+        // What the socket does not take now waits in the stream.
+        if let Poll::Ready(Err(error)) = stream.poll_give(cx, bytes, &mut Vec::new()) {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        End::poll_flush(self.get_mut(), cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_end(cx)
     }
 }

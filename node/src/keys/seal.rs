@@ -4,8 +4,8 @@
 //! moved to another domain, purpose, scope or generation does not open.
 
 use conclave_store::{
-    id::{ClusterId, DomainId, Generation, TokenId},
-    record::Sealed,
+    id::{ClusterId, DomainId, Generation, SessionKeyId, TokenId},
+    record::{Sealed, SessionKeyUse},
 };
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
@@ -43,6 +43,8 @@ pub(crate) enum Purpose {
     JoinToken(TokenId),
     /// A node's own sealing key, under its unlock key.
     NodeSealing,
+    /// A session key.
+    SessionKey(SessionKeyUse, SessionKeyId),
 }
 
 /// All that a sealed secret is bound to.

@@ -1,85 +1,63 @@
-//! Which name means which domain, and what that domain shows.
+//! Which name means which domain.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{net::IpAddr, sync::Arc};
 
-use arc_swap::ArcSwapOption;
 use conclave_store::{
     id::{DomainName, ServerName},
-    record::{Credential, Domain, DomainKey, PkiMode},
+    record::Domain,
     state::State,
 };
 use imbl::HashMap;
-use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
-use super::{Scope, TestCertificate};
-use crate::{
-    edge::tls::CertifiedKeys,
-    keys::{Keyring, SealError},
-};
+use super::Scope;
+use crate::edge::{Chosen, tls::Policy};
 
-/// Why a domain, or no domain, is served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// No domain has this name, and there is no Main Domain to stand in.
-    Unknown,
-    /// PKI services are disabled.
-    Disabled,
-    /// Enabled, but without key or certificate.
-    Incomplete,
-    /// The key does not open on this node.
-    KeyUnavailable(String),
-}
-
-impl Refusal {
-    /// One word for logs and counters.
-    pub(crate) fn reason(&self) -> &'static str {
-        match self {
-            Refusal::Unknown => "unknown_name",
-            Refusal::Disabled => "disabled",
-            Refusal::Incomplete => "incomplete",
-            Refusal::KeyUnavailable(_) => "key_unavailable",
-        }
-    }
-}
-
-/// A domain with all that a handshake needs.
+/// A domain where it lives.
+#[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) scope: Scope,
     pub(crate) domain: Arc<Domain>,
-    /// The CA chain of each credential.
-    chains: Vec<Vec<CertificateDer<'static>>>,
-    /// Opened at the first handshake; two at once may both open it, which harms nothing.
-    opened: ArcSwapOption<CertifiedKeys>,
-    /// A handshake has shown this key and these certificates; holds while they are the same.
-    pub(super) proved: Arc<AtomicBool>,
 }
 
-/// All domains of both scopes; clones share what they have in common.
-#[derive(Clone, Default)]
-pub(crate) struct Index {
+/// By what a client says which domain it means.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    /// `to` of an XMPP stream.
+    pub(crate) stream_to: Option<&'a str>,
+    /// Server name of the hello.
+    pub(crate) server_name: Option<&'a str>,
+    /// Where it connected to.
+    pub(crate) local: Option<IpAddr>,
+}
+
+/// Both scopes as of one moment. Names are looked up in State itself, so that a domain costs
+/// nothing here unless it has addresses.
+#[derive(Clone)]
+pub(super) struct Index {
     shared: Names,
     local: Names,
+    /// Another one whenever settings change, or trusted certificates of a whole scope.
+    pub(super) policy: Arc<Policy>,
 }
 
 #[derive(Clone, Default)]
 struct Names {
-    domains: HashMap<DomainName, Arc<Served>>,
-    names: HashMap<ServerName, Arc<Served>>,
-    addresses: HashMap<IpAddr, Arc<Served>>,
+    state: State,
+    addresses: HashMap<IpAddr, DomainName>,
 }
 
 impl Index {
+    pub(super) fn new(policy: Policy) -> Index {
+        Index { shared: Names::default(), local: Names::default(), policy: Arc::new(policy) }
+    }
+
     /// The index with one scope built anew.
     pub(super) fn rebuilt(&self, scope: Scope, state: &State) -> Index {
+        let mut names = Names { state: state.clone(), addresses: HashMap::new() };
+        state.domains().for_each(|domain| names.put(domain));
         let mut index = self.clone();
-        let names = index.names_mut(scope);
-        let old = std::mem::take(names);
-        for domain in state.domains() {
-            names.put(served(scope, state, domain, old.domains.get(&domain.name)));
-        }
+        *index.names_mut(scope) = names;
+        index.settle(scope);
         index
     }
 
@@ -92,13 +70,26 @@ impl Index {
     ) -> Index {
         let mut index = self.clone();
         let names = index.names_mut(scope);
+        let old = std::mem::replace(&mut names.state, state.clone());
         for name in domains {
-            let old = names.take(name);
+            if let Some(domain) = old.domain(name) {
+                names.take(domain);
+            }
             if let Some(domain) = state.domain(name) {
-                names.put(served(scope, state, domain, old.as_ref()));
+                names.put(domain);
             }
         }
         index
+    }
+
+    /// Takes over the settings of the shared scope; a new policy even if they are the same, so
+    /// that nothing is used that was made under trusted certificates of before.
+    pub(super) fn settle(&mut self, scope: Scope) {
+        let settings = match scope {
+            Scope::Shared => self.shared.state.tls_settings(),
+            Scope::Local => self.policy.settings.clone(),
+        };
+        self.policy = Arc::new(self.policy.with(settings));
     }
 
     fn names_mut(&mut self, scope: Scope) -> &mut Names {
@@ -108,132 +99,71 @@ impl Index {
         }
     }
 
-    /// The domain of a name, of both scopes the shared one first.
-    pub(super) fn domain(&self, scope: Scope, name: &DomainName) -> Option<&Arc<Served>> {
+    /// The State of a scope.
+    pub(super) fn state(&self, scope: Scope) -> &State {
         match scope {
-            Scope::Shared => self.shared.domains.get(name),
-            Scope::Local => self.local.domains.get(name),
+            Scope::Shared => &self.shared.state,
+            Scope::Local => &self.local.state,
         }
     }
 
-    /// The domain that a client means: by name, exact before wildcard; without a name by the
-    /// address it connected to; else the Main Domain.
-    pub(crate) fn find(
+    /// A domain by its own name.
+    pub(super) fn domain(&self, scope: Scope, name: &DomainName) -> Option<Served> {
+        let domain = Arc::clone(self.state(scope).domain_shared(name)?);
+        Some(Served { scope, domain })
+    }
+
+    /// The domain that a client means (C2): by the `to` of its stream; else by server name, exact
+    /// before wildcard; else by the address it connected to; else the Main Domain.
+    pub(super) fn find(
         &self,
-        server_name: Option<&str>,
-        local: Option<IpAddr>,
+        wanted: Wanted<'_>,
         main_domain: &DomainName,
-    ) -> Option<&Arc<Served>> {
-        let scopes = [&self.shared, &self.local];
-        let by_name = |text: &str| {
-            let name = DomainName::parse(text).ok()?;
-            let wildcard = ServerName::wildcard_of(&name);
-            let exact = ServerName::from(name);
-            let exact = scopes.iter().find_map(|names| names.names.get(&exact));
-            exact.or_else(|| {
-                let wildcard = wildcard?;
-                scopes.iter().find_map(|names| names.names.get(&wildcard))
+    ) -> Option<(Served, Chosen)> {
+        let server_name = wanted.server_name.filter(|_| self.policy.settings.process_target_domain);
+        let by_stream = || Some((self.by_name(wanted.stream_to?)?, Chosen::StreamTo));
+        let by_name = || Some((self.by_name(server_name?)?, Chosen::Name));
+        let by_address = || Some((self.by_address(wanted.local?)?, Chosen::Address));
+        // The Main Domain is never shared.
+        let main = || Some((self.domain(Scope::Local, main_domain)?, Chosen::MainDomain));
+        by_stream().or_else(by_name).or_else(by_address).or_else(main)
+    }
+
+    /// An address is no name here: no wildcard covers one (RFC 6125 §6.4.3).
+    fn by_name(&self, text: &str) -> Option<Served> {
+        let name = DomainName::parse(text).ok()?;
+        let wildcard = ServerName::wildcard_of(&name);
+        let owned = |name: &ServerName| {
+            [Scope::Shared, Scope::Local].into_iter().find_map(|scope| {
+                let owner = self.state(scope).name_owner(name)?;
+                self.domain(scope, owner)
             })
         };
-        let by_address = || {
-            let address = local?.to_canonical();
-            scopes.iter().find_map(|names| names.addresses.get(&address))
-        };
-        let found = match server_name {
-            Some(text) => by_name(text),
-            None => by_address(),
-        };
-        // The Main Domain is never shared.
-        found.or_else(|| self.local.domains.get(main_domain))
+        owned(&ServerName::from(name)).or_else(|| owned(&wildcard?))
+    }
+
+    fn by_address(&self, address: IpAddr) -> Option<Served> {
+        let address = address.to_canonical();
+        [(Scope::Shared, &self.shared), (Scope::Local, &self.local)]
+            .into_iter()
+            .find_map(|(scope, names)| self.domain(scope, names.addresses.get(&address)?))
     }
 }
 
 impl Names {
-    fn put(&mut self, served: Served) {
-        let served = Arc::new(served);
-        for name in served.domain.server_names() {
-            self.names.insert(name, Arc::clone(&served));
+    fn put(&mut self, domain: &Domain) {
+        for address in &domain.addresses {
+            self.addresses.insert(address.to_canonical(), domain.name.clone());
         }
-        for address in &served.domain.addresses {
-            self.addresses.insert(address.to_canonical(), Arc::clone(&served));
-        }
-        self.domains.insert(served.domain.name.clone(), served);
     }
 
-    fn take(&mut self, name: &DomainName) -> Option<Arc<Served>> {
-        let old = self.domains.remove(name)?;
-        for name in old.domain.server_names() {
-            // A name that has moved to another domain in the same batch stays there.
-            if self.names.get(&name).is_some_and(|owner| Arc::ptr_eq(owner, &old)) {
-                self.names.remove(&name);
-            }
-        }
-        for address in &old.domain.addresses {
+    fn take(&mut self, domain: &Domain) {
+        for address in &domain.addresses {
             let address = address.to_canonical();
-            if self.addresses.get(&address).is_some_and(|owner| Arc::ptr_eq(owner, &old)) {
+            // An address that has moved to another domain in the same batch stays there.
+            if self.addresses.get(&address) == Some(&domain.name) {
                 self.addresses.remove(&address);
             }
         }
-        Some(old)
-    }
-}
-
-fn served(scope: Scope, state: &State, domain: &Domain, old: Option<&Arc<Served>>) -> Served {
-    // A key that is open already stays open if nothing that it was opened for has changed.
-    let same = old.filter(|old| old.domain.credentials == domain.credentials);
-    let chain = |credential: &Credential| {
-        let chain = state.sent_chain(credential).iter();
-        chain.map(|der| CertificateDer::from(der.to_vec())).collect()
-    };
-    Served {
-        scope,
-        domain: Arc::new(domain.clone()),
-        chains: domain.credentials.iter().map(chain).collect(),
-        opened: ArcSwapOption::new(same.and_then(|old| old.opened.load_full())),
-        proved: same.map(|old| Arc::clone(&old.proved)).unwrap_or_default(),
-    }
-}
-
-impl Served {
-    /// What a handshake shows for this domain.
-    pub(crate) fn certified_keys(
-        &self,
-        keyring: &Keyring,
-        test: &TestCertificate,
-    ) -> Result<Arc<CertifiedKeys>, Refusal> {
-        match self.domain.mode {
-            PkiMode::Disabled => Err(Refusal::Disabled),
-            PkiMode::Test => Ok(test.certified_keys()),
-            PkiMode::Enabled => match self.opened.load_full() {
-                Some(opened) => Ok(opened),
-                None => self.open(keyring),
-            },
-        }
-    }
-
-    /// What this domain shows when it is enabled: for each key with a certificate that and its
-    /// chain.
-    pub(crate) fn shows(&self) -> impl Iterator<Item = (&DomainKey, Vec<CertificateDer<'static>>)> {
-        self.domain.credentials.iter().zip(&self.chains).filter_map(|(credential, chain)| {
-            let leaf = CertificateDer::from(credential.certificate.as_ref()?.der.clone());
-            let all = std::iter::once(leaf).chain(chain.iter().cloned());
-            Some((&credential.key, all.collect()))
-        })
-    }
-
-    fn open(&self, keyring: &Keyring) -> Result<Arc<CertifiedKeys>, Refusal> {
-        let open = |(key, certificates): (&DomainKey, Vec<CertificateDer<'static>>)| {
-            let key = keyring
-                .signing_key(self.scope, &self.domain, key)
-                .map_err(|error: SealError| Refusal::KeyUnavailable(error.to_string()))?;
-            Ok(Arc::new(CertifiedKey::new(certificates, key)))
-        };
-        let keys = self.shows().map(open).collect::<Result<Vec<_>, _>>()?;
-        if keys.is_empty() {
-            return Err(Refusal::Incomplete);
-        }
-        let opened = CertifiedKeys::new(keys);
-        self.opened.store(Some(Arc::clone(&opened)));
-        Ok(opened)
     }
 }

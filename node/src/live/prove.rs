@@ -2,7 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
-use conclave_store::{id::DomainName, record::PkiMode};
+use conclave_store::{
+    id::{DomainName, Fingerprint, ListenerName},
+    record::PkiMode,
+    state::State,
+};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConnection,
     SignatureScheme,
@@ -11,8 +15,12 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::{Live, Refusal, Scope};
-use crate::edge::tls::{self, CertifiedKeys};
+use super::{
+    Live, Refusal, Scope, Wanted,
+    index::{Index, Served},
+    ready,
+};
+use crate::edge::tls::{self, CertifiedKeys, Door};
 
 /// Rounds of messages that no handshake exceeds.
 const ROUNDS_MAX: usize = 16;
@@ -24,7 +32,11 @@ impl Live {
         index.domain(scope, name).is_some_and(|served| match served.domain.mode {
             PkiMode::Disabled => false,
             PkiMode::Test => !self.shared.test_proved.load(Ordering::Acquire),
-            PkiMode::Enabled => !served.proved.load(Ordering::Acquire),
+            PkiMode::Enabled => {
+                let proved = self.opened(&served).ok().and_then(|opened| opened.proved.load_full());
+                let shown = digest(&expected(index.state(scope), &served));
+                proved.is_none_or(|proved| *proved != shown)
+            }
         })
     }
 
@@ -34,44 +46,71 @@ impl Live {
     pub(super) fn prove(&self, scope: Scope, name: &DomainName) -> Result<(), String> {
         let index = self.shared.index.load_full();
         let Some(served) = index.domain(scope, name) else { return Ok(()) };
-        let chosen = index.find(Some(&name.to_string()), None, &self.shared.main_domain);
+        let wanted = Wanted { stream_to: Some(name.as_str()), ..Wanted::default() };
+        let chosen = index.find(wanted, &self.shared.main_domain);
         // A shared domain of the same name goes before a local one.
-        if !chosen.is_some_and(|one| Arc::ptr_eq(one, served) || one.scope < scope) {
+        let is_found =
+            |(one, _): (Served, _)| Arc::ptr_eq(&one.domain, &served.domain) || one.scope < scope;
+        if !chosen.is_some_and(is_found) {
             return Err("its name leads to another domain".to_owned());
         }
         let expected = match served.domain.mode {
             PkiMode::Disabled => Vec::new(),
             PkiMode::Test => chains(&self.shared.test.certified_keys()),
-            PkiMode::Enabled => served.shows().map(|(_, certificates)| certificates).collect(),
+            PkiMode::Enabled => expected(index.state(scope), &served),
         };
-        let keys = served.certified_keys(&self.shared.keyring, &self.shared.test);
-        let keys = match (keys, expected.is_empty()) {
-            (Ok(keys), false) => keys,
+        let keys = match (self.prepared(&index, &served), expected.is_empty()) {
+            (Ok(prepared), false) => Arc::clone(&prepared.shown),
             (Err(Refusal::Disabled | Refusal::Incomplete), true) => return Ok(()),
             (Err(refusal), _) => return Err(format!("{refusal:?}")),
             (Ok(_), true) => return Err("it is served, but should be refused".to_owned()),
         };
-        let proved = match served.domain.mode {
-            PkiMode::Test => &self.shared.test_proved,
-            PkiMode::Disabled | PkiMode::Enabled => served.proved.as_ref(),
-        };
         if chains(&keys) != expected {
             return Err("it would show other certificates".to_owned());
         }
-        if proved.load(Ordering::Acquire) {
+        if served.domain.mode == PkiMode::Test {
+            if !self.shared.test_proved.load(Ordering::Acquire) {
+                show_each(&index, &keys, name)?;
+                self.shared.test_proved.store(true, Ordering::Release);
+            }
             return Ok(());
         }
-        for key in keys.iter() {
-            let one = CertifiedKeys::new(vec![Arc::clone(key)]);
-            let server = tls::config(one).map_err(|error| error.to_string())?;
-            let shown = handshake(server, name).map_err(|error| error.to_string())?;
-            if shown != key.cert {
-                return Err("a handshake shows another certificate".to_owned());
-            }
+        let opened = self.opened(&served).map_err(|refusal| format!("{refusal:?}"))?;
+        let shown = digest(&expected);
+        if opened.proved.load().as_deref() != Some(&shown) {
+            show_each(&index, &keys, name)?;
+            opened.proved.store(Some(Arc::new(shown)));
         }
-        proved.store(true, Ordering::Release);
         Ok(())
     }
+}
+
+/// A handshake for each key.
+fn show_each(index: &Index, keys: &CertifiedKeys, name: &DomainName) -> Result<(), String> {
+    let door = ListenerName::parse("proof").map_err(|error| error.to_string())?;
+    let door = Door { name: door, alpn: Vec::new() };
+    for key in keys.iter() {
+        let one = CertifiedKeys::new(vec![Arc::clone(key)]);
+        let server = tls::config(&index.policy, one, &door, None, None)
+            .map_err(|error| error.to_string())?;
+        let shown = handshake(server, name).map_err(|error| error.to_string())?;
+        if shown != key.cert {
+            return Err("a handshake shows another certificate".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn expected(state: &State, served: &Served) -> Vec<Vec<CertificateDer<'static>>> {
+    ready::shows(state, &served.domain).map(|(_, certificates)| certificates).collect()
+}
+
+fn digest(chains: &[Vec<CertificateDer<'static>>]) -> Fingerprint {
+    let mut all = Vec::new();
+    for der in chains.iter().flatten() {
+        all.extend_from_slice(&Fingerprint::of(der).0);
+    }
+    Fingerprint::of(&all)
 }
 
 fn chains(keys: &CertifiedKeys) -> Vec<Vec<CertificateDer<'static>>> {

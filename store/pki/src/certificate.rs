@@ -16,6 +16,8 @@ use crate::{
     verify,
 };
 
+/// id-on-SmtpUTF8Mailbox (RFC 9598 §3).
+const SMTP_UTF8: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.8.9");
 const CA_ISSUERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");
 
 /// Why an input holds no certificate that can be used.
@@ -215,13 +217,23 @@ impl Certificate {
         name::shown(self.parsed.tbs_certificate().issuer())
     }
 
-    /// Common name, if it has one.
+    /// Common name, if it has one; characters that could deceive a terminal are escaped.
     pub fn common_name(&self) -> Option<String> {
-        name::common_name(self.parsed.tbs_certificate().subject())
+        name::common_name(self.parsed.tbs_certificate().subject()).map(|text| name::escaped(&text))
+    }
+
+    /// E-mail addresses of the subject alternative names, else of the subject; escaped as above.
+    pub fn emails(&self) -> Vec<String> {
+        let found = self.parsed.tbs_certificate().get_extension::<SubjectAltName>();
+        let names = found.ok().flatten().map(|(_, names)| names.0).unwrap_or_default();
+        let emails: Vec<_> = names.iter().filter_map(email).collect();
+        let subject = name::Comparable::of(self.parsed.tbs_certificate().subject());
+        let in_subject = || subject.emails().iter().map(|text| name::escaped(text)).collect();
+        if emails.is_empty() { in_subject() } else { emails }
     }
 
     /// Subject, as it stands in the certificate.
-    pub(crate) fn subject_der(&self) -> Option<Vec<u8>> {
+    pub fn subject_der(&self) -> Option<Vec<u8>> {
         self.parsed.tbs_certificate().subject().to_der().ok()
     }
 
@@ -305,6 +317,18 @@ pub(crate) fn shown(name: &GeneralName) -> Option<String> {
             let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
             let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
             v4.or(v6).ok().map(|address| address.to_string())
+        }
+        GeneralName::OtherName(_) => email(name),
+        _ => None,
+    }
+}
+
+/// An e-mail address, of either form (RFC 5280 §4.2.1.6, RFC 9598 §3).
+fn email(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::Rfc822Name(name) => Some(name::escaped(name.as_str())),
+        GeneralName::OtherName(other) if other.type_id == SMTP_UTF8 => {
+            Some(name::escaped(&other.value.decode_as::<String>().ok()?))
         }
         _ => None,
     }

@@ -1,14 +1,17 @@
 //! Session keys: published, then active, then gone.
 
-use super::{Changing, check_count};
+use super::Changing;
 use crate::{
     id::SessionKeyId,
     limits::SESSION_KEYS_MAX,
     outcome::{Done, Rejection},
     record::{Record, RowKey, SessionKey, SessionKeyUse},
+    time::UnixMillis,
 };
 
-/// Adds a key that nodes open with but do not seal with; expired ones leave State.
+/// Adds a key that nodes open with but do not seal with. Expired keys of every use leave State,
+/// and of this use the oldest where there would be too many: a session that ends early is a full
+/// handshake, but a key that cannot be published would be a ticket key that never changes.
 pub(super) fn publish(
     change: &mut Changing<'_>,
     of: SessionKeyUse,
@@ -16,18 +19,32 @@ pub(super) fn publish(
     key: &SessionKey,
 ) -> Result<Done, Rejection> {
     let now = change.command.time;
-    let all = change.state.session_keys(of);
-    let expired: Vec<_> = all.filter(|(_, key)| key.expires < now).map(|(id, _)| id).collect();
-    for id in expired {
-        change.remove(&RowKey::SessionKey((of, id)))?;
+    for of in SessionKeyUse::ALL {
+        let all = change.state.session_keys(of);
+        let expired: Vec<_> = all.filter(|(_, key)| key.expires < now).map(|(id, _)| id).collect();
+        remove(change, of, expired)?;
     }
+    let all = change.state.session_keys(of).filter(|(other, _)| *other != id);
+    let mut kept: Vec<_> = all.map(|(id, key)| (key.made, id)).collect();
+    kept.sort_unstable();
+    let too_many = (kept.len() + 1).saturating_sub(SESSION_KEYS_MAX);
+    let oldest: Vec<_> = kept.into_iter().take(too_many).map(|(_, id)| id).collect();
+    remove(change, of, oldest)?;
     let key = SessionKey { active: None, ..key.clone() };
     change.put(RowKey::SessionKey((of, id)), Record::SessionKey(key))?;
-    check_count("session keys", change.state.session_keys(of).count(), SESSION_KEYS_MAX)?;
     Ok(Done::Changed)
 }
 
-/// From now on nodes seal with the key; the one that was activated last is used.
+fn remove(
+    change: &mut Changing<'_>,
+    of: SessionKeyUse,
+    ids: Vec<SessionKeyId>,
+) -> Result<(), Rejection> {
+    ids.into_iter().try_for_each(|id| change.remove(&RowKey::SessionKey((of, id))))
+}
+
+/// From now on nodes seal with the key; the one that was activated last is used. It counts as
+/// the last whatever the clock of the node that asks: leaders' clocks differ.
 pub(super) fn activate(
     change: &mut Changing<'_>,
     of: SessionKeyUse,
@@ -36,7 +53,10 @@ pub(super) fn activate(
     let place = RowKey::SessionKey((of, id));
     let found = change.state.session_keys(of).find(|(other, _)| *other == id);
     let key = found.map(|(_, key)| key.clone()).ok_or(Rejection::SessionKeyUnknown(id))?;
-    let key = SessionKey { active: Some(change.command.time), ..key };
+    let others = change.state.session_keys(of).filter(|(other, _)| *other != id);
+    let last = others.filter_map(|(_, key)| key.active).max();
+    let after = last.map_or(UnixMillis(0), |last| last.plus(1));
+    let key = SessionKey { active: Some(change.command.time.max(after)), ..key };
     change.put(place, Record::SessionKey(key))?;
     Ok(Done::Changed)
 }

@@ -1,5 +1,7 @@
 //! Rules, one claim per test.
 
+mod tls;
+
 use std::collections::BTreeMap;
 
 use serde_bytes::ByteBuf;

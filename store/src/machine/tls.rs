@@ -22,6 +22,7 @@ pub(super) fn flush(change: &mut Changing<'_>) -> Result<Done, Rejection> {
 }
 
 fn put(change: &mut Changing<'_>, settings: TlsSettings) -> Result<Done, Rejection> {
+    let version = settings.version;
     change.put(RowKey::TlsSettings, Record::TlsSettings(settings))?;
-    Ok(Done::Changed)
+    Ok(Done::TlsSettings(version))
 }

@@ -14,6 +14,11 @@ pub enum SessionKeyUse {
     Cookie,
 }
 
+impl SessionKeyUse {
+    /// Every use.
+    pub const ALL: [SessionKeyUse; 2] = [SessionKeyUse::Ticket, SessionKeyUse::Cookie];
+}
+
 /// A key of 32 bytes, published to all nodes before any of them uses it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionKey {

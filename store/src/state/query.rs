@@ -1,6 +1,6 @@
 //! Reading State by meaning.
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Arc};
 
 use serde_bytes::ByteBuf;
 
@@ -135,6 +135,11 @@ impl State {
 
     /// A domain, by its name.
     pub fn domain(&self, name: &DomainName) -> Option<&Domain> {
+        self.domain_shared(name).map(|domain| &**domain)
+    }
+
+    /// A domain, to be kept without a copy: as long as State has it unchanged, it is the same.
+    pub fn domain_shared(&self, name: &DomainName) -> Option<&Arc<Domain>> {
         match &self.row(&RowKey::Domain(name.clone()))?.record {
             Record::Domain(domain) => Some(domain),
             _ => None,

@@ -17,13 +17,6 @@ pub(crate) struct Haproxy {
 }
 
 impl Haproxy {
-    /// One certificate, bytes to `upstream`, one thread.
-    pub(crate) fn with_upstream(pair: &Pair, upstream: SocketAddr) -> Option<Haproxy> {
-        let haproxy = Haproxy::new(&upstream.to_string())?;
-        std::fs::write(haproxy.dir.path().join("certs/one.pem"), pem(pair)).unwrap();
-        Some(haproxy)
-    }
-
     /// A file for each of `count` names.
     pub(crate) fn with_certificates(count: usize) -> Option<Haproxy> {
         let haproxy = Haproxy::new("127.0.0.1:9")?;

@@ -1,11 +1,12 @@
 //! Figures: what Conclave does, beside what its neighbours do in the same run.
 #![allow(clippy::print_stdout, reason = "figures are for people")]
 
+mod edge;
 mod etcd;
-mod handshakes;
 mod haproxy;
 mod measure;
 mod served;
+mod soak;
 mod start;
 mod writes;
 
@@ -27,15 +28,24 @@ enum What {
     Writes,
     /// Time from a request to its being served on all nodes.
     Served,
-    /// Full handshakes per second on one core, beside HAProxy.
-    Handshakes,
+    /// TLS termination on one core, beside haproxy, nginx, hitch and stunnel.
+    Edge {
+        /// Beside this one only.
+        #[arg(long)]
+        beside: Option<String>,
+    },
     /// Time to the first handshake of a node that starts with many domains, beside HAProxy.
     Start {
         /// Domains with a key and a certificate each.
         #[arg(long, default_value_t = 10_000)]
         domains: usize,
     },
-    /// All of them.
+    /// A node under everything that happens: nothing may grow.
+    Soak {
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+    /// All but the soak.
     All,
 }
 
@@ -46,14 +56,15 @@ fn main() {
     match args.what {
         What::Writes => writes::run(time),
         What::Served => served::run(),
-        What::Handshakes => handshakes::run(time),
+        What::Edge { beside } => edge::run(time, beside.as_deref()),
         What::Start { domains } => start::run(domains),
+        What::Soak { minutes } => soak::run(minutes),
         What::All => {
             writes::run(time);
             served::run();
             start::run(10_000);
             // Last: it pins this process to one core.
-            handshakes::run(time);
+            edge::run(time, None);
         }
     }
 }

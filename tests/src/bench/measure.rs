@@ -26,6 +26,11 @@ impl Figures {
         self
     }
 
+    /// Operations.
+    pub(crate) fn count(&self) -> usize {
+        self.times.len()
+    }
+
     /// Operations per second.
     pub(crate) fn rate(&self) -> u64 {
         let count = u64::try_from(self.times.len()).unwrap();

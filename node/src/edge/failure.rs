@@ -1,0 +1,78 @@
+//! Connections that did not come to their end as they should, counted by reason.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustls::{Error, PeerIncompatible, PeerMisbehaved};
+
+use super::tls::WrongReason;
+
+/// Reasons beside those of [`WrongReason`]; the last takes what has no word.
+const WORDS: [&str; 19] = [
+    "unknown_name",
+    "disabled",
+    "incomplete",
+    "key_unavailable",
+    "settings",
+    "not_tls",
+    "version",
+    "nothing_in_common",
+    "application_protocol",
+    "client_certificate_missing",
+    "client_alert",
+    "timeout",
+    "proxy_header",
+    "too_many",
+    "too_many_from_address",
+    "displaced",
+    "upstream",
+    "closed",
+    "other",
+];
+
+/// Counters of failures since the start.
+#[derive(Default)]
+pub(crate) struct Failures {
+    counts: [AtomicU64; WORDS.len() + WrongReason::ALL.len()],
+}
+
+impl Failures {
+    pub(crate) fn count(&self, reason: &str) {
+        let other = WORDS.len() - 1;
+        let place = words().position(|word| word == reason).unwrap_or(other);
+        if let Some(count) = self.counts.get(place) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Every reason with its count.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        words().zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+}
+
+fn words() -> impl Iterator<Item = &'static str> {
+    WORDS.into_iter().chain(WrongReason::ALL.into_iter().map(WrongReason::word))
+}
+
+/// The reason for which rustls, or the connection below it, ended a handshake.
+pub(super) fn reason(error: &std::io::Error) -> &'static str {
+    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return "closed";
+    };
+    match error {
+        Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::Tls13RequiredForQuic
+            | PeerIncompatible::SupportedVersionsExtensionRequired,
+        ) => "version",
+        Error::PeerIncompatible(_) => "nothing_in_common",
+        Error::NoApplicationProtocol => "application_protocol",
+        Error::NoCertificatesPresented => "client_certificate_missing",
+        Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
+            "application_protocol"
+        }
+        Error::AlertReceived(_) => "client_alert",
+        _ => "other",
+    }
+}

@@ -1,0 +1,150 @@
+//! The settings of the cluster as rustls needs them.
+
+use std::sync::Arc;
+
+use conclave_store::record::{TlsLogLevel, TlsSettings, TlsVersion};
+use rustls::{
+    CipherSuite, NamedGroup, SupportedProtocolVersion,
+    crypto::CryptoProvider,
+    version::{TLS12, TLS13},
+};
+
+/// How handshakes are made, the same for all domains.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) settings: TlsSettings,
+    /// What this node accepts at least, whatever the cluster says.
+    version_min: TlsVersion,
+    provider: Arc<CryptoProvider>,
+    versions: Vec<&'static SupportedProtocolVersion>,
+}
+
+impl Policy {
+    /// Default settings, on a node that accepts nothing older than `version_min`.
+    pub(crate) fn new(version_min: TlsVersion) -> Policy {
+        Policy::make(version_min, TlsSettings::default())
+    }
+
+    /// The same node under other settings.
+    pub(crate) fn with(&self, settings: TlsSettings) -> Policy {
+        Policy::make(self.version_min, settings)
+    }
+
+    fn make(version_min: TlsVersion, settings: TlsSettings) -> Policy {
+        let oldest = settings.version_min.max(version_min);
+        let versions = match oldest {
+            TlsVersion::V1_2 => vec![&TLS13, &TLS12],
+            TlsVersion::V1_3 => vec![&TLS13],
+        };
+        let provider = super::provider();
+        let provider = match settings.cipher_suites.is_empty() && settings.groups.is_empty() {
+            true => provider,
+            false => Arc::new(restricted(&provider, &settings)),
+        };
+        Policy { settings, version_min, provider, versions }
+    }
+
+    pub(super) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
+    }
+
+    pub(super) fn versions(&self) -> &[&'static SupportedProtocolVersion] {
+        &self.versions
+    }
+
+    /// Whether the settings say which cipher suite goes before another.
+    pub(super) fn has_order(&self) -> bool {
+        !self.settings.cipher_suites.is_empty()
+    }
+
+    /// Whether what is said at `level` is wanted in the log.
+    pub(crate) fn logs(&self, level: TlsLogLevel) -> bool {
+        self.settings.log_level >= level
+    }
+}
+
+/// What is named, in the order of the names. A list of nothing but unknown names leaves nothing,
+/// and handshakes fail rather than go on with what was not wanted.
+fn restricted(provider: &CryptoProvider, settings: &TlsSettings) -> CryptoProvider {
+    let mut restricted = provider.clone();
+    if !settings.cipher_suites.is_empty() {
+        let find = |name: &String| {
+            let mut all = provider.cipher_suites.iter();
+            all.find(|suite| cipher_name(suite.suite()) == *name).copied()
+        };
+        restricted.cipher_suites = settings.cipher_suites.iter().filter_map(find).collect();
+    }
+    if !settings.groups.is_empty() {
+        let find = |name: &String| {
+            let mut all = provider.kx_groups.iter();
+            all.find(|group| group_name(group.name()).eq_ignore_ascii_case(name)).copied()
+        };
+        restricted.kx_groups = settings.groups.iter().filter_map(find).collect();
+    }
+    restricted
+}
+
+/// IANA name of a cipher suite: rustls says `TLS13_` where the registry says `TLS_`.
+pub(crate) fn cipher_name(suite: CipherSuite) -> String {
+    let name = format!("{suite:?}");
+    match name.strip_prefix("TLS13_") {
+        Some(rest) => format!("TLS_{rest}"),
+        None => name,
+    }
+}
+
+/// IANA name of a group.
+pub(crate) fn group_name(group: NamedGroup) -> String {
+    match group {
+        NamedGroup::X25519 => "x25519".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_choose_suites_and_groups_in_their_order() {
+        let suites = ["TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256", "TLS_NULL"];
+        let groups = ["secp256r1", "X25519MLKEM768"];
+        let policy = Policy::new(TlsVersion::V1_2).with(TlsSettings {
+            cipher_suites: suites.map(str::to_owned).to_vec(),
+            groups: groups.map(str::to_owned).to_vec(),
+            ..TlsSettings::default()
+        });
+        let found: Vec<_> =
+            policy.provider.cipher_suites.iter().map(|one| cipher_name(one.suite())).collect();
+        assert_eq!(found, suites[..2]);
+        let found: Vec<_> =
+            policy.provider.kx_groups.iter().map(|one| group_name(one.name())).collect();
+        assert_eq!(found, groups);
+    }
+
+    #[test]
+    fn every_suite_has_its_name_of_the_registry() {
+        let provider = crate::edge::tls::provider();
+        let names: Vec<_> =
+            provider.cipher_suites.iter().map(|one| cipher_name(one.suite())).collect();
+        assert!(names.contains(&"TLS_AES_256_GCM_SHA384".to_owned()), "{names:?}");
+        assert!(names.contains(&"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256".to_owned()), "{names:?}");
+    }
+
+    #[test]
+    fn a_node_may_be_stricter_than_its_cluster_but_not_weaker() {
+        let check = |node, cluster, expected: usize| {
+            let settings = TlsSettings { version_min: cluster, ..TlsSettings::default() };
+            assert_eq!(Policy::new(node).with(settings).versions.len(), expected);
+        };
+        check(TlsVersion::V1_2, TlsVersion::V1_2, 2);
+        check(TlsVersion::V1_3, TlsVersion::V1_2, 1);
+        check(TlsVersion::V1_2, TlsVersion::V1_3, 1);
+    }
+
+    #[test]
+    fn the_group_against_quantum_computers_goes_first() {
+        let first = crate::edge::tls::provider().kx_groups.first().map(|group| group.name());
+        assert_eq!(first, Some(NamedGroup::X25519MLKEM768));
+    }
+}

@@ -1,0 +1,269 @@
+//! Sockets, proxies before and behind, upstreams, and crowds.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use conclave_tests::{
+    Cluster, DEADLINE, Node, Pair, client_config, echo_upstream, has_program, probe, wait_for,
+};
+use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+
+/// Debian's HAProxy with a configuration.
+struct Haproxy {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Haproxy {
+    /// `rest` is what follows the address that it listens on.
+    fn start(node: &Node, name: &str, rest: &str) -> Haproxy {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = port.local_addr().unwrap();
+        drop(port);
+        let text = format!(
+            "defaults\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
+             frontend f\n bind {address} {rest}\n"
+        );
+        let file = node.file(name, text.as_bytes());
+        let child = Command::new("haproxy")
+            .args(["-db", "-f", &file])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for("haproxy", || TcpStream::connect(address).ok());
+        Haproxy { child, address }
+    }
+
+    /// Answers HTTP with what the PROXY header before it said.
+    fn behind(node: &Node) -> Haproxy {
+        let answer = "accept-proxy\n mode http\n http-request return status 200 content-type \
+             text/plain lf-string \"%[src]:%[src_port] %[dst]:%[dst_port] %[fc_pp_authority].\"";
+        Haproxy::start(node, "behind.cfg", answer)
+    }
+
+    /// Passes connections on with a PROXY header.
+    fn before(node: &Node, to: SocketAddr, how: &str) -> Haproxy {
+        let rest =
+            format!("\n mode tcp\n default_backend b\nbackend b\n mode tcp\n server s {to} {how}");
+        Haproxy::start(node, &format!("{how}.cfg"), &rest)
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A handshake behind `first`, which goes out in the clear.
+fn connect(
+    tcp: TcpStream,
+    first: &[u8],
+    name: Option<&str>,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    tcp.set_read_timeout(Some(DEADLINE))?;
+    let mut config = client_config(rustls::ALL_VERSIONS).unwrap();
+    config.enable_sni = name.is_some();
+    let name = ServerName::try_from(name.unwrap_or("none.invalid").to_owned()).unwrap();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = StreamOwned::new(connection, tcp);
+    stream.sock.write_all(first)?;
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
+fn get(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> String {
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    // HAProxy ends without close_notify of its own; the node passes the end on properly.
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+fn add(node: &Node, name: &str, port: u16, upstreams: &[&str], more: &[&str]) {
+    let bind = format!(":{port}");
+    let upstreams = upstreams.iter().flat_map(|upstream| ["--upstream", upstream]);
+    let words: Vec<&str> =
+        ["listener", "add", name, "--bind", &bind].into_iter().chain(upstreams).collect();
+    node.run(&[&words[..], more].concat()).ok();
+}
+
+#[test]
+fn haproxy_before_and_behind_agree_on_who_the_client_is() {
+    if !has_program("haproxy") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example", "--pki", "test"]).ok();
+    let behind = Haproxy::behind(one);
+    let upstream = behind.address.to_string();
+    for (how, to, authority) in
+        [("send-proxy-v2-ssl", "v2", "shop.example."), ("send-proxy", "v1", ".")]
+    {
+        let port = cluster.free_port();
+        add(one, to, port, &[&upstream], &["--proxy-from", "127.0.0.0/8", "--proxy-to", to]);
+        let before = Haproxy::before(one, one.listener(port), how);
+        let tcp = TcpStream::connect(before.address).unwrap();
+        let client = tcp.local_addr().unwrap();
+        let mut stream = connect(tcp, b"", Some("shop.example")).unwrap();
+        assert_eq!(get(&mut stream), format!("{client} {} {authority}", before.address), "{how}");
+    }
+}
+
+#[test]
+fn a_header_counts_only_from_whom_it_is_expected_and_then_must_be_there() {
+    let cluster = Cluster::start(1);
+    let (one, echo) = (&cluster.nodes[0], echo_upstream().to_string());
+    one.run(&["domain", "create", "shop.example", "--pki", "test"]).ok();
+    let pair = Pair::make("shop.example");
+    let (bundle, key) = one.pair_files(&pair);
+    one.run(&["domain", "create", "seven.example", "--pki", "enabled", "--address", "192.0.2.7"])
+        .ok();
+    let seven = Pair::make("seven.example");
+    let (bundle_7, key_7) =
+        (one.file("7.pem", seven.bundle().as_bytes()), one.file("7.key", seven.key.as_bytes()));
+    one.run(&["cert", "import", "seven.example", &bundle_7, "--key", &key_7]).ok();
+    one.run(&["cert", "import", "shop.example", &bundle, "--key", &key]).ok();
+    let (open, trusted, other) = (cluster.free_port(), cluster.free_port(), cluster.free_port());
+    add(one, "open", open, &[&echo], &[]);
+    add(one, "trusted", trusted, &[&echo], &["--proxy-from", "127.0.0.0/8"]);
+    add(one, "other", other, &[&echo], &["--proxy-from", "127.9.0.0/16"]);
+    let header = b"PROXY TCP4 192.0.2.1 192.0.2.7 40000 443\r\n";
+    let shown = |port: u16, first: &[u8], name: Option<&str>| {
+        let stream = connect(TcpStream::connect(one.listener(port)).unwrap(), first, name).ok()?;
+        Some(stream.conn.peer_certificates().unwrap()[0].to_vec())
+    };
+    // Its destination chooses the domain, unless the client names one.
+    assert_eq!(shown(trusted, header, None).as_ref(), Some(&seven.der));
+    assert_ne!(shown(trusted, b"PROXY UNKNOWN\r\n", None).as_ref(), Some(&seven.der));
+    assert_ne!(shown(trusted, header, Some("shop.example")).as_ref(), Some(&seven.der));
+    // Who must send one and does not, or sends rubbish, gets nothing.
+    assert_eq!(shown(trusted, b"", Some("shop.example")), None);
+    assert_eq!(shown(trusted, b"PROXY TCP4 nonsense\r\n", Some("shop.example")), None);
+    // Everybody else's bytes are TLS.
+    for port in [open, other] {
+        assert_eq!(shown(port, header, Some("shop.example")), None);
+        assert!(shown(port, b"", Some("shop.example")).is_some());
+    }
+}
+
+/// An upstream that says its word to everybody.
+fn says(word: &'static [u8]) -> (SocketAddr, Arc<AtomicBool>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            if stopped.load(Ordering::Relaxed) {
+                return;
+            }
+            stream.write_all(word).unwrap();
+        }
+    });
+    (address, stop)
+}
+
+#[test]
+fn upstreams_take_turns_and_one_that_is_gone_is_missed_by_nobody() {
+    let cluster = Cluster::start(1);
+    let (one, port) = (&cluster.nodes[0], cluster.free_port());
+    one.run(&["domain", "create", "shop.example", "--pki", "test"]).ok();
+    let ((first, stop), (second, _)) = (says(b"1"), says(b"2"));
+    add(one, "tls", port, &[&first.to_string(), &second.to_string()], &[]);
+    let ask = || {
+        let tcp = TcpStream::connect(one.listener(port)).unwrap();
+        let mut stream = connect(tcp, b"", Some("shop.example")).unwrap();
+        let mut word = [0];
+        stream.read_exact(&mut word).unwrap();
+        word[0]
+    };
+    let said: Vec<u8> = (0..20).map(|_| ask()).collect();
+    assert!(said.contains(&b'1') && said.contains(&b'2'), "{said:?}");
+    stop.store(true, Ordering::Relaxed);
+    // Lets it see that it is to stop.
+    drop(TcpStream::connect(first));
+    wait_for("the first is gone", || TcpStream::connect(first).is_err().then_some(()));
+    assert!((0..20).all(|_| ask() == b'2'));
+}
+
+/// How long an honest client waits for a handshake and a byte there and back.
+fn honest(node: &Node, port: u16) -> Duration {
+    let mut times: Vec<Duration> = (0..100)
+        .map(|_| {
+            let begun = Instant::now();
+            let tcp = TcpStream::connect(node.listener(port)).unwrap();
+            let mut stream = connect(tcp, b"", Some("shop.example")).unwrap();
+            stream.write_all(b"x").unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            begun.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[98]
+}
+
+fn descriptors(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
+}
+
+#[test]
+fn a_crowd_that_does_nothing_shuts_out_nobody() {
+    if !has_program("prlimit") {
+        return;
+    }
+    // As many as this process has descriptors for; 10,000 of each with a limit of 20,100.
+    let own = std::process::id().to_string();
+    let raised = Command::new("prlimit").args(["--pid", &own, "--nofile=20100:20100"]).output();
+    let limit = if raised.unwrap().status.success() { 20_100 } else { 1_000 };
+    let each = (limit - 100) / 2;
+    let mut cluster = Cluster::start(1);
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start_under(&["prlimit", "--nofile=4096:4096"]);
+    let port = cluster.listen();
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example", "--pki", "test"]).ok();
+    let quiet = honest(one, port).max(Duration::from_millis(20));
+    let before = descriptors(one.process_id());
+    let mut crowd = Vec::new();
+    for _ in 0..each {
+        let mut slow = TcpStream::connect(one.listener(port)).unwrap();
+        let _ = slow.write_all(&[22, 3, 1, 2]);
+        crowd.push(slow);
+    }
+    let among_slow = honest(one, port);
+    for _ in 0..each {
+        // Those for which there is no place learn so at once.
+        let tcp = TcpStream::connect(one.listener(port)).unwrap();
+        if let Ok(idle) = connect(tcp, b"", Some("shop.example")) {
+            crowd.push(idle.sock);
+        }
+    }
+    let among_all = honest(one, port);
+    println!("p99: quiet {quiet:?}, among slow ones {among_slow:?}, among all {among_all:?}");
+    assert!(among_slow < 3 * quiet && among_all < 3 * quiet);
+    assert!(descriptors(one.process_id()) < 4_096);
+    drop(crowd);
+    let ended = Instant::now();
+    wait_for("the descriptors are given back", || {
+        (descriptors(one.process_id()) <= before + 20).then_some(())
+    });
+    assert!(ended.elapsed() < Duration::from_secs(5), "{:?}", ended.elapsed());
+    assert!(honest(one, port) < 3 * quiet);
+    assert!(probe(one.listener(port), "shop.example").is_ok());
+}
