@@ -9,7 +9,7 @@ use super::{
     connect::First,
     forward::{End, Plain, forward},
     handshake::{Arrival, Ended},
-    limits::Place,
+    limits::{PATIENCE, Place},
     listener::Accepting,
     proxy_protocol,
     session::Session,
@@ -43,7 +43,8 @@ impl Edge {
         let upstream = Box::pin(self.upstream(&mut client, &session, accepting)).await;
         let Some(mut upstream) = upstream else { return };
         drop(session);
-        let forwarded = forward(&mut client, &mut upstream, &accepting.counters, || entry.grow());
+        let counters = &*accepting.counters;
+        let forwarded = forward(&mut client, &mut upstream, PATIENCE, counters, || entry.grow());
         if let Err(error) = forwarded.await {
             tracing::debug!(event = "tls.connection_ended", %listener, %remote, %error);
         }

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     counters::ListenerCounters,
-    limits::{BUFFER_BYTES, HANDSHAKE_BYTES_MAX, IDLE_TIMEOUT, ROUNDS_MAX, STALL_TIMEOUT},
+    limits::{BUFFER_BYTES, HANDSHAKE_BYTES_MAX, Patience, ROUNDS_MAX},
 };
 
 /// One end of a connection: gives and takes clear bytes, whatever is on the wire.
@@ -183,12 +183,13 @@ struct Moved {
 pub(crate) async fn forward(
     client: &mut impl End,
     server: &mut impl End,
+    patience: Patience,
     counters: &ListenerCounters,
     begun: impl FnOnce(),
 ) -> io::Result<()> {
     let mut begun = Some(begun);
     let (mut up, mut down) = (Way::Open, Way::Open);
-    let mut watch = Watch::new();
+    let mut watch = Watch::new(patience);
     std::future::poll_fn(|cx| {
         let mut moved = Moved::default();
         let waited = client.waiting() + server.waiting();
@@ -265,6 +266,7 @@ fn poll_way(
 /// Gives up a connection whose peer takes nothing, or on which nothing happens any more. It looks
 /// once in a while: a timer that is set anew with each byte would cost more than the byte.
 struct Watch {
+    patience: Patience,
     look: Pin<Box<Sleep>>,
     last_moved: Instant,
     has_moved: bool,
@@ -272,9 +274,9 @@ struct Watch {
 }
 
 impl Watch {
-    fn new() -> Watch {
-        let look = Box::pin(sleep(STALL_TIMEOUT));
-        Watch { look, last_moved: Instant::now(), has_moved: false, waits: false }
+    fn new(patience: Patience) -> Watch {
+        let look = Box::pin(sleep(patience.stall));
+        Watch { patience, look, last_moved: Instant::now(), has_moved: false, waits: false }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, has_moved: bool, waits: bool) -> Poll<io::Error> {
@@ -287,11 +289,11 @@ impl Watch {
             } else if waited && waits {
                 let why = "the peer takes nothing of what waits for it";
                 return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, why));
-            } else if now.duration_since(self.last_moved) >= IDLE_TIMEOUT {
+            } else if now.duration_since(self.last_moved) >= self.patience.idle {
                 let why = "nothing was said for too long";
                 return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, why));
             }
-            self.look.as_mut().reset(now + STALL_TIMEOUT);
+            self.look.as_mut().reset(now + self.patience.stall);
         }
         Poll::Pending
     }

@@ -33,11 +33,9 @@ pub(crate) const RECORD_BYTES_MAX: usize = 16 * 1024 + 256 + 5;
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 64 * 1024 + RECORD_BYTES_MAX;
 /// Rounds of reading and writing before other connections have their turn.
 pub(crate) const ROUNDS_MAX: usize = 8;
-/// A peer that takes nothing of what waits for it is given up after this time at the earliest,
-/// and after twice this time at the latest.
-pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection without a byte in either direction ends after this time.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// How long a connection may stand still.
+pub(crate) const PATIENCE: Patience =
+    Patience { stall: Duration::from_secs(30), idle: Duration::from_secs(60 * 60) };
 /// Largest PROXY line with its end (§2.1 of the specification).
 pub(crate) const PROXY_LINE_BYTES_MAX: usize = 107;
 /// Largest PROXY header of version 2; room for a client's certificate, which is ignored.
@@ -62,6 +60,17 @@ const CONNECTIONS_MAX: u64 = 1 << 20;
 pub(crate) fn connections_max(descriptors: u64) -> usize {
     let connections = (descriptors.saturating_sub(DESCRIPTORS_KEPT) / 2).clamp(16, CONNECTIONS_MAX);
     usize::try_from(connections).unwrap_or(usize::MAX)
+}
+
+/// How long a connection may stand still.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// A peer that takes nothing of what waits for it is given up after this time at the earliest,
+    /// and after twice this time at the latest.
+    pub(crate) stall: Duration,
+    /// A connection without a byte in either direction ends after this time, give or take the
+    /// other.
+    pub(crate) idle: Duration,
 }
 
 /// Places for connections, counted for the node and for each address.

@@ -26,7 +26,7 @@ use super::{
     Edge, UpstreamError,
     connect::Upstreams,
     counters::ListenerCounters,
-    limits::{self, ACCEPT_PAUSE, BACKLOG, Full, Place, STALL_TIMEOUT},
+    limits::{self, ACCEPT_PAUSE, BACKLOG, Full, PATIENCE, Place},
     tls::Door,
     upstream::Allowed,
     workers::{Connections, Worker},
@@ -145,7 +145,7 @@ pub(crate) fn open(
         let socket = bind(address, true)?;
         // Accepted sockets inherit these.
         sockopt::set_tcp_nodelay(&socket, true)?;
-        let stall = u32::try_from(STALL_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+        let stall = u32::try_from(PATIENCE.stall.as_millis()).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(&socket, stall)?;
         net::listen(&socket, BACKLOG)?;
         Ok(std::net::TcpListener::from(socket))

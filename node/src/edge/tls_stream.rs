@@ -12,8 +12,8 @@ use std::{
 
 use rustls::{
     CommonState, ServerConfig,
-    server::UnbufferedServerConnection,
-    unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus},
+    server::{ServerConnectionData, UnbufferedServerConnection},
+    unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus},
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -95,53 +95,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 
     /// Takes in what was received and gives how much of it is done with. Clear bytes and records
-    /// to send are added to their buffers, also when it fails.
+    /// to send, alerts too, are added to their buffers.
     fn advance(&mut self, received: &mut [u8], clear: &mut Vec<u8>) -> io::Result<usize> {
         let mut used = 0;
-        let mut failed: Option<rustls::Error> = None;
         loop {
             let rest = received.get_mut(used..).unwrap_or_default();
             let UnbufferedStatus { discard, state } = self.connection.process_tls_records(rest);
-            let is_blocked = match state {
+            used += discard;
+            match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
                         clear.extend_from_slice(record.map_err(io::Error::other)?.payload);
                     }
-                    false
                 }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    append(&mut self.to_send, 0, |out| match data.encode(out) {
-                        Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
-                        other => other.map_err(|_| None),
-                    })?;
-                    false
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    data.done();
-                    false
-                }
-                Ok(ConnectionState::PeerClosed) => {
-                    self.is_closed = true;
-                    false
-                }
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.to_send)?,
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.is_closed = true,
                 // Nothing more without more bytes. Early data is off.
-                Ok(_) => true,
+                Ok(_) => return Ok(used),
                 Err(error) => {
-                    // The next rounds give the alert, then the same error again.
-                    let is_blocked = failed.is_some();
-                    failed = Some(error);
-                    is_blocked
+                    self.take_alert()?;
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
-            };
-            used += discard;
-            if is_blocked {
-                break;
             }
         }
-        match failed {
-            Some(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-            None => Ok(used),
+    }
+
+    /// After an error: only what rustls wants to send is asked for, never what was received, or
+    /// it would fail once more.
+    fn take_alert(&mut self) -> io::Result<()> {
+        while self.connection.wants_write() {
+            match self.connection.process_tls_records(&mut []).state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while traffic.next_record().is_some() {}
+                }
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.to_send)?,
+                _ => break,
+            }
         }
+        Ok(())
     }
 
     /// Adds a record or more to what is sent.
@@ -174,12 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                         }
                     });
                 }
-                ConnectionState::EncodeTlsData(mut data) => {
-                    append(out, 0, |out| match data.encode(out) {
-                        Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
-                        other => other.map_err(|_| None),
-                    })?;
-                }
+                ConnectionState::EncodeTlsData(data) => encode(data, out)?,
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 ConnectionState::PeerClosed => self.is_closed = true,
                 // Both directions have ended, and there is nothing to say.
@@ -197,6 +184,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
 enum Outgoing<'a> {
     Clear(&'a [u8]),
     End,
+}
+
+fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) -> io::Result<()> {
+    append(out, 0, |out| match data.encode(out) {
+        Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
+        other => other.map_err(|_| None),
+    })
 }
 
 /// Lets `write` put bytes behind those of `out`; it is asked again with the room that it needs.

@@ -108,9 +108,8 @@ fn no_bytes_make_the_reader_panic() {
         for value in [0, 1, 0x7f, 0x80, 0xff] {
             let mut changed = whole.clone();
             changed[place] = value;
-            if changed != whole {
-                assert!(parse(&changed).is_err() || parse(&changed) == Ok(None), "{place} {value}");
-            }
+            let found = parse(&changed).ok().flatten().and_then(|header| header.ends);
+            assert!(changed == whole || found.is_none(), "{place} {value}");
         }
     }
 }
