@@ -19,7 +19,7 @@ use crate::{
     admin, clock,
     cluster::Membership,
     config::Config,
-    edge::{self, Edge, EdgeOptions},
+    edge::{self, Edge, EdgeOptions, tls::NodeLimits},
     entropy,
     keys::{Keyring, NodeKeys},
     live::{Live, TestCertificate},
@@ -68,7 +68,8 @@ fn assemble(config: &Config) -> Result<Node, Problem> {
         .map_err(|error| internal("cannot make the test certificate", error))?;
     let unlocked = std::mem::replace(&mut keys.unlocked, Err(String::new()));
     let keyring = Arc::new(Keyring::new(unlocked, keys.local_scope));
-    let live = Live::new(Arc::clone(&keyring), test, config.main_domain.clone(), TlsVersion::V1_2);
+    let limits = NodeLimits { version_min: TlsVersion::V1_2, cipher_suites: Vec::new() };
+    let live = Live::new(Arc::clone(&keyring), test, config.main_domain.clone(), limits);
     let edge = Edge::new(
         live.clone(),
         EdgeOptions {

@@ -63,7 +63,9 @@ macro_rules! say {
 /// Why there is no hello.
 enum NoHello {
     Tried(Tried),
-    /// rustls cannot read it; with the alert to send, and what was offered.
+    /// Of a version that is not spoken here.
+    Old(&'static str),
+    /// rustls cannot read it; with the alert to send.
     Broken(rustls::Error, Vec<u8>),
     Closed(io::Error),
 }
@@ -145,6 +147,11 @@ impl Edge {
                     Tried::Text | Tried::Other => &Alert::UnexpectedMessage.record(),
                 };
                 refuse(stream, answer).await;
+            }
+            NoHello::Old(tried) => {
+                self.shared.failures.count("version");
+                say!(policy, Info, event = "tls.refused", %listener, %remote, reason = "version", tried);
+                refuse(stream, &Alert::ProtocolVersion.record()).await;
             }
             NoHello::Broken(error, alert) => {
                 self.shared.failures.count("not_tls");
@@ -274,6 +281,8 @@ where
             match acceptor.accept() {
                 Ok(Some(accepted)) => return Ok((accepted, offered)),
                 Ok(None) => {}
+                // Old hellos lack what rustls asks for before it looks at the version.
+                Err(_) if tls::is_old(offered) => return Err(NoHello::Old(offered)),
                 Err((error, mut alert)) => {
                     let mut bytes = Vec::new();
                     // A vector takes everything.

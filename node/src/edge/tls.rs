@@ -5,6 +5,8 @@ mod client;
 mod hello;
 mod hybrid;
 mod policy;
+#[cfg(test)]
+mod tests;
 mod tickets;
 
 use std::sync::{Arc, OnceLock};
@@ -18,8 +20,8 @@ use rustls::{
 };
 
 pub(crate) use client::{Asking, ClientPolicy, WrongReason};
-pub(crate) use hello::{FirstBytes, Tried};
-pub(crate) use policy::{Policy, cipher_name, group_name};
+pub(crate) use hello::{FirstBytes, Tried, is_old};
+pub(crate) use policy::{NodeLimits, Policy, cipher_name, group_name};
 pub(crate) use tickets::Sessions;
 
 /// Tickets that a client gets for TLS 1.3. Each resumed connection gets one again, so that one
