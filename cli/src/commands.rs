@@ -2,6 +2,7 @@
 
 mod cert;
 mod chain;
+mod client_auth;
 mod cluster;
 mod csr;
 mod demo;
@@ -10,6 +11,7 @@ mod file;
 mod key;
 mod listener;
 mod status;
+mod tls;
 mod token;
 mod trust;
 
@@ -92,6 +94,8 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Cert(command) => cert::run(asking, command).await,
         Command::Chain(command) => chain::run(asking, command).await,
         Command::Listener(command) => listener::run(asking, command).await,
+        Command::Tls(command) => tls::run(asking, command).await,
+        Command::ClientAuth(command) => client_auth::run(asking, command).await,
         Command::Trust(command) => trust::run(asking, command).await,
         Command::Demo | Command::Explain { .. } | Command::Server(_) | Command::Config(_) => Ok(0),
     }

@@ -62,6 +62,22 @@ impl Door {
     }
 }
 
+/// Cipher suites of [`provider`] by their IANA names, in its order.
+pub(crate) const CIPHER_SUITES: [&str; 9] = [
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+];
+
+/// Key exchange groups by their IANA names, in the order in which they are wanted.
+pub(crate) const GROUPS: [&str; 4] = ["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"];
+
 /// What a domain can show: a certificate for each family of keys that it has, the one that is
 /// wanted first.
 #[derive(Debug)]
@@ -144,5 +160,20 @@ impl Alert {
             Alert::UnexpectedMessage => 10,
         };
         [21, 3, 3, 0, 2, 2, description]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_cipher_suites_are_those_of_the_provider() {
+        // rustls says TLS13_ where the registry says TLS_.
+        let name = |suite: &rustls::SupportedCipherSuite| {
+            format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")
+        };
+        let names: Vec<String> = provider().cipher_suites.iter().map(name).collect();
+        assert_eq!(names, CIPHER_SUITES);
     }
 }
