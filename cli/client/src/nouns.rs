@@ -250,6 +250,16 @@ impl Client {
         self.change(Method::PATCH, path::TLS, set, change).await
     }
 
+    /// Which domain a client of this name at this address is served.
+    pub async fn tls_served(
+        &self,
+        name: Option<&str>,
+        ip: std::net::IpAddr,
+    ) -> Result<tls::Served, Failure> {
+        let path = path::TLS_SERVED.replace("{name}", name.unwrap_or("-"));
+        self.read(&path.replace("{ip}", &ip.to_string())).await
+    }
+
     /// What is known of sessions.
     pub async fn tls_sessions(&self) -> Result<tls::Sessions, Failure> {
         self.read(path::TLS_SESSIONS).await

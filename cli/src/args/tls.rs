@@ -21,6 +21,20 @@ pub(crate) enum Tls {
     /// The keys of sessions: how old, how many; never the keys themselves
     #[command(after_help = "Example: conclave tls sessions -o json")]
     Sessions,
+    /// Makes a handshake with any server and says what it shows; needs no node
+    #[command(
+        after_help = "Examples: conclave tls probe shop.example:443\n          conclave tls probe 10.0.0.1:443 --server-name shop.example -o json"
+    )]
+    Probe {
+        /// HOST:PORT
+        address: String,
+        /// Server name to send; none given: the host, "-": no name
+        #[arg(long)]
+        server_name: Option<String>,
+        /// Application protocols to offer, wanted ones first
+        #[arg(long, value_delimiter = ',')]
+        alpn: Vec<String>,
+    },
     /// Ends all sessions: no client resumes one that was made before
     #[command(after_help = "Example: conclave tls flush --yes")]
     Flush {

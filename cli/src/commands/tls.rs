@@ -1,5 +1,7 @@
 //! TLS settings and sessions.
 
+mod probe;
+
 use conclave_api::tls::{LogLevel, SessionKeys, Set, Settings};
 
 use super::{Asking, Done, change, confirm};
@@ -30,7 +32,18 @@ pub(super) async fn run(asking: &Asking, command: Tls) -> Done {
                 });
                 let head = ["KEYS OF", "KNOWN", "NEW EVERY", "IN USE", "AGE", "USED UNTIL", "NEXT"];
                 output::list(global, &sessions.keys, &head, row);
+                let node = &sessions.node;
+                output::line(&format!(
+                    "{} since its start: {} handshakes, {} of them resumed",
+                    node.name, node.done, node.resumed
+                ));
+                for (reason, count) in &node.failed {
+                    output::line(&format!("  failed, {}: {count}", reason.replace('_', " ")));
+                }
             }
+        }
+        Tls::Probe { address, server_name, alpn } => {
+            return probe::run(asking, &address, server_name.as_deref(), &alpn).await;
         }
         Tls::Flush { changing } => {
             confirm(global, &changing, "every session of every client", "sessions")?;

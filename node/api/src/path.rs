@@ -46,6 +46,8 @@ pub const CHAIN: &str = "/v1/domains/{name}/chain";
 pub const CLIENT_AUTH: &str = "/v1/domains/{name}/client-auth";
 /// `GET`: [`crate::tls::Settings`]; `PATCH` [`crate::tls::Set`].
 pub const TLS: &str = "/v1/tls";
+/// `GET`: [`crate::tls::Served`] for a server name and an address, `-` where there is none.
+pub const TLS_SERVED: &str = "/v1/tls/served/{name}/{ip}";
 /// `GET`: [`crate::tls::Sessions`].
 pub const TLS_SESSIONS: &str = "/v1/tls/sessions";
 /// `POST`: no session made before resumes.

@@ -1,5 +1,7 @@
 //! TLS settings of the cluster, and its sessions.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// How much a handshake says in the log.
@@ -127,6 +129,39 @@ pub struct Sessions {
     pub flushes: u64,
     /// Keys that tickets and cookies are sealed with.
     pub keys: Vec<SessionKeys>,
+    /// What the node that answers has done since its start.
+    pub node: Handshakes,
+}
+
+/// Handshakes of one node since its start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handshakes {
+    /// Which node.
+    pub name: String,
+    /// Those that came to their end.
+    pub done: u64,
+    /// Those of them that resumed a session.
+    pub resumed: u64,
+    /// Those that did not, by reason; reasons that never occurred are left out.
+    pub failed: BTreeMap<String, u64>,
+}
+
+/// Which domain a client of this name at this address is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// Always [`crate::API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Always `TlsServed`.
+    pub kind: String,
+    /// The domain; none if the name leads to none.
+    pub domain: Option<String>,
+    /// How it is found: `name`, `address` or `main`.
+    pub chosen: Option<String>,
+    /// SHA-256 of its certificates, hex.
+    pub certificates: Vec<String>,
+    /// The member with that address, as far as it is known.
+    pub node: Option<String>,
 }
 
 /// Session keys of one use.

@@ -63,6 +63,7 @@ pub(crate) fn router(node: Node) -> Router {
             get(client_auth::show).put(client_auth::set).delete(client_auth::clear),
         )
         .route(path::TLS, get(tls::show).patch(tls::set))
+        .route(path::TLS_SERVED, get(tls::served))
         .route(path::TLS_SESSIONS, get(tls::sessions))
         .route(path::TLS_FLUSH, post(tls::flush))
         .route(path::LISTENERS, get(listener::list).post(listener::add))

@@ -1,14 +1,19 @@
 //! TLS settings, and what is known of sessions.
 
-use axum::Json;
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{Json, extract::Path};
 use conclave_api::{
     API_VERSION,
     change::Change,
-    tls::{Legacy, LogLevel, NodeLimits, SessionKey, SessionKeys, Sessions, Set, Settings},
+    tls::{
+        Handshakes, Legacy, LogLevel, NodeLimits, Served, SessionKey, SessionKeys, Sessions, Set,
+        Settings,
+    },
 };
 use conclave_store::{
-    id::SessionKeyId,
-    record::{SessionKey as Record, SessionKeyUse, TlsLogLevel, TlsVersion},
+    id::{Fingerprint, SessionKeyId},
+    record::{Member, SessionKey as Record, SessionKeyUse, TlsLogLevel, TlsVersion},
     state::State,
     time::UnixMillis,
 };
@@ -17,8 +22,12 @@ use super::Answer;
 use crate::{
     admin::change::Asked,
     admit, clock,
-    edge::tls::{CIPHER_SUITES, GROUPS},
-    live::Scope,
+    edge::{
+        self,
+        tls::{CIPHER_SUITES, GROUPS},
+    },
+    live::{Scope, Wanted},
+    node::Node,
     replica::session_key_rotation_ms,
 };
 
@@ -84,7 +93,57 @@ pub(super) async fn sessions(asked: Asked) -> Answer<Sessions> {
         ttl_s: settings.session_ttl_s.into(),
         flushes: settings.flushes,
         keys: SessionKeyUse::ALL.map(|of| keys(&state, of, now)).to_vec(),
+        node: handshakes(&asked.node),
     }))
+}
+
+fn handshakes(node: &Node) -> Handshakes {
+    let counters = node.edge().counters();
+    let failed = node.edge().failures().filter(|(_, count)| *count > 0);
+    Handshakes {
+        name: node.config().name.to_string(),
+        done: counters.handshakes,
+        resumed: counters.resumed,
+        failed: failed.map(|(reason, count)| (reason.to_owned(), count)).collect(),
+    }
+}
+
+/// By what this node has: it answers without a quorum, as handshakes go on without one.
+pub(super) async fn served(
+    Path((name, ip)): Path<(String, String)>,
+    asked: Asked,
+) -> Answer<Served> {
+    let address = ip.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+    let server_name = (name != "-").then_some(name.as_str());
+    let wanted = Wanted { server_name, local: address, ..Wanted::default() };
+    let found = asked.node.live().explain(wanted);
+    let certificates = found.iter().flat_map(|(served, _)| served.domain.certificates());
+    Ok(Json(Served {
+        api_version: API_VERSION.to_owned(),
+        kind: "TlsServed".to_owned(),
+        domain: found.as_ref().map(|(served, _)| served.domain.name.to_string()),
+        chosen: found.as_ref().map(|(_, chosen)| chosen.word().to_owned()),
+        certificates: certificates.map(|one| Fingerprint::of(&one.der).to_string()).collect(),
+        node: address.and_then(|address| node_at(&asked.node, address)),
+    }))
+}
+
+/// The member with that address: by the address for other nodes, or by the sockets of listeners
+/// of the node that is asked.
+fn node_at(node: &Node, address: IpAddr) -> Option<String> {
+    let listens = |listener: edge::ListenerState| {
+        listener.open.iter().any(|socket| socket.ip().to_canonical() == address)
+    };
+    if node.edge().listeners().into_iter().any(listens) {
+        return Some(node.config().name.to_string());
+    }
+    let point = node.replica().ok()?.point();
+    let has_it = |member: &&Member| {
+        let socket = member.address.parse::<SocketAddr>();
+        socket.is_ok_and(|socket| socket.ip().to_canonical() == address)
+    };
+    let mut members = point.state.members().map(|(_, member)| member);
+    members.find(has_it).map(|member| member.name.to_string())
 }
 
 fn keys(state: &State, of: SessionKeyUse, now: UnixMillis) -> SessionKeys {
