@@ -34,8 +34,8 @@ use crate::{
 use cache::{Cache, Key};
 pub(crate) use index::Wanted;
 use index::{Index, Served};
-use ready::{Opened, Prepared};
 pub(crate) use ready::{Choice, Refusal};
+use ready::{Opened, Prepared};
 pub(crate) use session_keys::{OpenedKey, SessionKeys};
 pub(crate) use test_certificate::TestCertificate;
 

@@ -338,7 +338,10 @@ fn other_programs_show_their_certificates() {
     let issuer = issuer.trim().rsplit('=').next().unwrap().replace(':', "").to_lowercase();
     let identities = [
         ("fine", Some(root.client("alice", |_| {}))),
-        ("expired", Some(root.client("old", |params| params.not_after = date_time_ymd(2026, 1, 2)))),
+        (
+            "expired",
+            Some(root.client("old", |params| params.not_after = date_time_ymd(2026, 1, 2))),
+        ),
         ("stranger", Some(stranger.client("mallory", |_| {}))),
         (
             "server",

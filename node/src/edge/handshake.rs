@@ -14,8 +14,7 @@ use tokio::{
 use tokio_rustls::{StartHandshake, server::TlsStream};
 
 use super::{
-    Edge,
-    failure,
+    Edge, failure,
     session::{Chosen, ClientIdentity, Session},
     tls::{self, Alert, Asking, Door, FirstBytes, Policy, Tried},
 };
@@ -229,7 +228,8 @@ impl Edge {
             Err(wrong) => wrong,
         };
         let (listener, remote) = (&arrival.door.name, arrival.remote);
-        let (reason, why, ignored) = (wrong.reason.word(), &wrong.detail, !asking.policy().aborts());
+        let (reason, why, ignored) =
+            (wrong.reason.word(), &wrong.detail, !asking.policy().aborts());
         self.shared.failures.count(reason);
         say!(policy, Info, event = "tls.client_certificate_wrong", %listener, %remote, reason, why, ignored);
         if ignored { Ok(None) } else { Err(Ended) }

@@ -120,8 +120,7 @@ impl Index {
         wanted: Wanted<'_>,
         main_domain: &DomainName,
     ) -> Option<(Served, Chosen)> {
-        let server_name =
-            wanted.server_name.filter(|_| self.policy.settings.process_target_domain);
+        let server_name = wanted.server_name.filter(|_| self.policy.settings.process_target_domain);
         let by_stream = || Some((self.by_name(wanted.stream_to?)?, Chosen::StreamTo));
         let by_name = || Some((self.by_name(server_name?)?, Chosen::Name));
         let by_address = || Some((self.by_address(wanted.local?)?, Chosen::Address));

@@ -49,9 +49,8 @@ impl Live {
         let wanted = Wanted { stream_to: Some(name.as_str()), ..Wanted::default() };
         let chosen = index.find(wanted, &self.shared.main_domain);
         // A shared domain of the same name goes before a local one.
-        let is_found = |(one, _): (Served, _)| {
-            Arc::ptr_eq(&one.domain, &served.domain) || one.scope < scope
-        };
+        let is_found =
+            |(one, _): (Served, _)| Arc::ptr_eq(&one.domain, &served.domain) || one.scope < scope;
         if !chosen.is_some_and(is_found) {
             return Err("its name leads to another domain".to_owned());
         }

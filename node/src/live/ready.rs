@@ -175,8 +175,8 @@ impl Live {
         }
         let open = |key: &DomainKey| {
             let opened = self.shared.keyring.signing_key(*scope, domain, key);
-            let opened = opened
-                .map_err(|error: SealError| Refusal::KeyUnavailable(error.to_string()))?;
+            let opened =
+                opened.map_err(|error: SealError| Refusal::KeyUnavailable(error.to_string()))?;
             Ok((key.public_key, opened))
         };
         let keys = wanted().map(open).collect::<Result<Vec<_>, Refusal>>()?;

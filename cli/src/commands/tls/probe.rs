@@ -80,7 +80,7 @@ pub(super) async fn run(
     let expected = name.as_deref().map_or(Subject::Ip(ip), Subject::parse);
     judge(asking, &mut shown, &chain, &expected).await;
     if let (Some(served), Some(first)) = (&shown.served, shown.certificates.first()) {
-        let is_own = |one: &String| first.fingerprint.replace(':', "").eq_ignore_ascii_case(one);
+        let is_own = |one: &String| first.sha256.replace(':', "").eq_ignore_ascii_case(one);
         shown.is_served_here = served.certificates.iter().any(is_own);
     }
     if !output::json(&asking.global, &shown) {
@@ -165,8 +165,7 @@ fn shake(
     config.alpn_protocols = alpn.iter().map(|one| one.as_bytes().to_vec()).collect();
     let name = name.map_or_else(|| to.ip().to_string(), ToOwned::to_owned);
     let name = ServerName::try_from(name).map_err(|error| refused(&error))?;
-    let mut tls =
-        ClientConnection::new(Arc::new(config), name).map_err(|error| refused(&error))?;
+    let mut tls = ClientConnection::new(Arc::new(config), name).map_err(|error| refused(&error))?;
     let started = Instant::now();
     while tls.is_handshaking() {
         tls.complete_io(&mut tcp).map_err(|error| refused(&error))?;

@@ -1,10 +1,8 @@
 //! Clients that prove who they are by a certificate (E1 to E3).
 
-use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
 };
 
 use conclave_pki::{
@@ -338,8 +336,8 @@ impl ClientCertVerifier for Asking {
 #[cfg(test)]
 pub(super) mod tests {
     use rcgen::{
-        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-        SanType,
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+        KeyPair, SanType,
     };
     use rustls::{
         client::danger::{ServerCertVerified, ServerCertVerifier},
@@ -459,8 +457,7 @@ pub(super) mod tests {
             let digest = Fingerprint::of(&[&self.der[..], &[u8::from(is_required)]].concat()).0;
             let (known, crls) = (Vec::new(), Vec::new());
             let anchors = vec![anchor];
-            let policy =
-                ClientPolicy { anchors, known, crls, hints, is_required, aborts, digest };
+            let policy = ClientPolicy { anchors, known, crls, hints, is_required, aborts, digest };
             Arc::new(policy)
         }
     }

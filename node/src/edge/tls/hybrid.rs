@@ -91,8 +91,7 @@ struct Started {
 
 impl ActiveKeyExchange for Started {
     fn complete(self: Box<Self>, server: &[u8]) -> Result<SharedSecret, Error> {
-        let (ciphertext, point) =
-            server.split_at_checked(CIPHERTEXT_BYTES).ok_or(INVALID_SHARE)?;
+        let (ciphertext, point) = server.split_at_checked(CIPHERTEXT_BYTES).ok_or(INVALID_SHARE)?;
         let ciphertext = ciphertext.try_into().map_err(|_| INVALID_SHARE)?;
         let classical = self.classical.complete(point)?;
         let mut secret = self.post_quantum.decapsulate(ciphertext);

@@ -245,7 +245,10 @@ mod tests {
     fn a_ticket_opens_on_another_node_and_only_where_it_was_made() {
         let here = ticketer(1, [key(1)]);
         let ticket = here.encrypt(b"session").unwrap();
-        assert_eq!(ticketer(1, [key(1), key(2)]).decrypt(&ticket).as_deref(), Some(&b"session"[..]));
+        assert_eq!(
+            ticketer(1, [key(1), key(2)]).decrypt(&ticket).as_deref(),
+            Some(&b"session"[..])
+        );
         assert_eq!(ticketer(2, [key(1)]).decrypt(&ticket), None, "another place");
         assert_eq!(ticketer(1, [key(2)]).decrypt(&ticket), None, "a key that is not here");
         for bit in 0..ticket.len() * 8 {
