@@ -106,6 +106,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
         }
         Code::N004 => "A listener of this name, or on this port, exists already.",
         Code::N005 => "There is no listener of this name.",
+        Code::N006 => {
+            "The listener's protocol has no use for this option, so it would be stored and never looked at. conclave listener add --help says which goes with which."
+        }
         Code::R001 => {
             "Too few voters answer to decide anything. TLS goes on with what is known. Start the missing nodes."
         }
@@ -154,6 +157,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::F002 => {
             "The data of this node cannot be used, or its disk failed. A node that lost what it had acknowledged must not vote again under its number: move data_dir away and let it join anew."
         }
+        Code::F003 => {
+            "This value of a TLS setting is not possible. Old versions and weak ciphers are no settings of this server at all: RFC 8996, RFC 7465, RFC 6176 and RFC 9325 say why. Names of cipher suites and groups are those of the IANA registry; conclave tls show lists all that this program has."
+        }
     }
 }
 
@@ -177,6 +183,13 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 
 [public]
 # bind = "0.0.0.0:80"                # /certificates/NAME for everybody, over HTTP; default: off
+
+[tls]                                # stricter than the cluster's settings (conclave tls show), never weaker
+# min_version = "1.3"                # oldest version that this node accepts
+# cipher_suites = ["TLS_AES_256_GCM_SHA384"]   # all that this node accepts; default: the cluster's
+
+[upstream]
+# unix = ["/run/app"]                # sockets, or directories of sockets, that upstreams may be; default: none
 
 [keyring]
 # unlock = "file:/etc/conclave/node-1.unlock.key"   # default: beside this file; never inside data_dir

@@ -1,6 +1,7 @@
 //! Words that the command line understands.
 
 mod pki;
+mod tls;
 mod trust;
 
 use std::{path::PathBuf, time::Duration};
@@ -8,6 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use pki::{Cert, Chain, Csr, Fields, Key};
+pub(crate) use tls::{ClientAuth, ListenerAdd, Tls, TlsSet};
 pub(crate) use trust::{PurposeArg, Trust, Verify};
 
 /// Keeps the certificates and private keys of a whole cluster, and terminates TLS from them on
@@ -68,7 +70,7 @@ pub(crate) struct Changing {
     /// Do not ask before removing
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Only if the domain is at this version
+    /// Only if the domain, or the TLS settings, are at this version
     #[arg(long)]
     pub(crate) if_version: Option<u64>,
     /// Why, for the history
@@ -143,6 +145,12 @@ pub(crate) enum Command {
     /// Trusted certificates, and what they make of others
     #[command(subcommand)]
     Trust(Trust),
+    /// TLS settings of the cluster, and sessions
+    #[command(subcommand)]
+    Tls(Tls),
+    /// Client certificates of domains
+    #[command(subcommand)]
+    ClientAuth(ClientAuth),
     /// Sockets where TLS ends
     #[command(subcommand)]
     Listener(Listener),
@@ -322,19 +330,9 @@ pub(crate) enum Domain {
 pub(crate) enum Listener {
     /// Opens a socket on every node
     #[command(
-        after_help = "Example: conclave listener add https --bind :443 --upstream 127.0.0.1:8080"
+        after_help = "Examples: conclave listener add https --bind :443 --upstream 127.0.0.1:8080 --alpn h2,http/1.1\n          conclave listener add imap --protocol imap --bind :143 --upstream 10.0.0.9:143 --proxy-to v2"
     )]
-    Add {
-        name: String,
-        /// :PORT for the addresses of each node, or ADDRESS:PORT
-        #[arg(long)]
-        bind: String,
-        /// HOST:PORT where the decrypted bytes go
-        #[arg(long)]
-        upstream: String,
-        #[command(flatten)]
-        changing: Changing,
-    },
+    Add(Box<ListenerAdd>),
     /// Lists listeners
     #[command(after_help = "Example: conclave listener list")]
     List,

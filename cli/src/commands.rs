@@ -2,6 +2,7 @@
 
 mod cert;
 mod chain;
+mod client_auth;
 mod cluster;
 mod csr;
 mod demo;
@@ -10,6 +11,7 @@ mod file;
 mod key;
 mod listener;
 mod status;
+mod tls;
 mod token;
 mod trust;
 
@@ -24,7 +26,7 @@ use conclave_client::{AccessToken, Address, Change, Client, Failure, Options};
 
 use crate::{
     advice,
-    args::{Args, Changing, Command, Config, Global, Server},
+    args::{Args, Changing, Command, Config, Global, Server, Tls},
     output,
 };
 
@@ -92,6 +94,8 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Cert(command) => cert::run(asking, command).await,
         Command::Chain(command) => chain::run(asking, command).await,
         Command::Listener(command) => listener::run(asking, command).await,
+        Command::Tls(command) => tls::run(asking, command).await,
+        Command::ClientAuth(command) => client_auth::run(asking, command).await,
         Command::Trust(command) => trust::run(asking, command).await,
         Command::Demo | Command::Explain { .. } | Command::Server(_) | Command::Config(_) => Ok(0),
     }
@@ -120,6 +124,7 @@ fn explain(code: &str) -> Done {
 /// `cluster join` reads a join token from --token-file, so there it is no access token.
 fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
     let is_join = matches!(command, Command::Cluster(_));
+    let is_probe = matches!(command, Command::Tls(Tls::Probe { .. }));
     // There a scope is a set of trusted certificates, and stands in the path.
     let is_trust = matches!(command, Command::Trust(_));
     let is_known = |scope: &String| ["shared", "local"].contains(&scope.as_str());
@@ -132,7 +137,8 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
     }
     let address: Address = match &global.address {
         Some(text) => text.parse()?,
-        None if Path::new(SOCKET).exists() => Address::Unix(SOCKET.into()),
+        // A probe asks the node, if there is one, what it knows of the answer.
+        None if is_probe || Path::new(SOCKET).exists() => Address::Unix(SOCKET.into()),
         None => {
             return Err(Box::new(
                 Problem::new(Code::X001, "no node to ask")

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod chain;
+mod client_auth;
 mod csr;
 mod domain;
 mod join_token;
@@ -12,6 +13,7 @@ mod key;
 mod keyring;
 mod listener;
 mod problem;
+mod tls;
 mod token;
 mod trust;
 
@@ -36,6 +38,7 @@ pub(crate) use certificate::{
     self_sign, warnings,
 };
 pub(crate) use chain::{remove_chain, set_chain};
+pub(crate) use client_auth::{Issuer, clear_client_auth, issuer, set_client_auth};
 pub(crate) use csr::create_csr;
 pub(crate) use domain::{create_domain, delete_domain, rename_domain, rollback_domain, set_domain};
 pub(crate) use join_token::{authority_fingerprint, create_join_token, expires};
@@ -43,6 +46,7 @@ pub(crate) use key::{generate_key, import_key, remove_key, set_key};
 pub(crate) use keyring::rotate_keyring;
 pub(crate) use listener::{add_listener, remove_listener};
 pub(crate) use problem::rejection_problem;
+pub(crate) use tls::{LEGACY, flush_sessions, names, set_tls, version};
 pub(crate) use token::{create_token, revoke_token};
 pub(crate) use trust::{TrustScope, add_trusted, remove_trusted};
 

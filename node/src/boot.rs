@@ -6,7 +6,7 @@ use conclave_api::problem::{Code, Problem};
 use conclave_store::{
     command::{Action, Command, CreateDomain},
     id::{DomainId, OperationId},
-    record::{PkiMode, Principal, TlsVersion},
+    record::{PkiMode, Principal},
 };
 use tokio::{
     net::TcpListener,
@@ -17,7 +17,7 @@ use crate::{
     admin, clock,
     cluster::Membership,
     config::Config,
-    edge::{self, Edge, EdgeOptions},
+    edge::{self, Edge, EdgeOptions, tls::NodeLimits},
     entropy,
     keys::{Keyring, NodeKeys},
     live::{Live, TestCertificate},
@@ -63,7 +63,11 @@ fn assemble(config: &Config) -> Result<Node, Problem> {
         .map_err(|error| internal("cannot make the test certificate", error))?;
     let unlocked = std::mem::replace(&mut keys.unlocked, Err(String::new()));
     let keyring = Arc::new(Keyring::new(unlocked, keys.local_scope));
-    let live = Live::new(Arc::clone(&keyring), test, config.main_domain.clone(), TlsVersion::V1_2);
+    let limits = NodeLimits {
+        version_min: config.tls_version_min,
+        cipher_suites: config.tls_cipher_suites.clone(),
+    };
+    let live = Live::new(Arc::clone(&keyring), test, config.main_domain.clone(), limits);
     let edge = Edge::new(
         live.clone(),
         EdgeOptions {

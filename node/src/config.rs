@@ -7,8 +7,13 @@ use std::{
 };
 
 use conclave_api::problem::{Code, Location, Problem};
-use conclave_store::id::{DomainName, NodeName};
+use conclave_store::{
+    id::{DomainName, NodeName},
+    record::TlsVersion,
+};
 use serde::Deserialize;
+
+use crate::{admit, edge::tls::CIPHER_SUITES};
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -35,6 +40,13 @@ pub struct Config {
     pub admin_bind: Option<SocketAddr>,
     /// TCP address of the public certificate pages over HTTP, if wanted.
     pub public_bind: Option<SocketAddr>,
+    /// Oldest version of TLS that this node accepts, whatever the cluster says.
+    pub tls_version_min: TlsVersion,
+    /// Cipher suites that this node accepts at most, by their IANA names; empty: those of the
+    /// cluster.
+    pub tls_cipher_suites: Vec<String>,
+    /// Unix sockets, or directories of such, that upstreams may be; empty: none.
+    pub upstream_unix: Vec<PathBuf>,
     /// File of the unlock key.
     pub unlock_file: PathBuf,
     /// Log filter, as `info` or `conclave_node=trace,info`.
@@ -53,6 +65,10 @@ struct File {
     admin: AdminSection,
     #[serde(default)]
     public: PublicSection,
+    #[serde(default)]
+    tls: TlsSection,
+    #[serde(default)]
+    upstream: UpstreamSection,
     #[serde(default)]
     keyring: KeyringSection,
     #[serde(default)]
@@ -88,6 +104,21 @@ struct AdminSection {
 #[serde(deny_unknown_fields)]
 struct PublicSection {
     bind: Option<SocketAddr>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct TlsSection {
+    min_version: Option<String>,
+    #[serde(default)]
+    cipher_suites: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct UpstreamSection {
+    #[serde(default)]
+    unix: Vec<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -139,6 +170,19 @@ impl Config {
             let why = "the unlock key lies inside data_dir, where it would protect nothing";
             return Err(setting_problem("[keyring] unlock", why));
         }
+        let tls_version_min = match &file.tls.min_version {
+            Some(text) => {
+                admit::version(text).map_err(|problem| tls_problem("[tls] min_version", problem))?
+            }
+            None => TlsVersion::V1_2,
+        };
+        let suites = Some(file.tls.cipher_suites.as_slice());
+        let tls_cipher_suites = admit::names("cipher suite", suites, &CIPHER_SUITES, &[])
+            .map_err(|problem| tls_problem("[tls] cipher_suites", problem))?;
+        if let Some(path) = file.upstream.unix.iter().find(|path| !path.is_absolute()) {
+            let why = format!("{} is not absolute", path.display());
+            return Err(setting_problem("[upstream] unix", why));
+        }
         let log_json = log_json(file.log.format.as_deref())?;
         let default_bind = SocketAddr::from(([0, 0, 0, 0], 7444));
         let default_socket = PathBuf::from("/run/conclave/admin.sock");
@@ -153,6 +197,9 @@ impl Config {
             admin_socket: file.admin.socket.unwrap_or(default_socket),
             admin_bind: file.admin.bind,
             public_bind: file.public.bind,
+            tls_version_min,
+            tls_cipher_suites,
+            upstream_unix: file.upstream.unix,
             unlock_file,
             log_level: file.log.level.unwrap_or_else(|| "info".to_owned()),
             log_json,
@@ -205,6 +252,11 @@ fn setting_problem(setting: &str, why: impl std::fmt::Display) -> Problem {
     Problem::new(Code::F001, format!("{setting}: {why}"))
 }
 
+/// What is said about a setting of the cluster, for one of this file.
+fn tls_problem(setting: &str, problem: Problem) -> Problem {
+    Problem { title: format!("{setting}: {}", problem.title), code: Code::F001, ..problem }
+}
+
 fn syntax_problem(file: &str, text: &str, error: &toml::de::Error) -> Problem {
     let start = error.span().map_or(0, |span| span.start);
     let before = text.get(..start).unwrap_or_default();
@@ -254,6 +306,9 @@ mod tests {
         check(&format!("{node}[keyring]\nunlock = \"k\"\n"), "file:PATH");
         check(&format!("{node}[cluster]\nelection_timeout = \"1ms\"\n"), "not within");
         check(&format!("{node}[log]\nformat = \"xml\"\n"), "none of auto");
+        check(&format!("{node}[tls]\nmin_version = \"1.1\"\n"), "[tls] min_version: TLS 1.1");
+        check(&format!("{node}[tls]\ncipher_suites = [\"RC4\"]\n"), "[tls] cipher_suites");
+        check(&format!("{node}[upstream]\nunix = [\"app.sock\"]\n"), "[upstream] unix");
     }
 
     #[test]

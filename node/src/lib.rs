@@ -37,6 +37,21 @@ pub fn shown_certificate(certificate: &Certificate) -> conclave_api::certificate
     admin::parsed_certificate(certificate, clock::now())
 }
 
+/// Algorithms of TLS as the node speaks it, for a command that makes a handshake.
+pub fn tls_provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
+    edge::tls::provider()
+}
+
+/// IANA name of a cipher suite.
+pub fn tls_cipher_name(suite: rustls::CipherSuite) -> String {
+    edge::tls::cipher_name(suite)
+}
+
+/// IANA name of a group.
+pub fn tls_group_name(group: rustls::NamedGroup) -> String {
+    edge::tls::group_name(group)
+}
+
 /// Runs a node until it is told to stop; `say` gets what a person at the terminal wants to see.
 pub fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Box<Problem>> {
     boot::run(config, say).map_err(Box::new)

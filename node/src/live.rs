@@ -21,12 +21,15 @@ use arc_swap::ArcSwap;
 use conclave_store::{
     change::Change,
     id::{DomainName, LogIndex},
-    record::{Domain, RowKey, TlsVersion, TrustSet},
+    record::{Domain, RowKey, TrustSet},
     state::State,
 };
 use tokio::sync::{Notify, watch};
 
-use crate::{edge::tls::Policy, keys::Keyring};
+use crate::{
+    edge::tls::{NodeLimits, Policy},
+    keys::Keyring,
+};
 
 use cache::{Cache, Key};
 pub(crate) use index::Wanted;
@@ -103,10 +106,10 @@ impl Live {
         keyring: Arc<Keyring>,
         test: TestCertificate,
         main_domain: DomainName,
-        version_min: TlsVersion,
+        limits: NodeLimits,
     ) -> Live {
         let shared = Shared {
-            index: ArcSwap::from_pointee(Index::new(Policy::new(version_min))),
+            index: ArcSwap::from_pointee(Index::new(Policy::new(limits))),
             opened: Cache::new(OPENED_MAX),
             prepared: Cache::new(PREPARED_MAX),
             keyring,

@@ -250,6 +250,7 @@ impl Node {
         let tasks = vec![
             tokio::spawn(replica.clone().follow_reports()).abort_handle(),
             tokio::spawn(replica.clone().reconcile_members()).abort_handle(),
+            tokio::spawn(replica.clone().rotate_session_keys()).abort_handle(),
             tokio::spawn(watch_raft(self.clone(), replica.clone())).abort_handle(),
         ];
         let member = Member {

@@ -5,6 +5,7 @@ mod call;
 mod propose;
 mod read;
 mod reports;
+mod session_keys;
 mod test_key;
 
 use std::{sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ use crate::{keys::Keyring, live::Live};
 pub(crate) use apply::Applier;
 pub(crate) use propose::{ExecuteError, Executed, Wait};
 pub(crate) use reports::{NodeReport, Reports};
+pub(crate) use session_keys::session_key_rotation_ms;
 
 /// The State as of the last applied command; readers take a copy that never changes.
 #[derive(Default)]

@@ -28,6 +28,8 @@ pub const PROXY_NETWORKS_MAX: usize = 64;
 pub const ALPN_MAX: usize = 16;
 /// Revocation lists of one set.
 pub const CRLS_MAX: usize = 100;
+/// DER bytes of one revocation list: it travels in one command.
+pub const CRL_BYTES_MAX: usize = 60 * 1024;
 /// Session keys of one use that nodes know at once.
 pub const SESSION_KEYS_MAX: usize = 2_048;
 /// Trusted certificates of one set.

@@ -3,9 +3,9 @@
 use conclave_api::{
     certificate, chain,
     change::{Change as Changed, List},
-    cluster, csr, domain, join_token, key, keyring, listener, node, path,
+    client_auth, cluster, csr, domain, join_token, key, keyring, listener, node, path,
     path::with_name,
-    status, token, trust,
+    status, tls, token, trust,
 };
 use reqwest::Method;
 
@@ -218,6 +218,56 @@ impl Client {
     /// Removes a listener.
     pub async fn remove_listener(&self, name: &str, change: &Change) -> Result<Changed, Failure> {
         self.change(Method::DELETE, &with_name(path::LISTENER, name), &Nothing {}, change).await
+    }
+
+    /// Whether clients of a domain are asked for a certificate.
+    pub async fn client_auth(&self, name: &str) -> Result<client_auth::Shown, Failure> {
+        self.read(&with_name(path::CLIENT_AUTH, name)).await
+    }
+
+    /// Asks clients of a domain for a certificate.
+    pub async fn set_client_auth(
+        &self,
+        name: &str,
+        set: &client_auth::Set,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::PUT, &with_name(path::CLIENT_AUTH, name), set, change).await
+    }
+
+    /// Asks clients of a domain for no certificate any more.
+    pub async fn clear_client_auth(&self, name: &str, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::DELETE, &with_name(path::CLIENT_AUTH, name), &Nothing {}, change).await
+    }
+
+    /// TLS settings of the cluster.
+    pub async fn tls(&self) -> Result<tls::Settings, Failure> {
+        self.read(path::TLS).await
+    }
+
+    /// Changes TLS settings.
+    pub async fn set_tls(&self, set: &tls::Set, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::PATCH, path::TLS, set, change).await
+    }
+
+    /// Which domain a client of this name at this address is served.
+    pub async fn tls_served(
+        &self,
+        name: Option<&str>,
+        ip: std::net::IpAddr,
+    ) -> Result<tls::Served, Failure> {
+        let path = path::TLS_SERVED.replace("{name}", name.unwrap_or("-"));
+        self.read(&path.replace("{ip}", &ip.to_string())).await
+    }
+
+    /// What is known of sessions.
+    pub async fn tls_sessions(&self) -> Result<tls::Sessions, Failure> {
+        self.read(path::TLS_SESSIONS).await
+    }
+
+    /// Ends all sessions.
+    pub async fn flush_sessions(&self, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::POST, path::TLS_FLUSH, &Nothing {}, change).await
     }
 
     /// Trusted certificates of a set, inherited ones too: `builtin`, `server`, `cluster` or

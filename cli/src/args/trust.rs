@@ -18,14 +18,14 @@ pub(crate) enum Trust {
         #[arg(long)]
         all: bool,
     },
-    /// Adds certificates to a set; one file may hold several
+    /// Adds certificates and revocation lists to a set; one file may hold several
     #[command(after_help = "Example: conclave trust add --scope cluster partner-root.pem")]
     Add {
         file: PathBuf,
         #[command(flatten)]
         changing: Changing,
     },
-    /// Removes certificates from a set, by their fingerprints
+    /// Removes certificates and revocation lists from a set, by their fingerprints
     #[command(after_help = "Example: conclave trust remove --scope cluster 77ab01 8c1f22")]
     Remove {
         #[arg(required = true)]
@@ -62,7 +62,7 @@ pub(crate) struct Verify {
     /// Point of time, as 2026-11-24T12:00:00Z; now if not given
     #[arg(long)]
     pub(crate) at: Option<jiff::Timestamp>,
-    /// Revocation lists, PEM or DER
+    /// Revocation lists, PEM or DER; besides those of --scope
     #[arg(long)]
     pub(crate) crl: Vec<PathBuf>,
     /// Only the rules of paths (RFC 5280 §6), not those of what certificates must look like (§4)

@@ -6,7 +6,7 @@ use conclave_api::domain::{
 
 use serde::Serialize;
 
-use super::{Asking, Done, change, confirm};
+use super::{Asking, Done, change, client_auth, confirm};
 use crate::{args::Domain, output};
 
 fn pki(text: Option<&str>) -> Option<Pki> {
@@ -190,6 +190,9 @@ fn show(domain: &Shown) {
         field("Private key", "none");
     }
     domain.credentials.iter().for_each(show_credential);
+    if let Some(asked) = &domain.client_auth {
+        field("Clients", &client_auth::words(asked));
+    }
     for problem in &domain.problems {
         output::line(&format!("!  {problem}"));
     }

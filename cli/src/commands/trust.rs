@@ -2,7 +2,7 @@
 
 mod verify;
 
-use conclave_api::trust::{Add, Remove};
+use conclave_api::trust::{Add, Remove, Trusted, Type};
 
 use super::{Asking, Done, change, confirm, in_file, read_file};
 use crate::{
@@ -33,14 +33,21 @@ pub(super) async fn run(asking: &Asking, command: Trust) -> Done {
             let done = client.add_trusted(&scope, &add, &change(&changing)).await;
             let files = [("certificates", file.as_path())];
             let done = done.map_err(|failure| in_file(failure, &files))?;
-            output::change(global, &format!("{scope}: trusted certificates added"), &done);
+            output::change(global, &format!("{scope}: added to the trusted certificates"), &done);
         }
         Trust::Remove { fingerprints, changing } => {
-            let what = format!("{} trusted certificate(s) of {scope}", fingerprints.len());
+            let what = format!(
+                "{} trusted certificate(s) or revocation list(s) of {scope}",
+                fingerprints.len()
+            );
             confirm(global, &changing, &what, &scope)?;
             let remove = Remove { fingerprints };
             let done = client.remove_trusted(&scope, &remove, &change(&changing)).await?;
-            output::change(global, &format!("{scope}: trusted certificates removed"), &done);
+            output::change(
+                global,
+                &format!("{scope}: removed from the trusted certificates"),
+                &done,
+            );
         }
     }
     Ok(0)
@@ -65,7 +72,7 @@ async fn list(
         let day = |time: &str| time.get(..10).unwrap_or(time).to_owned();
         vec![
             one.set.clone(),
-            one.subject.clone(),
+            subject(one),
             one.serial.clone(),
             day(&one.not_before),
             day(&one.not_after),
@@ -79,4 +86,15 @@ async fn list(
         );
     }
     Ok(())
+}
+
+/// Whom it was issued to; or which list it is.
+fn subject(one: &Trusted) -> String {
+    match one.of {
+        Type::Certificate => one.subject.clone(),
+        Type::Crl => {
+            let revoked = one.revoked.unwrap_or_default();
+            format!("revocation list of {}, {revoked} revoked", one.subject)
+        }
+    }
 }

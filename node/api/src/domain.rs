@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{certificate::Certificate, key::Key};
+use crate::{certificate::Certificate, client_auth::ClientAuth, key::Key};
 
 /// Where a domain lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +106,9 @@ pub struct Domain {
     /// Keys with what belongs to them: at most one of each family. A client gets the
     /// certificate of the first that it can verify.
     pub credentials: Vec<Credential>,
+    /// Whether clients are asked for a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_auth: Option<ClientAuth>,
     /// Version.
     pub version: u64,
     /// When it was changed last.

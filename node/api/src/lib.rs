@@ -6,6 +6,7 @@
 pub mod certificate;
 pub mod chain;
 pub mod change;
+pub mod client_auth;
 pub mod cluster;
 pub mod csr;
 pub mod domain;
@@ -17,6 +18,7 @@ pub mod node;
 pub mod path;
 pub mod problem;
 pub mod status;
+pub mod tls;
 pub mod token;
 pub mod trust;
 

@@ -42,6 +42,16 @@ pub const DOMAIN_RENAME: &str = "/v1/domains/{name}/rename";
 pub const DOMAIN_HISTORY: &str = "/v1/domains/{name}/history";
 /// `GET`: [`crate::chain::Chain`]; `PUT` [`crate::chain::Set`]; `DELETE`.
 pub const CHAIN: &str = "/v1/domains/{name}/chain";
+/// `GET`: [`crate::client_auth::Shown`]; `PUT` [`crate::client_auth::Set`]; `DELETE`.
+pub const CLIENT_AUTH: &str = "/v1/domains/{name}/client-auth";
+/// `GET`: [`crate::tls::Settings`]; `PATCH` [`crate::tls::Set`].
+pub const TLS: &str = "/v1/tls";
+/// `GET`: [`crate::tls::Served`] for a server name and an address, `-` where there is none.
+pub const TLS_SERVED: &str = "/v1/tls/served/{name}/{ip}";
+/// `GET`: [`crate::tls::Sessions`].
+pub const TLS_SESSIONS: &str = "/v1/tls/sessions";
+/// `POST`: no session made before resumes.
+pub const TLS_FLUSH: &str = "/v1/tls/flush";
 /// `GET`: list of [`crate::listener::Listener`]; `POST` [`crate::listener::Add`].
 pub const LISTENERS: &str = "/v1/listeners";
 /// `DELETE`.

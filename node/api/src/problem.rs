@@ -213,6 +213,8 @@ codes! {
     N004 = 4 / 409,
     /// No such listener.
     N005 = 3 / 404,
+    /// An option that does not go with the protocol of a listener.
+    N006 = 2 / 422,
     /// No quorum.
     R001 = 6 / 503,
     /// No leader within the time limit.
@@ -257,6 +259,8 @@ codes! {
     F001 = 2 / 422,
     /// The data directory cannot be used.
     F002 = 1 / 500,
+    /// A TLS setting cannot have this value.
+    F003 = 2 / 422,
 }
 
 impl Code {

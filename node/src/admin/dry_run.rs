@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use conclave_api::change::{Difference, DryRun};
-use conclave_pki::certificate::Certificate;
+use conclave_pki::{certificate::Certificate, crl::Crl};
 use conclave_store::{
     change::Change,
-    record::{Credential, Domain, Record, RowKey},
+    record::{Credential, Domain, Record, RowKey, TlsSettings, TlsVersion},
     state::State,
     time::UnixMillis,
 };
@@ -34,6 +34,10 @@ pub(super) fn compare(
             if let Some(is) = is {
                 domains.entry(is.id).or_default().1 = Some(is);
             }
+        } else if change.key == RowKey::TlsSettings {
+            let (was, is) = (before.tls_settings(), after.tls_settings());
+            told.version = Some(was.version.0);
+            told.differences.extend(differences(settings(&was), settings(&is)));
         } else {
             told.differences.extend(other(before, change));
         }
@@ -60,6 +64,11 @@ fn facts(state: &State, domain: &Domain) -> Facts {
     if !addresses.is_empty() {
         facts.push(("addresses".to_owned(), addresses.join(" ")));
     }
+    if let Some(asked) = domain.client_auth {
+        let how = if asked.is_required { "required" } else { "asked for" };
+        let text = format!("{how}, issued by SHA-256 {}", asked.issuer);
+        facts.push(("client certs".to_owned(), text));
+    }
     let has_two = domain.credentials.len() > 1;
     for credential in &domain.credentials {
         let of = if has_two { format!("{} ", credential.key.family) } else { String::new() };
@@ -67,6 +76,30 @@ fn facts(state: &State, domain: &Domain) -> Facts {
         facts.extend(said.map(|(what, text)| (format!("{of}{what}"), text)));
     }
     facts
+}
+
+fn settings(settings: &TlsSettings) -> Facts {
+    let names = |names: &[String]| match names {
+        [] => "all".to_owned(),
+        names => names.join(" "),
+    };
+    let switch = |is_on: bool| if is_on { "on" } else { "off" }.to_owned();
+    let version = match settings.version_min {
+        TlsVersion::V1_2 => "1.2",
+        TlsVersion::V1_3 => "1.3",
+    };
+    let facts = [
+        ("log level", format!("{:?}", settings.log_level).to_lowercase()),
+        ("time to live", format!("{} s", settings.session_ttl_s)),
+        ("key rotation", format!("{} s", settings.ticket_rotation_s)),
+        ("oldest version", version.to_owned()),
+        ("target domain", switch(settings.process_target_domain)),
+        ("abort on wrong", switch(settings.abort_on_wrong_client_certificate)),
+        ("cipher suites", names(&settings.cipher_suites)),
+        ("groups", names(&settings.groups)),
+        ("flushes", settings.flushes.to_string()),
+    ];
+    facts.map(|(what, text)| (what.to_owned(), text)).to_vec()
 }
 
 fn credential_facts<'c>(
@@ -124,6 +157,7 @@ fn check(scope: Scope, state: &State, domain: &Domain, now: UnixMillis, told: &m
 fn other(before: &State, change: &Change) -> Option<Difference> {
     let what = match &change.key {
         RowKey::Trusted(_) => "trusted certificate",
+        RowKey::Crl(_) => "revocation list",
         RowKey::Listener(_) => "listener",
         RowKey::AccessToken(_) => "access token",
         RowKey::Generation(_) => "keyring",
@@ -133,6 +167,11 @@ fn other(before: &State, change: &Change) -> Option<Difference> {
         Record::Trusted(one) => {
             let found = Certificate::from_der(&one.der).ok()?;
             Some(format!("{}, serial {}", found.subject(), found.serial()))
+        }
+        Record::Crl(one) => {
+            let found = Crl::from_der(&one.der).ok()?;
+            let at = clock::rfc3339(one.this_update);
+            Some(format!("{}, issued {at}, {} revoked", found.issuer(), found.revoked_count()))
         }
         Record::Listener(one) => {
             let address = one.address.map(|address| address.to_string()).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod chain;
+mod client_auth;
 mod cluster;
 mod csr;
 mod domain;
@@ -10,6 +11,7 @@ mod key;
 mod keyring;
 mod listener;
 mod status;
+mod tls;
 mod token;
 mod trust;
 
@@ -56,6 +58,14 @@ pub(crate) fn router(node: Node) -> Router {
         .route(path::DOMAIN_RENAME, post(domain::rename))
         .route(path::DOMAIN_HISTORY, get(domain::history).post(domain::rollback))
         .route(path::CHAIN, get(chain::show).put(chain::set).delete(chain::remove))
+        .route(
+            path::CLIENT_AUTH,
+            get(client_auth::show).put(client_auth::set).delete(client_auth::clear),
+        )
+        .route(path::TLS, get(tls::show).patch(tls::set))
+        .route(path::TLS_SERVED, get(tls::served))
+        .route(path::TLS_SESSIONS, get(tls::sessions))
+        .route(path::TLS_FLUSH, post(tls::flush))
         .route(path::LISTENERS, get(listener::list).post(listener::add))
         .route(path::LISTENER, delete(listener::remove))
         .route(path::TRUST, get(trust::list).post(trust::add))

@@ -3,6 +3,7 @@
 use conclave_api::{
     API_VERSION,
     certificate::Certificate as ApiCertificate,
+    client_auth::ClientAuth as ApiClientAuth,
     domain::{
         Credential as ApiCredential, Domain as ApiDomain, DomainVersion, Pki, Scope as ApiScope,
     },
@@ -10,12 +11,16 @@ use conclave_api::{
 };
 use conclave_pki::certificate::Certificate;
 use conclave_store::{
-    record::{Credential, Domain, DomainKey, KeyFamily, PkiMode},
+    record::{ClientAuth, Credential, Domain, DomainKey, KeyFamily, PkiMode},
     state::State,
     time::UnixMillis,
 };
 
-use crate::{admit, clock, live::Scope};
+use crate::{
+    admit::{self, Issuer},
+    clock,
+    live::Scope,
+};
 
 pub(super) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate> {
     Some(parsed_certificate(&Certificate::from_der(der).ok()?, now))
@@ -99,11 +104,43 @@ pub(super) fn domain(
         addresses: domain.addresses.iter().map(ToString::to_string).collect(),
         pki: pki(domain.mode),
         credentials: domain.credentials.iter().map(|one| credential(state, one, now)).collect(),
+        client_auth: domain.client_auth.as_ref().map(|asked| client_auth(asked, None)),
         version: domain.version.0,
         changed: clock::rfc3339(domain.changed.time),
         changed_by: domain.changed.principal.to_string(),
         reason: domain.changed.reason.clone(),
         problems,
+    }
+}
+
+/// What clients are asked for; with their issuer, if it is looked for and found.
+pub(super) fn client_auth(asked: &ClientAuth, issuer: Option<&Issuer>) -> ApiClientAuth {
+    ApiClientAuth {
+        required: asked.is_required,
+        issuer: asked.issuer.to_string(),
+        subject: issuer.map(|issuer| issuer.certificate.subject()),
+        set: issuer.map(|issuer| issuer.set.to_owned()),
+    }
+}
+
+/// What is wrong with the issuer of a domain's client certificates.
+pub(super) fn client_auth_problem(
+    domain: &Domain,
+    issuer: Option<&Issuer>,
+    now: UnixMillis,
+) -> Option<String> {
+    let asked = domain.client_auth?;
+    match issuer {
+        None => Some(format!(
+            "clients must have a certificate issued by SHA-256 {}, which is not trusted any more: \
+             none is valid",
+            asked.issuer
+        )),
+        Some(issuer) if issuer.certificate.not_after().saturating_mul(1_000) < now.0 => {
+            let subject = issuer.certificate.subject();
+            Some(format!("{subject}, which issues its client certificates, has expired"))
+        }
+        Some(_) => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use conclave_pki::{
     builtin,
     certificate::Certificate,
+    crl::Crl,
     verify::{Purpose, Request, Rules, verify},
 };
 use conclave_store::{
@@ -12,8 +13,34 @@ use conclave_store::{
 
 use crate::{clock, live::Scope};
 
-/// A set that is listed: its name, and its certificates.
-pub(super) type Listed = (&'static str, Vec<Certificate>);
+/// A set that is listed.
+pub(super) struct Listed {
+    /// `domain`, `server`, `cluster` or `builtin`.
+    pub(super) name: &'static str,
+    pub(super) certificates: Vec<Certificate>,
+    pub(super) crls: Vec<Crl>,
+}
+
+impl Listed {
+    /// A set that somebody filled.
+    pub(super) fn read(name: &'static str, state: &State, set: &TrustSet) -> Listed {
+        let certificates = state.trusted(set);
+        let crls = state.crls(set);
+        Listed {
+            name,
+            certificates: certificates
+                .filter_map(|(_, one)| Certificate::from_der(&one.der).ok())
+                .collect(),
+            crls: crls.filter_map(|(_, one)| Crl::from_der(&one.der).ok()).collect(),
+        }
+    }
+
+    /// What came with the program.
+    pub(super) fn builtin() -> Listed {
+        let certificates = builtin::certificates().to_vec();
+        Listed { name: "builtin", certificates, crls: Vec::new() }
+    }
+}
 
 /// The sets of a domain but the built-in one: its own, then that of its scope (B2). The State is
 /// the one that holds the domain, so that its own set is the scope's.
@@ -22,8 +49,8 @@ pub(super) fn sets_of(place: Scope, state: &State, domain: &Domain) -> [Listed; 
         Scope::Local => "server",
         Scope::Shared => "cluster",
     };
-    let own = stored(state, &TrustSet::Domain(domain.id));
-    [("domain", own), (system, stored(state, &TrustSet::System))]
+    let own = Listed::read("domain", state, &TrustSet::Domain(domain.id));
+    [own, Listed::read(system, state, &TrustSet::System)]
 }
 
 /// Which trusted certificate a certificate of the domain leads to, by the rules of paths.
@@ -37,11 +64,9 @@ pub(super) fn trusted_by(
     let chain = state.sent_chain(credential);
     let intermediates: Vec<_> =
         chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
-    let sets = sets_of(place, state, domain).into_iter();
-    let sets = sets.chain([("builtin", builtin::certificates().to_vec())]);
-    let (names, anchors): (Vec<_>, Vec<_>) = sets
-        .flat_map(|(set, certificates)| certificates.into_iter().map(move |one| (set, one)))
-        .unzip();
+    let sets = sets_of(place, state, domain).into_iter().chain([Listed::builtin()]);
+    let (names, anchors): (Vec<_>, Vec<_>) =
+        sets.flat_map(|set| set.certificates.into_iter().map(move |one| (set.name, one))).unzip();
     let path = verify(&Request {
         certificate: &certificate,
         intermediates: &intermediates,
@@ -54,9 +79,4 @@ pub(super) fn trusted_by(
     });
     let anchor = path.ok()?.anchor;
     Some(format!("{} ({} trust)", anchors.get(anchor)?.subject(), names.get(anchor)?))
-}
-
-/// The certificates of a set.
-pub(super) fn stored(state: &State, set: &TrustSet) -> Vec<Certificate> {
-    state.trusted(set).filter_map(|(_, one)| Certificate::from_der(&one.der).ok()).collect()
 }

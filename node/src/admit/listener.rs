@@ -1,16 +1,16 @@
 //! Listeners.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+mod options;
+
+use std::net::SocketAddr;
 
 use conclave_api::{
     listener::Add,
     problem::{Code, Problem},
 };
 use conclave_store::{
-    command::Action,
-    id::ListenerName,
-    outcome::Rejection,
-    record::{Listener, ListenerProtocol},
+    command::Action, id::ListenerName, outcome::Rejection, record::Listener,
+    record::ListenerProtocol,
 };
 
 use super::{Admitted, View, rejection_problem};
@@ -34,22 +34,20 @@ fn parse(view: &View<'_>, asked: &Add) -> Result<Listener, Problem> {
     if port == 0 {
         return Err(malformed());
     }
-    view.node.edge().check_upstream(&asked.upstream).map_err(|error| {
-        Problem::new(Code::N003, format!("not a possible upstream: {error}"))
-            .hint("--upstream 127.0.0.1:8080")
-    })?;
+    let protocol = options::protocol(asked.protocol.as_deref().unwrap_or("tls"))?;
+    options::check_fit(protocol, asked)?;
     Ok(Listener {
         name: listener_name(&asked.name)?,
-        protocol: ListenerProtocol::Tls,
+        protocol,
         address,
         port,
-        upstreams: vec![asked.upstream.clone()],
-        domain_upstreams: BTreeMap::new(),
-        requires_tls: false,
-        alpn: Vec::new(),
-        proxy_from: Vec::new(),
-        proxy_to: None,
-        outgoing: None,
+        upstreams: options::upstreams(view.node, protocol, &asked.upstreams)?,
+        domain_upstreams: options::domain_upstreams(view.node, protocol, asked)?,
+        requires_tls: asked.requires_tls,
+        alpn: options::alpn(&asked.alpn)?,
+        proxy_from: options::networks(&asked.proxy_from)?,
+        proxy_to: options::proxy_version(asked.proxy_to.as_deref())?,
+        outgoing: options::outgoing(protocol, asked)?,
     })
 }
 
@@ -64,15 +62,17 @@ pub(crate) fn add_listener(view: &View<'_>, asked: &Add) -> Result<Admitted, Pro
                 || listener.address.is_none()
                 || other.address == listener.address)
     };
-    if !view.state.listeners().any(|(_, other)| overlaps(other)) {
+    // Trying TCP says nothing about a port of UDP.
+    let is_tcp = listener.protocol != ListenerProtocol::Dtls;
+    if is_tcp && !view.state.listeners().any(|(_, other)| overlaps(other)) {
         // A port that this node cannot open is told before anything is stored.
         view.node
             .edge()
             .try_bind(&listener)
             .map_err(|(address, error)| bind_problem(&listener.name, address, &error))?;
     }
-    let name = listener.name.clone();
-    Ok(Admitted::new(Action::AddListener(listener), name))
+    let (name, warnings) = (listener.name.clone(), options::warnings(view.state, &listener));
+    Ok(Admitted::new(Action::AddListener(listener), name).warning(warnings))
 }
 
 fn bind_problem(name: &ListenerName, address: SocketAddr, error: &std::io::Error) -> Problem {

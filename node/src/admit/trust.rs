@@ -4,16 +4,19 @@ use conclave_api::{
     problem::{Code, Problem},
     trust::{Add, Remove},
 };
-use conclave_pki::certificate::read_certificates;
+use conclave_pki::crl::{Crl, read_trusted};
 use conclave_store::{
     command::{Action, AddTrusted},
     id::{DomainName, Fingerprint},
-    record::TrustSet,
+    limits::CRL_BYTES_MAX,
+    record::{self, TrustSet},
     state::State,
+    time::UnixMillis,
 };
 use serde_bytes::ByteBuf;
 
 use super::{Admitted, View, domain_name, problem};
+use crate::clock;
 
 /// A set as people name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +66,7 @@ pub(crate) fn add_trusted(
     asked: &Add,
 ) -> Result<Admitted, Problem> {
     let owner = scope.owner()?;
-    let found = read_certificates(asked.certificates.as_bytes())
+    let (found, crls) = read_trusted(asked.certificates.as_bytes())
         .map_err(|error| problem::certificate("certificates", &asked.certificates, &error))?;
     for one in &found {
         if !one.is_authority() && one.subject() != one.issuer() {
@@ -73,15 +76,64 @@ pub(crate) fn add_trusted(
                 .hint("give the certificate of its issuer"));
         }
     }
-    let warnings = found
+    let expired = found
         .iter()
         .filter(|one| one.not_after().saturating_mul(1_000) < view.now.0)
-        .map(|one| format!("{} has expired and makes nothing valid", one.subject()))
-        .collect();
+        .map(|one| format!("{} has expired and makes nothing valid", one.subject()));
+    let old = crls.iter().filter_map(|crl| crl_warning(crl, view.now));
+    let warnings = expired.chain(old).collect();
     let certificates = found.iter().map(|one| ByteBuf::from(one.der())).collect();
-    let add = Box::new(AddTrusted { certificates, crls: Vec::new() });
+    let crls = crls.iter().map(|crl| admitted_crl(crl, view.now)).collect::<Result<_, _>>()?;
+    let add = Box::new(AddTrusted { certificates, crls });
     admitted(view, owner.clone(), Action::AddTrusted(owner, add))
         .map(|admitted| admitted.warning(warnings))
+}
+
+/// A revocation list with what rules need of it, under the hash of its issuer's name.
+fn admitted_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, record::Crl), Problem> {
+    let issuer = crl.issuer();
+    if crl.is_delta() {
+        return Err(Problem::new(
+            Code::H008,
+            format!("the revocation list of {issuer} is a delta"),
+        )
+        .why("it only says what has changed since another list (RFC 5280 §5.2.4)")
+        .hint("give the whole list"));
+    }
+    if crl.der().len() > CRL_BYTES_MAX {
+        let (found, max) = (crl.der().len() / 1024, CRL_BYTES_MAX / 1024);
+        let title = format!("the revocation list of {issuer} has {found} KiB");
+        return Err(Problem::new(Code::D004, title)
+            .detail(format!("at most {max} KiB fit into one change"))
+            .hint("have the authority issue lists for parts of its certificates"));
+    }
+    let this_update = UnixMillis(crl.this_update().saturating_mul(1_000));
+    if this_update > now {
+        let at = clock::rfc3339(this_update);
+        let title = format!("the revocation list of {issuer} is not valid before {at}");
+        return Err(Problem::new(Code::H008, title)
+            .detail(format!("this node's clock says {}", clock::rfc3339(now)))
+            .hint("if the clock is wrong, set it"));
+    }
+    let name =
+        crl.issuer_der().map_err(|error| problem::certificate("certificates", "", &error))?;
+    Ok((Fingerprint::of(&name), record::Crl { der: ByteBuf::from(crl.der()), this_update }))
+}
+
+/// A list that is out of date refuses everything of its issuer.
+fn crl_warning(crl: &Crl, now: UnixMillis) -> Option<String> {
+    let issuer = crl.issuer();
+    match crl.next_update() {
+        None => Some(format!(
+            "the revocation list of {issuer} does not say when the next one comes: nothing of \
+             its issuer is valid with it (RFC 5280 §5.1.2.5)"
+        )),
+        Some(next) if next.saturating_mul(1_000) < now.0 => Some(format!(
+            "the revocation list of {issuer} has expired: nothing of its issuer is valid until \
+             there is a newer one"
+        )),
+        Some(_) => None,
+    }
 }
 
 pub(crate) fn remove_trusted(
@@ -115,12 +167,13 @@ fn admitted(
     Ok(if view.if_version.is_some() { admitted.expecting(expectation) } else { admitted })
 }
 
-/// The one certificate of the set whose fingerprint begins so.
+/// The one certificate or revocation list of the set whose fingerprint begins so.
 fn resolve(state: &State, set: &TrustSet, text: &str) -> Result<Fingerprint, Problem> {
     let wanted = text.replace(':', "").to_ascii_lowercase();
     let mut found = state
         .trusted(set)
         .map(|(fingerprint, _)| fingerprint)
+        .chain(state.crls(set).map(|(issuer, _)| issuer))
         .filter(|fingerprint| fingerprint.to_string().starts_with(&wanted));
     match (found.next(), found.next()) {
         (Some(one), None) if wanted.len() >= 4 => Ok(one),

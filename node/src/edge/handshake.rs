@@ -63,7 +63,9 @@ macro_rules! say {
 /// Why there is no hello.
 enum NoHello {
     Tried(Tried),
-    /// rustls cannot read it; with the alert to send, and what was offered.
+    /// Of a version that is not spoken here.
+    Old(&'static str),
+    /// rustls cannot read it; with the alert to send.
     Broken(rustls::Error, Vec<u8>),
     Closed(io::Error),
 }
@@ -149,6 +151,11 @@ impl Edge {
                     Tried::Text | Tried::Other => &Alert::UnexpectedMessage.record(),
                 };
                 refuse(stream, answer).await;
+            }
+            NoHello::Old(tried) => {
+                arrival.counters.failures.count("version");
+                say!(policy, Info, event = "tls.refused", %listener, %remote, reason = "version", tried);
+                refuse(stream, &Alert::ProtocolVersion.record()).await;
             }
             NoHello::Broken(error, alert) => {
                 arrival.counters.failures.count("not_tls");
@@ -278,6 +285,8 @@ where
             match acceptor.accept() {
                 Ok(Some(accepted)) => return Ok((accepted, offered)),
                 Ok(None) => {}
+                // Old hellos lack what rustls asks for before it looks at the version.
+                Err(_) if tls::is_old(offered) => return Err(NoHello::Old(offered)),
                 Err((error, mut alert)) => {
                     let mut bytes = Vec::new();
                     // A vector takes everything.

@@ -5,6 +5,8 @@ mod client;
 mod hello;
 mod hybrid;
 mod policy;
+#[cfg(test)]
+mod tests;
 mod tickets;
 
 use std::sync::{Arc, OnceLock};
@@ -18,8 +20,8 @@ use rustls::{
 };
 
 pub(crate) use client::{Asking, ClientPolicy, WrongReason};
-pub(crate) use hello::{FirstBytes, Tried};
-pub(crate) use policy::{Policy, cipher_name, group_name};
+pub(crate) use hello::{FirstBytes, Tried, is_old};
+pub(crate) use policy::{NodeLimits, Policy, cipher_name, group_name};
 pub(crate) use tickets::Sessions;
 
 /// Tickets that a client gets for TLS 1.3. Each resumed connection gets one again, so that one
@@ -59,6 +61,22 @@ impl Door {
         Door { name: listener.name.clone(), alpn }
     }
 }
+
+/// Cipher suites of [`provider`] by their IANA names, in its order.
+pub(crate) const CIPHER_SUITES: [&str; 9] = [
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+];
+
+/// Key exchange groups by their IANA names, in the order in which they are wanted.
+pub(crate) const GROUPS: [&str; 4] = ["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"];
 
 /// What a domain can show: a certificate for each family of keys that it has, the one that is
 /// wanted first.

@@ -104,6 +104,11 @@ impl Live {
         Choice { policy, found, ready }
     }
 
+    /// The domain that a client would be served, and why that one.
+    pub(crate) fn explain(&self, wanted: Wanted<'_>) -> Option<(Served, Chosen)> {
+        self.shared.index.load().find(wanted, &self.shared.main_domain)
+    }
+
     pub(super) fn prepared(
         &self,
         index: &Index,

@@ -245,6 +245,18 @@ impl Replica {
         }
     }
 
+    /// Whether no live member is still on its way to `index`. A new leader hears of each live
+    /// member within two election timeouts; whoever it has not heard of until then is not live.
+    pub(super) fn is_served_by_live(&self, index: LogIndex, leading_since: Instant) -> bool {
+        let is_new = leading_since.elapsed() < self.shared.election_timeout * 4;
+        let known = self.shared.reports.known();
+        self.served_by(index).into_iter().all(|(id, serves)| match serves {
+            Serves::Yes => true,
+            Serves::NotYet => false,
+            Serves::No => known.contains_key(&id) || !is_new,
+        })
+    }
+
     fn served_by(&self, index: LogIndex) -> Vec<(NodeId, Serves)> {
         let status = self.shared.raft.status();
         let silence_max = self.shared.election_timeout * 2;

@@ -132,7 +132,7 @@ pub fn read_many(input: &[u8], max: usize) -> Result<Vec<Certificate>, Certifica
     blocks.iter().map(read_block).collect()
 }
 
-fn read_block(block: &Block) -> Result<Certificate, CertificateError> {
+pub(crate) fn read_block(block: &Block) -> Result<Certificate, CertificateError> {
     let line = block.line;
     match block.label.as_str() {
         "CERTIFICATE" | "X509 CERTIFICATE" => {

@@ -8,9 +8,9 @@ use x509_cert::{
 };
 
 use crate::{
-    certificate::{Certificate, CertificateError},
-    limits::CRL_BYTES_MAX,
-    pem,
+    certificate::{Certificate, CertificateError, pem_error, read_block},
+    limits::{CERTIFICATES_MAX, CRL_BYTES_MAX},
+    name, pem,
     verify::{Broken, Reason, check_signature},
 };
 
@@ -44,6 +44,30 @@ pub fn read_crls(input: &[u8]) -> Result<Vec<Crl>, CertificateError> {
         .collect()
 }
 
+/// Reads what a set of trusted certificates is filled from: a PEM input with certificates,
+/// revocation lists or both, one thing at least.
+pub fn read_trusted(input: &[u8]) -> Result<(Vec<Certificate>, Vec<Crl>), CertificateError> {
+    let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
+    if blocks.len() > CERTIFICATES_MAX {
+        return Err(CertificateError::TooMany { count: blocks.len() });
+    }
+    let (mut certificates, mut crls) = (Vec::new(), Vec::new());
+    for block in &blocks {
+        if block.label == "X509 CRL" {
+            let at_line = |error| match error {
+                CertificateError::Damaged { why, .. } => {
+                    CertificateError::Damaged { why, line: block.line }
+                }
+                other => other,
+            };
+            crls.push(Crl::from_der(&block.der).map_err(at_line)?);
+        } else {
+            certificates.push(read_block(block)?);
+        }
+    }
+    Ok((certificates, crls))
+}
+
 fn damaged(why: &str) -> CertificateError {
     CertificateError::Damaged { why: why.to_owned(), line: 1 }
 }
@@ -57,6 +81,59 @@ impl Crl {
         let parsed = CertificateList::from_der(der)
             .map_err(|_| damaged("it is not a revocation list as RFC 5280 defines it"))?;
         Ok(Crl { der: der.to_vec(), parsed })
+    }
+
+    /// The list.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The list as PEM.
+    pub fn pem(&self) -> String {
+        pem::encode("X509 CRL", &self.der)
+    }
+
+    /// All attributes of who issued it.
+    pub fn issuer(&self) -> String {
+        name::shown(&self.parsed.tbs_cert_list.issuer)
+    }
+
+    /// The same, DER.
+    pub fn issuer_der(&self) -> Result<Vec<u8>, CertificateError> {
+        let issuer = self.parsed.tbs_cert_list.issuer.to_der();
+        issuer.map_err(|_| damaged("its issuer cannot be read"))
+    }
+
+    /// When it was issued, in seconds since 1970.
+    pub fn this_update(&self) -> u64 {
+        self.parsed.tbs_cert_list.this_update.to_unix_duration().as_secs()
+    }
+
+    /// When the next one comes at the latest, if it says so.
+    pub fn next_update(&self) -> Option<u64> {
+        Some(self.parsed.tbs_cert_list.next_update?.to_unix_duration().as_secs())
+    }
+
+    /// Number of certificates that it revokes.
+    pub fn revoked_count(&self) -> usize {
+        self.parsed.tbs_cert_list.revoked_certificates.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Its number in hex (RFC 5280 §5.2.3); empty if it has none.
+    pub fn number(&self) -> String {
+        let mut extensions = self.parsed.tbs_cert_list.crl_extensions.iter().flatten();
+        let number = extensions.find(|one| one.extn_id == NUMBER);
+        let number = number.and_then(|one| CrlNumber::from_der(one.extn_value.as_bytes()).ok());
+        let hex = |number: CrlNumber| -> String {
+            number.0.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        number.map(hex).unwrap_or_default()
+    }
+
+    /// It only says what has changed since another one (RFC 5280 §5.2.4).
+    pub fn is_delta(&self) -> bool {
+        let mut extensions = self.parsed.tbs_cert_list.crl_extensions.iter().flatten();
+        extensions.any(|one| one.extn_id == DELTA)
     }
 
     /// The part that is signed.

@@ -10,8 +10,11 @@ use crate::{
 /// Changes the settings; how often sessions were flushed stays.
 pub(super) fn set(change: &mut Changing<'_>, settings: &TlsSettings) -> Result<Done, Rejection> {
     let before = change.state.tls_settings();
-    let version = Version(before.version.0 + 1);
-    put(change, TlsSettings { flushes: before.flushes, version, ..settings.clone() })
+    let same = TlsSettings { flushes: before.flushes, version: before.version, ..settings.clone() };
+    if same == before {
+        return Ok(Done::TlsSettings(before.version));
+    }
+    put(change, TlsSettings { version: Version(before.version.0 + 1), ..same })
 }
 
 /// Ends all sessions: their tickets are bound to the number of flushes.

@@ -35,6 +35,53 @@ pub enum ListenerProtocol {
     Dtls,
 }
 
+impl ListenerProtocol {
+    /// Every protocol.
+    pub const ALL: [ListenerProtocol; 12] = [
+        ListenerProtocol::Tls,
+        ListenerProtocol::Smtp,
+        ListenerProtocol::Imap,
+        ListenerProtocol::Pop3,
+        ListenerProtocol::XmppClient,
+        ListenerProtocol::XmppServer,
+        ListenerProtocol::Ldap,
+        ListenerProtocol::Postgres,
+        ListenerProtocol::Sieve,
+        ListenerProtocol::Ftp,
+        ListenerProtocol::OutgoingTls,
+        ListenerProtocol::Dtls,
+    ];
+
+    /// Its name as people write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ListenerProtocol::Tls => "tls",
+            ListenerProtocol::Smtp => "smtp",
+            ListenerProtocol::Imap => "imap",
+            ListenerProtocol::Pop3 => "pop3",
+            ListenerProtocol::XmppClient => "xmpp",
+            ListenerProtocol::XmppServer => "xmpp-server",
+            ListenerProtocol::Ldap => "ldap",
+            ListenerProtocol::Postgres => "postgres",
+            ListenerProtocol::Sieve => "sieve",
+            ListenerProtocol::Ftp => "ftp",
+            ListenerProtocol::OutgoingTls => "outgoing-tls",
+            ListenerProtocol::Dtls => "dtls",
+        }
+    }
+
+    /// The protocol of that name.
+    pub fn parse(text: &str) -> Option<ListenerProtocol> {
+        ListenerProtocol::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+
+    /// Whether connections begin in the clear and start TLS by a command.
+    pub fn has_starttls(self) -> bool {
+        use ListenerProtocol as P;
+        !matches!(self, P::Tls | P::OutgoingTls | P::Dtls)
+    }
+}
+
 /// Version of the PROXY protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProxyVersion {

@@ -118,6 +118,12 @@ impl State {
         })
     }
 
+    /// The session key that nodes seal with: the one activated last.
+    pub fn active_session_key(&self, wanted: SessionKeyUse) -> Option<(SessionKeyId, &SessionKey)> {
+        let keys = self.session_keys(wanted).filter(|(_, key)| key.active.is_some());
+        keys.max_by_key(|(_, key)| key.active)
+    }
+
     /// The revocation lists of a set, by the hash of their issuer's name.
     pub fn crls<'a>(
         &'a self,

@@ -106,8 +106,12 @@ async fn domains(
         scope: None,
         pki: Some(pki),
     };
-    let add =
-        Add { name: "https".to_owned(), bind: format!(":{port}"), upstream: upstream.to_string() };
+    let add = Add {
+        name: "https".to_owned(),
+        bind: format!(":{port}"),
+        upstreams: vec![upstream.to_string()],
+        ..Add::default()
+    };
     client.add_listener(&add, &change).await?;
     client.create_domain(&domain("pki.example", Pki::Enabled), &change).await?;
     let import = Import {

@@ -2,7 +2,10 @@
 
 use std::path::Path as File;
 
-use conclave_api::problem::{Code, Problem};
+use conclave_api::{
+    problem::{Code, Problem},
+    trust::Type,
+};
 use conclave_client::Failure;
 use conclave_pki::{
     builtin,
@@ -61,18 +64,22 @@ pub(super) fn offline(global: &Global, asked: &Verify) -> Done {
             roots.map(|one| (one.clone(), "builtin".to_owned())).collect()
         }
     };
-    judge(global, asked, anchors)
+    judge(global, asked, anchors, Vec::new())
 }
 
 pub(super) async fn online(asking: &Asking, asked: &Verify) -> Done {
     let scope = asking.global.scope.clone().unwrap_or_default();
     let listed = asking.client.trusted(&scope).await?;
-    let mut anchors = Vec::new();
+    let (mut anchors, mut crls) = (Vec::new(), Vec::new());
     for one in listed.items {
+        if one.of == Type::Crl {
+            crls.extend(read_crls(one.pem.as_bytes()).unwrap_or_default());
+            continue;
+        }
         let read = read_many(one.pem.as_bytes(), 1).unwrap_or_default();
         anchors.extend(read.into_iter().map(|certificate| (certificate, one.set.clone())));
     }
-    judge(&asking.global, asked, anchors)
+    judge(&asking.global, asked, anchors, crls)
 }
 
 /// Why a file is no input.
@@ -113,15 +120,15 @@ fn read_lists(files: &[std::path::PathBuf]) -> Result<Vec<Crl>, (Unreadable, &Fi
     Ok(crls)
 }
 
-fn judge(global: &Global, asked: &Verify, anchors: Vec<Anchor>) -> Done {
+fn judge(global: &Global, asked: &Verify, anchors: Vec<Anchor>, mut crls: Vec<Crl>) -> Done {
     let mut chain = match read(&asked.chain) {
         Ok(chain) => chain,
         Err(unreadable) => return unreadable.told(global, &asked.chain),
     };
-    let crls = match read_lists(&asked.crl) {
-        Ok(crls) => crls,
+    match read_lists(&asked.crl) {
+        Ok(more) => crls.extend(more),
         Err((unreadable, file)) => return unreadable.told(global, file),
-    };
+    }
     let certificate = chain.remove(0);
     let mut intermediates = chain;
     if let Some(file) = &asked.intermediates {

@@ -67,6 +67,12 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domai
         for (shown, credential) in shown.credentials.iter_mut().zip(&domain.credentials) {
             shown.trusted_by = trusted_by(scope, &state, &domain, credential);
         }
+        if let Some(asked) = &domain.client_auth {
+            let issuer = admit::issuer(scope, &state, &domain, asked.issuer);
+            shown.client_auth = Some(show::client_auth(asked, issuer.as_ref()));
+            let problem = show::client_auth_problem(&domain, issuer.as_ref(), clock::now());
+            shown.problems.extend(problem);
+        }
         shown
     });
     Ok(Json(trusting.await.map_err(|error| internal("the chain", error))?))

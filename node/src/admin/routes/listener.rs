@@ -5,9 +5,10 @@ use conclave_api::{
     change::{Change, List},
     listener::{Add, Listener},
 };
+use conclave_store::record::{Listener as Record, ProxyVersion};
 
 use super::Answer;
-use crate::{admin::change::Asked, admit, live::Scope};
+use crate::{admin::change::Asked, admit, edge::ListenerState, live::Scope};
 
 pub(super) async fn add(asked: Asked) -> Answer<Change> {
     let add: Add = asked.json()?;
@@ -17,23 +18,38 @@ pub(super) async fn add(asked: Asked) -> Answer<Change> {
 pub(super) async fn list(asked: Asked) -> Answer<List<Listener>> {
     let state = asked.shared_state().await?;
     let open = asked.node.edge().listeners();
-    let shown = state.listeners().map(|(name, listener)| {
-        let found = open.iter().find(|known| known.name == *name);
-        Listener {
-            name: name.to_string(),
-            protocol: "tls".to_owned(),
-            bind: match listener.address {
-                Some(address) => std::net::SocketAddr::new(address, listener.port).to_string(),
-                None => format!(":{}", listener.port),
-            },
-            upstream: listener.upstreams.join(" "),
-            open: found.map_or_else(Vec::new, |known| {
-                known.open.iter().map(ToString::to_string).collect()
-            }),
-            problems: found.map_or_else(Vec::new, |known| known.problems.clone()),
-        }
-    });
+    let shown = state
+        .listeners()
+        .map(|(name, listener)| shown(listener, open.iter().find(|known| known.name == *name)));
     Ok(Json(List::new(shown.collect())))
+}
+
+fn shown(listener: &Record, found: Option<&ListenerState>) -> Listener {
+    let outgoing = listener.outgoing.as_ref();
+    let networks = listener.proxy_from.iter();
+    let domains = listener.domain_upstreams.iter();
+    Listener {
+        name: listener.name.to_string(),
+        protocol: listener.protocol.as_str().to_owned(),
+        bind: match listener.address {
+            Some(address) => std::net::SocketAddr::new(address, listener.port).to_string(),
+            None => format!(":{}", listener.port),
+        },
+        upstreams: listener.upstreams.clone(),
+        domain_upstreams: domains.map(|(name, all)| (name.to_string(), all.clone())).collect(),
+        requires_tls: listener.requires_tls,
+        alpn: listener.alpn.clone(),
+        proxy_from: networks.map(|one| format!("{}/{}", one.address, one.prefix)).collect(),
+        proxy_to: listener.proxy_to.map(|version| match version {
+            ProxyVersion::V1 => "v1".to_owned(),
+            ProxyVersion::V2 => "v2".to_owned(),
+        }),
+        starttls: outgoing.and_then(|one| one.starttls).map(|one| one.as_str().to_owned()),
+        server_name: outgoing.and_then(|one| one.server_name.clone()),
+        open: found
+            .map_or_else(Vec::new, |known| known.open.iter().map(ToString::to_string).collect()),
+        problems: found.map_or_else(Vec::new, |known| known.problems.clone()),
+    }
 }
 
 pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Change> {

@@ -3,17 +3,17 @@
 use axum::{Json, extract::Path};
 use conclave_api::{
     change::{Change, List},
-    trust::{Add, Remove, Trusted},
+    trust::{Add, Remove, Trusted, Type},
 };
-use conclave_pki::{builtin, certificate::Certificate};
-use conclave_store::record::TrustSet;
+use conclave_pki::{certificate::Certificate, crl::Crl};
+use conclave_store::{id::Fingerprint, record::TrustSet, state::State, time::UnixMillis};
 
 use super::{Answer, domain};
 use crate::{
     admin::{
         change::Asked,
         show,
-        trusted::{Listed, sets_of, stored},
+        trusted::{Listed, sets_of},
     },
     admit::{self, TrustScope},
     clock,
@@ -23,18 +23,15 @@ use crate::{
 pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<Trusted>> {
     let scope = TrustScope::parse(&name)?;
     let mut sets: Vec<Listed> = Vec::new();
-    let server =
-        |asked: &Asked| ("server", stored(&asked.node.local().point().state, &TrustSet::System));
+    let system = |set, state: &State| Listed::read(set, state, &TrustSet::System);
     match &scope {
         TrustScope::Builtin => {}
-        TrustScope::Cluster => {
-            sets.push(("cluster", stored(&asked.shared_state().await?, &TrustSet::System)));
-        }
+        TrustScope::Cluster => sets.push(system("cluster", &asked.shared_state().await?)),
         TrustScope::Server => {
-            sets.push(server(&asked));
+            sets.push(system("server", &asked.node.local().point().state));
             // A node without a cluster has no set of one.
             if asked.node.replica().is_ok() {
-                sets.push(("cluster", stored(&asked.shared_state().await?, &TrustSet::System)));
+                sets.push(system("cluster", &asked.shared_state().await?));
             }
         }
         TrustScope::Domain(name) => {
@@ -42,10 +39,11 @@ pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<
             sets.extend(sets_of(place, &state, &found));
         }
     }
-    sets.push(("builtin", builtin::certificates().to_vec()));
+    sets.push(Listed::builtin());
     let own = own_set(&scope);
-    let shown = sets.iter().flat_map(|(set, certificates)| {
-        certificates.iter().filter_map(move |one| shown(set, *set == own, one))
+    let shown = sets.iter().flat_map(|set| {
+        let certificates = set.certificates.iter().filter_map(|one| shown(set.name, own, one));
+        certificates.chain(set.crls.iter().filter_map(|one| shown_crl(set.name, own, one)))
     });
     Ok(Json(List::new(shown.collect())))
 }
@@ -60,17 +58,35 @@ fn own_set(scope: &TrustScope) -> &'static str {
     }
 }
 
-fn shown(set: &str, own: bool, certificate: &Certificate) -> Option<Trusted> {
+fn shown(set: &str, own: &str, certificate: &Certificate) -> Option<Trusted> {
     let shown = show::certificate(certificate.der(), clock::now())?;
     Some(Trusted {
         set: set.to_owned(),
-        own,
+        own: set == own,
+        of: Type::Certificate,
         subject: shown.subject,
         serial: shown.serial,
         not_before: shown.not_before,
         not_after: shown.not_after,
         sha256: shown.sha256,
+        revoked: None,
         pem: shown.pem,
+    })
+}
+
+fn shown_crl(set: &str, own: &str, crl: &Crl) -> Option<Trusted> {
+    let at = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1_000)));
+    Some(Trusted {
+        set: set.to_owned(),
+        own: set == own,
+        of: Type::Crl,
+        subject: crl.issuer(),
+        serial: crl.number(),
+        not_before: at(crl.this_update()),
+        not_after: crl.next_update().map(at).unwrap_or_default(),
+        sha256: Fingerprint::of(&crl.issuer_der().ok()?).to_string(),
+        revoked: u64::try_from(crl.revoked_count()).ok(),
+        pem: crl.pem(),
     })
 }
 

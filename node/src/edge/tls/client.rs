@@ -332,3 +332,156 @@ impl ClientCertVerifier for Asking {
         super::provider().signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+        KeyPair, SanType,
+    };
+    use rustls::{
+        client::danger::{ServerCertVerified, ServerCertVerifier},
+        crypto::verify_tls13_signature,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
+    };
+
+    use super::*;
+
+    /// Takes every server; its signature is checked.
+    #[derive(Debug)]
+    pub(in crate::edge::tls) struct Anything;
+
+    impl ServerCertVerifier for Anything {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            let algorithms = &super::super::provider().signature_verification_algorithms;
+            verify_tls12_signature(message, cert, dss, algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            let algorithms = &super::super::provider().signature_verification_algorithms;
+            verify_tls13_signature(message, cert, dss, algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            super::super::provider().signature_verification_algorithms.supported_schemes()
+        }
+    }
+
+    pub(in crate::edge::tls) struct Authority {
+        issuer: Issuer<'static, KeyPair>,
+        der: CertificateDer<'static>,
+        above: Vec<CertificateDer<'static>>,
+    }
+
+    pub(in crate::edge::tls) struct Identity {
+        pub(in crate::edge::tls) chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    }
+
+    impl Identity {
+        pub(in crate::edge::tls) fn own(
+            &self,
+        ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+            (self.chain.clone(), self.key.clone_key())
+        }
+    }
+
+    fn authority_params(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    pub(in crate::edge::tls) fn authority(name: &str) -> Authority {
+        let (params, key) = (authority_params(name), KeyPair::generate().unwrap());
+        let der = params.self_signed(&key).unwrap().der().clone();
+        Authority { issuer: Issuer::new(params, key), der, above: Vec::new() }
+    }
+
+    impl Authority {
+        pub(in crate::edge::tls) fn der(&self) -> Vec<u8> {
+            self.der.to_vec()
+        }
+
+        pub(in crate::edge::tls) fn below(&self, name: &str) -> Authority {
+            let (params, key) = (authority_params(name), KeyPair::generate().unwrap());
+            let der = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+            Authority { issuer: Issuer::new(params, key), der: der.clone(), above: vec![der] }
+        }
+
+        pub(in crate::edge::tls) fn issue(
+            &self,
+            change: impl FnOnce(&mut CertificateParams),
+        ) -> Identity {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.distinguished_name.push(DnType::CommonName, "client");
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            params.use_authority_key_identifier_extension = true;
+            change(&mut params);
+            let leaf = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+            let chain = std::iter::once(leaf).chain(self.above.iter().cloned()).collect();
+            let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+            Identity { chain, key }
+        }
+
+        pub(in crate::edge::tls) fn policy(
+            &self,
+            is_required: bool,
+            aborts: bool,
+        ) -> Arc<ClientPolicy> {
+            let anchor = Certificate::from_der(&self.der).unwrap();
+            let hints = vec![DistinguishedName::from(anchor.subject_der().unwrap())];
+            let digest = Fingerprint::of(&[&self.der[..], &[u8::from(is_required)]].concat()).0;
+            let (known, crls) = (Vec::new(), Vec::new());
+            let anchors = vec![anchor];
+            let policy = ClientPolicy { anchors, known, crls, hints, is_required, aborts, digest };
+            Arc::new(policy)
+        }
+    }
+
+    /// Names that would move the cursor, turn the direction of text or end it early are shown by
+    /// their code points.
+    #[test]
+    fn names_of_clients_are_escaped() {
+        let authority = authority("root");
+        let identity = authority.issue(|params| {
+            let name = "mallory\u{1b}[2J\u{202e}\0,CN=alice";
+            params.distinguished_name.push(DnType::CommonName, name);
+            let email = "eve\u{1b}@mail.example".try_into().unwrap();
+            params.subject_alt_names.push(SanType::Rfc822Name(email));
+            let other = "d\u{f6}rte\u{202e}@mail.example".to_owned();
+            let oid = vec![1, 3, 6, 1, 5, 5, 7, 8, 9];
+            params.subject_alt_names.push(SanType::OtherName((oid, other.into())));
+        });
+        let policy = authority.policy(true, true);
+        let (client, _) = policy.check(&identity.chain, crate::clock::now().0 / 1_000).unwrap();
+        let name = "mallory\\u{1b}[2J\\u{202e}\\u{0}\\u{2c}CN=alice";
+        assert_eq!(client.common_name.as_deref(), Some(name));
+        assert_eq!(client.subject, format!("CN={name}"));
+        let emails = ["eve\\u{1b}@mail.example", "d\u{f6}rte\\u{202e}@mail.example"];
+        assert_eq!(client.emails, emails);
+    }
+}

@@ -85,6 +85,11 @@ impl FirstBytes {
     }
 }
 
+/// Whether a version, as a hello names it, is spoken no more (RFC 8996).
+pub(crate) fn is_old(version: &str) -> bool {
+    ["SSL 3.0", "TLS 1.0", "TLS 1.1"].contains(&version)
+}
+
 /// The version that a hello names.
 fn version(major: u8, minor: u8) -> &'static str {
     match (major, minor) {

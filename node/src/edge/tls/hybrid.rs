@@ -120,3 +120,81 @@ impl ActiveKeyExchange for Started {
         NamedGroup::X25519MLKEM768
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ml_kem::Ciphertext;
+    use shake::{ExtendableOutput, Shake128, Update, XofReader};
+
+    use super::*;
+
+    /// The accumulated vectors of Go's `crypto/mlkem` (TestAccumulated, 100 rounds): another
+    /// implementation of FIPS 203 finds the same keys, ciphertexts and secrets.
+    #[test]
+    fn another_implementation_finds_the_same_keys_and_secrets() {
+        let (mut stream, mut all) = (Shake128::default().finalize_xof(), Shake128::default());
+        for _ in 0..100 {
+            let (mut seed, mut message) = (Seed::default(), B32::default());
+            stream.read(&mut seed);
+            stream.read(&mut message);
+            let key = DecapsulationKey::<MlKem768>::from_seed(seed);
+            let (ciphertext, secret) = key.encapsulation_key().encapsulate_deterministic(&message);
+            assert_eq!(key.decapsulate(&ciphertext), secret);
+            let mut other = Ciphertext::<MlKem768>::default();
+            stream.read(&mut other);
+            all.update(&key.encapsulation_key().to_bytes());
+            all.update(&ciphertext);
+            all.update(&secret);
+            all.update(&key.decapsulate(&other));
+        }
+        let mut digest = [0; 32];
+        all.finalize_xof().read(&mut digest);
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = "1114b1b6699ed191734fa339376afa7e285c9e6acf6ff0177d346696ce564415";
+        assert_eq!(digest, expected);
+    }
+
+    #[test]
+    fn both_sides_find_one_secret_of_fixed_size() {
+        let client = X25519MLKEM768.start().unwrap();
+        assert_eq!(client.pub_key().len(), KEY_BYTES + 32);
+        let server = X25519MLKEM768.start_and_complete(client.pub_key()).unwrap();
+        assert_eq!(server.pub_key.len(), CIPHERTEXT_BYTES + 32);
+        let secret = client.complete(&server.pub_key).unwrap();
+        assert_eq!(secret.secret_bytes(), server.secret.secret_bytes());
+        assert_eq!(secret.secret_bytes().len(), 64);
+    }
+
+    /// The half of X25519 can be used alone, as rustls does when a server knows nothing else.
+    #[test]
+    fn a_server_may_take_the_half_of_x25519() {
+        let client = X25519MLKEM768.start().unwrap();
+        let (group, point) = client.hybrid_component().unwrap();
+        assert_eq!(group, NamedGroup::X25519);
+        let server = kx_group::X25519.start_and_complete(point).unwrap();
+        let secret = client.complete_hybrid_component(&server.pub_key).unwrap();
+        assert_eq!(secret.secret_bytes(), server.secret.secret_bytes());
+    }
+
+    #[test]
+    fn shares_that_are_none_are_refused() {
+        let good = X25519MLKEM768.start().unwrap().pub_key().to_vec();
+        let refused = |share: &[u8]| X25519MLKEM768.start_and_complete(share).is_err();
+        assert!(!refused(&good));
+        for length in [0, 1, KEY_BYTES, good.len() - 1] {
+            assert!(refused(&good[..length]), "{length}");
+        }
+        assert!(refused(&[&good[..], &[0]].concat()), "a byte too many");
+        let mut unreduced = good.clone();
+        unreduced[..3].fill(0xff);
+        assert!(refused(&unreduced), "a coefficient of 4095");
+        let mut small = good.clone();
+        small[KEY_BYTES..].fill(0);
+        assert!(refused(&small), "a point of small order");
+        let client = || X25519MLKEM768.start().unwrap();
+        let server = X25519MLKEM768.start_and_complete(client().pub_key()).unwrap().pub_key;
+        for length in [0, CIPHERTEXT_BYTES, server.len() - 1] {
+            assert!(client().complete(&server[..length]).is_err(), "{length}");
+        }
+    }
+}

@@ -9,39 +9,50 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
+/// Where this node is stricter than its cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeLimits {
+    /// Oldest version that it accepts.
+    pub(crate) version_min: TlsVersion,
+    /// Cipher suites that it accepts at most, by their IANA names; empty: those of the cluster.
+    pub(crate) cipher_suites: Vec<String>,
+}
+
 /// How handshakes are made, the same for all domains.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) settings: TlsSettings,
-    /// What this node accepts at least, whatever the cluster says.
-    version_min: TlsVersion,
+    limits: NodeLimits,
     provider: Arc<CryptoProvider>,
     versions: Vec<&'static SupportedProtocolVersion>,
 }
 
 impl Policy {
-    /// Default settings, on a node that accepts nothing older than `version_min`.
-    pub(crate) fn new(version_min: TlsVersion) -> Policy {
-        Policy::make(version_min, TlsSettings::default())
+    /// Default settings on this node.
+    pub(crate) fn new(limits: NodeLimits) -> Policy {
+        Policy::make(limits, TlsSettings::default())
     }
 
     /// The same node under other settings.
     pub(crate) fn with(&self, settings: TlsSettings) -> Policy {
-        Policy::make(self.version_min, settings)
+        Policy::make(self.limits.clone(), settings)
     }
 
-    fn make(version_min: TlsVersion, settings: TlsSettings) -> Policy {
-        let oldest = settings.version_min.max(version_min);
+    fn make(limits: NodeLimits, settings: TlsSettings) -> Policy {
+        let oldest = settings.version_min.max(limits.version_min);
         let versions = match oldest {
             TlsVersion::V1_2 => vec![&TLS13, &TLS12],
             TlsVersion::V1_3 => vec![&TLS13],
         };
         let provider = super::provider();
-        let provider = match settings.cipher_suites.is_empty() && settings.groups.is_empty() {
+        let is_free = settings.cipher_suites.is_empty()
+            && settings.groups.is_empty()
+            && limits.cipher_suites.is_empty();
+        let provider = match is_free {
             true => provider,
-            false => Arc::new(restricted(&provider, &settings)),
+            false => Arc::new(restricted(&provider, &settings, &limits)),
         };
-        Policy { settings, version_min, provider, versions }
+        Policy { settings, limits, provider, versions }
     }
 
     pub(super) fn provider(&self) -> &Arc<CryptoProvider> {
@@ -65,7 +76,11 @@ impl Policy {
 
 /// What is named, in the order of the names. A list of nothing but unknown names leaves nothing,
 /// and handshakes fail rather than go on with what was not wanted.
-fn restricted(provider: &CryptoProvider, settings: &TlsSettings) -> CryptoProvider {
+fn restricted(
+    provider: &CryptoProvider,
+    settings: &TlsSettings,
+    limits: &NodeLimits,
+) -> CryptoProvider {
     let mut restricted = provider.clone();
     if !settings.cipher_suites.is_empty() {
         let find = |name: &String| {
@@ -73,6 +88,10 @@ fn restricted(provider: &CryptoProvider, settings: &TlsSettings) -> CryptoProvid
             all.find(|suite| cipher_name(suite.suite()) == *name).copied()
         };
         restricted.cipher_suites = settings.cipher_suites.iter().filter_map(find).collect();
+    }
+    if !limits.cipher_suites.is_empty() {
+        let is_allowed = |name: String| limits.cipher_suites.contains(&name);
+        restricted.cipher_suites.retain(|suite| is_allowed(cipher_name(suite.suite())));
     }
     if !settings.groups.is_empty() {
         let find = |name: &String| {
@@ -105,11 +124,15 @@ pub(crate) fn group_name(group: NamedGroup) -> String {
 mod tests {
     use super::*;
 
+    fn node(version_min: TlsVersion) -> NodeLimits {
+        NodeLimits { version_min, cipher_suites: Vec::new() }
+    }
+
     #[test]
     fn names_choose_suites_and_groups_in_their_order() {
         let suites = ["TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256", "TLS_NULL"];
         let groups = ["secp256r1", "X25519MLKEM768"];
-        let policy = Policy::new(TlsVersion::V1_2).with(TlsSettings {
+        let policy = Policy::new(node(TlsVersion::V1_2)).with(TlsSettings {
             cipher_suites: suites.map(str::to_owned).to_vec(),
             groups: groups.map(str::to_owned).to_vec(),
             ..TlsSettings::default()
@@ -123,28 +146,27 @@ mod tests {
     }
 
     #[test]
-    fn every_suite_has_its_name_of_the_registry() {
+    fn every_suite_and_group_has_its_name_of_the_registry() {
         let provider = crate::edge::tls::provider();
-        let names: Vec<_> =
-            provider.cipher_suites.iter().map(|one| cipher_name(one.suite())).collect();
-        assert!(names.contains(&"TLS_AES_256_GCM_SHA384".to_owned()), "{names:?}");
-        assert!(names.contains(&"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256".to_owned()), "{names:?}");
+        let names = provider.cipher_suites.iter().map(|one| cipher_name(one.suite()));
+        assert_eq!(names.collect::<Vec<_>>(), crate::edge::tls::CIPHER_SUITES);
+        let names = provider.kx_groups.iter().map(|one| group_name(one.name()));
+        assert_eq!(names.collect::<Vec<_>>(), crate::edge::tls::GROUPS);
     }
 
     #[test]
     fn a_node_may_be_stricter_than_its_cluster_but_not_weaker() {
-        let check = |node, cluster, expected: usize| {
+        let check = |own, cluster, expected: usize| {
             let settings = TlsSettings { version_min: cluster, ..TlsSettings::default() };
-            assert_eq!(Policy::new(node).with(settings).versions.len(), expected);
+            assert_eq!(Policy::new(node(own)).with(settings).versions.len(), expected);
         };
         check(TlsVersion::V1_2, TlsVersion::V1_2, 2);
         check(TlsVersion::V1_3, TlsVersion::V1_2, 1);
         check(TlsVersion::V1_2, TlsVersion::V1_3, 1);
-    }
-
-    #[test]
-    fn the_group_against_quantum_computers_goes_first() {
-        let first = crate::edge::tls::provider().kx_groups.first().map(|group| group.name());
-        assert_eq!(first, Some(NamedGroup::X25519MLKEM768));
+        let suites = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"].map(str::to_owned);
+        let own = NodeLimits { cipher_suites: suites[..1].to_vec(), ..node(TlsVersion::V1_2) };
+        let settings = TlsSettings { cipher_suites: suites.to_vec(), ..TlsSettings::default() };
+        let policy = Policy::new(own).with(settings);
+        assert_eq!(policy.provider.cipher_suites.len(), 1, "what both allow");
     }
 }

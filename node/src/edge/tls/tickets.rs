@@ -221,3 +221,76 @@ impl Ticketer {
         Aad::from(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL_S: u32 = 7_200;
+
+    fn ticketer(binding: u8, keys: impl IntoIterator<Item = OpenedKey>) -> Ticketer {
+        Ticketer {
+            keys: Arc::new(ArcSwap::from_pointee(SessionKeys::for_test(keys))),
+            binding: [binding; 32],
+            ttl_s: TTL_S,
+            asking: None,
+        }
+    }
+
+    fn key(id: u8) -> OpenedKey {
+        OpenedKey::for_test(id, UnixMillis(u64::from(id)), clock::now().plus(60_000))
+    }
+
+    #[test]
+    fn a_ticket_opens_on_another_node_and_only_where_it_was_made() {
+        let here = ticketer(1, [key(1)]);
+        let ticket = here.encrypt(b"session").unwrap();
+        assert_eq!(
+            ticketer(1, [key(1), key(2)]).decrypt(&ticket).as_deref(),
+            Some(&b"session"[..])
+        );
+        assert_eq!(ticketer(2, [key(1)]).decrypt(&ticket), None, "another place");
+        assert_eq!(ticketer(1, [key(2)]).decrypt(&ticket), None, "a key that is not here");
+        for bit in 0..ticket.len() * 8 {
+            let mut flipped = ticket.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(here.decrypt(&flipped), None, "bit {bit}");
+        }
+        for length in 0..ticket.len() {
+            assert_eq!(here.decrypt(&ticket[..length]), None, "cut to {length}");
+        }
+    }
+
+    #[test]
+    fn the_key_activated_last_seals_and_an_old_one_does_not() {
+        let both = ticketer(1, [key(1), key(2)]);
+        assert_eq!(both.encrypt(b"session").unwrap()[..8], [2; 8]);
+        assert_eq!(ticketer(1, []).encrypt(b"session"), None, "no key, no ticket");
+        let now = clock::now();
+        let old = OpenedKey::for_test(1, UnixMillis(1), UnixMillis(now.0 - 1));
+        assert_eq!(ticketer(1, [old]).encrypt(b"session"), None, "its time is over");
+    }
+
+    #[test]
+    fn a_ticket_lives_as_long_as_its_time_to_live_and_its_certificate() {
+        let (tickets, key) = (ticketer(1, []), key(1));
+        let (now, never) = (clock::now(), UnixMillis(u64::MAX));
+        let check = |made: u64, until: UnixMillis, is_open: bool| {
+            let ticket = tickets.seal(&key, UnixMillis(made), until, b"session").unwrap();
+            assert_eq!(tickets.open(&key, now, &ticket).is_some(), is_open, "{made} {until:?}");
+        };
+        let ttl_ms = u64::from(TTL_S) * 1_000;
+        check(now.0, never, true);
+        check(now.0 - ttl_ms + 1, never, true);
+        check(now.0 - ttl_ms, never, false);
+        check(now.0 + CLOCK_SKEW_MS, never, true);
+        check(now.0 + CLOCK_SKEW_MS + 1, never, false);
+        check(now.0, now.plus(1), true);
+        check(now.0, now, false);
+    }
+
+    #[test]
+    fn a_session_with_a_huge_chain_is_not_sealed() {
+        assert_eq!(ticketer(1, [key(1)]).encrypt(&[0; SESSION_BYTES_MAX + 1]), None);
+    }
+}

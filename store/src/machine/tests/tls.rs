@@ -34,9 +34,7 @@ impl Scene {
 
     /// The key that nodes seal with.
     fn active(&self) -> Option<SessionKeyId> {
-        let keys = self.state.session_keys(SessionKeyUse::Ticket);
-        let active = keys.filter_map(|(id, key)| Some((key.active?, id))).max();
-        active.map(|(_, id)| id)
+        self.state.active_session_key(SessionKeyUse::Ticket).map(|(id, _)| id)
     }
 }
 
@@ -48,6 +46,8 @@ fn settings_count_their_changes_and_a_change_keeps_the_flushes() {
     let wanted = TlsSettings { session_ttl_s: 7, ..TlsSettings::default() };
     let set = Action::SetTlsSettings(Box::new(wanted.clone()));
     assert_eq!(scene.done(set), Done::TlsSettings(Version(2)));
+    let again = Action::SetTlsSettings(Box::new(wanted.clone()));
+    assert_eq!(scene.done(again), Done::TlsSettings(Version(2)), "nothing changed");
     scene.done(Action::FlushSessions);
     let expected = TlsSettings { flushes: 2, version: Version(3), ..wanted };
     assert_eq!(scene.state.tls_settings(), expected);

@@ -1,0 +1,293 @@
+//! `tls probe`: a handshake with any server, and what it shows.
+
+use std::{
+    net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use conclave_api::{
+    problem::{Code, Problem},
+    tls::Served,
+    trust::Type,
+};
+use conclave_client::Failure;
+use conclave_pki::{
+    builtin,
+    certificate::{Certificate, read_many},
+    verify::{Purpose, Request, Rules, Subject, verify},
+};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use serde::Serialize;
+
+use super::super::{Asking, Done};
+use crate::output;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a server showed.
+#[derive(Serialize)]
+struct Shown {
+    address: SocketAddr,
+    version: String,
+    cipher: String,
+    group: Option<String>,
+    alpn: Option<String>,
+    connect_ms: u128,
+    handshake_ms: u128,
+    /// The certificate first, then its chain.
+    certificates: Vec<conclave_api::certificate::Certificate>,
+    valid: bool,
+    /// Subject of the trusted certificate that it leads to, and the set of that.
+    anchor: Option<String>,
+    set: Option<String>,
+    /// Why it is not valid.
+    detail: Option<String>,
+    /// What the cluster that answers here says of it.
+    served: Option<Served>,
+    /// The certificate is one of that domain.
+    is_served_here: bool,
+}
+
+/// Probes, and asks a node about it if one answers. Exit code 9 for a certificate that is not
+/// valid for the name.
+pub(super) async fn run(
+    asking: &Asking,
+    address: &str,
+    server_name: Option<&str>,
+    alpn: &[String],
+) -> Done {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_matches(['[', ']']);
+    let name = match server_name {
+        Some("-") => None,
+        Some(name) => Some(name.to_owned()),
+        None => host.parse::<IpAddr>().is_err().then(|| host.to_owned()),
+    };
+    let (place, sent, alpn) = (address.to_owned(), name.clone(), alpn.to_vec());
+    let shaken = tokio::task::spawn_blocking(move || shake(&place, sent.as_deref(), &alpn));
+    let failed = |error: &dyn std::fmt::Display| -> Failure {
+        Box::new(Problem::new(Code::X007, "the probe broke off").detail(error.to_string()))
+    };
+    let (mut shown, chain) = shaken.await.map_err(|error| failed(&error))??;
+    let ip = shown.address.ip();
+    shown.served = asking.client.tls_served(name.as_deref(), ip).await.ok();
+    let expected = name.as_deref().map_or(Subject::Ip(ip), Subject::parse);
+    judge(asking, &mut shown, &chain, &expected).await;
+    if let (Some(served), Some(first)) = (&shown.served, shown.certificates.first()) {
+        let is_own = |one: &String| first.sha256.replace(':', "").eq_ignore_ascii_case(one);
+        shown.is_served_here = served.certificates.iter().any(is_own);
+    }
+    if !output::json(&asking.global, &shown) {
+        show(&shown);
+    }
+    Ok(if shown.valid { 0 } else { 9 })
+}
+
+/// Whether the certificate is valid by the built-in set, and by the cluster's if a node answers.
+async fn judge(asking: &Asking, shown: &mut Shown, chain: &[Certificate], expected: &Subject) {
+    let mut sets = vec!["builtin".to_owned(); builtin::certificates().len()];
+    let mut anchors = builtin::certificates().to_vec();
+    let listed = match shown.served.as_ref().and_then(|served| served.domain.as_ref()) {
+        Some(domain) => asking.client.trusted(&format!("domain:{domain}")).await.ok(),
+        None => None,
+    };
+    for one in listed.into_iter().flat_map(|listed| listed.items) {
+        if one.of == Type::Crl || one.set == "builtin" {
+            continue;
+        }
+        let read = read_many(one.pem.as_bytes(), 1).unwrap_or_default();
+        sets.extend(read.iter().map(|_| one.set.clone()));
+        anchors.extend(read);
+    }
+    let Some((certificate, intermediates)) = chain.split_first() else { return };
+    let found = verify(&Request {
+        certificate,
+        intermediates,
+        anchors: &anchors,
+        crls: &[],
+        purpose: Purpose::Server,
+        name: Some(expected),
+        at: u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0),
+        rules: Rules::Path,
+    });
+    match found {
+        Ok(path) => {
+            shown.valid = true;
+            shown.anchor = anchors.get(path.anchor).map(Certificate::subject);
+            shown.set = sets.get(path.anchor).cloned();
+        }
+        Err(refused) => shown.detail = Some(format!("{}: {}", refused.at_fault, refused.detail)),
+    }
+}
+
+fn unreachable(address: &str, error: &dyn std::fmt::Display) -> Failure {
+    let problem = Problem::new(Code::X001, format!("cannot connect to {address}"));
+    Box::new(problem.detail(error.to_string()))
+}
+
+fn shake(
+    address: &str,
+    name: Option<&str>,
+    alpn: &[String],
+) -> Result<(Shown, Vec<Certificate>), Failure> {
+    let to = address
+        .to_socket_addrs()
+        .map_err(|error| unreachable(address, &error))?
+        .next()
+        .ok_or_else(|| unreachable(address, &"it has no address"))?;
+    let started = Instant::now();
+    let mut tcp =
+        TcpStream::connect_timeout(&to, TIMEOUT).map_err(|error| unreachable(address, &error))?;
+    let connect_ms = started.elapsed().as_millis();
+    let limits = tcp.set_read_timeout(Some(TIMEOUT));
+    limits
+        .and_then(|()| tcp.set_write_timeout(Some(TIMEOUT)))
+        .map_err(|error| unreachable(address, &error))?;
+    let refused = |error: &dyn std::fmt::Display| -> Failure {
+        let problem = Problem::new(Code::X001, format!("{address} makes no handshake"));
+        Box::new(problem.detail(error.to_string()))
+    };
+    let seen = Arc::new(Seen::new(conclave_node::tls_provider()));
+    let verifier: Arc<dyn ServerCertVerifier> = seen.clone();
+    let mut config = ClientConfig::builder_with_provider(conclave_node::tls_provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| refused(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.enable_sni = name.is_some();
+    config.alpn_protocols = alpn.iter().map(|one| one.as_bytes().to_vec()).collect();
+    let name = name.map_or_else(|| to.ip().to_string(), ToOwned::to_owned);
+    let name = ServerName::try_from(name).map_err(|error| refused(&error))?;
+    let mut tls = ClientConnection::new(Arc::new(config), name).map_err(|error| refused(&error))?;
+    let started = Instant::now();
+    while tls.is_handshaking() {
+        tls.complete_io(&mut tcp).map_err(|error| refused(&error))?;
+    }
+    let handshake_ms = started.elapsed().as_millis();
+    tls.send_close_notify();
+    // The server may have closed already.
+    let _ = tls.complete_io(&mut tcp);
+    let chain: Vec<Certificate> = seen.take();
+    let version = match tls.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "TLSv1.2",
+    };
+    let suite = tls.negotiated_cipher_suite().map(|suite| suite.suite());
+    let cipher = suite.map_or_else(String::new, conclave_node::tls_cipher_name);
+    let group = tls.negotiated_key_exchange_group();
+    let shown = Shown {
+        address: to,
+        version: version.to_owned(),
+        cipher,
+        group: group.map(|group| conclave_node::tls_group_name(group.name())),
+        alpn: tls.alpn_protocol().map(|id| id.escape_ascii().to_string()),
+        connect_ms,
+        handshake_ms,
+        certificates: chain.iter().map(conclave_node::shown_certificate).collect(),
+        valid: false,
+        anchor: None,
+        set: None,
+        detail: None,
+        served: None,
+        is_served_here: false,
+    };
+    Ok((shown, chain))
+}
+
+fn show(shown: &Shown) {
+    let Shown { version, cipher, connect_ms, handshake_ms, .. } = shown;
+    let group = shown.group.as_deref().unwrap_or("-");
+    let alpn = shown.alpn.as_deref().unwrap_or("-");
+    output::line(&format!(
+        "{version}  {cipher}  {group}  ALPN {alpn}   1 round trip {connect_ms} ms, handshake {handshake_ms} ms"
+    ));
+    if let Some((first, chain)) = shown.certificates.split_first() {
+        let verdict = match (&shown.anchor, &shown.set, &shown.detail) {
+            (Some(anchor), Some(set), _) => format!("leads to {anchor} ({set} trust)"),
+            (_, _, Some(detail)) => format!("NOT VALID: {detail}"),
+            _ => "not checked".to_owned(),
+        };
+        output::line(&format!(
+            "certificate for {}, issued by {}, {} days left; chain of {} {verdict}",
+            first.names.join(" "),
+            first.issuer,
+            first.days_left,
+            chain.len(),
+        ));
+    }
+    let Some(served) = &shown.served else { return };
+    let node = served.node.as_deref().unwrap_or("-");
+    match (&served.domain, &served.chosen) {
+        (Some(domain), Some(chosen)) if shown.is_served_here => output::line(&format!(
+            "served by {node} (this cluster), domain {domain}, chosen by {chosen}"
+        )),
+        (Some(domain), Some(chosen)) => output::line(&format!(
+            "not a certificate of this cluster, where domain {domain} is chosen by {chosen}"
+        )),
+        _ => {}
+    }
+}
+
+/// Takes what is presented; its signature is checked, its trust is judged later.
+#[derive(Debug)]
+struct Seen {
+    provider: Arc<CryptoProvider>,
+    chain: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Seen {
+    fn new(provider: Arc<CryptoProvider>) -> Seen {
+        Seen { provider, chain: Mutex::default() }
+    }
+
+    fn take(&self) -> Vec<Certificate> {
+        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect()
+    }
+}
+
+impl ServerCertVerifier for Seen {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let all = std::iter::once(end_entity).chain(intermediates).map(|der| der.to_vec());
+        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = all.collect();
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

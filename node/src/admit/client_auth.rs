@@ -1,0 +1,115 @@
+//! Client certificates of domains.
+
+use conclave_api::{
+    client_auth::Set,
+    problem::{Code, Problem},
+};
+use conclave_pki::{builtin, certificate::Certificate};
+use conclave_store::{
+    command::Action,
+    id::Fingerprint,
+    record::{ClientAuth, Domain, TrustSet},
+    state::State,
+};
+
+use super::{Admitted, View, domain_name};
+use crate::live::Scope;
+
+/// A trusted certificate that counts for a domain, and the set that it stands in.
+pub(crate) struct Issuer {
+    pub(crate) set: &'static str,
+    pub(crate) certificate: Certificate,
+}
+
+/// Hashes of all certificates that count for a domain (B2): its own, those of its scope, the
+/// built-in ones. `state` is the one that holds the domain.
+fn counting(scope: Scope, state: &State, domain: &Domain) -> Vec<(&'static str, Fingerprint)> {
+    let system = match scope {
+        Scope::Shared => "cluster",
+        Scope::Local => "server",
+    };
+    let own = state.trusted(&TrustSet::Domain(domain.id)).map(|(one, _)| ("domain", one));
+    let others = state.trusted(&TrustSet::System).map(|(one, _)| (system, one));
+    let builtin = builtin::certificates().iter();
+    let builtin = builtin.map(|one| ("builtin", Fingerprint::of(one.der())));
+    own.chain(others).chain(builtin).collect()
+}
+
+/// The certificate that counts for a domain under this hash.
+pub(crate) fn issuer(
+    scope: Scope,
+    state: &State,
+    domain: &Domain,
+    wanted: Fingerprint,
+) -> Option<Issuer> {
+    let all = counting(scope, state, domain);
+    let (set, _) = all.into_iter().find(|(_, found)| *found == wanted)?;
+    let stored = |set: TrustSet| {
+        let found = state.trusted(&set).find(|(found, _)| *found == wanted);
+        found.and_then(|(_, one)| Certificate::from_der(&one.der).ok())
+    };
+    let certificate = match set {
+        "domain" => stored(TrustSet::Domain(domain.id)),
+        "builtin" => {
+            let mut all = builtin::certificates().iter();
+            all.find(|one| Fingerprint::of(one.der()) == wanted).cloned()
+        }
+        _ => stored(TrustSet::System),
+    };
+    certificate.map(|certificate| Issuer { set, certificate })
+}
+
+pub(crate) fn set_client_auth(
+    view: &View<'_>,
+    name: &str,
+    asked: &Set,
+) -> Result<Admitted, Problem> {
+    let name = domain_name(name)?;
+    let (domain, expectation) = view.domain(&name)?;
+    let wanted = resolve(view, domain, &asked.issuer)?;
+    let mut warnings = Vec::new();
+    if let Some(issuer) = issuer(view.scope, view.state, domain, wanted) {
+        let subject = issuer.certificate.subject();
+        if issuer.certificate.not_after().saturating_mul(1_000) < view.now.0 {
+            warnings.push(format!("{subject} has expired: no client certificate is valid"));
+        }
+        if issuer.set == "builtin" {
+            warnings.push(format!(
+                "{subject} is a public authority: whoever has a client certificate of it connects"
+            ));
+        }
+    }
+    let asked = ClientAuth { issuer: wanted, is_required: asked.required };
+    let action = Action::SetClientAuth(name.clone(), Some(asked));
+    Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
+}
+
+pub(crate) fn clear_client_auth(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
+    let name = domain_name(name)?;
+    let (_, expectation) = view.domain(&name)?;
+    Ok(Admitted::new(Action::SetClientAuth(name.clone(), None), name).expecting(expectation))
+}
+
+/// The one certificate that counts for the domain and whose fingerprint begins so.
+fn resolve(view: &View<'_>, domain: &Domain, text: &str) -> Result<Fingerprint, Problem> {
+    let wanted = text.replace(':', "").to_ascii_lowercase();
+    let all = counting(view.scope, view.state, domain).into_iter().map(|(_, one)| one);
+    let mut found: Vec<_> = all.filter(|one| one.to_string().starts_with(&wanted)).collect();
+    // One that stands in several sets is still one.
+    found.sort_unstable();
+    found.dedup();
+    let name = &domain.name;
+    match found.as_slice() {
+        [one] if wanted.len() >= 4 => Ok(*one),
+        [] => Err(Problem::new(
+            Code::T001,
+            format!("no trusted certificate {text:?} counts for {name}"),
+        )
+        .why("clients are verified with the sets of the domain, of its scope and the built-in one")
+        .hint(format!(
+            "conclave trust list --scope domain:{name}    or: conclave trust add --scope domain:{name} FILE"
+        ))),
+        _ => Err(Problem::new(Code::T001, format!("{text:?} is not clear"))
+            .hint("give more digits of the fingerprint")),
+    }
+}

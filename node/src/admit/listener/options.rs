@@ -1,0 +1,311 @@
+//! What can be asked of a listener, and what goes with which protocol.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use conclave_api::{
+    listener::Add,
+    problem::{Code, Problem},
+};
+use conclave_store::{
+    id::DomainName,
+    limits::{ALPN_MAX, DOMAIN_UPSTREAMS_MAX, PROXY_NETWORKS_MAX, UPSTREAMS_MAX},
+    record::{Listener, ListenerProtocol, Network, Outgoing, ProxyVersion},
+    state::State,
+};
+
+use crate::{admit::domain_name, node::Node};
+
+fn unfit(title: impl Into<String>) -> Problem {
+    Problem::new(Code::N006, title)
+}
+
+fn malformed(title: impl Into<String>) -> Problem {
+    Problem::new(Code::N003, title)
+}
+
+fn check_count(what: &str, count: usize, max: usize) -> Result<(), Problem> {
+    if count <= max {
+        return Ok(());
+    }
+    Err(Problem::new(Code::D004, format!("{count} {what}, {max} are possible")))
+}
+
+pub(super) fn protocol(text: &str) -> Result<ListenerProtocol, Problem> {
+    ListenerProtocol::parse(text).ok_or_else(|| {
+        let all: Vec<_> = ListenerProtocol::ALL.iter().map(|one| one.as_str()).collect();
+        unfit(format!("{text:?} is no protocol of a listener"))
+            .hint(format!("--protocol {}", all.join("|")))
+    })
+}
+
+/// Refuses what would be stored and never looked at.
+pub(super) fn check_fit(protocol: ListenerProtocol, asked: &Add) -> Result<(), Problem> {
+    use ListenerProtocol as P;
+    let (is_outgoing, is_dtls) = (protocol == P::OutgoingTls, protocol == P::Dtls);
+    let checks = [
+        (
+            asked.requires_tls && !protocol.has_starttls(),
+            "--require-tls",
+            "only protocols with STARTTLS begin in the clear",
+        ),
+        (
+            asked.starttls.is_some() && !is_outgoing,
+            "--starttls",
+            "clients of a listener start TLS by the listener's own protocol",
+        ),
+        (
+            asked.server_name.is_some() && !is_outgoing,
+            "--server-name",
+            "only outgoing TLS has a server to name",
+        ),
+        (
+            !asked.domain_upstreams.is_empty() && is_outgoing,
+            "--domain-upstream",
+            "a clear connection chooses no domain",
+        ),
+        (
+            asked.proxy_to.is_some() && is_outgoing,
+            "--proxy-to",
+            "a remote server of TLS expects no such header",
+        ),
+        (asked.proxy_to.is_some() && is_dtls, "--proxy-to", "datagrams have no place for it"),
+        (!asked.proxy_from.is_empty() && is_dtls, "--proxy-from", "datagrams have no place for it"),
+        (!asked.alpn.is_empty() && is_dtls, "--alpn", "it is for TLS"),
+    ];
+    match checks.iter().find(|(is_wrong, _, _)| *is_wrong) {
+        Some((_, option, why)) => {
+            Err(unfit(format!("{option} does not go with --protocol {}", protocol.as_str()))
+                .why(*why))
+        }
+        None => Ok(()),
+    }
+}
+
+pub(super) fn upstreams(
+    node: &Node,
+    protocol: ListenerProtocol,
+    asked: &[String],
+) -> Result<Vec<String>, Problem> {
+    if asked.is_empty() {
+        return Err(malformed("no upstream is given").hint("--upstream 127.0.0.1:8080"));
+    }
+    check_count("upstreams", asked.len(), UPSTREAMS_MAX)?;
+    asked.iter().try_for_each(|text| check_upstream(node, protocol, text))?;
+    Ok(asked.to_vec())
+}
+
+fn check_upstream(node: &Node, protocol: ListenerProtocol, text: &str) -> Result<(), Problem> {
+    let is_dtls = protocol == ListenerProtocol::Dtls;
+    let place = match (text.strip_prefix("udp:"), is_dtls) {
+        (Some(place), true) => place,
+        (None, false) => text,
+        (None, true) => {
+            return Err(unfit(format!("{text} is no upstream for datagrams"))
+                .hint(format!("--upstream udp:{text}")));
+        }
+        (Some(place), false) => {
+            return Err(unfit(format!("{text} is only for --protocol dtls"))
+                .hint(format!("--upstream {place}")));
+        }
+    };
+    let is_unix = place.starts_with("unix:");
+    if is_unix && is_dtls {
+        return Err(unfit("datagrams go to a UDP upstream").hint("--upstream udp:127.0.0.1:5000"));
+    }
+    if is_unix && protocol == ListenerProtocol::OutgoingTls {
+        return Err(unfit("outgoing TLS goes to a HOST:PORT, whose name is verified"));
+    }
+    node.edge().check_upstream(place).map(|_| ()).map_err(|error| {
+        malformed(format!("not a possible upstream: {error}")).hint(match is_unix {
+            true => "[upstream] unix in the configuration file of each node lists what is possible",
+            false => "--upstream 127.0.0.1:8080",
+        })
+    })
+}
+
+pub(super) fn domain_upstreams(
+    node: &Node,
+    protocol: ListenerProtocol,
+    asked: &Add,
+) -> Result<BTreeMap<DomainName, Vec<String>>, Problem> {
+    let all = &asked.domain_upstreams;
+    check_count("domains with upstreams of their own", all.len(), DOMAIN_UPSTREAMS_MAX)?;
+    all.iter()
+        .map(|(name, texts)| Ok((domain_name(name)?, upstreams(node, protocol, texts)?)))
+        .collect()
+}
+
+pub(super) fn alpn(asked: &[String]) -> Result<Vec<String>, Problem> {
+    check_count("application protocols", asked.len(), ALPN_MAX)?;
+    // RFC 7301 §3.1: 1 to 255 bytes; those that are registered can be read.
+    let is_possible = |name: &String| {
+        (1..=255).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match asked.iter().find(|name| !is_possible(name)) {
+        Some(name) => {
+            Err(malformed(format!("{name:?} is no application protocol"))
+                .hint("--alpn h2,http/1.1"))
+        }
+        None => Ok(asked.to_vec()),
+    }
+}
+
+pub(super) fn networks(asked: &[String]) -> Result<Vec<Network>, Problem> {
+    check_count("networks", asked.len(), PROXY_NETWORKS_MAX)?;
+    asked.iter().map(|text| network(text)).collect()
+}
+
+fn network(text: &str) -> Result<Network, Problem> {
+    let wrong = || {
+        malformed(format!("{text:?} is no network"))
+            .hint("--proxy-from 10.0.0.0/8    or one address: --proxy-from 10.0.0.7")
+    };
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix {
+        Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= bits).ok_or_else(wrong)?,
+        None => bits,
+    };
+    Ok(Network { address, prefix })
+}
+
+pub(super) fn proxy_version(asked: Option<&str>) -> Result<Option<ProxyVersion>, Problem> {
+    match asked {
+        None => Ok(None),
+        Some("v1") => Ok(Some(ProxyVersion::V1)),
+        Some("v2") => Ok(Some(ProxyVersion::V2)),
+        Some(other) => Err(malformed(format!("{other:?} is no version of the PROXY protocol"))
+            .hint("--proxy-to v2    or v1, which has no place for facts of TLS")),
+    }
+}
+
+pub(super) fn outgoing(of: ListenerProtocol, asked: &Add) -> Result<Option<Outgoing>, Problem> {
+    if of != ListenerProtocol::OutgoingTls {
+        return Ok(None);
+    }
+    let starttls = asked.starttls.as_deref().map(protocol).transpose()?;
+    if let Some(found) = starttls.filter(|found| !found.has_starttls()) {
+        return Err(unfit(format!("{} has no STARTTLS", found.as_str()))
+            .hint("leave --starttls out: TLS from the first byte"));
+    }
+    let is_name = |name: &String| name.parse::<IpAddr>().is_ok() || DomainName::parse(name).is_ok();
+    if let Some(name) = asked.server_name.as_ref().filter(|name| !is_name(name)) {
+        return Err(malformed(format!("{name:?} is no name of a server"))
+            .hint("--server-name mail.example"));
+    }
+    Ok(Some(Outgoing { server_name: asked.server_name.clone(), starttls }))
+}
+
+/// What whoever adds the listener should know.
+pub(super) fn warnings(state: &State, listener: &Listener) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let all = listener.domain_upstreams.values().flatten().chain(&listener.upstreams);
+    if let Some(upstream) = all.clone().find(|one| is_this_host(one))
+        && listener.proxy_to.is_none()
+        && let Some(cure) = trusts_this_host(listener.protocol)
+    {
+        warnings.push(format!("{upstream} sees every client come from its own host; {cure}"));
+    }
+    if listener.protocol == ListenerProtocol::Ftp {
+        warnings.push(
+            "only the control connection is protected: data connections neither pass through \
+             this listener nor are they encrypted by it; clients must reach the server's passive \
+             ports themselves"
+                .to_owned(),
+        );
+    }
+    if listener.proxy_to == Some(ProxyVersion::V1) {
+        warnings.push(
+            "PROXY v1 has no place for facts of TLS: the upstream learns no name, cipher or \
+             client certificate"
+                .to_owned(),
+        );
+    }
+    if listener.proxy_from.iter().any(|network| network.prefix == 0) {
+        warnings.push(
+            "--proxy-from with /0 believes everybody: clients can choose the address that they \
+             seem to come from"
+                .to_owned(),
+        );
+    }
+    let unknown = listener.domain_upstreams.keys().filter(|name| state.domain(name).is_none());
+    warnings.extend(unknown.map(|name| format!("{name} is no shared domain (yet)")));
+    warnings
+}
+
+fn is_this_host(upstream: &str) -> bool {
+    let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+    upstream.starts_with("unix:")
+        || upstream.starts_with("localhost:")
+        || upstream.parse().is_ok_and(is_loopback)
+}
+
+/// What an upstream commonly allows to whoever comes from its own host, and the cure.
+fn trusts_this_host(protocol: ListenerProtocol) -> Option<&'static str> {
+    match protocol {
+        ListenerProtocol::Smtp => Some(
+            "a mail server that relays for loopback is an open relay then. Tell it the real \
+             address: --proxy-to v2 (Postfix: smtpd_upstream_proxy_protocol = haproxy, Exim: \
+             hosts_proxy), or XCLIENT from a relay of yours; or take loopback out of what it \
+             trusts (Postfix: mynetworks)",
+        ),
+        ListenerProtocol::Postgres => Some(
+            "a database that trusts loopback (pg_hba.conf) asks nobody for a password then: use \
+             scram-sha-256 there",
+        ),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_read_or_refused() {
+        let check = |text: &str, expected: Option<u8>| {
+            assert_eq!(network(text).ok().map(|one| one.prefix), expected, "{text}");
+        };
+        check("10.0.0.0/8", Some(8));
+        check("10.0.0.7", Some(32));
+        check("2001:db8::/32", Some(32));
+        check("::1", Some(128));
+        check("10.0.0.0/33", None);
+        check("10.0.0.0/", None);
+        check("10.0.0/8", None);
+        check("example/8", None);
+    }
+
+    #[test]
+    fn options_that_no_protocol_looks_at_are_refused() {
+        let check = |protocol: ListenerProtocol, add: Add, is_possible: bool| {
+            assert_eq!(check_fit(protocol, &add).is_ok(), is_possible, "{protocol:?} {add:?}");
+        };
+        let require = || Add { requires_tls: true, ..Add::default() };
+        let proxy = || Add { proxy_to: Some("v2".to_owned()), ..Add::default() };
+        let named = || Add { server_name: Some("a.example".to_owned()), ..Add::default() };
+        check(ListenerProtocol::Smtp, require(), true);
+        check(ListenerProtocol::Tls, require(), false);
+        check(ListenerProtocol::Tls, proxy(), true);
+        check(ListenerProtocol::Dtls, proxy(), false);
+        check(ListenerProtocol::OutgoingTls, named(), true);
+        check(ListenerProtocol::Imap, named(), false);
+    }
+
+    #[test]
+    fn upstreams_on_this_host_are_known() {
+        for text in ["127.0.0.1:25", "[::1]:25", "localhost:25", "unix:/run/x", "127.9.9.9:25"] {
+            assert!(is_this_host(text), "{text}");
+        }
+        for text in ["10.0.0.1:25", "mail.example:25", "[2001:db8::1]:25"] {
+            assert!(!is_this_host(text), "{text}");
+        }
+    }
+}

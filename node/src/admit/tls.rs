@@ -1,0 +1,200 @@
+//! TLS settings.
+
+use conclave_api::{
+    problem::{Code, Problem},
+    tls::{LogLevel, Set},
+};
+use conclave_store::{
+    command::Action,
+    limits::SESSION_KEYS_MAX,
+    record::{RowKey, TlsLogLevel, TlsSettings, TlsVersion},
+};
+
+use super::{Admitted, View};
+use crate::edge::tls::{CIPHER_SUITES, GROUPS};
+
+/// Longest life of a ticket (RFC 8446 §4.6.1).
+const TTL_S_MAX: u32 = 7 * 24 * 60 * 60;
+/// A ticket key seals no longer than tickets live.
+const ROTATION_S_MAX: u32 = 7 * 24 * 60 * 60;
+
+/// What old servers could turn on and this one does not speak: the option, and why.
+pub(crate) const LEGACY: [(&str, &str); 4] = [
+    (
+        "cbc-ciphers-for-old-tls",
+        "RFC 9325 §4.1: their MAC-then-encrypt was broken again and again; only AEAD suites",
+    ),
+    ("weak-ciphers", "RFC 7465 forbids RC4, RFC 9325 §4.1 whatever has less than 112 bits"),
+    ("accept-sslv2-hello", "RFC 6176: the hello of SSL 2.0 is never accepted"),
+    ("min-version 1.0 and 1.1", "RFC 8996: TLS 1.0 and TLS 1.1 must not be used"),
+];
+
+fn refused(title: impl Into<String>) -> Problem {
+    Problem::new(Code::F003, title)
+}
+
+pub(crate) fn set_tls(view: &View<'_>, asked: &Set) -> Result<Admitted, Problem> {
+    if *asked == Set::default() {
+        return Err(Problem::new(Code::X004, "no setting is given")
+            .hint("conclave tls set --ttl 2h    all settings: conclave tls set --help"));
+    }
+    check_legacy(asked)?;
+    let before = view.state.tls_settings();
+    let settings = TlsSettings {
+        log_level: match asked.log_level {
+            Some(LogLevel::Error) => TlsLogLevel::Error,
+            Some(LogLevel::Info) => TlsLogLevel::Info,
+            Some(LogLevel::Debug) => TlsLogLevel::Debug,
+            None => before.log_level,
+        },
+        session_ttl_s: seconds("--ttl", asked.ttl_s, 0..=TTL_S_MAX, before.session_ttl_s)?,
+        ticket_rotation_s: seconds(
+            "--rotation",
+            asked.rotation_s,
+            1..=ROTATION_S_MAX,
+            before.ticket_rotation_s,
+        )?,
+        version_min: match &asked.min_version {
+            Some(text) => version(text)?,
+            None => before.version_min,
+        },
+        process_target_domain: asked.process_target_domain.unwrap_or(before.process_target_domain),
+        abort_on_wrong_client_certificate: asked
+            .abort_on_wrong_client_certificate
+            .unwrap_or(before.abort_on_wrong_client_certificate),
+        cipher_suites: names(
+            "cipher suite",
+            asked.cipher_suites.as_deref(),
+            &CIPHER_SUITES,
+            &before.cipher_suites,
+        )?,
+        groups: names("group", asked.groups.as_deref(), &GROUPS, &before.groups)?,
+        ..before
+    };
+    check_key_count(&settings)?;
+    let warnings = check_versions(&settings)?;
+    let action = Action::SetTlsSettings(Box::new(settings));
+    admitted(view, action).map(|admitted| admitted.warning(warnings))
+}
+
+pub(crate) fn flush_sessions(view: &View<'_>) -> Result<Admitted, Problem> {
+    admitted(view, Action::FlushSessions)
+}
+
+/// What is not given is taken from the settings as they are, so they must still be these.
+fn admitted(view: &View<'_>, action: Action) -> Result<Admitted, Problem> {
+    let version = view.state.tls_settings().version;
+    if let Some(expected) = view.if_version
+        && expected != version.0
+    {
+        let title = format!("the TLS settings are at version {version}, not at {expected}");
+        return Err(Problem::new(Code::V002, title).hint("conclave tls show"));
+    }
+    let expectation = view.state.expectation(RowKey::TlsSettings);
+    Ok(Admitted::new(action, "TLS settings").expecting(expectation))
+}
+
+fn check_legacy(asked: &Set) -> Result<(), Problem> {
+    let switches = [asked.cbc_ciphers_for_old_tls, asked.weak_ciphers, asked.accept_sslv2_hello];
+    for ((setting, reason), switch) in LEGACY.iter().zip(switches) {
+        if switch == Some(true) {
+            return Err(refused(format!("{setting} cannot be turned on: this server has none"))
+                .why(*reason)
+                .hint("clients of such an age need a proxy of their own in front of them"));
+        }
+    }
+    Ok(())
+}
+
+/// Reads a version that can be the oldest accepted one.
+pub(crate) fn version(text: &str) -> Result<TlsVersion, Problem> {
+    match text {
+        "1.2" => Ok(TlsVersion::V1_2),
+        "1.3" => Ok(TlsVersion::V1_3),
+        "1.0" | "1.1" => Err(refused(format!("TLS {text} is not offered by this server"))
+            .why("RFC 8996: TLS 1.0 and TLS 1.1 must not be used")
+            .hint("1.2 or 1.3 are possible")),
+        other => Err(refused(format!("{other:?} is no version of TLS that this server speaks"))
+            .hint("1.2 or 1.3 are possible")),
+    }
+}
+
+fn seconds(
+    option: &str,
+    asked: Option<u64>,
+    possible: std::ops::RangeInclusive<u32>,
+    before: u32,
+) -> Result<u32, Problem> {
+    let Some(asked) = asked else { return Ok(before) };
+    match u32::try_from(asked).ok().filter(|seconds| possible.contains(seconds)) {
+        Some(seconds) => Ok(seconds),
+        None => Err(refused(format!("{option} of {asked} s is not possible")).detail(format!(
+            "{} s to {} s are",
+            possible.start(),
+            possible.end()
+        ))),
+    }
+}
+
+/// The names in their normal form; each must be one that the program has.
+pub(crate) fn names(
+    what: &str,
+    asked: Option<&[String]>,
+    known: &[&str],
+    before: &[String],
+) -> Result<Vec<String>, Problem> {
+    let Some(asked) = asked else { return Ok(before.to_vec()) };
+    let mut names: Vec<String> = Vec::with_capacity(asked.len());
+    for name in asked {
+        let Some(found) = known.iter().find(|known| known.eq_ignore_ascii_case(name)) else {
+            return Err(refused(format!("this program has no {what} {name:?}"))
+                .detail(format!("it has {}", known.join(", ")))
+                .hint("names are those of the IANA registry; --help tells more"));
+        };
+        if !names.iter().any(|name| name == found) {
+            names.push((*found).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Whether a cipher suite is one of TLS 1.3.
+pub(crate) fn is_tls13(cipher_suite: &str) -> bool {
+    !cipher_suite.contains("_WITH_")
+}
+
+/// Suites and versions must leave something to speak; what they leave out is said.
+fn check_versions(settings: &TlsSettings) -> Result<Vec<String>, Problem> {
+    let suites = &settings.cipher_suites;
+    if suites.is_empty() {
+        return Ok(Vec::new());
+    }
+    let has_new = suites.iter().any(|name| is_tls13(name));
+    let has_old = suites.iter().any(|name| !is_tls13(name));
+    match (settings.version_min, has_new, has_old) {
+        (TlsVersion::V1_3, false, _) => Err(refused("nobody could connect any more")
+            .why("the oldest version accepted is TLS 1.3, and no cipher suite named is of TLS 1.3")
+            .hint("name one that begins with TLS_AES or TLS_CHACHA20 too")),
+        (TlsVersion::V1_2, false, _) => {
+            Ok(vec!["no cipher suite of TLS 1.3 is named: only TLS 1.2 is spoken".to_owned()])
+        }
+        (TlsVersion::V1_2, true, false) => {
+            Ok(vec!["no cipher suite of TLS 1.2 is named: only TLS 1.3 is spoken".to_owned()])
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Every ticket key is kept until the last ticket that it sealed has ended.
+fn check_key_count(settings: &TlsSettings) -> Result<(), Problem> {
+    let (ttl, rotation) = (settings.session_ttl_s, settings.ticket_rotation_s);
+    let keys = (ttl + 60) / rotation.max(1) + 4;
+    if usize::try_from(keys).is_ok_and(|keys| keys <= SESSION_KEYS_MAX) {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "a new ticket key every {rotation} s, kept for {ttl} s each, is too often"
+    ))
+    .detail(format!("{keys} keys at once, {SESSION_KEYS_MAX} are possible"))
+    .hint("a longer --rotation or a shorter --ttl"))
+}

@@ -1,0 +1,340 @@
+//! New session keys in time: the leader publishes one, and has it used when every live member
+//! can open with it.
+
+use std::time::Duration;
+
+use conclave_raft::Role;
+use conclave_store::{
+    command::{Action, Command},
+    id::{LogIndex, OperationId, SessionKeyId},
+    outcome::Outcome,
+    record::{Principal, RowKey, SessionKey, SessionKeyUse, TlsSettings},
+    state::State,
+    time::UnixMillis,
+    wire,
+};
+use tokio::time::Instant;
+
+use super::{ExecuteError, Replica, Wait};
+use crate::{
+    clock, entropy,
+    keys::{Purpose, SealError, Secret},
+    live::Scope,
+};
+
+/// How often the leader looks; nothing is written unless something is to be done.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Pause after something did not succeed.
+const FAILED_PAUSE: Duration = Duration::from_secs(2);
+/// Longest time for a key to be ordered.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for members to report a published key.
+const SERVED_TIMEOUT_MS_MAX: u64 = 30_000;
+/// Cookies live for seconds; their key changes all the same.
+const COOKIE_ROTATION_MS: u64 = 60 * 60 * 1_000;
+/// A cookie comes back within this time.
+const COOKIE_TTL_MS: u64 = 5 * 60 * 1_000;
+/// What clocks may differ by, and elections may take, before nodes stop sealing.
+const SLACK_MS: u64 = 60_000;
+
+/// Milliseconds after which a key of this use gets a successor.
+pub(crate) fn session_key_rotation_ms(settings: &TlsSettings, of: SessionKeyUse) -> u64 {
+    match of {
+        SessionKeyUse::Ticket => u64::from(settings.ticket_rotation_s) * 1_000,
+        SessionKeyUse::Cookie => COOKIE_ROTATION_MS,
+    }
+}
+
+/// What is to be done for one use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    Publish,
+    /// Published at this index: to be used as soon as it is served.
+    Activate(SessionKeyId, LogIndex),
+}
+
+/// Decides from State alone, so that every leader goes on where the one before it stopped.
+fn step(state: &State, of: SessionKeyUse, now: UnixMillis) -> Step {
+    let settings = state.tls_settings();
+    let Some(cluster) = state.cluster() else { return Step::Nothing };
+    if of == SessionKeyUse::Ticket && settings.session_ttl_s == 0 {
+        return Step::Nothing;
+    }
+    let rotation = session_key_rotation_ms(&settings, of);
+    // A node that was removed knows the keys under older generations of the keyring.
+    let is_good = |key: &SessionKey| key.sealed.generation == cluster.generation;
+    let active = state.active_session_key(of);
+    let is_fresh = active.is_some_and(|(_, key)| {
+        is_good(key) && key.active.is_some_and(|since| now < since.plus(rotation))
+    });
+    if is_fresh {
+        return Step::Nothing;
+    }
+    let next = state
+        .session_keys(of)
+        .filter(|(_, key)| key.active.is_none() && is_good(key) && now < key.made.plus(rotation))
+        .max_by_key(|(_, key)| key.made);
+    match next {
+        None => Step::Publish,
+        Some((id, _)) => {
+            let row = state.row(&RowKey::SessionKey((of, id)));
+            Step::Activate(id, row.map(|row| row.changed_at).unwrap_or_default())
+        }
+    }
+}
+
+/// Until when a key that is made now seals and opens.
+fn lifetime(
+    settings: &TlsSettings,
+    of: SessionKeyUse,
+    now: UnixMillis,
+) -> (UnixMillis, UnixMillis) {
+    let ttl = match of {
+        SessionKeyUse::Ticket => u64::from(settings.session_ttl_s) * 1_000,
+        SessionKeyUse::Cookie => COOKIE_TTL_MS,
+    };
+    let not_after = now.plus(2 * session_key_rotation_ms(settings, of) + SLACK_MS);
+    (not_after, not_after.plus(ttl))
+}
+
+/// Why a key did not come about.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error("no unsealed member can seal it")]
+    Sealed,
+    #[error(transparent)]
+    NotSealed(#[from] SealError),
+    #[error(transparent)]
+    NotOrdered(#[from] ExecuteError),
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+impl Replica {
+    /// While this node leads: keeps a fresh key of each use in State. Works until dropped.
+    pub(crate) async fn rotate_session_keys(self) {
+        let mut leading_since: Option<Instant> = None;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if self.shared.raft.status().role != Role::Leader {
+                leading_since = None;
+                continue;
+            }
+            let since = *leading_since.get_or_insert_with(Instant::now);
+            for of in SessionKeyUse::ALL {
+                if let Err(error) = self.take_step(of, since).await {
+                    tracing::warn!(event = "session_key.not_rotated", ?of, %error);
+                    tokio::time::sleep(FAILED_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn take_step(&self, of: SessionKeyUse, since: Instant) -> Result<(), StepError> {
+        let (point, now) = (self.point(), clock::now());
+        let action = match step(&point.state, of, now) {
+            Step::Nothing => return Ok(()),
+            Step::Publish => self.publish(&point.state, of, now).await?,
+            Step::Activate(id, index) => {
+                let made = point.state.session_keys(of).find(|(found, _)| *found == id);
+                let made = made.map(|(_, key)| key.made).unwrap_or_default();
+                let settings = point.state.tls_settings();
+                let patience =
+                    SERVED_TIMEOUT_MS_MAX.min(session_key_rotation_ms(&settings, of) / 2);
+                // A member that is silent, or slow for too long, makes full handshakes.
+                if !self.is_served_by_live(index, since) && now < made.plus(patience) {
+                    return Ok(());
+                }
+                Action::ActivateSessionKey(of, id)
+            }
+        };
+        self.order(&point.state, now, action).await
+    }
+
+    async fn publish(
+        &self,
+        state: &State,
+        of: SessionKeyUse,
+        now: UnixMillis,
+    ) -> Result<Action, StepError> {
+        let id = SessionKeyId(entropy::array());
+        let purpose = Purpose::SessionKey(of, id);
+        let secret = Secret::new(entropy::array::<32>().to_vec());
+        let sealed = match self.shared.keyring.seal(Scope::Shared, purpose, secret.expose()) {
+            Err(SealError::Sealed) => {
+                self.seal_elsewhere(purpose, &secret).await.ok_or(StepError::Sealed)?
+            }
+            sealed => sealed?,
+        };
+        let (not_after, expires) = lifetime(&state.tls_settings(), of, now);
+        let key = SessionKey { sealed, made: now, active: None, not_after, expires };
+        Ok(Action::PublishSessionKey(of, id, key))
+    }
+
+    /// Orders it if the settings are still those that it was made from.
+    async fn order(
+        &self,
+        state: &State,
+        time: UnixMillis,
+        action: Action,
+    ) -> Result<(), StepError> {
+        let id = conclave_store::id::DomainId(entropy::array()).to_string();
+        let operation =
+            OperationId::parse(&id).map_err(|error| StepError::Refused(error.to_string()))?;
+        let command = Command {
+            operation,
+            principal: Principal::Node(self.shared.id),
+            request: [0; 32],
+            time,
+            reason: None,
+            expects: vec![state.expectation(RowKey::TlsSettings)],
+            action,
+        };
+        let bytes = wire::encode_command(&command)
+            .map_err(|error| StepError::Refused(error.to_string()))?;
+        let ordering = self.execute_here(bytes, Wait::Committed, ORDER_TIMEOUT);
+        let executed = match tokio::time::timeout(ORDER_TIMEOUT, ordering).await {
+            Ok(Err(ExecuteError::NotLeader(_))) => return Ok(()),
+            Ok(executed) => executed?,
+            Err(_) => return Err(ExecuteError::NoQuorum.into()),
+        };
+        // The next look must see it.
+        self.wait_applied(executed.index.0, ORDER_TIMEOUT).await;
+        match executed.outcome {
+            Outcome::Done(_) => Ok(()),
+            Outcome::Rejected(conclave_store::outcome::Rejection::Stale(_)) => Ok(()),
+            Outcome::Rejected(rejection) => Err(StepError::Refused(rejection.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_store::{
+        command::FoundCluster,
+        id::{ClusterId, ClusterName, Generation, NodeId, NodeName},
+        machine,
+        record::{Cluster, KeyringGeneration, Member, MemberRole, Sealed},
+    };
+
+    use super::*;
+
+    const OF: SessionKeyUse = SessionKeyUse::Ticket;
+    const HOUR: u64 = 60 * 60 * 1_000;
+
+    fn sealed(generation: u64) -> Sealed {
+        Sealed { generation: Generation(generation), nonce: [0; 12], ciphertext: Vec::new() }
+    }
+
+    struct Scene(State, u64);
+
+    impl Scene {
+        fn founded() -> Scene {
+            let mut scene = Scene(State::default(), 0);
+            let cluster = Cluster {
+                id: ClusterId([1; 16]),
+                name: ClusterName::parse("test").unwrap(),
+                authority_der: Vec::new(),
+                authority_key: sealed(1),
+                generation: Generation(1),
+                node_last: NodeId(1),
+                founded: UnixMillis(0),
+            };
+            let member = Member {
+                id: NodeId(1),
+                name: NodeName::parse("n1").unwrap(),
+                role: MemberRole::Voter,
+                identity_der: vec![1],
+                sealing_key: [0; 32],
+                address: String::new(),
+                joined: UnixMillis(0),
+            };
+            let wraps = [(NodeId(1), serde_bytes::ByteBuf::new())].into_iter().collect();
+            let keyring = KeyringGeneration { wraps, made: UnixMillis(0) };
+            let found = FoundCluster { cluster, member, keyring };
+            scene.act(0, Action::FoundCluster(Box::new(found)));
+            scene
+        }
+
+        fn act(&mut self, time: u64, action: Action) {
+            self.1 += 1;
+            let command = Command {
+                operation: OperationId::parse(&format!("op{}", self.1)).unwrap(),
+                principal: Principal::Node(NodeId(1)),
+                request: [0; 32],
+                time: UnixMillis(time),
+                reason: None,
+                expects: Vec::new(),
+                action,
+            };
+            let applied = machine::apply(&self.0, LogIndex(self.1), &command);
+            assert!(matches!(applied.outcome, Outcome::Done(_)), "{:?}", applied.outcome);
+            self.0 = applied.state;
+        }
+
+        fn publish(&mut self, id: u8, made: u64, generation: u64) {
+            let now = UnixMillis(made);
+            let (not_after, expires) = lifetime(&self.0.tls_settings(), OF, now);
+            let sealed = sealed(generation);
+            let key = SessionKey { sealed, made: now, active: None, not_after, expires };
+            self.act(made, Action::PublishSessionKey(OF, SessionKeyId([id; 8]), key));
+        }
+
+        fn step(&self, now: u64) -> Step {
+            step(&self.0, OF, UnixMillis(now))
+        }
+    }
+
+    #[test]
+    fn a_key_is_published_then_used_and_then_left_alone_until_its_time() {
+        let mut scene = Scene::founded();
+        assert_eq!(scene.step(10), Step::Publish);
+        scene.publish(1, 10, 1);
+        let id = SessionKeyId([1; 8]);
+        assert_eq!(scene.step(11), Step::Activate(id, LogIndex(2)));
+        scene.act(20, Action::ActivateSessionKey(OF, id));
+        assert_eq!(scene.step(20 + HOUR - 1), Step::Nothing);
+        assert_eq!(scene.step(20 + HOUR), Step::Publish);
+        scene.publish(2, 20 + HOUR, 1);
+        let next = Step::Activate(SessionKeyId([2; 8]), LogIndex(4));
+        assert_eq!(scene.step(21 + HOUR), next, "by whoever leads then");
+        assert_eq!(scene.step(20 + 2 * HOUR), Step::Publish, "what nobody used is old by now");
+    }
+
+    #[test]
+    fn a_key_seals_until_its_successor_is_used_and_opens_as_long_as_its_tickets_live() {
+        let settings = TlsSettings::default();
+        let (not_after, expires) = lifetime(&settings, OF, UnixMillis(0));
+        assert!(not_after.0 > HOUR + HOUR / 2, "the longest wait for the successor is in it");
+        assert_eq!(expires.0 - not_after.0, u64::from(settings.session_ttl_s) * 1_000);
+    }
+
+    #[test]
+    fn sessions_that_never_resume_need_no_key() {
+        let mut scene = Scene::founded();
+        let none = TlsSettings { session_ttl_s: 0, ..TlsSettings::default() };
+        scene.act(1, Action::SetTlsSettings(Box::new(none)));
+        assert_eq!(scene.step(2), Step::Nothing);
+        assert_eq!(step(&scene.0, SessionKeyUse::Cookie, UnixMillis(2)), Step::Publish);
+        assert_eq!(step(&State::default(), OF, UnixMillis(2)), Step::Nothing, "no cluster yet");
+    }
+
+    #[test]
+    fn a_new_generation_of_the_keyring_brings_a_new_key_at_once() {
+        let mut scene = Scene::founded();
+        scene.publish(1, 10, 1);
+        scene.act(20, Action::ActivateSessionKey(OF, SessionKeyId([1; 8])));
+        scene.publish(2, 30, 1);
+        let wraps = [(NodeId(1), serde_bytes::ByteBuf::new())].into_iter().collect();
+        let rotate = conclave_store::command::RotateKeyring {
+            generation: Generation(2),
+            keyring: KeyringGeneration { wraps, made: UnixMillis(40) },
+            authority_key: sealed(2),
+        };
+        scene.act(40, Action::RotateKeyring(Box::new(rotate)));
+        assert_eq!(scene.step(41), Step::Publish, "neither the old one nor its successor will do");
+        scene.publish(3, 41, 2);
+        assert!(matches!(scene.step(42), Step::Activate(id, _) if id == SessionKeyId([3; 8])));
+    }
+}

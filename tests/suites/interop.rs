@@ -1,0 +1,400 @@
+//! What other programs make of a node: OpenSSL, curl, GnuTLS, NSS, Chromium.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process::{Command, Stdio},
+};
+
+use conclave_tests::{Cluster, Node, has_program, openssl, wait_for};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SerialNumber, date_time_ymd,
+};
+
+/// An authority, with the one above it.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: Certificate,
+}
+
+fn authority(name: &str, above: Option<&Authority>) -> Authority {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let certificate = match above {
+        Some(above) => {
+            params.use_authority_key_identifier_extension = true;
+            params.signed_by(&key, &above.issuer)
+        }
+        None => params.self_signed(&key),
+    };
+    Authority { issuer: Issuer::new(params, key), certificate: certificate.unwrap() }
+}
+
+/// Certificate and key, PEM.
+struct Issued {
+    certificate: String,
+    key: String,
+}
+
+impl Authority {
+    fn issue(&self, key: KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.use_authority_key_identifier_extension = true;
+        params.not_before = date_time_ymd(2026, 1, 1);
+        params.not_after = date_time_ymd(2036, 1, 1);
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    fn client(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+        self.issue(KeyPair::generate().unwrap(), |params| {
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            change(params);
+        })
+    }
+
+    /// A list that revokes the certificate with this serial number.
+    fn revoke(&self, serial: u64) -> String {
+        let entry = RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: date_time_ymd(2026, 1, 2),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 2),
+            next_update: date_time_ymd(2036, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![entry],
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+}
+
+/// A program at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    OpenSsl,
+    Curl,
+    GnuTls,
+    Nss,
+}
+
+impl Peer {
+    const ALL: [(Peer, &str); 4] = [
+        (Peer::OpenSsl, "openssl"),
+        (Peer::Curl, "curl"),
+        (Peer::GnuTls, "gnutls-cli"),
+        (Peer::Nss, "tstclnt"),
+    ];
+}
+
+/// Where a peer connects to, and as whom.
+struct Visit<'a> {
+    node: &'a Node,
+    address: SocketAddr,
+    name: &'a str,
+    /// File of the root it trusts.
+    root: &'a str,
+    version: &'a str,
+    /// Files of its certificate and key.
+    identity: Option<(&'a str, &'a str)>,
+}
+
+impl Visit<'_> {
+    fn by(&self, peer: Peer) -> Command {
+        match peer {
+            Peer::OpenSsl => self.openssl(),
+            Peer::Curl => self.curl(),
+            Peer::GnuTls => self.gnutls(),
+            Peer::Nss => self.nss(),
+        }
+    }
+
+    fn openssl(&self) -> Command {
+        let mut command = Command::new("openssl");
+        let version = if self.version == "1.2" { "-tls1_2" } else { "-tls1_3" };
+        let to = self.address.to_string();
+        command.args(["s_client", "-connect", &to, "-servername", self.name, version]);
+        command.args(["-CAfile", self.root, "-verify_return_error", "-verify_hostname", self.name]);
+        // Reads until the answer has ended: TLS 1.3 tells of a wrong certificate only then.
+        command.args(["-quiet", "-no_ign_eof"]);
+        if let Some((certificate, key)) = self.identity {
+            command.args(["-cert", certificate, "-key", key]);
+        }
+        command
+    }
+
+    fn curl(&self) -> Command {
+        let mut command = Command::new("curl");
+        let resolve = format!("{}:{}:{}", self.name, self.address.port(), self.address.ip());
+        let url = format!("https://{}:{}/", self.name, self.address.port());
+        command.args(["-sS", "--cacert", self.root, "--resolve", &resolve, &url]);
+        command.arg(format!("--tlsv{}", self.version)).args(["--tls-max", self.version]);
+        if let Some((certificate, key)) = self.identity {
+            command.args(["--cert", certificate, "--key", key]);
+        }
+        command
+    }
+
+    fn gnutls(&self) -> Command {
+        let mut command = Command::new("gnutls-cli");
+        let priority = format!("NORMAL:-VERS-ALL:+VERS-TLS{}", self.version);
+        let port = self.address.port().to_string();
+        command.args(["--x509cafile", self.root, "--priority", &priority, "-p", &port]);
+        command.args(["--sni-hostname", self.name, "--verify-hostname", self.name]);
+        if let Some((certificate, key)) = self.identity {
+            command.args(["--x509certfile", certificate, "--x509keyfile", key]);
+        }
+        command.arg(self.address.ip().to_string());
+        command
+    }
+
+    fn nss(&self) -> Command {
+        let database = nss_database(self.node, self.root);
+        let mut command = Command::new("tstclnt");
+        let (ip, port) = (self.address.ip().to_string(), self.address.port().to_string());
+        let range = format!("tls{0}:tls{0}", self.version);
+        command.args(["-d", &database, "-h", &ip, "-p", &port, "-a", self.name, "-V", &range]);
+        command
+    }
+
+    /// Whether the peer gets the page of the upstream.
+    fn gets_page(&self, peer: Peer) -> bool {
+        let mut command = self.by(peer);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A peer that is refused may be gone before it has read this.
+        let _ = child.stdin.take().unwrap().write_all(b"GET / HTTP/1.0\r\n\r\n");
+        let output = child.wait_with_output().unwrap();
+        let gets = String::from_utf8_lossy(&output.stdout).contains(PAGE);
+        if !gets {
+            let text = [output.stdout, output.stderr].concat();
+            println!("{peer:?} {} {}: {}", self.name, self.version, String::from_utf8_lossy(&text));
+        }
+        gets
+    }
+}
+
+/// A database of NSS that trusts the root; made once for each node.
+fn nss_database(node: &Node, root: &str) -> String {
+    let dir = node.dir.join("home/.pki/nssdb");
+    let database = format!("sql:{}", dir.display());
+    if !dir.exists() {
+        std::fs::create_dir_all(&dir).unwrap();
+        let run = |words: &[&str]| {
+            let made = Command::new("certutil").args(words).output().unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        };
+        run(&["-N", "-d", &database, "--empty-password"]);
+        run(&["-A", "-d", &database, "-n", "root", "-t", "C,,", "-i", root]);
+    }
+    database
+}
+
+const PAGE: &str = "the page of the upstream";
+
+/// An upstream that answers every request with one page.
+fn page_upstream() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+                let length = PAGE.len();
+                let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {length}\r\n\r\n{PAGE}");
+                let _ = (&stream).write_all(head.as_bytes());
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+fn listen(cluster: &Cluster) -> SocketAddr {
+    let (port, one) = (cluster.free_port(), &cluster.nodes[0]);
+    let (bind, upstream) = (format!(":{port}"), page_upstream().to_string());
+    one.run(&["listener", "add", "https", "--bind", &bind, "--upstream", &upstream]).ok();
+    one.listener(port)
+}
+
+/// A domain with a certificate by `authority`, whose own comes as its chain.
+fn add_domain(node: &Node, name: &str, key: KeyPair, authority: &Authority) {
+    node.run(&["domain", "create", name, "--pki", "enabled"]).ok();
+    let issued = authority.issue(key, |params| {
+        params.subject_alt_names.push(rcgen::SanType::DnsName(name.try_into().unwrap()));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    let bundle = format!("{}{}", issued.certificate, authority.certificate.pem());
+    let (bundle, key) =
+        (node.file("bundle.pem", bundle.as_bytes()), node.file("key.pem", issued.key.as_bytes()));
+    node.run(&["cert", "import", name, &bundle, "--key", &key]).ok();
+}
+
+/// Keys of each kind, by the name of their domain.
+fn kinds(node: &Node) -> Vec<(&'static str, KeyPair)> {
+    let rsa = node.file("rsa.pem", b"");
+    openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", &rsa]);
+    let rsa = KeyPair::from_pem(&std::fs::read_to_string(&rsa).unwrap()).unwrap();
+    let make = |algorithm| KeyPair::generate_for(algorithm).unwrap();
+    vec![
+        ("p256.example", make(&rcgen::PKCS_ECDSA_P256_SHA256)),
+        ("p384.example", make(&rcgen::PKCS_ECDSA_P384_SHA384)),
+        ("ed25519.example", make(&rcgen::PKCS_ED25519)),
+        ("rsa.example", rsa),
+    ]
+}
+
+#[test]
+fn other_programs_agree_on_every_version_and_kind_of_key() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::with_level(1, "debug");
+    cluster.found();
+    let (one, address) = (&cluster.nodes[0], listen(&cluster));
+    let root = authority("Interop Root", None);
+    let between = authority("Interop Intermediate", Some(&root));
+    let root_file = one.file("root.pem", root.certificate.pem().as_bytes());
+    let kinds = kinds(one);
+    let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
+    for (name, key) in kinds {
+        add_domain(one, name, key, &between);
+    }
+    for (peer, program) in Peer::ALL {
+        if !has_program(program) {
+            continue;
+        }
+        for name in &names {
+            // NSS has no Ed25519 for TLS (bug 1325335).
+            if peer == Peer::Nss && *name == "ed25519.example" {
+                continue;
+            }
+            for version in ["1.2", "1.3"] {
+                let visit =
+                    Visit { node: one, address, name, root: &root_file, version, identity: None };
+                assert!(visit.gets_page(peer), "{peer:?} {name} TLS {version}");
+            }
+        }
+    }
+    // Without a name everybody gets the Main Domain, which nobody trusts.
+    let shown = conclave_tests::openssl_chain(address, "x", &["-noservername"]);
+    assert_eq!(shown.len(), 2, "the test certificate and its authority");
+    chromium(one, address, &root_file);
+}
+
+/// Chromium loads the page over the group against quantum computers.
+fn chromium(node: &Node, address: SocketAddr, root: &str) {
+    if !has_program("chromium") || !has_program("certutil") {
+        return;
+    }
+    nss_database(node, root);
+    let rule = format!("MAP p256.example {}", address.ip());
+    let output = Command::new("chromium")
+        .env("HOME", node.dir.join("home"))
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        .arg(format!("--user-data-dir={}", node.dir.join("home/chromium").display()))
+        .arg(format!("--host-resolver-rules={rule}"))
+        .arg("--dump-dom")
+        .arg(format!("https://p256.example:{}/", address.port()))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains(PAGE), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    wait_for("the handshake in the log", || {
+        node.log().contains("group=\"X25519MLKEM768\"").then_some(())
+    });
+}
+
+#[test]
+fn other_programs_show_their_certificates() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let (one, address) = (&cluster.nodes[0], listen(&cluster));
+    let root = authority("Client Root", None);
+    let stranger = authority("Stranger", None);
+    let root_file = one.file("root.pem", root.certificate.pem().as_bytes());
+    let name = "mtls.example";
+    add_domain(one, name, KeyPair::generate().unwrap(), &root);
+    let scope = format!("domain:{name}");
+    let crl = one.file("crl.pem", root.revoke(7).as_bytes());
+    one.run(&["trust", "add", &root_file, "--scope", &scope]).ok();
+    one.run(&["trust", "add", &crl, "--scope", &scope]).ok();
+    let issuer = openssl(&["x509", "-in", &root_file, "-noout", "-fingerprint", "-sha256"]);
+    let issuer = issuer.trim().rsplit('=').next().unwrap().replace(':', "").to_lowercase();
+    let identities = [
+        ("fine", Some(root.client("alice", |_| {}))),
+        (
+            "expired",
+            Some(root.client("old", |params| params.not_after = date_time_ymd(2026, 1, 2))),
+        ),
+        ("stranger", Some(stranger.client("mallory", |_| {}))),
+        (
+            "server",
+            Some(root.client("server", |params| {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            })),
+        ),
+        (
+            "revoked",
+            Some(root.client("eve", |params| params.serial_number = Some(SerialNumber::from(7)))),
+        ),
+        ("none", None),
+    ];
+    let files: Vec<_> = identities
+        .iter()
+        .map(|(what, issued)| {
+            let files = issued.as_ref().map(|issued| {
+                let certificate = one.file(&format!("{what}.pem"), issued.certificate.as_bytes());
+                (certificate, one.file(&format!("{what}.key"), issued.key.as_bytes()))
+            });
+            (*what, files)
+        })
+        .collect();
+    // Required; optional, where a wrong one ends the handshake; optional, where it is ignored.
+    for (is_required, aborts) in [(true, true), (false, true), (false, false)] {
+        let required: &[&str] = if is_required { &["--required"] } else { &[] };
+        one.run(&[&["client-auth", "set", name, "--issuer", &issuer], required].concat()).ok();
+        let switch = if aborts { "on" } else { "off" };
+        one.run(&["tls", "set", "--abort-on-wrong-client-certificate", switch]).ok();
+        for (peer, program) in Peer::ALL {
+            if peer == Peer::Nss || !has_program(program) {
+                continue;
+            }
+            for (what, files) in &files {
+                for version in ["1.2", "1.3"] {
+                    let identity = files.as_ref().map(|(one, two)| (one.as_str(), two.as_str()));
+                    let visit =
+                        Visit { node: one, address, name, root: &root_file, version, identity };
+                    let expected = match *what {
+                        "fine" => true,
+                        "none" => !is_required,
+                        // GnuTLS shows none that the named authorities did not issue.
+                        "stranger" if peer == Peer::GnuTls => !is_required,
+                        _ => !is_required && !aborts,
+                    };
+                    let about = format!("{peer:?} {what} TLS {version} {is_required} {aborts}");
+                    assert_eq!(visit.gets_page(peer), expected, "{about}");
+                }
+            }
+        }
+    }
+    let log = one.log();
+    for reason in ["expired", "issuer", "purpose", "revoked", "missing"] {
+        assert!(log.contains(&format!("reason=\"client_certificate_{reason}\"")), "{reason}");
+    }
+}
