@@ -80,6 +80,9 @@ fn every_command_does_its_work_and_speaks_json() {
     let sessions = two.run(&["tls", "sessions", "-o", "json"]).json();
     assert_eq!(sessions["keys"].as_array().unwrap().len(), 2);
     two.run(&["tls", "flush", "--yes"]).ok();
+    let drained = one.run(&["node", "drain", "node-2", "--deadline", "1s", "-o", "json"]).json();
+    assert_eq!(drained["kind"].as_str(), Some("Drain"));
+    assert!(one.run(&["node", "resume", "node-2"]).ok().contains("serves again"));
     let rotated = two.run(&["keyring", "rotate", "-o", "json"]).json();
     assert_eq!(rotated["object"].as_str(), Some("generation 2"));
     let keyring = three.run(&["keyring", "status", "-o", "json"]).json();

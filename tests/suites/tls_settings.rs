@@ -1,6 +1,11 @@
 //! The control plane of TLS: settings, session keys, client certificates, listeners, revocation.
 
-use conclave_tests::{Cluster, Node, forge, wait_for};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use conclave_tests::{Cluster, Node, forge, probe, probe_stream, wait_for};
 use serde_json::{Value, json};
 
 /// The error of a command that must fail.
@@ -345,4 +350,46 @@ fn revocation_lists_that_would_not_work_are_refused_by_name() {
     let cut = forge("root; ca; leaf", Some("good")).crl.unwrap().replace("X509 CRL", "X509 CRX");
     let file = one.file("odd.pem", cut.as_bytes());
     assert_eq!(one.run(&["trust", "add", "--scope", "cluster", &file]).code, 8);
+}
+
+#[test]
+fn a_drained_node_lets_connections_end_takes_no_new_ones_and_serves_again() {
+    let cluster = Cluster::start(3);
+    let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
+    let port = cluster.listen();
+    let here = three.listener(port);
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let open = || probe_stream(here, "shop.example", rustls::ALL_VERSIONS).unwrap().1;
+    let (mut ends, mut stays) = (open(), open());
+    let state = |node: &Node| {
+        let nodes = json_of(node, &["node", "list"]);
+        nodes[2]["state"].as_str().unwrap().to_owned()
+    };
+    let begun = json_of(one, &["node", "drain", "node-3", "--deadline", "10m", "--no-wait"]);
+    assert_eq!((&begun["state"], &begun["remaining"]), (&json!("draining"), &json!(2)), "{begun}");
+    wait_for("its socket is closed", || TcpStream::connect(here).err());
+    wait_for("others know", || (state(two) == "draining").then_some(()));
+    probe(two.listener(port), "shop.example").unwrap();
+    // What stands goes on, also while the others change things.
+    two.run(&["domain", "create", "new.example"]).ok();
+    stays.write_all(b"still here").unwrap();
+    let mut back = [0; 10];
+    stays.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"still here");
+    ends.conn.send_close_notify();
+    ends.flush().unwrap();
+    let mut rest = Vec::new();
+    let _ = ends.read_to_end(&mut rest);
+    drop(ends);
+    // A new deadline counts: now the rest is closed.
+    let done = json_of(two, &["node", "drain", "node-3", "--deadline", "1s"]);
+    assert_eq!((&done["state"], &done["closed"]), (&json!("drained"), &json!(1)), "{done}");
+    assert_eq!(done["finished"], 1, "{done}");
+    assert!(matches!(stays.read(&mut back), Ok(0) | Err(_)), "closed at the deadline");
+    let back = json_of(two, &["node", "resume", "node-3"]);
+    assert_eq!(back["state"], "serving");
+    probe(here, "shop.example").unwrap();
+    wait_for("others know it", || (state(one) == "ready").then_some(()));
+    let (code, problem) = refused(one, &["node", "drain", "node-9"]);
+    assert_eq!((code, &problem["code"]), (3, &json!("X005")));
 }
