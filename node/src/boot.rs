@@ -74,7 +74,7 @@ fn assemble(config: &Config) -> Result<Node, Problem> {
             addresses: config.addresses.clone(),
             upstreams: edge::Allowed {
                 forbidden: config.admin_bind.into_iter().collect(),
-                unix: Vec::new(),
+                unix: config.upstream_unix.clone(),
                 admin_socket: config.admin_socket.clone(),
             },
             handshake_timeout: edge::limits::HANDSHAKE_TIMEOUT,

@@ -239,14 +239,14 @@ impl Edge {
     }
 
     /// Connections that did not come to their end as they should, by reason.
-    pub(crate) fn failures(&self) -> BTreeMap<&'static str, u64> {
-        let mut all = BTreeMap::new();
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let mut all: BTreeMap<&'static str, u64> = BTreeMap::new();
         for known in self.listeners_mut().values() {
             for (reason, count) in known.counters.failures.all() {
                 *all.entry(reason).or_default() += count;
             }
         }
-        all
+        all.into_iter()
     }
 
     fn places(&self) -> &Arc<Places> {

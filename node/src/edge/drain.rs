@@ -38,10 +38,10 @@ impl Drop for Draining {
 
 impl Edge {
     /// Closes the sockets, so that new connections go elsewhere, and gives those that stand until
-    /// `deadline` from now; then closes them. Asked again it begins anew with the new deadline.
+    /// `deadline` from now; then closes them. Asked again, the new deadline counts.
     pub(crate) fn drain(&self, deadline: Duration) {
         let mut draining = self.draining();
-        let begun = self.places().taken();
+        let begun = draining.take().map_or_else(|| self.places().taken(), |known| known.begun);
         *draining = Some(Draining { begun, closed: 0, is_done: false, waiting: None });
         let edge = self.clone();
         let waiting = tokio::spawn(async move {
@@ -67,7 +67,7 @@ impl Edge {
     pub(crate) fn drain_progress(&self) -> Option<DrainProgress> {
         let draining = self.draining();
         let draining = draining.as_ref()?;
-        let remaining = self.places().taken();
+        let remaining = if draining.is_done { 0 } else { self.places().taken() };
         Some(DrainProgress {
             remaining,
             finished: draining.begun.saturating_sub(remaining).saturating_sub(draining.closed),
