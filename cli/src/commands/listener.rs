@@ -6,7 +6,7 @@ use super::{Asking, Done, change, confirm};
 use crate::{args::Listener, output};
 
 pub(super) async fn run(asking: &Asking, command: Listener) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     match command {
         Listener::Add { name, bind, upstream, changing } => {
             let add = Add { name: name.clone(), bind, upstream };

@@ -12,7 +12,7 @@ const HEAD: [&str; 8] =
     ["NODE", "ROLE", "STATE", "LAG", "SERVED", "CONNECTIONS", "HANDSHAKES", "SINCE"];
 
 pub(super) async fn status(asking: &Asking) -> Done {
-    let status = asking.client.status().await?;
+    let status = asking.client()?.status().await?;
     let is_well = status.problems.is_empty()
         && status.cluster.as_ref().is_some_and(|cluster| cluster.health == "healthy");
     if !output::json(&asking.global, &status) {
@@ -77,7 +77,7 @@ fn show(asking: &Asking, status: &Status) {
 
 pub(super) async fn node(asking: &Asking, command: Node) -> Done {
     let Node::List = command;
-    let nodes = asking.client.nodes().await?.items;
+    let nodes = asking.client()?.nodes().await?.items;
     output::list(&asking.global, &nodes, &HEAD, row);
     Ok(0)
 }
