@@ -15,7 +15,7 @@ mod tests;
 
 use std::net::IpAddr;
 
-pub(crate) use signature::{check_bytes as check_signature, is_signature, is_signed_by};
+pub(crate) use signature::{check_bytes as check_signature, is_signed_by};
 
 use crate::{certificate::Certificate, crl::Crl, limits::VERIFY_SIGNATURES_MAX};
 

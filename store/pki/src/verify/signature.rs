@@ -122,16 +122,6 @@ pub(crate) fn check_bytes(
         .map_err(|_| broken("its signature is not that of its issuer".to_owned()))
 }
 
-/// Whether the key signed these bytes, by an algorithm that is accepted.
-pub(crate) fn is_signature(
-    public_key_der: &[u8],
-    identifier: &AlgorithmIdentifierOwned,
-    signed: &[u8],
-    signature: &[u8],
-) -> bool {
-    check_bytes(public_key_der, identifier, signed, signature).is_ok()
-}
-
 /// Whether `issuer`'s key signed `certificate`, by an algorithm that is accepted.
 pub(crate) fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
     check(certificate, issuer, &mut Budget::new()).is_ok()
