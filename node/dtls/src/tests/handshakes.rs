@@ -1,0 +1,246 @@
+//! Who is shown what, and what goes through afterwards.
+
+use openssl::ssl::SslVersion;
+
+use super::{
+    client::{Client, client_context},
+    context, door,
+    forge::{Identity, Kind},
+    link::{Server, meet},
+};
+use crate::{
+    ClientPolicy, Context, ContextError, Credential, Reason, SendError, Settings, State, limits,
+};
+
+fn check(kind: Kind, cipher_begins: &str) {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", kind, &root, 90);
+    let (door, context) = (door(), context(&[&shop]));
+    let mut server = Server::new(&door, &context);
+    let mut client = Client::new(&client_context(&root, |_| {}), "Shop.Example", 1400);
+    meet(&mut client, &mut server);
+    assert!(client.is_established, "{kind:?}: {:?}", client.failure);
+    assert_eq!(client.server_chain(), shop.chain);
+    let session = server.session.as_mut().unwrap();
+    let facts = session.facts().unwrap();
+    assert_eq!(facts.version, "DTLSv1.2");
+    assert!(facts.cipher.starts_with(cipher_begins), "{}", facts.cipher);
+    assert_eq!(facts.server_name.as_deref(), Some("shop.example"));
+    assert!(!facts.is_resumed && facts.client_chain.is_empty() && facts.alpn.is_none());
+    assert_eq!(session.next_timer(), None, "nothing is to be repeated");
+}
+
+#[test]
+fn every_allowed_key_completes_a_handshake() {
+    check(Kind::P256, "TLS_ECDHE_ECDSA_WITH_");
+    check(Kind::P384, "TLS_ECDHE_ECDSA_WITH_");
+    check(Kind::Rsa(2048), "TLS_ECDHE_RSA_WITH_");
+    check(Kind::Rsa(4096), "TLS_ECDHE_RSA_WITH_");
+}
+
+#[test]
+fn plaintext_goes_both_ways_and_close_notify_ends_it() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let (door, context) = (door(), context(&[&shop]));
+    let mut server = Server::new(&door, &context);
+    let mut client = Client::new(&client_context(&root, |_| {}), "shop.example", 1400);
+    meet(&mut client, &mut server);
+    let large = vec![b'x'; limits::PLAINTEXT_BYTES_MAX];
+    for plaintext in [&b"one"[..], b"two", &large] {
+        client.send(plaintext);
+    }
+    meet(&mut client, &mut server);
+    let session = server.session.as_mut().unwrap();
+    for plaintext in [&b"one"[..], b"two", &large] {
+        assert_eq!(session.next_plaintext().as_deref(), Some(plaintext));
+        session.send(plaintext).unwrap();
+    }
+    assert_eq!(session.next_plaintext(), None);
+    let long = session.send(&vec![0; limits::PLAINTEXT_BYTES_MAX + 1]);
+    assert!(matches!(long, Err(SendError::TooLong { .. })));
+    meet(&mut client, &mut server);
+    assert_eq!(client.plaintext, [&b"one"[..], b"two", &large]);
+    client.send(b"three");
+    client.send(b"four");
+    server.datagram(&client.outgoing().concat()); // two records in one datagram
+    let session = server.session.as_mut().unwrap();
+    assert_eq!(session.next_plaintext().as_deref(), Some(&b"three"[..]));
+    assert_eq!(session.next_plaintext().as_deref(), Some(&b"four"[..]));
+    client.close();
+    meet(&mut client, &mut server);
+    assert_eq!(server.reason(), Some(Reason::Client));
+    let session = server.session.as_mut().unwrap();
+    assert_eq!(session.send(b"late"), Err(SendError::NotEstablished));
+}
+
+#[test]
+fn a_closed_session_says_close_notify() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let (door, context) = (door(), context(&[&shop]));
+    let mut server = Server::new(&door, &context);
+    let mut client = Client::new(&client_context(&root, |_| {}), "shop.example", 1400);
+    meet(&mut client, &mut server);
+    server.session.as_mut().unwrap().close();
+    assert_eq!(server.reason(), Some(Reason::Node));
+    meet(&mut client, &mut server);
+    assert!(client.is_closed);
+}
+
+#[test]
+fn each_client_is_shown_the_certificate_that_it_can_verify() {
+    let root = Identity::authority("root");
+    let ec = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let other_root = Identity::authority("other root");
+    let rsa = Identity::issue("shop.example", Kind::Rsa(2048), &other_root, 90);
+    let (door, context) = (door(), context(&[&ec, &rsa]));
+    for (ciphers, root, shown) in [
+        ("ECDHE-ECDSA-AES128-GCM-SHA256", &root, &ec),
+        ("ECDHE-RSA-AES128-GCM-SHA256", &other_root, &rsa),
+    ] {
+        let mut server = Server::new(&door, &context);
+        let client = client_context(root, |builder| builder.set_cipher_list(ciphers).unwrap());
+        let mut client = Client::new(&client, "shop.example", 1400);
+        meet(&mut client, &mut server);
+        assert!(client.is_established, "{:?}", client.failure);
+        assert_eq!(client.server_chain(), shown.chain, "each with its own chain");
+    }
+}
+
+#[test]
+fn ed25519_is_refused_by_name() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::Ed25519, &root, 90);
+    let credentials = [Credential { chain: &shop.chain, key: &shop.key }];
+    let (client, binding) = (ClientPolicy::None, &b""[..]);
+    let settings =
+        Settings { credentials: &credentials, client, alpn: vec![], binding, ticket_seconds: 1 };
+    let refused = Context::new(settings).err().unwrap();
+    assert!(matches!(refused, ContextError::Ed25519), "{refused}");
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let other = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let refuse = |credentials: &[Credential<'_>]| {
+        let (client, binding) = (ClientPolicy::None, &b""[..]);
+        let settings = Settings { credentials, client, alpn: vec![], binding, ticket_seconds: 1 };
+        Context::new(settings).err().unwrap()
+    };
+    let mixed = refuse(&[Credential { chain: &shop.chain, key: &other.key }]);
+    assert!(matches!(mixed, ContextError::Mismatch(_)), "{mixed}");
+    let shop = || Credential { chain: &shop.chain, key: &shop.key };
+    let twice = refuse(&[shop(), shop()]);
+    assert!(matches!(twice, ContextError::SameType), "{twice}");
+    assert!(matches!(refuse(&[]), ContextError::NoCredential));
+}
+
+#[test]
+fn application_protocols_are_chosen_or_refused() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let (door, context) = (door(), context(&[&shop]));
+    for (offer, chosen) in [(&b"\x02h2\x04coap"[..], Some(&b"coap"[..])), (b"\x02h2", None)] {
+        let mut server = Server::new(&door, &context);
+        let client = client_context(&root, |builder| builder.set_alpn_protos(offer).unwrap());
+        let mut client = Client::new(&client, "shop.example", 1400);
+        meet(&mut client, &mut server);
+        let facts = server.session.as_ref().unwrap().facts();
+        assert_eq!(facts.and_then(|facts| facts.alpn.as_deref()), chosen);
+        let failure = client.failure.unwrap_or_default();
+        assert_eq!(chosen.is_none(), failure.contains("no application protocol"), "{failure}");
+    }
+}
+
+#[test]
+fn dtls_1_0_is_refused_with_an_alert_once_the_address_is_proven() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let (door, context) = (door(), context(&[&shop]));
+    let mut server = Server::new(&door, &context);
+    let client = client_context(&root, |builder| {
+        builder.set_security_level(0);
+        builder.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
+        builder.set_min_proto_version(Some(SslVersion::DTLS1)).unwrap();
+        builder.set_max_proto_version(Some(SslVersion::DTLS1)).unwrap();
+    });
+    let mut client = Client::new(&client, "shop.example", 1400);
+    meet(&mut client, &mut server);
+    assert!(client.failure.unwrap().contains("protocol version"));
+    assert!(matches!(server.reason(), Some(Reason::Protocol(why)) if why.contains("protocol")));
+}
+
+#[test]
+fn garbage_changes_nothing() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let (door, context) = (door(), context(&[&shop]));
+    let mut server = Server::new(&door, &context);
+    let mut client = Client::new(&client_context(&root, |_| {}), "shop.example", 1400);
+    meet(&mut client, &mut server);
+    client.send(b"sealed");
+    let sealed = client.outgoing().remove(0);
+    let mut broken = sealed.clone();
+    *broken.last_mut().unwrap() ^= 1;
+    for garbage in [&b""[..], b"\x17", b"no record", &[0xFF; 1400], &sealed[..20], &broken] {
+        assert!(server.datagram(garbage).is_empty());
+        assert_eq!(server.state(), Some(&State::Established));
+    }
+    server.datagram(&sealed);
+    server.datagram(&sealed); // a replay
+    let session = server.session.as_mut().unwrap();
+    assert_eq!(session.next_plaintext().as_deref(), Some(&b"sealed"[..]));
+    assert_eq!(session.next_plaintext(), None);
+}
+
+#[test]
+fn a_client_that_restarts_on_its_port_replaces_its_session_after_the_cookie() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let (door, context) = (door(), context(&[&shop]));
+    let mut server = Server::new(&door, &context);
+    let client = client_context(&root, |_| {});
+    let mut first = Client::new(&client, "shop.example", 1400);
+    meet(&mut first, &mut server);
+    let mut second = Client::new(&client, "shop.example", 1400);
+    for datagram in second.outgoing() {
+        let reply = server.datagram(&datagram);
+        assert_eq!(server.sessions, 1, "an unproven hello disturbs nobody");
+        reply.iter().for_each(|reply| second.datagram(reply));
+    }
+    meet(&mut second, &mut server);
+    assert!(second.is_established && server.sessions == 2);
+}
+
+#[test]
+fn the_answer_goes_on_from_the_record_number_of_the_hello() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let (door, context) = (door(), context(&[&shop]));
+    let mut server = Server::new(&door, &context);
+    let mut client = Client::new(&client_context(&root, |_| {}), "shop.example", 1400);
+    // The client repeats its first hello twice before anything comes back, and then sees three
+    // answers. It must not take the ServerHello for a replay of one of them.
+    let mut hellos = client.outgoing();
+    while hellos.len() < 3 {
+        let now = std::time::Instant::now();
+        let due = client.next_timer(now).unwrap();
+        std::thread::park_timeout(due.saturating_duration_since(now));
+        client.timer();
+        hellos.extend(client.outgoing());
+    }
+    for (number, hello) in (0..).zip(&hellos) {
+        let reply = server.datagram(hello).remove(0);
+        assert_eq!(reply[10], number, "the answer has the record number of its hello");
+        client.datagram(&reply);
+    }
+    let proven = client.outgoing().remove(0);
+    let flight = server.datagram(&proven);
+    assert_eq!(flight[0][3..11], [0, 0, 0, 0, 0, 0, 0, 3], "RFC 6347 §4.2.1");
+    flight.iter().for_each(|datagram| client.datagram(datagram));
+    meet(&mut client, &mut server);
+    assert!(client.is_established, "{:?}", client.failure);
+}
