@@ -71,6 +71,11 @@ pub struct Settings<'a> {
     pub credentials: &'a [Credential<'a>],
     /// Client certificates.
     pub client: ClientPolicy,
+    /// Cipher suites by their IANA names, wanted ones first; empty: all, as the client prefers.
+    /// Names that mean nothing in DTLS 1.2 are passed over.
+    pub cipher_suites: &'a [String],
+    /// Key exchange groups by their IANA names, in the same way.
+    pub groups: &'a [String],
     /// Application protocols, best first; empty: the client's offer is passed over.
     pub alpn: Vec<Vec<u8>>,
     /// What a ticket is good for: identity of domain and listener, versions of client policy,
@@ -121,9 +126,17 @@ pub enum ContextError {
     /// Two credentials of one type.
     #[error("two certificates with keys of the same type")]
     SameType,
-    /// A key that is not the certificate's.
-    #[error("key and certificate do not belong together: {0}")]
-    Mismatch(ErrorStack),
+    /// A key that is not the certificate's, or one that is too weak for OpenSSL.
+    #[error("key and certificate cannot be used together: {0}")]
+    Unusable(ErrorStack),
+    /// None of the wanted cipher suites or groups is one of DTLS 1.2.
+    #[error("none of the {what} in the settings can be used for DTLS 1.2, known are: {known}")]
+    NothingKnown {
+        /// Which setting.
+        what: &'static str,
+        /// What it may name.
+        known: String,
+    },
     /// Too many authorities for one message.
     #[error("names of authorities take {bytes} bytes, more than {max}")]
     Authorities {
@@ -137,8 +150,8 @@ pub enum ContextError {
     Engine(#[from] ErrorStack),
 }
 
-/// What many sessions share. Making one costs about a millisecond and 100 KiB, a session from it
-/// little, so keep it for as long as its settings hold.
+/// What many sessions share. Making one costs a millisecond, about as much as a handshake, so
+/// keep it for as long as its settings hold.
 pub struct Context {
     shared: SslContext,
     policy: Arc<Policy>,
@@ -157,7 +170,7 @@ impl Context {
     pub fn new(settings: Settings<'_>) -> Result<Context, ContextError> {
         let mut builder = SslContextBuilder::new(SslMethod::dtls_server())?;
         builder.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
-        builder.set_cipher_list("ECDHE+AESGCM:ECDHE+CHACHA20")?;
+        set_suites(&mut builder, settings.cipher_suites, settings.groups)?;
         builder.set_options(SslOptions::NO_QUERY_MTU | SslOptions::NO_RENEGOTIATION);
         builder.set_mode(SslMode::RELEASE_BUFFERS | SslMode::NO_AUTO_CHAIN);
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
@@ -172,6 +185,7 @@ impl Context {
         binding.copy_from_slice(hash.as_ref());
         builder.set_session_id_context(&binding)?;
         ffi::set_ticket_keys(&mut builder)?;
+        ffi::set_message_bytes_max(&mut builder);
         ffi::set_session_seconds(&mut builder, settings.ticket_seconds);
         let (decision, wrong) = set_client_policy(&mut builder, settings.client)?;
         let ticket_seconds = settings.ticket_seconds;
@@ -191,11 +205,50 @@ impl Context {
     }
 }
 
+/// IANA's name and OpenSSL's.
+type Names = [(&'static str, &'static str)];
+const CIPHER_SUITES: &Names = &[
+    ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "ECDHE-RSA-AES256-GCM-SHA384"),
+    ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+    ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+    ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"),
+    ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305"),
+];
+const GROUPS: &Names = &[("x25519", "X25519"), ("secp256r1", "P-256"), ("secp384r1", "P-384")];
+
+fn set_suites(
+    builder: &mut SslContextBuilder,
+    cipher_suites: &[String],
+    groups: &[String],
+) -> Result<(), ContextError> {
+    let ciphers = chosen("cipher suites", CIPHER_SUITES, cipher_suites)?;
+    builder.set_cipher_list(&ciphers)?;
+    builder.set_groups_list(&chosen("groups", GROUPS, groups)?)?;
+    if !cipher_suites.is_empty() {
+        builder.set_options(SslOptions::CIPHER_SERVER_PREFERENCE);
+    }
+    Ok(())
+}
+
+fn chosen(what: &'static str, all: &Names, wanted: &[String]) -> Result<String, ContextError> {
+    let find = |name: &String| all.iter().find(|(iana, _)| iana.eq_ignore_ascii_case(name));
+    let names: Vec<_> = match wanted {
+        [] => all.iter().map(|(_, openssl)| *openssl).collect(),
+        wanted => wanted.iter().filter_map(find).map(|(_, openssl)| *openssl).collect(),
+    };
+    if names.is_empty() {
+        let known: Vec<_> = all.iter().map(|(iana, _)| *iana).collect();
+        return Err(ContextError::NothingKnown { what, known: known.join(", ") });
+    }
+    Ok(names.join(":"))
+}
+
 fn unreadable(what: &'static str) -> impl Fn(ErrorStack) -> ContextError {
     move |source| ContextError::Unreadable { what, source }
 }
 
-fn set_credentials(
+pub(crate) fn set_credentials(
     builder: &mut SslContextBuilder,
     credentials: &[Credential<'_>],
 ) -> Result<(), ContextError> {
@@ -214,7 +267,7 @@ fn set_credentials(
         for der in rest {
             chain.push(X509::from_der(der).map_err(unreadable("certificate of the chain"))?)?;
         }
-        ffi::add_credential(builder, &certificate, &key, &chain).map_err(ContextError::Mismatch)?;
+        ffi::add_credential(builder, &certificate, &key, &chain).map_err(ContextError::Unusable)?;
     }
     if seen.is_empty() { Err(ContextError::NoCredential) } else { Ok(()) }
 }

@@ -1,7 +1,7 @@
 //! Cookies that prove a client's address without keeping anything of it (RFC 6347 §4.2.1).
 //!
-//! A cookie is the id of its key (4 bytes) and the first 16 bytes of an HMAC-SHA256 over the
-//! client's address and the ClientHello without cookie and extensions. 20 bytes fit the clients
+//! A cookie is the id of its key (8 bytes) and the first 16 bytes of an HMAC-SHA256 over the
+//! client's address and the ClientHello without cookie and extensions. 24 bytes fit the clients
 //! that have room for the 32 of DTLS 1.0, and keep the answer below the question.
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,19 +10,19 @@ use ring::hmac;
 
 use crate::hello::Start;
 
-const ID_BYTES: usize = 4;
+const ID_BYTES: usize = 8;
 const TAG_BYTES: usize = 16;
 
 /// A secret that cookies are made with.
 #[derive(Clone)]
 pub struct CookieKey {
-    id: u32,
+    id: [u8; ID_BYTES],
     key: hmac::Key,
 }
 
 impl CookieKey {
     /// A key from 32 random bytes, under an id that no other key in use has.
-    pub fn new(id: u32, secret: &[u8; 32]) -> CookieKey {
+    pub fn new(id: [u8; ID_BYTES], secret: &[u8; 32]) -> CookieKey {
         CookieKey { id, key: hmac::Key::new(hmac::HMAC_SHA256, secret) }
     }
 
@@ -43,31 +43,30 @@ impl CookieKey {
         }
         let tag = context.sign();
         let mut cookie = [0; ID_BYTES + TAG_BYTES];
-        let bytes = self.id.to_be_bytes().into_iter().chain(tag.as_ref().iter().copied());
+        let bytes = self.id.into_iter().chain(tag.as_ref().iter().copied());
         cookie.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
         cookie
     }
 }
 
-/// The keys of now: one to make cookies with, and the one before it, whose cookies still count.
+/// The cookie keys of now.
 #[derive(Clone)]
 pub struct CookieKeys {
     /// Makes cookies.
-    pub current: CookieKey,
-    /// Made cookies until the last rotation.
-    pub previous: Option<CookieKey>,
+    pub make: CookieKey,
+    /// Made them before, or will next: their cookies count too.
+    pub also: Vec<CookieKey>,
 }
 
 impl CookieKeys {
-    pub(crate) fn make(&self, client: SocketAddr, start: &Start<'_>) -> Vec<u8> {
-        self.current.cookie(client, start).to_vec()
+    pub(crate) fn cookie(&self, client: SocketAddr, start: &Start<'_>) -> Vec<u8> {
+        self.make.cookie(client, start).to_vec()
     }
 
     pub(crate) fn accept(&self, client: SocketAddr, start: &Start<'_>) -> bool {
         let Some((id, _)) = start.cookie.split_first_chunk::<ID_BYTES>() else { return false };
-        let keys = [Some(&self.current), self.previous.as_ref()];
-        let mut keys = keys.into_iter().flatten();
-        let Some(key) = keys.find(|key| key.id.to_be_bytes() == *id) else { return false };
+        let mut keys = std::iter::once(&self.make).chain(&self.also);
+        let Some(key) = keys.find(|key| key.id == *id) else { return false };
         let wanted = key.cookie(client, start);
         // Every byte is looked at, so that time tells nothing of the first wrong one.
         let differ = wanted.iter().zip(start.cookie).fold(0, |sum, (a, b)| sum | (a ^ b));

@@ -53,7 +53,7 @@ impl Door {
             let hello = assembly.datagram(datagram)?;
             return Ok(hello.map_or(Answer::Partial(assembly), Answer::Proven));
         }
-        let reply = hello_verify_request(&first, &self.keys.make(client, &start));
+        let reply = hello_verify_request(&first, &self.keys.cookie(client, &start));
         if reply.len() >= datagram.len() {
             return Err(Ignored::Amplification);
         }
@@ -64,7 +64,7 @@ impl Door {
 /// RFC 6347 §4.2.1: version 1.0 whatever comes later, and the record number of the ClientHello.
 fn hello_verify_request(first: &Fragment<'_>, cookie: &[u8]) -> Vec<u8> {
     const DTLS_1_0: [u8; 2] = [0xFE, 0xFF];
-    let count = u8::try_from(cookie.len()).expect("a cookie has 20 bytes");
+    let count = u8::try_from(cookie.len()).expect("a cookie has 24 bytes");
     let body = 3 + count;
     let mut bytes = Vec::with_capacity(25 + usize::from(body));
     bytes.push(22);

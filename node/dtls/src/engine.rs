@@ -13,7 +13,7 @@ use openssl::{
 };
 
 use crate::{
-    context::{ContextError, Opening, Policy, Terms},
+    context::{Opening, Policy, Terms, Wrong},
     ffi,
     hello::ClientHello,
     limits,
@@ -23,8 +23,10 @@ use crate::{
 
 pub(crate) struct Engine {
     stream: SslStream<Queue>,
-    terms: Arc<Terms>,
-    random: [u8; 32],
+    /// Of a server's session only.
+    terms: Option<Arc<Terms>>,
+    /// Of a server's session only.
+    random: Option<[u8; 32]>,
     server_name: Option<String>,
     state: State,
     facts: Option<Facts>,
@@ -40,7 +42,7 @@ impl Engine {
         policy: Arc<Policy>,
         hello: &ClientHello,
         opening: Opening,
-    ) -> Result<Engine, ContextError> {
+    ) -> Result<Engine, ErrorStack> {
         forget_errors();
         let Opening { now, unix_seconds, tickets, path_mtu_bytes } = opening;
         let mut ssl = Ssl::new(context)?;
@@ -52,30 +54,55 @@ impl Engine {
         let terms = Arc::new(Terms { policy, tickets, unix_seconds, refusal, is_expired });
         ssl.set_ex_data(ffi::terms_index()?, terms.clone());
         ssl.set_accept_state();
-        ffi::set_retransmit_timer(&ssl);
-        let range = limits::PATH_MTU_BYTES_MIN..=limits::PATH_MTU_BYTES_MAX;
-        let path_mtu_bytes = path_mtu_bytes.clamp(*range.start(), *range.end());
-        set_mtu(&mut ssl, path_mtu_bytes)?;
         let mut queue = Queue::new(hello.record_number());
         queue.incoming.push_back(hello.to_record());
-        let mut engine = Engine {
-            stream: SslStream::new(ssl, queue)?,
-            terms,
-            random: hello.random(),
-            server_name: hello.server_name().map(str::to_owned),
-            state: State::Handshaking,
-            facts: None,
-            plaintext: VecDeque::new(),
-            deadline: None,
-            path_mtu_bytes,
-            repetitions_at_mtu: 0,
-        };
+        let mut engine = Engine::begin(ssl, queue, path_mtu_bytes)?;
+        engine.terms = Some(terms);
+        engine.random = Some(hello.random());
+        engine.server_name = hello.server_name().map(str::to_owned);
         if ffi::listen(engine.stream.ssl())? {
             engine.advance(now);
         } else {
             engine.fail("OpenSSL refuses the ClientHello".into());
         }
         Ok(engine)
+    }
+
+    pub(crate) fn connect(
+        context: &SslContextRef,
+        server_name: Option<&str>,
+        now: Instant,
+        path_mtu_bytes: u16,
+    ) -> Result<Engine, ErrorStack> {
+        forget_errors();
+        let mut ssl = Ssl::new(context)?;
+        if let Some(server_name) = server_name {
+            ssl.set_hostname(server_name)?;
+        }
+        ssl.set_connect_state();
+        let mut engine = Engine::begin(ssl, Queue::new(0), path_mtu_bytes)?;
+        engine.server_name = server_name.map(str::to_owned);
+        engine.advance(now);
+        Ok(engine)
+    }
+
+    fn begin(mut ssl: Ssl, queue: Queue, path_mtu_bytes: u16) -> Result<Engine, ErrorStack> {
+        ffi::set_retransmit_timer(&ssl);
+        let path_mtu_bytes =
+            path_mtu_bytes.clamp(limits::PATH_MTU_BYTES_MIN, limits::PATH_MTU_BYTES_MAX);
+        ssl.set_mtu(u32::from(path_mtu_bytes - limits::IP_UDP_BYTES))?;
+        Ok(Engine {
+            stream: SslStream::new(ssl, queue)?,
+            terms: None,
+            random: None,
+            server_name: None,
+            state: State::Handshaking,
+            facts: None,
+            plaintext: VecDeque::new(),
+            deadline: None,
+            path_mtu_bytes,
+            repetitions_at_mtu: 0,
+        })
     }
 
     /// Does all that can be done with what has come in.
@@ -116,7 +143,8 @@ impl Engine {
 
     fn established(&mut self) {
         let ssl = self.stream.ssl();
-        let ignored = self.terms.refusal.get().cloned();
+        let ignored = self.terms.as_ref().and_then(|terms| terms.refusal.get().cloned());
+        let is_accepted = ignored.is_none() && ssl.verify_result() == X509VerifyResult::OK;
         let facts = Facts {
             version: ssl.version_str(),
             cipher: ssl
@@ -127,7 +155,7 @@ impl Engine {
             server_name: self.server_name.clone(),
             alpn: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
             // The verdict is kept in the ticket too, so an ignored certificate stays ignored.
-            client_chain: if ignored.is_none() && ssl.verify_result() == X509VerifyResult::OK {
+            peer_chain: if is_accepted || self.terms.is_none() {
                 presented(ssl)
             } else {
                 Vec::new()
@@ -147,16 +175,14 @@ impl Engine {
     fn judge(&mut self, error: &Error) {
         match error.code() {
             ErrorCode::WANT_READ | ErrorCode::WANT_WRITE => {}
-            ErrorCode::ZERO_RETURN => self.end(Reason::Client),
+            ErrorCode::ZERO_RETURN => self.end(Reason::Peer),
             _ => self.fail(words(error)),
         }
     }
 
     fn fail(&mut self, words: String) {
-        let refusal = match self.terms.policy.wrong {
-            crate::Wrong::Aborts => self.terms.refusal.get().cloned(),
-            crate::Wrong::IsIgnored => None,
-        };
+        let terms = self.terms.iter().filter(|terms| terms.policy.wrong == Wrong::Aborts);
+        let refusal = terms.filter_map(|terms| terms.refusal.get().cloned()).next();
         let reason = refusal.map_or(Reason::Protocol(words), Reason::ClientCertificate);
         self.state = State::Closed(reason);
     }
@@ -258,7 +284,7 @@ impl Session for Engine {
     }
 
     fn began_with(&self, hello: &ClientHello) -> bool {
-        self.random == hello.random()
+        self.random == Some(hello.random())
     }
 }
 
@@ -267,16 +293,13 @@ fn forget_errors() {
     let _ = ErrorStack::get();
 }
 
-fn set_mtu(ssl: &mut SslRef, path_mtu_bytes: u16) -> Result<(), ErrorStack> {
-    ssl.set_mtu(u32::from(path_mtu_bytes - limits::IP_UDP_BYTES))
-}
-
-/// The client's certificate and what came beside it; a ticket keeps only the first.
+/// The peer's certificate and what came beside it; a ticket keeps only the first.
 fn presented(ssl: &SslRef) -> Vec<Vec<u8>> {
-    let rest = ssl.peer_cert_chain();
-    let first = ssl.peer_certificate();
-    let rest = rest.iter().flat_map(|chain| chain.iter()).filter_map(|x509| x509.to_der().ok());
-    first.iter().filter_map(|x509: &X509| x509.to_der().ok()).chain(rest).collect()
+    let chain = ssl.peer_cert_chain();
+    let chain = chain.iter().flat_map(|chain| chain.iter()).filter_map(|x509| x509.to_der().ok());
+    // OpenSSL's servers keep the first apart from the rest, its clients do not.
+    let first = if ssl.is_server() { ssl.peer_certificate() } else { None };
+    first.iter().filter_map(|x509: &X509| x509.to_der().ok()).chain(chain).collect()
 }
 
 fn words(error: &Error) -> String {

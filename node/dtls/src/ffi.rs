@@ -136,15 +136,19 @@ pub(crate) fn set_ticket_keys(builder: &mut SslContextBuilder) -> Result<(), Err
     if done == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
-/// Lets [`decide`] judge client certificates instead of OpenSSL, and bounds their size.
+/// Lets [`decide`] judge client certificates instead of OpenSSL.
 pub(crate) fn set_client_decision(builder: &mut SslContextBuilder) {
+    // SAFETY: the callback is a function with the right signature, and uses no argument.
+    unsafe { SSL_CTX_set_cert_verify_callback(builder.as_ptr(), decide, ptr::null_mut()) };
+}
+
+/// Bounds what a client can have kept of its messages; OpenSSL's default is 100 KiB.
+pub(crate) fn set_message_bytes_max(builder: &mut SslContextBuilder) {
     let max = c_long::from(limits::CLIENT_CHAIN_BYTES_MAX);
-    // SAFETY: the callback is a function with the right signature and uses no argument; the
-    // second call sets a number. The context is alive for both.
+    // SAFETY: this control sets a number of a context that is alive.
     unsafe {
-        SSL_CTX_set_cert_verify_callback(builder.as_ptr(), decide, ptr::null_mut());
-        sys::SSL_CTX_ctrl(builder.as_ptr(), SSL_CTRL_SET_MAX_CERT_LIST, max, ptr::null_mut());
-    }
+        sys::SSL_CTX_ctrl(builder.as_ptr(), SSL_CTRL_SET_MAX_CERT_LIST, max, ptr::null_mut())
+    };
 }
 
 /// Options of one session.

@@ -13,6 +13,7 @@ use reader::Reader;
 
 use crate::limits;
 
+const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
@@ -190,6 +191,28 @@ impl<'a> Start<'a> {
     }
 }
 
+/// Why a proven client gets no session; fatal alerts of RFC 5246 §7.2.2 and RFC 6066 §9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Alert {
+    /// The domain is there and does not serve.
+    AccessDenied,
+    /// No domain has this name.
+    UnrecognisedName,
+    /// This node cannot, through no fault of the client.
+    InternalError,
+}
+
+impl Alert {
+    fn code(self) -> u8 {
+        match self {
+            Alert::AccessDenied => 49,
+            Alert::UnrecognisedName => 112,
+            Alert::InternalError => 80,
+        }
+    }
+}
+
 /// A whole ClientHello whose cookie proved the client's address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientHello {
@@ -223,6 +246,15 @@ impl ClientHello {
     /// What tells one handshake of a client from its others, repetitions being the same one.
     pub fn random(&self) -> [u8; 32] {
         self.random
+    }
+
+    /// The datagram that refuses it, for a caller that has no context for its server name.
+    pub fn refuse(&self, alert: Alert) -> Vec<u8> {
+        let mut bytes = vec![ALERT];
+        bytes.extend(self.record_version.to_be_bytes());
+        bytes.extend(self.record_number.to_be_bytes()); // epoch 0 and 48 bits
+        bytes.extend([0, 2, 2, alert.code()]);
+        bytes
     }
 
     /// Number of the record that brought it, which the answer's first record takes over.

@@ -21,8 +21,9 @@ pub const IP_UDP_BYTES: u16 = 48;
 pub const RETRANSMIT_FIRST: Duration = Duration::from_millis(300);
 /// Longest time between two retransmissions; they double from the first.
 pub const RETRANSMIT_MAX: Duration = Duration::from_secs(2);
-/// Largest chain that a client may present.
-pub const CLIENT_CHAIN_BYTES_MAX: u32 = 64 * 1024;
+/// Largest chain that a client may present, and with it the largest handshake message. A proven
+/// client can make OpenSSL keep about ten of these out of order.
+pub const CLIENT_CHAIN_BYTES_MAX: u32 = 32 * 1024;
 /// Largest list of authorities in a request for a client certificate.
 pub const AUTHORITY_NAMES_BYTES_MAX: usize = 16 * 1024;
 /// Largest plaintext of one record (RFC 6347 §4.1, RFC 5246 §6.2.1).

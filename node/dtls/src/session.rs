@@ -58,19 +58,19 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The client said close_notify.
-    #[error("closed by the client")]
-    Client,
+    /// The other side said close_notify.
+    #[error("closed by the other side")]
+    Peer,
     /// [`Session::close`] was called.
     #[error("closed by this node")]
     Node,
     /// The client's certificate was refused by the caller's decision, in its words.
     #[error("client certificate refused: {0}")]
     ClientCertificate(String),
-    /// The client left one flight unanswered through all its repetitions.
-    #[error("no answer from the client")]
+    /// The other side left one flight unanswered through all its repetitions.
+    #[error("no answer from the other side")]
     Silence,
-    /// An alert of the client or a failure of the protocol, in the words of the engine.
+    /// An alert of the other side or a failure of the protocol, in the words of the engine.
     #[error("{0}")]
     Protocol(String),
 }
@@ -87,8 +87,8 @@ pub struct Facts {
     /// Application protocol that both sides chose.
     pub alpn: Option<Vec<u8>>,
     /// Accepted certificate of the client and what it sent beside it, DER; only the certificate
-    /// itself in a resumed session.
-    pub client_chain: Vec<Vec<u8>>,
+    /// itself in a resumed session. For a client: what the server has shown.
+    pub peer_chain: Vec<Vec<u8>>,
     /// Why a wrong client certificate was ignored, if one was.
     pub client_ignored: Option<String>,
     /// Whether an earlier session was resumed by a ticket.

@@ -18,8 +18,8 @@ use forge::Identity;
 
 /// A door with a key of its own.
 pub(crate) fn door() -> Door {
-    let current = CookieKey::new(1, &[1; 32]);
-    Door::new(CookieKeys { current, previous: None })
+    let make = CookieKey::new([1; 8], &[1; 32]);
+    Door::new(CookieKeys { make, also: Vec::new() })
 }
 
 /// A context that shows `identities` and has no other wishes.
@@ -30,14 +30,21 @@ fn context(identities: &[&Identity]) -> Context {
 fn context_with(identities: &[&Identity], client: ClientPolicy, binding: &[u8]) -> Context {
     let credentials: Vec<_> =
         identities.iter().map(|one| Credential { chain: &one.chain, key: &one.key }).collect();
-    let settings = Settings {
-        credentials: &credentials,
-        client,
-        alpn: vec![b"coap".to_vec()],
-        binding,
+    let alpn = vec![b"coap".to_vec()];
+    Context::new(Settings { client, alpn, binding, ..settings(&credentials) }).unwrap()
+}
+
+/// Settings without wishes.
+fn settings<'a>(credentials: &'a [Credential<'a>]) -> Settings<'a> {
+    Settings {
+        credentials,
+        client: ClientPolicy::None,
+        cipher_suites: &[],
+        groups: &[],
+        alpn: Vec::new(),
+        binding: b"",
         ticket_seconds: 3600,
-    };
-    Context::new(settings).unwrap()
+    }
 }
 
 fn now_unix() -> i64 {
@@ -50,5 +57,5 @@ fn opening(tickets: Option<Arc<TicketKeys>>) -> Opening {
 }
 
 fn ticket_key(byte: u8) -> TicketKey {
-    TicketKey::new([byte; 16], zeroize::Zeroizing::new([byte; 32]))
+    TicketKey::new([byte; 8], zeroize::Zeroizing::new([byte; 32]))
 }

@@ -10,8 +10,10 @@ pub struct TicketKey {
 }
 
 impl TicketKey {
-    /// A key from 32 random bytes, under a name that stands in the clear in its tickets.
-    pub fn new(name: [u8; 16], secret: Zeroizing<[u8; 32]>) -> TicketKey {
+    /// A key from 32 random bytes, under an id that stands in the clear in its tickets.
+    pub fn new(id: [u8; 8], secret: Zeroizing<[u8; 32]>) -> TicketKey {
+        let mut name = [0; 16];
+        name.iter_mut().zip(id).for_each(|(to, from)| *to = from);
         TicketKey { name, secret }
     }
 

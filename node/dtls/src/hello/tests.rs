@@ -96,12 +96,12 @@ fn client() -> SocketAddr {
     "192.0.2.1:40000".parse().unwrap()
 }
 
-fn key(id: u32) -> CookieKey {
-    CookieKey::new(id, &[u8::try_from(id).unwrap(); 32])
+fn key(id: u8) -> CookieKey {
+    CookieKey::new([id; 8], &[id; 32])
 }
 
 fn door() -> Door {
-    Door::new(CookieKeys { current: key(1), previous: None })
+    Door::new(CookieKeys { make: key(1), also: Vec::new() })
 }
 
 fn ignored(datagram: &[u8]) -> Ignored {
@@ -126,7 +126,7 @@ fn a_hello_is_answered_by_a_smaller_cookie_and_then_read() {
     let parts = Parts { record_number: 9, ..Parts::good() };
     let datagram = parts.datagram();
     let Answer::Verify(reply) = door().answer(client(), &datagram) else { panic!() };
-    assert!(reply.len() < datagram.len() && reply.len() == 48);
+    assert!(reply.len() < datagram.len() && reply.len() == 52);
     assert_eq!(
         reply[..11],
         [22, 0xFE, 0xFF, 0, 0, 0, 0, 0, 0, 0, 9],
@@ -161,14 +161,14 @@ fn a_cookie_is_good_for_one_hello_of_one_address() {
     assert!(!is_proven("192.0.2.2:40000", &good));
     assert!(!is_proven("192.0.2.1:40001", &good));
     let mut flipped = good.cookie.clone();
-    flipped[19] ^= 1;
+    flipped[23] ^= 1;
     for wrong in [
         Parts { version: [0xFE, 0xFF], ..good.clone() },
         Parts { random: [8; 32], ..good.clone() },
         Parts { session_id: vec![1], ..good.clone() },
         Parts { cipher_suites: vec![0xC0, 0x2F], ..good.clone() },
         Parts { compression: vec![0, 1], ..good.clone() },
-        Parts { cookie: good.cookie[..19].to_vec(), ..good.clone() },
+        Parts { cookie: good.cookie[..23].to_vec(), ..good.clone() },
         Parts { cookie: [&good.cookie[..], &[0]].concat(), ..good.clone() },
         Parts { cookie: flipped, ..good.clone() },
         Parts { cookie: vec![], ..good.clone() },
@@ -180,12 +180,18 @@ fn a_cookie_is_good_for_one_hello_of_one_address() {
 }
 
 #[test]
-fn cookies_outlive_one_rotation_of_their_key() {
-    let keys = |current, previous| Door::new(CookieKeys { current: key(current), previous });
-    let parts = Parts::good().proven(&keys(1, None));
-    for (door, is_proven) in
-        [(keys(1, None), true), (keys(2, Some(key(1))), true), (keys(3, Some(key(2))), false)]
-    {
+fn cookies_count_before_and_after_their_key_makes_them() {
+    let door = |make: u8, also: &[u8]| {
+        let also = also.iter().map(|id| key(*id)).collect();
+        Door::new(CookieKeys { make: key(make), also })
+    };
+    let parts = Parts::good().proven(&door(2, &[1]));
+    for (door, is_proven) in [
+        (door(2, &[1]), true),
+        (door(1, &[2]), true),
+        (door(3, &[1, 2]), true),
+        (door(3, &[4]), false),
+    ] {
         let answer = door.answer(client(), &parts.datagram());
         assert_eq!(matches!(answer, Answer::Proven(_)), is_proven);
     }
@@ -309,10 +315,10 @@ fn fragments_come_together_in_any_order_after_the_first() {
 #[test]
 fn the_longest_hello_fits_and_a_longer_one_is_refused() {
     let padding = |bytes: usize| Some(extension(21, &vec![0; bytes]));
-    let rest = Parts { extensions: padding(0), ..Parts::good() }.body().len() + 20;
+    let rest = Parts { extensions: padding(0), ..Parts::good() }.body().len() + 24;
     let longest = limits::HELLO_BYTES_MAX - rest;
     assert!(read(&Parts { extensions: padding(longest), ..Parts::good() }).is_ok());
-    let longer = Parts { extensions: padding(longest + 21), ..Parts::good() }.datagram();
+    let longer = Parts { extensions: padding(longest + 25), ..Parts::good() }.datagram();
     assert_eq!(ignored(&longer), Ignored::TooLong(limits::HELLO_BYTES_MAX + 1));
 }
 

@@ -61,10 +61,6 @@ impl Identity {
     pub(crate) fn pkey(&self) -> &PKey<Private> {
         &self.pkey
     }
-
-    pub(crate) fn has_issued(&self, der: &[u8]) -> bool {
-        X509::from_der(der).unwrap().verify(&self.pkey).unwrap()
-    }
 }
 
 fn new_key(kind: Kind) -> PKey<Private> {

@@ -7,9 +7,11 @@ use super::{
     context, door,
     forge::{Identity, Kind},
     link::{Server, meet},
+    settings,
 };
 use crate::{
-    ClientPolicy, Context, ContextError, Credential, Reason, SendError, Settings, State, limits,
+    Alert, Answer, Connector, Context, ContextError, Credential, Reason, SendError, Session,
+    Settings, State, limits,
 };
 
 fn check(kind: Kind, cipher_begins: &str) {
@@ -26,7 +28,7 @@ fn check(kind: Kind, cipher_begins: &str) {
     assert_eq!(facts.version, "DTLSv1.2");
     assert!(facts.cipher.starts_with(cipher_begins), "{}", facts.cipher);
     assert_eq!(facts.server_name.as_deref(), Some("shop.example"));
-    assert!(!facts.is_resumed && facts.client_chain.is_empty() && facts.alpn.is_none());
+    assert!(!facts.is_resumed && facts.peer_chain.is_empty() && facts.alpn.is_none());
     assert_eq!(session.next_timer(), None, "nothing is to be repeated");
 }
 
@@ -69,7 +71,7 @@ fn plaintext_goes_both_ways_and_close_notify_ends_it() {
     assert_eq!(session.next_plaintext().as_deref(), Some(&b"four"[..]));
     client.close();
     meet(&mut client, &mut server);
-    assert_eq!(server.reason(), Some(Reason::Client));
+    assert_eq!(server.reason(), Some(Reason::Peer));
     let session = server.session.as_mut().unwrap();
     assert_eq!(session.send(b"late"), Err(SendError::NotEstablished));
 }
@@ -113,11 +115,39 @@ fn ed25519_is_refused_by_name() {
     let root = Identity::authority("root");
     let shop = Identity::issue("shop.example", Kind::Ed25519, &root, 90);
     let credentials = [Credential { chain: &shop.chain, key: &shop.key }];
-    let (client, binding) = (ClientPolicy::None, &b""[..]);
-    let settings =
-        Settings { credentials: &credentials, client, alpn: vec![], binding, ticket_seconds: 1 };
-    let refused = Context::new(settings).err().unwrap();
+    let refused = Context::new(settings(&credentials)).err().unwrap();
     assert!(matches!(refused, ContextError::Ed25519), "{refused}");
+}
+
+#[test]
+fn cipher_suites_and_groups_are_those_that_the_settings_name() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let credentials = [Credential { chain: &shop.chain, key: &shop.key }];
+    let make = |suites: &[&str], groups: &[&str]| {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let (cipher_suites, groups): (Vec<_>, Vec<_>) = (names(suites), names(groups));
+        let settings = settings(&credentials);
+        Context::new(Settings { cipher_suites: &cipher_suites, groups: &groups, ..settings })
+    };
+    // The first wanted one wins, whatever the client prefers; TLS 1.3's own names are no harm.
+    let wanted = [
+        "TLS13_AES_128_GCM_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    ];
+    let (door, context) = (door(), make(&wanted, &["X25519MLKEM768", "secp384r1"]).unwrap());
+    for (groups, is_established) in [("P-256:P-384", true), ("P-256", false)] {
+        let client = client_context(&root, |builder| builder.set_groups_list(groups).unwrap());
+        let mut server = Server::new(&door, &context);
+        let mut client = Client::new(&client, "shop.example", 1400);
+        meet(&mut client, &mut server);
+        let facts = server.session.as_ref().unwrap().facts();
+        assert_eq!(facts.map(|facts| facts.cipher.as_str()), is_established.then_some(wanted[1]));
+    }
+    for nothing in [make(&["TLS_RSA_WITH_AES_128_CBC_SHA"], &[]), make(&[], &["sect163k1"])] {
+        assert!(matches!(nothing, Err(ContextError::NothingKnown { .. })));
+    }
 }
 
 #[test]
@@ -125,13 +155,10 @@ fn a_key_of_another_certificate_is_refused() {
     let root = Identity::authority("root");
     let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
     let other = Identity::issue("shop.example", Kind::P256, &root, 90);
-    let refuse = |credentials: &[Credential<'_>]| {
-        let (client, binding) = (ClientPolicy::None, &b""[..]);
-        let settings = Settings { credentials, client, alpn: vec![], binding, ticket_seconds: 1 };
-        Context::new(settings).err().unwrap()
-    };
+    let refuse =
+        |credentials: &[Credential<'_>]| Context::new(settings(credentials)).err().unwrap();
     let mixed = refuse(&[Credential { chain: &shop.chain, key: &other.key }]);
-    assert!(matches!(mixed, ContextError::Mismatch(_)), "{mixed}");
+    assert!(matches!(mixed, ContextError::Unusable(_)), "{mixed}");
     let shop = || Credential { chain: &shop.chain, key: &shop.key };
     let twice = refuse(&[shop(), shop()]);
     assert!(matches!(twice, ContextError::SameType), "{twice}");
@@ -171,6 +198,52 @@ fn dtls_1_0_is_refused_with_an_alert_once_the_address_is_proven() {
     meet(&mut client, &mut server);
     assert!(client.failure.unwrap().contains("protocol version"));
     assert!(matches!(server.reason(), Some(Reason::Protocol(why)) if why.contains("protocol")));
+}
+
+#[test]
+fn a_hello_without_a_context_is_refused_with_an_alert() {
+    let root = Identity::authority("root");
+    let door = door();
+    for (alert, words) in [
+        (Alert::AccessDenied, "access denied"),
+        (Alert::UnrecognisedName, "unrecognized name"),
+        (Alert::InternalError, "internal error"),
+    ] {
+        let mut client = Client::new(&client_context(&root, |_| {}), "shop.example", 1400);
+        let address = "192.0.2.1:40000".parse().unwrap();
+        let Answer::Verify(reply) = door.answer(address, &client.outgoing()[0]) else { panic!() };
+        client.datagram(&reply);
+        let Answer::Proven(hello) = door.answer(address, &client.outgoing()[0]) else { panic!() };
+        client.datagram(&hello.refuse(alert));
+        let failure = client.failure.unwrap();
+        assert!(failure.contains(words), "{failure}");
+    }
+}
+
+#[test]
+fn the_connector_shows_who_is_there() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let (door, context) = (door(), context(&[&shop]));
+    let mut server = Server::new(&door, &context);
+    let now = std::time::Instant::now();
+    let connector = Connector::new(&[]).unwrap();
+    let mut client = connector.connect(Some("shop.example"), now, 1500).unwrap();
+    let carry = |client: &mut Box<dyn Session>, server: &mut Server<'_>| {
+        while let Some(datagram) = client.next_datagram() {
+            server.datagram(&datagram).iter().for_each(|back| client.datagram(now, back));
+        }
+        server.outgoing().iter().for_each(|back| client.datagram(now, back));
+    };
+    carry(&mut client, &mut server);
+    assert_eq!(client.facts().unwrap().peer_chain, shop.chain);
+    client.send(b"ping").unwrap();
+    carry(&mut client, &mut server);
+    let session = server.session.as_mut().unwrap();
+    assert_eq!(session.next_plaintext().as_deref(), Some(&b"ping"[..]));
+    session.close();
+    carry(&mut client, &mut server);
+    assert_eq!(client.state(), &State::Closed(Reason::Peer));
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn a_resumed_session_still_names_its_client() {
     meet(&mut client, &mut server);
     let facts = server.session.as_ref().unwrap().facts().unwrap().clone();
     assert!(facts.is_resumed);
-    assert_eq!(facts.client_chain, good.chain[..1]);
+    assert_eq!(facts.peer_chain, good.chain[..1]);
 }
 
 #[test]
