@@ -91,6 +91,34 @@ fn a_closed_session_says_close_notify() {
 }
 
 #[test]
+fn a_handshake_can_be_given_up() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let (door, context) = (door(), context(&[&shop]));
+    let mut server = Server::new(&door, &context);
+    let mut client = Client::new(&client_context(&root, |_| {}), "shop.example", 1400);
+    let reply = server.datagram(&client.outgoing()[0]).remove(0);
+    client.datagram(&reply);
+    let flight = server.datagram(&client.outgoing()[0]);
+    let session = server.session.as_mut().unwrap();
+    session.close();
+    assert_eq!((session.state(), session.next_timer()), (&State::Closed(Reason::Node), None));
+    flight.iter().for_each(|datagram| client.datagram(datagram));
+    meet(&mut client, &mut server); // what still comes in is for nobody
+    assert!(!client.is_established && server.session.unwrap().facts().is_none());
+}
+
+#[test]
+fn contexts_are_shared_by_threads_and_sessions_move_between_them() {
+    fn is_shared<T: Send + Sync>() {}
+    fn moves<T: Send>() {}
+    is_shared::<Context>();
+    is_shared::<crate::Door>();
+    is_shared::<Connector>();
+    moves::<Box<dyn Session>>();
+}
+
+#[test]
 fn each_client_is_shown_the_certificate_that_it_can_verify() {
     let root = Identity::authority("root");
     let ec = Identity::issue("shop.example", Kind::P256, &root, 90);

@@ -8,7 +8,7 @@ use super::{
     forge::{Identity, Kind},
     link::{Path, Server, exchange, handshake},
 };
-use crate::{ClientPolicy, Session, State, limits};
+use crate::{ClientPolicy, Reason, Session, State, limits};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -108,6 +108,29 @@ fn the_first_repetition_comes_before_400_ms() {
     session.timer(due.max(std::time::Instant::now()));
     assert!(session.next_datagram().is_some(), "the flight is repeated");
     assert!(begin.elapsed() < Duration::from_millis(400), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_client_that_falls_silent_is_given_up() {
+    let root = Identity::authority("root");
+    let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
+    let (door, context) = (door(), context(&[&shop]));
+    let mut server = Server::new(&door, &context);
+    let mut client = Client::new(&client_context(&root, |_| {}), "shop.example", 1400);
+    let reply = server.datagram(&client.outgoing()[0]).remove(0);
+    client.datagram(&reply);
+    server.datagram(&client.outgoing()[0]);
+    let (begin, mut repetitions) = (std::time::Instant::now(), 0);
+    let session = server.session.as_mut().unwrap();
+    while let Some(due) = session.next_timer() {
+        std::thread::park_timeout(due.saturating_duration_since(std::time::Instant::now()));
+        session.timer(std::time::Instant::now());
+        repetitions += usize::from(session.next_datagram().is_some());
+        while session.next_datagram().is_some() {}
+    }
+    assert_eq!(session.state(), &State::Closed(Reason::Silence));
+    assert_eq!(repetitions, 12);
+    assert!(begin.elapsed() < DEADLINE, "{:?}", begin.elapsed());
 }
 
 #[test]

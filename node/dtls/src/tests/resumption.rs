@@ -11,7 +11,7 @@ use super::{
     link::{Server, meet},
     ticket_key,
 };
-use crate::{ClientPolicy, Context, State, TicketKeys};
+use crate::{ClientPolicy, Context, State, TicketKeys, Wrong};
 
 struct Scene {
     root: Identity,
@@ -156,6 +156,19 @@ fn a_ticket_does_not_outlive_its_client_certificate() {
     let expired = Identity::issue("client", Kind::P256, &scene.authority, -1);
     let client = scene.client(Some(&expired));
     let context = scene.required(b"shop");
+    let (ticket, _) = visit(&client, &context, Some(keys(1, &[])), None).unwrap();
+    let again = visit(&client, &context, Some(keys(1, &[])), Some(&ticket)).unwrap();
+    assert!(!again.1);
+}
+
+#[test]
+fn an_ignored_certificate_is_not_remembered_by_a_ticket() {
+    let scene = Scene::new();
+    let wrong = Identity::issue("client", Kind::P256, &scene.authority, 90);
+    let (decision, wrong_is) = (Arc::new(|_: &[Vec<u8>]| Err("no".to_owned())), Wrong::IsIgnored);
+    let policy = ClientPolicy::Optional { authorities: vec![], decision, wrong: wrong_is };
+    let context = context_with(&[&scene.shop], policy, b"shop");
+    let client = scene.client(Some(&wrong));
     let (ticket, _) = visit(&client, &context, Some(keys(1, &[])), None).unwrap();
     let again = visit(&client, &context, Some(keys(1, &[])), Some(&ticket)).unwrap();
     assert!(!again.1);
