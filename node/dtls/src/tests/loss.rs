@@ -1,14 +1,15 @@
 //! Bad paths: loss, repetition, disorder, small packets.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     client::{Client, client_context},
-    context, door,
+    context, context_with, door,
     forge::{Identity, Kind},
     link::{Path, Server, exchange, handshake},
+    ticket_key,
 };
-use crate::{ClientPolicy, Reason, Session, State, limits};
+use crate::{ClientPolicy, Reason, Session, State, TicketKeys, limits};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -23,10 +24,18 @@ fn large(root: &Identity) -> Identity {
 fn complete(count: u64, loss_percent: u64, mtu: u16) -> (u64, Duration) {
     let root = Identity::authority("root");
     let shop = large(&root);
-    let (door, context) = (door(), context(&[&shop]));
-    let client = client_context(&root, |_| {});
+    // Both sides have much to say, and the last flight has a ticket.
+    let user = Identity::issue_large("client", Kind::P256, &root, 4_000);
+    let policy = ClientPolicy::Required { authorities: vec![], decision: Arc::new(|_| Ok(())) };
+    let (door, context) = (door(), context_with(&[&shop], policy, b"x"));
+    let client = client_context(&root, |builder| {
+        builder.set_certificate(user.x509()).unwrap();
+        builder.set_private_key(user.pkey()).unwrap();
+    });
+    let tickets = Arc::new(TicketKeys { seal: Some(ticket_key(1)), open: Vec::new() });
     let one = |seed: u64| {
-        let mut server = Server::new(&door, &context).with_mtu(mtu);
+        let server = Server::new(&door, &context).with_tickets(tickets.clone());
+        let mut server = server.with_mtu(mtu);
         let mut client = Client::new(&client, "shop.example", u32::from(mtu) - 48);
         let mut path = Path::bad(seed, loss_percent).narrow(mtu);
         let result = handshake(&mut client, &mut server, &mut path, DEADLINE);
@@ -140,13 +149,9 @@ fn a_fragmented_hello_is_put_together() {
     let authority = Identity::authority("authority");
     let user = Identity::issue_large("client", Kind::P256, &authority, 6_000);
     let shop = Identity::issue("shop.example", Kind::P256, &root, 90);
-    let decision = std::sync::Arc::new(|_: &[Vec<u8>]| Ok(()));
-    let policy = ClientPolicy::Required { authorities: vec![], decision };
-    let (door, context) = (door(), super::context_with(&[&shop], policy, b"x"));
-    let tickets = std::sync::Arc::new(crate::TicketKeys {
-        seal: Some(super::ticket_key(1)),
-        open: Vec::new(),
-    });
+    let policy = ClientPolicy::Required { authorities: vec![], decision: Arc::new(|_| Ok(())) };
+    let (door, context) = (door(), context_with(&[&shop], policy, b"x"));
+    let tickets = Arc::new(TicketKeys { seal: Some(ticket_key(1)), open: Vec::new() });
     let client = client_context(&root, |builder| {
         builder.set_certificate(user.x509()).unwrap();
         builder.set_private_key(user.pkey()).unwrap();
