@@ -272,21 +272,17 @@ unsafe extern "C" fn ticket(
     mac: *mut sys::EVP_MAC_CTX,
     is_sealing: c_int,
 ) -> c_int {
-    // SAFETY: OpenSSL passes objects that are alive for this call; the name has 16 bytes and the
-    // initialisation vector EVP_MAX_IV_LENGTH, which is 16, both to be written when sealing and
-    // filled in when opening.
-    let (ssl, name, iv, cipher) = unsafe {
-        (
-            SslRef::from_ptr(ssl),
-            &mut *name.cast::<[u8; 16]>(),
-            &mut *iv.cast::<[u8; 16]>(),
-            CipherCtxRef::from_ptr_mut(cipher),
-        )
-    };
-    let chosen = if is_sealing == 1 {
-        seal(ssl, name, iv, cipher).map(|subkey| (subkey, 1))
-    } else {
-        open(ssl, name, iv, cipher)
+    let (name, iv) = (name.cast::<[u8; 16]>(), iv.cast::<[u8; 16]>());
+    // SAFETY: OpenSSL passes objects that are alive for this call. The name has 16 bytes and the
+    // initialisation vector EVP_MAX_IV_LENGTH, which is 16; they are two arrays to be written
+    // when sealing, and two parts of the client's ticket, only to be read, when opening.
+    let chosen = unsafe {
+        let (ssl, cipher) = (SslRef::from_ptr(ssl), CipherCtxRef::from_ptr_mut(cipher));
+        if is_sealing == 1 {
+            seal(ssl, &mut *name, &mut *iv, cipher).map(|subkey| (subkey, 1))
+        } else {
+            open(ssl, &*name, &*iv, cipher)
+        }
     };
     chosen.map_or(0, |(subkey, answer)| if set_mac(mac, &subkey) { answer } else { 0 })
 }
