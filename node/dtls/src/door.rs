@@ -9,7 +9,7 @@ use crate::{
 
 /// The door: keeps nothing, so that a flood of strangers costs no memory.
 ///
-/// Clone-free to share; when cookie keys rotate, make another one.
+/// Shared by reference; when cookie keys change, make another one.
 pub struct Door {
     keys: CookieKeys,
 }
