@@ -78,11 +78,11 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "A signature of the path is wrong, or made with a key or an algorithm that is not accepted: RSA below 2048 bits, SHA-1, MD5, or a type that this version does not know."
         }
         Code::H008 => {
-            "A revocation list of the issuer is there, but cannot be used: expired, wrongly signed, a delta, or with a critical extension that is not known. Then nothing is known about the certificate, and it is refused."
+            "A revocation list of the issuer is there, but cannot be used: expired, wrongly signed, a delta, or with a critical extension that is not known. Then nothing is known about the certificate, and it is refused. Such a list is not taken into a set either."
         }
         Code::H009 => "Checking took more steps than any honest chain needs, and was given up.",
         Code::T001 => {
-            "No certificate with this fingerprint stands in this set. conclave trust list shows all."
+            "No certificate and no revocation list with this fingerprint stands in this set; for client-auth: no trusted certificate with it counts for the domain. conclave trust list --scope domain:NAME shows all."
         }
         Code::T002 => {
             "Only a certificate of an authority, or one that signed itself, can be trusted for others."

@@ -193,6 +193,22 @@ pub(crate) enum Node {
     /// Members, their roles and how far they are
     #[command(after_help = "Example: conclave node list")]
     List,
+    /// Has a node take no new connections, and waits until the old ones have ended
+    #[command(
+        after_help = "Example: conclave node drain node-3 --deadline 10m\nA node that is restarted serves again."
+    )]
+    Drain {
+        name: String,
+        /// Time after which connections that still stand are closed
+        #[arg(long, value_parser = duration, default_value = "10m")]
+        deadline: Duration,
+        /// Do not wait for the end
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Has a drained node serve again
+    #[command(after_help = "Example: conclave node resume node-3")]
+    Resume { name: String },
 }
 
 #[derive(Subcommand)]

@@ -10,6 +10,7 @@ mod domain;
 mod file;
 mod key;
 mod listener;
+mod node;
 mod status;
 mod tls;
 mod token;
@@ -83,7 +84,7 @@ pub(crate) struct Asking {
 async fn dispatch(asking: &Asking, command: Command) -> Done {
     match command {
         Command::Status => status::status(asking).await,
-        Command::Node(command) => status::node(asking, command).await,
+        Command::Node(command) => node::run(asking, command).await,
         Command::Cluster(command) => cluster::run(asking, command).await,
         Command::JoinToken(command) => token::join_token(asking, command).await,
         Command::Token(command) => token::token(asking, command).await,

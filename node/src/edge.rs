@@ -1,6 +1,7 @@
 //! Sockets where TLS ends, and the way from there to the upstream.
 
 mod connection;
+mod drain;
 mod failure;
 mod forward;
 mod handshake;
@@ -22,9 +23,10 @@ use std::{
 };
 
 use conclave_store::{id::ListenerName, record::Listener};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::live::Live;
+use drain::Draining;
 use listener::Open;
 
 use failure::Failures;
@@ -87,6 +89,9 @@ struct Shared {
     connections: Arc<Semaphore>,
     counted: Counted,
     failures: Failures,
+    draining: Mutex<Option<Draining>>,
+    /// Number of times that all connections were closed.
+    closing: watch::Sender<u64>,
 }
 
 struct OpenListener {
@@ -104,6 +109,8 @@ impl Edge {
             connections,
             counted: Counted::default(),
             failures: Failures::default(),
+            draining: Mutex::default(),
+            closing: watch::Sender::default(),
         };
         Edge { shared: Arc::new(shared) }
     }
@@ -124,6 +131,9 @@ impl Edge {
     }
 
     fn open_sockets(&self, known: &mut OpenListener) {
+        if self.is_draining() {
+            return;
+        }
         for address in self.addresses(&known.listener) {
             if matches!(known.sockets.get(&address), Some(Ok(_))) {
                 continue;
@@ -136,6 +146,17 @@ impl Edge {
             let problem = |error: io::Error| format!("{address}: {error}");
             known.sockets.insert(address, opened.map_err(problem));
         }
+    }
+
+    fn close_sockets(&self) {
+        let mut open = self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values_mut().for_each(|known| known.sockets.clear());
+    }
+
+    fn open_all(&self) -> bool {
+        let mut open = self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values_mut().for_each(|known| self.open_sockets(known));
+        open.values().all(|known| known.sockets.values().all(Result::is_ok))
     }
 
     /// Tries again what could not be opened; works until it is dropped.

@@ -2,6 +2,7 @@
 
 mod apply;
 mod call;
+mod drain;
 mod propose;
 mod read;
 mod reports;
@@ -17,6 +18,7 @@ use conclave_store::{id::NodeId, state::State};
 use crate::{keys::Keyring, live::Live};
 
 pub(crate) use apply::Applier;
+pub(crate) use drain::{Drain, DrainedV1};
 pub(crate) use propose::{ExecuteError, Executed, Wait};
 pub(crate) use reports::{NodeReport, Reports};
 pub(crate) use session_keys::session_key_rotation_ms;

@@ -26,6 +26,23 @@ impl Client {
         self.read(path::NODES).await
     }
 
+    /// How far a node's drain is.
+    pub async fn drained(&self, name: &str) -> Result<node::Drained, Failure> {
+        self.read(&with_name(path::NODE_DRAIN, name)).await
+    }
+
+    /// Has a node take no new connections.
+    pub async fn drain(&self, name: &str, drain: &node::Drain) -> Result<node::Drained, Failure> {
+        let path = with_name(path::NODE_DRAIN, name);
+        self.change(Method::POST, &path, drain, &Change::default()).await
+    }
+
+    /// Has a node serve again.
+    pub async fn resume(&self, name: &str) -> Result<node::Drained, Failure> {
+        let path = with_name(path::NODE_DRAIN, name);
+        self.change(Method::DELETE, &path, &Nothing {}, &Change::default()).await
+    }
+
     /// Founds a cluster.
     pub async fn init(
         &self,

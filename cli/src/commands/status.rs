@@ -3,12 +3,12 @@
 use conclave_api::{node::Node as Shown, status::Status};
 
 use super::{Asking, Done};
-use crate::{args::Node, output};
+use crate::output;
 
 /// The check found problems.
 const ATTENTION: u8 = 9;
 
-const HEAD: [&str; 8] =
+pub(super) const HEAD: [&str; 8] =
     ["NODE", "ROLE", "STATE", "LAG", "SERVED", "CONNECTIONS", "HANDSHAKES", "SINCE"];
 
 pub(super) async fn status(asking: &Asking) -> Done {
@@ -75,14 +75,7 @@ fn show(asking: &Asking, status: &Status) {
     }
 }
 
-pub(super) async fn node(asking: &Asking, command: Node) -> Done {
-    let Node::List = command;
-    let nodes = asking.client.nodes().await?.items;
-    output::list(&asking.global, &nodes, &HEAD, row);
-    Ok(0)
-}
-
-fn row(node: &Shown) -> Vec<String> {
+pub(super) fn row(node: &Shown) -> Vec<String> {
     let number =
         |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     vec![

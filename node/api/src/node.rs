@@ -11,7 +11,7 @@ pub struct Node {
     pub id: u64,
     /// `leader`, `follower`, `learner` or `candidate`.
     pub role: String,
-    /// `ready`, `sealed` or `unreachable`.
+    /// `ready`, `draining`, `sealed` or `unreachable`.
     pub state: String,
     /// `HOST:PORT` for other nodes.
     pub address: String,
@@ -31,4 +31,32 @@ pub struct Node {
     pub started: Option<String>,
     /// Version of its program, if known.
     pub version: Option<String>,
+}
+
+/// Drains a node: it takes no new connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drain {
+    /// Seconds after which connections that still stand are closed; 600 if not given.
+    pub deadline_s: Option<u64>,
+}
+
+/// How far a drain is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// Always [`crate::API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Always `Drain`.
+    pub kind: String,
+    /// The node.
+    pub node: String,
+    /// `serving`, `draining` or `drained`.
+    pub state: String,
+    /// Connections that still stand.
+    pub remaining: u64,
+    /// Connections that have come to their own end.
+    pub finished: u64,
+    /// Connections that were closed at the deadline.
+    pub closed: u64,
 }

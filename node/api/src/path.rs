@@ -8,6 +8,8 @@ pub const CLUSTER: &str = "/v1/cluster";
 pub const CLUSTER_JOIN: &str = "/v1/cluster/join";
 /// `GET`: list of [`crate::node::Node`].
 pub const NODES: &str = "/v1/nodes";
+/// `GET`, `POST` [`crate::node::Drain`]: [`crate::node::Drained`]; `DELETE`: it serves again.
+pub const NODE_DRAIN: &str = "/v1/nodes/{name}/drain";
 /// `POST` [`crate::join_token::Create`].
 pub const JOIN_TOKENS: &str = "/v1/join-tokens";
 /// `GET`: list of [`crate::token::Token`]; `POST` [`crate::token::Create`].

@@ -10,6 +10,7 @@ mod join_token;
 mod key;
 mod keyring;
 mod listener;
+mod node;
 mod status;
 mod tls;
 mod token;
@@ -36,6 +37,7 @@ pub(crate) fn router(node: Node) -> Router {
     Router::new()
         .route(path::STATUS, get(status::show))
         .route(path::NODES, get(status::nodes))
+        .route(path::NODE_DRAIN, get(node::show).post(node::drain).delete(node::resume))
         .route(path::CLUSTER, post(cluster::init))
         .route(path::CLUSTER_JOIN, post(cluster::join))
         .route(path::JOIN_TOKENS, post(join_token::create))

@@ -72,8 +72,12 @@ async fn accept(edge: Edge, socket: TcpListener, accepting: Arc<Accepting>) {
             continue;
         };
         let (edge, accepting) = (edge.clone(), Arc::clone(&accepting));
+        let mut closing = edge.shared.closing.subscribe();
         tokio::spawn(async move {
-            edge.connection(stream, remote, &accepting).await;
+            tokio::select! {
+                () = edge.connection(stream, remote, &accepting) => {}
+                _ = closing.changed() => {}
+            }
             drop(place);
         });
     }

@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 use zeroize::Zeroize;
 
 use super::{
-    ExecuteError, NodeReport, Replica, Wait,
+    Drain, DrainedV1, ExecuteError, NodeReport, Replica, Wait,
     reports::{HOLD_MAX, ReportV1},
 };
 use crate::{keys::Purpose, live::Scope};
@@ -32,6 +32,8 @@ pub(super) enum RequestV1 {
     Seal { purpose: Purpose, secret: ByteBuf },
     /// Test the key of a domain.
     TestKey { domain: String },
+    /// Drain the callee, have it serve again, or only tell.
+    Drain(Drain),
 }
 
 /// The answer to it.
@@ -52,6 +54,8 @@ pub(super) enum AnswerV1 {
     Refused(String),
     /// Microseconds that the test took, or why the key cannot be used.
     Tested(Result<u64, String>),
+    /// How far the drain is; none: it serves.
+    Drained(Option<DrainedV1>),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -109,6 +113,7 @@ impl Replica {
                 AnswerV1::Reports(reports)
             }
             RequestV1::TestKey { domain } => AnswerV1::Tested(self.test_key_here(&domain).await),
+            RequestV1::Drain(asked) => AnswerV1::Drained(self.drain_here(asked)),
             RequestV1::Seal { purpose, mut secret } => {
                 let sealed = self.shared.keyring.seal(Scope::Shared, purpose, &secret);
                 secret.zeroize();

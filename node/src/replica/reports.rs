@@ -42,6 +42,8 @@ pub(crate) struct NodeReport {
     pub(crate) rows: u64,
     /// It cannot open private keys.
     pub(crate) is_sealed: bool,
+    /// It takes no new connections.
+    pub(crate) is_draining: bool,
     /// Open TLS connections.
     pub(crate) connections: u64,
     /// Handshakes since its start.
@@ -60,6 +62,7 @@ pub(super) struct ReportV1 {
     digest: [u8; 32],
     rows: u64,
     is_sealed: bool,
+    is_draining: bool,
     connections: u64,
     handshakes: u64,
     started: u64,
@@ -74,6 +77,7 @@ impl From<NodeReport> for ReportV1 {
             digest: report.digest,
             rows: report.rows,
             is_sealed: report.is_sealed,
+            is_draining: report.is_draining,
             connections: report.connections,
             handshakes: report.handshakes,
             started: report.started.0,
@@ -90,6 +94,7 @@ impl From<ReportV1> for NodeReport {
             digest: report.digest,
             rows: report.rows,
             is_sealed: report.is_sealed,
+            is_draining: report.is_draining,
             connections: report.connections,
             handshakes: report.handshakes,
             started: UnixMillis(report.started),
@@ -154,6 +159,10 @@ impl Reports {
         }
     }
 
+    pub(super) fn edge(&self) -> &Edge {
+        &self.shared.edge
+    }
+
     /// What this node says of itself.
     pub(crate) fn own(&self) -> NodeReport {
         let report = self.shared.live.reports(Scope::Shared).borrow().clone();
@@ -164,6 +173,7 @@ impl Reports {
             digest: report.digest,
             rows: report.rows,
             is_sealed: self.shared.keyring.sealed_reason().is_some(),
+            is_draining: self.shared.edge.drain_progress().is_some(),
             connections: counters.connections,
             handshakes: counters.handshakes,
             started: self.shared.started,

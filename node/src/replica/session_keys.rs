@@ -115,6 +115,8 @@ impl Replica {
     /// While this node leads: keeps a fresh key of each use in State. Works until dropped.
     pub(crate) async fn rotate_session_keys(self) {
         let mut leading_since: Option<Instant> = None;
+        // Told once, not every two seconds: a cluster that is sealed stays so for a while.
+        let mut is_failing = false;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             if self.shared.raft.status().role != Role::Leader {
@@ -123,9 +125,16 @@ impl Replica {
             }
             let since = *leading_since.get_or_insert_with(Instant::now);
             for of in SessionKeyUse::ALL {
-                if let Err(error) = self.take_step(of, since).await {
-                    tracing::warn!(event = "session_key.not_rotated", ?of, %error);
-                    tokio::time::sleep(FAILED_PAUSE).await;
+                match self.take_step(of, since).await {
+                    Ok(()) => is_failing = false,
+                    Err(error) if is_failing => {
+                        tracing::debug!(event = "session_key.not_rotated", ?of, %error);
+                        tokio::time::sleep(FAILED_PAUSE).await;
+                    }
+                    Err(error) => {
+                        tracing::warn!(event = "session_key.not_rotated", ?of, %error);
+                        is_failing = true;
+                    }
                 }
             }
         }

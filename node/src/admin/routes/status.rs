@@ -125,6 +125,7 @@ fn members(replica: &Replica, reports: &BTreeMap<NodeId, NodeReport>) -> Vec<Api
             let state = match report {
                 None => "unreachable",
                 Some(report) if report.is_sealed => "sealed",
+                Some(report) if report.is_draining => "draining",
                 Some(_) => "ready",
             };
             let matched = raft.peers.get(&raft_id).map(|peer| peer.matched);
