@@ -102,9 +102,10 @@ fn every_beginning_of_a_header_asks_for_more_and_other_bytes_are_none() {
 
 #[test]
 fn no_bytes_make_the_reader_panic() {
-    // Every single change of a good header.
+    // Every single change of a good header; only without its checksum it can still be good.
     let whole = header(ProxyVersion::V2, &session());
-    for place in 0..whole.len() {
+    let kind_of_checksum = whole.len() - 7;
+    for place in (0..whole.len()).filter(|place| *place != kind_of_checksum) {
         for value in [0, 1, 0x7f, 0x80, 0xff] {
             let mut changed = whole.clone();
             changed[place] = value;
