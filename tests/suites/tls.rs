@@ -141,6 +141,47 @@ fn sessions_resume_on_other_nodes_while_keys_rotate() {
         one.run(&["cert", "self-sign", "shop.example", "--yes"]).ok();
         assert!(!resumes(&config, one.listener(port), "shop.example"), "another certificate");
     }
-    let before = one.status();
-    assert!(before["nodes"].is_array());
+    let sessions = one.run(&["tls", "sessions", "-o", "json"]).json();
+    assert!(sessions["node"]["resumed"].as_u64().unwrap() > 10, "{sessions}");
+}
+
+#[test]
+fn a_probe_says_what_a_server_shows() {
+    let cluster = Cluster::start(2);
+    let (port, one) = (cluster.listen(), &cluster.nodes[0]);
+    one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
+    let pair = Pair::make("shop.example");
+    let (certificate, key) = one.pair_files(&pair);
+    one.run(&["cert", "import", "shop.example", &certificate, "--key", &key]).ok();
+    for node in &cluster.nodes {
+        let address = node.listener(port).to_string();
+        let words = ["tls", "probe", &address, "--server-name", "shop.example", "-o", "json"];
+        let ran = one.run(&words);
+        assert_eq!(ran.code, 9, "nobody trusts its issuer yet: {}", ran.err);
+        let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(shown["version"], "TLSv1.3");
+        assert_eq!(shown["group"], "X25519MLKEM768");
+        assert_eq!(shown["certificates"].as_array().unwrap().len(), 2);
+        assert_eq!(shown["valid"], false);
+        assert_eq!(shown["is_served_here"], true);
+        assert_eq!(shown["served"]["domain"], "shop.example");
+        assert_eq!(shown["served"]["chosen"], "name");
+        assert_eq!(shown["served"]["node"], node.name);
+    }
+    let issuer = one.file("issuer.pem", pair.chain.as_bytes());
+    one.run(&["trust", "add", &issuer, "--scope", "domain:shop.example"]).ok();
+    let address = one.listener(port).to_string();
+    let text = one.run(&["tls", "probe", &address, "--server-name", "shop.example"]).ok();
+    assert!(text.contains("leads to CN=Test Issuer (domain trust)"), "{text}");
+    let told = "served by node-1 (this cluster), domain shop.example, chosen by name";
+    assert!(text.contains(told), "{text}");
+    // It needs no node.
+    let alone = std::process::Command::new(conclave_tests::binary("conclave"))
+        .args(["--address", "unix:/nowhere", "tls", "probe", &address, "-o", "json"])
+        .output()
+        .unwrap();
+    let shown: serde_json::Value = serde_json::from_slice(&alone.stdout).unwrap();
+    assert_eq!(shown["served"], serde_json::Value::Null);
+    let closed = one.run(&["tls", "probe", "127.0.0.1:1"]);
+    assert!(closed.code == 6 && closed.err.contains("cannot connect"), "{}", closed.err);
 }

@@ -27,7 +27,8 @@ pub(crate) enum Tls {
     )]
     Probe {
         /// HOST:PORT
-        address: String,
+        #[arg(value_name = "HOST:PORT")]
+        target: String,
         /// Server name to send; none given: the host, "-": no name
         #[arg(long)]
         server_name: Option<String>,

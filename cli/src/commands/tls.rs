@@ -42,8 +42,8 @@ pub(super) async fn run(asking: &Asking, command: Tls) -> Done {
                 }
             }
         }
-        Tls::Probe { address, server_name, alpn } => {
-            return probe::run(asking, &address, server_name.as_deref(), &alpn).await;
+        Tls::Probe { target, server_name, alpn } => {
+            return probe::run(asking, &target, server_name.as_deref(), &alpn).await;
         }
         Tls::Flush { changing } => {
             confirm(global, &changing, "every session of every client", "sessions")?;

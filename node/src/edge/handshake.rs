@@ -252,13 +252,15 @@ impl Edge {
         if !is_wanted {
             return;
         }
-        let (listener, remote) = (&arrival.door.name, arrival.remote);
+        let listener = &arrival.door.name;
         let group = connection.negotiated_key_exchange_group();
         let group = group.map_or_else(|| "-".to_owned(), |group| tls::group_name(group.name()));
         let alpn = session.alpn.as_deref().unwrap_or(b"-").escape_ascii().to_string();
+        let server_name = session.server_name.as_deref().unwrap_or("-").escape_debug().to_string();
         let client = session.client.as_ref().map_or("-", |client| client.subject.as_str());
-        let Session { domain, version, cipher, is_resumed, .. } = session;
-        say!(policy, Debug, event = "tls.handshake", %listener, %remote, %domain, version, cipher, group, alpn, resumed = is_resumed, client);
+        let Session { remote, domain, version, cipher, is_resumed, .. } = session;
+        let (chosen, local) = (session.chosen.word(), session.local);
+        say!(policy, Debug, event = "tls.handshake", %listener, %remote, ?local, server_name, %domain, chosen, version, cipher, group, alpn, resumed = is_resumed, client);
     }
 }
 
