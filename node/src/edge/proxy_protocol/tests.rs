@@ -67,7 +67,7 @@ fn binary_headers_are_read_as_the_specification_says() {
     check(&v2(0x21, 0x12, &v4), Ok(None));
     check(&v2(0x21, 0x31, &[0; 216]), Ok(None));
     let v6 = [[0x20; 16].as_slice(), &[0x30; 16], &[0, 1, 0, 2]].concat();
-    let (from, to) = (vec!["2020"; 8].join(":"), vec!["3030"; 8].join(":"));
+    let (from, to) = (["2020"; 8].join(":"), ["3030"; 8].join(":"));
     check(&v2(0x21, 0x21, &v6), Ok(ends(&format!("[{from}]:1"), &format!("[{to}]:2"))));
     let with = |fields: &[u8]| v2(0x21, 0x11, &[&v4[..], fields].concat());
     // PP2_TYPE_NOOP, and a claim about TLS that must lead to nothing.
