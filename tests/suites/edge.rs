@@ -132,8 +132,7 @@ fn a_header_counts_only_from_whom_it_is_expected_and_then_must_be_there() {
     one.run(&["domain", "create", "shop.example", "--pki", "test"]).ok();
     let pair = Pair::make("shop.example");
     let (bundle, key) = one.pair_files(&pair);
-    one.run(&["domain", "create", "seven.example", "--pki", "enabled", "--address", "192.0.2.7"])
-        .ok();
+    one.run(&["domain", "create", "seven.example", "--pki", "enabled", "--ip", "192.0.2.7"]).ok();
     let seven = Pair::make("seven.example");
     let (bundle_7, key_7) =
         (one.file("7.pem", seven.bundle().as_bytes()), one.file("7.key", seven.key.as_bytes()));

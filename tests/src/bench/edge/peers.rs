@@ -156,7 +156,7 @@ fn nginx(dir: &Path, address: SocketAddr, upstream: SocketAddr) -> Vec<String> {
          daemon off; worker_processes 1; pid {shown}/pid; error_log {shown}/error.log;\n\
          events {{ worker_connections 19500; }}\n\
          stream {{ server {{ listen {address} ssl; proxy_pass {upstream}; proxy_timeout 1h;\n\
-         ssl_certificate {shown}/one.pem; ssl_certificate_key {shown}/one.pem; }} }}\n"
+         ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {shown}/one.pem; ssl_certificate_key {shown}/one.pem; }} }}\n"
     );
     words(&["nginx", "-c", &write(dir, "nginx.conf", &config)])
 }
@@ -164,6 +164,7 @@ fn nginx(dir: &Path, address: SocketAddr, upstream: SocketAddr) -> Vec<String> {
 fn hitch(dir: &Path, address: SocketAddr, upstream: SocketAddr) -> Vec<String> {
     let config = format!(
         "frontend = \"[{}]:{}\"\nbackend = \"[{}]:{}\"\npem-file = \"{}/one.pem\"\n\
+         tls-protos = TLSv1.2 TLSv1.3\n\
          workers = 1\ndaemon = off\nuser = \"root\"\n",
         address.ip(),
         address.port(),
