@@ -1,0 +1,80 @@
+//! Revocation lists of no end.
+
+use super::*;
+
+pub(super) fn all() -> Vec<Hostile> {
+    let unknown = extension("1.2.3", false, &[]);
+    vec![
+        one_list("a list of short entries", "ed25519", None),
+        one_list("a list under P-384", "p384", None),
+        one_list("a list of entries with an extension", "ed25519", Some(unknown.clone())),
+        one_list("a list of entries with many extensions", "ed25519", Some(unknown.repeat(5_000))),
+        many_lists(),
+        large_name(),
+    ]
+}
+
+/// A list of that issuer.
+fn list(issuer: &[u8], key: &Key, entries: &[u8]) -> Vec<u8> {
+    let noon = i64::try_from(NOON).unwrap();
+    let extensions = [
+        extension("2.5.29.35", false, &sequence(&[raw(0x80, &key.id())])),
+        extension("2.5.29.20", false, &integer(&[1])),
+    ];
+    let mut parts = vec![
+        integer(&[1]),
+        key.algorithm(None),
+        issuer.to_vec(),
+        utc_time(noon - 86_400),
+        utc_time(noon + 86_400),
+    ];
+    if !entries.is_empty() {
+        parts.push(raw(0x30, entries));
+    }
+    parts.push(context(0, &sequence(&extensions)));
+    let tbs = sequence(&parts);
+    let signature = key.sign(&tbs, None);
+    sequence(&[tbs, key.algorithm(None), bits(&signature)])
+}
+
+fn plain(label: &'static str, key: &Key, crls: Vec<Vec<u8>>) -> Hostile {
+    let issuer = name("Issuer");
+    let leaf = leaf(&name("leaf"), &issuer, key, key).with(shop()).pem();
+    // Several ways up, of which each asks the lists.
+    let mut draft = authority(&issuer, &issuer, key, key);
+    let mut anchors = String::new();
+    for serial in 0..20 {
+        draft.serial = serial;
+        anchors.push_str(&draft.pem());
+    }
+    Hostile { name: label, leaf, intermediates: String::new(), anchors, crls }
+}
+
+fn one_list(label: &'static str, kind: &str, extensions: Option<Vec<u8>>) -> Hostile {
+    let key = Key::make(kind);
+    let mut entries = Vec::new();
+    let mut serial = 0x0100_0000_u32;
+    while entries.len() < BYTES_MAX - 60_000 {
+        let mut entry =
+            vec![integer(&serial.to_be_bytes()), utc_time(i64::try_from(NOON).unwrap())];
+        entry.extend(extensions.as_ref().map(|all| sequence(&[all.clone()])));
+        entries.extend(sequence(&entry));
+        serial += 1;
+    }
+    let crl = list(&name("Issuer"), &key, &entries);
+    plain(label, &key, vec![crl])
+}
+
+fn many_lists() -> Hostile {
+    let key = Key::make("p384");
+    let one = list(&name("Issuer"), &key, &[]);
+    let count = (BYTES_MAX - 30_000) / one.len();
+    plain("thousands of lists", &key, vec![one; count])
+}
+
+fn large_name() -> Hostile {
+    let key = Key::make("ed25519");
+    let attribute = set(&[sequence(&[raw(6, &[0x2a]), raw(5, &[])])]);
+    let issuer = sequence(&[attribute.repeat((BYTES_MAX - 30_000) / attribute.len())]);
+    plain("a list by a name of many parts", &key, vec![list(&issuer, &key, &[])])
+}
