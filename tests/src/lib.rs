@@ -9,7 +9,7 @@ mod probe;
 mod wait;
 
 pub use cluster::{Cluster, Node, Ran, binary, run_alone};
-pub use forge::{Forged, Hostile, NOON, forge, hostile};
+pub use forge::{Forged, Hostile, NOON, forge, hostile, longest};
 pub use measure::measured;
 pub use peer::{Pair, has_program, openssl, openssl_chain, resident_mib, sign};
 pub use probe::{Refused, Shown, client_config, echo_upstream, probe, probe_stream};

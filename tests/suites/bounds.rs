@@ -5,7 +5,7 @@ use conclave_pki::{
     crl::Crl,
     verify::{Purpose, Request, Rules, Subject, verify},
 };
-use conclave_tests::{Hostile, NOON, hostile, measured};
+use conclave_tests::{Hostile, NOON, hostile, longest, measured};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 32_000_000;
 /// The development profile does not optimise this crate's neighbours in the workspace.
 const MILLISECONDS_MAX: f64 = if cfg!(debug_assertions) { 1_000.0 } else { 50.0 };
 
-/// Reads and judges, as `trust verify` does.
+/// Reads and judges, as `trust verify` does; gives the code of what is wrong.
 fn judge(question: &Hostile, rules: Rules) -> String {
     let read = |pem: &str| read_many(pem.as_bytes(), 1_000).unwrap_or_default();
     let leaf = match read_many(question.leaf.as_bytes(), 1_000) {
@@ -63,4 +63,9 @@ fn no_megabyte_takes_more_than_its_time_and_memory() {
         }
     }
     assert!(beyond.is_empty(), "beyond the bounds:\n{}", beyond.join("\n"));
+}
+
+#[test]
+fn the_longest_honest_chain_and_list_are_judged() {
+    assert_eq!(judge(&longest(), Rules::Profile), "ok");
 }

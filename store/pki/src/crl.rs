@@ -163,6 +163,7 @@ pub(crate) fn check(
     };
     let mut undetermined = (status.is_required && !crls.is_empty()).then(silent);
     let mut is_known = false;
+    budget.spend(each(crls.len(), 50))?;
     for crl in crls.iter().filter(|crl| is_of(crl, status.issuer_name)) {
         // Its entries are looked at twice.
         budget.spend(crl.bytes().saturating_mul(3))?;

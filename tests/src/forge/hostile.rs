@@ -119,13 +119,18 @@ fn fill(other: usize, mut one: impl FnMut(usize) -> String) -> String {
     all
 }
 
-/// All questions.
+/// All questions that must end in time.
 pub fn hostile() -> Vec<Hostile> {
     let mut all = vec![];
     all.extend(graphs::all());
     all.extend(contents::all());
     all.extend(lists::all());
     all
+}
+
+/// The most that must still be judged.
+pub fn longest() -> Hostile {
+    lists::longest()
 }
 
 mod contents;

@@ -124,8 +124,9 @@ impl<'a> Search<'a> {
             Place::Intermediate(_) => false,
             Place::Anchor(_) => true,
         };
-        // What is read takes up to fifty times its bytes; this bounds memory too.
-        self.budget.spend(each(certificate.der().len(), 100))?;
+        // What is read takes up to fifty times its bytes; large certificates pay for it.
+        let bytes = certificate.der().len();
+        self.budget.spend(each(bytes, 30) + each(bytes.saturating_sub(4 * 1024), 70))?;
         if is_anchor {
             // Whether it signed itself is asked.
             self.budget.spend(signature::cost(certificate, certificate))?;
@@ -134,8 +135,9 @@ impl<'a> Search<'a> {
             let checked = profiled.check(self.request, is_anchor);
             Judged { profiled, checked }
         });
+        let weight = judged.as_ref().map_or(0, |one| one.profiled.weight());
         self.judged.insert(place, judged);
-        Ok(())
+        self.budget.spend(weight)
     }
 
     fn profiled(&self, place: Place) -> Option<&Profiled<'a>> {

@@ -145,8 +145,16 @@ impl<'a> Profiled<'a> {
 
     /// Nanoseconds that the rules of one path take at most for this certificate.
     pub(super) fn weight(&self) -> u64 {
+        let trees = self.constraints.iter().flat_map(|all| {
+            let sides = [&all.permitted_subtrees, &all.excluded_subtrees];
+            sides.into_iter().flatten().flatten().map(|tree| &tree.base)
+        });
+        let parts = |one: &GeneralName| match one {
+            GeneralName::DirectoryName(name) => 1 + name::parts(&[name]),
+            _ => 1,
+        };
         let lists = [
-            self.names.len(),
+            self.names.iter().chain(trees).map(parts).sum(),
             self.policies.as_ref().map_or(0, Vec::len),
             self.mappings.len(),
             self.eku.as_ref().map_or(0, Vec::len),

@@ -132,10 +132,10 @@ pub(crate) fn cost(certificate: &Certificate, issuer: &Certificate) -> u64 {
 /// The part of it that the key decides.
 pub(crate) fn key_cost(issuer: &Certificate) -> u64 {
     match issuer.key_algorithm() {
-        Some(KeyAlgorithm::EcP256) => 80_000,
-        Some(KeyAlgorithm::EcP384) => 900_000,
+        Some(KeyAlgorithm::EcP256) => 60_000,
+        Some(KeyAlgorithm::EcP384) => 800_000,
         Some(KeyAlgorithm::Ed25519) => 60_000,
-        Some(KeyAlgorithm::Rsa(bits)) if bits <= 8_192 => each(bits * bits, 1) / 50,
+        Some(KeyAlgorithm::Rsa(bits)) if bits <= 8_192 => each(bits * bits, 1) / 65,
         // Refused by its type alone.
         Some(KeyAlgorithm::Rsa(_)) => 1_000,
         // P-521, or no key that is known.

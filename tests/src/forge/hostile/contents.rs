@@ -33,6 +33,10 @@ pub(super) fn all() -> Vec<Hostile> {
         alike("directory names of many parts", &|draft| {
             draft.with(names(&context(4, &parts(20_000)), EXTENSION_BYTES))
         }),
+        alike("few directory names of many parts", &|draft| {
+            draft.with(names(&context(4, &parts(3_000)), 3_400))
+        }),
+        alike("few alternative names of no length", &|draft| draft.with(names(&[0x82, 0], 3_400))),
         alike("thousands of extensions", &|mut draft| {
             draft.extensions.push(unknown.clone());
             draft

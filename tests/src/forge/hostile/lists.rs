@@ -50,19 +50,36 @@ fn plain(label: &'static str, key: &Key, crls: Vec<Vec<u8>>) -> Hostile {
     Hostile { name: label, leaf, intermediates: String::new(), anchors, crls }
 }
 
+/// As long as an honest one may be: fifteen intermediates, all of P-384, and a list of 15 MB.
+pub(super) fn longest() -> Hostile {
+    let keys: Vec<Key> = (0..16).map(|_| Key::make("p384")).collect();
+    let names: Vec<Vec<u8>> = (0..16).map(|number| name(&format!("CA {number}"))).collect();
+    let leaf = leaf(&name("leaf"), &names[0], &keys[0], &keys[0]).with(shop()).pem();
+    let above = |lower: usize, upper: usize| {
+        authority(&names[lower], &names[upper], &keys[lower], &keys[upper]).pem()
+    };
+    let intermediates = (0..15).map(|lower| above(lower, lower + 1)).collect();
+    let crls = vec![list(&names[0], &keys[0], &entries(15_000_000, None))];
+    Hostile { name: "long and honest", leaf, intermediates, anchors: above(15, 15), crls }
+}
+
 fn one_list(label: &'static str, kind: &str, extensions: Option<Vec<u8>>) -> Hostile {
     let key = Key::make(kind);
+    let entries = entries(BYTES_MAX - 60_000, extensions);
+    plain(label, &key, vec![list(&name("Issuer"), &key, &entries)])
+}
+
+fn entries(bytes: usize, extensions: Option<Vec<u8>>) -> Vec<u8> {
     let mut entries = Vec::new();
-    let mut serial = 0x0100_0000_u32;
-    while entries.len() < BYTES_MAX - 60_000 {
+    let mut serial = 0x0200_0000_u32;
+    while entries.len() < bytes {
         let mut entry =
             vec![integer(&serial.to_be_bytes()), utc_time(i64::try_from(NOON).unwrap())];
         entry.extend(extensions.as_ref().map(|all| sequence(&[all.clone()])));
         entries.extend(sequence(&entry));
         serial += 1;
     }
-    let crl = list(&name("Issuer"), &key, &entries);
-    plain(label, &key, vec![crl])
+    entries
 }
 
 fn many_lists() -> Hostile {
