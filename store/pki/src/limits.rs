@@ -28,5 +28,5 @@ pub const NAME_BYTES_MAX: usize = 16 * 1024;
 pub const EXTENSIONS_MAX: usize = 128;
 /// Rounds of PBKDF2 that an encrypted key may ask for.
 pub const PASSPHRASE_ITERATIONS_MAX: u32 = 10_000_000;
-/// Memory of scrypt that an encrypted key may ask for, in bytes.
+/// Bytes that the scrypt of an encrypted key may ask to be mixed; at most as much is memory.
 pub const PASSPHRASE_MEMORY_MAX: u64 = 128 * 1024 * 1024;
