@@ -24,8 +24,11 @@ const NOON: u64 = 1_767_225_600;
 /// Longest file of trusted certificates that the command line reads.
 const CERTIFICATES_MAX: usize = 1_000;
 
+/// What is done with an input.
+pub type Target = fn(&[u8]);
+
 /// All targets by the names of their corpora.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("pem", pem),
     ("key", key),
     ("certificate", certificate),

@@ -75,7 +75,7 @@ fn entries(bytes: usize, extensions: Option<Vec<u8>>) -> Vec<u8> {
     while entries.len() < bytes {
         let mut entry =
             vec![integer(&serial.to_be_bytes()), utc_time(i64::try_from(NOON).unwrap())];
-        entry.extend(extensions.as_ref().map(|all| sequence(&[all.clone()])));
+        entry.extend(extensions.as_ref().map(|all| raw(0x30, all)));
         entries.extend(sequence(&entry));
         serial += 1;
     }
