@@ -23,7 +23,10 @@ fn judge(question: &Hostile, rules: Rules) -> String {
         Err(error) => return error.code().to_owned(),
     };
     let (intermediates, anchors) = (read(&question.intermediates), read(&question.anchors));
-    let crls: Vec<Crl> = question.crls.iter().flat_map(|der| Crl::from_der(der)).collect();
+    let crls: Vec<Crl> = match question.crls.iter().map(|der| Crl::from_der(der)).collect() {
+        Ok(crls) => crls,
+        Err(error) => return error.code().to_owned(),
+    };
     let answer = verify(&Request {
         certificate: &leaf,
         intermediates: &intermediates,

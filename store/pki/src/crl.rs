@@ -14,7 +14,7 @@ use x509_cert::{
 
 use crate::{
     certificate::{Certificate, CertificateError},
-    limits::{CRL_BYTES_MAX, NAME_BYTES_MAX},
+    limits::{CRL_BYTES_MAX, NAME_BYTES_MAX, VERIFY_WORK_PER_LIST_BYTE},
     name::Comparable,
     pem,
     verify::{Broken, Budget, Reason, check_signature, each, key_cost},
@@ -82,6 +82,10 @@ impl Crl {
     /// Its length.
     pub(crate) fn bytes(&self) -> u64 {
         u64::try_from(self.der.len()).unwrap_or(u64::MAX)
+    }
+
+    fn half_work(&self) -> u64 {
+        self.bytes().saturating_mul(VERIFY_WORK_PER_LIST_BYTE / 2)
     }
 
     /// The part that is signed.
@@ -165,8 +169,8 @@ pub(crate) fn check(
     let mut is_known = false;
     budget.spend(each(crls.len(), 50))?;
     for crl in crls.iter().filter(|crl| is_of(crl, status.issuer_name)) {
-        // Its entries are looked at twice.
-        budget.spend(crl.bytes().saturating_mul(3))?;
+        // Half of the work is to look at its entries, the other half is for each signature.
+        budget.spend(crl.half_work())?;
         match check_usable(crl, certificate, status, at, budget) {
             Ok(true) => {
                 is_known = true;
@@ -231,7 +235,7 @@ fn check_usable(
     let signature = crl.parsed.signature.as_bytes().unwrap_or_default();
     let signed = crl.signed_bytes().unwrap_or_default();
     for signer in status.signers.iter().filter(|signer| signer.may_sign) {
-        budget.spend(key_cost(signer.certificate).saturating_add(crl.bytes().saturating_mul(3)))?;
+        budget.spend(key_cost(signer.certificate).saturating_add(crl.half_work()))?;
         let key = signer.certificate.public_key_der();
         if check_signature(key, &crl.parsed.signature_algorithm, signed, signature).is_ok() {
             return Ok(speaks);

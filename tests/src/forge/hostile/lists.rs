@@ -65,7 +65,10 @@ pub(super) fn longest() -> Hostile {
 
 fn one_list(label: &'static str, kind: &str, extensions: Option<Vec<u8>>) -> Hostile {
     let key = Key::make(kind);
-    let entries = entries(BYTES_MAX - 60_000, extensions);
+    let mut entries = entries(BYTES_MAX - 60_000, extensions);
+    // The leaf's own number stands last: each way up ends there, and the next one is tried.
+    let date = utc_time(i64::try_from(NOON).unwrap());
+    entries.extend(sequence(&[integer(&0x0100_0000_u32.to_be_bytes()), date]));
     plain(label, &key, vec![list(&name("Issuer"), &key, &entries)])
 }
 
