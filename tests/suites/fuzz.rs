@@ -17,7 +17,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 fn bounds(target: &str) -> (f64, usize) {
     let (milliseconds, bytes) = match target {
         "key" => (10_000.0, 192_000_000),
-        "pem" | "certificate" => (100.0, 32_000_000),
+        "pem" | "certificate" => (200.0, 32_000_000),
         _ => (50.0, 32_000_000),
     };
     // Ten times as much in the development profile, which does not optimise the workspace.

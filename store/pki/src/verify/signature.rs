@@ -139,7 +139,7 @@ pub(crate) fn key_cost(issuer: &Certificate) -> u64 {
         // Refused by its type alone.
         Some(KeyAlgorithm::Rsa(_)) => 1_000,
         // P-521, or no key that is known.
-        None => 2_000_000,
+        None => 800_000,
     }
 }
 
