@@ -144,6 +144,7 @@ fn anchor(leaf: &Certificate, rest: &[Certificate], at: u64) -> Option<String> {
         intermediates: rest,
         anchors,
         crls: &[],
+        is_list_required: false,
         purpose: Purpose::Any,
         name: None,
         at,

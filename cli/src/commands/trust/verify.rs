@@ -232,6 +232,8 @@ fn judge(
         intermediates: &intermediates,
         anchors: &trusted,
         crls: &crls,
+        // Lists of a set say nothing about whom others issued.
+        is_list_required: !how.crl.is_empty(),
         purpose: how.purpose.into(),
         name: name.as_ref(),
         at,
