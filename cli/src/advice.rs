@@ -78,7 +78,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "A signature of the path is wrong, or made with a key or an algorithm that is not accepted: RSA below 2048 bits, SHA-1, MD5, or a type that this version does not know."
         }
         Code::H008 => {
-            "A revocation list of the issuer is there, but cannot be used: expired, wrongly signed, a delta, or with a critical extension that is not known. Then nothing is known about the certificate, and it is refused. Such a list is not taken into a set either."
+            "A revocation list of the issuer is there, but cannot be used: expired, wrongly signed, a delta, or with a critical extension that is not known; or lists are there, and none speaks about the certificate. Then nothing is known about the certificate, and it is refused. A list that could not be used by anybody is not taken into a set either."
         }
         Code::H009 => "Checking took more steps than any honest chain needs, and was given up.",
         Code::T001 => {

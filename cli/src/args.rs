@@ -8,9 +8,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-pub(crate) use pki::{Cert, Chain, Csr, Fields, Key};
+pub(crate) use pki::{Cert, Chain, Csr, Fields, Key, Requesting, Taking};
 pub(crate) use tls::{ClientAuth, ListenerAdd, Tls, TlsSet};
-pub(crate) use trust::{PurposeArg, Trust, Verify};
+pub(crate) use trust::{Judging, PurposeArg, Trust};
 
 /// Keeps the certificates and private keys of a whole cluster, and terminates TLS from them on
 /// every node.

@@ -2,6 +2,7 @@
 
 mod cert;
 mod chain;
+mod check;
 mod client_auth;
 mod cluster;
 mod csr;
@@ -19,7 +20,6 @@ mod trust;
 use std::{
     io::{IsTerminal, Read, Write},
     path::Path,
-    time::Duration,
 };
 
 use conclave_api::problem::{Code, Problem};
@@ -27,8 +27,8 @@ use conclave_client::{AccessToken, Address, Change, Client, Failure, Options};
 
 use crate::{
     advice,
-    args::{Args, Changing, Command, Config, Global, Server, Tls},
-    output,
+    args::{Args, Changing, Cluster, Command, Config, Global, Key, Server, Tls},
+    output, progress,
 };
 
 /// Longest file that a command reads.
@@ -56,29 +56,30 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Demo => block_on(demo::run()),
         command => {
             let global = args.global;
-            if let Command::Trust(command) = &command
-                && let Some(done) = trust::run_offline(&global, command)
-            {
-                return done;
-            }
-            if let Some(done) = file::run_offline(&global, &command) {
-                return done;
-            }
             block_on(async move {
-                let client = client(&global, &command)?;
-                let progress = Progress::start(&global);
+                let client = client(&global, &command);
+                if !global.quiet && output::is_table(&global) {
+                    progress::start(waiting_for(&command));
+                }
                 let done = dispatch(&Asking { client, global }, command).await;
-                progress.end();
+                progress::end();
                 done
             })
         }
     }
 }
 
-/// A client, and how to answer.
+/// A client, or why there is none, and how to answer.
 pub(crate) struct Asking {
-    client: Client,
+    client: Result<Client, Failure>,
     global: Global,
+}
+
+impl Asking {
+    /// The client; commands that only look at files need none.
+    fn client(&self) -> Result<&Client, Failure> {
+        self.client.as_ref().map_err(Clone::clone)
+    }
 }
 
 async fn dispatch(asking: &Asking, command: Command) -> Done {
@@ -241,6 +242,8 @@ pub(crate) fn confirm(
     if global.no_input || !std::io::stdin().is_terminal() {
         return Err(refused("this removes something, and nobody can be asked"));
     }
+    // Whoever is asked is not waiting.
+    progress::end();
     let mut stderr = std::io::stderr();
     let _ = write!(stderr, "This removes {what}.\nType {name} to go on: ");
     let _ = stderr.flush();
@@ -249,32 +252,13 @@ pub(crate) fn confirm(
     if typed.trim() == name { Ok(()) } else { Err(refused("not done: another name was typed")) }
 }
 
-/// A line that turns while a person waits; nothing without a terminal.
-struct Progress(Option<indicatif::ProgressBar>);
-
-impl Progress {
-    fn start(global: &Global) -> Progress {
-        if global.quiet || !std::io::stderr().is_terminal() {
-            return Progress(None);
+/// What a person is told who waits for a command.
+fn waiting_for(command: &Command) -> String {
+    match command {
+        Command::Key(Key::Generate { name, algorithm, .. }) => {
+            format!("making a key of type {algorithm} for {name}; RSA takes some seconds")
         }
-        let bar = indicatif::ProgressBar::new_spinner();
-        // Nothing is shown for what takes less than a second.
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-        let shown = bar.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            if !shown.is_finished() {
-                shown.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-                shown.set_message("waiting for the node");
-                shown.enable_steady_tick(Duration::from_millis(120));
-            }
-        });
-        Progress(Some(bar))
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
+        Command::Cluster(Cluster::Join { member }) => format!("waiting for {member}"),
+        _ => "waiting for the node".to_owned(),
     }
 }

@@ -9,16 +9,21 @@ use conclave_api::{
 };
 use serde::Serialize;
 
-use crate::args::{Form, Global};
+use crate::{
+    args::{Form, Global},
+    progress,
+};
 
 /// Writes to standard output; a reader that has gone away is no error.
 pub(crate) fn line(text: &str) {
+    progress::end();
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Writes advice to standard error.
 pub(crate) fn advice(global: &Global, text: &str) {
     if !global.quiet && global.output == Form::Table {
+        progress::end();
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 }
@@ -108,6 +113,21 @@ pub(crate) fn change(global: &Global, what: &str, change: &Change) {
     }
 }
 
+/// Says what to do next; nothing has been done after a dry run.
+pub(crate) fn next(global: &Global, change: &Change, text: &str) {
+    if change.dry_run.is_none() {
+        advice(global, &format!("Next: {text}"));
+    }
+}
+
+/// Says how to have the domain as it was before.
+pub(crate) fn undo(global: &Global, change: &Change) {
+    let before = change.version.and_then(|version| version.checked_sub(1)).filter(|one| *one > 0);
+    if let (Some(before), None) = (before, &change.dry_run) {
+        advice(global, &format!("Undo: conclave domain rollback {} {before}", change.object));
+    }
+}
+
 /// Says what a change would come to.
 fn dry_run(change: &Change, would: &DryRun) {
     let versions = match (would.version, change.version) {
@@ -115,18 +135,19 @@ fn dry_run(change: &Change, would: &DryRun) {
         _ => String::new(),
     };
     line(&format!("Would change {}{versions}:", change.object));
+    let width = would.differences.iter().map(|one| one.what.len()).max().unwrap_or(0).max(14);
     for one in &would.differences {
         let what = &one.what;
         match (&one.before, &one.after) {
             (Some(before), Some(after)) if before == after => {
-                line(&format!("  {what:<15}  unchanged ({before})"));
+                line(&format!("  {what:<width$}   unchanged ({before})"));
             }
             (before, after) => {
                 let signed = [("-", before), ("+", after)].into_iter();
                 let said = signed.filter_map(|(sign, text)| Some((sign, text.as_ref()?)));
                 for (place, (sign, text)) in said.enumerate() {
                     let what = if place == 0 { what.as_str() } else { "" };
-                    line(&format!("  {what:<15}{sign} {text}"));
+                    line(&format!("  {what:<width$} {sign} {text}"));
                 }
             }
         }
@@ -144,6 +165,7 @@ fn dry_run(change: &Change, would: &DryRun) {
 
 /// Writes an error: what, where, why, hint, more.
 pub(crate) fn problem(global: &Global, problem: &Problem) {
+    progress::end();
     let mut stderr = std::io::stderr();
     if matches!(global.output, Form::Json | Form::Jsonl) {
         let _ = writeln!(stderr, "{}", serde_json::to_string(problem).unwrap_or_default());

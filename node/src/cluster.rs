@@ -3,6 +3,7 @@
 mod admission;
 mod found;
 mod join;
+mod main_domain;
 mod membership;
 mod reconcile;
 mod token;

@@ -251,6 +251,8 @@ impl Node {
             tokio::spawn(replica.clone().follow_reports()).abort_handle(),
             tokio::spawn(replica.clone().reconcile_members()).abort_handle(),
             tokio::spawn(replica.clone().rotate_session_keys()).abort_handle(),
+            tokio::spawn(replica.clone().claim_main_domain(self.config().main_domain.clone()))
+                .abort_handle(),
             tokio::spawn(watch_raft(self.clone(), replica.clone())).abort_handle(),
         ];
         let member = Member {

@@ -10,7 +10,7 @@ use serde_bytes::ByteBuf;
 
 use crate::{
     id::{
-        DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, OperationId,
+        DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
         ServerName, SessionKeyId, TokenId, Version,
     },
     record::{
@@ -104,6 +104,8 @@ pub enum Action {
     PublishSessionKey(SessionKeyUse, SessionKeyId, SessionKey),
     /// The session key is used from now on.
     ActivateSessionKey(SessionKeyUse, SessionKeyId),
+    /// A member says what its Main Domain is called, so that no shared domain takes the name.
+    SetMainDomain(NodeId, DomainName),
 }
 
 /// See [`Action::AddTrusted`].

@@ -102,6 +102,7 @@ impl Changing<'_> {
             Action::RenameDomain(name, new) => domain::rename(self, name, new),
             Action::RollbackDomain(name, version) => history::rollback(self, name, *version),
             Action::AddTrusted(owner, found) => trust::add(self, owner.as_ref(), found),
+            Action::SetMainDomain(id, name) => domain::set_main(self, *id, name),
             Action::RemoveTrusted(owner, found) => trust::remove(self, owner.as_ref(), found),
             Action::SetClientAuth(name, asked) => client_auth::set(self, name, *asked),
             Action::SetTlsSettings(settings) => tls::set(self, settings),

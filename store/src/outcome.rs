@@ -162,4 +162,12 @@ pub enum Rejection {
         /// The bound.
         max: u64,
     },
+    /// A node's Main Domain has the name.
+    #[error("{name} is the Main Domain of {node}")]
+    MainDomain {
+        /// Its name.
+        name: DomainName,
+        /// Whose it is.
+        node: String,
+    },
 }

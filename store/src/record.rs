@@ -75,6 +75,8 @@ pub enum RowKey {
     TlsSettings,
     /// A session key, by its use and random id.
     SessionKey((SessionKeyUse, SessionKeyId)),
+    /// The name of a member's Main Domain, which is local to it.
+    MainDomain(NodeId),
 }
 
 /// Content of a row.
@@ -112,4 +114,6 @@ pub enum Record {
     TlsSettings(TlsSettings),
     /// A session key.
     SessionKey(SessionKey),
+    /// Name of a Main Domain.
+    MainDomain(DomainName),
 }

@@ -35,6 +35,16 @@ pub struct Ran {
 }
 
 impl Ran {
+    fn of(command: &mut Command) -> Ran {
+        let output = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+
     /// Standard output, if the command ended with 0.
     pub fn ok(self) -> String {
         assert_eq!(self.code, 0, "{}{}", self.out, self.err);
@@ -51,6 +61,13 @@ impl Ran {
         serde_json::from_str(self.err.trim())
             .unwrap_or_else(|error| panic!("{error}: {}", self.err))
     }
+}
+
+/// Runs a command that needs no node.
+pub fn run_alone(words: &[&str]) -> Ran {
+    let mut command = Command::new(binary("conclave"));
+    command.args(words).env_remove("CONCLAVE_ADDRESS").stdin(Stdio::null());
+    Ran::of(&mut command)
 }
 
 /// One node.
@@ -154,19 +171,9 @@ impl Node {
     /// Runs a command of the command line against this node.
     pub fn run(&self, words: &[&str]) -> Ran {
         let socket = self.dir.join("admin.sock");
-        let output = Command::new(binary("conclave"))
-            .arg("--address")
-            .arg(format!("unix:{}", socket.display()))
-            .args(words)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
+        let mut command = Command::new(binary("conclave"));
+        command.arg("--address").arg(format!("unix:{}", socket.display())).args(words);
+        Ran::of(command.stdin(Stdio::null()))
     }
 
     /// `status -o json`, whatever needs attention.

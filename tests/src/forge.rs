@@ -82,7 +82,17 @@ pub fn forge(certificates: &str, crl: Option<&str>) -> Forged {
     let leaf = made.last().unwrap();
     let (_, words) = Words::parse(parts.last().unwrap());
     let issuer = issuer_of(made.len() - 1, &words, &made);
-    let crl = crl.map(|kind| pem("X509 CRL", &revocation_list(kind, leaf, issuer)));
+    let crl = crl.map(|kind| {
+        // `by=N` or `by=N:revoked`: that certificate's key signs in the issuer's name.
+        let (kind, signer) = match kind.strip_prefix("by=") {
+            Some(by) => {
+                let (place, kind) = by.split_once(':').unwrap_or((by, "good"));
+                (kind, &made[place.parse::<usize>().unwrap()].key)
+            }
+            None => (kind, &issuer.key),
+        };
+        pem("X509 CRL", &revocation_list(kind, leaf, issuer, signer))
+    });
     Forged { leaf: pem("CERTIFICATE", &leaf.der), intermediates, anchors, crl }
 }
 
@@ -141,8 +151,8 @@ fn certificate(place: usize, role: &str, words: &Words<'_>, made: &[Made]) -> Ma
     tbs.extend(subject.clone());
     tbs.extend(key.spki());
     let authority_key_id = signer.id();
-    let all =
-        extensions::of(role, words, &key.id(), (!is_self_signed).then_some(&authority_key_id));
+    let authority_key_id = (!is_self_signed).then_some(&authority_key_id);
+    let all = extensions::of(role, words, &key.id(), authority_key_id, (&subject, &serial));
     if words.get("version") != Some("1") && !all.is_empty() {
         tbs.extend(context(3, &sequence(&all)));
     }
@@ -173,10 +183,10 @@ fn name(common_name: &str, words: &Words<'_>) -> Vec<u8> {
 }
 
 /// A list of the issuer that is as `kind` says.
-fn revocation_list(kind: &str, leaf: &Made, issuer: &Made) -> Vec<u8> {
+fn revocation_list(kind: &str, leaf: &Made, issuer: &Made, signer: &Key) -> Vec<u8> {
     let at = |days: i64| utc_time(i64::try_from(NOON).unwrap() + days * DAY);
     let other = Key::make("p256");
-    let signer = if kind.starts_with("forged") { &other } else { &issuer.key };
+    let signer = if kind.starts_with("forged") { &other } else { signer };
     let serial = if kind.ends_with("revoked") { leaf.serial.clone() } else { vec![0x55] };
     let (from, till) = match kind {
         "expired" => (-20, -10),
@@ -198,8 +208,15 @@ fn revocation_list(kind: &str, leaf: &Made, issuer: &Made) -> Vec<u8> {
         "delta" => all.push(extension("2.5.29.27", true, integer(&[1]))),
         "unknown" => all.push(extension("1.2.3.4", true, vec![5, 0])),
         "indirect" => all.push(extension("2.5.29.28", true, sequence(&[raw(0x84, &[0xff])]))),
-        "only-authorities" => {
-            all.push(extension("2.5.29.28", true, sequence(&[raw(0x82, &[0xff])])))
+        "only-users" | "only-authorities" | "only-attributes" => {
+            let tag = ["only-users", "only-authorities", "", "", "only-attributes"];
+            let tag = tag.iter().position(|one| *one == kind).unwrap() + 1;
+            let flag = raw(0x80 | u8::try_from(tag).unwrap(), &[0xff]);
+            all.push(extension("2.5.29.28", true, sequence(&[flag])))
+        }
+        place if place.starts_with("at=") => {
+            let point = raw(0xa0, &extensions::distribution_point(&place[3..]));
+            all.push(extension("2.5.29.28", true, sequence(&[point])))
         }
         _ => {}
     }
@@ -207,13 +224,23 @@ fn revocation_list(kind: &str, leaf: &Made, issuer: &Made) -> Vec<u8> {
     if kind == "unknown-entry" {
         entry.push(sequence(&[extension("1.2.3.5", true, vec![5, 0])]));
     }
-    let mut parts = vec![integer(&[1]), signer.algorithm(None), issuer.subject.clone(), at(from)];
+    let count = match kind {
+        "twice" => 2,
+        // More than fits into one command.
+        "large" => 4_000,
+        _ => 1,
+    };
+    let entries = vec![sequence(&entry); count];
+    let name = if kind == "foreign" {
+        name("Somebody", &Words::parse("root").1)
+    } else {
+        issuer.subject.clone()
+    };
+    let mut parts = vec![integer(&[1]), signer.algorithm(None), name, at(from)];
     if kind != "no-next" {
         parts.push(at(till));
     }
-    // More than fits into one command.
-    let count = if kind == "large" { 4_000 } else { 1 };
-    parts.push(sequence(&vec![sequence(&entry); count]));
+    parts.push(sequence(&entries));
     parts.push(context(0, &sequence(&all)));
     let tbs = sequence(&parts);
     let signature = signer.sign(&tbs, None);

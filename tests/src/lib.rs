@@ -6,7 +6,7 @@ mod peer;
 mod probe;
 mod wait;
 
-pub use cluster::{Cluster, Node, Ran, binary};
+pub use cluster::{Cluster, Node, Ran, binary, run_alone};
 pub use forge::{Forged, NOON, forge};
 pub use peer::{Pair, has_program, openssl, openssl_chain, resident_mib, sign};
 pub use probe::{Refused, Shown, client_config, echo_upstream, probe, probe_stream};

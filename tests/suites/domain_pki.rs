@@ -85,6 +85,7 @@ fn common_names_are_chosen_among_the_domains_own() {
     assert_eq!(list("two.example"), "two.example\n*.two.example\n");
     assert_eq!(code(one, &["csr", "create", "two.example"]), ("K010".to_owned(), 3));
     one.run(&["key", "generate", "two.example"]).ok();
+    assert!(one.run(&["key", "show", "two.example"]).ok().contains("EC P-256"), "by default");
     let words = ["csr", "create", "two.example", "--common-name", "other.example"];
     assert_eq!(code(one, &words), ("C008".to_owned(), 8));
     let words = ["cert", "self-sign", "two.example", "--contact", "nobody"];
@@ -144,6 +145,9 @@ fn certificates_for_others_and_out_of_date_are_refused() {
     assert_eq!(import(&future, &[]).problem()["code"].as_str(), Some("C005"));
     let pair = Pair::make("www.shop.example");
     assert_eq!(import(&pair, &[]).code, 0, "one of its names is enough");
+    let done = import(&pair, &[]).json();
+    let told = done["warnings"].to_string();
+    assert!(told.contains("in test mode") && told.contains("--pki enabled"), "{told}");
     let trusted_by = || {
         let shown = one.run(&["domain", "show", "shop.example", "-o", "json"]).json();
         shown["credentials"][0]["trusted_by"].as_str().map(str::to_owned)
@@ -187,8 +191,104 @@ fn a_chain_is_in_order_or_sorted_or_refused() {
     assert!(broken["warnings"].to_string().contains("broken"), "{broken}");
     let shown = one.run(&["domain", "show", "shop.example", "-o", "json"]).json();
     assert!(shown["problems"].to_string().contains("broken"), "shown for ever after: {shown}");
+    let old = forge("root as=intermediate till=-50; leaf", None).intermediates;
+    let told = set(&[&old], &[]).json();
+    assert!(
+        told["warnings"].to_string().contains("CN=root 0 in the CA chain has expired"),
+        "{told}"
+    );
     one.run(&["chain", "remove", "shop.example", "--yes"]).ok();
     assert_eq!(code(one, &["chain", "show", "shop.example"]), ("H010".to_owned(), 3));
+}
+
+#[test]
+fn a_certificate_is_shown_as_openssl_reads_it() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let [one, two, _] = &cluster.nodes[..] else { panic!("three nodes") };
+    one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
+    one.run(&["key", "generate", "shop.example"]).ok();
+    let csr = one.file("shop.csr", b"");
+    let fields =
+        ["--country", "US", "--organization", "ACME, Inc.", "--contact", "jo@acme.example"];
+    one.run(&[&["csr", "create", "shop.example", "--out", &csr][..], &fields].concat()).ok();
+    let bundle = sign(one, &csr, "90");
+    one.run(&["cert", "import", "shop.example", &bundle]).ok();
+    let shown = two.run(&["cert", "show", "shop.example", "-o", "json"]).json();
+    let pem = two.file("shown.pem", shown["pem"].as_str().unwrap().as_bytes());
+    let field = |option: &[&str]| {
+        let words = ["x509", "-in", &pem, "-noout", "-nameopt", "RFC2253,sep_comma_plus_space"];
+        let text = openssl(&[&words[..], option].concat());
+        text.trim().split_once('=').unwrap().1.replace(':', "").to_lowercase()
+    };
+    let told = |name: &str| shown[name].as_str().unwrap().replace(':', "").to_lowercase();
+    assert_eq!(told("serial"), field(&["-serial"]));
+    assert_eq!(told("sha256"), field(&["-fingerprint", "-sha256"]));
+    assert_eq!(told("issuer"), "cn=test root");
+    for part in ["CN=shop.example", "O=ACME\\, Inc.", "C=US", "jo@acme.example"] {
+        assert!(shown["subject"].as_str().unwrap().contains(part), "{part}: {shown}");
+    }
+    let time = |name: &str| shown[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let dates = openssl(&["x509", "-in", &pem, "-noout", "-dates", "-dateopt", "iso_8601"]);
+    for name in ["not_before", "not_after"] {
+        let line = format!(
+            "{}={}",
+            name.replace("not_b", "notB").replace("not_a", "notA"),
+            time(name).strftime("%F %TZ")
+        );
+        assert!(dates.contains(&line), "{line}: {dates}");
+    }
+    assert!((89..=90).contains(&shown["days_left"].as_i64().unwrap()), "{shown}");
+    assert_eq!(shown["algorithm"], "EC P-256");
+    let table = two.run(&["cert", "show", "shop.example"]).ok();
+    for head in ["Issued to", "Issued by", "Names", "Serial number", "Valid", "Key", "SHA-256"] {
+        assert!(table.contains(&format!("\n{head}")) || table.starts_with(head), "{table}");
+    }
+    // The state of its chain: which certificate it leads to, once that is trusted.
+    let root = one.dir.join("ca.pem");
+    one.run(&["trust", "add", "--scope", "cluster", root.to_str().unwrap()]).ok();
+    let table = two.run(&["domain", "show", "shop.example"]).ok();
+    assert!(table.contains("leads to CN=Test Root (cluster trust)"), "{table}");
+}
+
+#[test]
+fn a_missing_link_is_named_with_its_address_and_never_fetched() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example"]).ok();
+    one.run(&["key", "generate", "shop.example"]).ok();
+    let csr = one.file("shop.csr", b"");
+    one.run(&["csr", "create", "shop.example", "--out", &csr]).ok();
+    sign(one, &csr, "90");
+    // Whoever fetched it would be seen here.
+    let watched = std::net::TcpListener::bind((one.address, 0)).unwrap();
+    watched.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/issuer.der", watched.local_addr().unwrap());
+    let extensions =
+        format!("subjectAltName=DNS:shop.example\nauthorityInfoAccess=caIssuers;URI:{url}\n");
+    let extensions = one.file("extensions", extensions.as_bytes());
+    let path = |name: &str| one.dir.join(name).to_str().unwrap().to_owned();
+    let (leaf, root, key) = (path("leaf.pem"), path("ca.pem"), path("ca.key"));
+    let made = ["x509", "-req", "-in", &csr, "-out", &leaf, "-extfile", &extensions, "-days", "9"];
+    openssl(&[&made[..], &["-CA", &root, "-CAkey", &key, "-CAcreateserial"]].concat());
+    let other = Pair::make("shop.example").chain;
+    let bundle = one.file("c.pem", (std::fs::read_to_string(&leaf).unwrap() + &other).as_bytes());
+    let refused = one.run(&["cert", "import", "shop.example", &bundle, "-o", "json"]);
+    assert_eq!((refused.problem()["code"].as_str(), refused.code), (Some("H003"), 8));
+    let hint = refused.problem()["hint"].as_str().unwrap().to_owned();
+    assert!(hint.contains(&url) && hint.contains("--allow-broken-chain"), "{hint}");
+    assert!(refused.err.contains("CN=Test Root"), "the issuer is named: {}", refused.err);
+    let fetched = watched.accept().map_err(|error| error.kind());
+    assert_eq!(fetched.err(), Some(std::io::ErrorKind::WouldBlock), "nobody fetched it");
+    // With the issuer in place of the other, in any order.
+    let root = std::fs::read_to_string(&root).unwrap();
+    let bundle = one.file("c.pem", (root + &std::fs::read_to_string(&leaf).unwrap()).as_bytes());
+    one.run(&["cert", "import", "shop.example", &bundle]).ok();
 }
 
 #[test]
@@ -237,6 +337,10 @@ fn every_version_is_kept_and_can_be_had_back() {
     assert_eq!(history.len(), 3, "{history:?}");
     assert_eq!((&history[0]["reason"], &history[0]["current"]), (&"second".into(), &true.into()));
     assert_eq!((&history[1]["reason"], &history[1]["version"]), (&"first".into(), &2.into()));
+    for version in history {
+        assert!(version["changed_by"].as_str().unwrap().starts_with("uid "), "{version}");
+        assert!(version["changed"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+    }
     let shown = |name: &str| -> Vec<_> {
         let nodes = cluster.nodes.iter();
         nodes.map(|node| probe(node.listener(port), name).unwrap().chain).collect()

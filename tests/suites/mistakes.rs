@@ -37,6 +37,82 @@ fn wrong_keys_and_certificates_are_refused_by_name() {
 }
 
 #[test]
+fn weak_and_odd_keys_are_refused_by_their_names() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let file = one.dir.join("odd.pem");
+    let file = file.to_str().unwrap();
+    let curve = |name: &'static str| ["genpkey", "-algorithm", "EC", "-pkeyopt", name];
+    for (make, name) in [
+        (&["genrsa", "1024"][..], "RSA 1024 is too weak"),
+        (&["genrsa", "-3", "2048"], "small exponent"),
+        (&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:5120"], "RSA 5120"),
+        (&["genpkey", "-algorithm", "rsa-pss"], "RSA-PSS"),
+        (&["dsaparam", "-genkey", "-noout", "1024"], "DSA"),
+        (&curve("ec_paramgen_curve:P-521"), "EC P-521"),
+        (&curve("ec_paramgen_curve:secp256k1"), "EC secp256k1"),
+        (&curve("ec_paramgen_curve:brainpoolP256r1"), "EC brainpoolP256r1"),
+        (&["ecparam", "-genkey", "-name", "prime256v1", "-param_enc", "explicit"], "explicit"),
+        (&["genpkey", "-algorithm", "x25519"], "X25519"),
+        (&["genpkey", "-algorithm", "ed448"], "Ed448"),
+    ] {
+        let made = std::process::Command::new("openssl").args(make).output().unwrap();
+        assert!(made.status.success(), "{make:?}");
+        std::fs::write(file, &made.stdout).unwrap();
+        let ran = one.run(&["key", "import", "shop.example", file, "-o", "json"]);
+        check(&ran, "K003", 8);
+        let problem = ran.problem();
+        assert!(problem["title"].as_str().unwrap().contains(name), "{name}: {problem}");
+        assert!(problem["hint"].as_str().unwrap().contains("rsa2048"), "{problem}");
+    }
+    let ran = one.run(&["key", "generate", "shop.example", "--type", "rsa1024", "-o", "json"]);
+    check(&ran, "K003", 8);
+    let shown = one.run(&["domain", "show", "shop.example", "-o", "json"]).json();
+    assert_eq!(shown["credentials"], serde_json::json!([]), "nothing was taken");
+}
+
+/// A bundle as authorities and other servers write it: in any order, with the key among it.
+#[test]
+fn a_bundle_may_be_in_any_order_and_hold_its_key() {
+    let cluster = Cluster::start(3);
+    let port = cluster.listen();
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
+    let parts = |pair: &Pair| [pair.certificate.clone(), pair.chain.clone(), pair.key.clone()];
+    for order in [[0, 1, 2], [2, 0, 1], [2, 1, 0], [0, 2, 1], [1, 0, 2], [1, 2, 0]] {
+        let pair = Pair::make("shop.example");
+        let text: String = order.iter().map(|place| parts(&pair)[*place].clone()).collect();
+        let file = one.file("all.pem", text.as_bytes());
+        // The key is named, or found in the file.
+        let named = ["--key", &file];
+        let more = if order[0] == 0 { &named[..] } else { &[] };
+        one.run(&[&["cert", "import", "shop.example", &file][..], more].concat()).ok();
+        for node in &cluster.nodes {
+            let shown = conclave_tests::probe(node.listener(port), "shop.example").unwrap();
+            let expected = [pair.der.clone(), pair.chain_der.clone()];
+            assert_eq!(shown.chain, expected, "{order:?} on {}", node.name);
+        }
+    }
+    // A key that belongs to none of the certificates, and one that is nobody's to use.
+    let (pair, other) = (Pair::make("shop.example"), Pair::make("shop.example"));
+    let run = |text: &str| {
+        let file = one.file("all.pem", text.as_bytes());
+        (one.run(&["cert", "import", "shop.example", &file, "-o", "json"]), file)
+    };
+    check(&run(&format!("{}{}", pair.bundle(), other.key)).0, "C003", 8);
+    let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-CBC,00\n\n\
+               AA==\n-----END RSA PRIVATE KEY-----\n";
+    let (ran, file) = run(&format!("{}{old}", pair.certificate));
+    check(&ran, "K002", 8);
+    assert_eq!(ran.problem()["location"]["file"], file.as_str(), "{}", ran.err);
+    check(&run(&pair.key).0, "C007", 8);
+}
+
+#[test]
 fn encrypted_keys_are_recognised_in_both_forms() {
     if !has_program("openssl") {
         return;
@@ -101,7 +177,20 @@ fn wrong_words_are_refused_with_their_exit_codes() {
     let taken = std::net::TcpListener::bind((one.address, 0)).unwrap();
     let bind = taken.local_addr().unwrap().to_string();
     check(&run(&["listener", "add", "x", "--bind", &bind, "--upstream", "127.0.0.1:1"]), "N001", 2);
-    check(&run(&["domain", "delete", "shop.example"]), "X004", 2);
+    // What has no version says so, rather than to look at none.
+    let root = one.file("root.pem", Pair::make("x.example").chain.as_bytes());
+    check(&run(&["trust", "add", "--scope", "cluster", &root, "--if-version", "1"]), "X004", 2);
+    check(&run(&["domain", "create", "new.example", "--if-version", "1"]), "X004", 2);
+    one.run(&["key", "generate", "shop.example"]).ok();
+    one.run(&["cert", "self-sign", "shop.example"]).ok();
+    for noun in ["domain delete", "key remove", "cert remove", "chain remove"] {
+        let words: Vec<&str> = noun.split(' ').collect();
+        let refused = run(&[&words[..], &["shop.example"]].concat());
+        check(&refused, "X004", 2);
+        assert!(refused.problem()["hint"].as_str().unwrap().contains("--yes"), "{noun}");
+    }
+    let shown = run(&["domain", "show", "shop.example"]).json();
+    assert!(shown["credentials"][0]["certificate"].is_object(), "nothing is removed unasked");
     assert_eq!(one.run(&["nonsense"]).code, 2);
 }
 

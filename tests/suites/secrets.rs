@@ -86,6 +86,16 @@ fn a_sealed_node_votes_and_replicates_but_serves_no_key() {
         .json();
     assert!(done["served"]["missing"].to_string().contains("node-3"), "{done}");
     assert!(probe(cluster.nodes[2].listener(port), "shop.example").is_err());
+    // The key test says where the key cannot be used, and why.
+    let tested = cluster.nodes[0].run(&["key", "test", "shop.example", "-o", "json"]);
+    assert_eq!(tested.code, 9, "{}", tested.err);
+    let tested: serde_json::Value = serde_json::from_str(&tested.out).unwrap();
+    let said = |place: usize| (tested[place]["ok"].as_bool().unwrap(), &tested[place]["message"]);
+    assert_eq!(said(0), (true, &"Verification String is OK".into()));
+    assert!(!said(1).0 && said(1).1.as_str().unwrap().contains("does not answer"), "{tested}");
+    assert!(!said(2).0 && said(2).1.as_str().unwrap().contains("sealed"), "{tested}");
+    let checked = cluster.nodes[0].run(&["domain", "check", "shop.example"]);
+    assert!(checked.code == 9 && checked.out.contains("x   node-3: "), "{}", checked.out);
     // It has another node seal for it.
     let generated = cluster.nodes[2].run(&["--timeout", "30s", "key", "generate", "more.example"]);
     generated.ok();

@@ -1,8 +1,11 @@
 //! What clients see: names, modes, versions, refusals, bytes.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
 
-use conclave_tests::{Cluster, Pair, Refused, probe, probe_stream};
+use conclave_tests::{Cluster, Pair, Refused, has_program, openssl, probe, probe_stream};
 use rustls::AlertDescription;
 
 #[test]
@@ -30,6 +33,8 @@ fn the_domain_is_chosen_by_name_and_mode() {
     one.run(&["domain", "set", "shop.example", "--pki", "disabled"]).ok();
     let refused = probe(address, "shop.example").unwrap_err();
     assert_eq!(refused, Refused::Alert(AlertDescription::AccessDenied), "disabled");
+    one.run(&["domain", "set", "shop.example", "--pki", "enabled"]).ok();
+    assert_eq!(probe(address, "shop.example").unwrap(), own, "key and certificate were kept");
     one.run(&["domain", "delete", "node-1.main", "--yes"]).ok();
     let refused = probe(address, "unknown.example").unwrap_err();
     assert_eq!(refused, Refused::Alert(AlertDescription::UnrecognisedName), "no Main Domain");
@@ -73,6 +78,17 @@ fn a_dead_upstream_ends_the_connection_cleanly() {
     assert!(probe(one.listener(port), "node-1.main").is_err(), "the socket is closed");
 }
 
+/// A file under `dir` that holds these bytes.
+fn holder_of(dir: &Path, bytes: &[u8]) -> Option<PathBuf> {
+    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).find_map(|path| {
+        if path.is_dir() {
+            return holder_of(&path, bytes);
+        }
+        let content = std::fs::read(&path).unwrap();
+        content.windows(bytes.len()).any(|part| part == bytes).then_some(path)
+    })
+}
+
 #[test]
 fn the_test_certificate_is_made_afresh_at_each_start() {
     let mut cluster = Cluster::start(1);
@@ -84,6 +100,24 @@ fn the_test_certificate_is_made_afresh_at_each_start() {
     let after = conclave_tests::wait_for("it serves again", || probe(address, "node-1.main").ok());
     assert_ne!(before, after);
     assert_eq!(after.chain.len(), 2, "with the test authority behind it");
+    for der in after.chain.iter().chain(&before.chain) {
+        let holder = holder_of(&cluster.nodes[0].dir.join("data"), der);
+        assert_eq!(holder, None, "it is never stored");
+    }
+    if !has_program("openssl") {
+        return;
+    }
+    let leaf = cluster.nodes[0].file("leaf.der", &after.chain[0]);
+    let text = openssl(&["x509", "-inform", "der", "-in", &leaf, "-noout", "-subject", "-issuer"]);
+    assert!(text.contains("subject=CN = node-1.main"), "{text}");
+    assert!(text.contains("issuer=CN = Conclave"), "{text}");
+    let days = 24 * 60 * 60;
+    let ends = |seconds: i64| {
+        let seconds = seconds.to_string();
+        let words = ["x509", "-inform", "der", "-in", &leaf, "-noout", "-checkend", &seconds];
+        std::process::Command::new("openssl").args(words).output().unwrap().status.code()
+    };
+    assert_eq!((ends(30 * days - 600), ends(30 * days + 600)), (Some(0), Some(1)), "30 days");
 }
 
 #[test]

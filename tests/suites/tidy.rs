@@ -29,7 +29,7 @@ fn read(path: &Path) -> String {
 }
 
 /// Level of each crate; every arrow points to a lower level, none stays on its own.
-const LEVELS: [(&str, &str, u32); 11] = [
+const LEVELS: [(&str, &str, u32); 12] = [
     ("conclave", "cli", 4),
     ("conclave-jepsen", "jepsen", 4),
     ("conclave-tests", "tests", 5),
@@ -38,6 +38,7 @@ const LEVELS: [(&str, &str, u32); 11] = [
     ("conclave-api", "node/api", 2),
     ("conclave-store-sled", "store/sled", 2),
     ("conclave-raft", "raft", 2),
+    ("conclave-dtls", "node/dtls", 2),
     ("conclave-store", "store", 1),
     ("conclave-pki", "store/pki", 1),
     ("conclave-disk", "store/disk", 1),
@@ -64,6 +65,17 @@ fn files_are_short_and_named_after_what_they_hold() {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let vague = ["mod", "util", "utils", "common", "helpers", "misc", "manager"];
         assert!(!vague.contains(&name.as_str()), "{}", path.display());
+    }
+}
+
+#[test]
+fn unsafe_stands_in_two_files() {
+    let allowed = ["store/disk/src/guard.rs", "node/dtls/src/ffi.rs"];
+    // Put together so that this file does not find itself.
+    let lint = ["unsafe", "_code"].concat();
+    for path in files(".rs") {
+        let is_allowed = allowed.iter().any(|allowed| path.ends_with(allowed));
+        assert!(is_allowed || !read(&path).contains(&lint), "{}", path.display());
     }
 }
 

@@ -318,6 +318,13 @@ fn revocation_lists_stand_in_sets_and_revoke_there() {
     };
     assert_eq!(verify("verify"), (8, json!("C009")), "by the list of the set");
     assert_eq!(verify("explain"), (8, json!("C009")));
+    // It says nothing about what another authority of the set issued.
+    let other = forge("root cn=Other; leaf", None);
+    let root = one.file("other.pem", other.anchors.as_bytes());
+    one.run(&["trust", "add", "--scope", "domain:shop.example", &root]).ok();
+    let leaf = one.file("other-leaf.pem", other.leaf.as_bytes());
+    let scope = ["--scope", "domain:shop.example", "--at", &at];
+    two.run(&[&["trust", "verify", &leaf], &scope[..]].concat()).ok();
     let issuer = lists[0]["sha256"].as_str().unwrap();
     let remove = ["trust", "remove", "--scope", "domain:shop.example", "--yes", &issuer[..12]];
     two.run(&remove).ok();

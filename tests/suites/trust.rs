@@ -2,19 +2,8 @@
 
 use std::process::Command;
 
-use conclave_tests::{Cluster, NOON, Ran, binary, forge, has_program};
+use conclave_tests::{Cluster, NOON, forge, has_program, run_alone};
 use serde_json::Value;
-
-/// Runs a command that needs no node.
-fn offline(words: &[&str]) -> Ran {
-    let output = Command::new(binary("conclave")).args(words).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    }
-}
 
 struct Case<'a> {
     name: &'a str,
@@ -69,11 +58,17 @@ impl Case<'_> {
         if self.option("path-only").is_some() {
             words.push("--path-only");
         }
-        let ran = offline(&words);
+        let ran = run_alone(&words);
         let verdict: Value = serde_json::from_str(&ran.out)
             .unwrap_or_else(|error| panic!("{}: {error}: {}{}", self.name, ran.out, ran.err));
         let is_valid = verdict["valid"].as_bool().unwrap();
         assert_eq!(ran.code, if is_valid { 0 } else { 8 }, "{}", self.name);
+        let is_read = !["C001", "C002", "C007"].contains(&verdict["reason"].as_str().unwrap_or(""));
+        if !is_valid && is_read {
+            let (rule, at_fault) = (verdict["rule"].as_str(), verdict["certificate"].as_str());
+            assert!(rule.is_some_and(|rule| !rule.is_empty()), "{}: {verdict}", self.name);
+            assert!(at_fault.is_some(), "{}: {verdict}", self.name);
+        }
         let answer = if is_valid { "ok" } else { verdict["reason"].as_str().unwrap() };
         (answer.to_owned(), verdict)
     }
@@ -181,6 +176,12 @@ fn sets_are_listed_with_what_they_inherit_and_changed_one_by_one() {
     // The system: the node's, the cluster's, the built-in ones.
     let listed = list(one, "server");
     assert_eq!((count(&listed, "server"), count(&listed, "cluster")), (1, 1), "{listed}");
+    let table = one.run(&["trust", "list", "--scope", "domain:own.example", "--all"]).ok();
+    let head = table.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(head, "SET ISSUED TO SERIAL FROM TILL FINGERPRINT");
+    for set in ["domain", "server", "builtin"] {
+        assert!(table.lines().any(|line| line.starts_with(set)), "{set}: {table}");
+    }
     // Several at once, by the beginning of their fingerprints; inherited ones stay.
     let own = fingerprints(&list(one, "domain:own.example"), "domain");
     let words =

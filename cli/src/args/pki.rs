@@ -63,19 +63,23 @@ pub(crate) enum Csr {
     #[command(
         after_help = "Example: conclave csr create shop.example --organization ACME --country US --out shop.csr"
     )]
-    Create {
-        name: String,
-        #[command(flatten)]
-        of: Of,
-        /// Only list what may stand as common name
-        #[arg(long)]
-        list_names: bool,
-        #[command(flatten)]
-        fields: Fields,
-        /// File to write; standard output if not given
-        #[arg(long)]
-        out: Option<PathBuf>,
-    },
+    Create(Box<Requesting>),
+}
+
+// What a request takes; no doc comment, see Global.
+#[derive(ClapArgs)]
+pub(crate) struct Requesting {
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) of: Of,
+    /// Only list what may stand as common name
+    #[arg(long)]
+    pub(crate) list_names: bool,
+    #[command(flatten)]
+    pub(crate) fields: Fields,
+    /// File to write; standard output if not given
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -110,26 +114,7 @@ pub(crate) enum Cert {
     #[command(
         after_help = "Example: conclave cert import shop.example fullchain.pem --key privkey.pem"
     )]
-    Import {
-        name: String,
-        #[command(flatten)]
-        of: Of,
-        /// PEM file; - for standard input
-        file: PathBuf,
-        /// PEM file of the private key, replacing the present one
-        #[arg(long)]
-        key: Option<PathBuf>,
-        /// File whose first line opens an encrypted PKCS#8 key
-        #[arg(long)]
-        passphrase_file: Option<PathBuf>,
-        /// Take it though it is for none of the domain's names
-        #[arg(long)]
-        allow_name_mismatch: bool,
-        #[command(flatten)]
-        linking: Linking,
-        #[command(flatten)]
-        changing: Changing,
-    },
+    Import(Box<Taking>),
     /// Lists the certificates of all domains, those that end first before the others
     #[command(after_help = "Example: conclave cert list -o json")]
     List,
@@ -155,8 +140,8 @@ pub(crate) enum Cert {
         after_help = "Examples: conclave cert show shop.example\n          conclave cert show --file fullchain.pem"
     )]
     Show {
-        #[arg(required_unless_present = "file", default_value = "")]
-        name: String,
+        #[arg(required_unless_present = "file")]
+        name: Option<String>,
         /// PEM file to show instead, without a node; - for standard input
         #[arg(long, conflicts_with = "name")]
         file: Option<PathBuf>,
@@ -185,6 +170,29 @@ pub(crate) enum Cert {
         #[command(flatten)]
         changing: Changing,
     },
+}
+
+// What an import takes; no doc comment, see Global.
+#[derive(ClapArgs)]
+pub(crate) struct Taking {
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) of: Of,
+    /// PEM file, which may hold the private key as well; - for standard input
+    pub(crate) file: PathBuf,
+    /// PEM file of the private key, replacing the present one
+    #[arg(long)]
+    pub(crate) key: Option<PathBuf>,
+    /// File whose first line opens an encrypted PKCS#8 key
+    #[arg(long)]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Take it though it is for none of the domain's names
+    #[arg(long)]
+    pub(crate) allow_name_mismatch: bool,
+    #[command(flatten)]
+    pub(crate) linking: Linking,
+    #[command(flatten)]
+    pub(crate) changing: Changing,
 }
 
 #[derive(Subcommand)]

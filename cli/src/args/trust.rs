@@ -33,20 +33,41 @@ pub(crate) enum Trust {
         #[command(flatten)]
         changing: Changing,
     },
-    /// Why a certificate is trusted for a scope, or is not
-    #[command(after_help = "Example: conclave trust explain chain.pem --scope domain:shop.example")]
-    Explain(Verify),
+    /// Shows trusted certificates whole: one of a set, or those of a file and the sets they are in
+    #[command(
+        after_help = "Examples: conclave trust show 77ab01 --scope domain:shop.example\n          conclave trust show partner-root.pem --scope cluster"
+    )]
+    Show {
+        /// Beginning of a fingerprint, or a PEM file
+        #[arg(value_name = "FINGERPRINT|FILE")]
+        which: String,
+    },
+    /// Which sets count for a scope, and what they make of its certificates or of a file
+    #[command(
+        after_help = "Examples: conclave trust explain --scope domain:shop.example\n          conclave trust explain chain.pem --scope builtin\nExit code 8 if a certificate is not valid."
+    )]
+    Explain {
+        /// The certificate, first, and what may lead to its authority; if not given, those of the
+        /// scope's domain
+        chain: Option<PathBuf>,
+        #[command(flatten)]
+        judging: Judging,
+    },
     /// Whether a certificate is valid, by RFC 5280, and which trusted certificate makes it so
     #[command(
         after_help = "Examples: conclave trust verify chain.pem --anchors ca.pem --name shop.example\n          conclave trust verify chain.pem --scope builtin -o json\nExit code 8 if it is not valid."
     )]
-    Verify(Verify),
+    Verify {
+        /// The certificate, first, and what may lead to its authority
+        chain: PathBuf,
+        #[command(flatten)]
+        judging: Judging,
+    },
 }
 
+// By what a certificate is judged; no doc comment, see Global.
 #[derive(ClapArgs)]
-pub(crate) struct Verify {
-    /// The certificate, first, and what may lead to its authority
-    pub(crate) chain: PathBuf,
+pub(crate) struct Judging {
     /// Trusted certificates; else those of --scope
     #[arg(long)]
     pub(crate) anchors: Option<PathBuf>,

@@ -6,7 +6,7 @@ use super::{Asking, Done, change, confirm, in_file, read_file};
 use crate::{args::Chain, output};
 
 pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     match command {
         Chain::Set { name, of, file, linking, changing } => {
             let set = Set {
@@ -18,6 +18,7 @@ pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
                 client.with_family(of.family).set_chain(&name, &set, &change(&changing)).await;
             let done = done.map_err(|failure| in_file(failure, &[("chain", &file)]))?;
             output::change(global, &format!("{name}: CA chain"), &done);
+            output::undo(global, &done);
         }
         Chain::Show { name, of } => {
             let chain = client.with_family(of.family).chain(&name).await?;
@@ -33,6 +34,7 @@ pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
             let done =
                 client.with_family(of.family).remove_chain(&name, &change(&changing)).await?;
             output::change(global, &format!("{name}: CA chain removed"), &done);
+            output::undo(global, &done);
         }
     }
     Ok(0)

@@ -6,7 +6,7 @@ use super::{Asking, Done, change};
 use crate::{args::ClientAuth, output};
 
 pub(super) async fn run(asking: &Asking, command: ClientAuth) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     match command {
         ClientAuth::Set { name, issuer, required, changing } => {
             let set = Set { issuer, required };

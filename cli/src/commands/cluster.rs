@@ -9,10 +9,10 @@ use conclave_api::{
 use conclave_client::{Change, Failure};
 
 use super::{Asking, Done, read_file};
-use crate::{args::Cluster, output};
+use crate::{args::Cluster, output, progress};
 
 pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     match command {
         Cluster::Init { name } => {
             let made = client.init(&Init { name }, &Change::default()).await?;
@@ -58,5 +58,6 @@ fn token(asking: &Asking) -> Result<String, Failure> {
     if asking.global.no_input || !std::io::stdin().is_terminal() {
         return Err(missing());
     }
+    progress::end();
     rpassword::prompt_password("Token: ").map_err(|_| missing())
 }

@@ -2,21 +2,25 @@
 
 use conclave_api::certificate::SelfSign;
 
-use super::{Asking, Done, write_file};
+use super::{Asking, Done, file, write_file};
 use crate::{
-    args::{Csr, Fields},
+    args::{Csr, Fields, Requesting},
     output,
 };
 
 pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
-    let Csr::Create { name, of, list_names, fields, out } = command else { return Ok(0) };
+    let global = &asking.global;
+    let Requesting { name, of, list_names, fields, out } = match command {
+        Csr::Show { file } => return file::show_request(global, &file),
+        Csr::Create(requesting) => *requesting,
+    };
+    let client = asking.client()?.with_family(of.family);
     if list_names {
         let choices = client.common_names(&name).await?.common_names;
         output::list(global, &choices, &["COMMON NAME"], |one| vec![one.clone()]);
         return Ok(0);
     }
-    let csr = client.with_family(of.family).create_csr(&name, &self_sign(fields, None)).await?;
+    let csr = client.create_csr(&name, &self_sign(fields, None)).await?;
     if output::json(global, &csr) {
         return Ok(0);
     }

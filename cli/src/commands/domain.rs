@@ -3,10 +3,9 @@
 use conclave_api::domain::{
     Create, Credential, Domain as Shown, DomainVersion, Pki, Rename, Rollback, Scope, Set,
 };
-
 use serde::Serialize;
 
-use super::{Asking, Done, change, client_auth, confirm};
+use super::{Asking, Done, change, check::Findings, client_auth, confirm};
 use crate::{args::Domain, output};
 
 fn pki(text: Option<&str>) -> Option<Pki> {
@@ -26,7 +25,7 @@ fn pki_word(pki: Pki) -> &'static str {
 }
 
 pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     match command {
         Domain::Rename { name, new_name, changing } => {
             let rename = Rename { name: new_name.clone() };
@@ -42,6 +41,7 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
             let rollback = Rollback { version: earlier };
             let done = client.rollback_domain(&name, &rollback, &change(&changing)).await?;
             output::change(global, &format!("{name}: as in version {earlier}"), &done);
+            output::undo(global, &done);
         }
         Domain::Create { name, alias, ip, pki: mode, changing } => {
             let scope = global.scope.as_deref().map(|scope| match scope {
@@ -57,12 +57,10 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
             };
             let done = client.create_domain(&create, &change(&changing)).await?;
             output::change(global, &format!("{name}: made"), &done);
-            output::advice(
-                global,
-                &format!(
-                    "Next: conclave key generate {name}    or: conclave cert import {name} FILE --key FILE"
-                ),
+            let next = format!(
+                "conclave key generate {name}    or: conclave cert import {name} FILE --key FILE"
             );
+            output::next(global, &done, &next);
         }
         Domain::Alias { name, add, remove, changing } => {
             let set = Set { add_aliases: add, remove_aliases: remove, ..Set::default() };
@@ -97,43 +95,41 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
     Ok(0)
 }
 
-/// What was looked at, and what is wrong.
 #[derive(Serialize)]
 struct Checked {
     domain: String,
-    checks: Vec<String>,
-    problems: Vec<String>,
+    #[serde(flatten)]
+    findings: Findings,
 }
 
 async fn check(asking: &Asking, name: &str) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     let domain = client.domain(name).await?;
-    let mut checked =
-        Checked { domain: domain.name.clone(), checks: Vec::new(), problems: domain.problems };
+    let mut findings = Findings::default();
+    findings.right(match domain.pki {
+        Pki::Disabled => "PKI services are disabled: no TLS".to_owned(),
+        Pki::Test => "test mode: nodes show their test certificates".to_owned(),
+        Pki::Enabled => "PKI services are enabled".to_owned(),
+    });
     for one in &domain.credentials {
+        let algorithm = &one.key.algorithm;
         let Some(certificate) = &one.certificate else { continue };
-        let (algorithm, left) = (&one.key.algorithm, certificate.days_left);
-        checked.checks.push(format!("{algorithm}: key matches the certificate, {left} days left"));
-        match &one.trusted_by {
-            Some(anchor) => checked.checks.push(format!("{algorithm}: chain leads to {anchor}")),
-            None => {
-                let what = format!("{algorithm}: the chain leads to no trusted certificate");
-                checked.problems.push(what);
-            }
-        }
+        let (serial, left) = (&certificate.serial, certificate.days_left);
+        findings.right(format!("{algorithm}: certificate {serial}, {left} days left"));
+        findings.lead(&format!("{algorithm}: "), one.trusted_by.clone());
     }
+    domain.problems.into_iter().for_each(|problem| findings.wrong(problem));
     if !domain.credentials.is_empty() {
         for tested in client.test_key(name).await?.items {
             let told = format!("{}: {}", tested.node, tested.message);
-            let list = if tested.ok { &mut checked.checks } else { &mut checked.problems };
-            list.push(told);
+            findings.judge(tested.ok, told.clone(), told);
         }
     }
+    let checked = Checked { domain: domain.name, findings };
     if !output::json(global, &checked) {
-        checked.checks.iter().for_each(|text| output::line(&format!("ok  {text}")));
-        checked.problems.iter().for_each(|text| output::line(&format!("x   {text}")));
+        checked.findings.show();
     }
-    Ok(if checked.problems.is_empty() { 0 } else { 9 })
+    Ok(checked.findings.code())
 }
 
 fn scope_word(scope: Scope) -> &'static str {

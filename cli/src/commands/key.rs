@@ -9,16 +9,14 @@ use super::{Asking, Done, change, confirm, in_file, read_file};
 use crate::{args::Key, output};
 
 pub(super) async fn run(asking: &Asking, command: Key) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     match command {
         Key::Generate { name, algorithm, changing } => {
             let generate = Generate { algorithm: Some(algorithm.clone()) };
             let done = client.generate_key(&name, &generate, &change(&changing)).await?;
             output::change(global, &format!("{name}: made a key ({algorithm})"), &done);
-            output::advice(
-                global,
-                &format!("Next: conclave csr create {name}    or: conclave cert self-sign {name}"),
-            );
+            let next = format!("conclave csr create {name}    or: conclave cert self-sign {name}");
+            output::next(global, &done, &next);
         }
         Key::Import { name, file, passphrase_file, changing } => {
             let passphrase = passphrase(passphrase_file.as_deref())?;
@@ -26,12 +24,9 @@ pub(super) async fn run(asking: &Asking, command: Key) -> Done {
             let done = client.import_key(&name, &import, &change(&changing)).await;
             let done = done.map_err(|failure| in_file(failure, &[("key", &file)]))?;
             output::change(global, &format!("{name}: took the key"), &done);
-            output::advice(
-                global,
-                &format!(
-                    "Next: conclave cert import {name} FILE    or: conclave cert self-sign {name}"
-                ),
-            );
+            let next =
+                format!("conclave cert import {name} FILE    or: conclave cert self-sign {name}");
+            output::next(global, &done, &next);
         }
         Key::Test { name } => {
             let tested = client.test_key(&name).await?.items;
@@ -62,6 +57,7 @@ pub(super) async fn run(asking: &Asking, command: Key) -> Done {
                 &format!("{name}: key, certificate and CA chain removed"),
                 &done,
             );
+            output::undo(global, &done);
         }
     }
     Ok(0)

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) async fn run(asking: &Asking, command: Listener) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     match command {
         Listener::Add(asked) => {
             let changing = asked.changing.clone();

@@ -14,7 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(asking: &Asking, command: Node) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     match command {
         Node::List => {
             let nodes = client.nodes().await?.items;
@@ -47,7 +47,7 @@ async fn wait(
 ) -> Result<Drained, conclave_client::Failure> {
     let (started, mut told) = (Instant::now(), Instant::now());
     loop {
-        let drained = asking.client.drained(name).await?;
+        let drained = asking.client()?.drained(name).await?;
         if drained.state != "draining" {
             return Ok(drained);
         }

@@ -12,7 +12,7 @@ pub(super) const HEAD: [&str; 8] =
     ["NODE", "ROLE", "STATE", "LAG", "SERVED", "CONNECTIONS", "HANDSHAKES", "SINCE"];
 
 pub(super) async fn status(asking: &Asking) -> Done {
-    let status = asking.client.status().await?;
+    let status = asking.client()?.status().await?;
     let is_well = status.problems.is_empty()
         && status.cluster.as_ref().is_some_and(|cluster| cluster.health == "healthy");
     if !output::json(&asking.global, &status) {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) async fn run(asking: &Asking, command: Tls) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     match command {
         Tls::Show => {
             let settings = client.tls().await?;

@@ -12,7 +12,7 @@ use crate::{
 pub(super) async fn join_token(asking: &Asking, command: JoinToken) -> Done {
     let JoinToken::Create { expires_in } = command;
     let create = join_token::Create { expires_in: Some(expires_in.as_secs()) };
-    let made = asking.client.create_join_token(&create, &Change::default()).await?;
+    let made = asking.client()?.create_join_token(&create, &Change::default()).await?;
     if !output::json(&asking.global, &made) {
         output::advice(
             &asking.global,
@@ -36,7 +36,7 @@ pub(super) async fn join_token(asking: &Asking, command: JoinToken) -> Done {
 }
 
 pub(super) async fn token(asking: &Asking, command: Token) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     match command {
         Token::Create { name, expires_in } => {
             let create = Create { name, expires_in: expires_in.map(|time| time.as_secs()) };
@@ -72,7 +72,7 @@ pub(super) async fn token(asking: &Asking, command: Token) -> Done {
 }
 
 pub(super) async fn keyring(asking: &Asking, command: Keyring) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let (client, global) = (asking.client()?, &asking.global);
     match command {
         Keyring::Status => {
             let keyring = client.keyring().await?;

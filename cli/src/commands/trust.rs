@@ -2,35 +2,36 @@
 
 mod verify;
 
-use conclave_api::trust::{Add, Remove, Trusted, Type};
+use std::path::Path;
 
-use super::{Asking, Done, change, confirm, in_file, read_file};
-use crate::{
-    args::{Global, Trust},
-    output,
+use conclave_api::{
+    certificate::Certificate,
+    problem::{Code, Problem},
+    trust::{Add, Remove, Trusted, Type},
 };
+use conclave_client::Failure;
+use conclave_pki::{
+    builtin,
+    certificate::{Certificate as PkiCertificate, read_many},
+};
+use serde::Serialize;
 
-/// What needs no node.
-pub(super) fn run_offline(global: &Global, command: &Trust) -> Option<Done> {
-    match command {
-        Trust::Verify(asked) | Trust::Explain(asked) if verify::is_offline(global, asked) => {
-            Some(verify::offline(global, asked))
-        }
-        _ => None,
-    }
-}
+use super::{Asking, Done, cert, change, confirm, file, in_file, read_file};
+use crate::{args::Trust, output};
 
 pub(super) async fn run(asking: &Asking, command: Trust) -> Done {
-    let (client, global) = (&asking.client, &asking.global);
+    let global = &asking.global;
     let scope = global.scope.clone().unwrap_or_else(|| "cluster".to_owned());
     match command {
-        Trust::Verify(asked) | Trust::Explain(asked) => {
-            return verify::online(asking, &asked).await;
+        Trust::Verify { chain, judging } | Trust::Explain { chain: Some(chain), judging } => {
+            return verify::run(asking, &chain, &judging).await;
         }
+        Trust::Explain { chain: None, judging } => return verify::explain(asking, &judging).await,
+        Trust::Show { which } => show(asking, &scope, &which).await?,
         Trust::List { no_inherited, all } => list(asking, &scope, no_inherited, all).await?,
         Trust::Add { file, changing } => {
             let add = Add { certificates: read_file(&file)? };
-            let done = client.add_trusted(&scope, &add, &change(&changing)).await;
+            let done = asking.client()?.add_trusted(&scope, &add, &change(&changing)).await;
             let files = [("certificates", file.as_path())];
             let done = done.map_err(|failure| in_file(failure, &files))?;
             output::change(global, &format!("{scope}: added to the trusted certificates"), &done);
@@ -42,6 +43,7 @@ pub(super) async fn run(asking: &Asking, command: Trust) -> Done {
             );
             confirm(global, &changing, &what, &scope)?;
             let remove = Remove { fingerprints };
+            let client = asking.client()?;
             let done = client.remove_trusted(&scope, &remove, &change(&changing)).await?;
             output::change(
                 global,
@@ -53,14 +55,85 @@ pub(super) async fn run(asking: &Asking, command: Trust) -> Done {
     Ok(0)
 }
 
-async fn list(
-    asking: &Asking,
-    scope: &str,
-    no_inherited: bool,
-    all: bool,
-) -> Result<(), conclave_client::Failure> {
+/// All that count for the scope; the built-in ones need no node.
+async fn trusted(asking: &Asking, scope: &str) -> Result<Vec<Trusted>, Failure> {
+    if scope != "builtin" {
+        return Ok(asking.client()?.trusted(scope).await?.items);
+    }
+    let builtin = builtin::certificates().iter().map(|one| {
+        let shown = conclave_node::shown_certificate(one);
+        Trusted {
+            set: scope.to_owned(),
+            own: false,
+            of: Type::Certificate,
+            subject: shown.subject,
+            serial: shown.serial,
+            not_before: shown.not_before,
+            not_after: shown.not_after,
+            sha256: shown.sha256,
+            revoked: None,
+            pem: shown.pem,
+        }
+    });
+    Ok(builtin.collect())
+}
+
+/// A certificate, and the sets of a scope that it stands in.
+#[derive(Serialize)]
+struct Found {
+    sets: Vec<String>,
+    certificate: Certificate,
+}
+
+async fn show(asking: &Asking, scope: &str, which: &str) -> Result<(), Failure> {
+    let mut all = trusted(asking, scope).await?;
+    all.retain(|one| one.of == Type::Certificate);
+    let file = Path::new(which);
+    let shown = match file.exists() {
+        true => file::read(file)?,
+        false => chosen(&all, scope, which)?,
+    };
+    let found = shown.iter().map(|one| {
+        let certificate = conclave_node::shown_certificate(one);
+        let holding = all.iter().filter(|other| other.sha256 == certificate.sha256);
+        Found { sets: holding.map(|other| other.set.clone()).collect(), certificate }
+    });
+    let found: Vec<Found> = found.collect();
+    if output::json(&asking.global, &found) {
+        return Ok(());
+    }
+    for (place, Found { sets, certificate }) in found.iter().enumerate() {
+        if place > 0 {
+            output::line("");
+        }
+        let sets = if sets.is_empty() { format!("none for {scope}") } else { sets.join(", ") };
+        output::line(&format!("{:<15}{sets}", "In the sets"));
+        cert::show(certificate);
+    }
+    Ok(())
+}
+
+/// The one certificate whose fingerprint begins so.
+fn chosen(all: &[Trusted], scope: &str, which: &str) -> Result<Vec<PkiCertificate>, Failure> {
+    let wanted = which.replace(':', "").to_ascii_lowercase();
+    let mut found: Vec<&Trusted> =
+        all.iter().filter(|one| one.sha256.starts_with(&wanted)).collect();
+    found.dedup_by(|one, other| one.sha256 == other.sha256);
+    let title = match found.as_slice() {
+        [one] => {
+            return read_many(one.pem.as_bytes(), 1)
+                .map_err(|error| file::unreadable(Path::new(which), &error));
+        }
+        [] => format!("no certificate {which:?} counts for {scope}, and no file has this name"),
+        several => format!("{which:?} is not clear: {} certificates begin so", several.len()),
+    };
+    let hint = format!("conclave trust list --scope {scope} --all");
+    Err(Box::new(Problem::new(Code::T001, title).hint(hint)))
+}
+
+async fn list(asking: &Asking, scope: &str, no_inherited: bool, all: bool) -> Result<(), Failure> {
     let global = &asking.global;
-    let mut items = asking.client.trusted(scope).await?.items;
+    let mut items = trusted(asking, scope).await?;
     items.retain(|one| one.own || !no_inherited);
     let is_for_people = output::is_table(global);
     let builtin = items.iter().filter(|one| one.set == "builtin").count();

@@ -31,6 +31,17 @@ pub struct Change {
     pub dry_run: Option<DryRun>,
 }
 
+impl Change {
+    /// The same; of a dry run it says that the thing itself will be another one.
+    #[must_use]
+    pub fn made_afresh(mut self, what: &str) -> Change {
+        if self.dry_run.is_some() {
+            self.warnings.push(format!("the {what} will be another one: each is made afresh"));
+        }
+        self
+    }
+}
+
 /// What a change would come to, if it were made now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DryRun {

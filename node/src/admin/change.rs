@@ -8,19 +8,19 @@ use axum::{
 };
 use conclave_api::{
     API_VERSION, BODY_BYTES_MAX,
-    change::{Change, Served},
+    change::{Change, DryRun, Served},
     domain::Scope as ApiScope,
     key::Family as ApiFamily,
     path::{IF_MATCH_HEADER, OPERATION_HEADER},
     problem::{Code, Problem},
 };
 use conclave_store::{
-    command::Command,
+    command::{Command, Expectation},
     id::{DomainName, LogIndex, NodeId, OperationId},
     limits::{ADMIT_ATTEMPTS_MAX, REASON_BYTES_MAX},
     machine,
     outcome::{Done, Outcome, Rejection},
-    record::{KeyFamily, Stamp},
+    record::{KeyFamily, RowKey, Stamp},
     state::State,
     wire,
 };
@@ -214,17 +214,22 @@ impl Asked {
         derive: impl Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync + 'static,
     ) -> Result<Change, Failed> {
         let derive: Derive = Arc::new(derive);
-        if self.is_dry_run {
-            return self.try_out(scope, &derive).await;
+        if self.is_dry_run && scope == Scope::Shared {
+            // What is tried is tried on all that was acknowledged.
+            self.shared_state().await?;
         }
         for _ in 0..ADMIT_ATTEMPTS_MAX {
             let (command, admitted) = self.admitted(scope, &derive).await?;
-            let executed = match scope {
-                Scope::Shared => self.execute_shared(&command).await?,
-                Scope::Local => self.execute_local(command).await?,
+            let (executed, dry_run) = match (self.is_dry_run, scope) {
+                (true, _) => self.try_out(scope, command).await?,
+                (false, Scope::Shared) => (self.execute_shared(&command).await?, None),
+                (false, Scope::Local) => (self.execute_local(command).await?, None),
             };
             match &executed.outcome {
-                Outcome::Done(done) => return Ok(self.told(scope, done, &executed, admitted)),
+                Outcome::Done(done) => {
+                    let change = self.told(scope, done, &executed, admitted);
+                    return Ok(Change { dry_run, ..change });
+                }
                 Outcome::Rejected(
                     Rejection::Stale(_)
                     | Rejection::WrapsMismatch
@@ -240,31 +245,24 @@ impl Asked {
         Err(Problem::new(Code::V002, "somebody changes the same thing again and again").into())
     }
 
-    /// What a change would come to now; nothing of it is ordered.
-    async fn try_out(&self, scope: Scope, derive: &Derive) -> Result<Change, Failed> {
-        if scope == Scope::Shared {
-            self.shared_state().await?;
-        }
-        let (command, told) = self.admitted(scope, derive).await?;
+    /// What a command would come to now; nothing of it is ordered.
+    async fn try_out(
+        &self,
+        scope: Scope,
+        command: Command,
+    ) -> Result<(Executed, Option<DryRun>), Failed> {
         let point = match scope {
             Scope::Shared => self.node.replica()?.point(),
             Scope::Local => self.node.local().point(),
         };
         let tried = tokio::task::spawn_blocking(move || {
+            // The index is only that of a row's last change, which nobody is shown.
             let applied = machine::apply(&point.state, LogIndex(u64::MAX), &command);
             let (after, changes) = (&applied.state, &applied.changes);
-            let told = dry_run::compare(scope, &point.state, after, changes, command.time);
-            (applied.outcome, told)
+            let compared = dry_run::compare(scope, &point.state, after, changes, command.time);
+            (Executed::local(LogIndex(0), applied.outcome, None), Some(compared))
         });
-        let (outcome, compared) = tried.await.map_err(|error| internal("the dry run", error))?;
-        match outcome {
-            Outcome::Done(done) => {
-                let executed = Executed::local(LogIndex(0), Outcome::Done(done.clone()), None);
-                let change = self.told(scope, &done, &executed, told);
-                Ok(Change { dry_run: Some(compared), ..change })
-            }
-            Outcome::Rejected(rejection) => Err(rejection_problem(&rejection).into()),
-        }
+        Ok(tried.await.map_err(|error| internal("the dry run", error))?)
     }
 
     /// Derives from what this node has. If that is refused, this node may only lag behind, so
@@ -303,6 +301,14 @@ impl Asked {
             };
             let admitted = derive(&view)?;
             let mut expects = admitted.expects;
+            let is_versioned =
+                |one: &Expectation| matches!(one.key, RowKey::Domain(_) | RowKey::TlsSettings);
+            if asked.if_version.is_some() && !expects.iter().any(is_versioned) {
+                let title = format!("{} has no version that can be expected", admitted.object);
+                return Err(Problem::new(Code::X004, title)
+                    .why("domains that exist and the TLS settings have versions")
+                    .hint("leave --if-version out"));
+            }
             if scope == Scope::Shared {
                 expects.extend(asked.caller.expects.clone());
             }

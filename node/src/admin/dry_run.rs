@@ -6,13 +6,14 @@ use conclave_api::change::{Difference, DryRun};
 use conclave_pki::{certificate::Certificate, crl::Crl};
 use conclave_store::{
     change::Change,
-    record::{Credential, Domain, Record, RowKey, TlsSettings, TlsVersion},
+    id::Fingerprint,
+    record::{Credential, Domain, PkiMode, Record, RowKey, TlsSettings, TlsVersion},
     state::State,
     time::UnixMillis,
 };
 
 use super::{show, trusted::trusted_by};
-use crate::{clock, live::Scope};
+use crate::{admit, clock, live::Scope};
 
 /// Compares State before and after the `changes`.
 pub(super) fn compare(
@@ -43,7 +44,8 @@ pub(super) fn compare(
         }
     }
     for (was, is) in domains.values() {
-        told.version = was.map(|was| was.version.0);
+        // A domain that goes has no next version.
+        told.version = was.filter(|_| is.is_some()).map(|was| was.version.0);
         let was = was.map(|was| facts(before, was)).unwrap_or_default();
         let will = is.map(|is| facts(after, is)).unwrap_or_default();
         told.differences.extend(differences(was, will));
@@ -54,13 +56,22 @@ pub(super) fn compare(
     told
 }
 
+/// No fault: a private authority is known to its clients only.
+const UNTRUSTED: &str =
+    "the chain leads to no trusted certificate: clients must know its authority";
+
 type Facts = Vec<(String, String)>;
 
 fn facts(state: &State, domain: &Domain) -> Facts {
     let names: Vec<String> = domain.server_names().map(String::from).collect();
     let addresses: Vec<String> = domain.addresses.iter().map(ToString::to_string).collect();
-    let mode = format!("{:?}", domain.mode).to_lowercase();
-    let mut facts = vec![("PKI services".to_owned(), mode), ("names".to_owned(), names.join(" "))];
+    let mode = match domain.mode {
+        PkiMode::Disabled => "disabled",
+        PkiMode::Test => "test",
+        PkiMode::Enabled => "enabled",
+    };
+    let mut facts =
+        vec![("PKI services".to_owned(), mode.to_owned()), ("names".to_owned(), names.join(" "))];
     if !addresses.is_empty() {
         facts.push(("addresses".to_owned(), addresses.join(" ")));
     }
@@ -109,7 +120,8 @@ fn credential_facts<'c>(
     let key = &credential.key;
     let certificate = credential.certificate.as_ref().and_then(|one| {
         let serial = Certificate::from_der(&one.der).ok()?.serial();
-        Some(format!("serial {serial} until {}", clock::rfc3339(one.not_after)))
+        let till = clock::rfc3339(one.not_after);
+        Some(format!("serial {serial} until {till}, SHA-256 {}", short(&Fingerprint::of(&one.der))))
     });
     let chain: Vec<String> = state
         .sent_chain(credential)
@@ -117,10 +129,15 @@ fn credential_facts<'c>(
         .filter_map(|der| Some(Certificate::from_der(der).ok()?.subject()))
         .collect();
     let chain = (!chain.is_empty()).then(|| chain.join(" <- "));
-    let key = format!("{}, SHA-256 {}", key.algorithm, key.public_key);
+    let key = format!("{}, SHA-256 {}", key.algorithm, short(&key.public_key));
     [("key", Some(key)), ("certificate", certificate), ("CA chain", chain)]
         .into_iter()
         .filter_map(|(what, text)| Some((what, text?)))
+}
+
+/// Enough of a fingerprint to tell two apart.
+fn short(fingerprint: &Fingerprint) -> String {
+    fingerprint.to_string().chars().take(16).collect()
 }
 
 /// Facts side by side, in the order in which they are known.
@@ -139,18 +156,28 @@ fn differences(before: Facts, mut after: Facts) -> Vec<Difference> {
 /// What is right, and what is not, with a domain as it would be.
 fn check(scope: Scope, state: &State, domain: &Domain, now: UnixMillis, told: &mut DryRun) {
     for credential in &domain.credentials {
-        if credential.certificate.is_none() {
+        let found = credential.certificate.as_ref();
+        let Some(found) = found.and_then(|one| Certificate::from_der(&one.der).ok()) else {
             continue;
-        }
+        };
+        // Apply has refused a certificate of another key.
         told.checks.push("key matches".to_owned());
+        let wrong = admit::warnings(domain, &found, now);
+        if wrong.is_empty() {
+            told.checks.extend(["names match", "dates fine"].map(str::to_owned));
+        }
+        told.problems.extend(wrong);
         match trusted_by(scope, state, domain, credential) {
             Some(anchor) => told.checks.push(format!("chain leads to {anchor}")),
-            None => told.problems.push("the chain leads to no trusted certificate".to_owned()),
+            None => told.problems.push(UNTRUSTED.to_owned()),
         }
         told.problems.extend(show::chain_problem(state, credential));
     }
-    told.checks.dedup();
-    told.problems.extend(show::problems(domain, now));
+    for problem in show::problems(domain, now) {
+        if !told.problems.contains(&problem) {
+            told.problems.push(problem);
+        }
+    }
 }
 
 /// A row that belongs to no domain; rows that only serve others say nothing.

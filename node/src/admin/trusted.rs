@@ -72,6 +72,7 @@ pub(super) fn trusted_by(
         intermediates: &intermediates,
         anchors: &anchors,
         crls: &[],
+        is_list_required: false,
         purpose: Purpose::Any,
         name: None,
         at: clock::now().0 / 1_000,

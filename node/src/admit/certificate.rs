@@ -5,7 +5,7 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 use conclave_pki::{
-    certificate::{Certificate, read_certificates},
+    certificate::{Certificate, read_bundle},
     chain::split_bundle,
     issue::{self, Attributes, Validity},
     key::PrivateKey,
@@ -15,7 +15,7 @@ use conclave_store::{
     id::Fingerprint,
     limits::CHAIN_CERTIFICATES_MAX,
     outcome::Rejection,
-    record::{self, Domain},
+    record::{self, Domain, PkiMode},
     time::UnixMillis,
 };
 use serde_bytes::ByteBuf;
@@ -53,9 +53,16 @@ pub(crate) struct Imported {
 
 /// Reads what the caller brings.
 pub(crate) fn read_import(asked: &Import) -> Result<Imported, Problem> {
-    let key = asked.key.as_deref();
-    let key = key.map(|key| read_key(key, asked.passphrase.as_deref())).transpose()?;
-    let bundle = read_certificates(asked.certificate.as_bytes())
+    let key = match asked.key.as_deref() {
+        Some(key) => Some(("key", key)),
+        None if asked.certificate.contains("PRIVATE KEY-----") => {
+            Some(("certificate", asked.certificate.as_str()))
+        }
+        None => None,
+    };
+    let passphrase = asked.passphrase.as_deref();
+    let key = key.map(|(field, pem)| read_key(field, pem, passphrase)).transpose()?;
+    let bundle = read_bundle(asked.certificate.as_bytes())
         .map_err(|error| problem::certificate("certificate", &asked.certificate, &error))?;
     Ok(Imported {
         bundle,
@@ -103,6 +110,7 @@ pub(crate) fn import_certificate(
         brought.then(|| rest.iter().map(|certificate| ByteBuf::from(certificate.der())).collect());
     let mut warnings = warnings(domain, &leaf, view.now);
     warnings.extend(chain_warnings);
+    warnings.extend(unused(domain));
     warnings.extend(key.iter().flat_map(|key| beside(domain, key.family)));
     let action = SetCertificate { name: name.clone(), key, certificate: record_of(&leaf), chain };
     let action = Action::SetCertificate(Box::new(action));
@@ -167,7 +175,7 @@ fn check_names(
         Code::C006,
         format!("the certificate is for {found}, not for {name}{aliases}"),
     )
-    .hint(format!("conclave domain set {name} --alias {alias}    or: --allow-name-mismatch")))
+    .hint(format!("conclave domain alias {name} --add {alias}    or: --allow-name-mismatch")))
 }
 
 /// What is wrong with a certificate for a domain, without refusing it.
@@ -186,6 +194,19 @@ pub(crate) fn warnings(domain: &Domain, certificate: &Certificate, now: UnixMill
         }
     }
     warnings
+}
+
+/// A certificate that is set while PKI services are not enabled is kept and not used (A1).
+fn unused(domain: &Domain) -> Option<String> {
+    let name = &domain.name;
+    let why = match domain.mode {
+        PkiMode::Enabled => return None,
+        PkiMode::Test => "in test mode",
+        PkiMode::Disabled => "disabled",
+    };
+    Some(format!(
+        "{name} is {why}: the certificate is kept and not used before conclave domain set {name} --pki enabled"
+    ))
 }
 
 /// Makes a certificate that the domain's key signs itself (A14).
@@ -208,7 +229,8 @@ pub(crate) fn self_sign(
         chain: Some(Vec::new()),
     };
     let action = Action::SetCertificate(Box::new(action));
-    Ok(Admitted::new(action, name).expecting(expectation))
+    let warnings = unused(domain).into_iter().collect();
+    Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
 }
 
 /// What may stand as common name (A8): the domain's name, its aliases, and the wildcard.

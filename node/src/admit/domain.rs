@@ -45,19 +45,8 @@ fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, Problem> {
     texts.iter().map(parse).collect()
 }
 
-/// A Main Domain belongs to its node: a shared domain cannot take its name (A17).
-fn check_not_main(view: &View<'_>, name: &DomainName) -> Result<(), Problem> {
-    if view.scope == Scope::Local || *name != view.node.config().main_domain {
-        return Ok(());
-    }
-    Err(Problem::new(Code::D003, format!("{name} is the Main Domain of this node"))
-        .why("a Main Domain belongs to one node and is never shared")
-        .hint("choose another name, or another [node] main_domain"))
-}
-
-pub(crate) fn create_domain(view: &View<'_>, asked: &Create) -> Result<Admitted, Problem> {
+pub(crate) fn create_domain(asked: &Create) -> Result<Admitted, Problem> {
     let name = domain_name(&asked.name)?;
-    check_not_main(view, &name)?;
     let action = CreateDomain {
         id: DomainId(entropy::array()),
         aliases: aliases(&asked.aliases, &name)?,
@@ -90,9 +79,10 @@ fn all_aliases(domain: &Domain, asked: &Set) -> Result<Option<Vec<ServerName>>, 
         Some(texts) => aliases(texts, name)?,
         None => domain.aliases.clone(),
     };
-    for gone in aliases(&asked.remove_aliases, name)? {
-        let place = all.iter().position(|alias| *alias == gone).ok_or_else(|| {
-            Problem::new(Code::D002, format!("{gone} is no alias of {name}"))
+    for gone in &asked.remove_aliases {
+        let place = all.iter().position(|alias| alias.as_str() == gone.to_ascii_lowercase());
+        let place = place.ok_or_else(|| {
+            Problem::new(Code::D002, format!("{gone:?} is no alias of {name}"))
                 .hint(format!("conclave domain show {name}"))
         })?;
         all.remove(place);
@@ -117,7 +107,6 @@ pub(crate) fn rename_domain(
     asked: &Rename,
 ) -> Result<Admitted, Problem> {
     let (name, new) = (domain_name(name)?, domain_name(&asked.name)?);
-    check_not_main(view, &new)?;
     let (domain, expectation) = view.domain(&name)?;
     if view.scope == Scope::Local && name == view.node.config().main_domain {
         return Err(Problem::new(Code::D003, format!("{name} is the Main Domain of this node"))

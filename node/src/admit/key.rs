@@ -32,14 +32,19 @@ pub(crate) fn generate_key(asked: &Generate) -> Result<PrivateKey, Problem> {
 
 /// Reads a key that the caller brings, and tests that it works.
 pub(crate) fn import_key(asked: &Import) -> Result<PrivateKey, Problem> {
-    read_key(&asked.key, asked.passphrase.as_deref())
+    read_key("key", &asked.key, asked.passphrase.as_deref())
 }
 
-pub(super) fn read_key(pem: &str, passphrase: Option<&str>) -> Result<PrivateKey, Problem> {
+/// Reads and tests a key; `field` is where the caller gave it.
+pub(super) fn read_key(
+    field: &str,
+    pem: &str,
+    passphrase: Option<&str>,
+) -> Result<PrivateKey, Problem> {
     let passphrase = passphrase.map(str::as_bytes);
     let key = read_private_key(pem.as_bytes(), passphrase)
-        .map_err(|error| problem::key("key", pem, &error))?;
-    key.test().map_err(|error| problem::key("key", pem, &error))?;
+        .map_err(|error| problem::key(field, pem, &error))?;
+    key.test().map_err(|error| problem::key(field, pem, &error))?;
     Ok(key)
 }
 

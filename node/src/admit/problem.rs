@@ -101,6 +101,10 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::AccessTokenUnknown(_) => (Code::X005, "conclave token list".to_owned()),
         R::DomainUnknown(name) => return domain_unknown(name),
         R::NameTaken { owner, .. } => (Code::D003, format!("conclave domain show {owner}")),
+        R::MainDomain { .. } => (
+            Code::D003,
+            "choose another name, or another [node] main_domain on that node".to_owned(),
+        ),
         R::KeyExists { name, family } => {
             let family = family.to_string().to_lowercase();
             let remove = format!("conclave key remove {name} --family {family}");
@@ -126,6 +130,9 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
     let problem = Problem::new(code, rejection.to_string()).hint(hint);
     match rejection {
         R::NodeNameTaken(_) => problem.why("nodes are told apart by name in every answer"),
+        R::MainDomain { .. } => {
+            problem.why("a Main Domain belongs to one node and is never shared")
+        }
         _ => problem,
     }
 }

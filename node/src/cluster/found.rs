@@ -60,6 +60,8 @@ pub(crate) async fn found(
     if let Outcome::Rejected(rejection) = done.outcome {
         return Err(internal("cannot found the cluster", rejection));
     }
+    // Nobody has taken the name yet; should this fail, the node goes on trying.
+    let _ = replica.try_main_domain(&node.config().main_domain).await;
     // Only now does the node remember that it belongs to a cluster: whatever a crash before
     // this leaves is removed at the next start, and nobody was told that it exists.
     membership.write(node.data_dir()).map_err(|e| internal("cannot note the membership", e))

@@ -80,6 +80,9 @@ pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), 
             .hint("conclave status"));
     }
     let left = deadline.saturating_duration_since(Instant::now());
+    // Before anybody is told that the node is there, nobody else can take its name any more. If
+    // somebody has already, `status` says so.
+    let _ = replica.try_main_domain(&node.config().main_domain).await;
     // A voter that has everything: from here on it serves what the others serve.
     replica.linearizable(left).await.map(|_| ()).map_err(|_| {
         Problem::new(Code::R003, "this node is a voter but lags behind").hint("conclave status")

@@ -1,9 +1,9 @@
 //! Certificates that are trusted without anybody's doing: the roots for TLS servers of Mozilla's
-//! programme. For e-mail there are none built in.
+//! programme. They speak for servers only, so the set for e-mail is empty.
 
 use std::sync::OnceLock;
 
-use crate::certificate::Certificate;
+use crate::{certificate::Certificate, verify::Purpose};
 
 /// All of them, parsed once.
 pub fn certificates() -> &'static [Certificate] {
@@ -12,6 +12,14 @@ pub fn certificates() -> &'static [Certificate] {
         let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
         roots.filter_map(|der| Certificate::from_der(der).ok()).collect()
     })
+}
+
+/// Those that count for a purpose.
+pub fn certificates_for(purpose: Purpose) -> &'static [Certificate] {
+    match purpose {
+        Purpose::Email => &[],
+        Purpose::Server | Purpose::Client | Purpose::Any => certificates(),
+    }
 }
 
 #[cfg(test)]

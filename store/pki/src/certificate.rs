@@ -132,6 +132,22 @@ pub fn read_many(input: &[u8], max: usize) -> Result<Vec<Certificate>, Certifica
     blocks.iter().map(read_block).collect()
 }
 
+/// The certificates of a file that may hold their private key besides.
+pub fn read_bundle(input: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
+    let mut blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
+    let is_of_key = |block: &Block| {
+        block.label.ends_with("PRIVATE KEY") || block.label.ends_with(" PARAMETERS")
+    };
+    // A file with nothing but a key is a mistake that has a name.
+    if !blocks.iter().all(is_of_key) {
+        blocks.retain(|block| !is_of_key(block));
+    }
+    if blocks.len() > CERTIFICATES_MAX {
+        return Err(CertificateError::TooMany { count: blocks.len() });
+    }
+    blocks.iter().map(read_block).collect()
+}
+
 pub(crate) fn read_block(block: &Block) -> Result<Certificate, CertificateError> {
     let line = block.line;
     match block.label.as_str() {

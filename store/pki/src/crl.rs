@@ -4,14 +4,20 @@ use der::{Decode, Encode, SliceReader, asn1::ObjectIdentifier};
 use x509_cert::{
     Version,
     crl::CertificateList,
-    ext::pkix::{IssuingDistributionPoint, crl::CrlNumber},
+    ext::pkix::{
+        IssuingDistributionPoint,
+        crl::{CrlNumber, dp::DistributionPoint},
+        name::{DistributionPointName, GeneralName},
+    },
+    name::Name,
 };
 
 use crate::{
     certificate::{Certificate, CertificateError, pem_error, read_block},
     limits::{CERTIFICATES_MAX, CRL_BYTES_MAX},
-    name, pem,
-    verify::{Broken, Reason, check_signature},
+    name::{self, Comparable},
+    pem,
+    verify::{Broken, Budget, Reason, check_signature, spend_signature},
 };
 
 const AKI: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
@@ -22,11 +28,16 @@ const FRESHEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.46");
 const REASON: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
 const INVALIDITY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.24");
 
+const DELTA_SOURCE: &str = "RFC 5280 §5.2.4";
+
 /// A revocation list, parsed once.
 #[derive(Clone)]
 pub struct Crl {
     der: Vec<u8>,
     parsed: CertificateList,
+    issuer: Comparable,
+    /// One serial number stands there more than once.
+    is_ambiguous: bool,
 }
 
 /// Reads all revocation lists of a PEM input, or one in DER.
@@ -80,7 +91,12 @@ impl Crl {
         }
         let parsed = CertificateList::from_der(der)
             .map_err(|_| damaged("it is not a revocation list as RFC 5280 defines it"))?;
-        Ok(Crl { der: der.to_vec(), parsed })
+        let entries = parsed.tbs_cert_list.revoked_certificates.iter().flatten();
+        let mut serials: Vec<&[u8]> = entries.map(|one| one.serial_number.as_bytes()).collect();
+        serials.sort_unstable();
+        let is_ambiguous = serials.array_windows().any(|[one, next]| one == next);
+        let issuer = Comparable::of(&parsed.tbs_cert_list.issuer);
+        Ok(Crl { der: der.to_vec(), parsed, issuer, is_ambiguous })
     }
 
     /// The list.
@@ -154,39 +170,62 @@ pub(crate) fn first_element(der: &[u8]) -> Option<&[u8]> {
     inner.get(..length)
 }
 
-/// Who issued the certificate whose status is asked for.
-pub(crate) struct Status<'a> {
-    pub(crate) issuer: &'a Certificate,
-    /// Issuer's name as it stands in the certificate.
-    pub(crate) issuer_name: &'a [u8],
-    /// The issuer's key usage allows lists.
+/// Who may sign lists, if its key usage allows it.
+#[derive(Clone, Copy)]
+pub(crate) struct Signer<'a> {
+    pub(crate) certificate: &'a Certificate,
     pub(crate) may_sign: bool,
 }
 
+/// Who issued the certificate whose status is asked for.
+pub(crate) struct Status<'a> {
+    /// Issuer's name in the certificate.
+    pub(crate) issuer_name: &'a Comparable,
+    /// The issuer, and its other keys if it has more than one (RFC 5280 §6.3.3 (f)).
+    pub(crate) signers: &'a [Signer<'a>],
+    /// Some list must speak about it, as about the certificate that somebody asks for.
+    pub(crate) is_required: bool,
+    /// Where the certificate says that lists about it are.
+    pub(crate) points: &'a [DistributionPoint],
+}
+
+/// Whether `crl` calls itself one of this issuer.
+pub(crate) fn is_of(crl: &Crl, issuer_name: &Comparable) -> bool {
+    crl.issuer == *issuer_name
+}
+
 /// Whether one of `crls` revokes the certificate. An issuer of whom no list is given is not
-/// asked; of whom one is given, one must be usable.
+/// asked, unless it must be; of whom one is given, one must be usable and speak about the
+/// certificate.
 pub(crate) fn check(
     certificate: &Certificate,
     status: &Status<'_>,
     crls: &[Crl],
     at: u64,
+    budget: &mut Budget,
 ) -> Result<(), Broken> {
-    let mut unusable = None;
+    let silent = || {
+        let detail = "no revocation list speaks about it";
+        Broken::new(Reason::Crl, "RFC 5280 §6.3.3 (b)", detail)
+    };
+    let mut undetermined = (status.is_required && !crls.is_empty()).then(silent);
     let mut is_known = false;
-    for crl in crls {
-        if crl.parsed.tbs_cert_list.issuer.to_der().is_ok_and(|name| name == status.issuer_name) {
-            match check_usable(crl, certificate, status, at) {
-                Ok(true) => {
-                    is_known = true;
-                    check_entries(crl, certificate)?;
-                }
-                Ok(false) => {}
-                // A list that cannot be trusted revokes nothing either.
-                Err(broken) => unusable = Some(broken),
+    for crl in crls.iter().filter(|crl| is_of(crl, status.issuer_name)) {
+        match check_usable(crl, certificate, status, at, budget) {
+            Ok(true) => {
+                is_known = true;
+                check_entries(crl, certificate)?;
             }
+            Ok(false) => undetermined = undetermined.or_else(|| Some(silent())),
+            // What it would change stays unknown, whatever the list says that it is about.
+            Err(broken) if broken.source == DELTA_SOURCE || broken.reason == Reason::TooMuch => {
+                return Err(broken);
+            }
+            // A list that cannot be trusted revokes nothing either.
+            Err(broken) => undetermined = Some(broken),
         }
     }
-    match unusable {
+    match undetermined {
         Some(broken) if !is_known => Err(broken),
         _ => Ok(()),
     }
@@ -208,6 +247,7 @@ fn check_usable(
     certificate: &Certificate,
     status: &Status<'_>,
     at: u64,
+    budget: &mut Budget,
 ) -> Result<bool, Broken> {
     let list = &crl.parsed.tbs_cert_list;
     let broken = |source, what: &str| {
@@ -216,7 +256,10 @@ fn check_usable(
     if list.version != Version::V2 || list.signature != crl.parsed.signature_algorithm {
         return Err(broken("RFC 5280 §5.1", "is not well made"));
     }
-    if !status.may_sign {
+    if crl.is_ambiguous {
+        return Err(broken("RFC 5280 §5.1.2.6", "has a serial number twice"));
+    }
+    if status.signers.iter().all(|signer| !signer.may_sign) {
         return Err(broken("RFC 5280 §6.3.3 (f)", "is signed by a key that may not sign lists"));
     }
     if list.this_update.to_unix_duration().as_secs() > at {
@@ -227,18 +270,23 @@ fn check_usable(
         Some(_) => return Err(broken("RFC 5280 §5.1.2.5", "has expired")),
         None => return Err(broken("RFC 5280 §5.1.2.5", "does not say when the next one comes")),
     }
-    let speaks = check_extensions(crl, certificate, &broken)?;
+    let speaks = check_extensions(crl, certificate, status, &broken)?;
     let signature = crl.parsed.signature.as_bytes().unwrap_or_default();
     let signed = crl.signed_bytes().unwrap_or_default();
-    let key = status.issuer.public_key_der();
-    check_signature(key, &crl.parsed.signature_algorithm, signed, signature)
-        .map_err(|_| broken("RFC 5280 §6.3.3 (g)", "has a wrong signature"))?;
-    Ok(speaks)
+    for signer in status.signers.iter().filter(|signer| signer.may_sign) {
+        spend_signature(signer.certificate, budget)?;
+        let key = signer.certificate.public_key_der();
+        if check_signature(key, &crl.parsed.signature_algorithm, signed, signature).is_ok() {
+            return Ok(speaks);
+        }
+    }
+    Err(broken("RFC 5280 §6.3.3 (g)", "has a wrong signature"))
 }
 
 fn check_extensions(
     crl: &Crl,
     certificate: &Certificate,
+    status: &Status<'_>,
     broken: &dyn Fn(&'static str, &str) -> Broken,
 ) -> Result<bool, Broken> {
     let list = &crl.parsed.tbs_cert_list;
@@ -254,20 +302,12 @@ fn check_extensions(
             }
             AKI => has_aki = true,
             FRESHEST => {}
-            DELTA => return Err(broken("RFC 5280 §5.2.4", "is a delta, which is not supported")),
+            DELTA => return Err(broken(DELTA_SOURCE, "is a delta, which is not supported")),
             POINT => {
                 let point = IssuingDistributionPoint::from_der(value)
                     .map_err(|_| broken("RFC 5280 §5.2.5", "cannot be read"))?;
-                if point.indirect_crl || point.only_some_reasons.is_some() {
-                    let what = "is indirect or for some reasons only, which is not supported";
-                    return Err(broken("RFC 5280 §5.2.5", what));
-                }
-                let is_authority = certificate.is_authority();
-                let is_for_others = match is_authority {
-                    true => point.only_contains_user_certs,
-                    false => point.only_contains_ca_certs,
-                };
-                speaks = !is_for_others && !point.only_contains_attribute_certs;
+                speaks = check_scope(&point, certificate, status)
+                    .map_err(|what| broken("RFC 5280 §5.2.5", what))?;
             }
             _ if extension.critical => {
                 return Err(broken("RFC 5280 §5.2", "has a critical extension that is not known"));
@@ -284,4 +324,63 @@ fn check_extensions(
         return Err(broken("RFC 5280 §5.3", "has an entry that is not understood"));
     }
     Ok(speaks)
+}
+
+/// Whether the certificate is within the scope of the list (RFC 5280 §6.3.3 (b)).
+fn check_scope(
+    point: &IssuingDistributionPoint,
+    certificate: &Certificate,
+    status: &Status<'_>,
+) -> Result<bool, &'static str> {
+    if point.indirect_crl || point.only_some_reasons.is_some() {
+        return Err("is indirect or for some reasons only, which is not supported");
+    }
+    let is_for_others = match certificate.is_authority() {
+        true => point.only_contains_user_certs,
+        false => point.only_contains_ca_certs,
+    };
+    let issuer = certificate.parsed().tbs_certificate().issuer();
+    let is_at_its_point = match &point.distribution_point {
+        None => true,
+        Some(place) => {
+            let names = full_names(place, issuer);
+            if names.is_empty() || !names.iter().all(is_place) {
+                return Err("names its place in a way that is not known");
+            }
+            // A list that the certificate does not point at stands where its issuer does.
+            let is_issuer = |name: &GeneralName| match name {
+                GeneralName::DirectoryName(name) => Comparable::of(name) == Comparable::of(issuer),
+                _ => false,
+            };
+            names.iter().any(|name| is_issuer(name) || is_pointed_at(name, issuer, status.points))
+        }
+    };
+    Ok(is_at_its_point && !is_for_others && !point.only_contains_attribute_certs)
+}
+
+/// A point for some reasons only leaves the others open; what is no place points nowhere.
+fn is_pointed_at(place: &GeneralName, issuer: &Name, points: &[DistributionPoint]) -> bool {
+    let points = points.iter().filter(|point| point.reasons.is_none());
+    points.filter_map(|point| point.distribution_point.as_ref()).any(|point| {
+        let names = full_names(point, issuer);
+        names.iter().all(is_place) && names.contains(place)
+    })
+}
+
+/// The names of a point; one that is relative continues the issuer's name.
+fn full_names(point: &DistributionPointName, issuer: &Name) -> Vec<GeneralName> {
+    match point {
+        DistributionPointName::FullName(names) => names.clone(),
+        DistributionPointName::NameRelativeToCRLIssuer(last) => {
+            let mut parts = issuer.as_ref().clone();
+            parts.push(last.clone());
+            let name = parts.to_der().and_then(|der| Name::from_der(&der));
+            name.map(GeneralName::DirectoryName).into_iter().collect()
+        }
+    }
+}
+
+/// A name that RFC 5280 §4.2.1.13 says how to look up.
+fn is_place(name: &GeneralName) -> bool {
+    matches!(name, GeneralName::UniformResourceIdentifier(_) | GeneralName::DirectoryName(_))
 }

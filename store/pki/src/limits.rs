@@ -16,6 +16,8 @@ pub const CRL_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const PATH_INTERMEDIATES_MAX: usize = 15;
 /// Signatures checked for one question.
 pub const VERIFY_SIGNATURES_MAX: u32 = 128;
+/// How many of them one on P-521 counts for; the longest path has sixteen.
+pub const VERIFY_P521_COST: u32 = 8;
 /// Rounds of PBKDF2 that an encrypted key may ask for.
 pub const PASSPHRASE_ITERATIONS_MAX: u32 = 10_000_000;
 /// Memory of scrypt that an encrypted key may ask for, in bytes.

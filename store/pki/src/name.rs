@@ -67,13 +67,18 @@ fn text(value: &Any) -> Option<String> {
     }
 }
 
-/// Control characters, bidirectional marks and separators as `\u{…}`.
+/// Control characters and bidirectional marks as `\u{…}`; separators behind a backslash, as in
+/// RFC 4514 §2.4.
 pub(crate) fn escaped(text: &str) -> String {
     let is_plain = |c: char| {
         !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\\' | ',')
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
-    let escape = |c: char| if is_plain(c) { c.to_string() } else { c.escape_unicode().to_string() };
+    let escape = |c: char| match c {
+        ',' | '\\' => format!("\\{c}"),
+        c if is_plain(c) => c.to_string(),
+        c => c.escape_unicode().to_string(),
+    };
     text.chars().map(escape).collect()
 }
 

@@ -10,12 +10,15 @@ mod policy;
 mod profile;
 mod signature;
 mod subtrees;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
 
-pub(crate) use signature::{check_bytes as check_signature, is_signature, is_signed_by};
+pub(crate) use signature::{
+    check_bytes as check_signature, is_signed_by, spend as spend_signature,
+};
 
 use crate::{certificate::Certificate, crl::Crl, limits::VERIFY_SIGNATURES_MAX};
 
@@ -75,6 +78,9 @@ pub struct Request<'a> {
     pub anchors: &'a [Certificate],
     /// Revocation lists; none: revocation is not checked.
     pub crls: &'a [Crl],
+    /// One of the lists must speak about the certificate itself, as when somebody gives them for
+    /// it. Lists that stand in a set speak about whom they do, and not about others.
+    pub is_list_required: bool,
     /// What for.
     pub purpose: Purpose,
     /// For whom, if that matters.
@@ -183,18 +189,18 @@ impl Budget {
         Budget { signatures: VERIFY_SIGNATURES_MAX, comparisons: 250_000 }
     }
 
-    pub(crate) fn signature(&mut self) -> Result<(), Broken> {
-        spend(&mut self.signatures, "more signatures than any honest chain needs")
+    pub(crate) fn signature(&mut self, cost: u32) -> Result<(), Broken> {
+        spend(&mut self.signatures, cost, "more signatures than any honest chain needs")
     }
 
     pub(crate) fn comparison(&mut self) -> Result<(), Broken> {
-        spend(&mut self.comparisons, "more names and constraints than any honest chain has")
+        spend(&mut self.comparisons, 1, "more names and constraints than any honest chain has")
     }
 }
 
-fn spend(left: &mut u32, what: &str) -> Result<(), Broken> {
-    *left =
-        left.checked_sub(1).ok_or_else(|| Broken::new(Reason::TooMuch, "bounded work", what))?;
+fn spend(left: &mut u32, cost: u32, what: &str) -> Result<(), Broken> {
+    let too_much = || Broken::new(Reason::TooMuch, "bounded work", what);
+    *left = left.checked_sub(cost).ok_or_else(too_much)?;
     Ok(())
 }
 

@@ -3,10 +3,11 @@
 use super::{Changing, chain, check_count, history, trust};
 use crate::{
     command::{CreateDomain, SetDomain},
-    id::{DomainName, ServerName, Version},
+    id::{DomainName, NodeId, ServerName, Version},
     limits::{ADDRESSES_MAX, ALIASES_MAX},
     outcome::{Done, Rejection},
     record::{Domain, Record, RowKey},
+    state::State,
 };
 
 /// Adds a domain; every name must be free.
@@ -72,6 +73,24 @@ pub(super) fn delete(change: &mut Changing<'_>, name: &DomainName) -> Result<Don
     Ok(Done::Domain { name: domain.name, version: domain.version })
 }
 
+/// A member's Main Domain has this name from now on. Two members may use the same name, since
+/// each means its own domain by it.
+pub(super) fn set_main(
+    change: &mut Changing<'_>,
+    id: NodeId,
+    name: &DomainName,
+) -> Result<Done, Rejection> {
+    if change.state.member(&id).is_none() {
+        return Err(Rejection::NoCluster);
+    }
+    let claimed = ServerName::from(name.clone());
+    if let Some(owner) = change.state.name_owner(&claimed) {
+        return Err(Rejection::NameTaken { name: claimed, owner: owner.clone() });
+    }
+    change.put(RowKey::MainDomain(id), Record::MainDomain(name.clone()))?;
+    Ok(Done::Member { id })
+}
+
 fn check_bounds(domain: &Domain) -> Result<(), Rejection> {
     check_count("aliases of a domain", domain.aliases.len(), ALIASES_MAX)?;
     check_count("addresses of a domain", domain.addresses.len(), ADDRESSES_MAX)
@@ -83,9 +102,18 @@ pub(super) fn claim_names(change: &mut Changing<'_>, domain: &Domain) -> Result<
         if let Some(owner) = change.state.name_owner(&name) {
             return Err(Rejection::NameTaken { name, owner: owner.clone() });
         }
+        check_not_main(&change.state, &name)?;
         change.put(RowKey::Name(name), Record::Name(domain.name.clone()))?;
     }
     Ok(())
+}
+
+/// A Main Domain belongs to its node and is never shared (A17).
+fn check_not_main(state: &State, name: &ServerName) -> Result<(), Rejection> {
+    let found = state.main_domains().find(|(_, main)| main.as_str() == name.as_str());
+    let Some((id, main)) = found else { return Ok(()) };
+    let node = state.member(id).map_or_else(|| format!("node {id}"), |one| one.name.to_string());
+    Err(Rejection::MainDomain { name: main.clone(), node })
 }
 
 pub(super) fn release_names(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {

@@ -218,6 +218,26 @@ fn a_name_belongs_to_one_domain_and_is_free_when_it_goes() {
 }
 
 #[test]
+fn no_shared_domain_has_the_name_of_a_main_domain() {
+    let mut scene = Scene::founded();
+    let early = Action::SetMainDomain(NodeId(7), name("main.example"));
+    assert_eq!(scene.rejected(early), Rejection::NoCluster, "only members have one");
+    scene.done(Action::SetMainDomain(NodeId(1), name("main.example")));
+    let taken = Rejection::MainDomain { name: name("main.example"), node: "node-1".to_owned() };
+    assert_eq!(scene.rejected(create("main.example", Vec::new())), taken);
+    let alias = vec![ServerName::parse("main.example").unwrap()];
+    assert_eq!(scene.rejected(create("shop.example", alias)), taken);
+    scene.domain("shop.example", &[]);
+    let rename = Action::RenameDomain(name("shop.example"), name("main.example"));
+    assert_eq!(scene.rejected(rename), taken);
+    // Another configuration frees the old name; a name that is shared cannot become one.
+    let shop = Action::SetMainDomain(NodeId(1), name("shop.example"));
+    assert!(matches!(scene.rejected(shop), Rejection::NameTaken { .. }));
+    scene.done(Action::SetMainDomain(NodeId(1), name("other.example")));
+    scene.domain("main.example", &[]);
+}
+
+#[test]
 fn a_certificate_certifies_the_domains_key_and_goes_with_it() {
     let mut scene = Scene::founded();
     scene.domain("a.example", &[]);

@@ -139,6 +139,13 @@ impl State {
         })
     }
 
+    read!(
+        /// The name of a member's Main Domain.
+        main_domain(NodeId),
+        /// All Main Domains, by member.
+        main_domains -> DomainName, MainDomain, NodeId(0)
+    );
+
     /// A domain, by its name.
     pub fn domain(&self, name: &DomainName) -> Option<&Domain> {
         self.domain_shared(name).map(|domain| &**domain)

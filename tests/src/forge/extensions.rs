@@ -20,6 +20,7 @@ pub(super) fn of(
     words: &Words<'_>,
     key_id: &[u8],
     authority_key_id: Option<&Vec<u8>>,
+    own: (&[u8], &[u8]),
 ) -> Vec<Vec<u8>> {
     let is_ca = role != "leaf";
     let mut all = Vec::new();
@@ -31,8 +32,7 @@ pub(super) fn of(
     match (words.get("aki"), authority_key_id) {
         (Some("none"), _) | (None, None) => {}
         (how, id) => {
-            let id = id.filter(|_| how != Some("other")).cloned().unwrap_or(vec![9; 20]);
-            let value = sequence(&[raw(0x80, &id)]);
+            let value = authority(how, id.map_or(key_id, Vec::as_slice), own);
             all.push(extension("2.5.29.35", how == Some("critical"), &value));
         }
     }
@@ -48,6 +48,10 @@ pub(super) fn of(
     }
     name_constraints(words, &mut all);
     policies(words, &mut all);
+    if let Some(place) = words.get("cdp") {
+        let point = sequence(&[raw(0xa0, &distribution_point(place))]);
+        all.push(extension("2.5.29.31", false, &sequence(&[point])));
+    }
     match words.get("ext") {
         Some("critical") => all.push(extension("1.2.3.4.5", true, &raw(5, &[]))),
         Some("plain") => all.push(extension("1.2.3.4.5", false, &raw(5, &[]))),
@@ -63,6 +67,29 @@ pub(super) fn of(
         _ => {}
     }
     all
+}
+
+/// An authority key identifier; `own` are subject and serial number of the certificate itself.
+fn authority(how: Option<&str>, id: &[u8], (subject, serial): (&[u8], &[u8])) -> Vec<u8> {
+    let issuer = raw(0xa1, &raw(0xa4, subject));
+    let number = |serial: &[u8]| raw(0x82, serial);
+    sequence(&match how {
+        Some("other") => vec![raw(0x80, &[9; 20])],
+        Some("empty") => vec![],
+        Some("issuer") => vec![raw(0x80, id), issuer],
+        Some("serial") => vec![raw(0x80, id), number(serial)],
+        Some("full") => vec![raw(0x80, id), issuer, number(serial)],
+        Some("full-other") => vec![raw(0x80, id), issuer, number(&[0x77])],
+        _ => vec![raw(0x80, id)],
+    })
+}
+
+/// A DistributionPointName: names, or `relative` to the issuer.
+pub(super) fn distribution_point(place: &str) -> Vec<u8> {
+    if place == "relative" {
+        return raw(0xa1, &sequence(&[oid("2.5.4.3"), text(0x0c, "lists")]));
+    }
+    raw(0xa0, &place.split(',').flat_map(general_name).collect::<Vec<u8>>())
 }
 
 fn basic_constraints(is_ca: bool, words: &Words<'_>, all: &mut Vec<Vec<u8>>) {
@@ -151,12 +178,13 @@ fn name_constraints(words: &Words<'_>, all: &mut Vec<Vec<u8>>) {
     let Some(how) = words.get("nc") else { return };
     let side = |sign: char| -> Vec<Vec<u8>> {
         let trees = how.split(',').filter_map(|tree| tree.strip_prefix(sign));
-        trees.map(|tree| sequence(&[general_name(tree)])).collect()
+        trees.filter(|tree| *tree != "none").map(|tree| sequence(&[general_name(tree)])).collect()
     };
+    let is_none = |sign: char| how.split(',').any(|tree| tree.strip_prefix(sign) == Some("none"));
     let mut parts = Vec::new();
     for (number, sign) in [(0, '+'), (1, '-')] {
         let trees = side(sign);
-        if !trees.is_empty() {
+        if !trees.is_empty() || is_none(sign) {
             parts.push(raw(0xa0 | number, &trees.concat()));
         }
     }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use p521::ecdsa::signature::hazmat::PrehashSigner;
 use ring::{
-    rand::SystemRandom,
+    digest::{SHA256 as SHA256_HASH, SHA512 as SHA512_HASH, digest},
+    rand::{SecureRandom, SystemRandom},
     signature::{
         ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair,
         Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
@@ -14,12 +16,14 @@ use super::der::{bits, context, integer, oid, raw, sequence};
 
 const ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
 const RSA_SHA256: &str = "1.2.840.113549.1.1.11";
+const ECDSA_SHA512: &str = "1.2.840.10045.4.3.4";
 const SHA256: &str = "2.16.840.1.101.3.4.2.1";
 
 #[derive(Clone)]
 pub(crate) enum Key {
     P256(Arc<EcdsaKeyPair>),
     P384(Arc<EcdsaKeyPair>),
+    P521(Arc<p521::ecdsa::SigningKey>),
     Ed25519(Arc<Ed25519KeyPair>),
     Rsa(Arc<RsaKeyPair>),
     /// A public key alone: SubjectPublicKeyInfo.
@@ -49,6 +53,12 @@ impl Key {
         match kind {
             "p256" => Key::P256(ec(&ECDSA_P256_SHA256_ASN1_SIGNING)),
             "p384" => Key::P384(ec(&ECDSA_P384_SHA384_ASN1_SIGNING)),
+            "p521" => {
+                // The top bits stay clear, so that the number is below the curve's order.
+                let mut number = [0; 66];
+                random.fill(&mut number[1..]).unwrap();
+                Key::P521(Arc::new(p521::ecdsa::SigningKey::from_slice(&number).unwrap()))
+            }
             "ed25519" => {
                 let pkcs8 = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
                 Key::Ed25519(Arc::new(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap()))
@@ -68,6 +78,9 @@ impl Key {
         match self {
             Key::P256(pair) => ec_spki("1.2.840.10045.3.1.7", pair.public_key().as_ref()),
             Key::P384(pair) => ec_spki("1.3.132.0.34", pair.public_key().as_ref()),
+            Key::P521(key) => {
+                ec_spki("1.3.132.0.35", &key.verifying_key().to_sec1_point(false).to_bytes())
+            }
             Key::Ed25519(pair) => {
                 sequence(&[sequence(&[oid("1.3.101.112")]), bits(pair.public_key().as_ref())])
             }
@@ -99,6 +112,8 @@ impl Key {
             }
             (Key::Rsa(_), _) => null_algorithm(RSA_SHA256),
             (Key::P384(_), _) => sequence(&[oid("1.2.840.10045.4.3.3")]),
+            (Key::P521(_), Some("sha256")) => sequence(&[oid(ECDSA_SHA256)]),
+            (Key::P521(_), _) => sequence(&[oid(ECDSA_SHA512)]),
             (Key::Ed25519(_), _) => sequence(&[oid("1.3.101.112")]),
             (Key::P256(_) | Key::Public(_), _) => sequence(&[oid(ECDSA_SHA256)]),
         }
@@ -109,6 +124,14 @@ impl Key {
         match self {
             Key::P256(pair) | Key::P384(pair) => {
                 pair.sign(&random, message).unwrap().as_ref().to_vec()
+            }
+            Key::P521(key) => {
+                let hash = if how == Some("sha256") { &SHA256_HASH } else { &SHA512_HASH };
+                let hash = digest(hash, message);
+                // Left-padded: the signer wants half of the order's bytes at least.
+                let number = [&vec![0; 66 - hash.as_ref().len()], hash.as_ref()].concat();
+                let signature: p521::ecdsa::Signature = key.sign_prehash(&number).unwrap();
+                signature.to_der().as_bytes().to_vec()
             }
             Key::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
             Key::Rsa(pair) => {

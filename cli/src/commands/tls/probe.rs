@@ -111,6 +111,7 @@ async fn judge(asking: &Asking, shown: &mut Shown, chain: &[Certificate], expect
         intermediates,
         anchors: &anchors,
         crls: &[],
+        is_list_required: false,
         purpose: Purpose::Server,
         name: Some(expected),
         at: u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0),

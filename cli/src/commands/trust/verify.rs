@@ -1,11 +1,8 @@
-//! `trust verify`: is a certificate valid, and by whom.
+//! `trust verify` and `trust explain`: is a certificate valid, and by whom.
 
 use std::path::Path as File;
 
-use conclave_api::{
-    problem::{Code, Problem},
-    trust::Type,
-};
+use conclave_api::trust::Type;
 use conclave_client::Failure;
 use conclave_pki::{
     builtin,
@@ -17,12 +14,22 @@ use serde::Serialize;
 
 use super::super::{Asking, Done, read_bytes};
 use crate::{
-    args::{Global, PurposeArg, Verify},
+    args::{Global, Judging, PurposeArg},
     output,
 };
 
+/// Name of the set that came with the program.
+const BUILTIN: &str = "builtin";
+
 /// A trusted certificate, and the set that it stands in.
 type Anchor = (Certificate, String);
+
+/// What certificates are judged by.
+#[derive(Default)]
+struct Trust {
+    anchors: Vec<Anchor>,
+    crls: Vec<Crl>,
+}
 
 /// What came of it.
 #[derive(Default, Serialize)]
@@ -49,37 +56,110 @@ struct Shown {
     not_after: String,
 }
 
-pub(super) fn is_offline(global: &Global, asked: &Verify) -> bool {
-    asked.anchors.is_some() || matches!(global.scope.as_deref(), None | Some("builtin"))
-}
-
-pub(super) fn offline(global: &Global, asked: &Verify) -> Done {
-    let anchors = match &asked.anchors {
+pub(super) async fn run(asking: &Asking, chain: &File, how: &Judging) -> Done {
+    let global = &asking.global;
+    let trust = match &how.anchors {
         Some(file) => match read(file) {
-            Ok(found) => found.into_iter().map(|one| (one, "file".to_owned())).collect(),
+            Ok(found) => Trust {
+                anchors: found.into_iter().map(|one| (one, "file".to_owned())).collect(),
+                crls: Vec::new(),
+            },
             Err(unreadable) => return unreadable.told(global, file),
         },
-        None => {
-            let roots = builtin::certificates().iter();
-            roots.map(|one| (one.clone(), "builtin".to_owned())).collect()
-        }
+        None => of_scope(asking, how.purpose).await?,
     };
-    judge(global, asked, anchors, Vec::new())
+    let mut chain = match read(chain) {
+        Ok(chain) => chain,
+        Err(unreadable) => return unreadable.told(global, chain),
+    };
+    let certificate = chain.remove(0);
+    match judge(how, &certificate, chain, &trust) {
+        Ok(verdict) => Ok(show(global, &verdict)),
+        Err((unreadable, file)) => unreadable.told(global, &file),
+    }
 }
 
-pub(super) async fn online(asking: &Asking, asked: &Verify) -> Done {
-    let scope = asking.global.scope.clone().unwrap_or_default();
-    let listed = asking.client.trusted(&scope).await?;
-    let (mut anchors, mut crls) = (Vec::new(), Vec::new());
-    for one in listed.items {
+/// The trusted certificates and revocation lists that count for the scope; the built-in ones need
+/// no node.
+async fn of_scope(asking: &Asking, purpose: PurposeArg) -> Result<Trust, Failure> {
+    let builtin = builtin::certificates_for(purpose.into());
+    let builtin = builtin.iter().map(|one| (one.clone(), BUILTIN.to_owned()));
+    let Some(scope) = asking.global.scope.as_deref().filter(|scope| *scope != BUILTIN) else {
+        return Ok(Trust { anchors: builtin.collect(), crls: Vec::new() });
+    };
+    let mut trust = Trust::default();
+    let listed = asking.client()?.trusted(scope).await?.items;
+    // Those that came with this program are the same as the node's, and here known by purpose.
+    for one in listed.into_iter().filter(|one| one.set != BUILTIN) {
         if one.of == Type::Crl {
-            crls.extend(read_crls(one.pem.as_bytes()).unwrap_or_default());
+            trust.crls.extend(read_crls(one.pem.as_bytes()).unwrap_or_default());
             continue;
         }
         let read = read_many(one.pem.as_bytes(), 1).unwrap_or_default();
-        anchors.extend(read.into_iter().map(|certificate| (certificate, one.set.clone())));
+        trust.anchors.extend(read.into_iter().map(|certificate| (certificate, one.set.clone())));
     }
-    judge(&asking.global, asked, anchors, crls)
+    trust.anchors.extend(builtin);
+    Ok(trust)
+}
+
+/// A set that counts, and how many certificates stand in it.
+#[derive(Serialize)]
+struct Counted {
+    set: String,
+    count: usize,
+}
+
+/// What is known without a certificate to ask about.
+#[derive(Serialize)]
+struct Explained {
+    scope: String,
+    /// In the order in which they count.
+    sets: Vec<Counted>,
+    /// What they make of the certificates of the scope's domain.
+    certificates: Vec<Verdict>,
+}
+
+/// Which sets count, and what they make of the scope's own certificates.
+pub(super) async fn explain(asking: &Asking, how: &Judging) -> Done {
+    let global = &asking.global;
+    let trust = of_scope(asking, how.purpose).await?;
+    let scope = global.scope.clone().unwrap_or_else(|| BUILTIN.to_owned());
+    let mut explained = Explained { scope, sets: Vec::new(), certificates: Vec::new() };
+    for set in ["domain", "server", "cluster", BUILTIN] {
+        let count = trust.anchors.iter().filter(|(_, found)| found == set).count();
+        if count > 0 || set == BUILTIN {
+            explained.sets.push(Counted { set: set.to_owned(), count });
+        }
+    }
+    if let Some(name) = explained.scope.strip_prefix("domain:") {
+        for one in asking.client()?.domain(name).await?.credentials {
+            let Some(certificate) = one.certificate else { continue };
+            let sent = std::iter::once(certificate).chain(one.chain);
+            let sent: Vec<_> = sent.filter_map(|one| parsed(&one.pem)).collect();
+            let Some((certificate, chain)) = sent.split_first() else { continue };
+            match judge(how, certificate, chain.to_vec(), &trust) {
+                Ok(verdict) => explained.certificates.push(verdict),
+                Err((unreadable, file)) => return unreadable.told(global, &file),
+            }
+        }
+    }
+    if !output::json(global, &explained) {
+        output::line(&format!("For {} these sets count, in this order:", explained.scope));
+        for Counted { set, count } in &explained.sets {
+            let noun = if *count == 1 { "certificate" } else { "certificates" };
+            output::line(&format!("  {set:<8} {count} {noun}"));
+        }
+        for verdict in &explained.certificates {
+            output::line("");
+            told(global, verdict);
+        }
+    }
+    let is_all_valid = explained.certificates.iter().all(|verdict| verdict.valid);
+    Ok(if is_all_valid { 0 } else { 8 })
+}
+
+fn parsed(pem: &str) -> Option<Certificate> {
+    read_many(pem.as_bytes(), 1).ok()?.pop()
 }
 
 /// Why a file is no input.
@@ -111,66 +191,65 @@ fn read(file: &File) -> Result<Vec<Certificate>, Unreadable> {
     read_many(&bytes, MAX).map_err(Unreadable::Content)
 }
 
-fn read_lists(files: &[std::path::PathBuf]) -> Result<Vec<Crl>, (Unreadable, &File)> {
+/// A file that could not be read, and why.
+type Blamed = (Unreadable, std::path::PathBuf);
+
+fn read_lists(files: &[std::path::PathBuf]) -> Result<Vec<Crl>, Blamed> {
     let mut crls = Vec::new();
     for file in files {
-        let bytes = read_bytes(file).map_err(|failure| (Unreadable::File(failure), &**file))?;
-        crls.extend(read_crls(&bytes).map_err(|error| (Unreadable::Content(error), &**file))?);
+        let blamed = |unreadable| (unreadable, file.clone());
+        let bytes = read_bytes(file).map_err(|failure| blamed(Unreadable::File(failure)))?;
+        let read = read_crls(&bytes);
+        crls.extend(read.map_err(|error| blamed(Unreadable::Content(error)))?);
     }
     Ok(crls)
 }
 
-fn judge(global: &Global, asked: &Verify, anchors: Vec<Anchor>, mut crls: Vec<Crl>) -> Done {
-    let mut chain = match read(&asked.chain) {
-        Ok(chain) => chain,
-        Err(unreadable) => return unreadable.told(global, &asked.chain),
-    };
-    match read_lists(&asked.crl) {
-        Ok(more) => crls.extend(more),
-        Err((unreadable, file)) => return unreadable.told(global, file),
-    }
-    let certificate = chain.remove(0);
-    let mut intermediates = chain;
-    if let Some(file) = &asked.intermediates {
+fn judge(
+    how: &Judging,
+    certificate: &Certificate,
+    mut intermediates: Vec<Certificate>,
+    trust: &Trust,
+) -> Result<Verdict, Blamed> {
+    let mut crls = read_lists(&how.crl)?;
+    crls.extend(trust.crls.iter().cloned());
+    if let Some(file) = &how.intermediates {
         match read(file) {
             Ok(more) => intermediates.extend(more),
             // An empty file is no intermediates.
             Err(Unreadable::Content(CertificateError::NoCertificate)) => {}
-            Err(unreadable) => return unreadable.told(global, file),
+            Err(unreadable) => return Err((unreadable, file.clone())),
         }
     }
-    let at = asked.at.unwrap_or_else(jiff::Timestamp::now).as_second();
-    let at = u64::try_from(at).map_err(|_| {
-        Box::new(Problem::new(Code::X004, "--at is before 1970, when no certificate was valid"))
-    })?;
-    let name = asked.name.as_deref().map(Subject::parse);
-    let (trusted, sets): (Vec<Certificate>, Vec<String>) = anchors.into_iter().unzip();
+    let at = how.at.unwrap_or_else(jiff::Timestamp::now).as_second();
+    // Before 1970 no certificate was valid.
+    let at = u64::try_from(at).unwrap_or(0);
+    let name = how.name.as_deref().map(Subject::parse);
+    let (trusted, sets): (Vec<Certificate>, Vec<&String>) =
+        trust.anchors.iter().map(|(certificate, set)| (certificate.clone(), set)).unzip();
     let request = Request {
-        certificate: &certificate,
+        certificate,
         intermediates: &intermediates,
         anchors: &trusted,
         crls: &crls,
-        purpose: match asked.purpose {
-            PurposeArg::Server => Purpose::Server,
-            PurposeArg::Client => Purpose::Client,
-            PurposeArg::Email => Purpose::Email,
-            PurposeArg::Any => Purpose::Any,
-        },
+        // Lists of a set say nothing about whom others issued.
+        is_list_required: !how.crl.is_empty(),
+        purpose: how.purpose.into(),
         name: name.as_ref(),
         at,
-        rules: if asked.path_only { Rules::Path } else { Rules::Profile },
+        rules: if how.path_only { Rules::Path } else { Rules::Profile },
     };
-    let verdict = match verify(&request) {
+    Ok(match verify(&request) {
         Ok(path) => {
             let anchor = trusted.get(path.anchor);
             let between = path.intermediates.iter().filter_map(|place| intermediates.get(*place));
             // A certificate that is trusted itself stands there once.
             let above = anchor.filter(|anchor| anchor.der() != certificate.der());
-            let all = std::iter::once(&certificate).chain(between).chain(above);
+            let all = std::iter::once(certificate).chain(between).chain(above);
             Verdict {
                 valid: true,
                 anchor: anchor.map(shown),
-                set: sets.get(path.anchor).cloned(),
+                set: sets.get(path.anchor).map(|set| (*set).clone()),
                 path: all.map(shown).collect(),
                 ..Verdict::default()
             }
@@ -182,8 +261,18 @@ fn judge(global: &Global, asked: &Verify, anchors: Vec<Anchor>, mut crls: Vec<Cr
             certificate: Some(refused.at_fault),
             ..Verdict::default()
         },
-    };
-    Ok(show(global, &verdict))
+    })
+}
+
+impl From<PurposeArg> for Purpose {
+    fn from(purpose: PurposeArg) -> Purpose {
+        match purpose {
+            PurposeArg::Server => Purpose::Server,
+            PurposeArg::Client => Purpose::Client,
+            PurposeArg::Email => Purpose::Email,
+            PurposeArg::Any => Purpose::Any,
+        }
+    }
 }
 
 fn shown(certificate: &Certificate) -> Shown {
@@ -199,29 +288,25 @@ fn shown(certificate: &Certificate) -> Shown {
 /// The verdict for people or machines; gives the exit code.
 fn show(global: &Global, verdict: &Verdict) -> u8 {
     if !output::json(global, verdict) {
-        if verdict.valid {
-            let set = verdict.set.as_deref().unwrap_or_default();
-            output::line(&format!("valid, by the {set} set"));
-            for (depth, one) in verdict.path.iter().enumerate() {
-                let (indent, till) = ("  ".repeat(depth), one.not_after.get(..10).unwrap_or(""));
-                output::line(&format!(
-                    "{indent}{}  serial {}  until {till}",
-                    one.subject, one.serial
-                ));
-            }
-        } else {
-            let part = |part: &Option<String>| part.clone().unwrap_or_default();
-            output::line(&format!(
-                "NOT valid: {} [{}]",
-                part(&verdict.detail),
-                part(&verdict.reason)
-            ));
-            if let (Some(certificate), Some(rule)) = (&verdict.certificate, &verdict.rule) {
-                output::line(&format!("certificate  {certificate}\nrule         {rule}"));
-            }
-            let code = part(&verdict.reason);
-            output::advice(global, &format!("more: conclave explain {code}"));
-        }
+        told(global, verdict);
     }
     if verdict.valid { 0 } else { 8 }
+}
+
+fn told(global: &Global, verdict: &Verdict) {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    if verdict.valid {
+        output::line(&format!("valid, by the {} set", part(&verdict.set)));
+        for (depth, one) in verdict.path.iter().enumerate() {
+            let (indent, till) = ("  ".repeat(depth), one.not_after.get(..10).unwrap_or(""));
+            output::line(&format!("{indent}{}  serial {}  until {till}", one.subject, one.serial));
+        }
+        return;
+    }
+    let (detail, code) = (part(&verdict.detail), part(&verdict.reason));
+    output::line(&format!("NOT valid: {detail} [{code}]"));
+    if let (Some(certificate), Some(rule)) = (&verdict.certificate, &verdict.rule) {
+        output::line(&format!("certificate  {certificate}\nrule         {rule}"));
+    }
+    output::advice(global, &format!("more: conclave explain {code}"));
 }

@@ -27,14 +27,15 @@ pub(super) async fn import(Path(name): Path<String>, asked: Asked) -> Answer<Cha
 pub(super) async fn self_sign(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let self_sign: SelfSign = asked.json()?;
     let scope = asked.scope_of(&name);
-    Ok(Json(asked.change(scope, move |view| admit::self_sign(view, &name, &self_sign)).await?))
+    let derive = move |view: &admit::View<'_>| admit::self_sign(view, &name, &self_sign);
+    Ok(Json(asked.change(scope, derive).await?.made_afresh("certificate")))
 }
 
 pub(super) async fn refresh(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let refresh: Refresh = asked.json()?;
     let scope = asked.scope_of(&name);
     let derive = move |view: &admit::View<'_>| admit::refresh_certificate(view, &name, &refresh);
-    Ok(Json(asked.change(scope, derive).await?))
+    Ok(Json(asked.change(scope, derive).await?.made_afresh("certificate")))
 }
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Certificate> {

@@ -23,7 +23,7 @@ pub(super) async fn create(asked: Asked) -> Answer<Change> {
         Some(ApiScope::Shared) => Scope::Shared,
         None => asked.scope.unwrap_or(Scope::Shared),
     };
-    Ok(Json(asked.change(scope, move |view| admit::create_domain(view, &create)).await?))
+    Ok(Json(asked.change(scope, move |_| admit::create_domain(&create)).await?))
 }
 
 pub(super) async fn set(Path(name): Path<String>, asked: Asked) -> Answer<Change> {

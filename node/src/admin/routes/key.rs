@@ -22,7 +22,8 @@ pub(super) async fn generate(Path(name): Path<String>, asked: Asked) -> Answer<C
     let generate: Generate = asked.json()?;
     let made = tokio::task::spawn_blocking(move || admit::generate_key(&generate));
     let key = made.await.map_err(|error| internal("the key was not made", error))??;
-    set(name, asked, key).await
+    let Json(change) = set(name, asked, key).await?;
+    Ok(Json(change.made_afresh("key")))
 }
 
 pub(super) async fn import(Path(name): Path<String>, asked: Asked) -> Answer<Change> {

@@ -12,7 +12,7 @@ use conclave_api::{
 };
 use conclave_raft::Role;
 use conclave_store::{
-    id::{Fingerprint, NodeId},
+    id::{Fingerprint, NodeId, ServerName},
     record::{Domain, PkiMode},
     state::State,
     time::UnixMillis,
@@ -58,6 +58,7 @@ pub(super) async fn show(asked: Asked) -> Answer<Status> {
     let reports = replica.all_reports().await;
     status.nodes = members(replica, &reports);
     listeners(&asked, &mut status);
+    main_domain(&asked, &point.state, &mut status);
     if let Some(cluster) = point.state.cluster() {
         let sealed = |node: &&ApiNode| node.state == "sealed";
         status.keyring = Some(KeyringStatus {
@@ -207,6 +208,21 @@ fn listeners(asked: &Asked, status: &mut Status) {
                 hint: "conclave listener list".to_owned(),
             });
         }
+    }
+}
+
+/// A shared domain that was there before this node's Main Domain got its name.
+fn main_domain(asked: &Asked, state: &State, status: &mut Status) {
+    let config = asked.node.config();
+    let name = ServerName::from(config.main_domain.clone());
+    if let Some(owner) = state.name_owner(&name) {
+        status.problems.push(StatusProblem {
+            code: Code::D003,
+            severity: "error".to_owned(),
+            object: config.name.to_string(),
+            text: format!("its Main Domain {name} has the name of the shared domain {owner}"),
+            hint: format!("conclave domain rename {owner} NEW    or another [node] main_domain"),
+        });
     }
 }
 

@@ -207,6 +207,7 @@ impl ClientPolicy {
             intermediates: &intermediates,
             anchors: &self.anchors,
             crls: &self.crls,
+            is_list_required: false,
             purpose: Purpose::Client,
             name: None,
             at,

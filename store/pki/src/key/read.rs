@@ -101,14 +101,34 @@ fn read_block(block: &Block) -> Result<PrivateKey, KeyError> {
             rsa_key(&key, line)
         }
         "EC PRIVATE KEY" => {
-            let key = sec1::EcPrivateKey::from_der(&block.der)
-                .map_err(|_| damaged(line, "it is no EC key"))?;
+            let key =
+                sec1::EcPrivateKey::from_der(&block.der).map_err(
+                    |_| match holds_explicit_curve(&block.der) {
+                        true => explicit_curve(),
+                        false => damaged(line, "it is no EC key"),
+                    },
+                )?;
             let curve = key.parameters.and_then(|parameters| parameters.named_curve());
             ec(curve, key.private_key, line)
         }
         "DSA PRIVATE KEY" => Err(KeyError::Unsupported { found: "DSA".to_owned() }),
-        other => Err(KeyError::NotAKey { found: article(other), line }),
+        "OPENSSH PRIVATE KEY" => Err(KeyError::Unsupported { found: "OpenSSH".to_owned() }),
+        other => {
+            let found = other.chars().take(40).collect::<String>();
+            Err(KeyError::Unsupported { found: format!("{found:?}") })
+        }
     }
+}
+
+/// Curves are named; one that is written out in numbers may be any (RFC 5480 §2.1.1).
+fn explicit_curve() -> KeyError {
+    KeyError::Unsupported { found: "EC with explicit curve parameters".to_owned() }
+}
+
+fn holds_explicit_curve(der: &[u8]) -> bool {
+    // id-prime-field, which stands in explicit parameters only (RFC 3279 §2.3.5).
+    const PRIME_FIELD: [u8; 9] = [6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 1, 1];
+    der.windows(PRIME_FIELD.len()).any(|bytes| bytes == PRIME_FIELD)
 }
 
 /// Reads PKCS#8 (RFC 5958).
@@ -124,6 +144,9 @@ pub(super) fn pkcs8(der: &[u8], line: usize) -> Result<PrivateKey, KeyError> {
         }
         EC => {
             let curve = info.algorithm.parameters.and_then(|any| any.decode_as().ok());
+            if curve.is_none() && holds_explicit_curve(der) {
+                return Err(explicit_curve());
+            }
             let key = sec1::EcPrivateKey::from_der(inner)
                 .map_err(|_| damaged(line, "it is no EC key"))?;
             ec(curve, key.private_key, line)
@@ -154,6 +177,7 @@ fn algorithm_name(oid: ObjectIdentifier) -> String {
     match oid.to_string().as_str() {
         "1.2.840.113549.1.1.10" => "RSA-PSS".to_owned(),
         "1.2.840.10040.4.1" => "DSA".to_owned(),
+        "1.2.840.10046.2.1" | "1.2.840.113549.1.3.1" => "DH".to_owned(),
         "1.3.101.110" => "X25519".to_owned(),
         "1.3.101.111" => "X448".to_owned(),
         "1.3.101.113" => "Ed448".to_owned(),
@@ -162,6 +186,9 @@ fn algorithm_name(oid: ObjectIdentifier) -> String {
         "1.3.132.0.35" => "EC P-521".to_owned(),
         "1.3.132.0.10" => "EC secp256k1".to_owned(),
         "1.3.36.3.3.2.8.1.1.7" => "EC brainpoolP256r1".to_owned(),
+        "1.3.36.3.3.2.8.1.1.11" => "EC brainpoolP384r1".to_owned(),
+        "1.3.36.3.3.2.8.1.1.13" => "EC brainpoolP512r1".to_owned(),
+        "1.2.156.10197.1.301" => "SM2".to_owned(),
         other => format!("{other} (object identifier)"),
     }
 }

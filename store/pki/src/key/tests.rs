@@ -105,9 +105,32 @@ fn weak_and_odd_keys_are_refused_by_name() {
     };
     check(&["genrsa", "1024"], "RSA 1024");
     check(&["genrsa", "-3", "2048"], "exponent");
-    check(&["ecparam", "-genkey", "-name", "secp521r1", "-noout"], "P-521");
-    check(&["ecparam", "-genkey", "-name", "secp256k1", "-noout"], "secp256k1");
-    check(&["genpkey", "-algorithm", "ed448"], "Ed448");
+    for (curve, name) in [
+        ("secp521r1", "P-521"),
+        ("secp224r1", "P-224"),
+        ("prime192v1", "P-192"),
+        ("secp256k1", "secp256k1"),
+        ("brainpoolP256r1", "brainpoolP256r1"),
+        ("brainpoolP384r1", "brainpoolP384r1"),
+        ("brainpoolP512r1", "brainpoolP512r1"),
+        ("sect233k1", "1.3.132.0.26"),
+    ] {
+        check(&["ecparam", "-genkey", "-name", curve, "-noout"], name);
+        let curve = format!("ec_paramgen_curve:{curve}");
+        check(&["genpkey", "-algorithm", "EC", "-pkeyopt", &curve], name);
+    }
+    let explicit = ["-name", "prime256v1", "-param_enc", "explicit", "-noout"];
+    check(&[&["ecparam", "-genkey"], &explicit[..]].concat(), "explicit curve");
+    let explicit = ["-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit"];
+    check(&[&["genpkey", "-algorithm", "EC"], &explicit[..]].concat(), "explicit curve");
+    for (algorithm, name) in [("ed448", "Ed448"), ("x25519", "X25519"), ("x448", "X448")] {
+        check(&["genpkey", "-algorithm", algorithm], name);
+    }
+    check(&["genpkey", "-algorithm", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"], "RSA-PSS");
+    check(&["dsaparam", "-genkey", "-noout", "1024"], "DSA");
+    let ssh = b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
+    let error = read_private_key(ssh, None).err().expect("a refusal");
+    assert_eq!((error.code(), error.to_string().contains("OpenSSH")), ("K003", true), "{error}");
 }
 
 proptest::proptest! {

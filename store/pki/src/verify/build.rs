@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::{
-    Broken, Budget, Path, Reason, Refused, Request, path,
-    profile::{Profiled, issuer_der},
-    signature,
+use super::{Broken, Budget, Path, Reason, Refused, Request, path, profile::Profiled, signature};
+use crate::{
+    certificate::Certificate,
+    crl::{self, Signer},
+    limits::PATH_INTERMEDIATES_MAX,
+    name,
 };
-use crate::{certificate::Certificate, crl, limits::PATH_INTERMEDIATES_MAX};
 
 /// Complete paths that are looked at.
 const PATHS_MAX: u32 = 1_000;
@@ -198,8 +199,10 @@ impl<'a> Search<'a> {
             .rev()
             .filter_map(|place| self.profiled.get(place).and_then(|one| one.as_ref().ok()))
             .collect();
-        let checked = path::check(&from_anchor, self.request, &mut self.budget)
-            .and_then(|()| self.check_revocation(&from_anchor));
+        let checked = match path::check(&from_anchor, self.request, &mut self.budget) {
+            Ok(()) => self.check_revocation(path),
+            broken => broken,
+        };
         match checked {
             Ok(()) => {
                 let intermediates = path.iter().filter_map(|place| match place {
@@ -216,15 +219,102 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn check_revocation(&self, from_anchor: &[&Profiled<'a>]) -> Result<(), path::Fault<'a>> {
-        for pair in from_anchor.windows(2) {
-            let [issuer, one] = pair else { continue };
-            let may_sign = issuer.key_usage.as_ref().is_none_or(|usage| usage.crl_sign());
-            let name = issuer_der(one.certificate).unwrap_or_default();
-            let status = crl::Status { issuer: issuer.certificate, issuer_name: &name, may_sign };
-            crl::check(one.certificate, &status, self.request.crls, self.request.at)
-                .map_err(|broken| (broken, one.certificate))?;
+    /// Of each certificate below the anchor (RFC 5280 §6.3).
+    fn check_revocation(&mut self, path: &[Place]) -> Result<(), path::Fault<'a>> {
+        for (depth, lower) in path.iter().enumerate() {
+            let above = path.get(depth + 1..).unwrap_or_default();
+            let Some(upper) = above.first() else { continue };
+            let certificate = self.certificate(*lower);
+            let Some(Ok(one)) = self.profiled.get(lower) else { continue };
+            let name = one.issuer.clone();
+            if self.request.crls.is_empty() {
+                continue;
+            }
+            let mut signers = vec![self.signer(*upper)];
+            if self.request.crls.iter().any(|crl| crl::is_of(crl, &name)) {
+                let others = self.other_signers(*lower, above);
+                signers.extend(others.map_err(|broken| (broken, certificate))?);
+            }
+            self.check_status(*lower, &name, &signers).map_err(|broken| (broken, certificate))?;
         }
         Ok(())
+    }
+
+    fn check_status(
+        &mut self,
+        place: Place,
+        name: &name::Comparable,
+        signers: &[Signer<'a>],
+    ) -> Result<(), Broken> {
+        let points = match self.profiled.get(&place) {
+            Some(Ok(one)) => one.crl_points.clone(),
+            _ => Vec::new(),
+        };
+        let points = points.as_slice();
+        let is_required = place == Place::Leaf && self.request.is_list_required;
+        let status = crl::Status { issuer_name: name, signers, is_required, points };
+        let certificate = self.certificate(place);
+        crl::check(certificate, &status, self.request.crls, self.request.at, &mut self.budget)
+    }
+
+    fn signer(&self, place: Place) -> Signer<'a> {
+        let usage = match self.profiled.get(&place) {
+            Some(Ok(one)) => one.key_usage.as_ref(),
+            _ => None,
+        };
+        let may_sign = usage.is_none_or(|usage| usage.crl_sign());
+        Signer { certificate: self.certificate(place), may_sign }
+    }
+
+    /// Other keys of the one who issued `lower`: those above it in the path, and those for lists
+    /// that somebody above it certified and no list revokes.
+    fn other_signers(&mut self, lower: Place, above: &[Place]) -> Result<Vec<Signer<'a>>, Broken> {
+        let Some(Ok(one)) = self.profiled.get(&lower) else { return Ok(Vec::new()) };
+        let issuer = one.issuer.clone();
+        let all: Vec<Place> = (0..self.request.intermediates.len())
+            .map(Place::Intermediate)
+            .chain(above.iter().copied().filter(|place| matches!(place, Place::Anchor(_))))
+            .filter(|place| match self.profiled.get(place) {
+                Some(Ok(other)) => other.subject == issuer,
+                _ => false,
+            })
+            .collect();
+        let key = self.certificate(lower).public_key_der();
+        let mut found = Vec::new();
+        for place in all {
+            let signer = self.signer(place);
+            // A key says nothing about its own certificate.
+            if signer.certificate.public_key_der() == key {
+                continue;
+            }
+            if above.contains(&place) || signer.may_sign && self.is_certified(place, above)? {
+                found.push(signer);
+            }
+        }
+        Ok(found)
+    }
+
+    /// One of `above` issued it, it is in order by itself, and it is not revoked.
+    fn is_certified(&mut self, place: Place, above: &[Place]) -> Result<bool, Broken> {
+        let Some(Ok(one)) = self.profiled.get(&place) else { return Ok(false) };
+        let issuer = one.issuer.clone();
+        if one.check(self.request, false).is_err() {
+            return Ok(false);
+        }
+        for upper in above {
+            let is_named = match self.profiled.get(upper) {
+                Some(Ok(upper)) => upper.subject == issuer,
+                _ => false,
+            };
+            if is_named && self.check_issuer(place, *upper)?.is_ok() {
+                let signer = self.signer(*upper);
+                return match self.check_status(place, &issuer, &[signer]) {
+                    Err(broken) if broken.reason == Reason::TooMuch => Err(broken),
+                    Err(broken) => Ok(broken.reason != Reason::Revoked),
+                    Ok(()) => Ok(true),
+                };
+            }
+        }
+        Ok(false)
     }
 }

@@ -190,9 +190,9 @@ fn dns_matches(found: &str, wanted: &str) -> bool {
         Some(rest) => {
             rest.contains('.')
                 && !rest.contains('*')
-                && wanted.split_once('.').is_some_and(|(first, tail)| {
-                    !first.is_empty() && !first.starts_with("xn--") && tail == rest
-                })
+                && wanted
+                    .split_once('.')
+                    .is_some_and(|(first, tail)| !first.is_empty() && tail == rest)
         }
     }
 }

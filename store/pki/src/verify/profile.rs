@@ -1,16 +1,20 @@
 //! A certificate with its extensions read, and what RFC 5280 §4 says that it must look like.
 
-use der::{Decode, Encode, oid::ObjectIdentifier};
+use std::cell::OnceCell;
+
+use der::{Decode, oid::ObjectIdentifier};
 use x509_cert::{
     Version,
     ext::pkix::{
         AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints, CertificatePolicies,
         CrlDistributionPoints, ExtendedKeyUsage, KeyUsage, NameConstraints, PolicyConstraints,
-        PolicyMappings, SubjectAltName, SubjectKeyIdentifier, name::GeneralName,
+        PolicyMappings, SubjectAltName, SubjectKeyIdentifier,
+        crl::dp::DistributionPoint,
+        name::{GeneralName, GeneralNames},
     },
 };
 
-use super::{Broken, Reason, Request, Rules, signature, subtrees};
+use super::{Broken, Reason, Request, Rules, signature, subtrees, syntax};
 use crate::{certificate::Certificate, name};
 
 const SKI: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
@@ -46,6 +50,10 @@ pub(super) struct Profiled<'a> {
     pub(super) inhibit_any: Option<u32>,
     pub(super) key_id: Option<Vec<u8>>,
     pub(super) authority_key_id: Option<Vec<u8>>,
+    /// Issuer and serial number of its issuer's certificate, as it names them.
+    authority_certificate: (Option<GeneralNames>, Option<Vec<u8>>),
+    pub(super) crl_points: Vec<DistributionPoint>,
+    self_signed: OnceCell<bool>,
     criticals: Vec<(ObjectIdentifier, bool)>,
 }
 
@@ -69,6 +77,9 @@ impl<'a> Profiled<'a> {
             inhibit_any: None,
             key_id: None,
             authority_key_id: None,
+            authority_certificate: (None, None),
+            crl_points: Vec::new(),
+            self_signed: OnceCell::new(),
             criticals: Vec::new(),
         };
         for extension in tbs.extensions().map(Vec::as_slice).unwrap_or_default() {
@@ -113,12 +124,15 @@ impl<'a> Profiled<'a> {
             AKI => {
                 let found = decode::<AuthorityKeyIdentifier>(id, value)?;
                 self.authority_key_id = found.key_identifier.map(|id| id.as_bytes().to_vec());
+                let serial = found.authority_cert_serial_number;
+                let serial = serial.map(|serial| serial.as_bytes().to_vec());
+                self.authority_certificate = (found.authority_cert_issuer, serial);
             }
             POLICY_CONSTRAINTS => self.policy_constraints = Some(decode(id, value)?),
             EKU => self.eku = Some(decode::<ExtendedKeyUsage>(id, value)?.0),
             INHIBIT_ANY => self.inhibit_any = Some(decode(id, value)?),
             AIA => drop(decode::<AuthorityInfoAccessSyntax>(id, value)?),
-            CRL_POINTS => drop(decode::<CrlDistributionPoints>(id, value)?),
+            CRL_POINTS => self.crl_points = decode::<CrlDistributionPoints>(id, value)?.0,
             ISSUER_ALT => {}
             _ if critical => {
                 let detail = format!("critical extension {id} is not known");
@@ -163,10 +177,28 @@ impl<'a> Profiled<'a> {
         signature::check_key(self.certificate)?;
         subtrees::check_form(self.constraints.as_ref())?;
         if request.rules == Rules::Profile {
+            let is_asked_for = std::ptr::eq(self.certificate, request.certificate);
+            if is_asked_for || !is_anchor {
+                self.check_serial()?;
+            }
             self.check_names()?;
             self.check_usage()?;
             self.check_critical()?;
             self.check_authority(is_anchor)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing depends on the number of an authority that is trusted anyway; some of the best
+    /// known ones have the number 0, which users are asked to bear with.
+    fn check_serial(&self) -> Result<(), Broken> {
+        let serial = self.certificate.parsed().tbs_certificate().serial_number().as_bytes();
+        let is_negative = serial.first().is_some_and(|byte| byte & 0x80 != 0);
+        if is_negative || serial.iter().all(|byte| *byte == 0) || serial.len() > 20 {
+            return Err(Broken::rule(
+                "RFC 5280 §4.1.2.2",
+                "its serial number is not a positive one of at most 20 bytes",
+            ));
         }
         Ok(())
     }
@@ -176,20 +208,13 @@ impl<'a> Profiled<'a> {
         if tbs.version() != Version::V3 {
             return Err(Broken::rule("RFC 5280 §4.1.2.1", "it is not of version 3"));
         }
-        let serial = tbs.serial_number().as_bytes();
-        let is_negative = serial.first().is_some_and(|byte| byte & 0x80 != 0);
-        if is_negative || serial.iter().all(|byte| *byte == 0) || serial.len() > 20 {
-            return Err(Broken::rule(
-                "RFC 5280 §4.1.2.2",
-                "its serial number is not a positive one of at most 20 bytes",
-            ));
-        }
         if self.issuer.is_empty() {
             return Err(Broken::rule("RFC 5280 §4.1.2.4", "its issuer has no name"));
         }
         if self.has_san && self.names.is_empty() {
             return Err(Broken::rule("RFC 5280 §4.2.1.6", "its alternative names are none"));
         }
+        syntax::check(&self.names)?;
         if self.subject.is_empty() {
             if self.is_authority() {
                 return Err(Broken::rule("RFC 5280 §4.1.2.6", "an authority has no name"));
@@ -272,20 +297,53 @@ impl<'a> Profiled<'a> {
                 "an authority without a subject key identifier",
             ));
         }
-        let is_self_signed = self.is_self_issued() && is_anchor;
-        if !is_self_signed && self.authority_key_id.is_none() {
-            return Err(Broken::rule("RFC 5280 §4.2.1.1", "it has no authority key identifier"));
+        self.check_authority_key(is_anchor)
+    }
+
+    fn check_authority_key(&self, is_anchor: bool) -> Result<(), Broken> {
+        let broken = |what| Err(Broken::rule("RFC 5280 §4.2.1.1", what));
+        let is_own_issuer = self.is_self_issued() && is_anchor;
+        if self.authority_key_id.is_none() && !(is_own_issuer && self.is_critical(AKI).is_none()) {
+            return broken("it has no authority key identifier");
+        }
+        let (issuer, serial) = &self.authority_certificate;
+        if issuer.is_some() != serial.is_some() {
+            return broken("its authority key identifier names an issuer or a serial number alone");
+        }
+        if is_own_issuer && !self.names_itself() && self.is_self_signed() {
+            return broken(
+                "its authority key identifier is that of another one, but it signed itself",
+            );
         }
         Ok(())
+    }
+
+    /// What the authority key identifier says is true of this certificate.
+    fn names_itself(&self) -> bool {
+        let is_key = self.authority_key_id.is_none() || self.authority_key_id == self.key_id;
+        let tbs = self.certificate.parsed().tbs_certificate();
+        let is_certificate = match &self.authority_certificate {
+            (Some(issuer), Some(serial)) => {
+                let is_issuer = |name: &GeneralName| match name {
+                    GeneralName::DirectoryName(name) => name::Comparable::of(name) == self.issuer,
+                    _ => false,
+                };
+                issuer.iter().any(is_issuer) && serial == tbs.serial_number().as_bytes()
+            }
+            _ => true,
+        };
+        is_key && is_certificate
+    }
+
+    /// Its own key signed it: a self-issued one may also carry a new key that the old one signed.
+    fn is_self_signed(&self) -> bool {
+        *self
+            .self_signed
+            .get_or_init(|| signature::is_signed_by(self.certificate, self.certificate))
     }
 }
 
 fn decode<'v, T: Decode<'v>>(id: ObjectIdentifier, value: &'v [u8]) -> Result<T, Broken> {
     T::from_der(value)
         .map_err(|_| Broken::rule("RFC 5280 §4.2", format!("extension {id} cannot be read")))
-}
-
-/// Name, as it stands, for comparing with a CRL's issuer.
-pub(super) fn issuer_der(certificate: &Certificate) -> Option<Vec<u8>> {
-    certificate.parsed().tbs_certificate().issuer().to_der().ok()
 }

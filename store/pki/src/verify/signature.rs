@@ -1,6 +1,8 @@
 //! Signatures on certificates and lists, and what keys are accepted (RFC 4055, 5480, 5758, 8410).
 
+use ::ring::digest::{self, SHA256, SHA384, SHA512};
 use der::{Decode, Encode, oid::ObjectIdentifier};
+use p521::ecdsa::{Signature, VerifyingKey, signature::hazmat::PrehashVerifier};
 use ring::signature as ring;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
@@ -8,29 +10,66 @@ use super::{Broken, Budget, Reason};
 use crate::{
     certificate::Certificate,
     key::{KeyAlgorithm, public_key_algorithm},
+    limits::VERIFY_P521_COST,
 };
 
 const RSA_SHA1: &[&str] = &["1.2.840.113549.1.1.5", "1.2.840.10045.4.1", "1.2.840.113549.1.1.4"];
 const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+
+/// How a signature is checked.
+enum Algorithm {
+    Ring(&'static dyn ring::VerificationAlgorithm),
+    /// ECDSA on P-521, which `ring` does not know, of a message hashed so.
+    P521(&'static digest::Algorithm),
+}
 
 /// The algorithm that `identifier` names, for a key of this kind.
 fn algorithm(
     identifier: &AlgorithmIdentifierOwned,
-    key: KeyAlgorithm,
-) -> Option<&'static dyn ring::VerificationAlgorithm> {
+    key: &SubjectPublicKeyInfoOwned,
+    key_der: &[u8],
+) -> Option<Algorithm> {
     let oid = identifier.oid.to_string();
-    Some(match (oid.as_str(), key) {
-        ("1.2.840.113549.1.1.11", KeyAlgorithm::Rsa(_)) => &ring::RSA_PKCS1_2048_8192_SHA256,
-        ("1.2.840.113549.1.1.12", KeyAlgorithm::Rsa(_)) => &ring::RSA_PKCS1_2048_8192_SHA384,
-        ("1.2.840.113549.1.1.13", KeyAlgorithm::Rsa(_)) => &ring::RSA_PKCS1_2048_8192_SHA512,
-        ("1.2.840.113549.1.1.10", KeyAlgorithm::Rsa(_)) => pss(identifier)?,
-        ("1.2.840.10045.4.3.2", KeyAlgorithm::EcP256) => &ring::ECDSA_P256_SHA256_ASN1,
-        ("1.2.840.10045.4.3.3", KeyAlgorithm::EcP256) => &ring::ECDSA_P256_SHA384_ASN1,
-        ("1.2.840.10045.4.3.2", KeyAlgorithm::EcP384) => &ring::ECDSA_P384_SHA256_ASN1,
-        ("1.2.840.10045.4.3.3", KeyAlgorithm::EcP384) => &ring::ECDSA_P384_SHA384_ASN1,
-        ("1.3.101.112", KeyAlgorithm::Ed25519) => &ring::ED25519,
-        _ => return None,
-    })
+    if is_p521(key) {
+        return Some(Algorithm::P521(match oid.as_str() {
+            "1.2.840.10045.4.3.2" => &SHA256,
+            "1.2.840.10045.4.3.3" => &SHA384,
+            "1.2.840.10045.4.3.4" => &SHA512,
+            _ => return None,
+        }));
+    }
+    let found: &'static dyn ring::VerificationAlgorithm =
+        match (oid.as_str(), public_key_algorithm(key_der)?) {
+            ("1.2.840.113549.1.1.11", KeyAlgorithm::Rsa(_)) => &ring::RSA_PKCS1_2048_8192_SHA256,
+            ("1.2.840.113549.1.1.12", KeyAlgorithm::Rsa(_)) => &ring::RSA_PKCS1_2048_8192_SHA384,
+            ("1.2.840.113549.1.1.13", KeyAlgorithm::Rsa(_)) => &ring::RSA_PKCS1_2048_8192_SHA512,
+            ("1.2.840.113549.1.1.10", KeyAlgorithm::Rsa(_)) => pss(identifier)?,
+            ("1.2.840.10045.4.3.2", KeyAlgorithm::EcP256) => &ring::ECDSA_P256_SHA256_ASN1,
+            ("1.2.840.10045.4.3.3", KeyAlgorithm::EcP256) => &ring::ECDSA_P256_SHA384_ASN1,
+            ("1.2.840.10045.4.3.2", KeyAlgorithm::EcP384) => &ring::ECDSA_P384_SHA256_ASN1,
+            ("1.2.840.10045.4.3.3", KeyAlgorithm::EcP384) => &ring::ECDSA_P384_SHA384_ASN1,
+            ("1.3.101.112", KeyAlgorithm::Ed25519) => &ring::ED25519,
+            _ => return None,
+        };
+    Some(Algorithm::Ring(found))
+}
+
+fn is_p521(key: &SubjectPublicKeyInfoOwned) -> bool {
+    let curve = key.algorithm.parameters.as_ref().map(|any| any.decode_as::<ObjectIdentifier>());
+    key.algorithm.oid == EC && curve == Some(Ok(P521))
+}
+
+/// ECDSA (FIPS 186-5 §6.4.2) on P-521, of a hash that may be shorter than the curve's order.
+fn is_p521_signature(point: &[u8], hash: &[u8], signature: &[u8]) -> bool {
+    const BYTES: usize = 66;
+    let Some(zeros) = BYTES.checked_sub(hash.len()) else { return false };
+    let number = [&vec![0; zeros], hash].concat();
+    let signature = Signature::from_der(signature);
+    let key = VerifyingKey::from_sec1_bytes(point);
+    matches!((key, signature), (Ok(key), Ok(signature))
+        if key.verify_prehash(&number, &signature).is_ok())
 }
 
 /// RSASSA-PSS with the parameters that everybody uses: MGF1 of the same hash, salt as long as it.
@@ -78,8 +117,17 @@ pub(super) fn check_key(certificate: &Certificate) -> Result<(), Broken> {
             weak(format!("RSA of {bits} bits, which is not supported"))
         }
         Some(_) => Ok(()),
-        None => weak("of a type that is not supported".to_owned()),
+        None => match SubjectPublicKeyInfoOwned::from_der(certificate.public_key_der()) {
+            Ok(key) if is_p521(&key) => Ok(()),
+            _ => weak("of a type that is not supported".to_owned()),
+        },
     }
+}
+
+/// Pays for one check of a signature by `signer`.
+pub(crate) fn spend(signer: &Certificate, budget: &mut Budget) -> Result<(), Broken> {
+    let key = SubjectPublicKeyInfoOwned::from_der(signer.public_key_der());
+    budget.signature(if key.is_ok_and(|key| is_p521(&key)) { VERIFY_P521_COST } else { 1 })
 }
 
 /// Whether `issuer` signed `certificate`.
@@ -88,7 +136,7 @@ pub(super) fn check(
     issuer: &Certificate,
     budget: &mut Budget,
 ) -> Result<(), Broken> {
-    budget.signature()?;
+    spend(issuer, budget)?;
     let signed = certificate.signed_bytes().unwrap_or_default();
     let parsed = certificate.parsed();
     let signature = parsed.signature().as_bytes().unwrap_or_default();
@@ -111,25 +159,24 @@ pub(crate) fn check_bytes(
     if has_parameters && identifier.oid != RSA_PSS {
         return Err(broken("the signature's algorithm has parameters".to_owned()));
     }
-    let found = public_key_algorithm(public_key_der).and_then(|key| algorithm(identifier, key));
-    let Some(algorithm) = found else {
-        return Err(broken(format!("signature algorithm {oid} is not accepted for that key")));
-    };
     let key = SubjectPublicKeyInfoOwned::from_der(public_key_der);
     let key = key.map_err(|_| broken("the issuer's key cannot be read".to_owned()))?;
-    ring::UnparsedPublicKey::new(algorithm, key.subject_public_key.raw_bytes())
-        .verify(signed, signature)
-        .map_err(|_| broken("its signature is not that of its issuer".to_owned()))
-}
-
-/// Whether the key signed these bytes, by an algorithm that is accepted.
-pub(crate) fn is_signature(
-    public_key_der: &[u8],
-    identifier: &AlgorithmIdentifierOwned,
-    signed: &[u8],
-    signature: &[u8],
-) -> bool {
-    check_bytes(public_key_der, identifier, signed, signature).is_ok()
+    let point = key.subject_public_key.raw_bytes();
+    let is_signature = match algorithm(identifier, &key, public_key_der) {
+        Some(Algorithm::Ring(algorithm)) => {
+            ring::UnparsedPublicKey::new(algorithm, point).verify(signed, signature).is_ok()
+        }
+        Some(Algorithm::P521(hash)) => {
+            is_p521_signature(point, digest::digest(hash, signed).as_ref(), signature)
+        }
+        None => {
+            return Err(broken(format!("signature algorithm {oid} is not accepted for that key")));
+        }
+    };
+    match is_signature {
+        true => Ok(()),
+        false => Err(broken("its signature is not that of its issuer".to_owned())),
+    }
 }
 
 /// Whether `issuer`'s key signed `certificate`, by an algorithm that is accepted.

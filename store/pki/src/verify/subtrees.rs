@@ -2,7 +2,11 @@
 
 use x509_cert::ext::pkix::{NameConstraints, constraints::name::GeneralSubtree, name::GeneralName};
 
-use super::{Broken, Budget, profile::Profiled};
+use super::{
+    Broken, Budget,
+    profile::Profiled,
+    syntax::{is_host, is_mailbox},
+};
 use crate::name::{self, Comparable};
 
 const SOURCE: &str = "RFC 5280 §4.2.1.10";
@@ -12,7 +16,8 @@ pub(super) fn check_form(constraints: Option<&NameConstraints>) -> Result<(), Br
     let Some(constraints) = constraints else { return Ok(()) };
     let sides = [&constraints.permitted_subtrees, &constraints.excluded_subtrees];
     let trees: Vec<&GeneralSubtree> = sides.into_iter().flatten().flatten().collect();
-    if trees.is_empty() {
+    // Each side has one subtree at least (SIZE (1..MAX)), and one side is there.
+    if trees.is_empty() || sides.into_iter().flatten().any(Vec::is_empty) {
         return Err(Broken::rule(SOURCE, "its name constraints are empty"));
     }
     for tree in trees {
@@ -33,21 +38,14 @@ pub(super) fn check_form(constraints: Option<&NameConstraints>) -> Result<(), Br
 }
 
 fn is_dns_base(name: &str) -> bool {
-    name.is_empty() || (!name.starts_with('.') && is_host(name))
-}
-
-fn is_host(name: &str) -> bool {
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    name.split('.').all(is_label)
+    name.is_empty() || is_host(name, b"_")
 }
 
 fn is_email_base(name: &str) -> bool {
-    match name.rsplit_once('@') {
-        Some((local, host)) => !local.is_empty() && !local.contains('@') && is_host(host),
-        None => is_host(name.strip_prefix('.').unwrap_or(name)),
+    if name.contains('@') {
+        is_mailbox(name)
+    } else {
+        is_host(name.strip_prefix('.').unwrap_or(name), b"_")
     }
 }
 
@@ -89,11 +87,13 @@ pub(super) fn check(
         names.extend(emails.iter().map(|email| Name::SubjectEmail(email)));
     }
     for name in &names {
+        let is_name = name.is_name();
         let mut is_constrained = false;
         let mut is_permitted = false;
         for tree in constraints.permitted_subtrees.iter().flatten() {
             budget.comparison()?;
             if let Some(within) = within(name, &tree.base, false)? {
+                is_name.clone()?;
                 is_constrained = true;
                 is_permitted |= within;
             }
@@ -103,7 +103,9 @@ pub(super) fn check(
         }
         for tree in constraints.excluded_subtrees.iter().flatten() {
             budget.comparison()?;
-            if within(name, &tree.base, true)? == Some(true) {
+            let Some(within) = within(name, &tree.base, true)? else { continue };
+            is_name.clone()?;
+            if within {
                 return Err(Broken::rule(SOURCE, format!("{} is excluded", name.shown())));
             }
         }
@@ -112,6 +114,18 @@ pub(super) fn check(
 }
 
 impl Name<'_> {
+    /// What is no name of its kind lies nowhere: no constraint can be applied to it.
+    fn is_name(&self) -> Result<(), Broken> {
+        let is_name = match self {
+            Name::General(GeneralName::DnsName(name)) => is_host(name.as_str(), b"_*"),
+            Name::General(GeneralName::Rfc822Name(name)) => is_mailbox(name.as_str()),
+            Name::SubjectEmail(name) => is_mailbox(name),
+            _ => true,
+        };
+        let malformed = || Broken::rule(SOURCE, "a name that is none, under a constraint");
+        is_name.then_some(()).ok_or_else(malformed)
+    }
+
     fn shown(&self) -> String {
         match self {
             Name::General(GeneralName::DnsName(name)) => name::escaped(name.as_str()),
@@ -136,9 +150,9 @@ fn within(name: &Name<'_>, base: &GeneralName, excluding: bool) -> Result<Option
             dns(name.as_str(), base.as_str(), excluding)
         }
         (Name::General(GeneralName::Rfc822Name(name)), GeneralName::Rfc822Name(base)) => {
-            email(name.as_str(), base.as_str())?
+            email(name.as_str(), base.as_str())
         }
-        (Name::SubjectEmail(name), GeneralName::Rfc822Name(base)) => email(name, base.as_str())?,
+        (Name::SubjectEmail(name), GeneralName::Rfc822Name(base)) => email(name, base.as_str()),
         (
             Name::General(GeneralName::UniformResourceIdentifier(uri)),
             GeneralName::UniformResourceIdentifier(base),
@@ -166,30 +180,35 @@ fn within(name: &Name<'_>, base: &GeneralName, excluding: bool) -> Result<Option
 
 /// A wildcard is excluded already if one of the names that it stands for is.
 fn dns(name: &str, base: &str, excluding: bool) -> bool {
-    let (name, base) = (name.to_ascii_lowercase(), base.to_ascii_lowercase());
-    if base.is_empty() {
-        return true;
-    }
-    let below = |name: &str| name == base || name.ends_with(&format!(".{base}"));
     match name.strip_prefix("*.") {
         Some(rest) if excluding => {
-            below(rest) || base.split_once('.').is_some_and(|(_, parent)| parent == rest)
+            let parent = base.split_once('.').map(|(_, parent)| parent);
+            is_below(rest, base) || parent.is_some_and(|parent| parent.eq_ignore_ascii_case(rest))
         }
-        Some(rest) => below(rest),
-        None => below(&name),
+        Some(rest) => is_below(rest, base),
+        None => is_below(name, base),
     }
 }
 
-fn email(name: &str, base: &str) -> Result<bool, Broken> {
-    let Some((local, host)) = name.rsplit_once('@') else {
-        return Err(Broken::rule("RFC 5280 §4.2.1.6", "an e-mail address without @"));
+/// The base itself, or labels before it.
+fn is_below(name: &str, base: &str) -> bool {
+    let Some((before, end)) =
+        name.len().checked_sub(base.len()).and_then(|at| name.split_at_checked(at))
+    else {
+        return false;
     };
-    Ok(match base.rsplit_once('@') {
+    end.eq_ignore_ascii_case(base)
+        && (before.is_empty() || base.is_empty() || before.ends_with('.'))
+}
+
+fn email(name: &str, base: &str) -> bool {
+    let Some((local, host)) = name.rsplit_once('@') else { return false };
+    match base.rsplit_once('@') {
         Some((base_local, base_host)) => {
             local == base_local && host.eq_ignore_ascii_case(base_host)
         }
         None => host_matches(host, base),
-    })
+    }
 }
 
 /// With a leading dot any host below, without only that host.
@@ -209,9 +228,7 @@ fn host_of(uri: &str, base: &str) -> Result<bool, Broken> {
     let host = host.map(|one| one.split(':').next().unwrap_or_default());
     match host {
         // "the constraint MUST reject a URI without a host" (RFC 5280 §4.2.1.10).
-        Some(host) if is_host(host) && host.parse::<std::net::Ipv4Addr>().is_err() => {
-            Ok(host_matches(host, base))
-        }
+        Some(host) if is_host(host, b"_") => Ok(host_matches(host, base)),
         _ => Err(Broken::rule(SOURCE, "a URI without a host name under a constraint")),
     }
 }

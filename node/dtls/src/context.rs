@@ -1,0 +1,342 @@
+//! What many sessions share: certificates, client policy, what a ticket is bound to.
+
+use std::{
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+    time::Instant,
+};
+
+use openssl::{
+    error::ErrorStack,
+    pkey::{Id, PKey, Private},
+    ssl::{
+        AlpnError, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions,
+        SslSessionCacheMode, SslVerifyMode, SslVersion, select_next_proto,
+    },
+    stack::Stack,
+    x509::{X509, X509Name},
+};
+use ring::digest;
+
+use crate::{
+    engine::Engine, ffi, hello::ClientHello, limits, session::Session, ticket::TicketKeys,
+};
+
+/// A key with its certificate and the certificates that are sent beside it.
+pub struct Credential<'a> {
+    /// Certificate first, then its issuer and so on, DER.
+    pub chain: &'a [Vec<u8>],
+    /// Private key, PKCS#8 DER.
+    pub key: &'a [u8],
+}
+
+/// Decides about the chain that a client presents, its certificate first, DER; `Err` says why
+/// not. It runs within the handshake: no lock, no disk, no network. A panic refuses.
+pub type Decision = Arc<dyn Fn(&[Vec<u8>]) -> Result<(), String> + Send + Sync>;
+
+/// Whether and how clients are asked for a certificate.
+pub enum ClientPolicy {
+    /// They are not.
+    None,
+    /// They may have one; without any the handshake goes on.
+    Optional {
+        /// Subjects of the authorities that count, DER names.
+        authorities: Vec<Vec<u8>>,
+        /// Whether the presented one counts.
+        decision: Decision,
+        /// What becomes of a handshake with a wrong one.
+        wrong: Wrong,
+    },
+    /// Without an accepted one there is no session.
+    Required {
+        /// Subjects of the authorities that count, DER names.
+        authorities: Vec<Vec<u8>>,
+        /// Whether the presented one counts.
+        decision: Decision,
+    },
+}
+
+/// What becomes of a handshake with a wrong client certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// It fails.
+    Aborts,
+    /// It goes on as if there were none.
+    IsIgnored,
+}
+
+/// What a context is made of.
+pub struct Settings<'a> {
+    /// At most one credential with an EC key and one with an RSA key; a client is shown the one
+    /// that it can verify.
+    pub credentials: &'a [Credential<'a>],
+    /// Client certificates.
+    pub client: ClientPolicy,
+    /// Cipher suites by their IANA names, wanted ones first; empty: all, as the client prefers.
+    /// Names that mean nothing in DTLS 1.2 are passed over.
+    pub cipher_suites: &'a [String],
+    /// Key exchange groups by their IANA names, in the same way.
+    pub groups: &'a [String],
+    /// Application protocols, best first; empty: the client's offer is passed over.
+    pub alpn: Vec<Vec<u8>>,
+    /// What a ticket is good for: identity of domain and listener, versions of client policy,
+    /// trust and lists of revoked certificates. Tickets of other contexts do not resume here.
+    pub binding: &'a [u8],
+    /// How long a session can be resumed, in seconds, never beyond its client's certificates.
+    pub ticket_seconds: u32,
+}
+
+/// What is new for each session.
+pub struct Opening {
+    /// Time of the arrival of the ClientHello.
+    pub now: Instant,
+    /// The same in seconds since 1970, for the dates of client certificates.
+    pub unix_seconds: i64,
+    /// Keys of tickets; `None`: nothing is resumed and nothing can be later.
+    pub tickets: Option<Arc<TicketKeys>>,
+    /// Largest IP packet that the path carries, clamped to 576 to 1500. The engine tries smaller
+    /// ones by itself when a flight gets lost.
+    pub path_mtu_bytes: u16,
+}
+
+/// Why a context cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContextError {
+    /// No credential.
+    #[error("no certificate to show")]
+    NoCredential,
+    /// A credential without any certificate.
+    #[error("credential without a certificate")]
+    NoCertificate,
+    /// A certificate, key or name that OpenSSL cannot read.
+    #[error("cannot read {what}: {source}")]
+    Unreadable {
+        /// What it was to be.
+        what: &'static str,
+        /// OpenSSL's words.
+        source: ErrorStack,
+    },
+    /// Ed25519 does not work in DTLS 1.2 with OpenSSL (its issue 20122): no client would find a
+    /// shared cipher.
+    #[error("Ed25519 keys cannot be used for DTLS: give the domain an EC (P-256) or RSA key")]
+    Ed25519,
+    /// A key of another type.
+    #[error("keys of this type cannot be used for DTLS: EC and RSA can")]
+    KeyType,
+    /// Two credentials of one type.
+    #[error("two certificates with keys of the same type")]
+    SameType,
+    /// A key that is not the certificate's, or one that is too weak for OpenSSL.
+    #[error("key and certificate cannot be used together: {0}")]
+    Unusable(ErrorStack),
+    /// None of the wanted cipher suites or groups is one of DTLS 1.2.
+    #[error("none of the {what} in the settings can be used for DTLS 1.2, known are: {known}")]
+    NothingKnown {
+        /// Which setting.
+        what: &'static str,
+        /// What it may name.
+        known: String,
+    },
+    /// Too many authorities for one message.
+    #[error("names of authorities take {bytes} bytes, more than {max}")]
+    Authorities {
+        /// Size of all names.
+        bytes: usize,
+        /// Largest that may be asked for.
+        max: usize,
+    },
+    /// OpenSSL failed otherwise.
+    #[error("OpenSSL: {0}")]
+    Engine(#[from] ErrorStack),
+}
+
+/// What many sessions share. Making one costs a millisecond, about as much as a handshake, so
+/// keep it for as long as its settings hold.
+pub struct Context {
+    shared: SslContext,
+    policy: Arc<Policy>,
+}
+
+/// What the callbacks of a handshake must know of its context.
+pub(crate) struct Policy {
+    pub(crate) decision: Option<Decision>,
+    pub(crate) wrong: Wrong,
+    pub(crate) binding: [u8; 32],
+    pub(crate) ticket_seconds: u32,
+}
+
+impl Context {
+    /// Reads and checks all that is in `settings`.
+    pub fn new(settings: Settings<'_>) -> Result<Context, ContextError> {
+        let mut builder = SslContextBuilder::new(SslMethod::dtls_server())?;
+        builder.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
+        set_suites(&mut builder, settings.cipher_suites, settings.groups)?;
+        builder.set_options(SslOptions::NO_QUERY_MTU | SslOptions::NO_RENEGOTIATION);
+        builder.set_mode(SslMode::RELEASE_BUFFERS | SslMode::NO_AUTO_CHAIN);
+        builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+        // The door has checked the cookie before there was any session.
+        builder.set_cookie_verify_cb(|_, _| true);
+        set_credentials(&mut builder, settings.credentials)?;
+        if !settings.alpn.is_empty() {
+            set_alpn(&mut builder, &settings.alpn);
+        }
+        let hash = digest::digest(&digest::SHA256, settings.binding);
+        let mut binding = [0; 32];
+        binding.copy_from_slice(hash.as_ref());
+        builder.set_session_id_context(&binding)?;
+        ffi::set_ticket_keys(&mut builder)?;
+        ffi::set_message_bytes_max(&mut builder);
+        ffi::set_session_seconds(&mut builder, settings.ticket_seconds);
+        let (decision, wrong) = set_client_policy(&mut builder, settings.client)?;
+        let ticket_seconds = settings.ticket_seconds;
+        let policy = Arc::new(Policy { decision, wrong, binding, ticket_seconds });
+        Ok(Context { shared: builder.build(), policy })
+    }
+
+    /// Begins a session with a client whose address is proven. Its first datagrams are ready at
+    /// once. Fails only if OpenSSL does: out of memory.
+    pub fn accept(
+        &self,
+        hello: &ClientHello,
+        opening: Opening,
+    ) -> Result<Box<dyn Session>, ContextError> {
+        let policy = self.policy.clone();
+        Ok(Box::new(Engine::accept(&self.shared, policy, hello, opening)?))
+    }
+}
+
+/// IANA's name and OpenSSL's.
+type Names = [(&'static str, &'static str)];
+const CIPHER_SUITES: &Names = &[
+    ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "ECDHE-RSA-AES256-GCM-SHA384"),
+    ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+    ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+    ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"),
+    ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305"),
+];
+const GROUPS: &Names = &[("x25519", "X25519"), ("secp256r1", "P-256"), ("secp384r1", "P-384")];
+
+fn set_suites(
+    builder: &mut SslContextBuilder,
+    cipher_suites: &[String],
+    groups: &[String],
+) -> Result<(), ContextError> {
+    let ciphers = chosen("cipher suites", CIPHER_SUITES, cipher_suites)?;
+    builder.set_cipher_list(&ciphers)?;
+    builder.set_groups_list(&chosen("groups", GROUPS, groups)?)?;
+    if !cipher_suites.is_empty() {
+        builder.set_options(SslOptions::CIPHER_SERVER_PREFERENCE);
+    }
+    Ok(())
+}
+
+fn chosen(what: &'static str, all: &Names, wanted: &[String]) -> Result<String, ContextError> {
+    let find = |name: &String| all.iter().find(|(iana, _)| iana.eq_ignore_ascii_case(name));
+    let names: Vec<_> = match wanted {
+        [] => all.iter().map(|(_, openssl)| *openssl).collect(),
+        wanted => wanted.iter().filter_map(find).map(|(_, openssl)| *openssl).collect(),
+    };
+    if names.is_empty() {
+        let known: Vec<_> = all.iter().map(|(iana, _)| *iana).collect();
+        return Err(ContextError::NothingKnown { what, known: known.join(", ") });
+    }
+    Ok(names.join(":"))
+}
+
+fn unreadable(what: &'static str) -> impl Fn(ErrorStack) -> ContextError {
+    move |source| ContextError::Unreadable { what, source }
+}
+
+pub(crate) fn set_credentials(
+    builder: &mut SslContextBuilder,
+    credentials: &[Credential<'_>],
+) -> Result<(), ContextError> {
+    let mut seen = Vec::new();
+    for credential in credentials {
+        let key = PKey::private_key_from_der(credential.key).map_err(unreadable("key"))?;
+        let kind = key.id();
+        check_key(&key)?;
+        if seen.contains(&kind) {
+            return Err(ContextError::SameType);
+        }
+        seen.push(kind);
+        let (first, rest) = credential.chain.split_first().ok_or(ContextError::NoCertificate)?;
+        let certificate = X509::from_der(first).map_err(unreadable("certificate"))?;
+        let mut chain = Stack::new()?;
+        for der in rest {
+            chain.push(X509::from_der(der).map_err(unreadable("certificate of the chain"))?)?;
+        }
+        ffi::add_credential(builder, &certificate, &key, &chain).map_err(ContextError::Unusable)?;
+    }
+    if seen.is_empty() { Err(ContextError::NoCredential) } else { Ok(()) }
+}
+
+fn check_key(key: &PKey<Private>) -> Result<(), ContextError> {
+    match key.id() {
+        Id::EC | Id::RSA => Ok(()),
+        Id::ED25519 => Err(ContextError::Ed25519),
+        _ => Err(ContextError::KeyType),
+    }
+}
+
+/// A client that offers protocols, none of them ours, is refused (RFC 7301 §3.2).
+fn set_alpn(builder: &mut SslContextBuilder, protocols: &[Vec<u8>]) {
+    let mut wire = Vec::new();
+    for name in protocols {
+        // A name that fits no extension can never be chosen.
+        let Some(length) = u8::try_from(name.len()).ok().filter(|length| *length > 0) else {
+            continue;
+        };
+        wire.push(length);
+        wire.extend(name);
+    }
+    // The list must outlive each handshake that points into it, and it does: the answer is one
+    // of the client's own names.
+    builder.set_alpn_select_callback(move |_, client| {
+        let chosen = select_next_proto(&wire, client).ok_or(AlpnError::ALERT_FATAL)?;
+        let at = client.windows(chosen.len()).position(|name| name == chosen);
+        at.and_then(|at| client.get(at..at + chosen.len())).ok_or(AlpnError::ALERT_FATAL)
+    });
+}
+
+fn set_client_policy(
+    builder: &mut SslContextBuilder,
+    client: ClientPolicy,
+) -> Result<(Option<Decision>, Wrong), ContextError> {
+    let (authorities, decision, wrong, mode) = match client {
+        ClientPolicy::None => return Ok((None, Wrong::Aborts)),
+        ClientPolicy::Optional { authorities, decision, wrong } => {
+            (authorities, decision, wrong, SslVerifyMode::PEER)
+        }
+        ClientPolicy::Required { authorities, decision } => {
+            let mode = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+            (authorities, decision, Wrong::Aborts, mode)
+        }
+    };
+    let bytes = authorities.iter().map(|name| name.len() + 2).sum();
+    let max = limits::AUTHORITY_NAMES_BYTES_MAX;
+    if bytes > max {
+        return Err(ContextError::Authorities { bytes, max });
+    }
+    let mut names = Stack::new()?;
+    for name in &authorities {
+        let name = X509Name::from_der(name).map_err(unreadable("name of an authority"))?;
+        names.push(name)?;
+    }
+    builder.set_client_ca_list(names);
+    builder.set_verify(mode);
+    ffi::set_client_decision(builder);
+    Ok((Some(decision), wrong))
+}
+
+/// What the callbacks of one handshake see and leave behind.
+pub(crate) struct Terms {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) tickets: Option<Arc<TicketKeys>>,
+    pub(crate) unix_seconds: i64,
+    /// Why the client's certificate was refused or ignored.
+    pub(crate) refusal: OnceLock<String>,
+    /// A certificate that the decision accepted although its time is over: no ticket.
+    pub(crate) is_expired: AtomicBool,
+}

@@ -1,0 +1,75 @@
+//! Cookies that prove a client's address without keeping anything of it (RFC 6347 §4.2.1).
+//!
+//! A cookie is the id of its key (8 bytes) and the first 16 bytes of an HMAC-SHA256 over the
+//! client's address and the ClientHello without cookie and extensions. 24 bytes fit the clients
+//! that have room for the 32 of DTLS 1.0, and keep the answer below the question.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ring::hmac;
+
+use crate::hello::Start;
+
+const ID_BYTES: usize = 8;
+const TAG_BYTES: usize = 16;
+
+/// A secret that cookies are made with.
+#[derive(Clone)]
+pub struct CookieKey {
+    id: [u8; ID_BYTES],
+    key: hmac::Key,
+}
+
+impl CookieKey {
+    /// A key from 32 random bytes, under an id that no other key in use has.
+    pub fn new(id: [u8; ID_BYTES], secret: &[u8; 32]) -> CookieKey {
+        CookieKey { id, key: hmac::Key::new(hmac::HMAC_SHA256, secret) }
+    }
+
+    fn cookie(&self, client: SocketAddr, start: &Start<'_>) -> [u8; ID_BYTES + TAG_BYTES] {
+        let mut context = hmac::Context::with_key(&self.key);
+        // One client has one form, whether it came through an IPv4 or a dual-stack socket.
+        let ip = match client.ip().to_canonical() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        context.update(&ip.octets());
+        context.update(&client.port().to_be_bytes());
+        context.update(&start.version.to_be_bytes());
+        context.update(start.random);
+        for field in [start.session_id, start.cipher_suites, start.compression] {
+            context.update(&u64::try_from(field.len()).unwrap_or(u64::MAX).to_be_bytes());
+            context.update(field);
+        }
+        let tag = context.sign();
+        let mut cookie = [0; ID_BYTES + TAG_BYTES];
+        let bytes = self.id.into_iter().chain(tag.as_ref().iter().copied());
+        cookie.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        cookie
+    }
+}
+
+/// The cookie keys of now.
+#[derive(Clone)]
+pub struct CookieKeys {
+    /// Makes cookies.
+    pub make: CookieKey,
+    /// Made them before, or will next: their cookies count too.
+    pub also: Vec<CookieKey>,
+}
+
+impl CookieKeys {
+    pub(crate) fn cookie(&self, client: SocketAddr, start: &Start<'_>) -> Vec<u8> {
+        self.make.cookie(client, start).to_vec()
+    }
+
+    pub(crate) fn accept(&self, client: SocketAddr, start: &Start<'_>) -> bool {
+        let Some((id, _)) = start.cookie.split_first_chunk::<ID_BYTES>() else { return false };
+        let mut keys = std::iter::once(&self.make).chain(&self.also);
+        let Some(key) = keys.find(|key| key.id == *id) else { return false };
+        let wanted = key.cookie(client, start);
+        // Every byte is looked at, so that time tells nothing of the first wrong one.
+        let differ = wanted.iter().zip(start.cookie).fold(0, |sum, (a, b)| sum | (a ^ b));
+        start.cookie.len() == wanted.len() && differ == 0
+    }
+}
