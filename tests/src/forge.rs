@@ -5,11 +5,13 @@
 
 mod der;
 mod extensions;
+mod hostile;
 mod key;
 
 use std::collections::HashMap;
 
 use der::{bits, context, integer, oid, raw, sequence, set, text, utc_time};
+pub use hostile::{Hostile, hostile, longest};
 pub(crate) use key::Key;
 
 /// Noon of the tests' world, 2026-01-01, in seconds since 1970.

@@ -2,12 +2,15 @@
 
 mod cluster;
 mod forge;
+pub mod fuzz;
+mod measure;
 mod peer;
 mod probe;
 mod wait;
 
 pub use cluster::{Cluster, Node, Ran, binary, run_alone};
-pub use forge::{Forged, NOON, forge};
+pub use forge::{Forged, Hostile, NOON, forge, hostile, longest};
+pub use measure::measured;
 pub use peer::{Pair, has_program, openssl, openssl_chain, resident_mib, sign};
 pub use probe::{Refused, Shown, client_config, echo_upstream, probe, probe_stream};
 pub use wait::{DEADLINE, wait_for};

@@ -76,6 +76,7 @@ pub(super) fn chain(error: &ChainError) -> Problem {
                 Some(url) => format!("get the certificate from {url} (named in the certificate)    or: --allow-broken-chain"),
                 None => "add that certificate to the file    or: --allow-broken-chain".to_owned(),
             }),
+        ChainError::TooMuch => Problem::new(Code::H009, error.to_string()),
         _ => Problem::new(Code::H003, error.to_string()),
     }
 }

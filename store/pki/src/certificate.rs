@@ -10,7 +10,10 @@ use x509_cert::{
 
 use crate::{
     key::{KeyAlgorithm, PrivateKey, public_key_algorithm},
-    limits::{CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX},
+    limits::{
+        CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX, EXTENSIONS_MAX, INPUT_NAME_PARTS_MAX,
+        NAME_PARTS_MAX,
+    },
     name,
     pem::{self, Block, PemError},
     verify,
@@ -129,7 +132,17 @@ pub fn read_many(input: &[u8], max: usize) -> Result<Vec<Certificate>, Certifica
     if blocks.len() > max {
         return Err(CertificateError::TooMany { count: blocks.len() });
     }
-    blocks.iter().map(read_block).collect()
+    let mut parts = 0;
+    let mut read = |block: &Block| {
+        let one = read_block(block)?;
+        parts += one.name_parts();
+        if parts > INPUT_NAME_PARTS_MAX {
+            let why = "the names up to here have more parts than those of any honest input";
+            return Err(CertificateError::Damaged { why: why.to_owned(), line: block.line });
+        }
+        Ok(one)
+    };
+    blocks.iter().map(&mut read).collect()
 }
 
 /// The certificates of a file that may hold their private key besides.
@@ -195,12 +208,25 @@ impl Certificate {
         }
         let parsed = x509_cert::Certificate::from_der(der)
             .map_err(|_| damaged("it is not a certificate as RFC 5280 defines it"))?;
+        let tbs = parsed.tbs_certificate();
+        if name::parts(&[tbs.subject(), tbs.issuer()]) > NAME_PARTS_MAX {
+            return Err(damaged("its names have more than 128 parts"));
+        }
+        if tbs.extensions().is_some_and(|all| all.len() > EXTENSIONS_MAX) {
+            return Err(damaged("it has more than 128 extensions"));
+        }
         let public_key = parsed
             .tbs_certificate()
             .subject_public_key_info()
             .to_der()
             .map_err(|_| damaged("its public key cannot be read"))?;
         Ok(Certificate { der: der.to_vec(), parsed, public_key })
+    }
+
+    /// How many attributes its names have.
+    fn name_parts(&self) -> usize {
+        let tbs = self.parsed.tbs_certificate();
+        name::parts(&[tbs.subject(), tbs.issuer()])
     }
 
     /// The certificate.

@@ -1,6 +1,10 @@
 //! Bundles and CA chains.
 
-use crate::certificate::{Certificate, CertificateError, read_certificates};
+use crate::{
+    certificate::{Certificate, CertificateError, read_certificates},
+    name::Comparable,
+    verify::{Budget, Reason, check_signed},
+};
 
 /// Reads a CA chain in the order of the input; a certificate that stands there twice is taken
 /// once. Order and links are not judged here.
@@ -48,43 +52,83 @@ pub enum ChainError {
         /// Where it can be got, in the certificate's own words.
         url: Option<String>,
     },
+    /// Too many possible issuers: no honest chain needs so much work.
+    #[error("the chain needs more signatures checked than any honest one")]
+    TooMuch,
 }
 
 /// Whether each certificate is followed by its issuer, the first by that of `leaf` if it is known.
 pub fn check(leaf: Option<&Certificate>, chain: &[Certificate]) -> Result<(), ChainError> {
-    let mut left: Vec<usize> = (0..chain.len()).collect();
+    let links: Vec<Link<'_>> = chain.iter().map(Link::of).collect();
+    let mut budget = Budget::new();
+    let mut left: Vec<(usize, &Link<'_>)> = links.iter().enumerate().collect();
     let mut should: Vec<usize> = Vec::new();
-    let mut last = match leaf {
+    let leaf = leaf.map(Link::of);
+    let mut last = match &leaf {
         Some(leaf) => leaf,
         None => {
             // Without a leaf the first is the one that issued none of the others.
-            let issued = |one: &Certificate| {
-                chain.iter().any(|other| other.der() != one.der() && other.is_issued_by(one))
-            };
-            let Some(first) =
-                left.iter().copied().find(|place| !chain.get(*place).is_some_and(issued))
-            else {
-                return Ok(());
-            };
-            left.retain(|place| *place != first);
+            let Some(first) = issuer_of_none(&links, &mut budget)? else { return Ok(()) };
+            let Some(found) = links.get(first) else { return Ok(()) };
+            left.retain(|(place, _)| *place != first);
             should.push(first);
-            let Some(first) = chain.get(first) else { return Ok(()) };
-            first
+            found
         }
     };
     while !left.is_empty() {
-        let issuer = left
-            .iter()
-            .copied()
-            .find(|place| chain.get(*place).is_some_and(|one| last.is_issued_by(one)));
-        let Some((place, issuer)) = issuer.and_then(|place| Some((place, chain.get(place)?)))
-        else {
+        let mut issuer = None;
+        for (place, one) in &left {
+            if last.is_issued_by(one, &mut budget)? {
+                issuer = Some((*place, *one));
+                break;
+            }
+        }
+        let Some((place, found)) = issuer else {
+            let last = last.certificate;
             let (subject, issuer) = (last.subject(), last.issuer());
             return Err(ChainError::LinkMissing { subject, issuer, url: last.issuer_url() });
         };
-        left.retain(|other| *other != place);
+        left.retain(|(other, _)| *other != place);
         should.push(place);
-        last = issuer;
+        last = found;
     }
     if should.is_sorted() { Ok(()) } else { Err(ChainError::Order { should }) }
+}
+
+fn issuer_of_none(links: &[Link<'_>], budget: &mut Budget) -> Result<Option<usize>, ChainError> {
+    'candidates: for (place, one) in links.iter().enumerate() {
+        for other in links {
+            let is_other = other.certificate.der() != one.certificate.der();
+            if is_other && other.is_issued_by(one, budget)? {
+                continue 'candidates;
+            }
+        }
+        return Ok(Some(place));
+    }
+    Ok(None)
+}
+
+/// A certificate with its names ready to be compared.
+struct Link<'a> {
+    certificate: &'a Certificate,
+    subject: Comparable,
+    issuer: Comparable,
+}
+
+impl<'a> Link<'a> {
+    fn of(certificate: &'a Certificate) -> Link<'a> {
+        let tbs = certificate.parsed().tbs_certificate();
+        let [subject, issuer] = [tbs.subject(), tbs.issuer()].map(Comparable::of);
+        Link { certificate, subject, issuer }
+    }
+
+    fn is_issued_by(&self, issuer: &Link<'_>, budget: &mut Budget) -> Result<bool, ChainError> {
+        if self.issuer != issuer.subject {
+            return Ok(false);
+        }
+        match check_signed(self.certificate, issuer.certificate, budget) {
+            Err(broken) if broken.reason == Reason::TooMuch => Err(ChainError::TooMuch),
+            checked => Ok(checked.is_ok()),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use der::{Decode, Encode, SliceReader, asn1::ObjectIdentifier};
 use x509_cert::{
     Version,
-    crl::CertificateList,
+    crl::{CertificateList, TbsCertList},
     ext::pkix::{
         IssuingDistributionPoint,
         crl::{CrlNumber, dp::DistributionPoint},
@@ -14,10 +14,10 @@ use x509_cert::{
 
 use crate::{
     certificate::{Certificate, CertificateError, pem_error, read_block},
-    limits::{CERTIFICATES_MAX, CRL_BYTES_MAX},
+    limits::{CERTIFICATES_MAX, CRL_BYTES_MAX, NAME_BYTES_MAX, VERIFY_WORK_PER_LIST_BYTE},
     name::{self, Comparable},
     pem,
-    verify::{Broken, Budget, Reason, check_signature, spend_signature},
+    verify::{Broken, Budget, Reason, check_signature, each, key_cost},
 };
 
 const AKI: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
@@ -89,8 +89,12 @@ impl Crl {
         if der.len() > CRL_BYTES_MAX {
             return Err(damaged("the revocation list is larger than 16 MiB"));
         }
-        let parsed = CertificateList::from_der(der)
-            .map_err(|_| damaged("it is not a revocation list as RFC 5280 defines it"))?;
+        let not_rfc5280 = || damaged("it is not a revocation list as RFC 5280 defines it");
+        // Parsed, a name takes forty times its bytes.
+        if issuer_of(der).ok_or_else(not_rfc5280)?.len() > NAME_BYTES_MAX {
+            return Err(damaged("the name of its issuer is larger than 16 KiB"));
+        }
+        let parsed = CertificateList::from_der(der).map_err(|_| not_rfc5280())?;
         let entries = parsed.tbs_cert_list.revoked_certificates.iter().flatten();
         let mut serials: Vec<&[u8]> = entries.map(|one| one.serial_number.as_bytes()).collect();
         serials.sort_unstable();
@@ -152,6 +156,15 @@ impl Crl {
         extensions.any(|one| one.extn_id == DELTA)
     }
 
+    /// Its length.
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::try_from(self.der.len()).unwrap_or(u64::MAX)
+    }
+
+    fn half_work(&self) -> u64 {
+        self.bytes().saturating_mul(VERIFY_WORK_PER_LIST_BYTE / 2)
+    }
+
     /// The part that is signed.
     fn signed_bytes(&self) -> Option<&[u8]> {
         first_element(&self.der)
@@ -160,14 +173,35 @@ impl Crl {
 
 /// The first element of a SEQUENCE, header included: what a signature covers.
 pub(crate) fn first_element(der: &[u8]) -> Option<&[u8]> {
-    let mut reader = SliceReader::new(der).ok()?;
-    let header = der::Header::decode(&mut reader).ok()?;
-    let start = usize::try_from(header.encoded_len().ok()?).ok()?;
+    let (start, _) = sizes(der)?;
     let inner = der.get(start..)?;
-    let mut reader = SliceReader::new(inner).ok()?;
-    let first = der::Header::decode(&mut reader).ok()?;
-    let length = usize::try_from((first.encoded_len().ok()? + first.length()).ok()?).ok()?;
-    inner.get(..length)
+    let (header, content) = sizes(inner)?;
+    inner.get(..header.checked_add(content)?)
+}
+
+/// Issuer's name as it stands in a list: after a version, if there is one, and an algorithm.
+fn issuer_of(der: &[u8]) -> Option<&[u8]> {
+    let signed = first_element(der)?;
+    let mut rest = signed.get(sizes(signed)?.0..)?;
+    let mut next = || {
+        let (header, content) = sizes(rest)?;
+        let (element, after) = rest.split_at_checked(header.checked_add(content)?)?;
+        rest = after;
+        Some(element)
+    };
+    let first = next()?;
+    // RFC 5280 §5.1: a version is an INTEGER, an algorithm is not.
+    if first.first() == Some(&2) {
+        next()?;
+    }
+    next()
+}
+
+/// Lengths of header and content of the first element.
+fn sizes(der: &[u8]) -> Option<(usize, usize)> {
+    let header = der::Header::decode(&mut SliceReader::new(der).ok()?).ok()?;
+    let length = usize::try_from(header.encoded_len().ok()?).ok()?;
+    Some((length, usize::try_from(header.length()).ok()?))
 }
 
 /// Who may sign lists, if its key usage allows it.
@@ -210,7 +244,10 @@ pub(crate) fn check(
     };
     let mut undetermined = (status.is_required && !crls.is_empty()).then(silent);
     let mut is_known = false;
+    budget.spend(each(crls.len(), 50))?;
     for crl in crls.iter().filter(|crl| is_of(crl, status.issuer_name)) {
+        // Half of the work is to look at its entries, the other half is for each signature.
+        budget.spend(crl.half_work())?;
         match check_usable(crl, certificate, status, at, budget) {
             Ok(true) => {
                 is_known = true;
@@ -270,17 +307,29 @@ fn check_usable(
         Some(_) => return Err(broken("RFC 5280 §5.1.2.5", "has expired")),
         None => return Err(broken("RFC 5280 §5.1.2.5", "does not say when the next one comes")),
     }
+    budget.spend(scope_cost(list, status.points))?;
     let speaks = check_extensions(crl, certificate, status, &broken)?;
     let signature = crl.parsed.signature.as_bytes().unwrap_or_default();
     let signed = crl.signed_bytes().unwrap_or_default();
     for signer in status.signers.iter().filter(|signer| signer.may_sign) {
-        spend_signature(signer.certificate, budget)?;
+        budget.spend(key_cost(signer.certificate).saturating_add(crl.half_work()))?;
         let key = signer.certificate.public_key_der();
         if check_signature(key, &crl.parsed.signature_algorithm, signed, signature).is_ok() {
             return Ok(speaks);
         }
     }
     Err(broken("RFC 5280 §6.3.3 (g)", "has a wrong signature"))
+}
+
+/// Nanoseconds that it takes to read the scope of a list, and to compare it with `points`.
+fn scope_cost(list: &TbsCertList, points: &[DistributionPoint]) -> u64 {
+    let scope = list.crl_extensions.iter().flatten().find(|one| one.extn_id == POINT);
+    let bytes = scope.map_or(0, |one| one.extn_value.as_bytes().len());
+    let names = points.iter().map(|point| match &point.distribution_point {
+        Some(DistributionPointName::FullName(names)) => names.len(),
+        _ => 0,
+    });
+    each(bytes, 20).saturating_add(each(bytes.saturating_mul(names.sum()), 5))
 }
 
 fn check_extensions(
@@ -303,6 +352,9 @@ fn check_extensions(
             AKI => has_aki = true,
             FRESHEST => {}
             DELTA => return Err(broken(DELTA_SOURCE, "is a delta, which is not supported")),
+            POINT if value.len() > NAME_BYTES_MAX => {
+                return Err(broken("RFC 5280 §5.2.5", "has a scope of more than 16 KiB"));
+            }
             POINT => {
                 let point = IssuingDistributionPoint::from_der(value)
                     .map_err(|_| broken("RFC 5280 §5.2.5", "cannot be read"))?;

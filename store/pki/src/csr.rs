@@ -16,6 +16,7 @@ use crate::{
     certificate::{CertificateError, pem_error, shown},
     issue::{Attributes, IssueError, extension, general_name},
     key::{KeyAlgorithm, PrivateKey, public_key_algorithm, signature_algorithm},
+    limits::CERTIFICATE_BYTES_MAX,
     name, pem, verify,
 };
 
@@ -46,6 +47,9 @@ pub fn read_request(input: &[u8]) -> Result<Request, CertificateError> {
         return Err(CertificateError::NotARequest { found, line });
     }
     let damaged = |why: &str| CertificateError::Damaged { why: why.to_owned(), line };
+    if block.der.len() > CERTIFICATE_BYTES_MAX {
+        return Err(damaged("it is larger than 64 KiB"));
+    }
     let not_pkcs10 = "it is not a request as RFC 2986 defines it";
     let parsed = CertReq::from_der(&block.der).map_err(|_| damaged(not_pkcs10))?;
     let public_key_der =

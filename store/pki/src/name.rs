@@ -20,6 +20,12 @@ const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
 const UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
 const EMAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
 
+/// How many attributes the names have; a part without any counts too.
+pub(crate) fn parts(names: &[&Name]) -> usize {
+    let part = |part: &RelativeDistinguishedName| part.len().max(1);
+    names.iter().flat_map(|name| name.as_ref().iter()).map(part).sum()
+}
+
 /// All attributes, most specific first, as `CN=shop.example, O=ACME, C=US`; characters that
 /// could deceive a terminal are escaped.
 pub(crate) fn shown(name: &Name) -> String {
@@ -74,12 +80,15 @@ pub(crate) fn escaped(text: &str) -> String {
         !c.is_control()
             && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
-    let escape = |c: char| match c {
-        ',' | '\\' => format!("\\{c}"),
-        c if is_plain(c) => c.to_string(),
-        c => c.escape_unicode().to_string(),
-    };
-    text.chars().map(escape).collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            ',' | '\\' => shown.extend(['\\', c]),
+            c if is_plain(c) => shown.push(c),
+            c => shown.extend(c.escape_unicode()),
+        }
+    }
+    shown
 }
 
 /// The name that the attributes say, DER.
@@ -134,7 +143,7 @@ pub(crate) fn is_email(text: &str) -> bool {
 
 /// A distinguished name ready to be compared (RFC 5280 §7.1): attribute by attribute, text
 /// without regard to case and repeated spaces.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Comparable {
     parts: Vec<Vec<(ObjectIdentifier, Vec<u8>)>>,
     emails: Vec<String>,
@@ -170,6 +179,12 @@ impl Comparable {
     /// E-mail addresses among the attributes.
     pub(crate) fn emails(&self) -> &[String] {
         &self.emails
+    }
+
+    /// About how many bytes it compares.
+    pub(crate) fn bytes(&self) -> usize {
+        let parts = self.parts.iter().flatten();
+        parts.map(|(_, text)| text.len() + 8).sum()
     }
 
     /// Whether `base` is this name or above it.

@@ -4,6 +4,7 @@
 //! All checks are ours, on `x509-cert` and `ring`: `rustls-webpki` refuses what RFC 5280 allows
 //! (e-mail constraints, critical policies, long paths) and accepts what it forbids.
 
+mod budget;
 mod build;
 mod path;
 mod policy;
@@ -16,11 +17,12 @@ mod tests;
 
 use std::net::IpAddr;
 
+pub(crate) use budget::{Budget, each};
 pub(crate) use signature::{
-    check_bytes as check_signature, is_signed_by, spend as spend_signature,
+    check as check_signed, check_bytes as check_signature, is_signed_by, key_cost,
 };
 
-use crate::{certificate::Certificate, crl::Crl, limits::VERIFY_SIGNATURES_MAX};
+use crate::{certificate::Certificate, crl::Crl};
 
 /// What the certificate is to be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,32 +178,6 @@ impl Broken {
         }
         Refused { reason: self.reason, detail: self.detail, rule: self.source, at_fault }
     }
-}
-
-/// Work left; hostile inputs run out of it, honest ones do not.
-pub(crate) struct Budget {
-    signatures: u32,
-    comparisons: u32,
-}
-
-impl Budget {
-    fn new() -> Budget {
-        Budget { signatures: VERIFY_SIGNATURES_MAX, comparisons: 250_000 }
-    }
-
-    pub(crate) fn signature(&mut self, cost: u32) -> Result<(), Broken> {
-        spend(&mut self.signatures, cost, "more signatures than any honest chain needs")
-    }
-
-    pub(crate) fn comparison(&mut self) -> Result<(), Broken> {
-        spend(&mut self.comparisons, 1, "more names and constraints than any honest chain has")
-    }
-}
-
-fn spend(left: &mut u32, cost: u32, what: &str) -> Result<(), Broken> {
-    let too_much = || Broken::new(Reason::TooMuch, "bounded work", what);
-    *left = left.checked_sub(cost).ok_or_else(too_much)?;
-    Ok(())
 }
 
 /// Finds a valid path, or says why there is none: of all paths tried, what is wrong with the

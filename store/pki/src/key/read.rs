@@ -73,13 +73,16 @@ fn decrypted(block: &Block, passphrase: &[u8]) -> Result<PrivateKey, KeyError> {
     let is_bounded = kdf.is_some_and(|kdf| match (kdf.pbkdf2(), kdf.scrypt()) {
         (Some(pbkdf2), _) => pbkdf2.iteration_count <= PASSPHRASE_ITERATIONS_MAX,
         (_, Some(scrypt)) => {
-            let memory = scrypt.cost_parameter.saturating_mul(128 * u64::from(scrypt.block_size));
-            memory <= PASSPHRASE_MEMORY_MAX && scrypt.parallelization <= 16
+            // RFC 7914 §2: a power of two above 1; the library below panics at 0.
+            let is_formed = scrypt.cost_parameter > 1 && scrypt.cost_parameter.is_power_of_two();
+            let blocks = u64::from(scrypt.block_size) * u64::from(scrypt.parallelization);
+            let work = scrypt.cost_parameter.saturating_mul(blocks.saturating_mul(128));
+            is_formed && work <= PASSPHRASE_MEMORY_MAX
         }
         _ => false,
     });
     if !is_bounded {
-        let found = "an encryption of old, or one of extreme cost,".to_owned();
+        let found = "an encryption of old, or one of no sane cost,".to_owned();
         return Err(KeyError::Unsupported { found });
     }
     let opened = info.decrypt(passphrase).map_err(|_| KeyError::Passphrase { line })?;

@@ -133,6 +133,19 @@ fn weak_and_odd_keys_are_refused_by_name() {
     assert_eq!((error.code(), error.to_string().contains("OpenSSH")), ("K003", true), "{error}");
 }
 
+#[test]
+fn an_impossible_cost_of_a_passphrase_is_refused() {
+    // PBES2 with scrypt of N = 0, which panics in pkcs5 0.8.1; found by fuzzing.
+    let pem = "-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGSME4GCSqGSIb3DQEFDTBBMCAGCSsGAQQB2kcECzATBAiW7W8keSalLgIBAAIBAAIBDjAdBglghkgBZQMEASoE
+ELmR3SPzU6cOiYSB/m/AzvAEQO8ukCh28KtAo61SU0EgUFJJGQQAACBLTgYJKoZIhvcNAQUNMEEwIAYJKwYBBAHa
+RwIBCAIBDjAdBglghkjPNXA=
+-----END ENCRYPTED PRIVATE KEY-----
+";
+    let error = read_private_key(pem.as_bytes(), Some(b"x")).err().expect("a refusal");
+    assert_eq!(error.code(), "K003", "{error}");
+}
+
 proptest::proptest! {
     #[test]
     fn no_input_panics(input: Vec<u8>) {

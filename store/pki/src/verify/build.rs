@@ -2,18 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::{Broken, Budget, Path, Reason, Refused, Request, path, profile::Profiled, signature};
+use super::{
+    Broken, Budget, Path, Reason, Refused, Request, budget::each, path, profile::Profiled,
+    signature,
+};
 use crate::{
     certificate::Certificate,
     crl::{self, Signer},
     limits::PATH_INTERMEDIATES_MAX,
-    name,
+    name::Comparable,
 };
-
-/// Complete paths that are looked at.
-const PATHS_MAX: u32 = 1_000;
-/// Steps of the search.
-const STEPS_MAX: u32 = 20_000;
 
 /// Where a certificate stands in the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,34 +21,63 @@ enum Place {
     Anchor(usize),
 }
 
+/// What of a certificate decides where it can stand in a path.
+struct Known<'a> {
+    certificate: &'a Certificate,
+    /// Numbers of its names among all names.
+    subject: usize,
+    issuer: usize,
+    /// Number of subject and key together.
+    identity: usize,
+}
+
+/// A certificate that was read, and whether it keeps the rules about it alone.
+struct Judged<'a> {
+    profiled: Profiled<'a>,
+    checked: Result<(), Broken>,
+}
+
 pub(super) struct Search<'a> {
     request: &'a Request<'a>,
     budget: Budget,
-    paths: u32,
-    steps: u32,
-    profiled: HashMap<Place, Result<Profiled<'a>, Broken>>,
+    known: HashMap<Place, Known<'a>>,
+    /// Who has that name: anchors first.
+    named: HashMap<usize, Vec<Place>>,
+    judged: HashMap<Place, Result<Judged<'a>, Broken>>,
     signed: HashMap<(Place, Place), Result<(), Broken>>,
     /// What is wrong with the path that came furthest.
-    furthest: Option<(usize, Refused)>,
+    furthest: Option<(usize, Broken, &'a Certificate)>,
 }
 
 impl<'a> Search<'a> {
     pub(super) fn new(request: &'a Request<'a>) -> Search<'a> {
-        let mut profiled = HashMap::new();
-        profiled.insert(Place::Leaf, Profiled::read(request.certificate));
-        for (place, one) in request.intermediates.iter().enumerate() {
-            profiled.insert(Place::Intermediate(place), Profiled::read(one));
+        let anchors = request.anchors.iter().enumerate();
+        let intermediates = request.intermediates.iter().enumerate();
+        let all = std::iter::once((Place::Leaf, request.certificate))
+            .chain(anchors.map(|(at, one)| (Place::Anchor(at), one)))
+            .chain(intermediates.map(|(at, one)| (Place::Intermediate(at), one)));
+        let (mut names, mut identities) = (HashMap::new(), HashMap::new());
+        let (mut known, mut named) = (HashMap::new(), HashMap::<usize, Vec<Place>>::new());
+        for (place, certificate) in all {
+            let tbs = certificate.parsed().tbs_certificate();
+            let [subject, issuer] = [tbs.subject(), tbs.issuer()].map(|name| {
+                let next = names.len();
+                *names.entry(Comparable::of(name)).or_insert(next)
+            });
+            let next = identities.len();
+            let identity = (subject, certificate.public_key_der());
+            let identity = *identities.entry(identity).or_insert(next);
+            known.insert(place, Known { certificate, subject, issuer, identity });
+            if place != Place::Leaf {
+                named.entry(subject).or_default().push(place);
+            }
         }
-        for (place, one) in request.anchors.iter().enumerate() {
-            profiled.insert(Place::Anchor(place), Profiled::read(one));
-        }
-        let budget = Budget::new();
         Search {
             request,
-            budget,
-            paths: 0,
-            steps: 0,
-            profiled,
+            budget: Budget::with_lists(request.crls),
+            known,
+            named,
+            judged: HashMap::new(),
             signed: HashMap::new(),
             furthest: None,
         }
@@ -58,17 +85,20 @@ impl<'a> Search<'a> {
 
     pub(super) fn run(mut self) -> Result<Path, Refused> {
         let certificate = self.request.certificate;
-        let checked = match self.profiled.get(&Place::Leaf) {
-            Some(Ok(leaf)) => leaf.check(self.request, self.is_anchor(certificate)),
-            Some(Err(broken)) => Err(broken.clone()),
-            None => Ok(()),
+        let checked = match self.judge(Place::Leaf) {
+            Ok(()) => match self.judged.get(&Place::Leaf) {
+                Some(Ok(leaf)) => leaf.checked.clone(),
+                Some(Err(broken)) => Err(broken.clone()),
+                None => Ok(()),
+            },
+            spent => spent,
         };
         checked.map_err(|broken| broken.of(certificate))?;
         match self.extend(&mut vec![Place::Leaf]) {
             Ok(Some(found)) => Ok(found),
             Err(broken) => Err(broken.of(certificate)),
             Ok(None) => Err(match self.furthest {
-                Some((_, refused)) => refused,
+                Some((_, broken, at_fault)) => broken.of(at_fault),
                 None => {
                     let detail =
                         format!("nobody here issued it; its issuer is {:?}", certificate.issuer());
@@ -78,61 +108,75 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn is_anchor(&self, certificate: &Certificate) -> bool {
-        self.request.anchors.iter().any(|anchor| anchor.der() == certificate.der())
-    }
-
     fn certificate(&self, place: Place) -> &'a Certificate {
-        let found = match place {
-            Place::Leaf => None,
-            Place::Intermediate(at) => self.request.intermediates.get(at),
-            Place::Anchor(at) => self.request.anchors.get(at),
-        };
-        found.unwrap_or(self.request.certificate)
+        self.known.get(&place).map_or(self.request.certificate, |known| known.certificate)
     }
 
-    fn note(&mut self, depth: usize, refused: Refused) {
-        if self.furthest.as_ref().is_none_or(|(known, _)| depth > *known) {
-            self.furthest = Some((depth, refused));
+    /// Reads a certificate and checks it alone, once.
+    fn judge(&mut self, place: Place) -> Result<(), Broken> {
+        if self.judged.contains_key(&place) {
+            return Ok(());
+        }
+        let certificate = self.certificate(place);
+        let is_pinned = || self.request.anchors.iter().any(|one| one.der() == certificate.der());
+        let is_anchor = match place {
+            Place::Leaf => is_pinned(),
+            Place::Intermediate(_) => false,
+            Place::Anchor(_) => true,
+        };
+        // What is read takes up to fifty times its bytes; large certificates pay for it.
+        let bytes = certificate.der().len();
+        self.budget.spend(each(bytes, 30) + each(bytes.saturating_sub(4 * 1024), 70))?;
+        if is_anchor {
+            // Whether it signed itself is asked.
+            self.budget.spend(signature::cost(certificate, certificate))?;
+        }
+        let judged = Profiled::read(certificate).map(|profiled| {
+            let checked = profiled.check(self.request, is_anchor);
+            Judged { profiled, checked }
+        });
+        let weight = judged.as_ref().map_or(0, |one| one.profiled.weight());
+        self.judged.insert(place, judged);
+        self.budget.spend(weight)
+    }
+
+    fn profiled(&self, place: Place) -> Option<&Profiled<'a>> {
+        self.judged.get(&place)?.as_ref().ok().map(|one| &one.profiled)
+    }
+
+    fn note(&mut self, depth: usize, broken: &Broken, at_fault: &'a Certificate) {
+        if self.furthest.as_ref().is_none_or(|(known, _, _)| depth > *known) {
+            self.furthest = Some((depth, broken.clone(), at_fault));
         }
     }
 
     /// Goes on from the last certificate of `path`. The error is that of spent work only.
     fn extend(&mut self, path: &mut Vec<Place>) -> Result<Option<Path>, Broken> {
         let Some(last) = path.last().copied() else { return Ok(None) };
-        self.steps += 1;
-        if self.steps > STEPS_MAX || self.paths > PATHS_MAX {
-            return Err(Broken::new(
-                Reason::TooMuch,
-                "bounded work",
-                "more possible paths than any honest input has",
-            ));
+        if last == Place::Leaf {
+            // The certificate itself may be the trusted one.
+            let certificate = self.request.certificate.der();
+            let pinned = self.request.anchors.iter().position(|one| one.der() == certificate);
+            if let Some(anchor) = pinned
+                && let Some(found) = self.complete(path, anchor)?
+            {
+                return Ok(Some(found));
+            }
         }
-        // The certificate itself may be the trusted one.
-        let pinned =
-            self.request.anchors.iter().position(|one| one.der() == self.certificate(last).der());
-        if let Some(anchor) = pinned
-            && last == Place::Leaf
-            && let Some(found) = self.complete(path, anchor)?
-        {
-            return Ok(Some(found));
-        }
-        for issuer in self.issuers(last, path) {
-            let depth = path.len();
-            match self.check_issuer(last, issuer)? {
-                Err(refused) => self.note(depth, refused),
-                Ok(()) => {
-                    path.push(issuer);
-                    let found = match issuer {
-                        Place::Anchor(anchor) => self.complete(path, anchor)?,
-                        _ if path.len() > PATH_INTERMEDIATES_MAX + 1 => None,
-                        _ => self.extend(path)?,
-                    };
-                    path.pop();
-                    if found.is_some() {
-                        return Ok(found);
-                    }
-                }
+        for issuer in self.issuers(last, path)? {
+            if let Err((broken, at_fault)) = self.check_issuer(last, issuer)? {
+                self.note(path.len(), &broken, at_fault);
+                continue;
+            }
+            path.push(issuer);
+            let found = match issuer {
+                Place::Anchor(anchor) => self.complete(path, anchor)?,
+                _ if path.len() > PATH_INTERMEDIATES_MAX + 1 => None,
+                _ => self.extend(path)?,
+            };
+            path.pop();
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
@@ -140,66 +184,70 @@ impl<'a> Search<'a> {
 
     /// Who may have issued a certificate: anchors first, and of each those whose key identifier
     /// is the one that the certificate names.
-    fn issuers(&self, subject: Place, path: &[Place]) -> Vec<Place> {
-        let Some(Ok(subject)) = self.profiled.get(&subject) else { return Vec::new() };
-        let anchors = (0..self.request.anchors.len()).map(Place::Anchor);
-        let intermediates = (0..self.request.intermediates.len()).map(Place::Intermediate);
-        let mut found: Vec<(bool, Place)> = anchors
-            .chain(intermediates)
-            .filter_map(|place| {
-                let Some(Ok(issuer)) = self.profiled.get(&place) else { return None };
-                let is_used = path.iter().any(|used| {
-                    let used = self.certificate(*used);
-                    used.public_key_der() == issuer.certificate.public_key_der()
-                        && used.subject_der() == issuer.certificate.subject_der()
-                });
-                if is_used || issuer.subject != subject.issuer {
-                    return None;
-                }
-                let differs = matches!(
-                    (&subject.authority_key_id, &issuer.key_id),
-                    (Some(wanted), Some(found)) if wanted != found
-                );
-                Some((differs, place))
-            })
-            .collect();
+    fn issuers(&mut self, subject: Place, path: &[Place]) -> Result<Vec<Place>, Broken> {
+        let identity = |place: &Place| self.known.get(place).map(|known| known.identity);
+        let used: Vec<Option<usize>> = path.iter().map(identity).collect();
+        let issuer = self.known.get(&subject).map(|known| known.issuer);
+        let named = issuer.and_then(|name| self.named.get(&name)).cloned().unwrap_or_default();
+        let mut found = Vec::new();
+        for place in named {
+            self.budget.spend(200)?;
+            if used.contains(&self.known.get(&place).map(|known| known.identity)) {
+                continue;
+            }
+            self.judge(place)?;
+            let (Some(Ok(upper)), Some(Ok(lower))) =
+                (self.judged.get(&place), self.judged.get(&subject))
+            else {
+                continue;
+            };
+            let differs = matches!(
+                (&lower.profiled.authority_key_id, &upper.profiled.key_id),
+                (Some(wanted), Some(found)) if wanted != found
+            );
+            found.push((differs, place));
+        }
         found.sort_by_key(|(differs, _)| *differs);
-        found.into_iter().map(|(_, place)| place).collect()
+        Ok(found.into_iter().map(|(_, place)| place).collect())
     }
 
     /// Signature of the lower one, and the rules of the upper one alone.
-    fn check_issuer(&mut self, lower: Place, upper: Place) -> Result<Result<(), Refused>, Broken> {
+    fn check_issuer(
+        &mut self,
+        lower: Place,
+        upper: Place,
+    ) -> Result<Result<(), path::Fault<'a>>, Broken> {
         let (subject, issuer) = (self.certificate(lower), self.certificate(upper));
-        let signed = match self.signed.get(&(lower, upper)) {
-            Some(known) => known.clone(),
-            None => {
-                let checked = signature::check(subject, issuer, &mut self.budget);
-                if let Err(broken) = &checked
-                    && broken.reason == Reason::TooMuch
-                {
-                    return Err(broken.clone());
-                }
-                self.signed.insert((lower, upper), checked.clone());
-                checked
+        if !self.signed.contains_key(&(lower, upper)) {
+            let checked = signature::check(subject, issuer, &mut self.budget);
+            if let Err(broken) = &checked
+                && broken.reason == Reason::TooMuch
+            {
+                return Err(broken.clone());
             }
-        };
-        if let Err(broken) = signed {
-            return Ok(Err(broken.of(subject)));
+            self.signed.insert((lower, upper), checked);
         }
-        let Some(Ok(profiled)) = self.profiled.get(&upper) else { return Ok(Ok(())) };
-        let is_anchor = matches!(upper, Place::Anchor(_));
-        Ok(profiled.check(self.request, is_anchor).map_err(|broken| broken.of(issuer)))
+        let judged = self.judged.get(&upper).and_then(|one| one.as_ref().ok());
+        Ok(match (self.signed.get(&(lower, upper)), judged.map(|one| &one.checked)) {
+            (Some(Err(broken)), _) => Err((broken.clone(), subject)),
+            (_, Some(Err(broken))) => Err((broken.clone(), issuer)),
+            _ => Ok(()),
+        })
     }
 
     /// The rules of the whole path, once it has reached an anchor.
     fn complete(&mut self, path: &[Place], anchor: usize) -> Result<Option<Path>, Broken> {
-        self.paths += 1;
+        let (judged, budget) = (&self.judged, &mut self.budget);
         let from_anchor: Vec<&Profiled<'a>> = path
             .iter()
             .rev()
-            .filter_map(|place| self.profiled.get(place).and_then(|one| one.as_ref().ok()))
+            .filter_map(|place| judged.get(place)?.as_ref().ok())
+            .map(|one| &one.profiled)
             .collect();
-        let checked = match path::check(&from_anchor, self.request, &mut self.budget) {
+        for one in &from_anchor {
+            budget.spend(one.weight())?;
+        }
+        let checked = match path::check(&from_anchor, self.request, budget) {
             Ok(()) => self.check_revocation(path),
             broken => broken,
         };
@@ -212,8 +260,8 @@ impl<'a> Search<'a> {
                 Ok(Some(Path { intermediates: intermediates.collect(), anchor }))
             }
             Err((broken, _)) if broken.reason == Reason::TooMuch => Err(broken),
-            Err((broken, certificate)) => {
-                self.note(path.len(), broken.of(certificate));
+            Err((broken, at_fault)) => {
+                self.note(path.len(), &broken, at_fault);
                 Ok(None)
             }
         }
@@ -221,73 +269,68 @@ impl<'a> Search<'a> {
 
     /// Of each certificate below the anchor (RFC 5280 §6.3).
     fn check_revocation(&mut self, path: &[Place]) -> Result<(), path::Fault<'a>> {
+        if self.request.crls.is_empty() {
+            return Ok(());
+        }
         for (depth, lower) in path.iter().enumerate() {
             let above = path.get(depth + 1..).unwrap_or_default();
             let Some(upper) = above.first() else { continue };
-            let certificate = self.certificate(*lower);
-            let Some(Ok(one)) = self.profiled.get(lower) else { continue };
-            let name = one.issuer.clone();
-            if self.request.crls.is_empty() {
-                continue;
-            }
             let mut signers = vec![self.signer(*upper)];
-            if self.request.crls.iter().any(|crl| crl::is_of(crl, &name)) {
-                let others = self.other_signers(*lower, above);
-                signers.extend(others.map_err(|broken| (broken, certificate))?);
-            }
-            self.check_status(*lower, &name, &signers).map_err(|broken| (broken, certificate))?;
+            let checked = self
+                .other_signers(*lower, above)
+                .map(|others| signers.extend(others))
+                .and_then(|()| self.check_status(*lower, &signers));
+            checked.map_err(|broken| (broken, self.certificate(*lower)))?;
         }
         Ok(())
     }
 
-    fn check_status(
-        &mut self,
-        place: Place,
-        name: &name::Comparable,
-        signers: &[Signer<'a>],
-    ) -> Result<(), Broken> {
-        let points = match self.profiled.get(&place) {
-            Some(Ok(one)) => one.crl_points.clone(),
-            _ => Vec::new(),
-        };
-        let points = points.as_slice();
-        let is_required = place == Place::Leaf && self.request.is_list_required;
-        let status = crl::Status { issuer_name: name, signers, is_required, points };
+    fn check_status(&mut self, place: Place, signers: &[Signer<'a>]) -> Result<(), Broken> {
         let certificate = self.certificate(place);
-        crl::check(certificate, &status, self.request.crls, self.request.at, &mut self.budget)
+        let (judged, budget) = (&self.judged, &mut self.budget);
+        let Some(Ok(one)) = judged.get(&place) else { return Ok(()) };
+        let status = crl::Status {
+            issuer_name: &one.profiled.issuer,
+            signers,
+            is_required: place == Place::Leaf && self.request.is_list_required,
+            points: &one.profiled.crl_points,
+        };
+        crl::check(certificate, &status, self.request.crls, self.request.at, budget)
     }
 
     fn signer(&self, place: Place) -> Signer<'a> {
-        let usage = match self.profiled.get(&place) {
-            Some(Ok(one)) => one.key_usage.as_ref(),
-            _ => None,
-        };
+        let usage = self.profiled(place).and_then(|one| one.key_usage.as_ref());
         let may_sign = usage.is_none_or(|usage| usage.crl_sign());
         Signer { certificate: self.certificate(place), may_sign }
     }
 
-    /// Other keys of the one who issued `lower`: those above it in the path, and those for lists
-    /// that somebody above it certified and no list revokes.
+    /// Other keys of the one who issued `lower`, if there are lists of it: those above it in the
+    /// path, and those for lists that somebody above it certified and no list revokes.
     fn other_signers(&mut self, lower: Place, above: &[Place]) -> Result<Vec<Signer<'a>>, Broken> {
-        let Some(Ok(one)) = self.profiled.get(&lower) else { return Ok(Vec::new()) };
-        let issuer = one.issuer.clone();
-        let all: Vec<Place> = (0..self.request.intermediates.len())
-            .map(Place::Intermediate)
-            .chain(above.iter().copied().filter(|place| matches!(place, Place::Anchor(_))))
-            .filter(|place| match self.profiled.get(place) {
-                Some(Ok(other)) => other.subject == issuer,
-                _ => false,
-            })
-            .collect();
+        self.budget.spend(each(self.request.crls.len(), 50))?;
+        let Some(one) = self.profiled(lower) else { return Ok(Vec::new()) };
+        if !self.request.crls.iter().any(|crl| crl::is_of(crl, &one.issuer)) {
+            return Ok(Vec::new());
+        }
+        let issuer = self.known.get(&lower).map(|known| known.issuer);
+        let named = issuer.and_then(|name| self.named.get(&name)).cloned().unwrap_or_default();
         let key = self.certificate(lower).public_key_der();
         let mut found = Vec::new();
-        for place in all {
-            let signer = self.signer(place);
+        for place in named {
+            self.budget.spend(200)?;
+            let is_above = above.contains(&place);
             // A key says nothing about its own certificate.
-            if signer.certificate.public_key_der() == key {
+            if self.certificate(place).public_key_der() == key
+                || matches!(place, Place::Anchor(_)) && !is_above
+            {
                 continue;
             }
-            if above.contains(&place) || signer.may_sign && self.is_certified(place, above)? {
+            self.judge(place)?;
+            if self.profiled(place).is_none() {
+                continue;
+            }
+            let signer = self.signer(place);
+            if is_above || signer.may_sign && self.is_certified(place, above)? {
                 found.push(signer);
             }
         }
@@ -296,19 +339,15 @@ impl<'a> Search<'a> {
 
     /// One of `above` issued it, it is in order by itself, and it is not revoked.
     fn is_certified(&mut self, place: Place, above: &[Place]) -> Result<bool, Broken> {
-        let Some(Ok(one)) = self.profiled.get(&place) else { return Ok(false) };
-        let issuer = one.issuer.clone();
-        if one.check(self.request, false).is_err() {
+        if !matches!(self.judged.get(&place), Some(Ok(one)) if one.checked.is_ok()) {
             return Ok(false);
         }
+        let issuer = self.known.get(&place).map(|known| known.issuer);
         for upper in above {
-            let is_named = match self.profiled.get(upper) {
-                Some(Ok(upper)) => upper.subject == issuer,
-                _ => false,
-            };
+            let is_named = self.known.get(upper).map(|known| known.subject) == issuer;
             if is_named && self.check_issuer(place, *upper)?.is_ok() {
                 let signer = self.signer(*upper);
-                return match self.check_status(place, &issuer, &[signer]) {
+                return match self.check_status(place, &[signer]) {
                     Err(broken) if broken.reason == Reason::TooMuch => Err(broken),
                     Err(broken) => Ok(broken.reason != Reason::Revoked),
                     Ok(()) => Ok(true),

@@ -6,11 +6,10 @@ use p521::ecdsa::{Signature, VerifyingKey, signature::hazmat::PrehashVerifier};
 use ring::signature as ring;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
-use super::{Broken, Budget, Reason};
+use super::{Broken, Budget, Reason, budget::each};
 use crate::{
     certificate::Certificate,
     key::{KeyAlgorithm, public_key_algorithm},
-    limits::VERIFY_P521_COST,
 };
 
 const RSA_SHA1: &[&str] = &["1.2.840.113549.1.1.5", "1.2.840.10045.4.1", "1.2.840.113549.1.1.4"];
@@ -124,19 +123,33 @@ pub(super) fn check_key(certificate: &Certificate) -> Result<(), Broken> {
     }
 }
 
-/// Pays for one check of a signature by `signer`.
-pub(crate) fn spend(signer: &Certificate, budget: &mut Budget) -> Result<(), Broken> {
-    let key = SubjectPublicKeyInfoOwned::from_der(signer.public_key_der());
-    budget.signature(if key.is_ok_and(|key| is_p521(&key)) { VERIFY_P521_COST } else { 1 })
+/// Nanoseconds that it takes to check the signature of `certificate` by `issuer`'s key: hashing,
+/// and what ring takes, for RSA with the largest exponent.
+pub(crate) fn cost(certificate: &Certificate, issuer: &Certificate) -> u64 {
+    key_cost(issuer).saturating_add(each(certificate.der().len(), 2))
+}
+
+/// The part of it that the key decides.
+pub(crate) fn key_cost(issuer: &Certificate) -> u64 {
+    match issuer.key_algorithm() {
+        Some(KeyAlgorithm::EcP256) => 60_000,
+        Some(KeyAlgorithm::EcP384) => 800_000,
+        Some(KeyAlgorithm::Ed25519) => 60_000,
+        Some(KeyAlgorithm::Rsa(bits)) if bits <= 8_192 => each(bits * bits, 1) / 65,
+        // Refused by its type alone.
+        Some(KeyAlgorithm::Rsa(_)) => 1_000,
+        // P-521, or no key that is known.
+        None => 800_000,
+    }
 }
 
 /// Whether `issuer` signed `certificate`.
-pub(super) fn check(
+pub(crate) fn check(
     certificate: &Certificate,
     issuer: &Certificate,
     budget: &mut Budget,
 ) -> Result<(), Broken> {
-    spend(issuer, budget)?;
+    budget.spend(cost(certificate, issuer))?;
     let signed = certificate.signed_bytes().unwrap_or_default();
     let parsed = certificate.parsed();
     let signature = parsed.signature().as_bytes().unwrap_or_default();

@@ -1,9 +1,11 @@
 //! Name constraints (RFC 5280 §4.2.1.10).
 
+use der::Encode;
 use x509_cert::ext::pkix::{NameConstraints, constraints::name::GeneralSubtree, name::GeneralName};
 
 use super::{
     Broken, Budget,
+    budget::each,
     profile::Profiled,
     syntax::{is_host, is_mailbox},
 };
@@ -88,10 +90,11 @@ pub(super) fn check(
     }
     for name in &names {
         let is_name = name.is_name();
+        let bytes = name.bytes();
         let mut is_constrained = false;
         let mut is_permitted = false;
         for tree in constraints.permitted_subtrees.iter().flatten() {
-            budget.comparison()?;
+            budget.spend(cost(bytes, &tree.base))?;
             if let Some(within) = within(name, &tree.base, false)? {
                 is_name.clone()?;
                 is_constrained = true;
@@ -102,7 +105,7 @@ pub(super) fn check(
             return Err(Broken::rule(SOURCE, format!("{} is not permitted", name.shown())));
         }
         for tree in constraints.excluded_subtrees.iter().flatten() {
-            budget.comparison()?;
+            budget.spend(cost(bytes, &tree.base))?;
             let Some(within) = within(name, &tree.base, true)? else { continue };
             is_name.clone()?;
             if within {
@@ -111,6 +114,18 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// Nanoseconds that it takes to compare a name of that many bytes with a constraint.
+fn cost(name_bytes: usize, base: &GeneralName) -> u64 {
+    match base {
+        GeneralName::DirectoryName(_) => 100 + each(name_bytes + general_bytes(base), 30),
+        _ => 100 + each(name_bytes + general_bytes(base), 5),
+    }
+}
+
+fn general_bytes(name: &GeneralName) -> usize {
+    name.encoded_len().ok().and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX)
 }
 
 impl Name<'_> {
@@ -124,6 +139,14 @@ impl Name<'_> {
         };
         let malformed = || Broken::rule(SOURCE, "a name that is none, under a constraint");
         is_name.then_some(()).ok_or_else(malformed)
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Name::General(name) => general_bytes(name),
+            Name::Subject(name) => name.bytes(),
+            Name::SubjectEmail(email) => email.len(),
+        }
     }
 
     fn shown(&self) -> String {

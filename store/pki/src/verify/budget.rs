@@ -1,0 +1,39 @@
+//! Bounded work: hostile inputs run out of it, honest ones do not.
+
+use super::{Broken, Reason};
+use crate::{
+    crl::Crl,
+    limits::{VERIFY_WORK_MAX, VERIFY_WORK_PER_LIST_BYTE},
+};
+
+/// Work left, in nanoseconds. They are estimated and not measured, so that the same question has
+/// the same answer everywhere.
+pub(crate) struct Budget {
+    nanoseconds: u64,
+}
+
+impl Budget {
+    pub(crate) fn new() -> Budget {
+        Budget { nanoseconds: VERIFY_WORK_MAX }
+    }
+
+    /// Honest lists may be large, and must be hashed.
+    pub(super) fn with_lists(crls: &[Crl]) -> Budget {
+        let bytes: u64 = crls.iter().map(Crl::bytes).sum();
+        Budget { nanoseconds: VERIFY_WORK_MAX + bytes.saturating_mul(VERIFY_WORK_PER_LIST_BYTE) }
+    }
+
+    pub(crate) fn spend(&mut self, nanoseconds: u64) -> Result<(), Broken> {
+        let left = self.nanoseconds.checked_sub(nanoseconds);
+        self.nanoseconds = left.ok_or_else(|| {
+            let detail = "more work than any honest chain needs";
+            Broken::new(Reason::TooMuch, "bounded work", detail)
+        })?;
+        Ok(())
+    }
+}
+
+/// A size as a number of nanoseconds.
+pub(crate) fn each(count: usize, nanoseconds: u64) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(nanoseconds)
+}
