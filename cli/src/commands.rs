@@ -27,7 +27,7 @@ use conclave_client::{AccessToken, Address, Change, Client, Failure, Options};
 
 use crate::{
     advice,
-    args::{Args, Changing, Cluster, Command, Config, Global, Key, Server, Tls},
+    args::{Args, Changing, Cluster, Command, Config, Global, Key, Server},
     output, progress,
 };
 
@@ -126,7 +126,6 @@ fn explain(code: &str) -> Done {
 /// `cluster join` reads a join token from --token-file, so there it is no access token.
 fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
     let is_join = matches!(command, Command::Cluster(_));
-    let is_probe = matches!(command, Command::Tls(Tls::Probe { .. }));
     // There a scope is a set of trusted certificates, and stands in the path.
     let is_trust = matches!(command, Command::Trust(_));
     let is_known = |scope: &String| ["shared", "local"].contains(&scope.as_str());
@@ -139,8 +138,7 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
     }
     let address: Address = match &global.address {
         Some(text) => text.parse()?,
-        // A probe asks the node, if there is one, what it knows of the answer.
-        None if is_probe || Path::new(SOCKET).exists() => Address::Unix(SOCKET.into()),
+        None if Path::new(SOCKET).exists() => Address::Unix(SOCKET.into()),
         None => {
             return Err(Box::new(
                 Problem::new(Code::X001, "no node to ask")

@@ -127,6 +127,7 @@ pub fn crl(input: &[u8]) {
         name: None,
         at: NOON,
         rules: Rules::Profile,
+        is_list_required: true,
     });
 }
 
@@ -151,6 +152,7 @@ pub fn path(input: &[u8]) {
         name: name.as_ref(),
         at: u64::try_from(at).unwrap_or(0),
         rules,
+        is_list_required: !question.crls.is_empty(),
     };
     match verify(&request) {
         Ok(found) => {

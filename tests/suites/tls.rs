@@ -119,7 +119,7 @@ fn sessions_resume_on_other_nodes_while_keys_rotate() {
     one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
     let (certificate, key) = one.pair_files(&Pair::make("shop.example"));
     one.run(&["cert", "import", "shop.example", &certificate, "--key", &key]).ok();
-    one.run(&["tls", "set", "--rotation", "2s"]).ok();
+    one.run(&["tls", "set", "--ttl", "10m", "--rotation", "2s"]).ok();
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let config = keeping(version);
         let round = || -> usize {

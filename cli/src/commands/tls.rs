@@ -11,6 +11,9 @@ use crate::{
 };
 
 pub(super) async fn run(asking: &Asking, command: Tls) -> Done {
+    if let Tls::Probe { target, server_name, alpn } = &command {
+        return probe::run(asking, target, server_name.as_deref(), alpn).await;
+    }
     let (client, global) = (asking.client()?, &asking.global);
     match command {
         Tls::Show => {
@@ -42,14 +45,12 @@ pub(super) async fn run(asking: &Asking, command: Tls) -> Done {
                 }
             }
         }
-        Tls::Probe { target, server_name, alpn } => {
-            return probe::run(asking, &target, server_name.as_deref(), &alpn).await;
-        }
         Tls::Flush { changing } => {
             confirm(global, &changing, "every session of every client", "sessions")?;
             let done = client.flush_sessions(&change(&changing)).await?;
             output::change(global, "sessions: all ended", &done);
         }
+        Tls::Probe { .. } => {}
     }
     Ok(0)
 }

@@ -76,6 +76,7 @@ pub(super) async fn run(
     };
     let (mut shown, chain) = shaken.await.map_err(|error| failed(&error))??;
     let ip = shown.address.ip();
+    // Without a node nobody knows what is served here.
     if let Ok(client) = asking.client() {
         shown.served = client.tls_served(name.as_deref(), ip).await.ok();
     }
@@ -96,8 +97,8 @@ async fn judge(asking: &Asking, shown: &mut Shown, chain: &[Certificate], expect
     let mut sets = vec!["builtin".to_owned(); builtin::certificates().len()];
     let mut anchors = builtin::certificates().to_vec();
     let domain = shown.served.as_ref().and_then(|served| served.domain.as_ref());
-    let listed = match (asking.client(), domain) {
-        (Ok(client), Some(domain)) => client.trusted(&format!("domain:{domain}")).await.ok(),
+    let listed = match (domain, asking.client()) {
+        (Some(domain), Ok(client)) => client.trusted(&format!("domain:{domain}")).await.ok(),
         _ => None,
     };
     for one in listed.into_iter().flat_map(|listed| listed.items) {
@@ -114,6 +115,7 @@ async fn judge(asking: &Asking, shown: &mut Shown, chain: &[Certificate], expect
         intermediates,
         anchors: &anchors,
         crls: &[],
+        is_list_required: false,
         purpose: Purpose::Server,
         name: Some(expected),
         at: u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0),

@@ -207,6 +207,7 @@ impl ClientPolicy {
             intermediates: &intermediates,
             anchors: &self.anchors,
             crls: &self.crls,
+            is_list_required: false,
             purpose: Purpose::Client,
             name: None,
             at,
@@ -479,7 +480,7 @@ pub(super) mod tests {
         });
         let policy = authority.policy(true, true);
         let (client, _) = policy.check(&identity.chain, crate::clock::now().0 / 1_000).unwrap();
-        let name = "mallory\\u{1b}[2J\\u{202e}\\u{0}\\u{2c}CN=alice";
+        let name = "mallory\\u{1b}[2J\\u{202e}\\u{0}\\,CN=alice";
         assert_eq!(client.common_name.as_deref(), Some(name));
         assert_eq!(client.subject, format!("CN={name}"));
         let emails = ["eve\\u{1b}@mail.example", "d\u{f6}rte\\u{202e}@mail.example"];
