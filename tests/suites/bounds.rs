@@ -36,6 +36,7 @@ fn judge(question: &Hostile, rules: Rules) -> String {
         name: Some(&Subject::Dns("shop.example".to_owned())),
         at: NOON,
         rules,
+        is_list_required: !crls.is_empty(),
     });
     answer.map_or_else(|refused| refused.reason.code().to_owned(), |_| "ok".to_owned())
 }

@@ -212,7 +212,6 @@ impl ClientPolicy {
             name: None,
             at,
             rules: Rules::Path,
-            is_list_required: false,
         })?;
         let until = UnixMillis(leaf.not_after().saturating_mul(1_000));
         Ok((identity(&leaf), until))
