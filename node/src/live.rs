@@ -9,6 +9,7 @@ mod feed;
 mod index;
 mod prove;
 mod ready;
+mod remote;
 mod session_keys;
 mod test_certificate;
 
@@ -17,7 +18,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use conclave_store::{
     change::Change,
     id::{DomainName, LogIndex},
@@ -36,6 +37,8 @@ pub(crate) use index::Wanted;
 use index::{Index, Served};
 pub(crate) use ready::{Choice, Refusal};
 use ready::{Opened, Prepared};
+use remote::Anchors;
+pub(crate) use remote::RemoteTrust;
 pub(crate) use session_keys::{OpenedKey, SessionKeys};
 pub(crate) use test_certificate::TestCertificate;
 
@@ -84,6 +87,7 @@ struct Shared {
     test: TestCertificate,
     test_proved: AtomicBool,
     main_domain: DomainName,
+    anchors: ArcSwapOption<Anchors>,
     session_keys: Arc<ArcSwap<SessionKeys>>,
     /// Held while session keys are opened.
     following: Mutex<()>,
@@ -116,6 +120,7 @@ impl Live {
             test,
             test_proved: AtomicBool::new(false),
             main_domain,
+            anchors: ArcSwapOption::empty(),
             session_keys: Arc::default(),
             following: Mutex::default(),
             pending: Mutex::default(),

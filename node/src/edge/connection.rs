@@ -1,7 +1,8 @@
 //! One connection: hello, choice, handshake, upstream, bytes.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
+use conclave_store::record::ListenerProtocol;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::{
@@ -9,10 +10,12 @@ use super::{
     connect::First,
     forward::{End, Plain, forward},
     handshake::{Arrival, Ended},
-    limits::{PATIENCE, Place},
+    limits::{CLEAR_TIMEOUT, PATIENCE, Place},
     listener::Accepting,
+    outgoing::ToServer,
     proxy_protocol,
     session::Session,
+    starttls::{Opened, Opening},
     stream::Stream,
     tls_stream::TlsStream,
     workers::Entry,
@@ -30,9 +33,17 @@ impl Edge {
         let listener = &accepting.name;
         // In boxes of their own, because they are large and soon over.
         let begin = Box::pin(self.begin(stream, remote, accepting, &mut place));
-        let begun = timeout(self.shared.options.handshake_timeout, begin).await;
-        let (mut client, session) = match begun {
-            Ok(Ok(begun)) => begun,
+        let begun = timeout(self.begin_timeout(accepting), begin).await;
+        let (mut client, session, opening) = match begun {
+            Ok(Ok(Begun::Tls(client, session, opening))) => (client, session, opening),
+            // In boxes too: the way of most connections shall not pay for theirs.
+            Ok(Ok(Begun::Clear(client, upstream))) => {
+                return Box::pin(pass(client, upstream, remote, accepting, entry)).await;
+            }
+            Ok(Ok(Begun::Outgoing(reached))) => {
+                let (client, upstream) = *reached;
+                return Box::pin(pass(client, upstream, remote, accepting, entry)).await;
+            }
             Ok(Err(Ended)) => return,
             Err(_) => {
                 accepting.counters.failures.count("timeout");
@@ -41,12 +52,23 @@ impl Edge {
             }
         };
         let upstream = Box::pin(self.upstream(&mut client, &session, accepting)).await;
-        let Some(mut upstream) = upstream else { return };
+        let Some(upstream) = upstream else { return };
         drop(session);
-        let counters = &*accepting.counters;
-        let forwarded = forward(&mut client, &mut upstream, PATIENCE, counters, || entry.grow());
-        if let Err(error) = forwarded.await {
-            tracing::debug!(event = "tls.connection_ended", %listener, %remote, %error);
+        match Box::pin(opening.join(&mut client, upstream)).await {
+            Ok(Some(upstream)) => pass(client, upstream, remote, accepting, entry).await,
+            Ok(None) => {}
+            Err(error) => {
+                accepting.counters.failures.count("upstream");
+                tracing::info!(event = "starttls.no_upstream", %listener, %remote, %error);
+            }
+        }
+    }
+
+    /// Longest time until bytes are passed on.
+    fn begin_timeout(&self, accepting: &Accepting) -> Duration {
+        match accepting.protocol {
+            ListenerProtocol::Tls => self.shared.options.handshake_timeout,
+            _ => self.shared.options.handshake_timeout + CLEAR_TIMEOUT,
         }
     }
 
@@ -57,7 +79,7 @@ impl Edge {
         remote: SocketAddr,
         accepting: &Accepting,
         place: &mut Place,
-    ) -> Result<(TlsStream<TcpStream>, Session), Ended> {
+    ) -> Result<Begun, Ended> {
         let (door, counters) = (&accepting.door, &*accepting.counters);
         let local = stream.local_addr().ok();
         let mut arrival = Arrival { door, counters, remote, local, stream_to: None };
@@ -81,7 +103,18 @@ impl Edge {
                 return Err(Ended);
             }
         }
-        self.handshake(stream, received, &arrival).await
+        if accepting.protocol == ListenerProtocol::OutgoingTls {
+            let reached = self.reach(stream, &mut received, &arrival, accepting).await;
+            return reached.map(|reached| Begun::Outgoing(Box::new(reached)));
+        }
+        match self.open(stream, &mut received, &arrival, accepting).await? {
+            Opened::Clear(client, upstream) => Ok(Begun::Clear(client, upstream)),
+            Opened::Tls(stream, opening) => {
+                arrival.stream_to = opening.stream_to();
+                let (tls, session) = self.handshake(stream, received, &arrival).await?;
+                Ok(Begun::Tls(tls, session, opening))
+            }
+        }
     }
 
     /// Connects to the upstream; the header for it is the first that it gets.
@@ -107,6 +140,32 @@ impl Edge {
                 None
             }
         }
+    }
+}
+
+/// A connection whose bytes can be passed on, once its upstream is there.
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the large one, for a moment")]
+enum Begun {
+    Tls(TlsStream<TcpStream>, Session, Opening),
+    /// The client goes on without TLS.
+    Clear(Plain<TcpStream>, Plain<Stream>),
+    /// The server is reached by TLS.
+    Outgoing(Box<(Plain<TcpStream>, ToServer)>),
+}
+
+/// Passes bytes on until both directions have ended.
+async fn pass(
+    mut client: impl End,
+    mut upstream: impl End,
+    remote: SocketAddr,
+    accepting: &Accepting,
+    entry: &Entry,
+) {
+    let counters = &*accepting.counters;
+    let forwarded = forward(&mut client, &mut upstream, PATIENCE, counters, || entry.grow());
+    if let Err(error) = forwarded.await {
+        let listener = &accepting.name;
+        tracing::debug!(event = "tls.connection_ended", %listener, %remote, %error);
     }
 }
 

@@ -7,7 +7,7 @@ use rustls::{Error, PeerIncompatible, PeerMisbehaved};
 use super::tls::WrongReason;
 
 /// Reasons beside those of [`WrongReason`]; the last takes what has no word.
-const WORDS: [&str; 19] = [
+const WORDS: [&str; 23] = [
     "unknown_name",
     "disabled",
     "incomplete",
@@ -25,6 +25,10 @@ const WORDS: [&str; 19] = [
     "too_many_from_address",
     "displaced",
     "upstream",
+    "starttls_injected",
+    "starttls_refused",
+    "starttls_failed",
+    "outgoing",
     "closed",
     "other",
 ];

@@ -108,6 +108,11 @@ impl<S> Plain<S> {
     pub(crate) fn new(io: S, first: Vec<u8>) -> Plain<S> {
         Plain { io, waiting: first }
     }
+
+    /// The stream itself, once nothing waits to be sent.
+    pub(crate) fn into_io(self) -> S {
+        self.io
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> End for Plain<S> {
@@ -161,6 +166,33 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = const {
         RefCell::new(Buffers { received: Vec::new(), clear: Vec::new(), out: Vec::new() })
     };
+}
+
+/// Takes what comes next from one end alone.
+pub(crate) async fn take(from: &mut impl End, clear: &mut Vec<u8>) -> io::Result<Taken> {
+    std::future::poll_fn(|cx| {
+        BUFFERS.with_borrow_mut(|buffers| {
+            buffers.received.resize(BUFFER_BYTES + HANDSHAKE_BYTES_MAX, 0);
+            buffers.clear.clear();
+            let taken = from.poll_take(cx, &mut buffers.received, &mut buffers.clear);
+            clear.extend_from_slice(&buffers.clear);
+            taken
+        })
+    })
+    .await
+}
+
+/// Gives bytes to one end alone, and waits until they are sent.
+pub(crate) async fn give(to: &mut impl End, clear: &[u8]) -> io::Result<()> {
+    let mut clear = Some(clear);
+    std::future::poll_fn(|cx| match clear.take() {
+        Some(clear) => BUFFERS.with_borrow_mut(|buffers| {
+            ready!(to.poll_give(cx, clear, &mut buffers.out))?;
+            to.poll_flush(cx)
+        }),
+        None => to.poll_flush(cx),
+    })
+    .await
 }
 
 /// How far a direction has come.

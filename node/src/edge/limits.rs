@@ -44,6 +44,19 @@ pub(crate) const PROXY_HEADER_BYTES_MAX: usize = 8 * 1024;
 pub(crate) const PROXY_EMAILS_MAX: usize = 16;
 /// Bytes of each text in a PROXY header.
 pub(crate) const PROXY_TEXT_BYTES_MAX: usize = 1024;
+/// What one end may have said before somebody looks at it, in bytes: the longest answer about
+/// capabilities, the longest first message.
+pub(crate) const SAID_BYTES_MAX: usize = 16 * 1024;
+/// Longest command line before TLS, in bytes (RFC 5321 §4.5.3.1.4 wants 512, RFC 2595 some more).
+pub(crate) const LINE_BYTES_MAX: usize = 2 * 1024;
+/// Commands of a client before TLS; honest ones need three.
+pub(crate) const CLEAR_COMMANDS_MAX: usize = 32;
+/// Longest time from the first byte to the start of TLS, or to the command that needs the server.
+pub(crate) const CLEAR_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time for the greeting of an upstream, and for its answer before bytes are passed on.
+pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest silence on the control connection of FTP before its first data connection.
+pub(crate) const CONTROL_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Pause after the system refuses to accept, so that a full table of descriptors does not spin.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Pause between tries to open a socket.

@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use conclave_store::{
     id::{DomainName, ListenerName},
-    record::{Listener, Network, ProxyVersion},
+    record::{Listener, ListenerProtocol, Network, ProxyVersion},
 };
 use futures::FutureExt;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
@@ -27,6 +27,7 @@ use super::{
     connect::Upstreams,
     counters::ListenerCounters,
     limits::{self, ACCEPT_PAUSE, BACKLOG, Full, PATIENCE, Place},
+    outgoing::Remote,
     tls::Door,
     upstream::Allowed,
     workers::{Connections, Worker},
@@ -36,6 +37,9 @@ use super::{
 pub(crate) struct Accepting {
     pub(crate) name: ListenerName,
     pub(crate) door: Arc<Door>,
+    pub(crate) protocol: ListenerProtocol,
+    pub(crate) requires_tls: bool,
+    pub(crate) outgoing: Option<Remote>,
     pub(crate) upstreams: Upstreams,
     pub(crate) domain_upstreams: BTreeMap<DomainName, Upstreams>,
     pub(crate) proxy_from: Vec<Network>,
@@ -55,6 +59,9 @@ impl Accepting {
         Ok(Accepting {
             name: listener.name.clone(),
             door: Arc::new(Door::of(listener)),
+            protocol: listener.protocol,
+            requires_tls: listener.requires_tls,
+            outgoing: Remote::of(listener),
             upstreams: Upstreams::parse(&listener.upstreams, allowed)?,
             domain_upstreams: listener
                 .domain_upstreams
@@ -72,6 +79,9 @@ impl Accepting {
         Accepting {
             name: listener.name.clone(),
             door: Arc::new(Door::of(listener)),
+            protocol: listener.protocol,
+            requires_tls: listener.requires_tls,
+            outgoing: None,
             upstreams: Upstreams::default(),
             domain_upstreams: BTreeMap::new(),
             proxy_from: Vec::new(),

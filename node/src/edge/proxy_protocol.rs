@@ -7,7 +7,7 @@ mod write;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-pub(crate) use write::header;
+pub(crate) use write::{clear_header, header};
 
 use super::limits::{PROXY_HEADER_BYTES_MAX, PROXY_LINE_BYTES_MAX};
 

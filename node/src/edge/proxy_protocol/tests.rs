@@ -204,3 +204,15 @@ fn the_checksum_is_castagnolis() {
     assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
     assert_eq!(crc32c(b"123456789"), 0xe306_9283);
 }
+
+#[test]
+fn a_connection_without_tls_says_nothing_of_tls() {
+    let (remote, local) = ("192.0.2.1:5000".parse().unwrap(), "198.51.100.2:25".parse().unwrap());
+    let line = clear_header(ProxyVersion::V1, remote, Some(local));
+    assert_eq!(line, b"PROXY TCP4 192.0.2.1 198.51.100.2 5000 25\r\n");
+    let binary = clear_header(ProxyVersion::V2, remote, Some(local));
+    // Addresses and the checksum, with its type and length.
+    assert_eq!(binary.len(), 16 + 12 + 7);
+    let ends = parse(&binary).unwrap().unwrap().ends.unwrap();
+    assert_eq!((ends.source, ends.destination), (remote, local));
+}

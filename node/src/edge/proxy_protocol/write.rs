@@ -31,7 +31,20 @@ pub(crate) fn header(version: ProxyVersion, session: &Session) -> Vec<u8> {
     let ends = session.local.map(|local| one_family(session.remote, local));
     match version {
         ProxyVersion::V1 => line(ends),
-        ProxyVersion::V2 => binary(ends, session),
+        ProxyVersion::V2 => binary(ends, Some(session)),
+    }
+}
+
+/// The header for a connection that goes on without TLS.
+pub(crate) fn clear_header(
+    version: ProxyVersion,
+    remote: SocketAddr,
+    local: Option<SocketAddr>,
+) -> Vec<u8> {
+    let ends = local.map(|local| one_family(remote, local));
+    match version {
+        ProxyVersion::V1 => line(ends),
+        ProxyVersion::V2 => binary(ends, None),
     }
 }
 
@@ -57,7 +70,7 @@ fn line(ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
         .into_bytes()
 }
 
-fn binary(ends: Option<(SocketAddr, SocketAddr)>, session: &Session) -> Vec<u8> {
+fn binary(ends: Option<(SocketAddr, SocketAddr)>, session: Option<&Session>) -> Vec<u8> {
     let mut header = SIGNATURE.to_vec();
     let family = match ends {
         None => 0x00,
@@ -75,7 +88,9 @@ fn binary(ends: Option<(SocketAddr, SocketAddr)>, session: &Session) -> Vec<u8> 
         header.extend(source.port().to_be_bytes());
         header.extend(destination.port().to_be_bytes());
     }
-    fields(&mut header, session);
+    if let Some(session) = session {
+        fields(&mut header, session);
+    }
     field(&mut header, TYPE_CRC32C, &[0; 4]);
     let length = u16::try_from(header.len() - 16).unwrap_or(u16::MAX);
     if let Some(place) = header.get_mut(14..16) {

@@ -55,11 +55,11 @@ impl Policy {
         Policy { settings, limits, provider, versions }
     }
 
-    pub(super) fn provider(&self) -> &Arc<CryptoProvider> {
+    pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
         &self.provider
     }
 
-    pub(super) fn versions(&self) -> &[&'static SupportedProtocolVersion] {
+    pub(crate) fn versions(&self) -> &[&'static SupportedProtocolVersion] {
         &self.versions
     }
 

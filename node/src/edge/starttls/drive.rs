@@ -1,0 +1,108 @@
+//! Moves the bytes of a conversation.
+
+use std::{io, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{Conversation, Reason, Side, Sides, Step, Who};
+use crate::edge::{
+    forward::{End, Taken, give, take},
+    limits::{GREETING_TIMEOUT, SAID_BYTES_MAX},
+};
+
+/// How far a conversation came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Talked {
+    /// TLS starts now.
+    StartTls,
+    /// Bytes are passed on from now on; all that was said before is passed on already.
+    Pass,
+    /// It is over, and the client knows.
+    Over(Reason),
+}
+
+/// Goes on with a conversation until TLS starts, bytes are to be passed on, or it is over.
+/// The upstream is connected when it is needed first. Each wait for the client takes at most
+/// `client_timeout`, for the upstream [`GREETING_TIMEOUT`].
+pub(crate) async fn converse<C: End, U: End, F: Future<Output = io::Result<U>>>(
+    conversation: &mut dyn Conversation,
+    sides: &mut Sides,
+    client: &mut C,
+    upstream: &mut Option<U>,
+    connect: impl Fn() -> F,
+    client_timeout: Duration,
+) -> io::Result<Talked> {
+    loop {
+        let step = conversation.step(sides);
+        let needs_upstream = matches!(step, Step::Read(Who::Upstream) | Step::Pass)
+            || !sides.upstream.tell.is_empty();
+        if upstream.is_none() && needs_upstream {
+            match connect().await {
+                Ok(connected) => *upstream = Some(connected),
+                Err(error) => {
+                    let words = conversation.farewell("the server is not available");
+                    return over(client, &words, error).await;
+                }
+            }
+        }
+        tell(client, &mut sides.client).await?;
+        if let Some(upstream) = upstream.as_mut() {
+            tell(upstream, &mut sides.upstream).await?;
+        }
+        let (heard, whose) = match (step, upstream.as_mut()) {
+            (Step::StartTls, _) => return Ok(Talked::StartTls),
+            (Step::Close(reason), _) => {
+                end(client).await?;
+                return Ok(Talked::Over(reason));
+            }
+            (Step::Pass, Some(upstream)) => {
+                give(client, &std::mem::take(&mut sides.upstream.said)).await?;
+                give(upstream, &std::mem::take(&mut sides.client.said)).await?;
+                return Ok(Talked::Pass);
+            }
+            (Step::Read(Who::Client), _) => {
+                (timeout(client_timeout, hear(client, &mut sides.client)).await, Who::Client)
+            }
+            (Step::Read(Who::Upstream), Some(upstream)) => {
+                let hearing = hear(upstream, &mut sides.upstream);
+                (timeout(GREETING_TIMEOUT, hearing).await, Who::Upstream)
+            }
+            (Step::Read(Who::Upstream) | Step::Pass, None) => {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
+        };
+        let (words, error) = match heard {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) if whose == Who::Client => return Err(error),
+            Ok(Err(error)) => ("the server has ended the connection", error),
+            Err(_) => ("too slow", io::ErrorKind::TimedOut.into()),
+        };
+        return over(client, &conversation.farewell(words), error).await;
+    }
+}
+
+/// Says the last words, which the client may be too far gone to hear.
+async fn over(client: &mut impl End, words: &[u8], error: io::Error) -> io::Result<Talked> {
+    let _ = give(client, words).await;
+    let _ = end(client).await;
+    Err(error)
+}
+
+/// Ends the direction towards a client.
+pub(crate) async fn end(client: &mut impl End) -> io::Result<()> {
+    std::future::poll_fn(|cx| client.poll_end(cx)).await
+}
+
+async fn tell(to: &mut impl End, side: &mut Side) -> io::Result<()> {
+    if side.tell.is_empty() { Ok(()) } else { give(to, &std::mem::take(&mut side.tell)).await }
+}
+
+async fn hear(from: &mut impl End, side: &mut Side) -> io::Result<()> {
+    if side.said.len() >= SAID_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "too much for one command"));
+    }
+    match take(from, &mut side.said).await? {
+        Taken::Bytes => Ok(()),
+        Taken::End => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}

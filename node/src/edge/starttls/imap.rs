@@ -1,0 +1,135 @@
+//! IMAP: STARTTLS (RFC 9051 §6.2.1, RFC 3501 §6.2.1).
+
+use super::lines::{Command, Dialect, Greeted, Offer, end_of, first_word, is_one_of, whole_lines};
+
+/// IMAP, as dialect of lines.
+#[derive(Default)]
+pub(super) struct Imap {
+    /// Tag of the last command, as it was said.
+    tag: String,
+}
+
+const OWN_CAPABILITIES: &str = "IMAP4rev1 STARTTLS LOGINDISABLED";
+
+/// A tag (RFC 9051 §9): no space, no special character, no plus.
+fn tag(word: &[u8]) -> Option<String> {
+    let is_tag = |byte: &u8| byte.is_ascii_graphic() && !b"(){%*\"\\]+".contains(byte);
+    let text = std::str::from_utf8(word).ok()?;
+    (!word.is_empty() && word.len() <= 64 && word.iter().all(is_tag)).then(|| text.to_owned())
+}
+
+/// The capabilities that a line lists, and where in it they end.
+fn capabilities(line: &[u8]) -> Option<(&[u8], usize)> {
+    let upper = line.to_ascii_uppercase();
+    let is_listing = upper.starts_with(b"* CAPABILITY ")
+        || ((upper.starts_with(b"* ") || upper.contains(&b'[')) && upper.contains(&b']'));
+    let word = b"CAPABILITY ";
+    let start = upper.windows(word.len()).position(|part| part == word)? + word.len();
+    let rest = line.get(start..)?;
+    let length = rest.iter().position(|byte| matches!(byte, b']' | b'\r' | b'\n'))?;
+    is_listing.then_some((rest.get(..length)?, start + length))
+}
+
+fn has_starttls(list: &[u8]) -> bool {
+    list.split(|byte| *byte == b' ').any(|word| is_one_of(word, &["STARTTLS"]))
+}
+
+impl Dialect for Imap {
+    fn greeting(&self, host: &str, offer: Offer) -> String {
+        match offer {
+            Offer::StartTls => format!("* OK [CAPABILITY {OWN_CAPABILITIES}] {host} ready\r\n"),
+            Offer::Nothing => format!("* OK {host} ready\r\n"),
+        }
+    }
+
+    fn command(&mut self, line: &[u8]) -> Command {
+        let (word, rest) = first_word(line);
+        let (verb, rest) = first_word(rest);
+        self.tag = tag(word).unwrap_or_default();
+        match verb {
+            _ if self.tag.is_empty() || verb.is_empty() => Command::Malformed,
+            // RFC 7888 §4: the octets follow without an invitation.
+            _ if line.ends_with(b"+}") => Command::Literal,
+            verb if is_one_of(verb, &["STARTTLS"]) && rest.is_empty() => Command::StartTls,
+            verb if is_one_of(verb, &["STARTTLS"]) => Command::Malformed,
+            verb if is_one_of(verb, &["CAPABILITY"]) => Command::Capability,
+            verb if is_one_of(verb, &["NOOP"]) => Command::Harmless,
+            verb if is_one_of(verb, &["LOGOUT"]) => Command::Quit,
+            _ => Command::Other,
+        }
+    }
+
+    fn answer(&self, command: Command, _line: &[u8], _host: &str) -> String {
+        let tag = &self.tag;
+        match command {
+            Command::StartTls => format!("{tag} OK Begin TLS negotiation now\r\n"),
+            Command::Capability => {
+                format!("* CAPABILITY {OWN_CAPABILITIES}\r\n{tag} OK CAPABILITY completed\r\n")
+            }
+            Command::Harmless => format!("{tag} OK completed\r\n"),
+            Command::Quit => format!("* BYE Logging out\r\n{tag} OK LOGOUT completed\r\n"),
+            Command::Malformed if tag.is_empty() => "* BAD Not a command\r\n".to_owned(),
+            Command::Malformed => format!("{tag} BAD Wrong arguments\r\n"),
+            // RFC 5530 §3. A literal that was announced is not sent after this.
+            Command::Other | Command::Literal => {
+                format!("{tag} NO [PRIVACYREQUIRED] Must issue a STARTTLS command first\r\n")
+            }
+        }
+    }
+
+    fn farewell(&self, text: &str) -> String {
+        format!("* BYE {text}\r\n")
+    }
+
+    fn greeting_end(&self, said: &[u8]) -> Option<usize> {
+        end_of(said, |_| true)
+    }
+
+    /// `* PREAUTH` is strange: the client would be taken for somebody, and TLS cannot be
+    /// started any more (CVE-2020-12398 and others).
+    fn greeted(&self, greeting: &[u8]) -> Greeted {
+        let (star, rest) = first_word(greeting);
+        let kind = first_word(rest).0;
+        match kind {
+            kind if star == b"*" && is_one_of(kind, &["OK"]) => Greeted::Ready,
+            kind if star == b"*" && is_one_of(kind, &["BYE"]) => Greeted::Refused,
+            _ => Greeted::Strange,
+        }
+    }
+
+    fn reply_end(&self, said: &[u8]) -> Option<usize> {
+        end_of(said, |line| first_word(line).0 == self.tag.as_bytes())
+    }
+
+    fn with_starttls(&self, reply: &[u8], _host: &str) -> Vec<u8> {
+        let added = whole_lines(reply).map(|line| match capabilities(line) {
+            Some((list, end)) if !has_starttls(list) => {
+                let (before, behind) = line.split_at(end);
+                [before, b" STARTTLS", behind].concat()
+            }
+            _ => line.to_vec(),
+        });
+        added.flatten().collect()
+    }
+
+    fn ask(&mut self, _host: &str) -> Option<String> {
+        self.tag = "c1".to_owned();
+        Some("c1 CAPABILITY\r\n".to_owned())
+    }
+
+    fn offers_starttls(&self, reply: &[u8]) -> bool {
+        whole_lines(reply).filter_map(capabilities).any(|(list, _)| has_starttls(list))
+    }
+
+    fn ask_starttls(&mut self) -> String {
+        self.tag = "c2".to_owned();
+        "c2 STARTTLS\r\n".to_owned()
+    }
+
+    fn agrees(&self, reply: &[u8]) -> bool {
+        // Untagged lines before it change nothing (RFC 9051 §7).
+        let tagged = whole_lines(reply).last().unwrap_or_default();
+        let (tag, rest) = first_word(tagged);
+        tag == self.tag.as_bytes() && is_one_of(first_word(rest).0, &["OK"])
+    }
+}

@@ -1,0 +1,101 @@
+//! POP3: STLS (RFC 2595 §4).
+
+use super::lines::{Command, Dialect, Greeted, Offer, end_of, first_word, is_one_of, whole_lines};
+
+/// POP3, as dialect of lines.
+#[derive(Default)]
+pub(super) struct Pop3 {
+    /// The last question was about capabilities, whose answer has several lines.
+    asked_capability: bool,
+}
+
+const OWN_CAPABILITIES: &str = "+OK\r\nSTLS\r\n.\r\n";
+
+impl Dialect for Pop3 {
+    /// Without a time stamp: an APOP digest of one that the mailbox's server did not make is
+    /// worth nothing (RFC 1939 §7).
+    fn greeting(&self, host: &str, _offer: Offer) -> String {
+        format!("+OK {host} POP3\r\n")
+    }
+
+    fn command(&mut self, line: &[u8]) -> Command {
+        let (verb, rest) = first_word(line);
+        let command = match verb {
+            b"" => Command::Malformed,
+            verb if is_one_of(verb, &["STLS"]) && rest.is_empty() => Command::StartTls,
+            verb if is_one_of(verb, &["STLS"]) => Command::Malformed,
+            verb if is_one_of(verb, &["CAPA"]) => Command::Capability,
+            verb if is_one_of(verb, &["QUIT"]) => Command::Quit,
+            _ => Command::Other,
+        };
+        self.asked_capability = command == Command::Capability;
+        command
+    }
+
+    fn answer(&self, command: Command, _line: &[u8], _host: &str) -> String {
+        match command {
+            Command::StartTls => "+OK Begin TLS\r\n",
+            Command::Capability => OWN_CAPABILITIES,
+            Command::Quit => "+OK Bye\r\n",
+            Command::Malformed => "-ERR Syntax error\r\n",
+            Command::Harmless | Command::Other | Command::Literal => {
+                "-ERR Must issue a STLS command first\r\n"
+            }
+        }
+        .to_owned()
+    }
+
+    fn farewell(&self, text: &str) -> String {
+        format!("-ERR {text}\r\n")
+    }
+
+    fn greeting_end(&self, said: &[u8]) -> Option<usize> {
+        end_of(said, |_| true)
+    }
+
+    fn greeted(&self, greeting: &[u8]) -> Greeted {
+        match greeting {
+            greeting if greeting.starts_with(b"+OK") => Greeted::Ready,
+            greeting if greeting.starts_with(b"-ERR") => Greeted::Refused,
+            _ => Greeted::Strange,
+        }
+    }
+
+    fn reply_end(&self, said: &[u8]) -> Option<usize> {
+        let is_long = self.asked_capability && said.starts_with(b"+");
+        end_of(said, |line| !is_long || line.trim_ascii_end() == b".")
+    }
+
+    fn with_starttls(&self, reply: &[u8], _host: &str) -> Vec<u8> {
+        if !self.asked_capability || self.offers_starttls(reply) {
+            return reply.to_vec();
+        }
+        let mut lines: Vec<&[u8]> = whole_lines(reply).collect();
+        match lines.pop() {
+            Some(dot) if reply.starts_with(b"+OK") => {
+                [&lines.concat()[..], b"STLS\r\n", dot].concat()
+            }
+            // A server that knows no capabilities.
+            _ => OWN_CAPABILITIES.as_bytes().to_vec(),
+        }
+    }
+
+    fn ask(&mut self, _host: &str) -> Option<String> {
+        self.asked_capability = true;
+        Some("CAPA\r\n".to_owned())
+    }
+
+    fn offers_starttls(&self, reply: &[u8]) -> bool {
+        let offers = |line: &[u8]| is_one_of(line.trim_ascii(), &["STLS"]);
+        reply.starts_with(b"+OK") && whole_lines(reply).skip(1).any(offers)
+    }
+
+    fn ask_starttls(&mut self) -> String {
+        self.asked_capability = false;
+        "STLS\r\n".to_owned()
+    }
+
+    fn agrees(&self, reply: &[u8]) -> bool {
+        reply.starts_with(b"+OK")
+    }
+}
