@@ -123,6 +123,7 @@ fn prosody_is_reached_by_the_domain_of_the_stream() {
     let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>\
                 AGFubgBzZWNyZXQ=</auth></stream:stream>";
     let (required, optional) = proxy.both("xmpp", server.ports[0]);
+    proxy.node().run(&["tls", "set", "--log-level", "debug"]).ok();
     for address in [required, optional] {
         let shown = proxy.s_client("xmpp", address, &format!("{}{auth}", header("client")));
         assert!(shown.contains("<success"), "{shown}");
@@ -135,6 +136,10 @@ fn prosody_is_reached_by_the_domain_of_the_stream() {
     assert!(refused.contains("<policy-violation") && !refused.contains("<success"), "{refused}");
     let shown = clear(optional, said.as_bytes());
     assert!(shown.contains(starttls) && shown.contains("<success"), "{shown}");
+    assert!(
+        proxy.node().log().contains("chosen=\"stream\""),
+        "the log says how the domain was chosen"
+    );
     let (required, _) = proxy.both("xmpp-server", server.ports[1]);
     let said = format!("{}</stream:stream>", header("server"));
     let shown = proxy.s_client("xmpp-server", required, &said);
