@@ -1,5 +1,6 @@
 //! Real clusters for tests: processes, sockets, handshakes.
 
+mod authority;
 mod cluster;
 mod forge;
 pub mod fuzz;
@@ -8,6 +9,7 @@ mod peer;
 mod probe;
 mod wait;
 
+pub use authority::{Authority, Issued, authority};
 pub use cluster::{Cluster, Node, Ran, binary, run_alone};
 pub use forge::{Forged, Hostile, NOON, forge, hostile, longest};
 pub use measure::measured;

@@ -7,12 +7,14 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, channel},
     },
     time::{Duration, Instant},
 };
 
 use conclave_tests::{
-    Cluster, DEADLINE, Node, Pair, client_config, echo_upstream, has_program, probe, wait_for,
+    Cluster, DEADLINE, Node, Pair, authority, client_config, echo_upstream, has_program, openssl,
+    probe, wait_for,
 };
 use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
@@ -159,6 +161,88 @@ fn a_header_counts_only_from_whom_it_is_expected_and_then_must_be_there() {
         assert_eq!(shown(port, header, Some("shop.example")), None);
         assert!(shown(port, b"", Some("shop.example")).is_some());
     }
+}
+
+/// An upstream that notes the fields of the PROXY header before each connection.
+fn fields_upstream() -> (SocketAddr, Receiver<Vec<(u8, Vec<u8>)>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut head = [0; 16];
+            stream.read_exact(&mut head).unwrap();
+            let mut rest = vec![0; usize::from(u16::from_be_bytes([head[14], head[15]]))];
+            stream.read_exact(&mut rest).unwrap();
+            // Behind two addresses and two ports of IPv4.
+            tell.send(fields(&rest[12..])).unwrap();
+        }
+    });
+    (address, told)
+}
+
+fn fields(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut all = Vec::new();
+    while let [kind, high, low, rest @ ..] = bytes {
+        let (value, after) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        all.push((*kind, value.to_vec()));
+        bytes = after;
+    }
+    all
+}
+
+#[test]
+fn the_upstream_learns_who_the_client_is_by_its_certificate() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let (one, port) = (&cluster.nodes[0], cluster.free_port());
+    let (upstream, told) = fields_upstream();
+    let root = authority("Client Root", None);
+    let root_file = one.file("root.pem", root.certificate.pem().as_bytes());
+    let (bundle, key) = one.pair_files(&Pair::make("shop.example"));
+    one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
+    one.run(&["cert", "import", "shop.example", &bundle, "--key", &key]).ok();
+    one.run(&["trust", "add", &root_file, "--scope", "domain:shop.example"]).ok();
+    let issuer = sha256(&root_file);
+    one.run(&["client-auth", "set", "shop.example", "--issuer", &issuer]).ok();
+    add(one, "tls", port, &[&upstream.to_string()], &["--proxy-to", "v2"]);
+    let alice = root.client("alice", |params| {
+        let email = "alice@mail.example".try_into().unwrap();
+        params.subject_alt_names.push(rcgen::SanType::Rfc822Name(email));
+    });
+    let certificate = one.file("alice.pem", alice.certificate.as_bytes());
+    let key = one.file("alice.key", alice.key.as_bytes());
+    let place = one.listener(port).to_string();
+    let own = ["-cert", certificate.as_str(), "-key", key.as_str()];
+    for (identity, is_known) in [(&own[..], true), (&[], false)] {
+        for version in ["-tls1_2", "-tls1_3"] {
+            let words = ["s_client", "-connect", &place, "-servername", "shop.example", version];
+            openssl(&[&words[..], identity].concat());
+            let found = told.recv_timeout(DEADLINE).unwrap();
+            let field = |kind: u8| {
+                let mut values = found.iter().filter(|(one, _)| *one == kind);
+                values.next().map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            };
+            assert_eq!(field(0x02).as_deref(), Some("shop.example"), "server name");
+            assert_eq!(field(0xe3).as_deref(), Some("shop.example"), "domain");
+            let known = |text: &str| is_known.then(|| text.to_owned());
+            assert_eq!(field(0xe0), known(&sha256(&certificate)), "fingerprint");
+            assert_eq!(field(0xe1), known("alice@mail.example"), "e-mail address");
+            assert_eq!(field(0xe2), known("CN=Client Root"), "issuer");
+            let (_, tls) = found.iter().find(|(kind, _)| *kind == 0x20).unwrap();
+            assert_eq!(tls[0], if is_known { 7 } else { 1 }, "what the client showed");
+            assert_eq!(tls[1..5] == [0; 4], is_known, "the verdict");
+            let name = fields(&tls[5..]).into_iter().find(|(kind, _)| *kind == 0x22);
+            assert_eq!(name.map(|(_, value)| value), is_known.then(|| b"alice".to_vec()));
+        }
+    }
+}
+
+fn sha256(file: &str) -> String {
+    let shown = openssl(&["x509", "-in", file, "-noout", "-fingerprint", "-sha256"]);
+    shown.trim().rsplit('=').next().unwrap().replace(':', "").to_lowercase()
 }
 
 /// An upstream that says its word to everybody.

@@ -7,79 +7,10 @@ use std::{
     sync::mpsc::RecvTimeoutError,
 };
 
-use conclave_tests::{Cluster, DEADLINE, Node, has_program, openssl, probe, wait_for};
-use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, RevokedCertParams,
-    SerialNumber, date_time_ymd,
+use conclave_tests::{
+    Authority, Cluster, DEADLINE, Node, authority, has_program, openssl, probe, wait_for,
 };
-
-/// An authority, with the one above it.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: Certificate,
-}
-
-fn authority(name: &str, above: Option<&Authority>) -> Authority {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate = match above {
-        Some(above) => {
-            params.use_authority_key_identifier_extension = true;
-            params.signed_by(&key, &above.issuer)
-        }
-        None => params.self_signed(&key),
-    };
-    Authority { issuer: Issuer::new(params, key), certificate: certificate.unwrap() }
-}
-
-/// Certificate and key, PEM.
-struct Issued {
-    certificate: String,
-    key: String,
-}
-
-impl Authority {
-    fn issue(&self, key: KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Issued {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.use_authority_key_identifier_extension = true;
-        params.not_before = date_time_ymd(2026, 1, 1);
-        params.not_after = date_time_ymd(2036, 1, 1);
-        change(&mut params);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
-    }
-
-    fn client(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
-        self.issue(KeyPair::generate().unwrap(), |params| {
-            params.distinguished_name.push(DnType::CommonName, name);
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-            change(params);
-        })
-    }
-
-    /// A list that revokes the certificate with this serial number.
-    fn revoke(&self, serial: u64) -> String {
-        let entry = RevokedCertParams {
-            serial_number: SerialNumber::from(serial),
-            revocation_time: date_time_ymd(2026, 1, 2),
-            reason_code: None,
-            invalidity_date: None,
-        };
-        let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2026, 1, 2),
-            next_update: date_time_ymd(2036, 1, 1),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: vec![entry],
-            key_identifier_method: rcgen::KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.issuer).unwrap().pem().unwrap()
-    }
-}
+use rcgen::{ExtendedKeyUsagePurpose, KeyPair, SerialNumber, date_time_ymd};
 
 /// A program at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
