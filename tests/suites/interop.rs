@@ -273,6 +273,42 @@ fn chromium(node: &Node, address: SocketAddr, root: &str) {
     });
 }
 
+/// Everything that testssl.sh looks for but DNS, and the headers of the upstream's HTTP.
+#[test]
+fn testssl_finds_nothing_above_low() {
+    if !has_program("testssl") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let (one, address) = (&cluster.nodes[0], listen(&cluster));
+    let root = authority("Interop Root", None);
+    let root_file = one.file("root.pem", root.certificate.pem().as_bytes());
+    add_domain(one, "p256.example", KeyPair::generate().unwrap(), &root);
+    let report = one.dir.join("testssl.json");
+    let run = Command::new("testssl")
+        .args(["--quiet", "--color", "0", "--warnings", "off", "--nodns", "min"])
+        .args(["--protocols", "--std", "--pfs", "--server-preference", "--server-defaults"])
+        .args(["--vulnerable", "--severity", "LOW", "--add-ca", &root_file])
+        .args(["--ip", &address.ip().to_string(), "--jsonfile", report.to_str().unwrap()])
+        .arg(format!("p256.example:{}", address.port()))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = std::fs::read(&report).unwrap_or_else(|error| {
+        panic!("{error}: {}", String::from_utf8_lossy(&run.stdout));
+    });
+    let findings: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
+    let is_wrong = |one: &&serde_json::Value| {
+        let is_low = matches!(one["severity"].as_str(), Some("LOW" | "INFO" | "OK"));
+        // A private authority of a test has no place for revocation lists.
+        !is_low && one["id"] != "cert_revocation"
+    };
+    let wrong: Vec<_> = findings.iter().filter(is_wrong).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // It has looked: an authority that is not named by OCSP or lists is always found.
+    assert!(findings.iter().any(|one| one["id"] == "cert_revocation"), "{findings:#?}");
+}
+
 #[test]
 fn other_programs_show_their_certificates() {
     if !has_program("openssl") {

@@ -116,13 +116,13 @@ pub(crate) enum ClientAuth {
 pub(crate) struct ListenerAdd {
     pub(crate) name: String,
     /// What is spoken: tls, smtp, imap, pop3, xmpp, xmpp-server, ldap, postgres, sieve, ftp,
-    /// outgoing-tls or dtls
+    /// or outgoing-tls (dtls is not part of this version yet)
     #[arg(long, default_value = "tls")]
     pub(crate) protocol: String,
     /// :PORT for the addresses of each node, or ADDRESS:PORT
     #[arg(long)]
     pub(crate) bind: String,
-    /// Where the decrypted bytes go: HOST:PORT, unix:PATH, or udp:HOST:PORT for dtls; as often
+    /// Where the decrypted bytes go: HOST:PORT or unix:PATH; as often
     /// as needed, they take turns
     #[arg(long, required = true)]
     pub(crate) upstream: Vec<String>,

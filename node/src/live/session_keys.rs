@@ -14,7 +14,7 @@ use conclave_store::{
 
 use super::Live;
 use crate::{
-    keys::{Keyring, Purpose, Secret},
+    keys::{Keyring, Purpose, SealError, Secret},
     live::Scope,
 };
 
@@ -92,6 +92,11 @@ impl SessionKeys {
                     Ok(opened) => {
                         keys.insert((of, id), opened);
                     }
+                    // A node that joins hears of keys before its part of the keyring; they are
+                    // tried again with that.
+                    Err(error @ SealError::GenerationMissing(_)) => {
+                        tracing::debug!(event = "session_key.unopened", ?of, %id, %error);
+                    }
                     // Sessions of this key are full handshakes here, no failures.
                     Err(error) => {
                         tracing::warn!(event = "session_key.unopened", ?of, %id, %error);
@@ -109,7 +114,7 @@ fn opened(
     of: SessionKeyUse,
     id: SessionKeyId,
     key: &SessionKey,
-) -> Result<Arc<OpenedKey>, crate::keys::SealError> {
+) -> Result<Arc<OpenedKey>, SealError> {
     let secret = match known {
         Some(known) if known.active == key.active && known.expires == key.expires => {
             return Ok(Arc::clone(known));

@@ -94,6 +94,11 @@ pub(super) fn upstreams(
     }
     check_count("upstreams", asked.len(), UPSTREAMS_MAX)?;
     asked.iter().try_for_each(|text| check_upstream(node, protocol, text))?;
+    if protocol == ListenerProtocol::Dtls {
+        // Nothing would listen for datagrams, and the answer would say that all nodes do.
+        return Err(unfit("this version has no listeners for DTLS yet")
+            .hint("--protocol tls, or one with STARTTLS"));
+    }
     Ok(asked.to_vec())
 }
 
