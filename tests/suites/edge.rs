@@ -163,8 +163,11 @@ fn a_header_counts_only_from_whom_it_is_expected_and_then_must_be_there() {
     }
 }
 
+/// A field of a PROXY header: its type and its value.
+type Field = (u8, Vec<u8>);
+
 /// An upstream that notes the fields of the PROXY header before each connection.
-fn fields_upstream() -> (SocketAddr, Receiver<Vec<(u8, Vec<u8>)>>) {
+fn fields_upstream() -> (SocketAddr, Receiver<Vec<Field>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let (tell, told) = channel();
@@ -181,7 +184,7 @@ fn fields_upstream() -> (SocketAddr, Receiver<Vec<(u8, Vec<u8>)>>) {
     (address, told)
 }
 
-fn fields(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+fn fields(mut bytes: &[u8]) -> Vec<Field> {
     let mut all = Vec::new();
     while let [kind, high, low, rest @ ..] = bytes {
         let (value, after) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));

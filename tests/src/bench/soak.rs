@@ -72,7 +72,7 @@ fn change(node: &Node) {
 /// Connects again and again; every fourth is refused, every fourth moves much.
 async fn client(number: usize, address: SocketAddr, stop: &AtomicBool, count: &AtomicU64) {
     let connector = TlsConnector::from(Arc::new(client_config(rustls::ALL_VERSIONS).unwrap()));
-    let name = if number % 4 == 0 { "closed.example" } else { "shop.example" };
+    let name = if number.is_multiple_of(4) { "closed.example" } else { "shop.example" };
     let length = if number % 4 == 1 { TRANSFER } else { 1 };
     while !stop.load(Relaxed) {
         let tcp = TcpStream::connect(address).await.unwrap();
@@ -92,7 +92,7 @@ async fn client(number: usize, address: SocketAddr, stop: &AtomicBool, count: &A
         written.unwrap();
         read.unwrap();
         assert_eq!(back, bytes);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             // Some say goodbye, some do not.
             tls.shutdown().await.unwrap();
         }

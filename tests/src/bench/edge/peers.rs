@@ -26,11 +26,15 @@ enum Running {
     Other(Child, #[expect(dead_code, reason = "its files live as long")] TempDir),
 }
 
+/// Writes what a server needs into a directory, for its own address and its upstream; gives its
+/// command line.
+type Prepare = fn(&Path, SocketAddr, SocketAddr) -> Vec<String>;
+
 impl Peer {
     /// Conclave, and of Debian's servers those that are installed.
     pub(crate) fn all(pair: &Pair, upstream: SocketAddr, only: Option<&str>) -> Vec<Peer> {
         let mut peers = vec![conclave(pair, upstream)];
-        let program: [(&'static str, fn(&Path, SocketAddr, SocketAddr) -> Vec<String>); 4] =
+        let program: [(&'static str, Prepare); 4] =
             [("haproxy", haproxy), ("nginx", nginx), ("hitch", hitch), ("stunnel4", stunnel)];
         for (name, prepare) in program {
             if only.is_none_or(|only| only == name) && has_program(name) {
@@ -103,7 +107,7 @@ fn conclave(pair: &Pair, upstream: SocketAddr) -> Peer {
 
 fn start(
     name: &'static str,
-    prepare: fn(&Path, SocketAddr, SocketAddr) -> Vec<String>,
+    prepare: Prepare,
     pair: &Pair,
     upstream: SocketAddr,
 ) -> Peer {
