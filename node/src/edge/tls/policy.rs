@@ -63,11 +63,6 @@ impl Policy {
         &self.versions
     }
 
-    /// Whether the settings say which cipher suite goes before another.
-    pub(super) fn has_order(&self) -> bool {
-        !self.settings.cipher_suites.is_empty()
-    }
-
     /// Whether what is said at `level` is wanted in the log.
     pub(crate) fn logs(&self, level: TlsLogLevel) -> bool {
         self.settings.log_level >= level
