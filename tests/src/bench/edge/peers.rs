@@ -105,12 +105,7 @@ fn conclave(pair: &Pair, upstream: SocketAddr) -> Peer {
     Peer { name: "conclave", address, process: Running::Conclave(Box::new(cluster)) }
 }
 
-fn start(
-    name: &'static str,
-    prepare: Prepare,
-    pair: &Pair,
-    upstream: SocketAddr,
-) -> Peer {
+fn start(name: &'static str, prepare: Prepare, pair: &Pair, upstream: SocketAddr) -> Peer {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("one.pem"), format!("{}{}", pair.bundle(), pair.key)).unwrap();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
