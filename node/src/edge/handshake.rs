@@ -96,13 +96,13 @@ impl Edge {
         let domain = found.as_ref().map_or("-", |(name, _)| name.as_str());
         let chosen = found.as_ref().map_or("-", |(_, chosen)| chosen.word());
         let (listener, remote) = (&arrival.door.name, arrival.remote);
-        // Names from clients are escaped: they may hold anything.
-        let shown = server_name.as_deref().unwrap_or("-").escape_debug().to_string();
-        say!(policy, Debug, event = "tls.chosen", %listener, %remote, server_name = shown, domain, chosen);
+        // Names from clients are escaped, since they may hold anything, where they are said.
+        let shown = || server_name.as_deref().unwrap_or("-").escape_debug().to_string();
+        say!(policy, Debug, event = "tls.chosen", %listener, %remote, server_name = shown(), domain, chosen);
         let ready = match ready {
             Ok(ready) => ready,
             Err(refusal) => {
-                self.refused(&policy, arrival, &shown, domain, &refusal);
+                self.refused(&policy, arrival, &shown(), domain, &refusal);
                 refuse(stream, alert(&refusal)).await;
                 return Err(Ended);
             }
@@ -115,7 +115,7 @@ impl Edge {
             Ok(tls) => tls,
             Err(error) => {
                 let asking = ready.client.as_ref();
-                self.failed(&policy, arrival, &shown, offered, asking, &error);
+                self.failed(&policy, arrival, &shown(), offered, asking, &error);
                 return Err(Ended);
             }
         };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustls::{
-    CommonState, ServerConfig,
+    CommonState, ProtocolVersion, ServerConfig,
     server::{ServerConnectionData, UnbufferedServerConnection},
     unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus},
 };
@@ -50,6 +50,11 @@ pub(crate) struct TlsStream<S> {
     held: Vec<u8>,
     /// Records that the socket has not taken.
     to_send: Vec<u8>,
+    /// As many of their bytes are session tickets that wait for the first bytes to the client,
+    /// since a packet of their own would cost more than they do.
+    tickets: usize,
+    /// The client has said something.
+    has_spoken: bool,
     /// Bytes that came together with the end of the handshake.
     clear: Vec<u8>,
     /// The peer has ended its direction.
@@ -66,11 +71,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ) -> io::Result<TlsStream<S>> {
         let connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let (held, to_send, mut clear) = (Vec::new(), Vec::new(), Vec::new());
-        let mut stream =
-            TlsStream { io, connection, held, to_send, clear: Vec::new(), is_closed: false };
+        let mut stream = TlsStream {
+            io,
+            connection,
+            held,
+            to_send,
+            tickets: 0,
+            has_spoken: false,
+            clear: Vec::new(),
+            is_closed: false,
+        };
         loop {
             let advanced = stream.advance(&mut received, &mut clear);
-            if !stream.to_send.is_empty() {
+            if advanced.is_ok() && stream.has_only_tickets() {
+                stream.tickets = stream.to_send.len();
+            } else if !stream.to_send.is_empty() {
                 let to_send = std::mem::take(&mut stream.to_send);
                 stream.io.write_all(&to_send).await?;
             }
@@ -82,6 +97,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             }
             read_more(&mut stream.io, &mut received).await?;
         }
+    }
+
+    /// Whether nothing but tickets waits: in TLS 1.3 a server has nothing else to say after the
+    /// client's Finished (RFC 8446 §4.6.1).
+    fn has_only_tickets(&self) -> bool {
+        !self.connection.is_handshaking()
+            && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    /// The client says something: if it has had no answer to what it said before, it may never get
+    /// one, and its tickets wait no longer.
+    fn hear(&mut self) {
+        if self.has_spoken {
+            self.tickets = 0;
+        }
+        self.has_spoken = true;
     }
 
     /// What the handshake settled.
@@ -227,6 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for TlsStream<S> {
         if !self.clear.is_empty() {
             clear.append(&mut self.clear);
             self.clear = Vec::new();
+            self.hear();
             return Poll::Ready(Ok(Taken::Bytes));
         }
         loop {
@@ -259,6 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for TlsStream<S> {
                 return Poll::Ready(Err(error));
             }
             if !clear.is_empty() {
+                self.hear();
                 return Poll::Ready(Ok(Taken::Bytes));
             }
         }
@@ -272,16 +305,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for TlsStream<S> {
     ) -> Poll<io::Result<()>> {
         out.clear();
         out.append(&mut self.to_send);
+        self.tickets = 0;
         self.encrypt(Outgoing::Clear(clear), out)?;
         super::forward::poll_send(&mut self.io, cx, out, &mut self.to_send)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.waiting() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.tickets = 0;
         super::forward::poll_flush(&mut self.io, cx, &mut self.to_send)
     }
 
     fn waiting(&self) -> usize {
-        self.to_send.len()
+        if self.to_send.len() == self.tickets { 0 } else { self.to_send.len() }
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -289,6 +327,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for TlsStream<S> {
         let mut out = std::mem::take(&mut self.to_send);
         let result = self.encrypt(Outgoing::End, &mut out);
         self.to_send = out;
+        self.tickets = 0;
         result?;
         ready!(End::poll_flush(self, cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)

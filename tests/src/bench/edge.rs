@@ -32,7 +32,7 @@ const IDLE: usize = 9_000;
 /// Figures by name, one for each round.
 type Table = BTreeMap<&'static str, Vec<f64>>;
 
-pub(crate) fn run(time: Duration, only: Option<&str>) {
+pub(crate) fn run(time: Duration, only: Option<&str>, other: Option<&str>) {
     if !has_program("taskset") {
         return;
     }
@@ -42,7 +42,7 @@ pub(crate) fn run(time: Duration, only: Option<&str>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let upstream = runtime.block_on(load::upstream());
     let pair = Pair::make("shop.example");
-    let peers = Peer::all(&pair, upstream, only);
+    let peers = Peer::all(&pair, upstream, only, other);
     let mut tables: Vec<Table> = peers.iter().map(|_| Table::new()).collect();
     for _ in 0..ROUNDS {
         for (peer, table) in peers.iter().zip(&mut tables) {

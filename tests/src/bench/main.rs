@@ -33,6 +33,9 @@ enum What {
         /// Beside this one only.
         #[arg(long)]
         beside: Option<String>,
+        /// Another build of `conclave` as well, at this path.
+        #[arg(long)]
+        other: Option<String>,
     },
     /// Time to the first handshake of a node that starts with many domains, beside HAProxy.
     Start {
@@ -56,7 +59,7 @@ fn main() {
     match args.what {
         What::Writes => writes::run(time),
         What::Served => served::run(),
-        What::Edge { beside } => edge::run(time, beside.as_deref()),
+        What::Edge { beside, other } => edge::run(time, beside.as_deref(), other.as_deref()),
         What::Start { domains } => start::run(domains),
         What::Soak { minutes } => soak::run(minutes),
         What::All => {
@@ -64,7 +67,7 @@ fn main() {
             served::run();
             start::run(10_000);
             // Last: it pins this process to one core.
-            edge::run(time, None);
+            edge::run(time, None, None);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -22,6 +23,9 @@ const GROWTH_MIB_MAX: u64 = 8;
 const GROWTH_DESCRIPTORS_MAX: usize = 32;
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(10);
+/// Between two changes of the certificate. Each fills the caches of the databases, which have
+/// bounds of their own, by some KiB: without a pause that would hide what the edge keeps.
+const CHANGE: Duration = Duration::from_secs(1);
 /// Bytes of a transfer.
 const TRANSFER: usize = 1024 * 1024;
 
@@ -33,7 +37,9 @@ pub(crate) fn run(minutes: u64) {
     change(one);
     let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let (stopped, counted, address) = (Arc::clone(&stop), Arc::clone(&count), one.listener(port));
+    let (failing, failed) = mpsc::channel::<()>();
     let clients = std::thread::spawn(move || {
+        let _failing = failing;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let clients = (0..16).map(|number| client(number, address, &stopped, &counted));
@@ -43,6 +49,8 @@ pub(crate) fn run(minutes: u64) {
     let (begun, mut looked, mut base) = (Instant::now(), Instant::now(), None);
     while begun.elapsed() < Duration::from_secs(60 * minutes) {
         change(one);
+        let waited = failed.recv_timeout(CHANGE);
+        assert_eq!(waited, Err(mpsc::RecvTimeoutError::Timeout), "a client failed");
         if looked.elapsed() < LOOK {
             continue;
         }

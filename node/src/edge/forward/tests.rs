@@ -127,6 +127,38 @@ async fn keys_change_while_bytes_flow() {
     }
 }
 
+/// Tickets of TLS 1.3 are no packet of their own: they are there with the first bytes.
+#[tokio::test]
+async fn tickets_go_with_the_first_bytes_or_the_end() {
+    for ends in [false, true] {
+        let (mut client, mut stream) = tls().await;
+        assert_eq!(stream.waiting(), 0);
+        std::future::poll_fn(|cx| End::poll_flush(&mut stream, cx)).await.unwrap();
+        assert_eq!(rustix::io::ioctl_fionread(client.get_ref().0).unwrap(), 0);
+        if ends {
+            std::future::poll_fn(|cx| stream.poll_end(cx)).await.unwrap();
+            assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+        } else {
+            give(&mut stream, b"x").await.unwrap();
+            assert_eq!(client.read_u8().await.unwrap(), b'x');
+        }
+        assert!(client.get_ref().1.tls13_tickets_received() > 0);
+    }
+}
+
+/// Some upstreams only listen.
+#[tokio::test]
+async fn a_client_that_goes_on_without_an_answer_gets_its_tickets() {
+    let Forwarding { mut client, mut upstream, .. } = forwarding(LONG).await;
+    let mut buffer = vec![0; 7];
+    for length in [7, 1] {
+        client.write_all(b"u").await.unwrap();
+        upstream.read_exact(&mut buffer[..length]).await.unwrap();
+    }
+    // Nothing but tickets can come.
+    assert_eq!(client.get_ref().0.peek(&mut [0; 1]).await.unwrap(), 1);
+}
+
 #[tokio::test]
 async fn a_cut_is_no_end() {
     let Forwarding { mut client, mut upstream, task, .. } = forwarding(LONG).await;

@@ -31,9 +31,21 @@ enum Running {
 type Prepare = fn(&Path, SocketAddr, SocketAddr) -> Vec<String>;
 
 impl Peer {
-    /// Conclave, and of Debian's servers those that are installed.
-    pub(crate) fn all(pair: &Pair, upstream: SocketAddr, only: Option<&str>) -> Vec<Peer> {
-        let mut peers = vec![conclave(pair, upstream)];
+    /// Conclave, another build of it if one is given, and of Debian's servers those that are
+    /// installed.
+    pub(crate) fn all(
+        pair: &Pair,
+        upstream: SocketAddr,
+        only: Option<&str>,
+        other: Option<&str>,
+    ) -> Vec<Peer> {
+        let mut peers = vec![conclave("conclave", &PINNED, pair, upstream)];
+        if let Some(other) = other {
+            // What follows is the program of this build, and its arguments.
+            let instead = format!("shift; exec {other} \"$@\"");
+            let wrapper = [&PINNED[..], &["sh", "-c", &instead, "sh"]].concat();
+            peers.push(conclave("other build", &wrapper, pair, upstream));
+        }
         let program: [(&'static str, Prepare); 4] =
             [("haproxy", haproxy), ("nginx", nginx), ("hitch", hitch), ("stunnel4", stunnel)];
         for (name, prepare) in program {
@@ -91,10 +103,10 @@ fn seconds(process: u32) -> f64 {
     ticks as f64 / 100.0
 }
 
-fn conclave(pair: &Pair, upstream: SocketAddr) -> Peer {
+fn conclave(name: &'static str, wrapper: &[&str], pair: &Pair, upstream: SocketAddr) -> Peer {
     let mut cluster = Cluster::start(1);
     cluster.nodes[0].kill();
-    cluster.nodes[0].start_under(&PINNED);
+    cluster.nodes[0].start_under(wrapper);
     let (port, one) = (cluster.free_port(), &cluster.nodes[0]);
     one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
     let (certificate, key) = one.pair_files(pair);
@@ -102,7 +114,7 @@ fn conclave(pair: &Pair, upstream: SocketAddr) -> Peer {
     let (bind, behind) = (format!(":{port}"), upstream.to_string());
     one.run(&["listener", "add", "tls", "--bind", &bind, "--upstream", &behind]).ok();
     let address = one.listener(port);
-    Peer { name: "conclave", address, process: Running::Conclave(Box::new(cluster)) }
+    Peer { name, address, process: Running::Conclave(Box::new(cluster)) }
 }
 
 fn start(name: &'static str, prepare: Prepare, pair: &Pair, upstream: SocketAddr) -> Peer {
