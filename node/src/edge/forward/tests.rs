@@ -150,7 +150,7 @@ async fn tickets_go_with_the_first_bytes_or_the_end() {
 #[tokio::test]
 async fn a_client_that_goes_on_without_an_answer_gets_its_tickets() {
     let Forwarding { mut client, mut upstream, .. } = forwarding(LONG).await;
-    let mut buffer = vec![0; 7];
+    let mut buffer = [0; 7];
     for length in [7, 1] {
         client.write_all(b"u").await.unwrap();
         upstream.read_exact(&mut buffer[..length]).await.unwrap();
