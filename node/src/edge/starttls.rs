@@ -61,11 +61,11 @@ pub(crate) enum Step {
     StartTls,
     /// Nothing is left to look at: what both said and will say is passed on.
     Pass,
-    /// The connection sides.
+    /// The connection ends.
     Close(Reason),
 }
 
-/// Why a conversation sides before its bytes are passed on.
+/// Why a conversation ends before its bytes are passed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Reason {
     /// By its own rules.
@@ -90,7 +90,7 @@ pub(crate) trait Conversation: Send {
     /// Looks at what was said, and says what follows.
     fn step(&mut self, sides: &mut Sides) -> Step;
 
-    /// The protocol's way to tell the client why the connection sides.
+    /// The protocol's way to tell the client why the connection ends.
     fn farewell(&self, text: &str) -> Vec<u8>;
 
     /// The domain that the client opened its stream to (XMPP).
@@ -132,7 +132,7 @@ pub(crate) fn with_client(
     })
 }
 
-/// The conversation with a remote server of a protocol that sides in TLS or not at all; none if
+/// The conversation with a remote server of a protocol that ends in TLS or not at all; none if
 /// TLS comes with the first byte.
 pub(crate) fn with_server(protocol: ListenerProtocol, host: &str) -> Option<Box<dyn Conversation>> {
     let host = host.to_owned();

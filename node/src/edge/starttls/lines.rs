@@ -376,7 +376,7 @@ enum Way {
     Secure,
 }
 
-/// The conversation with a remote server. It sides in TLS or not at all: who takes the offer away
+/// The conversation with a remote server. It ends in TLS or not at all: who takes the offer away
 /// on the way gets nothing in the clear (RFC 3207 §6, RFC 8314 §4). The client is greeted by us
 /// once TLS stands, because what the server said before may be anybody's.
 pub(super) struct WithServer<D> {

@@ -45,7 +45,7 @@ fn first(said: &[u8]) -> First {
     }
 }
 
-/// An ErrorResponse that sides the connection.
+/// An ErrorResponse that ends the connection.
 fn fatal(code: &str, text: &str) -> Vec<u8> {
     let fields = format!("SFATAL\0VFATAL\0C{code}\0M{text}\0\0");
     let length = u32::try_from(fields.len() + 4).unwrap_or(u32::MAX);

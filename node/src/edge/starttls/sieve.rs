@@ -26,7 +26,7 @@ fn literal(line: &[u8]) -> Option<usize> {
     std::str::from_utf8(line.get(start..)?).ok()?.parse().ok()
 }
 
-/// Where an answer sides; literals are stepped over.
+/// Where an answer ends; literals are stepped over.
 fn reply_end(said: &[u8]) -> Option<usize> {
     let (mut start, mut is_final) = (0_usize, false);
     loop {

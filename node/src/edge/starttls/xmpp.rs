@@ -14,7 +14,7 @@ struct Tag {
     name: String,
     kind: Kind,
     attributes: Vec<(String, String)>,
-    /// Where it sides in the bytes that were read.
+    /// Where it ends in the bytes that were read.
     end: usize,
     /// Where it starts.
     start: usize,
@@ -114,7 +114,7 @@ impl Tag {
     }
 }
 
-/// The domain of a stream's header: no reference, nothing that sides an attribute.
+/// The domain of a stream's header: no reference, nothing that ends an attribute.
 fn domain(header: &Tag) -> Option<String> {
     let to = header.attribute("to")?;
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_');
