@@ -7,6 +7,7 @@
 mod cache;
 mod feed;
 mod index;
+mod limits;
 mod prove;
 mod ready;
 mod remote;
@@ -35,6 +36,7 @@ use crate::{
 use cache::{Cache, Key};
 pub(crate) use index::Wanted;
 use index::{Index, Served};
+use limits::{OPENED_MAX, PREPARED_MAX};
 pub(crate) use ready::{Choice, Refusal};
 use ready::{Opened, Prepared};
 use remote::Anchors;
@@ -63,15 +65,6 @@ pub(crate) struct Report {
     /// Rows of the State at `index`.
     pub(crate) rows: u64,
 }
-
-/// Failed commands remembered in a report.
-const FAILED_MAX: usize = 64;
-/// Domains whose private keys are open at once. About 1 KiB for a domain with an EC key, 3 KiB
-/// with an RSA key; who finds its key closed waits for 20 µs longer.
-const OPENED_MAX: usize = 128 * 1024;
-/// Domains whose certificates and settings are ready for a handshake, about 5 KiB each; the
-/// others make them anew in some 5 µs.
-const PREPARED_MAX: usize = 8 * 1024;
 
 /// The live index and its feed; cheap to clone.
 #[derive(Clone)]

@@ -16,6 +16,7 @@ use super::{
     Edge,
     counters::ListenerCounters,
     failure,
+    limits::REFUSED_BYTES_MAX,
     session::{Chosen, ClientIdentity, Session},
     tls::{self, Alert, Asking, Door, FirstBytes, Policy, Tried},
     tls_stream::{self, TlsStream},
@@ -25,8 +26,6 @@ use crate::{
     live::{Choice, Refusal, Wanted},
 };
 
-/// Bytes of a refused client that are read away, so that it gets our answer rather than a reset.
-const REFUSED_BYTES_MAX: u64 = 64 * 1024;
 /// Time for that.
 const REFUSED_TIMEOUT: Duration = Duration::from_secs(1);
 /// Answer to HTTP where TLS is spoken.

@@ -12,6 +12,13 @@ use std::{
 
 use tokio::sync::Notify;
 
+/// Certificates that are looked at of what a peer shows; honest ones show three.
+pub(super) const PEER_CHAIN_MAX: usize = 16;
+/// Longest session that is sealed into a ticket: a client's chain is part of it, and comes back
+/// with each hello.
+pub(super) const SESSION_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a refused client that are read away, so that it gets our answer rather than a reset.
+pub(super) const REFUSED_BYTES_MAX: u64 = 64 * 1024;
 /// Longest time from the first byte to the end of the handshake.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time of a drain at the end of the process.

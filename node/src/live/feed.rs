@@ -7,7 +7,7 @@ use std::{
 
 use conclave_store::id::{DomainName, LogIndex};
 
-use super::{FAILED_MAX, Live, Pending, Report, Scope};
+use super::{Live, Pending, Report, Scope, limits::FAILED_MAX};
 use crate::edge::Edge;
 
 impl Live {

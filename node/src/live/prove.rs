@@ -18,12 +18,10 @@ use rustls::{
 use super::{
     Live, Refusal, Scope, Wanted,
     index::{Index, Served},
+    limits::ROUNDS_MAX,
     ready,
 };
 use crate::edge::tls::{self, CertifiedKeys, Door};
-
-/// Rounds of messages that no handshake exceeds.
-const ROUNDS_MAX: usize = 16;
 
 impl Live {
     /// Whether proving the domain needs a handshake, which is work for another thread.

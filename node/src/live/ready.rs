@@ -19,6 +19,7 @@ use super::{
     Live,
     cache::Key,
     index::{Index, Served, Wanted},
+    limits::DOORS_MAX,
 };
 use crate::{
     edge::{
@@ -27,9 +28,6 @@ use crate::{
     },
     keys::SealError,
 };
-
-/// Settings of one domain for different listeners that are kept.
-const DOORS_MAX: usize = 32;
 
 /// Why a domain, or no domain, is served.
 #[derive(Debug, Clone, PartialEq, Eq)]

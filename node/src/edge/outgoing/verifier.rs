@@ -13,10 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use crate::live::RemoteTrust;
-
-/// Certificates of a server that are looked at; honest ones send three.
-const CHAIN_COUNT_MAX: usize = 16;
+use crate::{edge::limits::PEER_CHAIN_MAX, live::RemoteTrust};
 
 /// Validates paths by our own rules, so that the reason names the rule and the certificate.
 pub(super) struct Verifier {
@@ -64,7 +61,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let certificate = Certificate::from_der(end_entity)
             .map_err(|error| refused("the server", &error.to_string(), "RFC 5280 §4"))?;
-        if intermediates.len() > CHAIN_COUNT_MAX {
+        if intermediates.len() > PEER_CHAIN_MAX {
             return Err(refused("the server", "too many certificates", "bounded work"));
         }
         // One that cannot be read cannot lead to an anchor either.

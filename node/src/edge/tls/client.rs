@@ -27,10 +27,7 @@ use rustls::{
 };
 
 use super::tickets;
-use crate::edge::session::ClientIdentity;
-
-/// Certificates that are read of what a client sends.
-const CHAIN_MAX: usize = 16;
+use crate::edge::{limits::PEER_CHAIN_MAX, session::ClientIdentity};
 
 /// Why a client certificate does not count; each has its counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +190,7 @@ impl ClientPolicy {
         chain: &[CertificateDer<'_>],
         at: u64,
     ) -> Result<(ClientIdentity, UnixMillis), Wrong> {
-        if chain.len() > CHAIN_MAX {
+        if chain.len() > PEER_CHAIN_MAX {
             return Err(Wrong::malformed("more certificates than any honest chain has"));
         }
         let read = |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(Wrong::malformed);

@@ -24,14 +24,14 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{Asking, ClientPolicy, Door, Policy};
 use crate::{
-    clock, entropy,
+    clock,
+    edge::limits::SESSION_BYTES_MAX,
+    entropy,
     live::{OpenedKey, Scope, SessionKeys},
 };
 
 /// Longest life that TLS 1.3 allows (RFC 8446 §4.6.1).
 const LIFETIME_S_MAX: u32 = 7 * 24 * 60 * 60;
-/// Longest session that is sealed: a client's chain is part of it, and comes back with each hello.
-const SESSION_BYTES_MAX: usize = 8 * 1024;
 /// By how much the clock of the node that made a ticket may be ahead.
 const CLOCK_SKEW_MS: u64 = 60_000;
 
