@@ -4,6 +4,7 @@ mod connect;
 mod connection;
 mod counters;
 mod drain;
+pub(crate) mod dtls;
 mod failure;
 mod forward;
 mod handshake;
@@ -28,7 +29,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use conclave_store::{id::ListenerName, record::Listener};
+use conclave_store::{
+    id::ListenerName,
+    record::{Listener, ListenerProtocol},
+};
 
 use crate::live::Live;
 use counters::ListenerCounters;
@@ -125,6 +129,10 @@ impl Edge {
             let mut before = old.remove(&listener.name);
             let counters = before.as_ref().map(|before| Arc::clone(&before.counters));
             let counters = counters.unwrap_or_default();
+            let is_other = |before: &mut OpenListener| {
+                before.listener.protocol.is_datagram() != listener.protocol.is_datagram()
+            };
+            closing.extend(before.take_if(is_other).into_iter().flat_map(OpenListener::into_open));
             let addresses = self.addresses(&listener);
             let allowed = &self.shared.options.upstreams;
             let accepting = Accepting::new(&listener, allowed, Arc::clone(&counters));
@@ -173,7 +181,11 @@ impl Edge {
             if matches!(known.sockets.get(&address), Some(Ok(_))) {
                 continue;
             }
-            let opened = listener::open(self, &self.shared.workers, address, &known.accepting);
+            let (workers, accepting) = (&self.shared.workers, &known.accepting);
+            let opened = match known.listener.protocol.is_datagram() {
+                true => dtls::open(self, workers, address, accepting),
+                false => listener::open(self, workers, address, accepting),
+            };
             if let Err(error) = &opened {
                 let name = &known.listener.name;
                 tracing::warn!(event = "listener.not_open", listener = %name, %address, %error);
@@ -183,9 +195,12 @@ impl Edge {
         }
     }
 
-    /// Closes all sockets, after accepting whoever waits already.
-    async fn close_sockets(&self) {
-        let sockets = |known: &mut OpenListener| std::mem::take(&mut known.sockets);
+    /// Closes the sockets of these protocols, after accepting whoever waits already.
+    async fn close_sockets(&self, of: impl Fn(ListenerProtocol) -> bool) {
+        let sockets = |known: &mut OpenListener| match of(known.listener.protocol) {
+            true => std::mem::take(&mut known.sockets),
+            false => BTreeMap::new(),
+        };
         let open: Vec<_> = self.listeners_mut().values_mut().flat_map(sockets).collect();
         for open in open.into_iter().filter_map(|(_, socket)| socket.ok()) {
             open.close().await;
@@ -204,7 +219,8 @@ impl Edge {
     /// Whether this node could open the sockets of a new listener now.
     pub(crate) fn try_bind(&self, listener: &Listener) -> Result<(), (SocketAddr, io::Error)> {
         for address in self.addresses(listener) {
-            listener::check(address).map_err(|error| (address, error))?;
+            let kind = listener::socket_type(listener.protocol);
+            listener::check(kind, address).map_err(|error| (address, error))?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! process, and only after that reports the command as served.
 
 mod cache;
+mod datagrams;
 mod feed;
 mod index;
 mod limits;
@@ -34,6 +35,7 @@ use crate::{
 };
 
 use cache::{Cache, Key};
+pub(crate) use datagrams::ReadyDatagrams;
 pub(crate) use index::Wanted;
 use index::{Index, Served};
 use limits::{OPENED_MAX, PREPARED_MAX};

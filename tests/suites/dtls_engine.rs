@@ -17,7 +17,7 @@ use std::{
 
 use conclave_dtls::{
     Answer, ClientPolicy, Context, CookieKey, CookieKeys, Credential, Door, Facts, Opening,
-    Session, Settings, State, TicketKeys, is_client_hello,
+    Refused, Session, Settings, State, TicketKeys, is_client_hello,
 };
 use conclave_tests::{DEADLINE, has_program, openssl};
 
@@ -299,9 +299,10 @@ fn check(peer: Peer) {
     let friend = Identity::make(dir.path(), "friend", &ec);
     let stranger = Identity::make(dir.path(), "stranger", &ec);
     let wanted = friend.der.clone();
+    let stranger_here = || Refused { reason: "stranger", detail: "a stranger".to_owned() };
     let decision = Arc::new(
         move |chain: &[Vec<u8>]| {
-            if chain[0] == wanted { Ok(()) } else { Err("a stranger".to_owned()) }
+            if chain[0] == wanted { Ok(()) } else { Err(stranger_here()) }
         },
     );
     let policy = ClientPolicy::Required { authorities: Vec::new(), decision };

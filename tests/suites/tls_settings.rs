@@ -259,9 +259,9 @@ fn listeners_take_what_goes_with_their_protocol() {
     no(&["--upstream", "10.0.0.1:80", "--server-name", "a.example"], "N006");
     no(&["--upstream", "udp:10.0.0.1:80"], "N006");
     no(&["--protocol", "dtls", "--upstream", "10.0.0.1:80"], "N006");
-    no(&["--protocol", "dtls", "--upstream", "udp:10.0.0.1:80", "--proxy-to", "v2"], "N006");
-    // Well formed, but nothing would listen for it yet.
-    no(&["--protocol", "dtls", "--upstream", "udp:10.0.0.1:5000"], "N006");
+    no(&["--protocol", "dtls", "--upstream", "udp:10.0.0.1:80", "--proxy-to", "v1"], "N006");
+    let proxied = ["--protocol", "dtls", "--upstream", "udp:10.0.0.1:80", "--proxy-from", "::1"];
+    no(&proxied, "N006");
     no(&["--protocol", "outgoing-tls", "--upstream", "a.example:25", "--starttls", "tls"], "N006");
     no(&["--protocol", "outgoing-tls", "--upstream", "a.example:25", "--proxy-to", "v2"], "N006");
     no(&["--upstream", "10.0.0.1:80", "--proxy-to", "v3"], "N003");
@@ -272,6 +272,8 @@ fn listeners_take_what_goes_with_their_protocol() {
     let admin = format!("unix:{}", one.dir.join("admin.sock").display());
     no(&["--upstream", &admin], "N003");
     // Every protocol can be asked for.
+    let dtls = ["--protocol", "dtls", "--upstream", "udp:10.0.0.1:5000", "--proxy-to", "v2"];
+    add("tried", &[&dtls[..], &["--dry-run"]].concat()).json();
     for protocol in ["imap", "pop3", "xmpp", "xmpp-server", "ldap", "postgres", "sieve", "ftp"] {
         let words = ["--protocol", protocol, "--upstream", "10.0.0.1:99", "--require-tls"];
         add("tried", &[&words[..], &["--dry-run"]].concat()).json();

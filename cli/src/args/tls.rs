@@ -116,7 +116,7 @@ pub(crate) enum ClientAuth {
 pub(crate) struct ListenerAdd {
     pub(crate) name: String,
     /// What is spoken: tls, smtp, imap, pop3, xmpp, xmpp-server, ldap, postgres, sieve, ftp,
-    /// or outgoing-tls (dtls is not part of this version yet)
+    /// or outgoing-tls
     #[arg(long, default_value = "tls")]
     pub(crate) protocol: String,
     /// :PORT for the addresses of each node, or ADDRESS:PORT

@@ -31,7 +31,16 @@ pub struct Credential<'a> {
 
 /// Decides about the chain that a client presents, its certificate first, DER; `Err` says why
 /// not. It runs within the handshake: no lock, no disk, no network. A panic refuses.
-pub type Decision = Arc<dyn Fn(&[Vec<u8>]) -> Result<(), String> + Send + Sync>;
+pub type Decision = Arc<dyn Fn(&[Vec<u8>]) -> Result<(), Refused> + Send + Sync>;
+
+/// Why a client's certificate does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// One word, for counters.
+    pub reason: &'static str,
+    /// For people.
+    pub detail: String,
+}
 
 /// Whether and how clients are asked for a certificate.
 pub enum ClientPolicy {
@@ -336,7 +345,7 @@ pub(crate) struct Terms {
     pub(crate) tickets: Option<Arc<TicketKeys>>,
     pub(crate) unix_seconds: i64,
     /// Why the client's certificate was refused or ignored.
-    pub(crate) refusal: OnceLock<String>,
+    pub(crate) refusal: OnceLock<Refused>,
     /// A certificate that the decision accepted although its time is over: no ticket.
     pub(crate) is_expired: AtomicBool,
 }

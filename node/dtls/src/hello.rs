@@ -201,6 +201,8 @@ pub enum Alert {
     UnrecognisedName,
     /// This node cannot, through no fault of the client.
     InternalError,
+    /// The client speaks no version that is spoken here.
+    ProtocolVersion,
 }
 
 impl Alert {
@@ -209,6 +211,7 @@ impl Alert {
             Alert::AccessDenied => 49,
             Alert::UnrecognisedName => 112,
             Alert::InternalError => 80,
+            Alert::ProtocolVersion => 70,
         }
     }
 }

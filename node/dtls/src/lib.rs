@@ -67,7 +67,7 @@ mod ticket;
 
 pub use connector::Connector;
 pub use context::{
-    ClientPolicy, Context, ContextError, Credential, Decision, Opening, Settings, Wrong,
+    ClientPolicy, Context, ContextError, Credential, Decision, Opening, Refused, Settings, Wrong,
 };
 pub use cookie::{CookieKey, CookieKeys};
 pub use door::{Answer, Door};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::hello::ClientHello;
+use crate::{context::Refused, hello::ClientHello};
 
 /// A DTLS association without a socket and without a clock of its own.
 ///
@@ -65,8 +65,8 @@ pub enum Reason {
     #[error("closed by this node")]
     Node,
     /// The client's certificate was refused by the caller's decision, in its words.
-    #[error("client certificate refused: {0}")]
-    ClientCertificate(String),
+    #[error("client certificate refused: {}", .0.detail)]
+    ClientCertificate(Refused),
     /// The other side left one flight unanswered through all its repetitions.
     #[error("no answer from the other side")]
     Silence,
@@ -90,7 +90,7 @@ pub struct Facts {
     /// itself in a resumed session. For a client: what the server has shown.
     pub peer_chain: Vec<Vec<u8>>,
     /// Why a wrong client certificate was ignored, if one was.
-    pub client_ignored: Option<String>,
+    pub client_ignored: Option<Refused>,
     /// Whether an earlier session was resumed by a ticket.
     pub is_resumed: bool,
 }

@@ -8,10 +8,7 @@ use conclave_api::{
     listener::Add,
     problem::{Code, Problem},
 };
-use conclave_store::{
-    command::Action, id::ListenerName, outcome::Rejection, record::Listener,
-    record::ListenerProtocol,
-};
+use conclave_store::{command::Action, id::ListenerName, outcome::Rejection, record::Listener};
 
 use super::{Admitted, View, rejection_problem};
 
@@ -58,13 +55,12 @@ pub(crate) fn add_listener(view: &View<'_>, asked: &Add) -> Result<Admitted, Pro
     }
     let overlaps = |other: &Listener| {
         other.port == listener.port
+            && other.protocol.is_datagram() == listener.protocol.is_datagram()
             && (other.address.is_none()
                 || listener.address.is_none()
                 || other.address == listener.address)
     };
-    // Trying TCP says nothing about a port of UDP.
-    let is_tcp = listener.protocol != ListenerProtocol::Dtls;
-    if is_tcp && !view.state.listeners().any(|(_, other)| overlaps(other)) {
+    if !view.state.listeners().any(|(_, other)| overlaps(other)) {
         // A port that this node cannot open is told before anything is stored.
         view.node
             .edge()

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::{
         Mutex, PoisonError,
@@ -16,7 +16,7 @@ use rustix::{
     net::{self, AddressFamily, SocketFlags, SocketType, sockopt},
 };
 use tokio::{
-    net::{TcpStream, UnixStream},
+    net::{TcpStream, UdpSocket, UnixStream},
     time::{Instant, timeout},
 };
 
@@ -70,13 +70,9 @@ impl Upstreams {
     /// Connects to the next upstream that answers. One that does not is passed over for a while,
     /// but never given up: when nothing else is left it is asked again.
     pub(crate) async fn connect(&self, allowed: &Allowed, first: First) -> io::Result<Stream> {
-        let start = self.next.fetch_add(1, Ordering::Relaxed) % self.all.len().max(1);
-        let in_turn = || self.all.iter().cycle().skip(start).take(self.all.len());
         let now = Instant::now();
-        let up = in_turn().filter(|member| !member.is_paused(now));
-        let down = in_turn().filter(|member| member.is_paused(now));
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "there is no upstream");
-        for (tried, member) in up.chain(down).enumerate() {
+        let mut last = none_there();
+        for (tried, (_, member)) in self.in_turn(now).enumerate() {
             let left = UPSTREAM_TIMEOUT.saturating_sub(now.elapsed());
             let share = u32::try_from(self.all.len() - tried).unwrap_or(1).max(1);
             match timeout(left / share, member.connect(allowed, first)).await {
@@ -94,6 +90,50 @@ impl Upstreams {
         }
         Err(last)
     }
+
+    /// A socket towards the next upstream for datagrams, and which one it is. Whether it answers
+    /// shows when something has been sent: then [`Self::refused`] may have to be told.
+    pub(crate) async fn connect_datagrams(
+        &self,
+        allowed: &Allowed,
+    ) -> io::Result<(UdpSocket, usize)> {
+        let mut last = none_there();
+        for (number, member) in self.in_turn(Instant::now()) {
+            match timeout(UPSTREAM_TIMEOUT, member.connect_datagrams(allowed)).await {
+                Ok(Ok(socket)) => return Ok((socket, number)),
+                Ok(Err(error)) => last = member.named(&error),
+                Err(_) => last = member.named(&io::ErrorKind::TimedOut.into()),
+            }
+            member.pause(Some(UPSTREAM_PAUSE));
+        }
+        Err(last)
+    }
+
+    /// Nobody takes datagrams at this upstream: others go first for a while.
+    pub(crate) fn refused(&self, number: usize) {
+        if let Some(member) = self.all.get(number) {
+            member.pause(Some(UPSTREAM_PAUSE));
+        }
+    }
+
+    /// This upstream answers.
+    pub(crate) fn answered(&self, number: usize) {
+        if let Some(member) = self.all.get(number) {
+            member.pause(None);
+        }
+    }
+
+    /// Each begins with another one; those that are passed over come last.
+    fn in_turn(&self, now: Instant) -> impl Iterator<Item = (usize, &Member)> {
+        let start = self.next.fetch_add(1, Ordering::Relaxed) % self.all.len().max(1);
+        let all = move || self.all.iter().enumerate().cycle().skip(start).take(self.all.len());
+        let up = all().filter(move |(_, member)| !member.is_paused(now));
+        up.chain(all().filter(move |(_, member)| member.is_paused(now)))
+    }
+}
+
+fn none_there() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "there is no upstream")
 }
 
 impl Member {
@@ -130,6 +170,23 @@ impl Member {
                 Err(last)
             }
         }
+    }
+
+    async fn connect_datagrams(&self, allowed: &Allowed) -> io::Result<UdpSocket> {
+        let addresses = match &self.upstream.place {
+            Place::Address(address) => vec![*address],
+            Place::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
+            Place::Name => self.look_up().await?,
+        };
+        let address = addresses.first().copied().ok_or_else(none_there)?;
+        allowed.check_address(address).map_err(refused)?;
+        let any: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0)).await?;
+        socket.connect(address).await?;
+        Ok(socket)
     }
 
     /// Old addresses serve while new ones are looked up, and where that fails.

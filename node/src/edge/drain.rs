@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{task::AbortHandle, time::timeout};
 
-use super::{Edge, Shared};
+use super::{Edge, Shared, workers::Worker};
 
 /// How far a drain is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +45,10 @@ impl Edge {
         *draining = Some(Draining { begun, closed: 0, is_done: false, waiting: None });
         let edge = self.clone();
         let waiting = tokio::spawn(async move {
-            edge.close_sockets().await;
+            edge.close_sockets(|protocol| !protocol.is_datagram()).await;
             let closed = edge.wait_until_empty(deadline).await;
+            // Sessions of DTLS have lived by their listener's socket.
+            edge.close_sockets(|_| true).await;
             if let Some(draining) = edge.draining().as_mut() {
                 draining.closed = closed;
                 draining.is_done = true;
@@ -61,6 +63,11 @@ impl Edge {
     pub(crate) fn resume(&self) -> bool {
         drop(self.draining().take());
         self.open_all()
+    }
+
+    /// Whether new clients are to go elsewhere.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining().is_some()
     }
 
     /// How far the drain is; nothing if the node serves.
@@ -80,7 +87,7 @@ impl Edge {
     pub(crate) async fn shutdown(&self, deadline: Duration) {
         let begun = self.places().taken();
         *self.draining() = Some(Draining { begun, closed: 0, is_done: false, waiting: None });
-        self.close_sockets().await;
+        self.close_sockets(|protocol| !protocol.is_datagram()).await;
         self.wait_until_empty(deadline).await;
     }
 
@@ -90,7 +97,8 @@ impl Edge {
         if timeout(deadline, places.empty()).await.is_ok() {
             return 0;
         }
-        let closed = workers.iter().map(|worker| worker.connections.end_all()).sum();
+        let end_all = |worker: &Worker| worker.connections.end_all() + worker.sessions.end_all();
+        let closed = workers.iter().map(end_all).sum();
         // Their threads have only to drop them.
         let _ = timeout(super::limits::STOP_TIMEOUT, places.empty()).await;
         closed

@@ -58,6 +58,33 @@ fn words() -> impl Iterator<Item = &'static str> {
     WORDS.into_iter().chain(WrongReason::ALL.into_iter().map(WrongReason::word))
 }
 
+/// The reason for which a handshake of DTLS failed, as a word and in words.
+pub(super) fn datagram_reason(reason: &conclave_dtls::Reason) -> (&'static str, String) {
+    use conclave_dtls::Reason;
+    let word = match reason {
+        Reason::ClientCertificate(refused) => refused.reason,
+        Reason::Silence => "timeout",
+        Reason::Peer | Reason::Node => "closed",
+        Reason::Protocol(words) => protocol_word(words),
+        _ => "other",
+    };
+    (word, reason.to_string())
+}
+
+/// By the words of the engine, which is built with the node.
+fn protocol_word(words: &str) -> &'static str {
+    const KNOWN: [(&str, &str); 6] = [
+        ("peer did not return a certificate", "client_certificate_missing"),
+        ("no shared cipher", "nothing_in_common"),
+        ("no suitable", "nothing_in_common"),
+        ("unsupported protocol", "version"),
+        ("no application protocol", "application_protocol"),
+        ("alert", "client_alert"),
+    ];
+    let found = KNOWN.iter().find(|(part, _)| words.contains(part));
+    found.map_or("other", |(_, word)| word)
+}
+
 /// The reason for which rustls, or the connection below it, ended a handshake.
 pub(super) fn reason(error: &std::io::Error) -> &'static str {
     let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {

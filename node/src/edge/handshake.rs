@@ -59,6 +59,8 @@ macro_rules! say {
     };
 }
 
+pub(super) use say;
+
 /// Why there is no hello.
 enum NoHello {
     Tried(Tried),

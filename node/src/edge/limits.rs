@@ -64,6 +64,33 @@ pub(crate) const CLEAR_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest silence on the control connection of FTP before its first data connection.
 pub(crate) const CONTROL_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// Longest time from a proven ClientHello of DTLS to the end of the handshake: flights that get
+/// lost are repeated, and on a bad path that takes long.
+pub(crate) const DATAGRAM_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Handshakes of DTLS at once on one thread. A hostile client can have 350 KiB kept while its own
+/// lasts; an honest one takes a fifth of that.
+pub(crate) const DATAGRAM_HANDSHAKES_MAX: usize = 1024;
+/// Those of one address.
+pub(crate) const DATAGRAM_HANDSHAKES_ADDRESS_MAX: usize = DATAGRAM_HANDSHAKES_MAX / 8;
+/// A session of DTLS in which nobody says anything ends after this time: most clients go without
+/// a word.
+pub(crate) const DATAGRAM_IDLE: Duration = Duration::from_secs(10 * 60);
+/// Datagrams that wait for their session; more are lost.
+pub(crate) const SESSION_DATAGRAMS_MAX: usize = 64;
+/// Datagrams that are taken from a socket at once.
+pub(crate) const DATAGRAMS_AT_ONCE: usize = 8;
+/// Room for what UDP can carry, and for several small datagrams of one client at once.
+pub(crate) const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that wait in the system for a thread; it may allow less.
+pub(crate) const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Refused hellos that are remembered by a socket.
+pub(crate) const REFUSED_MAX: usize = 4096;
+/// For how long; about as long as clients repeat them.
+pub(crate) const REFUSED_VALID: Duration = Duration::from_secs(30);
+/// ClientHellos in fragments that wait for the rest at a socket, of 16 KiB at most.
+pub(crate) const ASSEMBLIES_MAX: usize = 256;
+/// For how long.
+pub(crate) const ASSEMBLY_VALID: Duration = Duration::from_secs(10);
 /// Pause after the system refuses to accept, so that a full table of descriptors does not spin.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Pause between tries to open a socket.

@@ -108,7 +108,7 @@ impl Accepting {
 
 /// Open sockets of one address, one for each thread.
 pub(crate) struct Open {
-    tasks: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+    pub(super) tasks: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Open {
@@ -122,17 +122,23 @@ impl Open {
     }
 }
 
+/// What kind of socket clients of this protocol come to.
+pub(crate) fn socket_type(protocol: ListenerProtocol) -> SocketType {
+    if protocol.is_datagram() { SocketType::DGRAM } else { SocketType::STREAM }
+}
+
 /// Whether an address can be opened: nobody else listens there.
-pub(crate) fn check(address: SocketAddr) -> io::Result<()> {
-    bind(address, false).map(|_| ())
+pub(crate) fn check(kind: SocketType, address: SocketAddr) -> io::Result<()> {
+    bind(kind, address, false).map(|_| ())
 }
 
 /// A socket that is bound, alone or shared among the threads.
-fn bind(address: SocketAddr, is_shared: bool) -> io::Result<OwnedFd> {
+pub(super) fn bind(kind: SocketType, address: SocketAddr, is_shared: bool) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
+    let socket = net::socket_with(family, kind, flags, None)?;
+    // For TCP: connections that are over do not hold the address. For UDP it would share it.
+    sockopt::set_socket_reuseaddr(&socket, kind == SocketType::STREAM)?;
     sockopt::set_socket_reuseport(&socket, is_shared)?;
     if address.is_ipv6() {
         // An unspecified IPv6 address means IPv4 too.
@@ -150,9 +156,9 @@ pub(crate) fn open(
     accepting: &Arc<ArcSwap<Accepting>>,
 ) -> io::Result<Open> {
     // Sockets that share an address would share it with a stranger's too: ask alone first.
-    check(address)?;
+    check(SocketType::STREAM, address)?;
     let listen = |_: &Worker| {
-        let socket = bind(address, true)?;
+        let socket = bind(SocketType::STREAM, address, true)?;
         // Accepted sockets inherit these.
         sockopt::set_tcp_nodelay(&socket, true)?;
         let stall = u32::try_from(PATIENCE.stall.as_millis()).unwrap_or(u32::MAX);

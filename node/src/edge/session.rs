@@ -29,6 +29,13 @@ pub(crate) struct Session {
     pub(crate) client: Option<ClientIdentity>,
 }
 
+impl Session {
+    /// Whether it came over UDP.
+    pub(crate) fn is_datagram(&self) -> bool {
+        self.version.starts_with("DTLS")
+    }
+}
+
 /// How a domain was found (C2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Chosen {

@@ -50,8 +50,10 @@ pub(crate) enum UpstreamError {
 }
 
 impl Upstream {
-    /// Reads `HOST:PORT` or `unix:PATH` and refuses what no upstream may be.
+    /// Reads `HOST:PORT`, `udp:HOST:PORT` or `unix:PATH` and refuses what no upstream may be.
     pub(crate) fn parse(text: &str, allowed: &Allowed) -> Result<Upstream, UpstreamError> {
+        // What it is to be spoken to by is said by the listener's protocol as well.
+        let text = text.strip_prefix("udp:").unwrap_or(text);
         let malformed = || UpstreamError::Malformed(text.chars().take(80).collect());
         let upstream = |place| Ok(Upstream { text: text.to_owned(), place });
         if let Some(path) = text.strip_prefix("unix:") {

@@ -16,6 +16,8 @@ use tokio::{runtime::Handle, sync::oneshot, task::AbortHandle};
 pub(crate) struct Worker {
     pub(crate) handle: Handle,
     pub(crate) connections: Arc<Connections>,
+    /// Sessions of DTLS; those in their handshake are the young ones.
+    pub(crate) sessions: Arc<Connections>,
     _running: oneshot::Sender<()>,
 }
 
@@ -34,7 +36,8 @@ impl Worker {
             // The other end is dropped, never used.
             let _ = runtime.block_on(stopped);
         })?;
-        Ok(Worker { handle, connections: Arc::default(), _running: running })
+        let (connections, sessions) = Default::default();
+        Ok(Worker { handle, connections, sessions, _running: running })
     }
 }
 
@@ -86,6 +89,18 @@ impl Connections {
             task.abort();
         }
         true
+    }
+
+    /// Ends the oldest young one if one more would be too many: `max` in all, `address_max` of one
+    /// address. Says whether it did.
+    pub(crate) fn make_room(&self, address: IpAddr, max: usize, address_max: usize) -> bool {
+        let (all, of_address) = {
+            let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+            let of_address = table.young.values().filter(|(one, _)| *one == address).count();
+            (table.young.len(), of_address)
+        };
+        let of_its_own = of_address >= address_max;
+        (of_its_own || all >= max) && self.displace(of_its_own.then_some(address))
     }
 
     /// Ends all, and says how many there were.

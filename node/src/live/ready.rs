@@ -58,11 +58,11 @@ impl Refusal {
 }
 
 /// The answer to a hello.
-pub(crate) struct Choice {
+pub(crate) struct Choice<R> {
     pub(crate) policy: Arc<Policy>,
     /// The domain and how it was found; none if no domain is meant.
     pub(crate) found: Option<(DomainName, Chosen)>,
-    pub(crate) ready: Result<Ready, Refusal>,
+    pub(crate) ready: Result<R, Refusal>,
 }
 
 /// All that a handshake needs.
@@ -84,21 +84,34 @@ pub(super) struct Prepared {
     domain: Arc<Domain>,
     policy: Arc<Policy>,
     pub(super) shown: Arc<CertifiedKeys>,
-    client: Option<Arc<ClientPolicy>>,
-    sessions: Option<Sessions>,
-    doors: ArcSwap<Vec<(Arc<Door>, Arc<ServerConfig>)>>,
+    pub(super) client: Option<Arc<ClientPolicy>>,
+    pub(super) sessions: Option<Sessions>,
+    configs: ByDoor<ServerConfig>,
+    pub(super) contexts: ByDoor<conclave_dtls::Context>,
 }
+
+/// What was made of a domain for each listener, while the listener stays as it is.
+pub(super) struct ByDoor<T>(ArcSwap<Vec<(Arc<Door>, Arc<T>)>>);
 
 impl Live {
     /// Chooses a domain, and how to speak with its clients at `door`.
-    pub(crate) fn choose(&self, wanted: Wanted<'_>, door: &Arc<Door>) -> Choice {
+    pub(crate) fn choose(&self, wanted: Wanted<'_>, door: &Arc<Door>) -> Choice<Ready> {
+        self.choose_with(wanted, |_, _, prepared| prepared.ready(door))
+    }
+
+    pub(super) fn choose_with<R>(
+        &self,
+        wanted: Wanted<'_>,
+        ready: impl FnOnce(&Index, &Served, &Prepared) -> Result<R, Refusal>,
+    ) -> Choice<R> {
         let index = self.shared.index.load();
         let policy = Arc::clone(&index.policy);
         let Some((served, chosen)) = index.find(wanted, &self.shared.main_domain) else {
             return Choice { policy, found: None, ready: Err(Refusal::Unknown) };
         };
         let found = Some((served.domain.name.clone(), chosen));
-        let ready = self.prepared(&index, &served).and_then(|prepared| prepared.ready(door));
+        let prepared = self.prepared(&index, &served);
+        let ready = prepared.and_then(|prepared| ready(&index, &served, &prepared));
         Choice { policy, found, ready }
     }
 
@@ -137,7 +150,8 @@ impl Live {
             shown,
             client,
             sessions,
-            doors: ArcSwap::default(),
+            configs: ByDoor::default(),
+            contexts: ByDoor::default(),
         });
         self.shared.prepared.put(key, Arc::clone(&prepared));
         Ok(prepared)
@@ -197,6 +211,33 @@ pub(super) fn shows<'a>(
     })
 }
 
+impl<T> Default for ByDoor<T> {
+    fn default() -> ByDoor<T> {
+        ByDoor(ArcSwap::default())
+    }
+}
+
+impl<T> ByDoor<T> {
+    pub(super) fn find_or_make(
+        &self,
+        door: &Arc<Door>,
+        make: impl FnOnce() -> Result<Arc<T>, Refusal>,
+    ) -> Result<Arc<T>, Refusal> {
+        let known = self.0.load();
+        if let Some((_, found)) = known.iter().find(|(known, _)| *known == *door) {
+            return Ok(Arc::clone(found));
+        }
+        let made = make()?;
+        self.0.rcu(|known| {
+            let others = known.iter().filter(|(other, _)| other.name != door.name);
+            let others = others.take(DOORS_MAX - 1).cloned();
+            let own = (Arc::clone(door), Arc::clone(&made));
+            std::iter::once(own).chain(others).collect::<Vec<_>>()
+        });
+        Ok(made)
+    }
+}
+
 impl Prepared {
     fn ready(&self, door: &Arc<Door>) -> Result<Ready, Refusal> {
         let settings = |error: rustls::Error| Refusal::Settings(error.to_string());
@@ -206,18 +247,8 @@ impl Prepared {
             let config = self.config(door, Some(&asking)).map_err(settings)?;
             return Ok(Ready { config, client: Some(asking) });
         }
-        let doors = self.doors.load();
-        if let Some((_, config)) = doors.iter().find(|(known, _)| *known == *door) {
-            return Ok(Ready { config: Arc::clone(config), client: None });
-        }
-        let config = self.config(door, None).map_err(settings)?;
-        self.doors.rcu(|known| {
-            let others = known.iter().filter(|(other, _)| other.name != door.name);
-            let others = others.take(DOORS_MAX - 1).cloned();
-            let own = (Arc::clone(door), Arc::clone(&config));
-            std::iter::once(own).chain(others).collect::<Vec<_>>()
-        });
-        Ok(Ready { config, client: None })
+        let make = || self.config(door, None).map_err(settings);
+        Ok(Ready { config: self.configs.find_or_make(door, make)?, client: None })
     }
 
     fn config(

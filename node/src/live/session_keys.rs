@@ -70,6 +70,15 @@ impl SessionKeys {
         self.keys.get(&(of, id)).filter(|key| now <= key.expires)
     }
 
+    /// All keys that may still open something.
+    pub(crate) fn all_opening(
+        &self,
+        of: SessionKeyUse,
+        now: UnixMillis,
+    ) -> impl Iterator<Item = &Arc<OpenedKey>> {
+        self.of(of).filter(move |key| now <= key.expires)
+    }
+
     /// These keys for tickets.
     #[cfg(test)]
     pub(crate) fn for_test(keys: impl IntoIterator<Item = OpenedKey>) -> SessionKeys {

@@ -12,7 +12,11 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::{edge::tls::CertifiedKeys, entropy};
+use crate::{
+    edge::{dtls::Shown, tls::CertifiedKeys},
+    entropy,
+    keys::Secret,
+};
 
 const DAYS: u64 = 30;
 const AUTHORITY: &str = "Conclave Test Authority";
@@ -34,7 +38,11 @@ pub(crate) enum TestCertificateError {
 
 /// Key and certificate for domains in test mode.
 #[derive(Clone)]
-pub(crate) struct TestCertificate(Arc<CertifiedKeys>);
+pub(crate) struct TestCertificate {
+    keys: Arc<CertifiedKeys>,
+    chain: Vec<CertificateDer<'static>>,
+    pkcs8: Secret,
+}
 
 impl TestCertificate {
     /// A new key and certificate for `main_domain`, valid for 30 days from `now`, issued by the
@@ -61,12 +69,18 @@ impl TestCertificate {
         let signing = rustls::crypto::ring::sign::any_supported_type(&der)?;
         let chain = [&certificate, &authority]
             .map(|certificate| CertificateDer::from(certificate.der().to_vec()));
-        let key = Arc::new(CertifiedKey::new(chain.to_vec(), signing));
-        Ok(TestCertificate(CertifiedKeys::new(vec![key])))
+        let shown = Arc::new(CertifiedKey::new(chain.to_vec(), signing));
+        let pkcs8 = Secret::new(key.pkcs8_der().to_vec());
+        Ok(TestCertificate { keys: CertifiedKeys::new(vec![shown]), chain: chain.to_vec(), pkcs8 })
     }
 
     /// For a handshake.
     pub(crate) fn certified_keys(&self) -> Arc<CertifiedKeys> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.keys)
+    }
+
+    /// For a handshake of DTLS.
+    pub(crate) fn shown(&self) -> Shown {
+        Shown { chain: self.chain.clone(), key: self.pkcs8.clone() }
     }
 }

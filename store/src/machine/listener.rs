@@ -13,9 +13,11 @@ pub(super) fn add(change: &mut Changing<'_>, listener: &Listener) -> Result<Done
     if change.state.listener(&listener.name).is_some() {
         return Err(Rejection::ListenerExists(listener.name.clone()));
     }
-    // A listener without an address has the port on all of them.
+    // A listener without an address has the port on all of them. TCP and UDP have ports of their
+    // own.
     let overlaps = |other: &Listener| {
         other.port == listener.port
+            && other.protocol.is_datagram() == listener.protocol.is_datagram()
             && (other.address.is_none()
                 || listener.address.is_none()
                 || other.address == listener.address)

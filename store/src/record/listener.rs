@@ -80,6 +80,11 @@ impl ListenerProtocol {
         use ListenerProtocol as P;
         !matches!(self, P::Tls | P::OutgoingTls | P::Dtls)
     }
+
+    /// Whether it runs over UDP, whose ports are others than TCP's.
+    pub fn is_datagram(self) -> bool {
+        self == ListenerProtocol::Dtls
+    }
 }
 
 /// Version of the PROXY protocol.

@@ -8,12 +8,16 @@ use super::{
     forge::{Identity, Kind},
     link::{Server, meet},
 };
-use crate::{ClientPolicy, Decision, Reason, State, Wrong};
+use crate::{ClientPolicy, Decision, Reason, Refused, State, Wrong};
 
 struct Scene {
     root: Identity,
     shop: Identity,
     trusted: Identity,
+}
+
+fn refused(detail: &str) -> Refused {
+    Refused { reason: "wrong", detail: detail.to_owned() }
 }
 
 impl Scene {
@@ -27,10 +31,10 @@ impl Scene {
     fn decision(&self) -> Decision {
         let trusted = self.trusted.x509().clone();
         Arc::new(move |chain| {
-            let [first, ..] = chain else { return Err("nothing presented".into()) };
+            let [first, ..] = chain else { return Err(refused("nothing presented")) };
             let first = openssl::x509::X509::from_der(first).unwrap();
             let is_ours = first.verify(&trusted.public_key().unwrap()).unwrap();
-            if is_ours { Ok(()) } else { Err("not issued by a trusted authority".into()) }
+            if is_ours { Ok(()) } else { Err(refused("not issued by a trusted authority")) }
         })
     }
 
@@ -107,7 +111,7 @@ fn a_wrong_certificate_is_refused_in_the_words_of_the_decision() {
     for policy in [scene.required(), scene.optional(Wrong::Aborts)] {
         scene.meet(policy, Some(&wrong), |client, server| {
             assert!(client.failure.unwrap().contains("bad certificate"));
-            let why = "not issued by a trusted authority".to_owned();
+            let why = refused("not issued by a trusted authority");
             assert_eq!(server.reason(), Some(Reason::ClientCertificate(why)));
         });
     }
@@ -121,7 +125,7 @@ fn a_wrong_certificate_that_is_ignored_counts_as_none() {
         assert!(client.is_established, "{:?}", client.failure);
         let facts = server.session.as_ref().unwrap().facts().unwrap().clone();
         assert!(facts.peer_chain.is_empty());
-        assert_eq!(facts.client_ignored.as_deref(), Some("not issued by a trusted authority"));
+        assert_eq!(facts.client_ignored, Some(refused("not issued by a trusted authority")));
     });
 }
 

@@ -11,7 +11,7 @@ use super::{
     link::{Server, meet},
     ticket_key,
 };
-use crate::{ClientPolicy, Context, State, TicketKeys, Wrong};
+use crate::{ClientPolicy, Context, Refused, State, TicketKeys, Wrong};
 
 struct Scene {
     root: Identity,
@@ -165,7 +165,8 @@ fn a_ticket_does_not_outlive_its_client_certificate() {
 fn an_ignored_certificate_is_not_remembered_by_a_ticket() {
     let scene = Scene::new();
     let wrong = Identity::issue("client", Kind::P256, &scene.authority, 90);
-    let (decision, wrong_is) = (Arc::new(|_: &[Vec<u8>]| Err("no".to_owned())), Wrong::IsIgnored);
+    let no = || Refused { reason: "wrong", detail: "no".to_owned() };
+    let (decision, wrong_is) = (Arc::new(move |_: &[Vec<u8>]| Err(no())), Wrong::IsIgnored);
     let policy = ClientPolicy::Optional { authorities: vec![], decision, wrong: wrong_is };
     let context = context_with(&[&scene.shop], policy, b"shop");
     let client = scene.client(Some(&wrong));

@@ -12,11 +12,13 @@ use conclave_api::{
 use conclave_store::{
     id::DomainName,
     limits::{ALPN_MAX, DOMAIN_UPSTREAMS_MAX, PROXY_NETWORKS_MAX, UPSTREAMS_MAX},
-    record::{Listener, ListenerProtocol, Network, Outgoing, ProxyVersion},
+    record::{
+        Domain, DomainKey, Listener, ListenerProtocol, Network, Outgoing, PkiMode, ProxyVersion,
+    },
     state::State,
 };
 
-use crate::{admit::domain_name, node::Node};
+use crate::{admit::domain_name, edge::dtls, node::Node};
 
 fn unfit(title: impl Into<String>) -> Problem {
     Problem::new(Code::N006, title)
@@ -71,9 +73,16 @@ pub(super) fn check_fit(protocol: ListenerProtocol, asked: &Add) -> Result<(), P
             "--proxy-to",
             "a remote server of TLS expects no such header",
         ),
-        (asked.proxy_to.is_some() && is_dtls, "--proxy-to", "datagrams have no place for it"),
-        (!asked.proxy_from.is_empty() && is_dtls, "--proxy-from", "datagrams have no place for it"),
-        (!asked.alpn.is_empty() && is_dtls, "--alpn", "it is for TLS"),
+        (
+            asked.proxy_to.as_deref() == Some("v1") && is_dtls,
+            "--proxy-to v1",
+            "it knows TCP only; v2 knows datagrams",
+        ),
+        (
+            !asked.proxy_from.is_empty() && is_dtls,
+            "--proxy-from",
+            "datagrams of DTLS have no place for it",
+        ),
     ];
     match checks.iter().find(|(is_wrong, _, _)| *is_wrong) {
         Some((_, option, why)) => {
@@ -94,11 +103,6 @@ pub(super) fn upstreams(
     }
     check_count("upstreams", asked.len(), UPSTREAMS_MAX)?;
     asked.iter().try_for_each(|text| check_upstream(node, protocol, text))?;
-    if protocol == ListenerProtocol::Dtls {
-        // Nothing would listen for datagrams, and the answer would say that all nodes do.
-        return Err(unfit("this version has no listeners for DTLS yet")
-            .hint("--protocol tls, or one with STARTTLS"));
-    }
     Ok(asked.to_vec())
 }
 
@@ -240,6 +244,17 @@ pub(super) fn warnings(state: &State, listener: &Listener) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if listener.protocol.is_datagram() {
+        let is_shown = |key: &DomainKey| dtls::can_show(&key.algorithm);
+        let lacks_key = |domain: &&Domain| {
+            let mut keys = domain.credentials.iter().map(|one| &one.key).peekable();
+            domain.mode == PkiMode::Enabled && keys.peek().is_some() && !keys.any(is_shown)
+        };
+        warnings.extend(state.domains().filter(lacks_key).map(|domain| {
+            let name = &domain.name;
+            format!("{name} has only an Ed25519 key, which clients of DTLS 1.2 cannot verify")
+        }));
+    }
     let unknown = listener.domain_upstreams.keys().filter(|name| state.domain(name).is_none());
     warnings.extend(unknown.map(|name| format!("{name} is no shared domain (yet)")));
     warnings
@@ -299,7 +314,9 @@ mod tests {
         check(ListenerProtocol::Smtp, require(), true);
         check(ListenerProtocol::Tls, require(), false);
         check(ListenerProtocol::Tls, proxy(), true);
-        check(ListenerProtocol::Dtls, proxy(), false);
+        check(ListenerProtocol::Dtls, proxy(), true);
+        let line = Add { proxy_to: Some("v1".to_owned()), ..Add::default() };
+        check(ListenerProtocol::Dtls, line, false);
         check(ListenerProtocol::OutgoingTls, named(), true);
         check(ListenerProtocol::Imap, named(), false);
     }

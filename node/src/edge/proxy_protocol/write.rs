@@ -72,10 +72,11 @@ fn line(ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
 
 fn binary(ends: Option<(SocketAddr, SocketAddr)>, session: Option<&Session>) -> Vec<u8> {
     let mut header = SIGNATURE.to_vec();
+    let transport = if session.is_some_and(Session::is_datagram) { 0x02 } else { 0x01 };
     let family = match ends {
         None => 0x00,
-        Some((source, _)) if source.is_ipv4() => 0x11,
-        Some(_) => 0x21,
+        Some((source, _)) if source.is_ipv4() => 0x10 | transport,
+        Some(_) => 0x20 | transport,
     };
     header.extend([0x21, family, 0, 0]);
     if let Some((source, destination)) = ends {

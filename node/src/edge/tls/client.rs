@@ -184,6 +184,21 @@ impl ClientPolicy {
         self.aborts || self.is_required
     }
 
+    /// Whether a handshake without a certificate fails.
+    pub(crate) fn is_required(&self) -> bool {
+        self.is_required
+    }
+
+    /// Subjects of the authorities that count, DER.
+    pub(crate) fn hints(&self) -> impl Iterator<Item = &[u8]> {
+        self.hints.iter().map(AsRef::as_ref)
+    }
+
+    /// Who a client is whose certificate was accepted already.
+    pub(crate) fn accepted(certificate_der: &[u8]) -> Result<ClientIdentity, Wrong> {
+        Certificate::from_der(certificate_der).map(|leaf| identity(&leaf)).map_err(Wrong::malformed)
+    }
+
     /// Who a client is by the certificates it showed, and until when (milliseconds).
     pub(crate) fn check(
         &self,

@@ -63,6 +63,21 @@ impl Policy {
         &self.versions
     }
 
+    /// Whether TLS 1.2, and with it DTLS 1.2, is accepted.
+    pub(crate) fn allows_version_1_2(&self) -> bool {
+        self.versions.contains(&&TLS12)
+    }
+
+    /// IANA names of the cipher suites, wanted ones first.
+    pub(crate) fn cipher_suites(&self) -> Vec<String> {
+        self.provider.cipher_suites.iter().map(|suite| cipher_name(suite.suite())).collect()
+    }
+
+    /// IANA names of the groups, wanted ones first.
+    pub(crate) fn groups(&self) -> Vec<String> {
+        self.provider.kx_groups.iter().map(|group| group_name(group.name())).collect()
+    }
+
     /// Whether what is said at `level` is wanted in the log.
     pub(crate) fn logs(&self, level: TlsLogLevel) -> bool {
         self.settings.log_level >= level

@@ -79,6 +79,20 @@ impl Sessions {
         Sessions { keys: Arc::clone(keys), binding: hash, ttl_s }
     }
 
+    /// How long sessions resume, in seconds; 0: not at all.
+    pub(crate) fn ttl_s(&self) -> u32 {
+        self.ttl_s
+    }
+
+    /// What the tickets of one listener are bound to.
+    pub(crate) fn binding(&self, door: &Door) -> [u8; 32] {
+        let mut binding = self.binding.clone();
+        add(&mut binding, door.name.as_str().as_bytes());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(binding.finish().as_ref());
+        bytes
+    }
+
     /// What makes and opens tickets at one listener; none if sessions do not resume at all.
     pub(super) fn ticketer(
         &self,
@@ -88,13 +102,9 @@ impl Sessions {
         if self.ttl_s == 0 {
             return None;
         }
-        let mut binding = self.binding.clone();
-        add(&mut binding, door.name.as_str().as_bytes());
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(binding.finish().as_ref());
         Some(Arc::new(Ticketer {
             keys: Arc::clone(&self.keys),
-            binding: bytes,
+            binding: self.binding(door),
             ttl_s: self.ttl_s,
             asking: asking.cloned(),
         }))
