@@ -188,6 +188,9 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 # min_version = "1.3"                # oldest version that this node accepts
 # cipher_suites = ["TLS_AES_256_GCM_SHA384"]   # all that this node accepts; default: the cluster's
 
+[dtls]
+# idle_timeout = "10m"               # a session in which nobody says anything ends then
+
 [upstream]
 # unix = ["/run/app"]                # sockets, or directories of sockets, that upstreams may be; default: none
 

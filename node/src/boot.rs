@@ -78,6 +78,7 @@ fn assemble(config: &Config) -> Result<Node, Problem> {
                 admin_socket: config.admin_socket.clone(),
             },
             handshake_timeout: edge::limits::HANDSHAKE_TIMEOUT,
+            datagram_idle: config.dtls_idle_timeout,
             connections_max: edge::limits::connections_max(process::raise_descriptors()),
         },
     )

@@ -13,7 +13,10 @@ use conclave_store::{
 };
 use serde::Deserialize;
 
-use crate::{admit, edge::tls::CIPHER_SUITES};
+use crate::{
+    admit,
+    edge::{limits::DATAGRAM_IDLE, tls::CIPHER_SUITES},
+};
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -45,6 +48,8 @@ pub struct Config {
     /// Cipher suites that this node accepts at most, by their IANA names; empty: those of the
     /// cluster.
     pub tls_cipher_suites: Vec<String>,
+    /// A session of DTLS in which nobody says anything ends after this time.
+    pub dtls_idle_timeout: Duration,
     /// Unix sockets, or directories of such, that upstreams may be; empty: none.
     pub upstream_unix: Vec<PathBuf>,
     /// File of the unlock key.
@@ -67,6 +72,8 @@ struct File {
     public: PublicSection,
     #[serde(default)]
     tls: TlsSection,
+    #[serde(default)]
+    dtls: DtlsSection,
     #[serde(default)]
     upstream: UpstreamSection,
     #[serde(default)]
@@ -116,6 +123,12 @@ struct TlsSection {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
+struct DtlsSection {
+    idle_timeout: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
 struct UpstreamSection {
     #[serde(default)]
     unix: Vec<PathBuf>,
@@ -158,8 +171,18 @@ impl Config {
         let main_domain = DomainName::parse(&main_domain)
             .map_err(|error| setting_problem("[node] main_domain", error))?;
         let election_timeout = match file.cluster.election_timeout {
-            Some(text) => election_timeout(&text)?,
+            Some(text) => {
+                let (setting, least) = ("[cluster] election_timeout", Duration::from_millis(100));
+                timeout(setting, &text, least, Duration::from_secs(60))?
+            }
             None => Duration::from_millis(300),
+        };
+        let dtls_idle_timeout = match file.dtls.idle_timeout {
+            Some(text) => {
+                let (least, most) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
+                timeout("[dtls] idle_timeout", &text, least, most)?
+            }
+            None => DATAGRAM_IDLE,
         };
         if !file.node.data_dir.is_absolute() {
             let found = file.node.data_dir.display();
@@ -199,6 +222,7 @@ impl Config {
             public_bind: file.public.bind,
             tls_version_min,
             tls_cipher_suites,
+            dtls_idle_timeout,
             upstream_unix: file.upstream.unix,
             unlock_file,
             log_level: file.log.level.unwrap_or_else(|| "info".to_owned()),
@@ -207,14 +231,19 @@ impl Config {
     }
 }
 
-fn election_timeout(text: &str) -> Result<Duration, Problem> {
-    let setting = "[cluster] election_timeout";
-    let milliseconds = text.strip_suffix("ms").and_then(|number| number.parse::<u64>().ok());
-    let seconds = || text.strip_suffix('s').and_then(|number| number.parse::<u64>().ok());
-    let milliseconds = milliseconds.or_else(|| Some(seconds()?.saturating_mul(1000)));
-    match milliseconds {
-        Some(value @ 100..=60_000) => Ok(Duration::from_millis(value)),
-        Some(_) => Err(setting_problem(setting, format!("{text} is not within 100ms and 60s"))),
+/// A time within bounds, as `300ms`, `10m` or `1h`.
+fn timeout(
+    setting: &str,
+    text: &str,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, Problem> {
+    let time = text.parse::<jiff::SignedDuration>().ok();
+    match time.and_then(|time| Duration::try_from(time).ok()) {
+        Some(time) if (least..=most).contains(&time) => Ok(time),
+        Some(_) => {
+            Err(setting_problem(setting, format!("{text} is not within {least:?} and {most:?}")))
+        }
         None => Err(setting_problem(setting, format!("{text:?} is no time such as \"300ms\""))),
     }
 }
@@ -308,6 +337,8 @@ mod tests {
         check(&format!("{node}[log]\nformat = \"xml\"\n"), "none of auto");
         check(&format!("{node}[tls]\nmin_version = \"1.1\"\n"), "[tls] min_version: TLS 1.1");
         check(&format!("{node}[tls]\ncipher_suites = [\"RC4\"]\n"), "[tls] cipher_suites");
+        check(&format!("{node}[dtls]\nidle_timeout = \"10ms\"\n"), "[dtls] idle_timeout");
+        check(&format!("{node}[dtls]\nidle_timeout = \"long\"\n"), "is no time");
         check(&format!("{node}[upstream]\nunix = [\"app.sock\"]\n"), "[upstream] unix");
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct EdgeOptions {
     pub(crate) upstreams: Allowed,
     /// Longest time for a handshake.
     pub(crate) handshake_timeout: Duration,
+    /// A session of DTLS in which nobody says anything ends after this time.
+    pub(crate) datagram_idle: Duration,
     /// Connections at once.
     pub(crate) connections_max: usize,
 }

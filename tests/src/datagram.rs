@@ -26,6 +26,16 @@ impl DtlsClient {
     ) -> DtlsClient {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         socket.connect(server).unwrap();
+        DtlsClient::begin_on(socket, connector, name, path_mtu_bytes)
+    }
+
+    /// The same on a socket that is connected already.
+    pub fn begin_on(
+        socket: UdpSocket,
+        connector: &Connector,
+        name: Option<&str>,
+        path_mtu_bytes: u16,
+    ) -> DtlsClient {
         let session = connector.connect(name, Instant::now(), path_mtu_bytes).unwrap();
         let mut client = DtlsClient { socket, session };
         client.flush();
@@ -61,6 +71,26 @@ impl DtlsClient {
             }
         }
         false
+    }
+
+    /// Says `words` once.
+    pub fn say(&mut self, words: &[u8]) {
+        self.session.send(words).unwrap();
+        self.flush();
+    }
+
+    /// What it is told next, unless nothing comes in time or the session ends.
+    pub fn hears(&mut self, within: Duration) -> Option<Vec<u8>> {
+        let end = Instant::now() + within;
+        loop {
+            if let Some(words) = self.session.next_plaintext() {
+                return Some(words);
+            }
+            if Instant::now() >= end || matches!(self.session.state(), State::Closed(_)) {
+                return None;
+            }
+            self.turn(end);
+        }
     }
 
     /// Says close_notify.

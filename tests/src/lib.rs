@@ -3,6 +3,7 @@
 mod authority;
 mod cluster;
 mod datagram;
+mod datagram_peer;
 mod forge;
 pub mod fuzz;
 mod measure;
@@ -13,6 +14,7 @@ mod wait;
 pub use authority::{Authority, Issued, authority};
 pub use cluster::{Cluster, Node, Ran, binary, run_alone};
 pub use datagram::{DtlsClient, echo_datagrams};
+pub use datagram_peer::{DatagramPeer, Identity};
 pub use forge::{Forged, Hostile, NOON, forge, hostile, longest};
 pub use measure::measured;
 pub use peer::{Pair, has_program, openssl, openssl_chain, resident_mib, sign};

@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::{BufRead, BufReader, Write},
     net::{SocketAddr, UdpSocket},
-    path::Path,
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +16,7 @@ use conclave_dtls::{
     Answer, ClientPolicy, Context, CookieKey, CookieKeys, Credential, Door, Facts, Opening,
     Refused, Session, Settings, State, TicketKeys, is_client_hello,
 };
-use conclave_tests::{DEADLINE, has_program, openssl};
+use conclave_tests::{DatagramPeer, Identity};
 
 /// A socket that says back what it is told, through the engine.
 struct Echo {
@@ -122,161 +119,21 @@ impl Loop {
     }
 }
 
-/// A self-signed certificate and its key, made by OpenSSL's program.
-struct Identity {
-    certificate: String,
-    key: String,
-    der: Vec<u8>,
-    key_der: Vec<u8>,
+fn context(shop: &Identity, client: ClientPolicy) -> Context {
+    let chain = [shop.der.clone()];
+    let settings = Settings {
+        credentials: &[Credential { chain: &chain, key: &shop.key_der }],
+        client,
+        cipher_suites: &[],
+        groups: &[],
+        alpn: Vec::new(),
+        binding: b"echo",
+        ticket_seconds: 60,
+    };
+    Context::new(settings).unwrap()
 }
 
-impl Identity {
-    fn make(dir: &Path, name: &str, key: &[&str]) -> Identity {
-        Identity::make_with(dir, name, key, "")
-    }
-
-    fn make_with(dir: &Path, name: &str, key: &[&str], more_names: &str) -> Identity {
-        let path = |end: &str| dir.join(format!("{name}.{end}")).to_str().unwrap().to_owned();
-        let (certificate, pem, der, key_der) =
-            (path("crt"), path("key"), path("crt.der"), path("key.der"));
-        let subject = format!("/CN={name}");
-        let names = format!("subjectAltName=DNS:{name}{more_names}");
-        let fixed = ["-nodes", "-days", "9", "-subj", &subject, "-addext", &names];
-        let files = ["-keyout", &pem, "-out", &certificate];
-        openssl(&[&["req", "-x509", "-newkey"], key, &fixed, &files].concat());
-        openssl(&["x509", "-in", &certificate, "-outform", "DER", "-out", &der]);
-        openssl(&["pkcs8", "-topk8", "-nocrypt", "-in", &pem, "-outform", "DER", "-out", &key_der]);
-        let (der, key_der) = (std::fs::read(der).unwrap(), std::fs::read(key_der).unwrap());
-        Identity { certificate, key: pem, der, key_der }
-    }
-
-    fn context(&self, client: ClientPolicy) -> Context {
-        let chain = [self.der.clone()];
-        let settings = Settings {
-            credentials: &[Credential { chain: &chain, key: &self.key_der }],
-            client,
-            cipher_suites: &[],
-            groups: &[],
-            alpn: Vec::new(),
-            binding: b"echo",
-            ticket_seconds: 60,
-        };
-        Context::new(settings).unwrap()
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Peer {
-    OpenSsl,
-    GnuTls,
-    MbedTls,
-}
-
-/// Sends a line to a DTLS server and prints the answer; by the package `python-mbedtls`.
-const MBEDTLS: &str = r#"
-import socket, sys
-from mbedtls import pk, tls, x509
-port, root, own = int(sys.argv[1]), sys.argv[2], None
-trust = tls.TrustStore()
-trust.add(x509.CRT.from_file(root))
-if len(sys.argv) > 3:
-    own = ((x509.CRT.from_file(sys.argv[3]),), pk.ECC.from_PEM(open(sys.argv[4]).read()))
-wishes = tls.DTLSConfiguration(trust_store=trust, certificate_chain=own)
-plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-plain.settimeout(20)
-sealed = tls.ClientContext(wishes).wrap_socket(plain, server_hostname="shop.example")
-sealed.connect(("127.0.0.1", port))
-sealed.do_handshake()
-sealed.send(sys.stdin.buffer.readline())
-print(sealed.recv(1000).decode(), flush=True)
-"#;
-
-/// A Python that knows `mbedtls`: the environment names it, or it is the usual one.
-fn python() -> String {
-    std::env::var("CONCLAVE_MBEDTLS_PYTHON").unwrap_or("python3".into())
-}
-
-impl Peer {
-    fn program(self) -> String {
-        match self {
-            Peer::OpenSsl => "openssl".into(),
-            Peer::GnuTls => "gnutls-cli".into(),
-            Peer::MbedTls => python(),
-        }
-    }
-
-    fn is_there(self) -> bool {
-        if !has_program("openssl") || !has_program(&self.program()) {
-            return false;
-        }
-        let asked = || Command::new(python()).args(["-c", "import mbedtls"]).output().unwrap();
-        let is_there = !matches!(self, Peer::MbedTls) || asked().status.success();
-        if !is_there {
-            assert!(std::env::var_os("CONCLAVE_TEST_ALL").is_none(), "no python-mbedtls");
-            println!("SKIPPED: python-mbedtls is not installed");
-        }
-        is_there
-    }
-
-    fn command(self, address: SocketAddr, shop: &Identity, client: Option<&Identity>) -> Command {
-        let (port, address) = (address.port().to_string(), address.to_string());
-        let mut command = Command::new(self.program());
-        match self {
-            Peer::OpenSsl => {
-                command.args(["s_client", "-dtls1_2", "-connect", &address, "-quiet"]);
-                command.args(["-servername", "shop.example", "-verify_return_error"]);
-                command.args(["-CAfile", &shop.certificate]);
-                if let Some(client) = client {
-                    command.args(["-cert", &client.certificate, "-key", &client.key]);
-                }
-            }
-            Peer::GnuTls => {
-                command.args(["--udp", "--port", &port, "--sni-hostname", "shop.example"]);
-                command.args(["--verify-hostname", "shop.example", "127.0.0.1"]);
-                command.args(["--x509cafile", &shop.certificate]);
-                if let Some(client) = client {
-                    command.args(["--x509certfile", &client.certificate]);
-                    command.args(["--x509keyfile", &client.key]);
-                }
-            }
-            Peer::MbedTls => {
-                command.args(["-c", MBEDTLS, &port, &shop.certificate]);
-                if let Some(client) = client {
-                    command.args([&client.certificate, &client.key]);
-                }
-            }
-        }
-        command
-    }
-
-    /// Whether the program gets an echo.
-    fn echoes(self, address: SocketAddr, shop: &Identity, client: Option<&Identity>) -> bool {
-        let mut command = self.command(address, shop, client);
-        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = pipes.spawn().unwrap();
-        let (begin, mut stdin) = (Instant::now(), child.stdin.take().unwrap());
-        stdin.write_all(b"are you there\n").unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let (said, lines) = mpsc::channel();
-        let reader = std::thread::spawn(move || {
-            output.lines().map_while(Result::ok).for_each(|line| drop(said.send(line)));
-        });
-        let mut is_echoed = false;
-        while let Ok(line) = lines.recv_timeout(DEADLINE.saturating_sub(begin.elapsed())) {
-            if line.contains("are you there") {
-                is_echoed = true;
-                break;
-            }
-        }
-        drop(stdin);
-        let _ = child.kill();
-        child.wait().unwrap();
-        reader.join().unwrap();
-        is_echoed
-    }
-}
-
-fn check(peer: Peer) {
+fn check(peer: DatagramPeer) {
     if !peer.is_there() {
         return;
     }
@@ -288,8 +145,8 @@ fn check(peer: Peer) {
         (&["rsa:4096"], "TLS_ECDHE_RSA"),
     ] {
         let shop = Identity::make(dir.path(), "shop.example", key);
-        let echo = Echo::start(shop.context(ClientPolicy::None), 1500);
-        assert!(peer.echoes(echo.address, &shop, None), "{peer:?} {key:?}");
+        let echo = Echo::start(context(&shop, ClientPolicy::None), 1500);
+        assert!(peer.echoes(echo.address, &shop.certificate, None), "{peer:?} {key:?}");
         let facts = echo.established.recv().unwrap();
         assert!(facts.cipher.starts_with(cipher), "{facts:?}");
         assert_eq!(facts.server_name.as_deref(), Some("shop.example"));
@@ -306,25 +163,25 @@ fn check(peer: Peer) {
         },
     );
     let policy = ClientPolicy::Required { authorities: Vec::new(), decision };
-    let echo = Echo::start(shop.context(policy), 576);
-    assert!(peer.echoes(echo.address, &shop, Some(&friend)));
+    let echo = Echo::start(context(&shop, policy), 576);
+    assert!(peer.echoes(echo.address, &shop.certificate, Some(friend.files())));
     assert_eq!(echo.established.recv().unwrap().peer_chain, [friend.der]);
-    assert!(!peer.echoes(echo.address, &shop, Some(&stranger)));
-    assert!(!peer.echoes(echo.address, &shop, None));
+    assert!(!peer.echoes(echo.address, &shop.certificate, Some(stranger.files())));
+    assert!(!peer.echoes(echo.address, &shop.certificate, None));
     assert!(echo.established.try_recv().is_err(), "no others came in");
 }
 
 #[test]
 fn openssl_s_client_gets_its_echo() {
-    check(Peer::OpenSsl);
+    check(DatagramPeer::OpenSsl);
 }
 
 #[test]
 fn gnutls_cli_gets_its_echo() {
-    check(Peer::GnuTls);
+    check(DatagramPeer::GnuTls);
 }
 
-fn check_large_chain(peer: Peer) {
+fn check_large_chain(peer: DatagramPeer) {
     if !peer.is_there() {
         return;
     }
@@ -334,27 +191,27 @@ fn check_large_chain(peer: Peer) {
     let shop = Identity::make_with(dir.path(), "shop.example", &ec, &names);
     assert!((15_500..16_300).contains(&shop.der.len()), "{}", shop.der.len());
     for path_mtu_bytes in [576, 1200, 1500] {
-        let echo = Echo::start(shop.context(ClientPolicy::None), path_mtu_bytes);
-        assert!(peer.echoes(echo.address, &shop, None), "{peer:?} {path_mtu_bytes}");
+        let echo = Echo::start(context(&shop, ClientPolicy::None), path_mtu_bytes);
+        assert!(peer.echoes(echo.address, &shop.certificate, None), "{peer:?} {path_mtu_bytes}");
     }
 }
 
 #[test]
 fn openssl_s_client_is_shown_a_chain_of_16_kib() {
-    check_large_chain(Peer::OpenSsl);
+    check_large_chain(DatagramPeer::OpenSsl);
 }
 
 #[test]
 fn gnutls_cli_is_shown_a_chain_of_16_kib() {
-    check_large_chain(Peer::GnuTls);
+    check_large_chain(DatagramPeer::GnuTls);
 }
 
 #[test]
 fn mbedtls_gets_its_echo() {
-    check(Peer::MbedTls);
+    check(DatagramPeer::MbedTls);
 }
 
 #[test]
 fn mbedtls_is_shown_a_chain_of_16_kib() {
-    check_large_chain(Peer::MbedTls);
+    check_large_chain(DatagramPeer::MbedTls);
 }

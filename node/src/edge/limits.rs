@@ -72,8 +72,8 @@ pub(crate) const DATAGRAM_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const DATAGRAM_HANDSHAKES_MAX: usize = 1024;
 /// Those of one address.
 pub(crate) const DATAGRAM_HANDSHAKES_ADDRESS_MAX: usize = DATAGRAM_HANDSHAKES_MAX / 8;
-/// A session of DTLS in which nobody says anything ends after this time: most clients go without
-/// a word.
+/// A session of DTLS in which nobody says anything ends after this time unless the node's settings
+/// say otherwise: most clients go without a word.
 pub(crate) const DATAGRAM_IDLE: Duration = Duration::from_secs(10 * 60);
 /// Datagrams that wait for their session; more are lost.
 pub(crate) const SESSION_DATAGRAMS_MAX: usize = 64;

@@ -16,7 +16,7 @@ use super::association::{Association, Peer};
 use crate::edge::{
     connect::Upstreams,
     counters::ListenerCounters,
-    limits::{DATAGRAM_BYTES_MAX, DATAGRAM_IDLE, ROUNDS_MAX},
+    limits::{DATAGRAM_BYTES_MAX, ROUNDS_MAX},
     proxy_protocol,
     session::Session,
     upstream::Allowed,
@@ -53,7 +53,7 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
             return;
         }
     };
-    let mut said = Instant::now();
+    let (idle, mut said) = (association.edge.shared.options.datagram_idle, Instant::now());
     loop {
         let passed = up(&mut peer, &mut reached, counters);
         peer.flush();
@@ -66,7 +66,7 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
             tracing::debug!(event = "dtls.session_ended", %listener, %remote, %reason);
             return;
         }
-        let end = said + DATAGRAM_IDLE;
+        let end = said + idle;
         let timer = peer.session.next_timer().map_or(end, |timer| timer.min(end));
         tokio::select! {
             datagram = association.datagrams.recv() => match datagram {
