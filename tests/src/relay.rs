@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use conclave_dtls::is_client_hello;
+
 /// A datagram that is overtaken waits for the next one at most so long.
 const HELD_MAX: Duration = Duration::from_millis(20);
 /// How often a thread looks whether the relay is over.
@@ -26,8 +28,8 @@ pub struct Weather {
     reorder_percent: u64,
     /// Longer datagrams vanish without a word, as behind a firewall that drops ICMP.
     bytes_max: usize,
-    /// So many datagrams of each client pass; later ones vanish.
-    client_datagrams_max: usize,
+    /// Nothing of a client passes but its ClientHellos.
+    is_only_hellos: bool,
 }
 
 impl Weather {
@@ -39,7 +41,7 @@ impl Weather {
             duplicate_percent: 0,
             reorder_percent: 0,
             bytes_max: usize::MAX,
-            client_datagrams_max: usize::MAX,
+            is_only_hellos: false,
         }
     }
 
@@ -54,9 +56,9 @@ impl Weather {
         Weather { bytes_max: mtu - 28, ..self }
     }
 
-    /// The same, and clients fall silent after so many datagrams.
-    pub fn silent_after(self, client_datagrams_max: usize) -> Weather {
-        Weather { client_datagrams_max, ..self }
+    /// The same, and clients fall silent after their ClientHellos.
+    pub fn only_hellos(self) -> Weather {
+        Weather { is_only_hellos: true, ..self }
     }
 }
 
@@ -131,9 +133,9 @@ impl Ways {
                     backs.lock().unwrap().push(back);
                     (socket, Lane::new(self.weather, 2 * number))
                 });
-                lane.count += 1;
-                if lane.count <= self.weather.client_datagrams_max {
-                    lane.carry(&buffer[..count], |datagram| drop(socket.send(datagram)));
+                let datagram = &buffer[..count];
+                if !self.weather.is_only_hellos || is_client_hello(datagram) {
+                    lane.carry(datagram, |datagram| drop(socket.send(datagram)));
                 }
             }
             for (socket, lane) in lanes.values_mut() {
@@ -176,7 +178,6 @@ struct Lane {
     weather: Weather,
     chance: u64,
     held: Option<(Instant, Vec<u8>)>,
-    count: usize,
 }
 
 impl Lane {
@@ -185,7 +186,7 @@ impl Lane {
         let chance = (weather.seed.wrapping_mul(1_000_003) + number + 1)
             .wrapping_mul(0x9E37_79B9_7F4A_7C15)
             | 1;
-        Lane { weather, chance, held: None, count: 0 }
+        Lane { weather, chance, held: None }
     }
 
     /// xorshift64*: enough to be unfair, and the same on each run.

@@ -73,11 +73,12 @@ pub(crate) fn run(time: Duration, wishes: &Wishes) {
         return;
     }
     let peer = peer.unwrap_or_else(Peer::conclave);
-    if is_wanted(Part::Sessions) {
-        sessions::run(&peer, wishes.sessions, wishes.beside, time);
-    }
+    // First: what many sessions held would hide what the flood costs.
     if is_wanted(Part::Flood) {
         flood::run(&peer, wishes.hellos, wishes.rate, wishes.beside);
+    }
+    if is_wanted(Part::Sessions) {
+        sessions::run(&peer, wishes.sessions, wishes.beside, time);
     }
 }
 
