@@ -4,6 +4,8 @@
 //! `tests/fuzz` hands them what libFuzzer makes, `suites/fuzz.rs` what libFuzzer once found worth
 //! keeping. No other module of this crate is used here, so that the fuzz crate needs none of it.
 
+#[path = "fuzz/dtls.rs"]
+mod dtls;
 #[path = "fuzz/resign.rs"]
 mod resign;
 
@@ -16,6 +18,7 @@ use conclave_pki::{
     key::{PrivateKey, public_key_algorithm, read_private_key},
     verify::{Purpose, Request, Rules, Subject, verify},
 };
+pub use dtls::{dtls_fragment, dtls_hello, dtls_record};
 
 /// Passphrase of the encrypted keys among the seeds.
 pub const PASSPHRASE: &[u8] = b"passphrase";
@@ -28,13 +31,16 @@ const CERTIFICATES_MAX: usize = 1_000;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("pem", pem),
     ("key", key),
     ("certificate", certificate),
     ("request", request),
     ("crl", crl),
     ("path", path),
+    ("dtls_hello", dtls_hello),
+    ("dtls_record", dtls_record),
+    ("dtls_fragment", dtls_fragment),
 ];
 
 /// Everything that reads PEM.

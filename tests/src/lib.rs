@@ -9,6 +9,7 @@ pub mod fuzz;
 mod measure;
 mod peer;
 mod probe;
+mod relay;
 mod wait;
 
 pub use authority::{Authority, Issued, authority};
@@ -19,4 +20,5 @@ pub use forge::{Forged, Hostile, NOON, forge, hostile, longest};
 pub use measure::measured;
 pub use peer::{Pair, has_program, openssl, openssl_chain, resident_mib, sign};
 pub use probe::{Refused, Shown, client_config, echo_upstream, probe, probe_stream};
+pub use relay::{Relay, Sent, Weather};
 pub use wait::{DEADLINE, wait_for};

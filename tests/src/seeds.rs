@@ -1,5 +1,8 @@
 //! Writes what fuzzing begins with, `DIRECTORY/TARGET/*`: keys, requests and certificates of
-//! OpenSSL, and those of the cases of path validation.
+//! OpenSSL, and those of the cases of path validation; datagrams.
+
+#[path = "seeds/dtls.rs"]
+mod dtls;
 
 use std::{fs, path::Path, process::Command};
 
@@ -9,6 +12,7 @@ use conclave_tests::{Forged, forge};
 fn main() {
     let directory = std::env::args().nth(1).expect("conclave-fuzz-seeds DIRECTORY");
     let directory = Path::new(&directory);
+    dtls::seeds(directory);
     keys(directory);
     requests(directory);
     let cases = include_str!("../fixtures/path_validation.txt");

@@ -7,7 +7,7 @@
 //! processor time.
 
 mod load;
-mod peers;
+pub(crate) mod peers;
 
 use std::{
     collections::BTreeMap,

@@ -1,6 +1,7 @@
 //! Figures: what Conclave does, beside what its neighbours do in the same run.
 #![allow(clippy::print_stdout, reason = "figures are for people")]
 
+mod dtls;
 mod edge;
 mod etcd;
 mod haproxy;
@@ -37,6 +38,8 @@ enum What {
         #[arg(long)]
         other: Option<String>,
     },
+    /// DTLS termination, beside OpenSSL's and GnuTLS's servers.
+    Dtls(dtls::Wishes),
     /// Time to the first handshake of a node that starts with many domains, beside HAProxy.
     Start {
         /// Domains with a key and a certificate each.
@@ -48,7 +51,7 @@ enum What {
         #[arg(long, default_value_t = 10)]
         minutes: u64,
     },
-    /// All but the soak.
+    /// All but the soak and DTLS.
     All,
 }
 
@@ -60,6 +63,7 @@ fn main() {
         What::Writes => writes::run(time),
         What::Served => served::run(),
         What::Edge { beside, other } => edge::run(time, beside.as_deref(), other.as_deref()),
+        What::Dtls(wishes) => dtls::run(time, &wishes),
         What::Start { domains } => start::run(domains),
         What::Soak { minutes } => soak::run(minutes),
         What::All => {

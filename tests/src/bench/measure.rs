@@ -21,6 +21,11 @@ impl Figures {
         Figures { times, elapsed }.sorted()
     }
 
+    /// Of operations that were done within `elapsed`.
+    pub(crate) fn within(times: Vec<Duration>, elapsed: Duration) -> Figures {
+        Figures { times, elapsed }.sorted()
+    }
+
     fn sorted(mut self) -> Figures {
         self.times.sort_unstable();
         self
@@ -39,8 +44,8 @@ impl Figures {
 
     /// The time that `percent` of the operations did not exceed, in milliseconds.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
-        let place = (self.times.len() * percent / 100).min(self.times.len() - 1);
-        self.times[place].as_secs_f64() * 1_000.0
+        let place = (self.times.len() * percent / 100).min(self.times.len().saturating_sub(1));
+        self.times.get(place).map_or(f64::NAN, |time| time.as_secs_f64() * 1_000.0)
     }
 }
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::etcd::free_port;
 
 /// Pins what follows to core 0.
-const PINNED: [&str; 3] = ["taskset", "-c", "0"];
+pub(crate) const PINNED: [&str; 3] = ["taskset", "-c", "0"];
 
 /// A server that runs.
 pub(crate) struct Peer {
@@ -63,12 +63,7 @@ impl Peer {
 
     /// Memory that it holds, with that of its children.
     pub(crate) fn resident_kib(&self) -> i64 {
-        let held = |process: &u32| {
-            let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-            line.trim().trim_end_matches("kB").trim().parse::<i64>().unwrap()
-        };
-        self.processes().iter().map(held).sum()
+        self.processes().into_iter().map(resident_kib).sum()
     }
 
     fn processes(&self) -> Vec<u32> {
@@ -95,8 +90,16 @@ impl Drop for Peer {
     }
 }
 
-/// Clock ticks of a process are hundredths of a second (proc_pid_stat(5)).
-fn seconds(process: u32) -> f64 {
+/// Memory that a process holds.
+pub(crate) fn resident_kib(process: u32) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse().unwrap()
+}
+
+/// Processor time of a process so far. Its clock ticks are hundredths of a second
+/// (proc_pid_stat(5)).
+pub(crate) fn seconds(process: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
