@@ -4,8 +4,12 @@
 //! `tests/fuzz` hands them what libFuzzer makes, `suites/fuzz.rs` what libFuzzer once found worth
 //! keeping. No other module of this crate is used here, so that the fuzz crate needs none of it.
 
+#[path = "fuzz/clear.rs"]
+mod clear;
 #[path = "fuzz/resign.rs"]
 mod resign;
+
+pub use clear::{clear_seeds, conversation, proxy};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use conclave_pki::{
@@ -28,13 +32,15 @@ const CERTIFICATES_MAX: usize = 1_000;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("pem", pem),
     ("key", key),
     ("certificate", certificate),
     ("request", request),
     ("crl", crl),
     ("path", path),
+    ("conversation", conversation),
+    ("proxy", proxy),
 ];
 
 /// Everything that reads PEM.

@@ -1,16 +1,19 @@
 //! Writes what fuzzing begins with, `DIRECTORY/TARGET/*`: keys, requests and certificates of
-//! OpenSSL, and those of the cases of path validation.
+//! OpenSSL, those of the cases of path validation, and what is said before TLS.
 
 use std::{fs, path::Path, process::Command};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use conclave_tests::{Forged, forge};
+use conclave_tests::{Forged, forge, fuzz};
 
 fn main() {
     let directory = std::env::args().nth(1).expect("conclave-fuzz-seeds DIRECTORY");
     let directory = Path::new(&directory);
     keys(directory);
     requests(directory);
+    for (target, name, content) in fuzz::clear_seeds() {
+        seed(directory, target, &name, &content);
+    }
     let cases = include_str!("../fixtures/path_validation.txt");
     for line in cases.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let parts: Vec<&str> = line.split('|').map(str::trim).collect();
