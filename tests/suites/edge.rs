@@ -3,6 +3,8 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixListener,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -286,6 +288,94 @@ fn upstreams_take_turns_and_one_that_is_gone_is_missed_by_nobody() {
     drop(TcpStream::connect(first));
     wait_for("the first is gone", || TcpStream::connect(first).is_err().then_some(()));
     assert!((0..20).all(|_| ask() == b'2'));
+}
+
+/// What whoever connects for `name` is told by the upstream; none if there is nobody.
+fn told(node: &Node, port: u16, name: &str) -> Option<u8> {
+    let tcp = TcpStream::connect(node.listener(port)).ok()?;
+    let mut stream = connect(tcp, b"", Some(name)).ok()?;
+    let mut word = [0];
+    stream.read_exact(&mut word).ok()?;
+    Some(word[0])
+}
+
+#[test]
+fn each_domain_has_its_own_upstream() {
+    let cluster = Cluster::start(1);
+    let (one, port) = (&cluster.nodes[0], cluster.free_port());
+    for name in ["a.example", "b.example", "c.example"] {
+        one.run(&["domain", "create", name, "--pki", "test"]).ok();
+    }
+    let ((a, _), (b, _), (rest, _)) = (says(b"a"), says(b"b"), says(b"-"));
+    let (a, b) = (format!("a.example={a}"), format!("b.example={b}"));
+    let more = ["--domain-upstream", &a, "--domain-upstream", &b];
+    add(one, "tls", port, &[&rest.to_string()], &more);
+    for _ in 0..5 {
+        assert_eq!(told(one, port, "a.example"), Some(b'a'));
+        assert_eq!(told(one, port, "b.example"), Some(b'b'));
+        assert_eq!(told(one, port, "c.example"), Some(b'-'));
+    }
+}
+
+/// A unix socket that says its word to everybody.
+fn says_on_unix(path: &Path, word: &'static [u8]) {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(word);
+        }
+    });
+}
+
+/// Starts a node anew with this list of places for unix sockets.
+fn allow(node: &mut Node, places: &[&Path]) {
+    node.kill();
+    let file = node.dir.join("node.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let config = config.split("[upstream]").next().unwrap();
+    std::fs::write(&file, format!("{config}[upstream]\nunix = {places:?}\n")).unwrap();
+    node.start();
+}
+
+#[test]
+fn a_unix_socket_is_an_upstream_only_where_the_configuration_lists_it() {
+    let mut cluster = Cluster::start(1);
+    let (port, other, link) = (cluster.free_port(), cluster.free_port(), cluster.free_port());
+    let one = &mut cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example", "--pki", "test"]).ok();
+    let dir = one.dir.join("app");
+    std::fs::create_dir(&dir).unwrap();
+    says_on_unix(&dir.join("web.sock"), b"w");
+    says_on_unix(&one.dir.join("other.sock"), b"o");
+    let upstream = |path: &Path| format!("unix:{}", path.display());
+    let web = upstream(&dir.join("web.sock"));
+    let refused = |node: &Node, name: &str, port: u16, upstream: &str| {
+        let bind = format!(":{port}");
+        let words = ["listener", "add", name, "--bind", &bind, "--upstream", upstream];
+        let ran = node.run(&words);
+        assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+        assert!(ran.err.contains("[upstream] unix of this node does not allow"), "{}", ran.err);
+    };
+    refused(one, "web", port, &web);
+    allow(one, &[&dir]);
+    add(one, "web", port, &[&web], &[]);
+    assert_eq!(told(one, port, "shop.example"), Some(b'w'));
+    refused(one, "other", other, &upstream(&one.dir.join("other.sock")));
+    // A link leads nowhere but to what is listed, whenever it was made.
+    let moving = dir.join("moving.sock");
+    std::os::unix::fs::symlink(dir.join("web.sock"), &moving).unwrap();
+    add(one, "link", link, &[&upstream(&moving)], &[]);
+    assert_eq!(told(one, link, "shop.example"), Some(b'w'));
+    std::fs::remove_file(&moving).unwrap();
+    std::os::unix::fs::symlink(one.dir.join("other.sock"), &moving).unwrap();
+    assert_eq!(told(one, link, "shop.example"), None);
+    // A path that is listed no more is not used, and the list of listeners says why.
+    allow(one, &[]);
+    assert_eq!(told(one, port, "shop.example"), None);
+    wait_for("the reason", || {
+        let shown = one.run(&["listener", "list", "-o", "json"]).ok();
+        shown.contains("does not allow").then_some(())
+    });
 }
 
 /// How long an honest client waits for a handshake and a byte there and back.
