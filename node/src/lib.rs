@@ -9,6 +9,7 @@
 mod admin;
 mod admit;
 mod boot;
+pub mod clear;
 mod clock;
 mod cluster;
 mod config;

@@ -6,8 +6,12 @@
 
 #[path = "fuzz/dtls.rs"]
 mod dtls;
+#[path = "fuzz/clear.rs"]
+mod clear;
 #[path = "fuzz/resign.rs"]
 mod resign;
+
+pub use clear::{clear_seeds, conversation, proxy};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use conclave_pki::{
@@ -31,7 +35,7 @@ const CERTIFICATES_MAX: usize = 1_000;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("pem", pem),
     ("key", key),
     ("certificate", certificate),
@@ -41,6 +45,8 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("dtls_hello", dtls_hello),
     ("dtls_record", dtls_record),
     ("dtls_fragment", dtls_fragment),
+    ("conversation", conversation),
+    ("proxy", proxy),
 ];
 
 /// Everything that reads PEM.

@@ -1,5 +1,5 @@
 //! Writes what fuzzing begins with, `DIRECTORY/TARGET/*`: keys, requests and certificates of
-//! OpenSSL, and those of the cases of path validation; datagrams.
+//! OpenSSL, those of the cases of path validation, what is said before TLS, datagrams.
 
 #[path = "seeds/dtls.rs"]
 mod dtls;
@@ -7,7 +7,7 @@ mod dtls;
 use std::{fs, path::Path, process::Command};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use conclave_tests::{Forged, forge};
+use conclave_tests::{Forged, forge, fuzz};
 
 fn main() {
     let directory = std::env::args().nth(1).expect("conclave-fuzz-seeds DIRECTORY");
@@ -15,6 +15,9 @@ fn main() {
     dtls::seeds(directory);
     keys(directory);
     requests(directory);
+    for (target, name, content) in fuzz::clear_seeds() {
+        seed(directory, target, &name, &content);
+    }
     let cases = include_str!("../fixtures/path_validation.txt");
     for line in cases.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let parts: Vec<&str> = line.split('|').map(str::trim).collect();

@@ -3,6 +3,8 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixListener,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -286,6 +288,182 @@ fn upstreams_take_turns_and_one_that_is_gone_is_missed_by_nobody() {
     drop(TcpStream::connect(first));
     wait_for("the first is gone", || TcpStream::connect(first).is_err().then_some(()));
     assert!((0..20).all(|_| ask() == b'2'));
+}
+
+/// What whoever connects for `name` is told by the upstream; none if there is nobody.
+fn told(node: &Node, port: u16, name: &str) -> Option<u8> {
+    let tcp = TcpStream::connect(node.listener(port)).ok()?;
+    let mut stream = connect(tcp, b"", Some(name)).ok()?;
+    let mut word = [0];
+    stream.read_exact(&mut word).ok()?;
+    Some(word[0])
+}
+
+#[test]
+fn each_domain_has_its_own_upstream() {
+    let cluster = Cluster::start(1);
+    let (one, port) = (&cluster.nodes[0], cluster.free_port());
+    for name in ["a.example", "b.example", "c.example"] {
+        one.run(&["domain", "create", name, "--pki", "test"]).ok();
+    }
+    let ((a, _), (b, _), (rest, _)) = (says(b"a"), says(b"b"), says(b"-"));
+    let (a, b) = (format!("a.example={a}"), format!("b.example={b}"));
+    let more = ["--domain-upstream", &a, "--domain-upstream", &b];
+    add(one, "tls", port, &[&rest.to_string()], &more);
+    for _ in 0..5 {
+        assert_eq!(told(one, port, "a.example"), Some(b'a'));
+        assert_eq!(told(one, port, "b.example"), Some(b'b'));
+        assert_eq!(told(one, port, "c.example"), Some(b'-'));
+    }
+}
+
+/// A unix socket that says its word to everybody.
+fn says_on_unix(path: &Path, word: &'static [u8]) {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(word);
+        }
+    });
+}
+
+/// Starts a node anew with this list of places for unix sockets.
+fn allow(node: &mut Node, places: &[&Path]) {
+    node.kill();
+    let file = node.dir.join("node.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let config = config.split("[upstream]").next().unwrap();
+    std::fs::write(&file, format!("{config}[upstream]\nunix = {places:?}\n")).unwrap();
+    node.start();
+}
+
+#[test]
+fn a_unix_socket_is_an_upstream_only_where_the_configuration_lists_it() {
+    let mut cluster = Cluster::start(1);
+    let (port, other, link) = (cluster.free_port(), cluster.free_port(), cluster.free_port());
+    let one = &mut cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example", "--pki", "test"]).ok();
+    let dir = one.dir.join("app");
+    std::fs::create_dir(&dir).unwrap();
+    says_on_unix(&dir.join("web.sock"), b"w");
+    says_on_unix(&one.dir.join("other.sock"), b"o");
+    let upstream = |path: &Path| format!("unix:{}", path.display());
+    let web = upstream(&dir.join("web.sock"));
+    let refused = |node: &Node, name: &str, port: u16, upstream: &str| {
+        let bind = format!(":{port}");
+        let words = ["listener", "add", name, "--bind", &bind, "--upstream", upstream];
+        let ran = node.run(&words);
+        assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+        assert!(ran.err.contains("[upstream] unix of this node does not allow"), "{}", ran.err);
+    };
+    refused(one, "web", port, &web);
+    allow(one, &[&dir]);
+    add(one, "web", port, &[&web], &[]);
+    assert_eq!(told(one, port, "shop.example"), Some(b'w'));
+    refused(one, "other", other, &upstream(&one.dir.join("other.sock")));
+    // A link leads nowhere but to what is listed, whenever it was made.
+    let moving = dir.join("moving.sock");
+    std::os::unix::fs::symlink(dir.join("web.sock"), &moving).unwrap();
+    add(one, "link", link, &[&upstream(&moving)], &[]);
+    assert_eq!(told(one, link, "shop.example"), Some(b'w'));
+    std::fs::remove_file(&moving).unwrap();
+    std::os::unix::fs::symlink(one.dir.join("other.sock"), &moving).unwrap();
+    assert_eq!(told(one, link, "shop.example"), None);
+    // A path that is listed no more is not used, and the list of listeners says why.
+    allow(one, &[]);
+    assert_eq!(told(one, port, "shop.example"), None);
+    wait_for("the reason", || {
+        let shown = one.run(&["listener", "list", "-o", "json"]).ok();
+        shown.contains("does not allow").then_some(())
+    });
+}
+
+/// What must stand nowhere as it is: it would move the cursor, end a text early, turn its
+/// direction, or hide in it.
+const DECEIVING: [char; 5] = ['\u{1b}', '\0', '\u{202e}', '\u{2066}', '\u{200b}'];
+
+#[test]
+fn names_that_deceive_reach_nobody_as_they_are() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::with_level(1, "debug");
+    cluster.found();
+    let (one, port) = (&cluster.nodes[0], cluster.free_port());
+    let (upstream, told) = fields_upstream();
+    let name = format!("mallory{},CN=alice", DECEIVING.iter().collect::<String>());
+    let root = authority(&format!("Root {name}"), None);
+    let stranger = authority(&format!("Stranger {name}"), None);
+    let root_file = one.file("root.pem", root.certificate.pem().as_bytes());
+    let scope = ["--scope", "domain:shop.example"];
+    one.run(&["domain", "create", "shop.example", "--pki", "test"]).ok();
+    let mut shown = one.run(&[&["trust", "add", &root_file][..], &scope].concat()).ok();
+    let auth = ["client-auth", "set", "shop.example", "--issuer", &sha256(&root_file)];
+    one.run(&auth).ok();
+    add(one, "tls", port, &[&upstream.to_string()], &["--proxy-to", "v2"]);
+    let issue = |authority: &conclave_tests::Authority| {
+        authority.client(&name, |params| {
+            let email = "eve\u{1b}@mail.example".try_into().unwrap();
+            params.subject_alt_names.push(rcgen::SanType::Rfc822Name(email));
+            // SmtpUTF8Mailbox (RFC 9598 §3).
+            let (oid, utf8) = (vec![1, 3, 6, 1, 5, 5, 7, 8, 9], "d\u{f6}rte\u{202e}@mail.example");
+            params.subject_alt_names.push(rcgen::SanType::OtherName((oid, utf8.to_owned().into())));
+        })
+    };
+    let place = one.listener(port).to_string();
+    let words = ["s_client", "-connect", &place, "-servername", "shop.example", "-tls1_2"];
+    let mut files = Vec::new();
+    for (who, authority) in [("known", &root), ("stranger", &stranger)] {
+        let issued = issue(authority);
+        let certificate = one.file(&format!("{who}.pem"), issued.certificate.as_bytes());
+        let key = one.file(&format!("{who}.key"), issued.key.as_bytes());
+        let run = Command::new("openssl")
+            .args(words)
+            .args(["-cert", &certificate, "-key", &key])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(run.status.success(), who == "known", "{who}");
+        files.push(certificate);
+    }
+    // To the upstream.
+    let fields = told.recv_timeout(DEADLINE).unwrap();
+    let all = fields.iter().flat_map(|(_, value)| value.clone()).collect::<Vec<u8>>();
+    let fields = String::from_utf8_lossy(&all).into_owned();
+    for part in ["mallory\\u{1b}\\u{0}\\u{202e}", "eve\\u{1b}@", "d\u{f6}rte\\u{202e}@"] {
+        assert!(fields.contains(part), "{part} in {fields}");
+    }
+    // Lengths and flags of fields hold NUL.
+    let is_kept = |text: &&char| **text != '\0' && fields.contains(**text);
+    assert_eq!(DECEIVING.iter().find(is_kept), None, "{fields}");
+    // In the log, of those who are let in and of those who are not.
+    wait_for("both in the log", || {
+        let log = one.log();
+        let said =
+            |event: &str| log.lines().any(|line| line.contains(event) && line.contains("mallory"));
+        (said("tls.handshake") && said("tls.refused")).then_some(())
+    });
+    check_shown("log", &one.log());
+    // On the terminal.
+    shown += &one.run(&[&["trust", "list"][..], &scope].concat()).ok();
+    shown += &one.run(&[&["trust", "list", "-o", "json"][..], &scope].concat()).ok();
+    shown += &one.run(&["client-auth", "show", "shop.example"]).ok();
+    shown += &one.run(&["cert", "show", "--file", &files[0]]).ok();
+    for file in &files {
+        let judging = ["--anchors", &root_file, "--purpose", "client"];
+        let ran = one.run(&[&["trust", "verify", file][..], &judging].concat());
+        shown += &format!("{}{}", ran.out, ran.err);
+    }
+    assert!(shown.matches("mallory\\u{1b}").count() > 4, "{shown}");
+    check_shown("terminal", &shown);
+}
+
+/// Fails if something is shown that deceives.
+fn check_shown(place: &str, text: &str) {
+    for line in text.lines() {
+        let found = DECEIVING.into_iter().find(|c| line.contains(*c));
+        assert_eq!(found, None, "{place}: {}", line.escape_debug());
+    }
 }
 
 /// How long an honest client waits for a handshake and a byte there and back.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
     sync::mpsc::RecvTimeoutError,
 };
@@ -10,6 +10,7 @@ use std::{
 use conclave_tests::{
     Authority, Cluster, DEADLINE, Node, authority, has_program, openssl, probe, wait_for,
 };
+use openssl::ssl::{SslConnector, SslMethod};
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair, SerialNumber, date_time_ymd};
 
 /// A program at the other end.
@@ -92,11 +93,14 @@ impl Visit<'_> {
     }
 
     fn nss(&self) -> Command {
-        let database = nss_database(self.node, self.root);
+        let database = nss_database(self.node, self.root, self.identity);
         let mut command = Command::new("tstclnt");
         let (ip, port) = (self.address.ip().to_string(), self.address.port().to_string());
         let range = format!("tls{0}:tls{0}", self.version);
         command.args(["-d", &database, "-h", &ip, "-p", &port, "-a", self.name, "-V", &range]);
+        if self.identity.is_some() {
+            command.args(["-n", "client"]);
+        }
         command
     }
 
@@ -140,9 +144,13 @@ impl Visit<'_> {
     }
 }
 
-/// A database of NSS that trusts the root; made once for each node.
-fn nss_database(node: &Node, root: &str) -> String {
-    let dir = node.dir.join("home/.pki/nssdb");
+/// A database of NSS that trusts the root and holds the client's certificate and key as `client`;
+/// made once for each of them.
+fn nss_database(node: &Node, root: &str, identity: Option<(&str, &str)>) -> String {
+    let dir = match identity {
+        None => node.dir.join("home/.pki/nssdb"),
+        Some((certificate, _)) => format!("{certificate}.nssdb").into(),
+    };
     let database = format!("sql:{}", dir.display());
     if !dir.exists() {
         std::fs::create_dir_all(&dir).unwrap();
@@ -152,6 +160,14 @@ fn nss_database(node: &Node, root: &str) -> String {
         };
         run(&["-N", "-d", &database, "--empty-password"]);
         run(&["-A", "-d", &database, "-n", "root", "-t", "C,,", "-i", root]);
+        if let Some((certificate, key)) = identity {
+            let file = format!("{certificate}.p12");
+            let to = ["-out", &file, "-name", "client", "-passout", "pass:x"];
+            openssl(&[&["pkcs12", "-export", "-in", certificate, "-inkey", key], &to[..]].concat());
+            let words = ["-i", &file, "-d", &database, "-W", "x", "-K", ""];
+            let taken = Command::new("pk12util").args(words).output().unwrap();
+            assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+        }
     }
     database
 }
@@ -254,31 +270,80 @@ fn other_programs_agree_on_every_version_and_kind_of_key() {
     // Without a name everybody gets the Main Domain, which nobody trusts.
     let shown = probe(address, "-").unwrap();
     assert_eq!(shown.chain.len(), 2, "the test certificate and its authority");
-    chromium(one, address, &root_file);
+    chromium(one, address, &root_file, &names);
 }
 
-/// Chromium loads the page over the group against quantum computers.
-fn chromium(node: &Node, address: SocketAddr, root: &str) {
+/// Chromium loads the page of each domain, over the group against quantum computers. It knows no
+/// Ed25519 for TLS (no signature scheme of its hello is one): then it gets no page, and the log
+/// says why.
+fn chromium(node: &Node, address: SocketAddr, root: &str, names: &[&str]) {
     if !has_program("chromium") || !has_program("certutil") {
         return;
     }
-    nss_database(node, root);
-    let rule = format!("MAP p256.example {}", address.ip());
-    let output = Command::new("chromium")
-        .env("HOME", node.dir.join("home"))
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-        .arg(format!("--user-data-dir={}", node.dir.join("home/chromium").display()))
-        .arg(format!("--host-resolver-rules={rule}"))
-        .arg("--dump-dom")
-        .arg(format!("https://p256.example:{}/", address.port()))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains(PAGE), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    wait_for("the handshake in the log", || {
-        node.log().contains("group=\"X25519MLKEM768\"").then_some(())
-    });
+    nss_database(node, root, None);
+    for name in names {
+        let before = node.log().len();
+        let output = Command::new("chromium")
+            .env("HOME", node.dir.join("home"))
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+            .arg(format!("--user-data-dir={}", node.dir.join("home/chromium").display()))
+            .arg(format!("--host-resolver-rules=MAP {name} {}", address.ip()))
+            .arg("--dump-dom")
+            .arg(format!("https://{name}:{}/", address.port()))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let is_known = *name != "ed25519.example";
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(text.contains(PAGE), is_known, "{name}: {text}{errors}");
+        let expected =
+            if is_known { "group=\"X25519MLKEM768\"" } else { "reason=\"nothing_in_common\"" };
+        wait_for(&format!("{expected} in the log"), || {
+            let log = node.log();
+            let mut lines = log.get(before..)?.lines();
+            lines.any(|line| line.contains(name) && line.contains(expected)).then_some(())
+        });
+    }
+}
+
+/// OpenSSL 3.6 is not in Debian; here it is the one of the DTLS engine, in this process.
+#[test]
+fn openssl_of_today_agrees_on_the_group_against_quantum_computers() {
+    let number = openssl::version::number();
+    assert!(number >= 0x3050_0000, "{}: no ML-KEM before 3.5", openssl::version::version());
+    let cluster = Cluster::with_level(1, "debug");
+    cluster.found();
+    let (one, address) = (&cluster.nodes[0], listen(&cluster));
+    let root = authority("Interop Root", None);
+    let root_file = one.file("root.pem", root.certificate.pem().as_bytes());
+    let name = "p256.example";
+    add_domain(one, name, KeyPair::generate().unwrap(), &root);
+    let page = |groups: &str| -> Option<String> {
+        let mut client = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        client.set_ca_file(&root_file).unwrap();
+        client.set_groups_list(groups).unwrap();
+        let tcp = TcpStream::connect(address).unwrap();
+        tcp.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut stream = client.build().connect(name, tcp).ok()?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        Some(text)
+    };
+    let agreed = |group: &str| one.log().matches(&format!("group=\"{group}\"")).count();
+    // The node proves each change by a handshake of its own, which is in no log.
+    assert_eq!(agreed("X25519MLKEM768"), 0);
+    assert!(page("X25519MLKEM768").unwrap().contains(PAGE));
+    wait_for("the group in the log", || (agreed("X25519MLKEM768") == 1).then_some(()));
+    assert!(page("X25519").unwrap().contains(PAGE));
+    wait_for("the group in the log", || (agreed("x25519") == 1).then_some(()));
+    // Offered first, it is taken, whatever else there is.
+    assert!(page("X25519MLKEM768:X25519:P-256").unwrap().contains(PAGE));
+    wait_for("the group in the log", || (agreed("X25519MLKEM768") == 2).then_some(()));
+    one.run(&["tls", "set", "--groups", "x25519"]).ok();
+    assert_eq!(page("X25519MLKEM768"), None, "it is that group or none");
+    assert!(page("X25519MLKEM768:X25519").unwrap().contains(PAGE));
 }
 
 /// Everything that testssl.sh looks for but DNS, and the headers of the upstream's HTTP.
@@ -371,7 +436,7 @@ fn other_programs_show_their_certificates() {
         let switch = if aborts { "on" } else { "off" };
         one.run(&["tls", "set", "--abort-on-wrong-client-certificate", switch]).ok();
         for (peer, program) in Peer::ALL {
-            if peer == Peer::Nss || !has_program(program) {
+            if !has_program(program) {
                 continue;
             }
             for (what, files) in &files {
@@ -382,6 +447,8 @@ fn other_programs_show_their_certificates() {
                     let expected = match *what {
                         "fine" => true,
                         "none" => !is_required,
+                        // NSS keeps a certificate to itself that is not for clients.
+                        "server" if peer == Peer::Nss => !is_required,
                         _ => !is_required && !aborts,
                     };
                     let about = format!("{peer:?} {what} TLS {version} {is_required} {aborts}");

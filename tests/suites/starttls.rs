@@ -5,6 +5,8 @@
 mod outgoing;
 #[path = "starttls/peers.rs"]
 mod peers;
+#[path = "starttls/probe.rs"]
+mod probe;
 #[path = "starttls/servers.rs"]
 mod servers;
 

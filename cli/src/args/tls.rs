@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
+use conclave_node::clear::{ListenerProtocol, with_server};
 
 use super::{Changing, duration};
 
@@ -23,7 +24,7 @@ pub(crate) enum Tls {
     Sessions,
     /// Makes a handshake with any server and says what it shows; needs no node
     #[command(
-        after_help = "Examples: conclave tls probe shop.example:443\n          conclave tls probe 10.0.0.1:443 --server-name shop.example -o json"
+        after_help = "Examples: conclave tls probe shop.example:443\n          conclave tls probe 10.0.0.1:443 --server-name shop.example -o json\n          conclave tls probe mail.example:25 --starttls smtp"
     )]
     Probe {
         /// HOST:PORT
@@ -35,6 +36,10 @@ pub(crate) enum Tls {
         /// Application protocols to offer, wanted ones first
         #[arg(long, value_delimiter = ',')]
         alpn: Vec<String>,
+        /// Start TLS by the command of this protocol: smtp, imap, pop3, xmpp, xmpp-server, ldap,
+        /// postgres, sieve or ftp
+        #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
+        starttls: Option<ListenerProtocol>,
     },
     /// Ends all sessions: no client resumes one that was made before
     #[command(after_help = "Example: conclave tls flush --yes")]
@@ -156,4 +161,12 @@ fn assignment(text: &str) -> Result<(String, String), String> {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => Err("DOMAIN=UPSTREAM is expected".to_owned()),
     }
+}
+
+/// The protocol that listeners call so, if a command of it starts TLS.
+fn protocol(word: &str) -> Result<ListenerProtocol, String> {
+    let starts_tls = |protocol: &ListenerProtocol| with_server(*protocol, "localhost").is_some();
+    let mut known = ListenerProtocol::ALL.into_iter().filter(starts_tls);
+    let words = known.clone().map(ListenerProtocol::as_str).collect::<Vec<_>>().join(", ");
+    known.find(|known| known.as_str() == word).ok_or(format!("one of {words} is expected"))
 }

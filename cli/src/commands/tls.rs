@@ -1,6 +1,7 @@
 //! TLS settings and sessions.
 
 mod probe;
+mod starttls;
 
 use conclave_api::tls::{LogLevel, SessionKeys, Set, Settings};
 
@@ -11,8 +12,8 @@ use crate::{
 };
 
 pub(super) async fn run(asking: &Asking, command: Tls) -> Done {
-    if let Tls::Probe { target, server_name, alpn } = &command {
-        return probe::run(asking, target, server_name.as_deref(), alpn).await;
+    if let Tls::Probe { target, server_name, alpn, starttls } = command {
+        return probe::run(asking, probe::Probe { target, server_name, alpn, starttls }).await;
     }
     let (client, global) = (asking.client()?, &asking.global);
     match command {

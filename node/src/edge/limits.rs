@@ -46,14 +46,14 @@ pub(crate) const PATIENCE: Patience =
 /// Largest PROXY line with its end (§2.1 of the specification).
 pub(crate) const PROXY_LINE_BYTES_MAX: usize = 107;
 /// Largest PROXY header of version 2; room for a client's certificate, which is ignored.
-pub(crate) const PROXY_HEADER_BYTES_MAX: usize = 8 * 1024;
+pub const PROXY_HEADER_BYTES_MAX: usize = 8 * 1024;
 /// E-mail addresses of a client in a PROXY header.
 pub(crate) const PROXY_EMAILS_MAX: usize = 16;
 /// Bytes of each text in a PROXY header.
 pub(crate) const PROXY_TEXT_BYTES_MAX: usize = 1024;
 /// What one end may have said before somebody looks at it, in bytes: the longest answer about
 /// capabilities, the longest first message.
-pub(crate) const SAID_BYTES_MAX: usize = 16 * 1024;
+pub const SAID_BYTES_MAX: usize = 16 * 1024;
 /// Longest command line before TLS, in bytes (RFC 5321 §4.5.3.1.4 wants 512, RFC 2595 some more).
 pub(crate) const LINE_BYTES_MAX: usize = 2 * 1024;
 /// Commands of a client before TLS; honest ones need three.

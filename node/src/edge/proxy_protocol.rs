@@ -20,38 +20,42 @@ const TYPE_CRC32C: u8 = 0x03;
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ends {
+pub struct Ends {
     /// The client.
-    pub(crate) source: SocketAddr,
+    pub source: SocketAddr,
     /// Where it connected to.
-    pub(crate) destination: SocketAddr,
+    pub destination: SocketAddr,
 }
 
 /// A whole header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
+pub struct Header {
     /// Bytes that it takes.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
     /// Nothing if the proxy speaks for itself (LOCAL) or does not know (UNKNOWN): the ends of the
     /// connection itself count then.
-    pub(crate) ends: Option<Ends>,
+    pub ends: Option<Ends>,
 }
 
 /// Why bytes are no PROXY header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HeaderError {
+pub enum HeaderError {
+    /// They begin otherwise.
     #[error("it begins with no PROXY header")]
     Missing,
+    /// It would have more bytes than this.
     #[error("its PROXY header is larger than {0} bytes")]
     TooLarge(usize),
+    /// This part of it is not as the specification says.
     #[error("its PROXY header has a malformed {0}")]
     Malformed(&'static str),
+    /// The checksum is there, and another one than that of its bytes.
     #[error("the checksum of its PROXY header is wrong")]
     Checksum,
 }
 
 /// Reads a header from the first bytes of a connection; nothing if more bytes are needed.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
+pub fn parse(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     let begins = |start: &[u8]| bytes.iter().zip(start).all(|(byte, known)| byte == known);
     if begins(&SIGNATURE) {
         parse_binary(bytes)
@@ -158,10 +162,15 @@ where
 /// The fields must be whole, and a checksum right (§2.2.3).
 fn check_fields(header: &[u8], mut fields: &[u8]) -> Result<(), HeaderError> {
     let malformed = HeaderError::Malformed("field");
+    let mut is_checked = false;
     while !fields.is_empty() {
         let [kind, high, low] = take::<3>(&mut fields).ok_or(malformed.clone())?;
         let length = usize::from(u16::from_be_bytes([high, low]));
         let (value, after) = fields.split_at_checked(length).ok_or(malformed.clone())?;
+        // One field at most: each costs a walk through the whole header.
+        if kind == TYPE_CRC32C && std::mem::replace(&mut is_checked, true) {
+            return Err(malformed);
+        }
         if kind == TYPE_CRC32C {
             let found = <[u8; 4]>::try_from(value).map_err(|_| malformed.clone())?;
             let before = header.len() - fields.len();

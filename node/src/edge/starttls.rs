@@ -26,25 +26,25 @@ pub(crate) use opening::{Opened, Opening};
 
 /// One side of a conversation.
 #[derive(Debug, Default)]
-pub(crate) struct Side {
+pub struct Side {
     /// What it said and nobody has looked at yet.
-    pub(crate) said: Vec<u8>,
+    pub said: Vec<u8>,
     /// What it is to be told.
-    pub(crate) tell: Vec<u8>,
+    pub tell: Vec<u8>,
 }
 
 /// Both sides.
 #[derive(Debug, Default)]
-pub(crate) struct Sides {
+pub struct Sides {
     /// Whoever connected to the listener.
-    pub(crate) client: Side,
+    pub client: Side,
     /// Whom the listener connects to.
-    pub(crate) upstream: Side,
+    pub upstream: Side,
 }
 
 /// One of the sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Who {
+pub enum Who {
     /// Whoever connected to the listener.
     Client,
     /// Whom the listener connects to.
@@ -53,7 +53,7 @@ pub(crate) enum Who {
 
 /// What is to be done once what is to be told is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// More must be heard of one end.
     Read(Who),
     /// TLS starts with the client, or for outgoing TLS with the upstream; then the conversation
@@ -67,7 +67,7 @@ pub(crate) enum Step {
 
 /// Why a conversation ends before its bytes are passed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Reason {
+pub enum Reason {
     /// By its own rules.
     #[error("it has ended")]
     Ended,
@@ -86,7 +86,7 @@ pub(crate) enum Reason {
 }
 
 /// What both sides say around the start of TLS.
-pub(crate) trait Conversation: Send {
+pub trait Conversation: Send {
     /// Looks at what was said, and says what follows.
     fn step(&mut self, sides: &mut Sides) -> Step;
 
@@ -101,20 +101,17 @@ pub(crate) trait Conversation: Send {
 
 /// How a listener speaks with its clients before TLS.
 #[derive(Debug, Clone)]
-pub(crate) struct Manners {
+pub struct Manners {
     /// Name by which it greets.
-    pub(crate) host: String,
+    pub host: String,
     /// Nothing but the way to TLS is allowed.
-    pub(crate) requires_tls: bool,
+    pub requires_tls: bool,
     /// Chance for the id of an XMPP stream.
-    pub(crate) stream_id: [u8; 16],
+    pub stream_id: [u8; 16],
 }
 
 /// The conversation with clients of a protocol; none if TLS comes with the first byte.
-pub(crate) fn with_client(
-    protocol: ListenerProtocol,
-    manners: Manners,
-) -> Option<Box<dyn Conversation>> {
+pub fn with_client(protocol: ListenerProtocol, manners: Manners) -> Option<Box<dyn Conversation>> {
     Some(match protocol {
         ListenerProtocol::Smtp => Box::new(lines::WithClient::new(smtp::Smtp, manners)),
         ListenerProtocol::Imap => Box::new(lines::WithClient::new(imap::Imap::default(), manners)),
@@ -134,7 +131,7 @@ pub(crate) fn with_client(
 
 /// The conversation with a remote server of a protocol that ends in TLS or not at all; none if
 /// TLS comes with the first byte.
-pub(crate) fn with_server(protocol: ListenerProtocol, host: &str) -> Option<Box<dyn Conversation>> {
+pub fn with_server(protocol: ListenerProtocol, host: &str) -> Option<Box<dyn Conversation>> {
     let host = host.to_owned();
     Some(match protocol {
         ListenerProtocol::Smtp => Box::new(lines::WithServer::new(smtp::Smtp, host)),

@@ -25,6 +25,6 @@ pub mod csr;
 pub mod issue;
 pub mod key;
 pub mod limits;
-mod name;
+pub mod name;
 mod pem;
 pub mod verify;

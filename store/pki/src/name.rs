@@ -73,19 +73,23 @@ fn text(value: &Any) -> Option<String> {
     }
 }
 
-/// Control characters and bidirectional marks as `\u{…}`; separators behind a backslash, as in
-/// RFC 4514 §2.4.
+/// Whether a character could lead a reader astray: controls, ends of lines, what turns the
+/// direction of text, and what nobody sees.
+pub fn deceives(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{feff}')
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}')
+}
+
+/// What deceives as `\u{…}`; separators behind a backslash, as in RFC 4514 §2.4.
 pub(crate) fn escaped(text: &str) -> String {
-    let is_plain = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             ',' | '\\' => shown.extend(['\\', c]),
-            c if is_plain(c) => shown.push(c),
-            c => shown.extend(c.escape_unicode()),
+            c if deceives(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
         }
     }
     shown

@@ -13,7 +13,7 @@ use super::{Proxy, clear, connect, run, servers};
 const NAME: [&str; 2] = ["--server-name", "shop.example"];
 
 /// A server that says its lines, one for each line or message of its client.
-fn scripted(lines: &'static [&'static [u8]]) -> SocketAddr {
+pub fn scripted(lines: &'static [&'static [u8]]) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {

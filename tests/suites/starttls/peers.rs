@@ -215,17 +215,34 @@ fn postgresql_is_reached_under_tls() {
     assert!(refused.code != 0 && refused.said.contains("TLS is required"), "{}", refused.said);
     let found = ask(optional, "sslmode=disable");
     assert!(found.code == 0 && found.said.contains("42"), "{}", found.said);
-    let version = run("psql", &["--version"], "").said;
-    let number = version.split(' ').nth(2).and_then(|word| word.split('.').next());
-    if number.is_some_and(|number| number.parse::<u32>().is_ok_and(|number| number >= 17)) {
-        let found = ask(required, "sslmode=verify-full sslnegotiation=direct");
-        assert!(found.code == 0 && found.said.contains("42"), "{}", found.said);
-    } else {
-        println!("SKIPPED: {} knows no sslnegotiation=direct", version.trim());
+    for address in [required, optional] {
+        directly_by_libpq(address, &proxy.ca);
     }
     // A request of cancelling is passed on: the server closes, as it does for a wrong key.
     let cancel = [&b"\0\0\0\x10\x04\xd2\x16\x2e"[..], &[7; 8]].concat();
     assert_eq!(clear(required, &cancel), "");
+}
+
+/// A query of libpq, which knows direct TLS since PostgreSQL 17 and Debian 12 does not have; by the
+/// package `psycopg`, whose Python the environment names.
+fn directly_by_libpq(address: std::net::SocketAddr, ca: &str) {
+    let python = std::env::var("CONCLAVE_PSYCOPG_PYTHON").unwrap_or("python3".to_owned());
+    if run(&python, &["-c", "import psycopg"], "").code != 0 {
+        let is_needed = std::env::var_os("CONCLAVE_TEST_ALL").is_some();
+        assert!(!is_needed, "{python} knows no psycopg");
+        println!("SKIPPED: {python} knows no psycopg");
+        return;
+    }
+    // There is no way back from direct TLS: without it there is no answer.
+    let script = format!(
+        "import psycopg\nwith psycopg.connect('host=shop.example hostaddr=127.0.0.1 port={} \
+         user=ann password=secret dbname=postgres sslrootcert={ca} sslmode=verify-full \
+         sslnegotiation=direct') as one:\n    \
+         print(one.execute('select 6 * 7').fetchone()[0], one.pgconn.ssl_in_use)",
+        address.port()
+    );
+    let found = run(&python, &["-c", &script], "");
+    assert!(found.code == 0 && found.said.contains("42 True"), "{}", found.said);
 }
 
 /// TLS from the first byte, as PostgreSQL 17 has it: only with its application protocol.

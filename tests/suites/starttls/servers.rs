@@ -89,8 +89,17 @@ fn write(dir: &Path, name: &str, text: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Postfix; delivers all mail for shop.example to `mail/box`.
+/// Postfix without TLS; delivers all mail for shop.example to `mail/box`.
 pub fn postfix() -> Server {
+    postfix_with("smtpd_tls_security_level = none")
+}
+
+/// Postfix that offers TLS by itself, with the key and the certificates of these files.
+pub fn postfix_with_tls(key: &str, chain: &str) -> Server {
+    postfix_with(&format!("smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {key}, {chain}"))
+}
+
+fn postfix_with(tls: &str) -> Server {
     let (dir, ports) = (dir(), ports(1));
     let at = dir.path().display();
     let main = format!(
@@ -98,7 +107,7 @@ pub fn postfix() -> Server {
          command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\n\
          mail_owner = postfix\nsetgid_group = postdrop\ninet_interfaces = 127.0.0.1\n\
          inet_protocols = ipv4\nmyhostname = mail.test\nmydestination =\nalias_maps =\n\
-         mynetworks = 192.0.2.0/24\nsmtpd_tls_security_level = none\n\
+         mynetworks = 192.0.2.0/24\n{tls}\n\
          virtual_mailbox_domains = shop.example\nvirtual_mailbox_base = {at}/mail\n\
          virtual_mailbox_maps = static:box/\nvirtual_uid_maps = static:65534\n\
          virtual_gid_maps = static:65534\nvirtual_minimum_uid = 1\nmaillog_file = {at}/log\n\
@@ -110,7 +119,7 @@ pub fn postfix() -> Server {
          defer unix - - n - 0 bounce\ntrace unix - - n - 0 bounce\n\
          proxymap unix - - n - - proxymap\nerror unix - - n - - error\n\
          retry unix - - n - - error\nvirtual unix - n n - - virtual\n\
-         anvil unix - - n - 1 anvil\npostlog unix-dgram n - n - 1 postlogd\n",
+         anvil unix - - n - 1 anvil\ntlsmgr unix - - n 1000? 1 tlsmgr\npostlog unix-dgram n - n - 1 postlogd\n",
         ports[0]
     );
     write(dir.path(), "etc/main.cf", &main);

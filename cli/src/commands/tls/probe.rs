@@ -12,6 +12,7 @@ use conclave_api::{
     trust::Type,
 };
 use conclave_client::Failure;
+use conclave_node::clear::ListenerProtocol;
 use conclave_pki::{
     builtin,
     certificate::{Certificate, read_many},
@@ -25,15 +26,48 @@ use rustls::{
 };
 use serde::Serialize;
 
-use super::super::{Asking, Done};
+use super::{
+    super::{Asking, Done},
+    starttls,
+};
 use crate::output;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What to try.
+pub(super) struct Probe {
+    /// `HOST:PORT`.
+    pub(super) target: String,
+    /// Server name to send; none: the host, `-`: no name.
+    pub(super) server_name: Option<String>,
+    /// Application protocols to offer.
+    pub(super) alpn: Vec<String>,
+    /// Whose command starts TLS; none: TLS comes with the first byte.
+    pub(super) starttls: Option<ListenerProtocol>,
+}
+
+impl Probe {
+    fn host(&self) -> &str {
+        let host = self.target.rsplit_once(':').map_or(self.target.as_str(), |(host, _)| host);
+        host.trim_matches(['[', ']'])
+    }
+
+    /// The name to send.
+    fn name(&self) -> Option<String> {
+        match self.server_name.as_deref() {
+            Some("-") => None,
+            Some(name) => Some(name.to_owned()),
+            None => self.host().parse::<IpAddr>().is_err().then(|| self.host().to_owned()),
+        }
+    }
+}
 
 /// What a server showed.
 #[derive(Serialize)]
 struct Shown {
     address: SocketAddr,
+    /// Protocol whose command has started TLS.
+    starttls: Option<&'static str>,
     version: String,
     cipher: String,
     group: Option<String>,
@@ -56,21 +90,9 @@ struct Shown {
 
 /// Probes, and asks a node about it if one answers. Exit code 9 for a certificate that is not
 /// valid for the name.
-pub(super) async fn run(
-    asking: &Asking,
-    address: &str,
-    server_name: Option<&str>,
-    alpn: &[String],
-) -> Done {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_matches(['[', ']']);
-    let name = match server_name {
-        Some("-") => None,
-        Some(name) => Some(name.to_owned()),
-        None => host.parse::<IpAddr>().is_err().then(|| host.to_owned()),
-    };
-    let (place, sent, alpn) = (address.to_owned(), name.clone(), alpn.to_vec());
-    let shaken = tokio::task::spawn_blocking(move || shake(&place, sent.as_deref(), &alpn));
+pub(super) async fn run(asking: &Asking, probe: Probe) -> Done {
+    let name = probe.name();
+    let shaken = tokio::task::spawn_blocking(move || shake(&probe));
     let failed = |error: &dyn std::fmt::Display| -> Failure {
         Box::new(Problem::new(Code::X007, "the probe broke off").detail(error.to_string()))
     };
@@ -136,24 +158,29 @@ fn unreachable(address: &str, error: &dyn std::fmt::Display) -> Failure {
     Box::new(problem.detail(error.to_string()))
 }
 
-fn shake(
-    address: &str,
-    name: Option<&str>,
-    alpn: &[String],
-) -> Result<(Shown, Vec<Certificate>), Failure> {
+fn no_start(address: &str, protocol: ListenerProtocol, error: &std::io::Error) -> Failure {
+    let protocol = protocol.as_str();
+    let title = format!("{address} starts no TLS by the command of {protocol}");
+    let hint = format!("whether {protocol} is spoken there, and offers TLS, is up to that server");
+    Box::new(Problem::new(Code::X001, title).detail(error.to_string()).hint(hint))
+}
+
+/// Connects; gives the address, the stream and the milliseconds that it took.
+fn dial(address: &str) -> Result<(SocketAddr, TcpStream, u128), Failure> {
     let to = address
         .to_socket_addrs()
         .map_err(|error| unreachable(address, &error))?
         .next()
         .ok_or_else(|| unreachable(address, &"it has no address"))?;
     let started = Instant::now();
-    let mut tcp =
+    let tcp =
         TcpStream::connect_timeout(&to, TIMEOUT).map_err(|error| unreachable(address, &error))?;
-    let connect_ms = started.elapsed().as_millis();
-    let limits = tcp.set_read_timeout(Some(TIMEOUT));
-    limits
-        .and_then(|()| tcp.set_write_timeout(Some(TIMEOUT)))
-        .map_err(|error| unreachable(address, &error))?;
+    Ok((to, tcp, started.elapsed().as_millis()))
+}
+
+fn shake(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> {
+    let (address, sent) = (probe.target.as_str(), probe.name());
+    let (to, mut tcp, connect_ms) = dial(address)?;
     let refused = |error: &dyn std::fmt::Display| -> Failure {
         let problem = Problem::new(Code::X001, format!("{address} makes no handshake"));
         Box::new(problem.detail(error.to_string()))
@@ -166,10 +193,18 @@ fn shake(
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.enable_sni = name.is_some();
-    config.alpn_protocols = alpn.iter().map(|one| one.as_bytes().to_vec()).collect();
-    let name = name.map_or_else(|| to.ip().to_string(), ToOwned::to_owned);
+    config.enable_sni = sent.is_some();
+    config.alpn_protocols = probe.alpn.iter().map(|one| one.as_bytes().to_vec()).collect();
+    let name = sent.unwrap_or_else(|| to.ip().to_string());
     let name = ServerName::try_from(name).map_err(|error| refused(&error))?;
+    if let Some(protocol) = probe.starttls {
+        starttls::start(protocol, &mut tcp, &name.to_str(), TIMEOUT)
+            .map_err(|error| no_start(address, protocol, &error))?;
+    }
+    let limits = tcp.set_read_timeout(Some(TIMEOUT));
+    limits
+        .and_then(|()| tcp.set_write_timeout(Some(TIMEOUT)))
+        .map_err(|error| unreachable(address, &error))?;
     let mut tls = ClientConnection::new(Arc::new(config), name).map_err(|error| refused(&error))?;
     let started = Instant::now();
     while tls.is_handshaking() {
@@ -189,6 +224,7 @@ fn shake(
     let group = tls.negotiated_key_exchange_group();
     let shown = Shown {
         address: to,
+        starttls: probe.starttls.map(ListenerProtocol::as_str),
         version: version.to_owned(),
         cipher,
         group: group.map(|group| conclave_node::tls_group_name(group.name())),
@@ -213,6 +249,9 @@ fn show(shown: &Shown) {
     output::line(&format!(
         "{version}  {cipher}  {group}  ALPN {alpn}   1 round trip {connect_ms} ms, handshake {handshake_ms} ms"
     ));
+    if let Some(protocol) = shown.starttls {
+        output::line(&format!("started by the command of {protocol}"));
+    }
     if let Some((first, chain)) = shown.certificates.split_first() {
         let verdict = match (&shown.anchor, &shown.set, &shown.detail) {
             (Some(anchor), Some(set), _) => format!("leads to {anchor} ({set} trust)"),

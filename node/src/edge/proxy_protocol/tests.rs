@@ -69,10 +69,15 @@ fn binary_headers_are_read_as_the_specification_says() {
     let v6 = [[0x20; 16].as_slice(), &[0x30; 16], &[0, 1, 0, 2]].concat();
     let (from, to) = (["2020"; 8].join(":"), ["3030"; 8].join(":"));
     check(&v2(0x21, 0x21, &v6), Ok(ends(&format!("[{from}]:1"), &format!("[{to}]:2"))));
+    let malformed = |what| Err(HeaderError::Malformed(what));
     let with = |fields: &[u8]| v2(0x21, 0x11, &[&v4[..], fields].concat());
+    // A second checksum is not looked at, let alone a thousandth.
+    let mut twice = with(&[3, 0, 4, 0, 0, 0, 0, 3, 0, 4, 0, 0, 0, 0]);
+    let first = crc32c(&twice).to_be_bytes();
+    twice[31..35].copy_from_slice(&first);
+    check(&twice, malformed("field"));
     // PP2_TYPE_NOOP, and a claim about TLS that must lead to nothing.
     check(&with(&[4, 0, 2, 0, 0, 0x20, 0, 5, 7, 0, 0, 0, 0]), Ok(known));
-    let malformed = |what| Err(HeaderError::Malformed(what));
     check(&with(&[4, 0, 3, 0, 0]), malformed("field"));
     check(&with(&[3, 0, 1, 0]), malformed("field"));
     check(&with(&[3, 0, 4, 0, 0, 0, 0]), Err(HeaderError::Checksum));
@@ -174,13 +179,13 @@ fn the_facts_of_tls_stand_where_the_specification_says() {
     session.client = Some(ClientIdentity {
         certificate_der: Vec::new(),
         subject: "CN=Eve".to_owned(),
-        common_name: Some("Eve\0\u{202e}".to_owned()),
+        common_name: Some("Eve\0\u{202e}\u{1b}".to_owned()),
         emails: vec!["eve@example.org".to_owned(), "e@example.net".to_owned()],
         issuer: "CN=Authority".to_owned(),
         fingerprint: "ab".repeat(32),
         is_verified: true,
     });
-    let name = [&[0x22, 0, 16][..], br"Eve\u{0}\u{202e}"].concat();
+    let name = [&[0x22, 0, 22][..], br"Eve\u{0}\u{202e}\u{1b}"].concat();
     let with = [&[7, 0, 0, 0, 0][..], &version, &cipher, &name].concat();
     let found = fields(&session);
     assert_eq!(found[2], (0x20, with));

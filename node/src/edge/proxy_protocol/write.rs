@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use conclave_pki::name::deceives;
 use conclave_store::record::ProxyVersion;
 
 use super::{SIGNATURE, TYPE_CRC32C, crc32c};
@@ -143,13 +144,9 @@ fn ssl(session: &Session) -> Vec<u8> {
 /// Names come from clients: what could lead a reader astray is written as `\u{…}`, and what is
 /// too long is left out rather than cut.
 fn text_field(header: &mut Vec<u8>, kind: u8, text: &str) {
-    let is_deceiving = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_deceiving(c) { escaped.extend(c.escape_unicode()) } else { escaped.push(c) }
+        if deceives(c) { escaped.extend(c.escape_unicode()) } else { escaped.push(c) }
     }
     if escaped.len() <= PROXY_TEXT_BYTES_MAX {
         field(header, kind, escaped.as_bytes());

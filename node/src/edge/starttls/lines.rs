@@ -93,10 +93,13 @@ pub(super) trait Dialect: Send {
 /// Removes and gives the first line, without its end.
 fn take_line(said: &mut Vec<u8>) -> Option<Vec<u8>> {
     let end = said.iter().position(|byte| *byte == b'\n')?;
-    let mut line: Vec<u8> = said.drain(..=end).collect();
-    line.pop();
-    line.pop_if(|byte| *byte == b'\r');
-    Some(line)
+    let line: Vec<u8> = said.drain(..=end).take(end).collect();
+    Some(without_end(&line).to_vec())
+}
+
+/// A line without a carriage return at its end.
+fn without_end(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// Removes and gives so many bytes.
@@ -301,23 +304,23 @@ impl<D: Dialect> WithClient<D> {
         if matches!(self.dialect.inside(b""), Inside::Pass) {
             return Some(Step::Pass);
         }
-        let before = sides.client.said.clone();
-        let Some(line) = take_line(&mut sides.client.said) else {
-            let is_full = before.len() >= SAID_BYTES_MAX;
+        let said = &mut sides.client.said;
+        let Some(end) = said.iter().position(|byte| *byte == b'\n') else {
+            let is_full = said.len() >= SAID_BYTES_MAX;
             return Some(if is_full { Step::Pass } else { Step::Read(Who::Client) });
         };
-        match self.dialect.inside(&line) {
+        // Looked at where it stands: a client may say thousands of lines at once.
+        let line = without_end(said.get(..end).unwrap_or_default());
+        match self.dialect.inside(line) {
             Inside::Answer(answer) => sides.client.tell.extend(answer),
             Inside::Ask => {
-                sides.upstream.tell.extend_from_slice(&line);
+                sides.upstream.tell.extend_from_slice(line);
                 sides.upstream.tell.extend_from_slice(b"\r\n");
                 self.stage = Stage::InsideAsked;
             }
-            Inside::Pass => {
-                sides.client.said = before;
-                return Some(Step::Pass);
-            }
+            Inside::Pass => return Some(Step::Pass),
         }
+        said.drain(..=end);
         None
     }
 

@@ -36,6 +36,20 @@ enum Read {
 }
 
 impl Tag {
+    /// The first tag of the stream itself, where nothing but the XML declaration and white space
+    /// may stand before it.
+    fn first(bytes: &[u8]) -> Read {
+        let declaration = bytes.starts_with(b"<?xml ").then(|| {
+            let end = bytes.windows(2).position(|pair| pair == b"?>")?;
+            bytes.get(end + 2..)
+        });
+        let rest = declaration.flatten().unwrap_or(bytes);
+        match rest.trim_ascii_start().first() {
+            Some(b'<') | None => Tag::read(bytes, 0),
+            Some(_) => Read::Malformed,
+        }
+    }
+
     /// The next tag; the XML declaration, white space and text before it are stepped over.
     /// Comments, processing instructions and document types are forbidden (RFC 6120 §11.1).
     fn read(bytes: &[u8], from: usize) -> Read {
@@ -233,14 +247,9 @@ impl WithClient {
     }
 
     fn header(&mut self, sides: &mut Sides) -> Option<Step> {
-        let header = match Tag::read(&sides.client.said, 0) {
+        let header = match Tag::first(&sides.client.said) {
             Read::Tag(tag) if tag.name == "stream" && tag.kind == Kind::Open => tag,
-            Read::Incomplete if sides.client.said.trim_ascii_start().starts_with(b"<") => {
-                return Some(Step::Read(Who::Client));
-            }
-            Read::Incomplete if sides.client.said.trim_ascii().is_empty() => {
-                return Some(Step::Read(Who::Client));
-            }
+            Read::Incomplete => return Some(Step::Read(Who::Client)),
             _ => return Some(self.error(sides, "not-well-formed", Reason::Malformed)),
         };
         if header.attribute("to").is_some() && domain(&header).is_none() {
@@ -289,7 +298,7 @@ impl WithClient {
 
     fn choice(&mut self, sides: &mut Sides) -> Step {
         let client = &mut sides.client;
-        let tag = match Tag::read(&client.said, 0) {
+        let tag = match Tag::first(&client.said) {
             Read::Tag(tag) => tag,
             Read::Incomplete => return Step::Read(Who::Client),
             Read::Malformed => return self.error(sides, "not-well-formed", Reason::Malformed),
@@ -388,7 +397,7 @@ impl WithServer {
     }
 
     fn header(&mut self, sides: &mut Sides) -> Result<(), Step> {
-        match Tag::read(&sides.client.said, 0) {
+        match Tag::first(&sides.client.said) {
             Read::Tag(tag) if tag.name == "stream" && tag.kind == Kind::Open => {
                 self.header = take(&mut sides.client.said, tag.end);
                 sides.upstream.tell.extend_from_slice(&self.header);
@@ -421,7 +430,7 @@ impl WithServer {
 
     fn starting(&mut self, sides: &mut Sides) -> Result<(), Step> {
         let said = &mut sides.upstream.said;
-        let reason = match Tag::read(said, 0) {
+        let reason = match Tag::first(said) {
             Read::Incomplete => return Err(Step::Read(Who::Upstream)),
             Read::Tag(tag) if tag.is_starttls("proceed") && tag.kind == Kind::Empty => {
                 if tag.end == said.len() {

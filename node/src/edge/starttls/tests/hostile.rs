@@ -169,3 +169,28 @@ fn injections_are_refused_in_whole_reads() {
         &[ToUpstream(b"\0\0\0\x08\x04\xd2\x16\x2f"), Upstream(b"S"), StartTls, AwaitsClient],
     );
 }
+
+/// Text before a tag of the stream is refused however it is cut into reads.
+#[test]
+fn text_between_the_tags_of_a_stream_is_refused() {
+    let (stream, end) = ("<stream:stream to='shop.example' version='1.0'>", "</stream:stream>");
+    let declared = "<?xml version='1.0'?>";
+    for said in [
+        format!("x{stream}"),
+        format!("{declared}x{stream}"),
+        format!("{stream}x{end}"),
+        format!("{declared} {stream} x{end}"),
+    ] {
+        for piece in [usize::MAX, 1] {
+            let mut conversation =
+                with_client(ListenerProtocol::XmppClient, manners(true)).unwrap();
+            let mut sides = Sides::default();
+            let mut steps = said.as_bytes().chunks(piece).map(|part| {
+                sides.client.said.extend_from_slice(part);
+                conversation.step(&mut sides)
+            });
+            let found = steps.find(|step| matches!(step, Step::Close(_)));
+            assert_eq!(found, Some(Step::Close(Reason::Malformed)), "{said}");
+        }
+    }
+}
