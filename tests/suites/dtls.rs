@@ -51,8 +51,20 @@ fn the_domain_that_a_client_names_is_served_and_its_words_reach_the_upstream() {
     assert!(refused.contains("access denied"), "{refused}");
     wait_for("a line", || one.log().contains("reason=\"disabled\"").then_some(()));
     client.close();
+    let address = one.listener(port).to_string();
+    let probe = ["tls", "probe", &address, "--dtls", "--server-name", "shop.example"];
+    let told = one.run(&[&probe[..], &["-o", "json"]].concat());
+    assert_eq!(told.code, 9, "nobody trusts its issuer: {}", told.err);
+    let told: serde_json::Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(told["version"], "DTLSv1.2", "{told}");
+    assert_eq!(told["served"]["domain"], "shop.example", "{told}");
+    let text = one.run(&probe).out;
+    assert!(text.contains("(this cluster), domain shop.example, chosen by name"), "{text}");
+    let closed = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let nobody = one.run(&["tls", "probe", &closed.to_string(), "--dtls", "-o", "json"]);
+    assert_eq!(nobody.problem()["code"], "X001", "{}", nobody.err);
     let sessions = one.run(&["tls", "sessions", "-o", "json"]).json();
-    assert_eq!(sessions["node"]["done"].as_u64(), Some(3), "{sessions}");
+    assert_eq!(sessions["node"]["done"].as_u64(), Some(5), "{sessions}");
     assert_eq!(sessions["node"]["failed"]["disabled"].as_u64(), Some(1), "{sessions}");
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum Tls {
     Sessions,
     /// Makes a handshake with any server and says what it shows; needs no node
     #[command(
-        after_help = "Examples: conclave tls probe shop.example:443\n          conclave tls probe 10.0.0.1:443 --server-name shop.example -o json\n          conclave tls probe mail.example:25 --starttls smtp"
+        after_help = "Examples: conclave tls probe shop.example:443\n          conclave tls probe 10.0.0.1:443 --server-name shop.example -o json\n          conclave tls probe mail.example:25 --starttls smtp\n          conclave tls probe sip.example:5061 --dtls"
     )]
     Probe {
         /// HOST:PORT
@@ -40,6 +40,9 @@ pub(crate) enum Tls {
         /// postgres, sieve or ftp
         #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
         starttls: Option<ListenerProtocol>,
+        /// Over UDP
+        #[arg(long, conflicts_with_all = ["starttls", "alpn"])]
+        dtls: bool,
     },
     /// Ends all sessions: no client resumes one that was made before
     #[command(after_help = "Example: conclave tls flush --yes")]

@@ -1,5 +1,6 @@
 //! TLS settings and sessions.
 
+mod datagrams;
 mod probe;
 mod starttls;
 
@@ -12,8 +13,9 @@ use crate::{
 };
 
 pub(super) async fn run(asking: &Asking, command: Tls) -> Done {
-    if let Tls::Probe { target, server_name, alpn, starttls } = command {
-        return probe::run(asking, probe::Probe { target, server_name, alpn, starttls }).await;
+    if let Tls::Probe { target, server_name, alpn, starttls, dtls } = command {
+        let probe = probe::Probe { target, server_name, alpn, starttls, is_dtls: dtls };
+        return probe::run(asking, probe).await;
     }
     let (client, global) = (asking.client()?, &asking.global);
     match command {

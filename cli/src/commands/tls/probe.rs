@@ -28,7 +28,7 @@ use serde::Serialize;
 
 use super::{
     super::{Asking, Done},
-    starttls,
+    datagrams, starttls,
 };
 use crate::output;
 
@@ -44,6 +44,8 @@ pub(super) struct Probe {
     pub(super) alpn: Vec<String>,
     /// Whose command starts TLS; none: TLS comes with the first byte.
     pub(super) starttls: Option<ListenerProtocol>,
+    /// Over UDP.
+    pub(super) is_dtls: bool,
 }
 
 impl Probe {
@@ -92,7 +94,10 @@ struct Shown {
 /// valid for the name.
 pub(super) async fn run(asking: &Asking, probe: Probe) -> Done {
     let name = probe.name();
-    let shaken = tokio::task::spawn_blocking(move || shake(&probe));
+    let shaken = tokio::task::spawn_blocking(move || match probe.is_dtls {
+        true => shake_datagrams(&probe),
+        false => shake(&probe),
+    });
     let failed = |error: &dyn std::fmt::Display| -> Failure {
         Box::new(Problem::new(Code::X007, "the probe broke off").detail(error.to_string()))
     };
@@ -165,13 +170,49 @@ fn no_start(address: &str, protocol: ListenerProtocol, error: &std::io::Error) -
     Box::new(Problem::new(Code::X001, title).detail(error.to_string()).hint(hint))
 }
 
+fn look_up(address: &str) -> Result<SocketAddr, Failure> {
+    let mut found = address.to_socket_addrs().map_err(|error| unreachable(address, &error))?;
+    found.next().ok_or_else(|| unreachable(address, &"it has no address"))
+}
+
+fn no_handshake(address: &str, error: &dyn std::fmt::Display) -> Failure {
+    let problem = Problem::new(Code::X001, format!("{address} makes no handshake"));
+    Box::new(problem.detail(error.to_string()))
+}
+
+/// The same over UDP.
+fn shake_datagrams(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> {
+    let address = look_up(&probe.target)?;
+    let shaken = datagrams::shake(address, probe.name().as_deref(), TIMEOUT)
+        .map_err(|error| no_handshake(&probe.target, &error))?;
+    let datagrams::Shaken { facts, answer_ms, handshake_ms } = shaken;
+    let chain = facts.peer_chain.iter().filter_map(|der| Certificate::from_der(der).ok());
+    let chain: Vec<_> = chain.collect();
+    let alpn = facts.alpn.map(|id| id.escape_ascii().to_string());
+    let certificates = chain.iter().map(conclave_node::shown_certificate).collect();
+    let shown = Shown {
+        address,
+        starttls: None,
+        version: facts.version.to_owned(),
+        cipher: facts.cipher,
+        group: None,
+        alpn,
+        connect_ms: answer_ms,
+        handshake_ms,
+        certificates,
+        valid: false,
+        anchor: None,
+        set: None,
+        detail: None,
+        served: None,
+        is_served_here: false,
+    };
+    Ok((shown, chain))
+}
+
 /// Connects; gives the address, the stream and the milliseconds that it took.
 fn dial(address: &str) -> Result<(SocketAddr, TcpStream, u128), Failure> {
-    let to = address
-        .to_socket_addrs()
-        .map_err(|error| unreachable(address, &error))?
-        .next()
-        .ok_or_else(|| unreachable(address, &"it has no address"))?;
+    let to = look_up(address)?;
     let started = Instant::now();
     let tcp =
         TcpStream::connect_timeout(&to, TIMEOUT).map_err(|error| unreachable(address, &error))?;
@@ -181,10 +222,7 @@ fn dial(address: &str) -> Result<(SocketAddr, TcpStream, u128), Failure> {
 fn shake(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> {
     let (address, sent) = (probe.target.as_str(), probe.name());
     let (to, mut tcp, connect_ms) = dial(address)?;
-    let refused = |error: &dyn std::fmt::Display| -> Failure {
-        let problem = Problem::new(Code::X001, format!("{address} makes no handshake"));
-        Box::new(problem.detail(error.to_string()))
-    };
+    let refused = |error: &dyn std::fmt::Display| no_handshake(address, error);
     let seen = Arc::new(Seen::new(conclave_node::tls_provider()));
     let verifier: Arc<dyn ServerCertVerifier> = seen.clone();
     let mut config = ClientConfig::builder_with_provider(conclave_node::tls_provider())

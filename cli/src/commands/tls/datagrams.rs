@@ -1,0 +1,81 @@
+//! A handshake of DTLS, for `tls probe --dtls`.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use conclave_dtls::{Connector, Facts, State, limits};
+
+/// Time to begin with between two looks at the clock.
+const LEAST: Duration = Duration::from_millis(1);
+
+/// What came of it.
+pub(super) struct Shaken {
+    pub(super) facts: Facts,
+    /// To the first answer.
+    pub(super) answer_ms: u128,
+    /// From there to the end.
+    pub(super) handshake_ms: u128,
+}
+
+/// Makes a handshake with `server`, asking for `name`, and says goodbye.
+pub(super) fn shake(
+    server: SocketAddr,
+    name: Option<&str>,
+    within: Duration,
+) -> io::Result<Shaken> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    let connector = Connector::new(&[]).map_err(io::Error::other)?;
+    let begun = Instant::now();
+    let session = connector.connect(name, begun, limits::PATH_MTU_BYTES_MAX);
+    let mut session = session.map_err(io::Error::other)?;
+    let (end, mut answered) = (begun + within, None);
+    let mut buffer = vec![0; limits::PLAINTEXT_BYTES_MAX * 4];
+    loop {
+        while let Some(datagram) = session.next_datagram() {
+            socket.send(&datagram)?;
+        }
+        match session.state() {
+            State::Handshaking => {}
+            State::Established => break,
+            State::Closed(reason) => return Err(io::Error::other(reason.to_string())),
+        }
+        let now = Instant::now();
+        if now >= end {
+            let said = if answered.is_some() { "it breaks off" } else { "nobody answers" };
+            return Err(io::Error::new(io::ErrorKind::TimedOut, said));
+        }
+        let due = session.next_timer().map_or(end, |due| due.min(end));
+        socket.set_read_timeout(Some(due.saturating_duration_since(now).max(LEAST)))?;
+        match socket.recv(&mut buffer) {
+            Ok(count) => {
+                answered.get_or_insert_with(Instant::now);
+                session.datagram(Instant::now(), buffer.get(..count).unwrap_or_default());
+            }
+            Err(error) if is_wait(&error) => {}
+            Err(error) => return Err(error),
+        }
+        session.timer(Instant::now());
+    }
+    let answered = answered.unwrap_or(begun);
+    let facts = session.facts().cloned();
+    let facts = facts.ok_or_else(|| io::Error::other("the handshake settled nothing"))?;
+    let handshake_ms = answered.elapsed().as_millis();
+    session.close();
+    while let Some(datagram) = session.next_datagram() {
+        // The server forgets in time as well.
+        let _ = socket.send(&datagram);
+    }
+    Ok(Shaken { facts, answer_ms: (answered - begun).as_millis(), handshake_ms })
+}
+
+fn is_wait(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
