@@ -340,8 +340,7 @@ fn allow(node: &mut Node, places: &[&Path]) {
 #[test]
 fn a_unix_socket_is_an_upstream_only_where_the_configuration_lists_it() {
     let mut cluster = Cluster::start(1);
-    let (port, other, link) = (cluster.free_port(), cluster.free_port(), cluster.free_port());
-    let one = &mut cluster.nodes[0];
+    let one = &cluster.nodes[0];
     one.run(&["domain", "create", "shop.example", "--pki", "test"]).ok();
     let dir = one.dir.join("app");
     std::fs::create_dir(&dir).unwrap();
@@ -356,21 +355,24 @@ fn a_unix_socket_is_an_upstream_only_where_the_configuration_lists_it() {
         assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
         assert!(ran.err.contains("[upstream] unix of this node does not allow"), "{}", ran.err);
     };
-    refused(one, "web", port, &web);
-    allow(one, &[&dir]);
+    refused(one, "web", cluster.free_port(), &web);
+    allow(&mut cluster.nodes[0], &[&dir]);
+    let (one, port) = (&cluster.nodes[0], cluster.free_port());
     add(one, "web", port, &[&web], &[]);
     assert_eq!(told(one, port, "shop.example"), Some(b'w'));
-    refused(one, "other", other, &upstream(&one.dir.join("other.sock")));
+    refused(one, "other", cluster.free_port(), &upstream(&one.dir.join("other.sock")));
     // A link leads nowhere but to what is listed, whenever it was made.
     let moving = dir.join("moving.sock");
     std::os::unix::fs::symlink(dir.join("web.sock"), &moving).unwrap();
+    let link = cluster.free_port();
     add(one, "link", link, &[&upstream(&moving)], &[]);
     assert_eq!(told(one, link, "shop.example"), Some(b'w'));
     std::fs::remove_file(&moving).unwrap();
     std::os::unix::fs::symlink(one.dir.join("other.sock"), &moving).unwrap();
     assert_eq!(told(one, link, "shop.example"), None);
     // A path that is listed no more is not used, and the list of listeners says why.
-    allow(one, &[]);
+    allow(&mut cluster.nodes[0], &[]);
+    let one = &cluster.nodes[0];
     assert_eq!(told(one, port, "shop.example"), None);
     wait_for("the reason", || {
         let shown = one.run(&["listener", "list", "-o", "json"]).ok();

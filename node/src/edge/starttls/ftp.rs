@@ -17,13 +17,14 @@ fn reply_end(said: &[u8]) -> Option<usize> {
     let mut start = 0;
     loop {
         let rest = said.get(start..)?;
-        let code = rest.get(..3)?.to_vec();
-        let is_single = rest.get(3) != Some(&b'-');
+        // A code never goes on behind the end of its line.
+        let first = whole_lines(rest).next()?;
+        let is_single = first.get(3) != Some(&b'-');
         let is_last = |line: &[u8]| {
-            is_single || (line.starts_with(&code) && line.get(3).is_some_and(|byte| *byte == b' '))
+            is_single || (line.get(..3) == first.get(..3) && line.get(3) == Some(&b' '))
         };
         start += end_of(rest, is_last)?;
-        if !code.starts_with(b"1") {
+        if !first.starts_with(b"1") {
             return Some(start);
         }
     }

@@ -194,3 +194,17 @@ fn text_between_the_tags_of_a_stream_is_refused() {
         }
     }
 }
+
+/// The code of a reply is in its first line, not in the first bytes that come.
+#[test]
+fn a_short_line_of_a_server_of_ftp_is_a_reply() {
+    let mut conversation = with_client(ListenerProtocol::Ftp, manners(false)).unwrap();
+    let mut sides = Sides::default();
+    assert_eq!(conversation.step(&mut sides), Step::Read(Who::Upstream));
+    sides.upstream.said.extend_from_slice(b")\n2-x\n");
+    assert_eq!(conversation.step(&mut sides), Step::Pass, "no greeting of FTP");
+    assert_eq!(
+        (shown(&sides.client.tell), shown(&sides.upstream.said)),
+        (shown(b")\n"), shown(b"2-x\n"))
+    );
+}
