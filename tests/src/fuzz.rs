@@ -4,10 +4,10 @@
 //! `tests/fuzz` hands them what libFuzzer makes, `suites/fuzz.rs` what libFuzzer once found worth
 //! keeping. No other module of this crate is used here, so that the fuzz crate needs none of it.
 
-#[path = "fuzz/dtls.rs"]
-mod dtls;
 #[path = "fuzz/clear.rs"]
 mod clear;
+#[path = "fuzz/dtls.rs"]
+mod dtls;
 #[path = "fuzz/resign.rs"]
 mod resign;
 
