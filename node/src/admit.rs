@@ -49,6 +49,8 @@ pub(crate) use problem::rejection_problem;
 pub(crate) use tls::{LEGACY, flush_sessions, names, set_tls, version};
 pub(crate) use token::{create_token, revoke_token};
 pub(crate) use trust::{TrustScope, add_trusted, remove_trusted};
+#[cfg(feature = "testing")]
+pub(crate) use {certificate::record_of, key::key_record};
 
 /// What admission looks at.
 pub(crate) struct View<'a> {

@@ -44,7 +44,7 @@ pub(crate) fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Problem> {
 }
 
 /// Everything but the sockets.
-fn assemble(config: &Config) -> Result<Node, Problem> {
+pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
     let data_problem = |what: &str, error: &dyn std::fmt::Display| {
         Problem::new(Code::F002, format!("cannot use {}", config.data_dir.display()))
             .detail(format!("{what}: {error}"))

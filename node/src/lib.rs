@@ -25,6 +25,8 @@ mod observe;
 mod process;
 mod public;
 mod replica;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::path::Path;
 

@@ -30,7 +30,7 @@ struct Inner {
 impl Local {
     /// Opens the scope in `dir` and shows it.
     pub(crate) fn open(dir: &Path, live: Live) -> Result<Local, OpenError> {
-        let loaded = StateDisk::open(dir, DiskOptions { cache_bytes: 16 * 1024 * 1024 })?;
+        let loaded = StateDisk::open(dir, DiskOptions::default())?;
         let index = match &loaded.checkpoint {
             Some(bytes) => bytes.as_slice().try_into().map(u64::from_be_bytes).unwrap_or(0),
             None => 0,

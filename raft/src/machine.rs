@@ -22,7 +22,7 @@ use apply::Work;
 
 use crate::{
     durable::{AppliedMark, SharedApplied},
-    snapshot::{self, SnapshotFile},
+    snapshot::{self, Snapshot},
     types::{LogId, Position, StoredMembership, Types},
     wire::{self, CheckpointV1},
 };
@@ -94,7 +94,7 @@ pub(crate) struct StateMachine {
 }
 
 /// The newest snapshot, built or installed.
-type SharedCurrent = Arc<Mutex<Option<(SnapshotMetaOf<Types>, SnapshotFile)>>>;
+type SharedCurrent = Arc<Mutex<Option<(SnapshotMetaOf<Types>, Snapshot)>>>;
 
 impl StateMachine {
     /// Takes a machine over; snapshots of before are dropped, the state is on disk anyway.
@@ -163,7 +163,7 @@ fn set_applied(applied: &SharedApplied, checkpoint: &Checkpoint, position: Optio
 }
 
 /// Keeps `snapshot` unless a newer one came in between.
-fn set_current(current: &SharedCurrent, meta: &SnapshotMetaOf<Types>, snapshot: SnapshotFile) {
+fn set_current(current: &SharedCurrent, meta: &SnapshotMetaOf<Types>, snapshot: Snapshot) {
     let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
     if current.as_ref().is_none_or(|(known, _)| known.last_log_id <= meta.last_log_id) {
         *current = Some((meta.clone(), snapshot));
@@ -178,7 +178,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 impl RaftStateMachine<Types> for StateMachine {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = Snapshot;
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
@@ -218,7 +218,7 @@ impl RaftStateMachine<Types> for StateMachine {
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMetaOf<Types>,
-        snapshot: SnapshotFile,
+        snapshot: Snapshot,
     ) -> Result<(), io::Error> {
         let position = meta.last_log_id.as_ref().map(Position::of);
         let checkpoint = wire::encode(&CheckpointV1::new(position, &meta.last_membership))?;
@@ -226,6 +226,7 @@ impl RaftStateMachine<Types> for StateMachine {
         let (machine, applied) = (Arc::clone(&self.machine), Arc::clone(&self.applied));
         let file = snapshot.clone();
         blocking(move || {
+            let file = file.file()?;
             let mut reader = file.reader()?;
             let mut machine = lock(&machine);
             machine.install(&mut reader, &checkpoint).map_err(io::Error::other)?;
@@ -243,13 +244,13 @@ impl RaftStateMachine<Types> for StateMachine {
 
     async fn get_current_snapshot(
         &mut self,
-    ) -> Result<Option<SnapshotOf<Types, SnapshotFile>>, io::Error> {
+    ) -> Result<Option<SnapshotOf<Types, Snapshot>>, io::Error> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(current.map(|(meta, snapshot)| SnapshotOf::<Types, SnapshotFile> { meta, snapshot }))
+        Ok(current.map(|(meta, snapshot)| SnapshotOf::<Types, Snapshot> { meta, snapshot }))
     }
 }
 
-/// Writes a snapshot from a view, while the machine goes on.
+/// Takes a snapshot from a view, while the machine goes on.
 pub(crate) struct SnapshotBuilder {
     view: Option<Box<dyn View>>,
     meta: SnapshotMetaOf<Types>,
@@ -258,18 +259,13 @@ pub(crate) struct SnapshotBuilder {
 }
 
 impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = Snapshot;
 
-    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotFile>, io::Error> {
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, Snapshot>, io::Error> {
         let view =
             self.view.take().ok_or_else(|| io::Error::other("there is no state to write"))?;
-        let (meta, snapshots) = (self.meta.clone(), self.snapshots.clone());
-        let current = Arc::clone(&self.current);
-        blocking(move || {
-            let snapshot = snapshot::build(&snapshots, view.as_ref())?;
-            set_current(&current, &meta, snapshot.clone());
-            Ok(SnapshotOf::<Types, SnapshotFile> { meta, snapshot })
-        })
-        .await
+        let (meta, snapshot) = (self.meta.clone(), Snapshot::of_view(view, self.snapshots.clone()));
+        set_current(&self.current, &meta, snapshot.clone());
+        Ok(SnapshotOf::<Types, Snapshot> { meta, snapshot })
     }
 }

@@ -1,18 +1,54 @@
-//! Snapshot files: written once, read by transfers, gone with their last user.
+//! Snapshots: a view of the state, which becomes a file when a peer needs it.
 //!
-//! They need not survive a restart, because the state itself does.
+//! Files are written once, read by transfers, gone with their last user. They need not survive a
+//! restart, because the state itself does.
 
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use crate::machine::View;
+
+/// The state as of some entry. Taking one costs nothing, however large the state: every node
+/// takes one each time that it shortens its log, and few are ever sent.
+#[derive(Clone)]
+pub(crate) struct Snapshot {
+    content: Arc<Mutex<Content>>,
+}
+
+enum Content {
+    View { view: Box<dyn View>, dir: PathBuf },
+    File(SnapshotFile),
+}
+
+impl Snapshot {
+    /// A snapshot of what `view` shows; if it is sent, its file lies in `dir`.
+    pub(crate) fn of_view(view: Box<dyn View>, dir: PathBuf) -> Snapshot {
+        Snapshot { content: Arc::new(Mutex::new(Content::View { view, dir })) }
+    }
+
+    /// One that came from a peer.
+    pub(crate) fn of_file(file: SnapshotFile) -> Snapshot {
+        Snapshot { content: Arc::new(Mutex::new(Content::File(file))) }
+    }
+
+    /// Its file, written now unless there is one. Blocks, for seconds if the state is large.
+    pub(crate) fn file(&self) -> io::Result<SnapshotFile> {
+        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = match &*content {
+            Content::File(file) => return Ok(file.clone()),
+            Content::View { view, dir } => write(dir, view.as_ref())?,
+        };
+        *content = Content::File(file.clone());
+        Ok(file)
+    }
+}
 
 /// A finished snapshot on disk; the file goes with the last clone.
 #[derive(Clone)]
@@ -89,7 +125,7 @@ impl Write for SnapshotWriter {
 }
 
 /// Writes what `view` shows.
-pub(crate) fn build(dir: &Path, view: &dyn View) -> io::Result<SnapshotFile> {
+fn write(dir: &Path, view: &dyn View) -> io::Result<SnapshotFile> {
     let mut writer = SnapshotWriter::create(dir)?;
     view.write(&mut writer)?;
     writer.finish()

@@ -197,6 +197,11 @@ impl ServerName {
         let (_, rest) = name.as_str().split_once('.')?;
         Some(ServerName(format!("*.{rest}").into()))
     }
+
+    /// The same name as one of a domain; none for a wildcard.
+    pub(crate) fn as_domain_name(&self) -> Option<DomainName> {
+        (!self.0.starts_with("*.")).then(|| DomainName(Arc::clone(&self.0)))
+    }
 }
 
 impl From<DomainName> for ServerName {

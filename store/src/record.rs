@@ -22,7 +22,7 @@ pub use certificate::Certificate;
 pub use chain::Chain;
 pub use client_auth::ClientAuth;
 pub use cluster::Cluster;
-pub use domain::{Credential, Domain, PkiMode, Stamp};
+pub use domain::{Credential, Domain, EarlierVersion, PkiMode, Stamp};
 pub use key::{DomainKey, KeyFamily, Sealed};
 pub use keyring::KeyringGeneration;
 pub use listener::{Listener, ListenerProtocol, Network, Outgoing, ProxyVersion};
@@ -79,41 +79,41 @@ pub enum RowKey {
     MainDomain(NodeId),
 }
 
-/// Content of a row.
+/// Content of a row. All but names lie behind a pointer: most rows are small, and a copy is cheap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     /// The cluster.
-    Cluster(Cluster),
+    Cluster(Arc<Cluster>),
     /// A member.
-    Member(Member),
+    Member(Arc<Member>),
     /// A generation of the keyring.
-    Generation(KeyringGeneration),
+    Generation(Arc<KeyringGeneration>),
     /// A join token.
-    JoinToken(JoinToken),
+    JoinToken(Arc<JoinToken>),
     /// An access token.
-    AccessToken(AccessToken),
+    AccessToken(Arc<AccessToken>),
     /// A domain.
     Domain(Arc<Domain>),
     /// Owner of a server name.
     Name(DomainName),
     /// A CA chain.
-    Chain(Chain),
+    Chain(Arc<Chain>),
     /// A listener.
-    Listener(Listener),
+    Listener(Arc<Listener>),
     /// A finished operation.
-    Operation(Operation),
+    Operation(Arc<Operation>),
     /// Id of the operation that finished at this index.
     OperationAge(OperationId),
     /// A trusted certificate.
-    Trusted(Trusted),
+    Trusted(Arc<Trusted>),
     /// An earlier version of a domain.
-    DomainVersion(Box<Domain>),
+    DomainVersion(EarlierVersion),
     /// A revocation list.
-    Crl(Crl),
+    Crl(Arc<Crl>),
     /// TLS settings.
-    TlsSettings(TlsSettings),
+    TlsSettings(Arc<TlsSettings>),
     /// A session key.
-    SessionKey(SessionKey),
+    SessionKey(Arc<SessionKey>),
     /// Name of a Main Domain.
     MainDomain(DomainName),
 }

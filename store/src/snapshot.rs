@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 
 use crate::{
     limits::ROW_BYTES_MAX,
-    state::State,
+    state::{State, StoredRow},
     wire::{self, WireError},
 };
 
@@ -71,7 +71,8 @@ pub fn read(input: &mut dyn Read) -> Result<State, SnapshotError> {
         let row_length = u32::from_be_bytes(read_array(input)?);
         let key_bytes = read_bytes(input, key_length, row)?;
         let row_bytes = read_bytes(input, row_length, row)?;
-        state.load(&key_bytes, &row_bytes).map_err(|source| SnapshotError::Row { row, source })?;
+        let stored = StoredRow::read(&key_bytes, &row_bytes);
+        state.load(stored.map_err(|source| SnapshotError::Row { row, source })?);
     }
     if state.row_count() != row_count || state.digest() != digest {
         return Err(SnapshotError::Digest);

@@ -27,6 +27,39 @@ pub struct Row {
     hash: [u8; 32],
 }
 
+/// A row as it was stored, read but not yet part of a State.
+pub struct StoredRow {
+    key: RowKey,
+    row: Row,
+}
+
+impl StoredRow {
+    /// Reads key and row. This is most of the work of loading; the rest is [`State::load`].
+    pub fn read(key_bytes: &[u8], row_bytes: &[u8]) -> Result<StoredRow, WireError> {
+        let key = wire::decode_key(key_bytes)?;
+        let (changed_at, mut record) = wire::decode_row(row_bytes)?;
+        share_name(&key, &mut record);
+        Ok(StoredRow { key, row: Row { changed_at, record, hash: row_hash(key_bytes, row_bytes) } })
+    }
+}
+
+/// Keeps one copy of a name that stands in key and row alike: there are many domains.
+fn share_name(key: &RowKey, record: &mut Record) {
+    match (key, record) {
+        (RowKey::Domain(name), Record::Domain(domain)) => {
+            if let Some(domain) = Arc::get_mut(domain).filter(|domain| domain.name == *name) {
+                domain.name = name.clone();
+            }
+        }
+        (RowKey::Name(name), Record::Name(owner)) => {
+            if let Some(shared) = name.as_domain_name().filter(|shared| shared == owner) {
+                *owner = shared;
+            }
+        }
+        _ => {}
+    }
+}
+
 /// All rows of one scope, with a digest over them.
 #[derive(Clone, Default)]
 pub struct State {
@@ -55,12 +88,9 @@ impl State {
         self.rows.get(key)
     }
 
-    /// Adds a row as it was stored. For loading from a disk or a snapshot.
-    pub fn load(&mut self, key_bytes: &[u8], row_bytes: &[u8]) -> Result<(), WireError> {
-        let key = wire::decode_key(key_bytes)?;
-        let (changed_at, record) = wire::decode_row(row_bytes)?;
-        self.insert(key, Row { changed_at, record, hash: row_hash(key_bytes, row_bytes) });
-        Ok(())
+    /// Adds a row that was stored. For loading from a disk or a snapshot.
+    pub fn load(&mut self, StoredRow { key, row }: StoredRow) {
+        self.insert(key, row);
     }
 
     /// Puts a row and says what changed.

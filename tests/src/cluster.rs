@@ -146,6 +146,13 @@ impl Node {
         }
     }
 
+    /// Ends it as a service manager would, and waits until it has ended.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        let ended = self.process.take().unwrap().wait().unwrap();
+        assert!(ended.success(), "{ended}: {}", self.log());
+    }
+
     /// Sends a signal by name, as STOP or CONT.
     pub fn signal(&self, signal: &str) {
         let id = self.process.as_ref().unwrap().id().to_string();
@@ -276,8 +283,13 @@ impl Cluster {
 
     /// Opens a listener on every node, with an echo behind it; gives its port.
     pub fn listen(&self) -> u16 {
-        let (port, upstream) = (self.free_port(), crate::echo_upstream());
-        let (bind, upstream) = (format!(":{port}"), upstream.to_string());
+        self.listen_for(crate::echo_upstream())
+    }
+
+    /// The same, with this upstream behind it.
+    pub fn listen_for(&self, upstream: SocketAddr) -> u16 {
+        let (port, upstream) = (self.free_port(), upstream.to_string());
+        let bind = format!(":{port}");
         self.nodes[0]
             .run(&["listener", "add", "tls", "--bind", &bind, "--upstream", &upstream])
             .ok();

@@ -33,7 +33,7 @@ const DAYS: u32 = 365;
 const DAYS_MAX: u32 = 36_500;
 
 /// A certificate with the facts that rules need.
-pub(super) fn record_of(certificate: &Certificate) -> record::Certificate {
+pub(crate) fn record_of(certificate: &Certificate) -> record::Certificate {
     record::Certificate {
         der: certificate.der().to_vec(),
         public_key: Fingerprint::of(certificate.public_key_der()),

@@ -9,7 +9,8 @@ use conclave_store::{
     command::Action,
     id::{DomainId, Fingerprint},
     outcome::Rejection,
-    record::{Domain, DomainKey, KeyFamily},
+    record::{Domain, DomainKey, KeyFamily, Sealed},
+    time::UnixMillis,
 };
 
 use super::{Admitted, View, credential, domain_name, problem, rejection_problem};
@@ -91,14 +92,19 @@ pub(super) fn sealed_key(
 ) -> Result<DomainKey, Problem> {
     let secret = Secret::new(key.pkcs8_der().to_vec());
     let sealed = view.seal(Purpose::DomainKey(domain), &secret)?;
-    Ok(DomainKey {
+    Ok(key_record(key, sealed, view.now))
+}
+
+/// A key that is sealed already.
+pub(crate) fn key_record(key: &PrivateKey, sealed: Sealed, assigned: UnixMillis) -> DomainKey {
+    DomainKey {
         family: family(key),
         algorithm: key.algorithm().to_string(),
         public_key_der: key.public_key_der().to_vec(),
         public_key: Fingerprint::of(key.public_key_der()),
         sealed,
-        assigned: view.now,
-    })
+        assigned,
+    }
 }
 
 /// A key of the domain in the clear, for signing something at admission.

@@ -15,7 +15,7 @@ use conclave_store::{id::ListenerName, record::Listener};
 use rustls::{
     ServerConfig,
     crypto::CryptoProvider,
-    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 
@@ -109,8 +109,7 @@ impl ResolvesServerCert for CertifiedKeys {
     }
 }
 
-/// Settings for connections that show one of `keys`. Sessions resume by tickets only, never from
-/// memory, and no data comes before the handshake has ended (RFC 8446 §8).
+/// Settings for connections that show one of `keys`.
 pub(crate) fn config(
     policy: &Policy,
     keys: Arc<CertifiedKeys>,
@@ -118,17 +117,10 @@ pub(crate) fn config(
     sessions: Option<&Sessions>,
     asking: Option<&Asking>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let builder = ServerConfig::builder_with_provider(Arc::clone(policy.provider()))
-        .with_protocol_versions(policy.versions())?;
-    let builder = match asking {
-        Some(asking) => builder.with_client_cert_verifier(Arc::new(asking.clone())),
-        None => builder.with_no_client_auth(),
-    };
-    let mut config = builder.with_cert_resolver(keys);
+    let verifier = asking.map(|asking| -> Arc<dyn ClientCertVerifier> { Arc::new(asking.clone()) });
+    let mut config = policy.config(verifier)?;
+    config.cert_resolver = keys;
     config.alpn_protocols.clone_from(&door.alpn);
-    config.ignore_client_order = true;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.max_early_data_size = 0;
     match sessions.and_then(|sessions| sessions.ticketer(door, asking)) {
         Some(ticketer) => {
             config.send_tls13_tickets = TICKETS_PER_CONNECTION;

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     limits::{APPENDS_IN_FLIGHT_MAX, CONNECTIONS_MAX, JOIN_BYTES_MAX, JOIN_TIMEOUT},
     machine::{StateMachine, blocking},
-    snapshot::{SnapshotFile, SnapshotWriter},
+    snapshot::{Snapshot, SnapshotFile, SnapshotWriter},
     types::{NodeId, Position, Types},
     wire::{
         AppendAnswerV1, AppendV1, CallV1, SnapshotAnswerV1, SnapshotHeadV1, StreamAnswerV1,
@@ -244,7 +244,8 @@ impl Accept {
             last_log_id: head.checkpoint.applied.map(Position::log_id),
             last_membership: head.checkpoint.stored_membership()?,
         };
-        let snapshot = SnapshotOf::<Types, SnapshotFile> { meta, snapshot: file };
+        let snapshot = Snapshot::of_file(file);
+        let snapshot = SnapshotOf::<Types, Snapshot> { meta, snapshot };
         let installed = self.raft.install_full_snapshot(head.vote.into(), snapshot).await;
         let answer = installed.map_err(io::Error::other)?;
         Ok(SnapshotAnswerV1 { vote: (&answer.vote).into() })

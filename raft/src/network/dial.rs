@@ -30,7 +30,7 @@ use super::{
 use crate::{
     limits::{APPENDS_IN_FLIGHT_MAX, DIAL_PAUSE, DIAL_TIMEOUT},
     machine::blocking,
-    snapshot::SnapshotFile,
+    snapshot::{Snapshot, SnapshotFile},
     types::{NodeId, Position, Types},
     wire::{
         AppendAnswerV1, AppendV1, CallV1, CheckpointV1, Message, SnapshotAnswerV1, SnapshotHeadV1,
@@ -268,15 +268,16 @@ impl Client {
     async fn send_snapshot(
         &self,
         vote: VoteOf<Types>,
-        snapshot: SnapshotOf<Types, SnapshotFile>,
+        snapshot: SnapshotOf<Types, Snapshot>,
     ) -> io::Result<SnapshotAnswerV1> {
+        let SnapshotOf::<Types, Snapshot> { meta, snapshot } = snapshot;
+        let file = blocking(move || snapshot.file()).await?;
         let connection = self.links.dial(&self.link).await?;
         let (mut send, mut receive) = open_on(&connection, Lane::Snapshot).await?;
-        let applied = snapshot.meta.last_log_id.as_ref().map(Position::of);
-        let file = snapshot.snapshot;
+        let applied = meta.last_log_id.as_ref().map(Position::of);
         let head = SnapshotHeadV1 {
             vote: (&vote).into(),
-            checkpoint: CheckpointV1::new(applied, &snapshot.meta.last_membership),
+            checkpoint: CheckpointV1::new(applied, &meta.last_membership),
             bytes: file.bytes(),
             checksum: file.checksum(),
         };
@@ -312,7 +313,7 @@ fn read_chunks(file: &SnapshotFile, chunks: &mpsc::Sender<Vec<u8>>) -> io::Resul
 }
 
 impl RaftNetworkV2<Types> for Client {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = Snapshot;
 
     async fn append_entries(
         &mut self,
@@ -378,7 +379,7 @@ impl RaftNetworkV2<Types> for Client {
     async fn full_snapshot(
         &mut self,
         vote: VoteOf<Types>,
-        snapshot: SnapshotOf<Types, SnapshotFile>,
+        snapshot: SnapshotOf<Types, Snapshot>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {

@@ -24,13 +24,13 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// How to open a database.
 #[derive(Debug, Clone)]
 pub struct DiskOptions {
-    /// Memory that sled may use for pages, in bytes.
+    /// Memory that sled may use for pages, in bytes. The system keeps the file at hand as well.
     pub cache_bytes: u64,
 }
 
 impl Default for DiskOptions {
     fn default() -> DiskOptions {
-        DiskOptions { cache_bytes: 64 * 1024 * 1024 }
+        DiskOptions { cache_bytes: 4 * 1024 * 1024 }
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn replace(
         return Ok(());
     }
     let chain = Chain { certificates: certificates.to_vec(), uses: 0 };
-    change.put(RowKey::Chain(fingerprint), Record::Chain(chain))
+    change.put(RowKey::Chain(fingerprint), Record::Chain(chain.into()))
 }
 
 /// Counts one more version of a domain that sends its chains.
@@ -63,7 +63,7 @@ pub(super) fn hold(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rej
     for fingerprint in domain.credentials.iter().filter_map(|one| one.chain) {
         let Some(mut chain) = change.state.chain(&fingerprint).cloned() else { continue };
         chain.uses += 1;
-        change.put(RowKey::Chain(fingerprint), Record::Chain(chain))?;
+        change.put(RowKey::Chain(fingerprint), Record::Chain(chain.into()))?;
     }
     Ok(())
 }
@@ -77,7 +77,7 @@ pub(super) fn release(change: &mut Changing<'_>, domain: &Domain) -> Result<(), 
         if chain.uses == 0 {
             change.remove(&key)?;
         } else {
-            change.put(key, Record::Chain(chain))?;
+            change.put(key, Record::Chain(chain.into()))?;
         }
     }
     Ok(())

@@ -16,11 +16,11 @@ pub(super) fn found(change: &mut Changing<'_>, found: &FoundCluster) -> Result<D
         return Err(Rejection::WrapsMismatch);
     }
     let id = found.member.id;
-    change.put(RowKey::Cluster, Record::Cluster(found.cluster.clone()))?;
-    change.put(RowKey::Member(id), Record::Member(found.member.clone()))?;
+    change.put(RowKey::Cluster, Record::Cluster(found.cluster.clone().into()))?;
+    change.put(RowKey::Member(id), Record::Member(found.member.clone().into()))?;
     change.put(
         RowKey::Generation(found.cluster.generation),
-        Record::Generation(found.keyring.clone()),
+        Record::Generation(found.keyring.clone().into()),
     )?;
     Ok(Done::Member { id })
 }

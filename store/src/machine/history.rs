@@ -1,11 +1,11 @@
 //! Earlier versions of domains. Every version, present or earlier, holds one use of each of its chains.
 
-use super::{Changing, chain, domain};
+use super::{Changing, chain, domain, too_large};
 use crate::{
     id::{DomainId, DomainName, Version},
     limits::VERSIONS_KEPT,
     outcome::{Done, Rejection},
-    record::{Domain, Record, RowKey},
+    record::{Domain, EarlierVersion, Record, RowKey},
 };
 
 /// Moves the present version of a domain into its history; the oldest one goes.
@@ -14,19 +14,20 @@ pub(super) fn keep(
     id: DomainId,
     name: &DomainName,
 ) -> Result<(), Rejection> {
-    let Some(previous) = change.state.domain(name).filter(|found| found.id == id).cloned() else {
+    let Some(previous) = change.state.domain(name).filter(|found| found.id == id) else {
         return Ok(());
     };
     let key = RowKey::DomainVersion((id, previous.version));
-    change.put(key, Record::DomainVersion(Box::new(previous)))?;
-    let versions: Vec<Domain> = change.state.domain_versions(id).cloned().collect();
+    let packed = EarlierVersion::of(previous).map_err(|_| too_large())?;
+    change.put(key, Record::DomainVersion(packed))?;
+    let versions: Vec<Domain> = change.state.domain_versions(id).collect();
     let too_many = versions.len().saturating_sub(VERSIONS_KEPT);
     versions.iter().take(too_many).try_for_each(|oldest| forget(change, oldest))
 }
 
 /// Forgets all earlier versions of a domain that goes.
 pub(super) fn clear(change: &mut Changing<'_>, id: DomainId) -> Result<(), Rejection> {
-    let versions: Vec<Domain> = change.state.domain_versions(id).cloned().collect();
+    let versions: Vec<Domain> = change.state.domain_versions(id).collect();
     versions.iter().try_for_each(|version| forget(change, version))
 }
 
@@ -46,7 +47,7 @@ pub(super) fn rollback(
     let unknown = || Rejection::VersionUnknown { name: name.clone(), version };
     let earlier = {
         let mut found = change.state.domain_versions(present.id);
-        found.find(|found| found.version == version).cloned().ok_or_else(unknown)?
+        found.find(|found| found.version == version).ok_or_else(unknown)?
     };
     let aliases = earlier.aliases.into_iter().filter(|alias| alias.as_str() != name.as_str());
     let restored = Domain {

@@ -27,7 +27,7 @@ pub(super) fn create(
         change.remove(&RowKey::JoinToken(id))?;
     }
     check_count("join tokens", change.state.join_tokens().count() + 1, TOKENS_MAX)?;
-    change.put(RowKey::JoinToken(id), Record::JoinToken(token.clone()))?;
+    change.put(RowKey::JoinToken(id), Record::JoinToken(token.clone().into()))?;
     Ok(Done::Changed)
 }
 
@@ -60,13 +60,13 @@ pub(super) fn redeem(
         let mut keyring =
             change.state.generation(generation).cloned().ok_or(Rejection::WrapsMismatch)?;
         keyring.wraps.insert(id, wrap.clone());
-        change.put(RowKey::Generation(*generation), Record::Generation(keyring))?;
+        change.put(RowKey::Generation(*generation), Record::Generation(keyring.into()))?;
     }
     token.used = Some(TokenUse { node: id, identity });
     cluster.node_last = id;
-    change.put(RowKey::JoinToken(redeem.token), Record::JoinToken(token))?;
-    change.put(RowKey::Cluster, Record::Cluster(cluster))?;
-    change.put(RowKey::Member(id), Record::Member(redeem.member.clone()))?;
+    change.put(RowKey::JoinToken(redeem.token), Record::JoinToken(token.into()))?;
+    change.put(RowKey::Cluster, Record::Cluster(cluster.into()))?;
+    change.put(RowKey::Member(id), Record::Member(redeem.member.clone().into()))?;
     Ok(Done::Member { id })
 }
 

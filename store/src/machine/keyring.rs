@@ -36,8 +36,10 @@ pub(super) fn rotate(change: &mut Changing<'_>, rotate: &RotateKeyring) -> Resul
     }
     cluster.generation = rotate.generation;
     cluster.authority_key = rotate.authority_key.clone();
-    change.put(RowKey::Cluster, Record::Cluster(cluster))?;
-    change
-        .put(RowKey::Generation(rotate.generation), Record::Generation(rotate.keyring.clone()))?;
+    change.put(RowKey::Cluster, Record::Cluster(cluster.into()))?;
+    change.put(
+        RowKey::Generation(rotate.generation),
+        Record::Generation(rotate.keyring.clone().into()),
+    )?;
     Ok(Done::Generation(rotate.generation))
 }

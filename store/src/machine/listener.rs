@@ -27,7 +27,7 @@ pub(super) fn add(change: &mut Changing<'_>, listener: &Listener) -> Result<Done
     }
     check_count("listeners", change.state.listeners().count() + 1, LISTENERS_MAX)?;
     let key = RowKey::Listener(listener.name.clone());
-    change.put(key, Record::Listener(listener.clone()))?;
+    change.put(key, Record::Listener(listener.clone().into()))?;
     Ok(Done::Changed)
 }
 

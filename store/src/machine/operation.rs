@@ -43,6 +43,6 @@ pub(super) fn remember(change: &mut Changing<'_>, done: &Done) -> Result<(), Rej
         index: change.index,
         time: change.command.time,
     };
-    change.put(RowKey::Operation(id.clone()), Record::Operation(operation))?;
+    change.put(RowKey::Operation(id.clone()), Record::Operation(operation.into()))?;
     change.put(RowKey::OperationAge(LogIndex(change.index.0)), Record::OperationAge(id))
 }

@@ -31,7 +31,7 @@ pub(super) fn publish(
     let oldest: Vec<_> = kept.into_iter().take(too_many).map(|(_, id)| id).collect();
     remove(change, of, oldest)?;
     let key = SessionKey { active: None, ..key.clone() };
-    change.put(RowKey::SessionKey((of, id)), Record::SessionKey(key))?;
+    change.put(RowKey::SessionKey((of, id)), Record::SessionKey(key.into()))?;
     Ok(Done::Changed)
 }
 
@@ -57,6 +57,6 @@ pub(super) fn activate(
     let last = others.filter_map(|(_, key)| key.active).max();
     let after = last.map_or(UnixMillis(0), |last| last.plus(1));
     let key = SessionKey { active: Some(change.command.time.max(after)), ..key };
-    change.put(place, Record::SessionKey(key))?;
+    change.put(place, Record::SessionKey(key.into()))?;
     Ok(Done::Changed)
 }

@@ -26,6 +26,6 @@ pub(super) fn flush(change: &mut Changing<'_>) -> Result<Done, Rejection> {
 
 fn put(change: &mut Changing<'_>, settings: TlsSettings) -> Result<Done, Rejection> {
     let version = settings.version;
-    change.put(RowKey::TlsSettings, Record::TlsSettings(settings))?;
+    change.put(RowKey::TlsSettings, Record::TlsSettings(settings.into()))?;
     Ok(Done::TlsSettings(version))
 }

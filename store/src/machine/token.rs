@@ -15,7 +15,7 @@ pub(super) fn create(
     token: &AccessToken,
 ) -> Result<Done, Rejection> {
     check_count("access tokens", change.state.access_tokens().count() + 1, TOKENS_MAX)?;
-    change.put(RowKey::AccessToken(id), Record::AccessToken(token.clone()))?;
+    change.put(RowKey::AccessToken(id), Record::AccessToken(token.clone().into()))?;
     Ok(Done::Changed)
 }
 

@@ -20,7 +20,7 @@ pub(super) fn add(
     for der in &found.certificates {
         let key = RowKey::Trusted((set.clone(), Fingerprint::of(der)));
         if change.state.row(&key).is_none() {
-            change.put(key, Record::Trusted(Trusted { der: der.clone() }))?;
+            change.put(key, Record::Trusted(Trusted { der: der.clone() }.into()))?;
         }
     }
     for (issuer, crl) in &found.crls {
@@ -31,7 +31,7 @@ pub(super) fn add(
             _ => true,
         };
         if known.is_none_or(is_older) {
-            change.put(key, Record::Crl(crl.clone()))?;
+            change.put(key, Record::Crl(crl.clone().into()))?;
         }
     }
     check_count("revocation lists in a set", change.state.crls(&set).count(), CRLS_MAX)?;

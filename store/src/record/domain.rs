@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::{Certificate, ClientAuth, DomainKey, KeyFamily, Principal};
 use crate::{
     id::{DomainId, DomainName, Fingerprint, ServerName, Version},
     time::UnixMillis,
+    wire::WireError,
 };
 
 /// PKI services of a domain.
@@ -92,5 +93,37 @@ impl Domain {
     /// Every name by which clients may ask for this domain, its own first.
     pub fn server_names(&self) -> impl Iterator<Item = ServerName> + '_ {
         std::iter::once(ServerName::from(self.name.clone())).chain(self.aliases.iter().cloned())
+    }
+}
+
+/// An earlier version of a domain. There are many and few are looked at, so each is kept in the
+/// bytes of its encoding, a fraction of what its fields take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlierVersion(Box<[u8]>);
+
+impl EarlierVersion {
+    /// Packs a domain.
+    pub(crate) fn of(domain: &Domain) -> Result<EarlierVersion, WireError> {
+        let bytes = bincode::serde::encode_to_vec(domain, bincode::config::standard());
+        Ok(EarlierVersion(bytes.map_err(|_| WireError::Payload)?.into()))
+    }
+
+    /// The domain as it was; none only if these bytes did not come from a domain.
+    pub(crate) fn domain(&self) -> Option<Domain> {
+        let config = bincode::config::standard();
+        bincode::serde::decode_from_slice(&self.0, config).map(|(domain, _)| domain).ok()
+    }
+}
+
+// In a stored row it is the domain itself.
+impl Serialize for EarlierVersion {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.domain().ok_or_else(|| ser::Error::custom("a damaged version"))?.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for EarlierVersion {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<EarlierVersion, D::Error> {
+        EarlierVersion::of(&Domain::deserialize(from)?).map_err(de::Error::custom)
     }
 }

@@ -37,7 +37,10 @@ macro_rules! read {
             self.rows
                 .range(RowKey::$kind($first)..)
                 .map_while(|(key, row)| match (key, &row.record) {
-                    (RowKey::$kind(key), Record::$kind(record)) => Some((key, record)),
+                    (RowKey::$kind(key), Record::$kind(record)) => {
+                        let record: &$record = record;
+                        Some((key, record))
+                    }
                     _ => None,
                 })
         }
@@ -99,7 +102,7 @@ impl State {
     /// TLS settings; the defaults until somebody changes them.
     pub fn tls_settings(&self) -> TlsSettings {
         match self.row(&RowKey::TlsSettings).map(|row| &row.record) {
-            Some(Record::TlsSettings(settings)) => settings.clone(),
+            Some(Record::TlsSettings(settings)) => TlsSettings::clone(settings),
             _ => TlsSettings::default(),
         }
     }
@@ -112,7 +115,7 @@ impl State {
         let first = RowKey::SessionKey((wanted, SessionKeyId([0; 8])));
         self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
             (RowKey::SessionKey((found, id)), Record::SessionKey(key)) if *found == wanted => {
-                Some((*id, key))
+                Some((*id, &**key))
             }
             _ => None,
         })
@@ -133,7 +136,7 @@ impl State {
         let first = RowKey::Crl((set.clone(), Fingerprint([0; 32])));
         self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
             (RowKey::Crl((found, issuer)), Record::Crl(crl)) if *found == set => {
-                Some((*issuer, crl))
+                Some((*issuer, &**crl))
             }
             _ => None,
         })
@@ -183,11 +186,11 @@ impl State {
     }
 
     /// Earlier versions of a domain, oldest first.
-    pub fn domain_versions(&self, id: DomainId) -> impl Iterator<Item = &Domain> {
+    pub fn domain_versions(&self, id: DomainId) -> impl Iterator<Item = Domain> {
         let first = RowKey::DomainVersion((id, Version(0)));
         self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
-            (RowKey::DomainVersion((found, _)), Record::DomainVersion(domain)) if *found == id => {
-                Some(&**domain)
+            (RowKey::DomainVersion((found, _)), Record::DomainVersion(version)) if *found == id => {
+                version.domain()
             }
             _ => None,
         })
@@ -202,7 +205,7 @@ impl State {
         let first = RowKey::Trusted((set.clone(), Fingerprint([0; 32])));
         self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
             (RowKey::Trusted((found, fingerprint)), Record::Trusted(trusted)) if *found == set => {
-                Some((*fingerprint, trusted))
+                Some((*fingerprint, &**trusted))
             }
             _ => None,
         })

@@ -19,7 +19,8 @@ use conclave_tests::{Pair, has_program};
 use tokio::runtime::Runtime;
 
 use crate::measure::Figures;
-use load::{Load, Sessions, Way};
+use load::Way;
+pub(crate) use load::{Load, Sessions, upstream};
 use peers::Peer;
 
 /// Times that everything is measured.
@@ -36,9 +37,7 @@ pub(crate) fn run(time: Duration, only: Option<&str>, other: Option<&str>) {
     if !has_program("taskset") {
         return;
     }
-    let own = std::process::id().to_string();
-    let pinned = Command::new("taskset").args(["-a", "-p", "-c", "1", &own]).output().unwrap();
-    assert!(pinned.status.success(), "two cores are needed");
+    pin(std::process::id(), 1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let upstream = runtime.block_on(load::upstream());
     let pair = Pair::make("shop.example");
@@ -53,6 +52,13 @@ pub(crate) fn run(time: Duration, only: Option<&str>, other: Option<&str>) {
         idle(&runtime, peer, table);
     }
     print(&peers, &tables);
+}
+
+/// Keeps all threads of a process on one core.
+pub(crate) fn pin(process: u32, core: usize) {
+    let words = ["-a", "-p", "-c", &core.to_string(), &process.to_string()];
+    let pinned = Command::new("taskset").args(words).output().unwrap();
+    assert!(pinned.status.success(), "two cores are needed");
 }
 
 fn measure(runtime: &Runtime, peer: &Peer, table: &mut Table, time: Duration) {

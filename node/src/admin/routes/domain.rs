@@ -115,7 +115,7 @@ pub(super) async fn rollback(Path(name): Path<String>, asked: Asked) -> Answer<C
 pub(super) async fn history(Path(name): Path<String>, asked: Asked) -> Answer<List<DomainVersion>> {
     let (_, state, found) = find(&asked, &name).await?;
     let mut versions: Vec<DomainVersion> =
-        state.domain_versions(found.id).map(|one| show::version(one, false)).collect();
+        state.domain_versions(found.id).map(|one| show::version(&one, false)).collect();
     versions.push(show::version(&found, true));
     versions.reverse();
     Ok(Json(List::new(versions)))

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use conclave_store::record::{TlsLogLevel, TlsSettings, TlsVersion};
 use rustls::{
-    CipherSuite, NamedGroup, SupportedProtocolVersion,
+    CipherSuite, NamedGroup, ServerConfig, SupportedProtocolVersion,
     crypto::CryptoProvider,
+    server::{NoClientAuth, NoServerSessionStorage, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
+
+use super::CertifiedKeys;
 
 /// Where this node is stricter than its cluster.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub(crate) struct Policy {
     limits: NodeLimits,
     provider: Arc<CryptoProvider>,
     versions: Vec<&'static SupportedProtocolVersion>,
+    /// What connections are set up from: a copy costs little, and making one some kilobytes.
+    config: Result<ServerConfig, rustls::Error>,
 }
 
 impl Policy {
@@ -52,7 +57,20 @@ impl Policy {
             true => provider,
             false => Arc::new(restricted(&provider, &settings, &limits)),
         };
-        Policy { settings, limits, provider, versions }
+        let config = base(&provider, &versions, Arc::new(NoClientAuth));
+        Policy { settings, limits, provider, versions, config }
+    }
+
+    /// Settings of connections whose clients are asked by `verifier`, if there is one; for all
+    /// else that differs see [`super::config`].
+    pub(super) fn config(
+        &self,
+        verifier: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<ServerConfig, rustls::Error> {
+        match verifier {
+            Some(verifier) => base(&self.provider, &self.versions, verifier),
+            None => self.config.clone(),
+        }
     }
 
     pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
@@ -82,6 +100,22 @@ impl Policy {
     pub(crate) fn logs(&self, level: TlsLogLevel) -> bool {
         self.settings.log_level >= level
     }
+}
+
+/// Sessions resume by tickets only, never from memory, and no data comes before the handshake has
+/// ended (RFC 8446 §8).
+fn base(
+    provider: &Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Result<ServerConfig, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider));
+    let builder = builder.with_protocol_versions(versions)?.with_client_cert_verifier(verifier);
+    let mut config = builder.with_cert_resolver(CertifiedKeys::new(Vec::new()));
+    config.ignore_client_order = true;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    Ok(config)
 }
 
 /// What is named, in the order of the names. A list of nothing but unknown names leaves nothing,

@@ -49,9 +49,12 @@ pub(crate) enum Way {
 #[derive(Clone)]
 pub(crate) struct Load {
     address: SocketAddr,
+    /// Names that are asked for; none: `shop.example` alone.
+    domains: Option<u64>,
     /// Several, each with sessions of its own: a store keeps few tickets for one name.
     connectors: Arc<Vec<TlsConnector>>,
-    all: Arc<AtomicU64>,
+    /// Handshakes that were begun.
+    pub(crate) all: Arc<AtomicU64>,
     resumed: Arc<AtomicU64>,
 }
 
@@ -76,7 +79,13 @@ impl Load {
             TlsConnector::from(Arc::new(config))
         };
         let connectors = Arc::new((0..STORES).map(connector).collect());
-        Load { address, connectors, all: Arc::default(), resumed: Arc::default() }
+        Load { address, domains: None, connectors, all: Arc::default(), resumed: Arc::default() }
+    }
+
+    /// The same, asking for `d0.example` and all that follow, each once before any twice, in an
+    /// order without pattern.
+    pub(crate) fn with_domains(address: SocketAddr, sessions: Sessions, count: usize) -> Load {
+        Load { domains: Some(u64::try_from(count).unwrap()), ..Load::new(address, sessions) }
     }
 
     /// Handshakes, each with a byte there and back.
@@ -85,8 +94,8 @@ impl Load {
         many(in_flight, time, move |number| {
             let load = load.clone();
             async move {
-                let mut tls = load.connect(1, number).await.unwrap();
-                load.all.fetch_add(1, Relaxed);
+                let name = load.name(load.all.fetch_add(1, Relaxed));
+                let mut tls = load.connect(1, number, name).await.unwrap();
                 let kind = tls.get_ref().1.handshake_kind();
                 load.resumed.fetch_add(u64::from(kind == Some(HandshakeKind::Resumed)), Relaxed);
                 tls.write_all(b"x").await.unwrap();
@@ -103,7 +112,7 @@ impl Load {
 
     /// Bytes that one connection moved.
     pub(crate) async fn transfer(&self, way: Way, time: Duration) -> u64 {
-        let mut tls = self.connect(1, 0).await.unwrap();
+        let mut tls = self.connect(1, 0, self.name(0)).await.unwrap();
         let (mut buffer, mut moved, begun) = (vec![b'u'; CHUNK], 0, Instant::now());
         if way == Way::Down {
             tls.write_all(b"d").await.unwrap();
@@ -123,7 +132,7 @@ impl Load {
         for number in 0..count {
             // Several addresses: a server may bound what one of them holds.
             let last = u8::try_from(number % 4 + 1).unwrap();
-            let Ok(mut tls) = self.connect(last, 0).await else { return open };
+            let Ok(mut tls) = self.connect(last, 0, self.name(0)).await else { return open };
             let echoed = async {
                 tls.write_all(b"x").await?;
                 tls.read_u8().await
@@ -136,7 +145,12 @@ impl Load {
         open
     }
 
-    async fn connect(&self, last: u8, number: u64) -> std::io::Result<TlsStream<TcpStream>> {
+    async fn connect(
+        &self,
+        last: u8,
+        number: u64,
+        name: ServerName<'static>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let socket = TcpSocket::new_v4()?;
         if last != 1 {
             socket.bind(SocketAddr::from(([127, 0, 0, last], 0)))?;
@@ -144,7 +158,16 @@ impl Load {
         let tcp = socket.connect(self.address).await?;
         tcp.set_nodelay(true)?;
         let connector = &self.connectors[usize::try_from(number).unwrap() % STORES];
-        connector.connect(ServerName::try_from("shop.example").unwrap(), tcp).await
+        connector.connect(name, tcp).await
+    }
+
+    fn name(&self, number: u64) -> ServerName<'static> {
+        let Some(domains) = self.domains else {
+            return ServerName::try_from("shop.example").unwrap();
+        };
+        // A prime: neighbours come to lie far apart, and none is left out.
+        let place = number.wrapping_mul(2_654_435_761) % domains;
+        ServerName::try_from(format!("d{place}.example")).unwrap()
     }
 }
 

@@ -1,0 +1,147 @@
+//! For measurements: many domains in a cluster's State without a request for each.
+
+use std::{ops::Range, path::Path, sync::Arc, time::Duration};
+
+use conclave_api::problem::Problem;
+use conclave_pki::{
+    certificate::Certificate,
+    issue::{self, Validity},
+    key::{KeyAlgorithm, PrivateKey},
+};
+use conclave_store::{
+    command::{Action, Command, CreateDomain, SetCertificate},
+    id::{DomainId, DomainName, NodeId, OperationId},
+    outcome::Outcome,
+    record::{PkiMode, Principal},
+    wire,
+};
+use serde_bytes::ByteBuf;
+use tokio::task::JoinSet;
+
+use crate::{
+    admit, boot, clock,
+    cluster::Membership,
+    config::Config,
+    entropy,
+    keys::{Keyring, Purpose},
+    live::Scope,
+    node::internal,
+    replica::{Replica, Wait},
+};
+
+/// Commands under way at once.
+const IN_FLIGHT: usize = 2_048;
+/// Keys that the domains share, each sealed for its domain: making one takes longer than all else.
+const KEYS: u64 = 1_024;
+/// Longest time for one command: the disk may be slow.
+const TIMEOUT: Duration = Duration::from_secs(60);
+const DAYS: u64 = 90;
+
+/// Makes the domains `d0.example`, `d1.example` and so on, as many as `numbers` says, in the
+/// cluster of the only member, which must not run now. Each is enabled and has a P-256 key and a
+/// certificate of its own by one authority, which is its chain; a thousand keys go round. The commands take the way of all
+/// commands from the log on, so that what lies on the disk is what a node would have there.
+pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
+    let config = Config::read(config)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| internal("runtime", error))?;
+    runtime.block_on(async {
+        let node = boot::assemble(&config)?;
+        let membership = Membership::read(node.data_dir()).ok().flatten();
+        let membership = membership.ok_or_else(|| internal("this node has no cluster", ""))?;
+        let replica = node.start_member(&membership).await?;
+        let filling = Arc::new(Filling::new(replica.clone(), Arc::clone(node.keyring()))?);
+        let mut tasks = JoinSet::new();
+        for number in numbers {
+            if tasks.len() == IN_FLIGHT
+                && let Some(done) = tasks.join_next().await
+            {
+                done.map_err(|error| internal("filling", error))??;
+            }
+            let filling = Arc::clone(&filling);
+            tasks.spawn(async move { filling.domain(number).await });
+        }
+        for done in tasks.join_all().await {
+            done?;
+        }
+        let stopped = replica.raft().shutdown().await;
+        stopped.map_err(|error| Box::new(internal("the log did not stop cleanly", error)))
+    })
+}
+
+struct Filling {
+    replica: Replica,
+    keyring: Arc<Keyring>,
+    authority_key: PrivateKey,
+    authority: Certificate,
+    keys: Vec<PrivateKey>,
+    validity: Validity,
+}
+
+impl Filling {
+    fn new(replica: Replica, keyring: Arc<Keyring>) -> Result<Filling, Problem> {
+        let now = clock::now().0 / 1_000;
+        let validity = Validity { not_before: now, not_after: now + DAYS * 24 * 60 * 60 };
+        let authority_key = key()?;
+        let authority = issue::authority(&authority_key, "Many", entropy::array(), validity)
+            .map_err(|error| internal("the authority", error))?;
+        let keys = (0..KEYS).map(|_| key()).collect::<Result<_, _>>()?;
+        Ok(Filling { replica, keyring, authority_key, authority, keys, validity })
+    }
+
+    async fn domain(&self, number: u64) -> Result<(), Problem> {
+        let (id, text) = (DomainId(entropy::array()), format!("d{number}.example"));
+        let name = DomainName::parse(&text).map_err(|error| internal("a name", error))?;
+        self.execute(Action::CreateDomain(CreateDomain {
+            id,
+            name: name.clone(),
+            aliases: Vec::new(),
+            addresses: Vec::new(),
+            mode: PkiMode::Enabled,
+        }))
+        .await?;
+        let place = usize::try_from(number % KEYS).unwrap_or(0);
+        let key = self.keys.get(place).ok_or_else(|| internal("a key", "missing"))?;
+        let leaf = issue::server(
+            &self.authority_key,
+            &self.authority,
+            key.public_key_der(),
+            &text,
+            entropy::array(),
+            self.validity,
+        );
+        let leaf = leaf.map_err(|error| internal("a certificate", error))?;
+        let sealed = self.keyring.seal(Scope::Shared, Purpose::DomainKey(id), key.pkcs8_der());
+        let sealed = sealed.map_err(|error| internal("a seal", error))?;
+        self.execute(Action::SetCertificate(Box::new(SetCertificate {
+            name,
+            key: Some(admit::key_record(key, sealed, clock::now())),
+            certificate: admit::record_of(&leaf),
+            chain: Some(vec![ByteBuf::from(self.authority.der())]),
+        })))
+        .await
+    }
+
+    async fn execute(&self, action: Action) -> Result<(), Problem> {
+        let operation = DomainId(entropy::array()).to_string();
+        let command = Command {
+            operation: OperationId::parse(&operation).map_err(|error| internal("an id", error))?,
+            principal: Principal::Node(NodeId(0)),
+            request: [0; 32],
+            time: clock::now(),
+            reason: None,
+            expects: Vec::new(),
+            action,
+        };
+        let bytes = wire::encode_command(&command).map_err(|error| internal("command", error))?;
+        let done = self.replica.execute(&bytes, Wait::Committed, TIMEOUT).await;
+        match done.map_err(|error| internal("not done", error))?.outcome {
+            Outcome::Done(_) => Ok(()),
+            Outcome::Rejected(rejection) => Err(internal("rejected", rejection)),
+        }
+    }
+}
+
+fn key() -> Result<PrivateKey, Problem> {
+    PrivateKey::generate(KeyAlgorithm::EcP256, &mut entropy::fill)
+        .map_err(|error| internal("a key", error))
+}

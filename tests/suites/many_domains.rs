@@ -1,0 +1,34 @@
+//! Thousands of domains on one node; `conclave-bench start` measures the same with up to millions.
+
+use conclave_node::testing::fill;
+use conclave_pki::certificate::Certificate;
+use conclave_tests::{Cluster, Pair, probe, wait_for};
+
+const DOMAINS: u64 = 2_000;
+
+#[test]
+fn each_of_thousands_of_domains_is_served_after_a_restart_and_can_be_changed() {
+    let mut cluster = Cluster::start(1);
+    let port = cluster.listen();
+    cluster.nodes[0].stop();
+    fill(&cluster.nodes[0].dir.join("node.toml"), 0..DOMAINS).unwrap();
+    cluster.nodes[0].start();
+    let one = &cluster.nodes[0];
+    let address = one.listener(port);
+    wait_for("the first handshake", || probe(address, "d0.example").ok());
+    let names = |name: &str| {
+        let shown = probe(address, name).unwrap();
+        let leaf = Certificate::from_der(&shown.chain[0]).unwrap();
+        (leaf.names(), shown.chain.len())
+    };
+    for number in (0..DOMAINS).step_by(97).chain([DOMAINS - 1]) {
+        let name = format!("d{number}.example");
+        assert_eq!(names(&name), (vec![name.clone()], 2), "its own, with the authority");
+    }
+    let beyond = format!("d{DOMAINS}.example");
+    assert_eq!(names(&beyond).0, ["node-1.main"], "no domain of that name");
+    let pair = Pair::make("d97.example");
+    let (bundle, key) = one.pair_files(&pair);
+    one.run(&["cert", "import", "d97.example", &bundle, "--key", &key]).ok();
+    assert_eq!(probe(address, "d97.example").unwrap().chain[0], pair.der, "changed at once");
+}
