@@ -79,6 +79,10 @@ pub(crate) fn decode<T: Message>(bytes: &[u8]) -> Result<T, WireError> {
 macro_rules! messages {
     ($($kind:literal $type:ty,)*) => {
         $(impl Message for $type { const KIND: u8 = $kind; })*
+
+        /// Every kind of message.
+        #[cfg(test)]
+        const KINDS: &[(u8, &str)] = &[$(($kind, stringify!($type)),)*];
     };
 }
 
@@ -351,6 +355,9 @@ pub(crate) struct SnapshotAnswerV1 {
 /// A request of the node above, or its answer; opaque here.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CallV1(pub(crate) ByteBuf);
+
+#[cfg(test)]
+mod samples;
 
 #[cfg(test)]
 mod tests {

@@ -155,6 +155,9 @@ pub fn decode_row(bytes: &[u8]) -> Result<(LogIndex, Record), WireError> {
 }
 
 #[cfg(test)]
+mod samples;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::NodeId;

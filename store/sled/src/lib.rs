@@ -6,6 +6,10 @@
 
 mod layout;
 
+#[cfg(test)]
+#[path = "../../../tests/src/samples.rs"]
+mod samples;
+
 use std::{
     panic::resume_unwind,
     path::Path,
