@@ -235,6 +235,8 @@ codes! {
     J003 = 6 / 503,
     /// A node of this name is a member.
     J004 = 4 / 409,
+    /// A member's version does not know what is asked.
+    V001 = 4 / 409,
     /// The object has another version than expected.
     V002 = 4 / 409,
     /// The version is not kept.

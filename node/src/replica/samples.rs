@@ -82,6 +82,7 @@ fn answers() -> Vec<AnswerV1> {
         AnswerV1::Tested(Err("a reason".to_owned())),
         AnswerV1::Drained(Some(drained)),
         AnswerV1::Drained(None),
+        AnswerV1::NotKnown,
     ]
 }
 
