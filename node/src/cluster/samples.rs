@@ -24,6 +24,7 @@ fn nodes_join_as_they_always_did() {
         identity_der: b"identity".to_vec(),
         sealing_key: [9; 32],
         address: "node-2.example:7444".to_owned(),
+        version: "0.1.0".to_owned(),
     };
     let proved = Proved { request: encode(&request), proof: vec![8; 32] };
     let welcome = JoinAnswerV1::Welcome(WelcomeV1 {
