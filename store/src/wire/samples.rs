@@ -12,7 +12,7 @@ use crate::{
     record::*,
     samples::{Sample, check, check_variants, meaning},
     snapshot,
-    state::State,
+    state::{State, StoredRow},
 };
 
 #[test]
@@ -87,7 +87,7 @@ fn a_snapshot_is_read_as_it_was_written() {
     let mut state = State::default();
     for (_, key, record) in row::all() {
         let (key, row) = (encode_key(&key).unwrap(), encode_row(row::CHANGED_AT, &record).unwrap());
-        state.load(&key, &row).unwrap();
+        state.load(StoredRow::read(&key, &row).unwrap());
     }
     let written = |state: &State| {
         let mut bytes = Vec::new();
