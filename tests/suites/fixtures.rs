@@ -92,11 +92,12 @@ const MARKS: [&str; 13] = [
 ];
 
 /// What shows each format: files of samples, the cluster, or why there is none of our own.
-const SHOWN_BY: [(&str, &str); 36] = [
+const SHOWN_BY: [(&str, &str); 37] = [
     ("store/src/wire.rs", "store-command store-outcome store-key store-row"),
     ("store/src/snapshot.rs", "store-snapshot"),
     ("store/src/state.rs", "store-snapshot"),
     ("store/src/record/chain.rs", "cluster"),
+    ("store/src/record/domain.rs", "store-row"),
     ("store/disk/src/marker.rs", "disk-marker"),
     ("store/disk/src/record.rs", "disk-record"),
     ("store/sled/src/layout.rs", "sled-layout"),
