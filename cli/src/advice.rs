@@ -137,6 +137,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "No member answers at this address. Other nodes are reached over UDP, by default on port 7444."
         }
         Code::J004 => "A member of this name exists. Give the node another [node] name.",
+        Code::V001 => {
+            "A member's version does not know what is asked, so nothing was done. Upgrade every node first: conclave status shows their versions."
+        }
         Code::V002 => {
             "The object has changed since you looked at it. Look again, and decide again."
         }

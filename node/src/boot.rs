@@ -22,7 +22,7 @@ use crate::{
     keys::{Keyring, NodeKeys},
     live::{Live, TestCertificate},
     local::Local,
-    node::{Node, internal},
+    node::{Node, internal, state_problem},
     observe::log,
     process, public,
 };
@@ -83,8 +83,12 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
         },
     )
     .map_err(|error| internal("cannot start the threads for connections", error))?;
-    let local = Local::open(&config.data_dir.join("local"), live.clone())
-        .map_err(|error| data_problem("the local scope", &Causes(&error)))?;
+    let local = Local::open(&config.data_dir.join("local"), live.clone()).map_err(|error| {
+        match error.is_of_later_version() {
+            true => state_problem(&error),
+            false => data_problem("the local scope", &Causes(&error)),
+        }
+    })?;
     make_main_domain(config, &local).map_err(|error| data_problem("the Main Domain", &error))?;
     Ok(Node::new(config.clone(), keys, live, keyring, edge, local, now))
 }

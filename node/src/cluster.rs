@@ -6,6 +6,8 @@ mod join;
 mod main_domain;
 mod membership;
 mod reconcile;
+#[cfg(test)]
+mod samples;
 mod token;
 
 pub(crate) use admission::Admission;

@@ -6,6 +6,8 @@
 
 mod identity;
 mod keyring;
+#[cfg(test)]
+mod samples;
 mod seal;
 mod sign;
 mod unlock;

@@ -28,6 +28,10 @@ mod replica;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(test)]
+#[path = "../../tests/src/samples.rs"]
+mod samples;
+
 use std::path::Path;
 
 use conclave_api::problem::Problem;

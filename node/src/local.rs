@@ -32,7 +32,11 @@ impl Local {
     pub(crate) fn open(dir: &Path, live: Live) -> Result<Local, OpenError> {
         let loaded = StateDisk::open(dir, DiskOptions::default())?;
         let index = match &loaded.checkpoint {
-            Some(bytes) => bytes.as_slice().try_into().map(u64::from_be_bytes).unwrap_or(0),
+            // Beginning again at 0 would give two changes one index.
+            Some(bytes) => {
+                let index = bytes.as_slice().try_into().map(u64::from_be_bytes);
+                index.map_err(|_| OpenError::Layout("checkpoint"))?
+            }
             None => 0,
         };
         let index = LogIndex(index);

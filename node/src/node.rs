@@ -7,7 +7,7 @@ use std::{
 };
 
 use conclave_api::problem::{Code, Problem};
-use conclave_raft::{BoxFuture, Calls, Identity, Options, Peers, Raft};
+use conclave_raft::{BoxFuture, Calls, Identity, LogOpenError, Options, Peers, Raft, StartError};
 use conclave_store::{id::NodeId, time::UnixMillis};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -207,7 +207,7 @@ impl Node {
         let applier = applier
             .await
             .map_err(|error| internal("cannot open the state", error))?
-            .map_err(|error| damaged(&error))?;
+            .map_err(|error| state_problem(&error))?;
         let options = Options {
             dir: self.data_dir().join("raft"),
             bind: self.config().cluster_bind,
@@ -291,23 +291,41 @@ async fn watch_raft(node: Node, replica: Replica) {
     node.fail(replica.raft().stopped().await);
 }
 
-fn damaged(error: &dyn std::error::Error) -> Problem {
+/// Why a State cannot be opened, and what to do next.
+pub(crate) fn state_problem(error: &conclave_store_sled::OpenError) -> Problem {
+    if error.is_of_later_version() { later_version(error) } else { damaged(error) }
+}
+
+/// Nothing is lost, so nothing must be thrown away.
+fn later_version(error: &dyn std::error::Error) -> Problem {
+    Problem::new(Code::F002, "the data of this node was written by a later version")
+        .detail(causes(error))
+        .hint("start the version that wrote it, or a later one; the data is whole")
+}
+
+/// An error with its causes.
+fn causes(error: &dyn std::error::Error) -> String {
     let mut detail = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         detail = format!("{detail}: {error}");
         cause = error.source();
     }
+    detail
+}
+
+fn damaged(error: &dyn std::error::Error) -> Problem {
     Problem::new(Code::F002, "the data of this node cannot be used")
-        .detail(detail)
+        .detail(causes(error))
         .why("a node that lost what it had acknowledged must not vote again under its number")
         .hint("move data_dir away and let the node join anew; the other nodes have everything")
 }
 
-fn start_problem(error: &conclave_raft::StartError) -> Problem {
+fn start_problem(error: &StartError) -> Problem {
     match error {
-        conclave_raft::StartError::Log(log) => damaged(log),
-        conclave_raft::StartError::Network { bind, .. } => {
+        StartError::Log(log @ LogOpenError::LaterVersion { .. }) => later_version(log),
+        StartError::Log(log) => damaged(log),
+        StartError::Network { bind, .. } => {
             Problem::new(Code::N001, format!("cannot open UDP {bind} for other nodes"))
                 .detail(error.to_string())
                 .hint("is another node running here? see [cluster] bind")

@@ -6,6 +6,8 @@ mod drain;
 mod propose;
 mod read;
 mod reports;
+#[cfg(test)]
+mod samples;
 mod session_keys;
 mod test_key;
 

@@ -15,6 +15,10 @@ mod snapshot;
 mod types;
 mod wire;
 
+#[cfg(test)]
+#[path = "../../tests/src/samples.rs"]
+mod samples;
+
 pub use machine::{Checkpoint, Entry, Machine, MachineFault, View};
 pub use mark::{LogDamage, LogOpenError};
 pub use network::{BoxFuture, CallError, Calls, Identity, JoinError, Peers, join::join_call};

@@ -9,7 +9,7 @@ use conclave_disk::{Disk, DiskOptions, Fault, Marker, OpenError, Tree};
 use crate::{
     machine::Checkpoint,
     types::Position,
-    wire::{self, CheckpointV1, EntryV1, MarkV1},
+    wire::{self, CheckpointV1, EntryV1, MarkV1, WireError},
 };
 
 /// What is wrong with a log. The node must not vote again under its id.
@@ -53,6 +53,15 @@ pub enum LogDamage {
     /// A record cannot be read.
     #[error("a record of the log or its marker is damaged")]
     Record,
+    /// A record is whole, but not of a kind that this version knows.
+    #[error("a record was written by a later version")]
+    LaterVersion,
+}
+
+impl From<WireError> for LogDamage {
+    fn from(error: WireError) -> LogDamage {
+        if error.is_of_later_version() { LogDamage::LaterVersion } else { LogDamage::Record }
+    }
 }
 
 /// Why a log cannot be opened.
@@ -65,6 +74,12 @@ pub enum LogOpenError {
     /// The disk fails.
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// Nothing is lost, but this version cannot read it.
+    #[error("the log in {path} was written by a later version of this program")]
+    LaterVersion {
+        /// Directory of the log.
+        path: PathBuf,
+    },
     /// What is there is not what was there.
     #[error("the log in {path} has lost what it had acknowledged: {damage}")]
     Damaged {
@@ -97,14 +112,17 @@ pub(crate) fn open(
     incarnation: u64,
     checkpoint: &Checkpoint,
 ) -> Result<OpenLog, LogOpenError> {
-    let damaged = |damage| LogOpenError::Damaged { path: dir.to_owned(), damage };
+    let damaged = |damage| match damage {
+        LogDamage::LaterVersion => LogOpenError::LaterVersion { path: dir.to_owned() },
+        damage => LogOpenError::Damaged { path: dir.to_owned(), damage },
+    };
     let database = dir.join("log");
     let had_database = database.exists();
     std::fs::create_dir_all(dir)
         .map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
     let (mut marker, payload) = Marker::open(&dir.join("marker"))?;
     let mark = match payload {
-        Some(bytes) => wire::decode::<MarkV1>(&bytes).map_err(|_| damaged(LogDamage::Record))?,
+        Some(bytes) => wire::decode::<MarkV1>(&bytes).map_err(|error| damaged(error.into()))?,
         None if had_database => return Err(damaged(LogDamage::MarkerMissing)),
         None => {
             // The marker comes before the database, so that the one never lacks the other.
@@ -181,7 +199,7 @@ fn check_entries(
     let mut found_at_expected = None;
     for record in entries.range(..) {
         let (key, value) = record?;
-        let entry = wire::decode::<EntryV1>(&value).map_err(|_| LogDamage::Record)?;
+        let entry = wire::decode::<EntryV1>(&value).map_err(LogDamage::from)?;
         let position = entry.position;
         if key != entry_key(position.index) {
             return Err(LogDamage::Record.into());
@@ -211,7 +229,7 @@ fn check_entries(
 /// The state may be ahead of the marker, never behind it, and at the same place it is the same.
 fn check_state(mark: &MarkV1, checkpoint: &Checkpoint) -> Result<(), LogDamage> {
     let found = match &checkpoint.bytes {
-        Some(bytes) => wire::decode::<CheckpointV1>(bytes).map_err(|_| LogDamage::Record)?.applied,
+        Some(bytes) => wire::decode::<CheckpointV1>(bytes)?.applied,
         None => None,
     };
     let lost = LogDamage::StateLost { expected: mark.applied, found };

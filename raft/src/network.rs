@@ -9,6 +9,8 @@ mod frame;
 mod identity;
 pub(crate) mod join;
 mod lane;
+#[cfg(test)]
+mod samples;
 
 use std::{future::Future, net::SocketAddr, pin::Pin};
 

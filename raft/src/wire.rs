@@ -30,6 +30,17 @@ pub(crate) trait Message: Serialize + DeserializeOwned {
 #[error("{0}")]
 pub(crate) struct WireError(&'static str);
 
+/// What later versions write is whole and still not known here.
+const LATER_FORMAT: WireError = WireError("a message of an unknown format version");
+const LATER_CONTENT: WireError = WireError("a message is malformed");
+
+impl WireError {
+    /// Whether the bytes are as they were written, but by a version that knows more.
+    pub(crate) fn is_of_later_version(self) -> bool {
+        [LATER_FORMAT, LATER_CONTENT].contains(&self)
+    }
+}
+
 impl From<WireError> for std::io::Error {
     fn from(error: WireError) -> Self {
         std::io::Error::new(std::io::ErrorKind::InvalidData, error)
@@ -60,7 +71,7 @@ pub(crate) fn decode<T: Message>(bytes: &[u8]) -> Result<T, WireError> {
         return Err(WireError("a message of another kind"));
     }
     if format != FORMAT {
-        return Err(WireError("a message of an unknown format version"));
+        return Err(LATER_FORMAT);
     }
     if u32::try_from(payload.len()) != Ok(u32::from_be_bytes([l0, l1, l2, l3])) {
         return Err(WireError("a message is cut or padded"));
@@ -71,14 +82,18 @@ pub(crate) fn decode<T: Message>(bytes: &[u8]) -> Result<T, WireError> {
     // The limit bounds what a hostile length prefix can make bincode allocate.
     let config: Configuration<_, _, Limit<FRAME_BYTES_MAX>> =
         bincode::config::standard().with_limit::<FRAME_BYTES_MAX>();
-    let (message, used) = bincode::serde::decode_from_slice(payload, config)
-        .map_err(|_| WireError("a message is malformed"))?;
+    let (message, used) =
+        bincode::serde::decode_from_slice(payload, config).map_err(|_| LATER_CONTENT)?;
     if used == payload.len() { Ok(message) } else { Err(WireError("a message is padded")) }
 }
 
 macro_rules! messages {
     ($($kind:literal $type:ty,)*) => {
         $(impl Message for $type { const KIND: u8 = $kind; })*
+
+        /// Every kind of message.
+        #[cfg(test)]
+        const KINDS: &[(u8, &str)] = &[$(($kind, stringify!($type)),)*];
     };
 }
 
@@ -351,6 +366,9 @@ pub(crate) struct SnapshotAnswerV1 {
 /// A request of the node above, or its answer; opaque here.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CallV1(pub(crate) ByteBuf);
+
+#[cfg(test)]
+mod samples;
 
 #[cfg(test)]
 mod tests {

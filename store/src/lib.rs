@@ -45,3 +45,7 @@ pub mod snapshot;
 pub mod state;
 pub mod time;
 pub mod wire;
+
+#[cfg(test)]
+#[path = "../../tests/src/samples.rs"]
+mod samples;

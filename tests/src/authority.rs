@@ -61,6 +61,11 @@ impl Authority {
 
     /// A list that revokes the certificate with this serial number.
     pub fn revoke(&self, serial: u64) -> String {
+        self.revoke_until(serial, 2036)
+    }
+
+    /// The same, to be looked at until that year.
+    pub fn revoke_until(&self, serial: u64, year: i32) -> String {
         let entry = RevokedCertParams {
             serial_number: SerialNumber::from(serial),
             revocation_time: date_time_ymd(2026, 1, 2),
@@ -69,7 +74,7 @@ impl Authority {
         };
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2026, 1, 2),
-            next_update: date_time_ymd(2036, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: vec![entry],

@@ -86,8 +86,9 @@ pub struct Node {
 impl Node {
     fn new(dir: &Path, name: &str, address: IpAddr, level: &str) -> Node {
         let quic = UdpSocket::bind((address, 0)).unwrap().local_addr().unwrap();
-        let dir = dir.join(name);
-        std::fs::create_dir_all(&dir).unwrap();
+        let node = Node::existing(dir, name, quic);
+        let dir = &node.dir;
+        std::fs::create_dir_all(dir).unwrap();
         let shown = dir.display();
         let config = format!(
             "[node]\nname = \"{name}\"\ndata_dir = \"{shown}/data\"\naddresses = [\"{address}\"]\n\
@@ -96,7 +97,22 @@ impl Node {
              [public]\nbind = \"{address}:0\"\n[log]\nlevel = \"{level}\"\nformat = \"text\"\n"
         );
         std::fs::write(dir.join("node.toml"), config).unwrap();
-        Node { name: name.to_owned(), address, quic, dir, process: None }
+        node
+    }
+
+    /// One whose configuration lies there already.
+    pub fn existing(dir: &Path, name: &str, quic: SocketAddr) -> Node {
+        let (name, dir) = (name.to_owned(), dir.join(name));
+        Node { name, address: quic.ip(), quic, dir, process: None }
+    }
+
+    /// Makes the configuration of one that has its own place among other nodes.
+    pub fn placed(dir: &Path, name: &str, quic: SocketAddr) -> Node {
+        let node = Node::new(dir, name, quic.ip(), "info");
+        let path = node.dir.join("node.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, config.replace(&node.quic.to_string(), &quic.to_string())).unwrap();
+        Node::existing(dir, name, quic)
     }
 
     /// Starts it and waits until it is ready.

@@ -127,7 +127,12 @@ impl DtlsClient {
 
 /// An upstream that sends each datagram back to where it came from, for as long as this process.
 pub fn echo_datagrams() -> SocketAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    echo_datagrams_at((Ipv4Addr::LOCALHOST, 0).into())
+}
+
+/// The same at an address.
+pub fn echo_datagrams_at(address: SocketAddr) -> SocketAddr {
+    let socket = UdpSocket::bind(address).unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 65_536];

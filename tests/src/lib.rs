@@ -10,15 +10,18 @@ mod measure;
 mod peer;
 mod probe;
 mod relay;
+pub mod release;
 mod wait;
 
 pub use authority::{Authority, Issued, authority};
 pub use cluster::{Cluster, Node, Ran, binary, run_alone};
-pub use datagram::{DtlsClient, echo_datagrams};
+pub use datagram::{DtlsClient, echo_datagrams, echo_datagrams_at};
 pub use datagram_peer::{DatagramPeer, Identity};
 pub use forge::{Forged, Hostile, NOON, forge, hostile, longest};
 pub use measure::measured;
 pub use peer::{Pair, has_program, openssl, openssl_chain, resident_mib, sign};
-pub use probe::{Refused, Shown, client_config, echo_upstream, probe, probe_stream};
+pub use probe::{
+    Refused, Shown, client_config, echo_upstream, echo_upstream_at, probe, probe_stream,
+};
 pub use relay::{Relay, Sent, Weather};
 pub use wait::{DEADLINE, wait_for};

@@ -83,7 +83,12 @@ pub fn probe(address: SocketAddr, name: &str) -> Result<Shown, Refused> {
 
 /// An upstream that sends back what it gets, and ends when its client has ended.
 pub fn echo_upstream() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    echo_upstream_at((Ipv4Addr::LOCALHOST, 0).into())
+}
+
+/// The same at an address.
+pub fn echo_upstream_at(address: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind(address).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {

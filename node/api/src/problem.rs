@@ -1,6 +1,6 @@
 //! Errors as the API tells them.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Where in the caller's input something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,8 @@ pub struct Problem {
     pub api_version: String,
     /// Always `Error`.
     pub kind: String,
-    /// Stable code, see [`Code`].
+    /// Stable code, see [`Code`]; one of a later version reads as [`Code::X007`].
+    #[serde(deserialize_with = "known_code")]
     pub code: Code,
     /// What is wrong, one line.
     pub title: String,
@@ -90,6 +91,13 @@ impl Problem {
         self.location = Some(location);
         self
     }
+}
+
+/// A code, or X007 for one that only a later version knows: the problem still tells the rest.
+pub(crate) fn known_code<'de, D: Deserializer<'de>>(text: D) -> Result<Code, D::Error> {
+    let text = String::deserialize(text)?;
+    let known = Code::ALL.iter().copied().find(|code| code.as_str() == text);
+    Ok(known.unwrap_or(Code::X007))
 }
 
 macro_rules! codes {
@@ -235,6 +243,8 @@ codes! {
     J003 = 6 / 503,
     /// A node of this name is a member.
     J004 = 4 / 409,
+    /// A member's version does not know what is asked.
+    V001 = 4 / 409,
     /// The object has another version than expected.
     V002 = 4 / 409,
     /// The version is not kept.
@@ -267,5 +277,20 @@ impl Code {
     /// Whether a repetition of the same request may succeed.
     pub fn is_retryable(self) -> bool {
         matches!(self.exit_code(), 6 | 7 | 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_of_a_later_version_still_tells_what_is_wrong() {
+        let problem = Problem::new(Code::R004, "a title").hint("a hint");
+        let text = serde_json::to_string(&problem).unwrap();
+        assert_eq!(serde_json::from_str::<Problem>(&text).unwrap(), problem);
+        let later = serde_json::from_str::<Problem>(&text.replace("R004", "Q999")).unwrap();
+        assert_eq!((later.code, later.exit_code), (Code::X007, problem.exit_code));
+        assert_eq!((later.title, later.hint), (problem.title, problem.hint));
     }
 }

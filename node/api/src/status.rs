@@ -97,6 +97,7 @@ pub struct DomainCounts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusProblem {
     /// Error code.
+    #[serde(deserialize_with = "crate::problem::known_code")]
     pub code: crate::problem::Code,
     /// `error` or `warning`.
     pub severity: String,

@@ -73,3 +73,49 @@ impl CookieKeys {
         start.cookie.len() == wanted.len() && differ == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        TicketKey,
+        samples::{Sample, check, meaning},
+    };
+    use zeroize::Zeroizing;
+
+    const CLIENT: &str = "192.0.2.1:40000";
+
+    /// A ClientHello (RFC 6347 §4.2.1) with this cookie.
+    fn hello(cookie: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(cookie.len()).unwrap();
+        let before = [&[0xFE, 0xFD][..], &[3; 32], &[2, 5, 6], &[length]].concat();
+        [&before, cookie, &[0, 2, 0xC0, 0x2B], &[1, 0], &[0, 0]].concat()
+    }
+
+    #[test]
+    fn nodes_of_any_release_accept_each_others_cookies() {
+        let make = CookieKey::new([1; 8], &[7; 32]);
+        let keys = CookieKeys { make, also: Vec::new() };
+        let client = CLIENT.parse().unwrap();
+        let cookie = keys.cookie(client, &Start::read(&hello(&[])).unwrap());
+        let made = [Sample::new("cookie", cookie, &CLIENT)];
+        check("dtls-cookie.tsv", &made, &|_, bytes| {
+            let hello = hello(bytes);
+            let start = Start::read(&hello)?;
+            keys.accept(client, &start).then(|| (meaning(&CLIENT), keys.cookie(client, &start)))
+        });
+    }
+
+    /// Tickets themselves are OpenSSL's; what they are sealed with is ours.
+    #[test]
+    fn nodes_of_any_release_seal_tickets_with_the_same_keys() {
+        let key = TicketKey::new([1; 8], Zeroizing::new([7; 32]));
+        let subkey = key.subkey(&[9; 32]).unwrap();
+        let bytes = [&key.name()[..], &subkey.cipher[..], &subkey.mac[..]].concat();
+        let meant = "name, AES-256-CBC, HMAC-SHA256";
+        let made = [Sample::new("ticket keys", bytes.clone(), &meant)];
+        check("dtls-ticket.tsv", &made, &|_, kept| {
+            (kept == bytes).then(|| (meaning(&meant), kept.to_vec()))
+        });
+    }
+}

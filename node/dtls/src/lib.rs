@@ -76,4 +76,8 @@ pub use session::{Facts, Reason, SendError, Session, State};
 pub use ticket::{TicketKey, TicketKeys};
 
 #[cfg(test)]
+#[path = "../../../tests/src/samples.rs"]
+mod samples;
+
+#[cfg(test)]
 mod tests;

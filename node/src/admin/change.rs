@@ -382,6 +382,8 @@ impl Asked {
                 ExecuteError::NoLeader | ExecuteError::NotLeader(_) | ExecuteError::NoQuorum => {
                     self.no_leader()
                 }
+                ExecuteError::NotKnown => Problem::new(Code::V001, error.to_string())
+                    .hint("upgrade every node first: conclave status shows their versions"),
                 ExecuteError::Refused(reason) => internal("the change was not ordered", reason),
             };
             Failed::from(Problem { operation: Some(self.operation.to_string()), ..problem })

@@ -39,6 +39,8 @@ pub(super) struct JoinRequestV1 {
     pub(super) identity_der: Vec<u8>,
     pub(super) sealing_key: [u8; 32],
     pub(super) address: String,
+    /// Version of its program: a cluster may have gone on to what that does not know.
+    pub(super) version: String,
 }
 
 /// A request with the proof that its sender has the token, made for one connection.
@@ -113,6 +115,8 @@ impl Admission {
         let request: JoinRequestV1 = decode(&proved.request).ok_or_else(malformed)?;
         let name = NodeName::parse(&request.name)
             .map_err(|error| Problem::new(Code::J001, error.to_string()))?;
+        // Not yet proved, but bounded by the request, and escaped by the log.
+        tracing::info!(event = "cluster.join_asked", node = %name, version = ?request.version);
         let point = self.replica.linearizable(TIMEOUT).await.map_err(|_| {
             Problem::new(Code::R003, "the cluster has no leader now").hint("repeat the command")
         })?;

@@ -36,6 +36,7 @@ pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), 
         identity_der: node.keys().identity_public().to_vec(),
         sealing_key: *node.keys().sealing_public(),
         address: own_address,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     // The token's secret is proved for this one connection; it never leaves the node.
     let build = |exporter: [u8; 32]| {

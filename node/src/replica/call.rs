@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bincode::config::{Configuration, Limit};
-use conclave_store::record::Sealed;
+use conclave_store::{record::Sealed, wire};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use zeroize::Zeroize;
@@ -56,6 +56,8 @@ pub(super) enum AnswerV1 {
     Tested(Result<u64, String>),
     /// How far the drain is; none: it serves.
     Drained(Option<DrainedV1>),
+    /// The request, or the command in it, is not known to the callee's version; nothing was done.
+    NotKnown,
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -74,12 +76,23 @@ pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> 
     (*format == FORMAT && used == payload.len()).then_some(message)
 }
 
+/// A request that this version knows. A caller of a later version may know more commands: one that
+/// cannot be read here must not be ordered, because it would stop every member that cannot read it.
+fn known(request: &[u8]) -> Option<RequestV1> {
+    let request = decode(request)?;
+    let is_known = match &request {
+        RequestV1::Execute { command, .. } => wire::decode_command(command).is_ok(),
+        _ => true,
+    };
+    is_known.then_some(request)
+}
+
 impl Replica {
     /// Answers another member.
     pub(crate) async fn answer(&self, request: Vec<u8>) -> Vec<u8> {
-        let answer = match decode::<RequestV1>(&request) {
+        let answer = match known(&request) {
             Some(request) => self.answer_request(request).await,
-            None => AnswerV1::Refused("a request that this version does not know".to_owned()),
+            None => AnswerV1::NotKnown,
         };
         encode(&answer)
     }
@@ -141,5 +154,45 @@ impl From<ExecuteError> for AnswerV1 {
             ExecuteError::NoQuorum => AnswerV1::NoQuorum,
             other => AnswerV1::Refused(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use conclave_store::{
+        command::{Action, Command},
+        id::OperationId,
+        record::Principal,
+        time::UnixMillis,
+    };
+
+    #[test]
+    fn a_command_of_a_later_version_is_not_ordered() {
+        let command = Command {
+            operation: OperationId::parse("op").unwrap(),
+            principal: Principal::Socket { uid: 0 },
+            request: [0; 32],
+            time: UnixMillis(0),
+            reason: None,
+            expects: Vec::new(),
+            action: Action::FlushSessions,
+        };
+        let is_known = |command: Vec<u8>| {
+            let command = ByteBuf::from(command);
+            known(&encode(&RequestV1::Execute { command, wait_served: true, timeout_ms: 1 }))
+                .is_some()
+        };
+        let bytes = wire::encode_command(&command).unwrap();
+        assert!(is_known(bytes.clone()));
+        let mut later = bytes.clone();
+        later[2] += 1;
+        assert!(!is_known(later), "a later format");
+        let mut other = bytes;
+        let (head, payload) = other.split_at_mut(12);
+        *payload.last_mut().unwrap() = 250;
+        head[8..].copy_from_slice(&crc32fast::hash(payload).to_be_bytes());
+        assert!(!is_known(other), "an action that nobody knows here");
+        assert!(known(&[2, 1]).is_none() && known(&[1, 250]).is_none(), "a later request");
     }
 }

@@ -67,6 +67,9 @@ pub(crate) enum ExecuteError {
     /// The command was sent, the answer did not come: it may be done.
     #[error("the answer was lost")]
     Unknown,
+    /// The leader's version does not know the change; it was not done.
+    #[error("the leader's version does not know this change")]
+    NotKnown,
     /// This node or the leader cannot do it.
     #[error("{0}")]
     Refused(String),
@@ -210,6 +213,7 @@ fn executed(answer: &[u8]) -> Result<Executed, Attempt> {
         }
         Some(AnswerV1::NotLeader(_) | AnswerV1::NoQuorum) => Err(Attempt::NotDone),
         Some(AnswerV1::Refused(reason)) => Err(Attempt::Refused(ExecuteError::Refused(reason))),
+        Some(AnswerV1::NotKnown) => Err(Attempt::Refused(ExecuteError::NotKnown)),
         _ => Err(Attempt::MayBeDone),
     }
 }

@@ -166,3 +166,15 @@ fn a_vote_is_durable_when_it_is_answered() {
     let copy = log.dir.path().join(format!("copy{}", log.copies));
     assert_eq!(open(&copy, &Checkpoint::default()).unwrap().mark.vote, Some(vote));
 }
+
+#[test]
+fn a_log_of_a_later_version_is_not_called_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path(), &Checkpoint::default()).unwrap());
+    let (mut marker, payload) = Marker::open(&dir.path().join("marker")).unwrap();
+    let mut later = payload.unwrap();
+    later[2] += 1;
+    marker.write(&later).unwrap();
+    let refused = open(dir.path(), &Checkpoint::default());
+    assert!(matches!(refused, Err(LogOpenError::LaterVersion { .. })));
+}

@@ -27,6 +27,10 @@ pub mod limits;
 mod marker;
 mod record;
 
+#[cfg(test)]
+#[path = "../../../tests/src/samples.rs"]
+mod samples;
+
 pub use disk::{Disk, DiskOptions, Tree};
 pub use error::{Fault, OpenError};
 pub use marker::Marker;

@@ -108,6 +108,7 @@ fn slot_content(slot: &[u8; SLOT_BYTES]) -> Option<(u64, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::{Sample, check, meaning};
 
     /// Every way in which a write of a slot can be cut short by a crash: any prefix of the new
     /// bytes over the old ones, or any single block of 512 bytes of it.
@@ -139,6 +140,20 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_slot_is_read_as_it_was_written() {
+        let whole = slot_bytes(258, b"payload").unwrap();
+        let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+        let made = [Sample::new("slot", whole[..=end].to_vec(), &(258, "payload"))];
+        check("disk-marker.tsv", &made, &|_, bytes| {
+            let mut slot = [0; SLOT_BYTES];
+            slot[..bytes.len()].copy_from_slice(bytes);
+            let (sequence, payload) = slot_content(&slot)?;
+            let again = slot_bytes(sequence, &payload).ok()?[..bytes.len()].to_vec();
+            Some((meaning(&(sequence, String::from_utf8(payload).ok()?)), again))
+        });
     }
 
     #[test]

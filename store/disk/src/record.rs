@@ -18,9 +18,7 @@ pub struct Batch {
 impl Batch {
     /// Sets `key` to `value`.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        let mut record = Vec::with_capacity(CHECKSUM_BYTES + value.len());
-        record.extend_from_slice(&checksum(key, value));
-        record.extend_from_slice(value);
+        let record = record(key, value);
         self.length += 1;
         self.largest = self.largest.max(value.len());
         if key.len() > KEY_BYTES_MAX {
@@ -54,6 +52,14 @@ impl Batch {
     }
 }
 
+/// Checksum and value, as sled holds them.
+fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut record = Vec::with_capacity(CHECKSUM_BYTES + value.len());
+    record.extend_from_slice(&checksum(key, value));
+    record.extend_from_slice(value);
+    record
+}
+
 /// The value of a record, if its checksum matches.
 pub(crate) fn value(tree: &str, key: &[u8], record: &[u8]) -> Result<Vec<u8>, Fault> {
     let damaged = || Fault::Damaged { tree: tree.to_owned() };
@@ -66,8 +72,25 @@ pub(crate) fn value(tree: &str, key: &[u8], record: &[u8]) -> Result<Vec<u8>, Fa
 
 fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&key.len().to_be_bytes());
+    // Eight bytes on every machine.
+    hasher.update(&u64::try_from(key.len()).unwrap_or(u64::MAX).to_be_bytes());
     hasher.update(key);
     hasher.update(value);
     hasher.finalize().to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{Sample, check, meaning};
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let made = [Sample::new("key", record(b"key", b"value"), &"value")];
+        check("disk-record.tsv", &made, &|name, bytes| {
+            let value = value("tree", name.as_bytes(), bytes).ok()?;
+            let again = record(name.as_bytes(), &value);
+            Some((meaning(&String::from_utf8(value).ok()?), again))
+        });
+    }
 }

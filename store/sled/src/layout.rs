@@ -54,3 +54,34 @@ impl Checkpoint {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{Sample, check, meaning};
+
+    fn shown(checkpoint: &Checkpoint) -> String {
+        meaning(&(checkpoint.row_count, checkpoint.digest, &checkpoint.bytes))
+    }
+
+    #[test]
+    fn what_lies_beside_the_rows_is_read_as_it_was_written() {
+        let checkpoint = Checkpoint { row_count: 258, digest: [7; 32], bytes: b"bytes".to_vec() };
+        let (bytes, meant) = (checkpoint.encode(), shown(&checkpoint));
+        let made = [
+            Sample { name: "checkpoint".to_owned(), bytes, meaning: meant, is_random: false },
+            Sample::new("rows", 258_u64.to_be_bytes().to_vec(), &tree_name(258)),
+        ];
+        assert_eq!([POINTER_KEY, CHECKPOINT_KEY], [&b"rows"[..], b"checkpoint"]);
+        check("sled-layout.tsv", &made, &|name, bytes| match name {
+            "checkpoint" => {
+                let checkpoint = Checkpoint::decode(bytes)?;
+                Some((shown(&checkpoint), checkpoint.encode()))
+            }
+            _ => {
+                let number = number(bytes)?;
+                Some((meaning(&tree_name(number)), number.to_be_bytes().to_vec()))
+            }
+        });
+    }
+}

@@ -6,6 +6,10 @@
 
 mod layout;
 
+#[cfg(test)]
+#[path = "../../../tests/src/samples.rs"]
+mod samples;
+
 use std::{
     panic::resume_unwind,
     path::Path,
@@ -39,7 +43,7 @@ pub enum OpenError {
     #[error(transparent)]
     Fault(#[from] Fault),
     /// A record is whole but not what it should be.
-    #[error("a row of the state is damaged")]
+    #[error("a row of the state cannot be read")]
     Row(#[from] wire::WireError),
     /// The pointer or the checkpoint is missing or malformed.
     #[error("the {0} of the state is damaged")]
@@ -52,6 +56,13 @@ pub enum OpenError {
         /// Rows that the checkpoint counts.
         expected: u64,
     },
+}
+
+impl OpenError {
+    /// Whether nothing is lost, but this version cannot read it.
+    pub fn is_of_later_version(&self) -> bool {
+        matches!(self, OpenError::Row(error) if error.is_of_later_version())
+    }
 }
 
 /// The disk of one scope's State.

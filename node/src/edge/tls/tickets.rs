@@ -235,6 +235,7 @@ impl Ticketer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::{Sample, check, meaning};
 
     const TTL_S: u32 = 7_200;
 
@@ -297,6 +298,19 @@ mod tests {
         check(now.0 + CLOCK_SKEW_MS + 1, never, false);
         check(now.0, now.plus(1), true);
         check(now.0, now, false);
+    }
+
+    #[test]
+    fn a_ticket_of_any_release_opens() {
+        let (tickets, key) = (ticketer(1, []), key(1));
+        let (made, until) = (UnixMillis(1_800_000_000_000), UnixMillis(u64::MAX));
+        let ticket = tickets.seal(&key, made, until, b"session").unwrap();
+        let ticket =
+            Sample { is_random: true, ..Sample::new("ticket", ticket, &(until, "session")) };
+        check("node-ticket.tsv", &[ticket], &|_, bytes| {
+            let (until, session) = tickets.open(&key, made.plus(1), bytes)?;
+            Some((meaning(&(until, String::from_utf8(session).ok()?)), bytes.to_vec()))
+        });
     }
 
     #[test]

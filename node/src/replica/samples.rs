@@ -1,0 +1,112 @@
+//! One sample of every request among members and of every answer, see `tests/src/samples.rs`.
+
+use std::collections::BTreeSet;
+
+use conclave_store::{
+    id::{DomainId, Generation, LogIndex, SessionKeyId, TokenId},
+    record::{Sealed, SessionKeyUse},
+    time::UnixMillis,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
+
+use super::{
+    Drain, DrainedV1, NodeReport,
+    call::{AnswerV1, RequestV1, decode, encode},
+    reports::ReportV1,
+};
+use crate::{
+    keys::Purpose,
+    samples::{Sample, check, check_variants, meaning},
+};
+
+fn requests() -> Vec<RequestV1> {
+    let purposes = [
+        Purpose::DomainKey(DomainId([4; 16])),
+        Purpose::Authority,
+        Purpose::JoinToken(TokenId([1; 8])),
+        Purpose::NodeSealing,
+        Purpose::SessionKey(SessionKeyUse::Ticket, SessionKeyId([2; 8])),
+        Purpose::SessionKey(SessionKeyUse::Cookie, SessionKeyId([2; 8])),
+    ];
+    let secret = || ByteBuf::from(b"secret".to_vec());
+    let seal = purposes.map(|purpose| RequestV1::Seal { purpose, secret: secret() });
+    let drains = [Drain::Start { deadline_ms: 600_000 }, Drain::Resume, Drain::Show];
+    let command = ByteBuf::from(b"command".to_vec());
+    let others = [
+        RequestV1::Execute { command, wait_served: true, timeout_ms: 15_000 },
+        RequestV1::ReadIndex,
+        RequestV1::Report { after: 70_000, hold_ms: 500 },
+        RequestV1::Reports,
+        RequestV1::TestKey { domain: "shop.example".to_owned() },
+    ];
+    others.into_iter().chain(seal).chain(drains.map(RequestV1::Drain)).collect()
+}
+
+fn report() -> ReportV1 {
+    NodeReport {
+        index: LogIndex(70_000),
+        failed: BTreeSet::from([LogIndex(3), LogIndex(69_999)]),
+        digest: [7; 32],
+        rows: 12,
+        is_sealed: false,
+        is_draining: true,
+        connections: 10_000,
+        handshakes: 1 << 40,
+        started: UnixMillis(1_800_000_000_123),
+        version: "0.1.0".to_owned(),
+    }
+    .into()
+}
+
+fn answers() -> Vec<AnswerV1> {
+    let sealed =
+        Sealed { generation: Generation(2), nonce: [7; 12], ciphertext: b"ciphertext".to_vec() };
+    let drained = DrainedV1 { remaining: 3, finished: 2, closed: 1, is_done: false };
+    vec![
+        AnswerV1::Executed {
+            index: 70_000,
+            outcome: ByteBuf::from(b"outcome".to_vec()),
+            served: vec![1, 2],
+            missing: vec![3],
+        },
+        AnswerV1::NotLeader(Some(2)),
+        AnswerV1::NotLeader(None),
+        AnswerV1::NoQuorum,
+        AnswerV1::Index(70_000),
+        AnswerV1::Report(report()),
+        AnswerV1::Reports(vec![(1, report()), (300, report())]),
+        AnswerV1::Sealed(sealed),
+        AnswerV1::Refused("a reason".to_owned()),
+        AnswerV1::Tested(Ok(120)),
+        AnswerV1::Tested(Err("a reason".to_owned())),
+        AnswerV1::Drained(Some(drained)),
+        AnswerV1::Drained(None),
+        AnswerV1::NotKnown,
+    ]
+}
+
+fn check_all<T: Serialize + DeserializeOwned>(file: &str, all: &[T], more: fn(&[Sample])) {
+    let numbered = all.iter().enumerate();
+    let made: Vec<Sample> = numbered
+        .map(|(number, one)| {
+            let name = format!("{} {number}", crate::samples::variant(one));
+            Sample::new(&name, encode(one), one)
+        })
+        .collect();
+    check_variants::<T>(&made);
+    more(&made);
+    check(file, &made, &|_, bytes| {
+        let message: T = decode(bytes)?;
+        Some((meaning(&message), encode(&message)))
+    });
+}
+
+#[test]
+fn members_ask_and_answer_as_they_always_did() {
+    check_all("node-request.tsv", &requests(), |made| {
+        check_variants::<Purpose>(made);
+        check_variants::<Drain>(made);
+    });
+    check_all("node-answer.tsv", &answers(), |_| {});
+}

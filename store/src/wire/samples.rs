@@ -1,0 +1,103 @@
+//! One sample of everything that this crate writes, see `tests/src/samples.rs`.
+
+mod command;
+mod outcome;
+mod row;
+mod value;
+
+use super::*;
+use crate::{
+    command::Action,
+    outcome::{Done, Rejection},
+    record::*,
+    samples::{Sample, check, check_variants, meaning},
+    snapshot,
+    state::{State, StoredRow},
+};
+
+#[test]
+fn every_command_is_read_as_it_was_written() {
+    let made: Vec<Sample> = command::all()
+        .into_iter()
+        .map(|(name, command)| Sample::new(&name, encode_command(&command).unwrap(), &command))
+        .collect();
+    check_variants::<Action>(&made);
+    check_variants::<Principal>(&made);
+    check_variants::<PkiMode>(&made);
+    check_variants::<KeyFamily>(&made);
+    check_variants::<ListenerProtocol>(&made);
+    check_variants::<ProxyVersion>(&made);
+    check_variants::<MemberRole>(&made);
+    check_variants::<SessionKeyUse>(&made);
+    check_variants::<TlsLogLevel>(&made);
+    check_variants::<TlsVersion>(&made);
+    check("store-command.tsv", &made, &|_, bytes| {
+        let command = decode_command(bytes).ok()?;
+        Some((meaning(&command), encode_command(&command).ok()?))
+    });
+}
+
+#[test]
+fn every_outcome_is_read_as_it_was_written() {
+    let made: Vec<Sample> = outcome::all()
+        .into_iter()
+        .map(|(name, outcome)| Sample::new(&name, encode_outcome(&outcome).unwrap(), &outcome))
+        .collect();
+    check_variants::<Outcome>(&made);
+    check_variants::<Done>(&made);
+    check_variants::<Rejection>(&made);
+    check("store-outcome.tsv", &made, &|_, bytes| {
+        let outcome = decode_outcome(bytes).ok()?;
+        Some((meaning(&outcome), encode_outcome(&outcome).ok()?))
+    });
+}
+
+#[test]
+fn every_row_is_read_as_it_was_written() {
+    let (mut keys, mut rows) = (Vec::new(), Vec::new());
+    for (name, key, record) in row::all() {
+        keys.push(Sample::new(&name, encode_key(&key).unwrap(), &key));
+        let stored = (row::CHANGED_AT, record);
+        rows.push(Sample::new(&name, encode_row(stored.0, &stored.1).unwrap(), &stored));
+    }
+    check_variants::<RowKey>(&keys);
+    check_variants::<TrustSet>(&keys);
+    check_variants::<SessionKeyUse>(&keys);
+    check_variants::<Record>(&rows);
+    check_variants::<Principal>(&rows);
+    check_variants::<Done>(&rows);
+    check("store-key.tsv", &keys, &|_, bytes| {
+        let key = decode_key(bytes).ok()?;
+        Some((meaning(&key), encode_key(&key).ok()?))
+    });
+    check("store-row.tsv", &rows, &|_, bytes| {
+        let row = decode_row(bytes).ok()?;
+        Some((meaning(&row), encode_row(row.0, &row.1).ok()?))
+    });
+}
+
+/// What came of a snapshot.
+fn rows_of(state: &State) -> String {
+    let rows: Vec<_> = state.rows().map(|(key, row)| (key, row.changed_at, &row.record)).collect();
+    meaning(&rows)
+}
+
+#[test]
+fn a_snapshot_is_read_as_it_was_written() {
+    let mut state = State::default();
+    for (_, key, record) in row::all() {
+        let (key, row) = (encode_key(&key).unwrap(), encode_row(row::CHANGED_AT, &record).unwrap());
+        state.load(StoredRow::read(&key, &row).unwrap());
+    }
+    let written = |state: &State| {
+        let mut bytes = Vec::new();
+        snapshot::write(state, &mut bytes).map(|()| bytes)
+    };
+    let bytes = written(&state).unwrap();
+    let meant = rows_of(&state);
+    let made = [Sample { name: "rows".to_owned(), bytes, meaning: meant, is_random: false }];
+    check("store-snapshot.tsv", &made, &|_, bytes| {
+        let state = snapshot::read(&mut &bytes[..]).ok()?;
+        Some((rows_of(&state), written(&state).ok()?))
+    });
+}

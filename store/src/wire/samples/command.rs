@@ -1,0 +1,131 @@
+//! A command of each kind, and of each kind of part.
+
+use super::value::*;
+use crate::{command::*, id::*, record::*, samples::variant};
+
+fn command(principal: Principal, action: Action) -> Command {
+    Command {
+        operation: OperationId::parse("0123_operation-x").unwrap(),
+        principal,
+        request: [11; 32],
+        time: TIME,
+        reason: Some("a reason — why".to_owned()),
+        expects: Vec::new(),
+        action,
+    }
+}
+
+/// Commands by their names.
+pub(super) fn all() -> Vec<(String, Command)> {
+    let mut all = Vec::new();
+    let [socket, ..] = principals();
+    for action in cluster_actions().into_iter().chain(domain_actions()).chain(other_actions()) {
+        all.push((variant(&action), command(socket.clone(), action)));
+    }
+    for protocol in ListenerProtocol::ALL {
+        let action = Action::AddListener(listener(protocol));
+        all.push((format!("AddListener {}", protocol.as_str()), command(socket.clone(), action)));
+    }
+    for principal in principals() {
+        let named = format!("by {principal}");
+        all.push((named, command(principal, Action::FlushSessions)));
+    }
+    let shop = RowKey::Domain(domain_name("shop.example"));
+    let expects = vec![
+        Expectation { key: shop, changed_at: Some(LogIndex(70_000)) },
+        Expectation { key: RowKey::TlsSettings, changed_at: None },
+    ];
+    let bare = Command { reason: None, expects, ..command(socket, Action::FlushSessions) };
+    all.push(("with expectations".to_owned(), bare));
+    all
+}
+
+fn cluster_actions() -> Vec<Action> {
+    let redeem = RedeemJoinToken {
+        token: TokenId([1; 8]),
+        member: member(2, MemberRole::Learner),
+        wraps: vec![(Generation(1), bytes("wrap 1")), (Generation(2), bytes("wrap 2"))],
+    };
+    let rotate =
+        RotateKeyring { generation: Generation(3), keyring: generation(), authority_key: sealed() };
+    vec![
+        Action::FoundCluster(Box::new(FoundCluster {
+            cluster: cluster(),
+            member: member(1, MemberRole::Voter),
+            keyring: generation(),
+        })),
+        Action::CreateJoinToken(TokenId([1; 8]), join_token(None)),
+        Action::RedeemJoinToken(Box::new(redeem)),
+        Action::CreateAccessToken(TokenId([2; 8]), access_token(Some(TIME))),
+        Action::RevokeAccessToken(TokenId([2; 8])),
+        Action::RotateKeyring(Box::new(rotate)),
+        Action::SetMainDomain(NodeId(1), domain_name("node-1.main")),
+    ]
+}
+
+fn domain_actions() -> Vec<Action> {
+    let shop = || domain_name("shop.example");
+    let create = |mode| {
+        let of = domain();
+        let (id, name) = (of.id, of.name);
+        Action::CreateDomain(CreateDomain {
+            id,
+            name,
+            aliases: of.aliases,
+            addresses: of.addresses,
+            mode,
+        })
+    };
+    let set = SetDomain {
+        name: shop(),
+        mode: Some(PkiMode::Enabled),
+        aliases: Some(vec![server_name("*.shop.example")]),
+        addresses: Some(Vec::new()),
+    };
+    let nothing = SetDomain { name: shop(), mode: None, aliases: None, addresses: None };
+    let chain = || vec![bytes("issuer"), bytes("root")];
+    let certificate = |key: Option<DomainKey>, chain| {
+        let certificate = certificate();
+        Action::SetCertificate(Box::new(SetCertificate { name: shop(), key, certificate, chain }))
+    };
+    let asked = ClientAuth { issuer: fingerprint(6), is_required: false };
+    let added =
+        AddTrusted { certificates: vec![bytes("trusted")], crls: vec![(fingerprint(12), crl())] };
+    vec![
+        create(PkiMode::Disabled),
+        create(PkiMode::Test),
+        Action::SetDomain(set),
+        Action::SetDomain(nothing),
+        Action::DeleteDomain(shop()),
+        Action::SetKey(shop(), Box::new(domain_key(KeyFamily::Ec))),
+        Action::RemoveKey(shop(), KeyFamily::Rsa),
+        certificate(Some(domain_key(KeyFamily::Rsa)), Some(chain())),
+        certificate(None, None),
+        Action::RemoveCertificate(shop(), KeyFamily::Ec),
+        Action::SetChain(shop(), KeyFamily::Ec, chain()),
+        Action::RemoveChain(shop(), KeyFamily::Ec),
+        Action::AddTrusted(Some(shop()), Box::new(added.clone())),
+        Action::AddTrusted(None, Box::new(added)),
+        Action::RemoveTrusted(Some(shop()), vec![fingerprint(6)]),
+        Action::RenameDomain(shop(), domain_name("store.example")),
+        Action::RollbackDomain(shop(), Version(3)),
+        Action::SetClientAuth(shop(), Some(asked)),
+        Action::SetClientAuth(shop(), None),
+    ]
+}
+
+fn other_actions() -> Vec<Action> {
+    let settings = |level, version| Action::SetTlsSettings(Box::new(tls_settings(level, version)));
+    let (ticket, cookie) = (SessionKeyUse::Ticket, SessionKeyUse::Cookie);
+    vec![
+        Action::AddListener(full_listener(ProxyVersion::V1)),
+        Action::AddListener(full_listener(ProxyVersion::V2)),
+        Action::RemoveListener(listener_name("imap")),
+        settings(TlsLogLevel::Error, TlsVersion::V1_2),
+        settings(TlsLogLevel::Info, TlsVersion::V1_3),
+        settings(TlsLogLevel::Debug, TlsVersion::V1_3),
+        Action::FlushSessions,
+        Action::PublishSessionKey(ticket, SessionKeyId([1; 8]), session_key(None)),
+        Action::ActivateSessionKey(cookie, SessionKeyId([2; 8])),
+    ]
+}

@@ -1,0 +1,62 @@
+//! A row of each kind, under its key.
+
+use std::sync::Arc;
+
+use super::{outcome::done, value::*};
+use crate::{id::*, record::*, samples::variant};
+
+/// Index of the last change of each.
+pub(super) const CHANGED_AT: LogIndex = LogIndex(70_000);
+
+/// Rows by their names; every key stands once, so that they make a State.
+pub(super) fn all() -> Vec<(String, RowKey, Record)> {
+    let mut all: Vec<(String, RowKey, Record)> = Vec::new();
+    let mut add = |key: RowKey, record: Record| {
+        all.push((format!("{} {}", variant(&key), all.len()), key, record));
+    };
+    let (shop, id) = (domain_name("shop.example"), DomainId([4; 16]));
+    add(RowKey::Cluster, Record::Cluster(cluster().into()));
+    add(RowKey::Member(NodeId(1)), Record::Member(member(1, MemberRole::Voter).into()));
+    add(RowKey::Member(NodeId(2)), Record::Member(member(2, MemberRole::Learner).into()));
+    add(RowKey::Generation(Generation(2)), Record::Generation(generation().into()));
+    let used = TokenUse { node: NodeId(2), identity: fingerprint(1) };
+    add(RowKey::JoinToken(TokenId([1; 8])), Record::JoinToken(join_token(None).into()));
+    add(RowKey::JoinToken(TokenId([2; 8])), Record::JoinToken(join_token(Some(used)).into()));
+    add(RowKey::AccessToken(TokenId([3; 8])), Record::AccessToken(access_token(None).into()));
+    add(RowKey::Domain(shop.clone()), Record::Domain(Arc::new(domain())));
+    add(RowKey::Name(server_name("*.shop.example")), Record::Name(shop));
+    let certificates = vec![bytes("issuer"), bytes("root")];
+    add(RowKey::Chain(fingerprint(5)), Record::Chain(Chain { certificates, uses: 2 }.into()));
+    let https = Record::Listener(full_listener(ProxyVersion::V2).into());
+    add(RowKey::Listener(listener_name("imap")), https);
+    for (number, done) in (1_u8..).zip(done()) {
+        let operation = OperationId::parse(&format!("operation-{number}")).unwrap();
+        let index = LogIndex(u64::from(number));
+        let principal = principals()[usize::from(number) % 4].clone();
+        let record = Operation { principal, request: [number; 32], done, index, time: TIME };
+        add(RowKey::Operation(operation.clone()), Record::Operation(record.into()));
+        add(RowKey::OperationAge(index), Record::OperationAge(operation));
+    }
+    for set in [TrustSet::System, TrustSet::Domain(id)] {
+        let trusted = Record::Trusted(Trusted { der: bytes("trusted") }.into());
+        add(RowKey::Trusted((set.clone(), fingerprint(6))), trusted);
+        add(RowKey::Crl((set, fingerprint(12))), Record::Crl(crl().into()));
+    }
+    let earlier = Domain {
+        mode: PkiMode::Test,
+        credentials: Vec::new(),
+        client_auth: None,
+        version: Version(8),
+        ..domain()
+    };
+    let earlier = Record::DomainVersion(EarlierVersion::of(&earlier).unwrap());
+    add(RowKey::DomainVersion((id, Version(8))), earlier);
+    let settings = tls_settings(TlsLogLevel::Debug, TlsVersion::V1_3);
+    add(RowKey::TlsSettings, Record::TlsSettings(settings.into()));
+    for (of, active) in [(SessionKeyUse::Ticket, Some(TIME)), (SessionKeyUse::Cookie, None)] {
+        let key = RowKey::SessionKey((of, SessionKeyId([1; 8])));
+        add(key, Record::SessionKey(session_key(active).into()));
+    }
+    add(RowKey::MainDomain(NodeId(1)), Record::MainDomain(domain_name("node-1.main")));
+    all
+}

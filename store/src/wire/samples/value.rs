@@ -1,0 +1,189 @@
+//! Parts of commands and rows.
+
+use std::collections::BTreeMap;
+
+use serde_bytes::ByteBuf;
+
+use crate::{id::*, record::*, time::UnixMillis};
+
+pub(super) const TIME: UnixMillis = UnixMillis(1_800_000_000_123);
+
+pub(super) fn bytes(text: &str) -> ByteBuf {
+    ByteBuf::from(text.as_bytes().to_vec())
+}
+
+pub(super) fn domain_name(text: &str) -> DomainName {
+    DomainName::parse(text).unwrap()
+}
+
+pub(super) fn server_name(text: &str) -> ServerName {
+    ServerName::parse(text).unwrap()
+}
+
+pub(super) fn listener_name(text: &str) -> ListenerName {
+    ListenerName::parse(text).unwrap()
+}
+
+pub(super) fn fingerprint(byte: u8) -> Fingerprint {
+    Fingerprint([byte; 32])
+}
+
+pub(super) fn sealed() -> Sealed {
+    Sealed { generation: Generation(2), nonce: [7; 12], ciphertext: b"ciphertext".to_vec() }
+}
+
+pub(super) fn stamp(principal: Principal) -> Stamp {
+    Stamp { time: TIME, principal, reason: Some("a reason — why".to_owned()) }
+}
+
+pub(super) fn principals() -> [Principal; 4] {
+    [
+        Principal::Socket { uid: 1000 },
+        Principal::Token { id: TokenId([1; 8]), name: "deploy".to_owned() },
+        Principal::Node(NodeId(3)),
+        Principal::Joiner(TokenId([2; 8])),
+    ]
+}
+
+pub(super) fn certificate() -> Certificate {
+    Certificate {
+        der: b"certificate".to_vec(),
+        public_key: fingerprint(3),
+        not_before: UnixMillis(1_700_000_000_000),
+        not_after: UnixMillis(u64::MAX),
+    }
+}
+
+pub(super) fn domain_key(family: KeyFamily) -> DomainKey {
+    DomainKey {
+        family,
+        algorithm: "EC P-256".to_owned(),
+        public_key_der: b"public key".to_vec(),
+        public_key: fingerprint(3),
+        sealed: sealed(),
+        assigned: TIME,
+    }
+}
+
+pub(super) fn domain() -> Domain {
+    let mut rsa = Credential::new(domain_key(KeyFamily::Rsa));
+    rsa.key.algorithm = "RSA 2048".to_owned();
+    Domain {
+        id: DomainId([4; 16]),
+        name: domain_name("shop.example"),
+        aliases: vec![server_name("www.shop.example"), server_name("*.shop.example")],
+        addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+        mode: PkiMode::Enabled,
+        credentials: vec![
+            Credential {
+                key: domain_key(KeyFamily::Ec),
+                certificate: Some(certificate()),
+                chain: Some(fingerprint(5)),
+            },
+            rsa,
+        ],
+        client_auth: Some(ClientAuth { issuer: fingerprint(6), is_required: true }),
+        version: Version(9),
+        changed: stamp(principals()[1].clone()),
+    }
+}
+
+pub(super) fn cluster() -> Cluster {
+    Cluster {
+        id: ClusterId([8; 16]),
+        name: ClusterName::parse("prod").unwrap(),
+        authority_der: b"authority".to_vec(),
+        authority_key: sealed(),
+        generation: Generation(2),
+        node_last: NodeId(3),
+        founded: TIME,
+    }
+}
+
+pub(super) fn member(id: u64, role: MemberRole) -> Member {
+    Member {
+        id: NodeId(id),
+        name: NodeName::parse(&format!("node-{id}")).unwrap(),
+        role,
+        identity_der: b"identity".to_vec(),
+        sealing_key: [9; 32],
+        address: format!("node-{id}.example:7444"),
+        joined: TIME,
+    }
+}
+
+pub(super) fn generation() -> KeyringGeneration {
+    let wraps = [(NodeId(1), bytes("wrap 1")), (NodeId(300), bytes("wrap 300"))];
+    KeyringGeneration { wraps: BTreeMap::from(wraps), made: TIME }
+}
+
+pub(super) fn join_token(used: Option<TokenUse>) -> JoinToken {
+    let made = stamp(principals()[0].clone());
+    JoinToken { secret: sealed(), expires: TIME.plus(3_600_000), used, made }
+}
+
+pub(super) fn access_token(expires: Option<UnixMillis>) -> AccessToken {
+    let made = stamp(principals()[2].clone());
+    AccessToken { name: "deploy".to_owned(), secret: fingerprint(10), expires, made }
+}
+
+pub(super) fn listener(protocol: ListenerProtocol) -> Listener {
+    Listener {
+        name: listener_name(protocol.as_str()),
+        protocol,
+        address: None,
+        port: 443,
+        upstreams: vec!["127.0.0.1:8080".to_owned()],
+        domain_upstreams: BTreeMap::new(),
+        requires_tls: false,
+        alpn: Vec::new(),
+        proxy_from: Vec::new(),
+        proxy_to: None,
+        outgoing: None,
+    }
+}
+
+/// A listener with everything that listeners can have, whether or not together.
+pub(super) fn full_listener(proxy_to: ProxyVersion) -> Listener {
+    let network = |address: &str, prefix| Network { address: address.parse().unwrap(), prefix };
+    let shop = (domain_name("shop.example"), vec!["unix:/run/app.sock".to_owned()]);
+    Listener {
+        address: Some("2001:db8::2".parse().unwrap()),
+        port: 65_535,
+        upstreams: vec!["127.0.0.1:8080".to_owned(), "udp:127.0.0.1:5684".to_owned()],
+        domain_upstreams: BTreeMap::from([shop]),
+        requires_tls: true,
+        alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+        proxy_from: vec![network("10.0.0.0", 8), network("fd00::", 8)],
+        proxy_to: Some(proxy_to),
+        outgoing: Some(Outgoing {
+            server_name: Some("mx.example".to_owned()),
+            starttls: Some(ListenerProtocol::Smtp),
+        }),
+        ..listener(ListenerProtocol::Imap)
+    }
+}
+
+pub(super) fn tls_settings(log_level: TlsLogLevel, version_min: TlsVersion) -> TlsSettings {
+    TlsSettings {
+        log_level,
+        session_ttl_s: 3_600,
+        ticket_rotation_s: 600,
+        version_min,
+        process_target_domain: false,
+        abort_on_wrong_client_certificate: true,
+        cipher_suites: vec!["TLS_AES_128_GCM_SHA256".to_owned()],
+        groups: vec!["X25519MLKEM768".to_owned(), "x25519".to_owned()],
+        flushes: 2,
+        version: Version(4),
+    }
+}
+
+pub(super) fn session_key(active: Option<UnixMillis>) -> SessionKey {
+    let (not_after, expires) = (TIME.plus(7_200_000), TIME.plus(14_400_000));
+    SessionKey { sealed: sealed(), made: TIME, active, not_after, expires }
+}
+
+pub(super) fn crl() -> Crl {
+    Crl { der: bytes("revocation list"), this_update: TIME }
+}

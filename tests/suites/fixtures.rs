@@ -1,0 +1,170 @@
+//! What earlier releases left on disk is read by this one, and means what it meant.
+//! The bytes of single formats are read in their rooms, see `src/samples.rs`.
+
+use std::{collections::BTreeSet, path::Path};
+
+use conclave_tests::{
+    Node, Pair, echo_datagrams_at, echo_upstream_at, probe,
+    release::{self, HTTPS_PORT, UPSTREAM, check_told},
+    wait_for,
+};
+use serde_json::Value;
+
+#[test]
+fn the_cluster_of_every_release_goes_on_under_this_one() {
+    assert!(!release::releases().is_empty());
+    for dir in release::releases() {
+        let _lock = release::lock();
+        println!("{}", dir.display());
+        let mut cluster = release::unpack(&dir);
+        for (file, rows) in release::row_files(&cluster) {
+            assert_rows(&std::fs::read_to_string(dir.join(file)).unwrap(), &rows);
+        }
+        echo_upstream_at(UPSTREAM);
+        echo_datagrams_at(UPSTREAM);
+        cluster.nodes.iter_mut().for_each(Node::start);
+        cluster.leader();
+        let facts = std::fs::read_to_string(dir.join("facts.json")).unwrap();
+        let facts: Value = serde_json::from_str(&facts).unwrap();
+        wait_for("three nodes that are up", || cluster.nodes.iter().all(is_whole).then_some(()));
+        check_told("told", &facts["told"], &release::told(&cluster.nodes[0]));
+        for (node, kept) in cluster.nodes.iter().zip(facts["shown"].as_array().unwrap()) {
+            check_told(&node.name, kept, &release::shown(node));
+        }
+        change_is_served(&cluster.nodes);
+    }
+}
+
+/// An upgraded node replays the log that it shares with older ones, so every release must make the
+/// same of it, byte for byte.
+#[test]
+fn the_log_of_every_release_leads_to_the_state_that_it_led_to() {
+    for dir in release::releases() {
+        let cluster = release::unpack(&dir);
+        let kept = std::fs::read_to_string(dir.join("state.tsv")).unwrap();
+        for node in &cluster.nodes {
+            assert_rows(&kept, &release::replayed_rows(node));
+        }
+    }
+}
+
+fn assert_rows(kept: &str, found: &str) {
+    for (kept, found) in kept.lines().zip(found.lines()) {
+        assert_eq!(kept, found);
+    }
+    assert_eq!(kept.lines().count(), found.lines().count());
+}
+
+/// Whether the node knows of nobody that is away, and lags behind nobody.
+fn is_whole(node: &Node) -> bool {
+    let status = node.status();
+    let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+    nodes.len() == 3 && nodes.iter().all(|node| node["state"] == "ready")
+}
+
+/// A new domain, sealed under the old keyring, is served by all nodes at once.
+fn change_is_served(nodes: &[Node]) {
+    let pair = Pair::make("new.example");
+    let (bundle, key) = nodes[1].pair_files(&pair);
+    nodes[1].run(&["domain", "create", "new.example", "--pki", "enabled"]).ok();
+    nodes[1].run(&["cert", "import", "new.example", &bundle, "--key", &key]).ok();
+    for node in nodes {
+        let shown = probe(node.listener(HTTPS_PORT), "new.example").unwrap();
+        assert!(shown.chain[0] == pair.der, "{}", node.name);
+    }
+}
+
+/// What gives away that a file makes or reads bytes that outlive the program.
+const MARKS: [&str; 13] = [
+    "const MAGIC",
+    "const FORMAT",
+    "const EXPORTER_LABEL",
+    "fn from_byte",
+    "b\"conclave",
+    "\"conclave-seal",
+    "bincode::serde",
+    "serde_json::to_vec",
+    "crc32fast::",
+    "hmac::",
+    "to_be_bytes",
+    "\"cv",
+    "const API_VERSION",
+];
+
+/// What shows each format: files of samples, the cluster, or why there is none of our own.
+const SHOWN_BY: [(&str, &str); 37] = [
+    ("store/src/wire.rs", "store-command store-outcome store-key store-row"),
+    ("store/src/snapshot.rs", "store-snapshot"),
+    ("store/src/state.rs", "store-snapshot"),
+    ("store/src/record/chain.rs", "cluster"),
+    ("store/src/record/domain.rs", "store-row"),
+    ("store/disk/src/marker.rs", "disk-marker"),
+    ("store/disk/src/record.rs", "disk-record"),
+    ("store/sled/src/layout.rs", "sled-layout"),
+    ("store/sled/src/lib.rs", "sled-layout"),
+    ("raft/src/wire.rs", "raft-message"),
+    ("raft/src/mark.rs", "cluster"),
+    ("raft/src/snapshot.rs", "raft-message"),
+    ("raft/src/network/frame.rs", "raft-message"),
+    ("raft/src/network/identity.rs", "raft-greeting"),
+    ("raft/src/network/join.rs", "raft-greeting"),
+    ("raft/src/network/lane.rs", "raft-greeting"),
+    ("node/src/replica/call.rs", "node-request node-answer"),
+    ("node/src/cluster/admission.rs", "node-join"),
+    ("node/src/cluster/join.rs", "node-join"),
+    ("node/src/cluster/membership.rs", "node-membership"),
+    ("node/src/cluster/token.rs", "node-token"),
+    ("node/src/keys/identity.rs", "node-keys"),
+    ("node/src/keys/seal.rs", "node-sealed"),
+    ("node/src/keys/wrap.rs", "node-wrapped"),
+    ("node/src/edge/tls/tickets.rs", "node-ticket"),
+    ("node/dtls/src/ticket.rs", "dtls-ticket"),
+    ("node/dtls/src/cookie.rs", "dtls-cookie"),
+    ("node/src/local.rs", "cluster"),
+    ("node/api/src/lib.rs", "cluster"),
+    ("cli/client/src/address.rs", "node-token"),
+    ("node/src/edge/proxy_protocol/write.rs", "public: docs/proxy-protocol.md"),
+    ("node/src/edge/starttls/ldap.rs", "public: RFC 4511"),
+    ("node/src/edge/starttls/postgres.rs", "public: PostgreSQL's SSLRequest"),
+    ("node/dtls/src/hello.rs", "public: RFC 6347"),
+    ("node/dtls/src/door.rs", "public: RFC 6347"),
+    ("node/dtls/src/queue.rs", "public: RFC 6347"),
+    // The hash of a request, for whoever repeats it within a day.
+    ("node/src/admin/change.rs", "none"),
+];
+
+#[test]
+fn every_format_has_a_sample() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut dirs: Vec<_> = ["store", "raft", "node", "cli"].map(|room| root.join(room)).into();
+    let mut marked = BTreeSet::new();
+    while let Some(dir) = dirs.pop() {
+        for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            let shown = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            let is_test = shown.contains("/tests") || shown.contains("/samples");
+            if path.is_dir() {
+                dirs.push(path);
+            } else if shown.ends_with(".rs") && !is_test && is_marked(&path) {
+                marked.insert(shown);
+            }
+        }
+    }
+    let known: BTreeSet<String> = SHOWN_BY.iter().map(|(file, _)| (*file).to_owned()).collect();
+    assert_eq!(marked, known, "a file with a format is not in SHOWN_BY, or has none any more");
+    let releases = release::releases();
+    for (file, samples) in SHOWN_BY.iter().filter(|(_, by)| !by.starts_with("public: ")) {
+        for sample in samples.split(' ').filter(|by| !["cluster", "none"].contains(by)) {
+            let path = format!("samples/{sample}.tsv");
+            let is_kept = releases.iter().any(|dir| dir.join(&path).exists());
+            assert!(is_kept, "{file}: no release has {path}");
+        }
+    }
+}
+
+/// Whether the code of a file, without its tests and comments, has one of the marks.
+fn is_marked(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap();
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let mut lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.any(|line| MARKS.iter().any(|mark| line.contains(mark)))
+}
