@@ -79,7 +79,7 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
             },
             handshake_timeout: edge::limits::HANDSHAKE_TIMEOUT,
             datagram_idle: config.dtls_idle_timeout,
-            connections_max: edge::limits::connections_max(process::raise_descriptors()),
+            descriptors_max: edge::limits::descriptors_max(process::raise_descriptors()),
         },
     )
     .map_err(|error| internal("cannot start the threads for connections", error))?;

@@ -54,8 +54,8 @@ pub(crate) struct EdgeOptions {
     pub(crate) handshake_timeout: Duration,
     /// A session of DTLS in which nobody says anything ends after this time.
     pub(crate) datagram_idle: Duration,
-    /// Connections at once.
-    pub(crate) connections_max: usize,
+    /// Descriptors of connections at once.
+    pub(crate) descriptors_max: usize,
 }
 
 /// A listener on this node.
@@ -100,7 +100,7 @@ struct OpenListener {
 impl Edge {
     /// Starts the threads; nothing is open yet.
     pub(crate) fn new(live: Live, options: EdgeOptions) -> io::Result<Edge> {
-        let places = Places::new(options.connections_max);
+        let places = Places::new(options.descriptors_max);
         let shared = Shared {
             live,
             options,

@@ -24,7 +24,7 @@ use super::{
     Edge,
     limits::{
         self, ACCEPT_PAUSE, ASSEMBLIES_MAX, ASSEMBLY_VALID, DATAGRAM_HANDSHAKES_ADDRESS_MAX,
-        DATAGRAM_HANDSHAKES_MAX, Full, Place,
+        DATAGRAM_HANDSHAKES_MAX, Full, Place, SESSION_DESCRIPTORS,
     },
     listener::{self, Accepting, Open},
     workers::{Connections, Worker},
@@ -165,7 +165,7 @@ impl Receive {
     /// A place; if there is none, somebody who has not made use of theirs gives it up, and this
     /// client finds it when it repeats its hello.
     fn place(&self, pair: Pair, accepting: &Accepting) -> Option<Place> {
-        let full = match self.edge.places().take(Some(pair.remote.ip())) {
+        let full = match self.edge.places().take(Some(pair.remote.ip()), SESSION_DESCRIPTORS) {
             Ok(place) => return Some(place),
             Err(full) => full,
         };

@@ -99,14 +99,17 @@ pub(crate) const OPEN_RETRY: Duration = Duration::from_secs(2);
 pub(crate) const BACKLOG: i32 = 4096;
 /// Descriptors that are left to the rest of the node.
 const DESCRIPTORS_KEPT: u64 = 256;
-/// Connections of a node at once, however many descriptors there are.
-const CONNECTIONS_MAX: u64 = 1 << 20;
+/// Descriptors for the connections of a node, however many there are.
+const DESCRIPTORS_MAX: u64 = 1 << 21;
+/// A connection of TCP has one for the client and one for the upstream.
+pub(crate) const CONNECTION_DESCRIPTORS: usize = 2;
+/// A session of DTLS has one for its upstream; all clients share the listener's.
+pub(crate) const SESSION_DESCRIPTORS: usize = 1;
 
-/// Connections for which there are descriptors: each needs one for the client and one for the
-/// upstream.
-pub(crate) fn connections_max(descriptors: u64) -> usize {
-    let connections = (descriptors.saturating_sub(DESCRIPTORS_KEPT) / 2).clamp(16, CONNECTIONS_MAX);
-    usize::try_from(connections).unwrap_or(usize::MAX)
+/// Descriptors for connections, of all that the process may have.
+pub(crate) fn descriptors_max(descriptors: u64) -> usize {
+    let kept = descriptors.saturating_sub(DESCRIPTORS_KEPT).clamp(32, DESCRIPTORS_MAX);
+    usize::try_from(kept).unwrap_or(usize::MAX)
 }
 
 /// How long a connection may stand still.
@@ -120,10 +123,11 @@ pub(crate) struct Patience {
     pub(crate) idle: Duration,
 }
 
-/// Places for connections, counted for the node and for each address.
+/// Places for connections: descriptors, counted for the node and for each address.
 #[derive(Debug)]
 pub(crate) struct Places {
     taken: AtomicUsize,
+    descriptors: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     max: usize,
     address_max: usize,
@@ -154,23 +158,33 @@ impl Full {
 pub(crate) struct Place {
     places: Arc<Places>,
     address: Option<IpAddr>,
+    descriptors: usize,
 }
 
 impl Places {
-    /// At most `max`, and half of them for one address: nobody shuts out all others alone.
+    /// At most `max` descriptors, and half of them for one address: nobody shuts out all others
+    /// alone.
     pub(crate) fn new(max: usize) -> Arc<Places> {
-        let (taken, by_address) = (AtomicUsize::new(0), Mutex::default());
+        let (taken, descriptors) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (address_max, emptied) = (max.div_ceil(2), Notify::new());
-        Arc::new(Places { taken, by_address, max, address_max, emptied })
+        let by_address = Mutex::default();
+        Arc::new(Places { taken, descriptors, by_address, max, address_max, emptied })
     }
 
-    /// A place for a connection of an address; none: of a proxy, whose clients are counted.
-    pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
-        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.max {
-            self.taken.fetch_sub(1, Ordering::Relaxed);
+    /// A place for a connection with so many descriptors, of an address; none: of a proxy, whose
+    /// clients are counted.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        descriptors: usize,
+    ) -> Result<Place, Full> {
+        let before = self.descriptors.fetch_add(descriptors, Ordering::Relaxed);
+        if before + descriptors > self.max {
+            self.descriptors.fetch_sub(descriptors, Ordering::Relaxed);
             return Err(Full::Node);
         }
-        let mut place = Place { places: Arc::clone(self), address: None };
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        let mut place = Place { places: Arc::clone(self), address: None, descriptors };
         match address {
             Some(address) => place.count_for(address).map(|()| place),
             None => Ok(place),
@@ -201,10 +215,10 @@ impl Place {
         let places = &self.places;
         let mut counts = places.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
-        if *count >= places.address_max {
+        if *count + self.descriptors > places.address_max {
             return Err(Full::Address);
         }
-        *count += 1;
+        *count += self.descriptors;
         drop(counts);
         self.uncount();
         self.address = Some(address);
@@ -215,7 +229,7 @@ impl Place {
         let Some(address) = self.address.take() else { return };
         let mut counts = self.places.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&address) {
-            *count -= 1;
+            *count -= self.descriptors;
             if *count == 0 {
                 counts.remove(&address);
             }
@@ -226,6 +240,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.uncount();
+        self.places.descriptors.fetch_sub(self.descriptors, Ordering::Relaxed);
         if self.places.taken.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.places.emptied.notify_waiters();
         }
@@ -246,15 +261,15 @@ mod tests {
 
     #[test]
     fn one_address_never_has_more_than_half_of_all_places() {
-        let places = Places::new(4);
-        let take = |address: &str| places.take(Some(address.parse().unwrap()));
+        let places = Places::new(8);
+        let take = |address: &str| places.take(Some(address.parse().unwrap()), 2);
         let first = (take("192.0.2.1").unwrap(), take("::ffff:192.0.2.1").unwrap());
         assert_eq!(take("192.0.2.1").unwrap_err(), Full::Address);
         let other = (take("2001:db8::1").unwrap(), take("2001:db8::2").unwrap());
         assert_eq!(take("192.0.2.3").unwrap_err(), Full::Node);
         drop(first);
         assert_eq!(take("2001:db8::3").unwrap_err(), Full::Address);
-        let mut proxied = places.take(None).unwrap();
+        let mut proxied = places.take(None, 2).unwrap();
         assert_eq!(proxied.count_for("2001:db8::4".parse().unwrap()), Err(Full::Address));
         proxied.count_for("2001:db8:0:1::".parse().unwrap()).unwrap();
         assert_eq!(places.taken(), 3);
@@ -265,8 +280,15 @@ mod tests {
 
     #[test]
     fn there_are_never_more_connections_than_descriptors_for_them() {
-        assert_eq!(connections_max(4096), 1920);
-        assert_eq!(connections_max(0), 16);
-        assert_eq!(connections_max(u64::MAX), 1 << 20);
+        assert_eq!(descriptors_max(4096), 3840);
+        assert_eq!(descriptors_max(0), 32);
+        assert_eq!(descriptors_max(u64::MAX), 1 << 21);
+        let places = Places::new(3);
+        let first = (places.take(None, 1).unwrap(), places.take(None, 1).unwrap());
+        assert_eq!(places.take(None, 2).unwrap_err(), Full::Node);
+        let last = places.take(None, 1).unwrap();
+        assert_eq!(places.taken(), 3);
+        drop((first, last));
+        places.take(None, 2).unwrap();
     }
 }

@@ -26,7 +26,7 @@ use super::{
     Edge, UpstreamError,
     connect::Upstreams,
     counters::ListenerCounters,
-    limits::{self, ACCEPT_PAUSE, BACKLOG, Full, PATIENCE, Place},
+    limits::{self, ACCEPT_PAUSE, BACKLOG, CONNECTION_DESCRIPTORS, Full, PATIENCE, Place},
     outgoing::Remote,
     tls::Door,
     upstream::Allowed,
@@ -237,7 +237,7 @@ impl Accept {
     async fn place(&self, address: Option<IpAddr>, accepting: &Accepting) -> Result<Place, Full> {
         let mut is_last = false;
         loop {
-            let full = match self.edge.places().take(address) {
+            let full = match self.edge.places().take(address, CONNECTION_DESCRIPTORS) {
                 Ok(place) => return Ok(place),
                 Err(full) => full,
             };

@@ -155,7 +155,7 @@ fn outgoing_starttls_fails_closed() {
         wait_for(reason, || proxy.node().log().contains(reason).then_some(()));
     };
     check("smtp", &[b"220 hi\r\n", b"250-m\r\n250 SIZE\r\n"], "offers no TLS");
-    check("imap", &[b"* PREAUTH hi\r\n"], "does not greet so that TLS can be started");
+    check("imap", &[b"* PREAUTH hi\r\n"], "greets with \"* PREAUTH hi\": TLS cannot be started");
     check("pop3", &[b"+OK hi\r\n", b"-ERR what\r\n"], "offers no TLS");
     let injected: &[&[u8]] = &[b"220 hi\r\n", b"250-m\r\n250 STARTTLS\r\n", b"220 go\r\n250 x\r\n"];
     check("smtp", injected, "behind the start of TLS");

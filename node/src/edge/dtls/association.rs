@@ -4,7 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use conclave_dtls::{Alert, ClientHello, ContextError, Facts, Opening, State, limits};
 use conclave_store::{id::DomainName, record::TlsLogLevel};
-use tokio::{sync::mpsc, time::sleep_until};
+use futures::{StreamExt, channel::mpsc};
+use tokio::time::sleep_until;
 
 use super::{
     forward,
@@ -157,7 +158,7 @@ impl Association {
             }
             let timer = peer.session.next_timer().map_or(end, |timer| timer.min(end));
             tokio::select! {
-                datagram = self.datagrams.recv() => {
+                datagram = self.datagrams.next() => {
                     // Nobody gives any more: the listener closes, or the client begins anew.
                     peer.session.datagram(Instant::now(), &datagram?);
                 }

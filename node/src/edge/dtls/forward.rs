@@ -10,6 +10,7 @@ use std::{
 
 use conclave_dtls::{SendError, State};
 use conclave_store::id::ListenerName;
+use futures::StreamExt;
 use tokio::{net::UdpSocket, time::sleep_until};
 
 use super::association::{Association, Peer};
@@ -45,7 +46,8 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
     };
     let remote = session.remote;
     drop(session);
-    let mut reached = match way.reach().await {
+    // In boxes, because they are large and soon over.
+    let mut reached = match Box::pin(way.reach()).await {
         Ok(reached) => reached,
         Err(error) => {
             counters.failures.count("upstream");
@@ -60,7 +62,7 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
         match passed {
             Ok(false) => {}
             Ok(true) => said = Instant::now(),
-            Err(error) => way.lost(&mut reached, &error, listener, remote).await,
+            Err(error) => Box::pin(way.lost(&mut reached, &error, listener, remote)).await,
         }
         if let State::Closed(reason) = peer.session.state() {
             tracing::debug!(event = "dtls.session_ended", %listener, %remote, %reason);
@@ -69,7 +71,7 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
         let end = said + idle;
         let timer = peer.session.next_timer().map_or(end, |timer| timer.min(end));
         tokio::select! {
-            datagram = association.datagrams.recv() => match datagram {
+            datagram = association.datagrams.next() => match datagram {
                 Some(datagram) => peer.session.datagram(Instant::now(), &datagram),
                 None => return,
             },
@@ -81,7 +83,7 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
                             way.upstreams.answered(reached.number);
                         }
                     }
-                    Err(error) => way.lost(&mut reached, &error, listener, remote).await,
+                    Err(error) => Box::pin(way.lost(&mut reached, &error, listener, remote)).await,
                 }
             }
             () = sleep_until(timer.into()) => {

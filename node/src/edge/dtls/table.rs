@@ -6,7 +6,8 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::{Notify, mpsc};
+use futures::channel::mpsc;
+use tokio::sync::Notify;
 
 use super::{aged::Aged, socket::Pair};
 use crate::edge::limits::{REFUSED_MAX, REFUSED_VALID, SESSION_DATAGRAMS_MAX};
@@ -52,7 +53,7 @@ impl Table {
 
     /// Gives a datagram to the session of its pair. What comes too fast is lost.
     pub(super) fn pass(&self, pair: Pair, datagram: &[u8]) {
-        if let Some(known) = self.inner().sessions.get(&pair) {
+        if let Some(known) = self.inner().sessions.get_mut(&pair) {
             let _ = known.datagrams.try_send(datagram.to_vec());
         }
     }
@@ -71,6 +72,7 @@ impl Table {
         pair: Pair,
         random: Random,
     ) -> (Seat, mpsc::Receiver<Vec<u8>>) {
+        // Of `futures`: tokio's has room for 32 datagrams also when nothing is in it.
         let (datagrams, receiver) = mpsc::channel(SESSION_DATAGRAMS_MAX);
         let mut inner = self.inner();
         let number = inner.next;
@@ -127,6 +129,8 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+
     use super::*;
 
     fn pair(port: u16) -> Pair {
@@ -140,12 +144,12 @@ mod tests {
         table.pass(pair(1), b"old");
         assert!(table.knows(pair(1), [1; 32], now) && !table.knows(pair(1), [2; 32], now));
         let (seat, mut new) = table.enter(pair(1), [2; 32]);
-        assert_eq!(old.recv().await.as_deref(), Some(&b"old"[..]));
-        assert_eq!(old.recv().await, None, "it hears no more");
+        assert_eq!(old.next().await.as_deref(), Some(&b"old"[..]));
+        assert_eq!(old.next().await, None, "it hears no more");
         drop(old_seat);
         table.pass(pair(1), b"new");
         table.pass(pair(2), b"a stranger's");
-        assert_eq!(new.recv().await.as_deref(), Some(&b"new"[..]), "the seat is the new one's");
+        assert_eq!(new.next().await.as_deref(), Some(&b"new"[..]), "the seat is the new one's");
         drop(seat);
         assert!(!table.knows(pair(1), [2; 32], now));
     }
@@ -167,7 +171,7 @@ mod tests {
         let (seat, mut datagrams) = table.enter(pair(1), [1; 32]);
         let session = tokio::spawn(async move {
             let _seat = seat;
-            datagrams.recv().await
+            datagrams.next().await
         });
         table.close().await;
         assert_eq!(session.await.unwrap(), None);

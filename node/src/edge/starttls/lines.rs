@@ -427,7 +427,10 @@ impl<D: Dialect> WithServer<D> {
         let tell = &mut sides.upstream.tell;
         match self.way {
             Way::Greeting if self.dialect.greeted(&reply) != Greeted::Ready => {
-                return Err(self.refused(sides, "does not greet so that TLS can be started"));
+                let said = String::from_utf8_lossy(&reply);
+                let said: String = said.trim_end().chars().take(80).collect();
+                let what = format!("greets with {said:?}: TLS cannot be started");
+                return Err(self.refused(sides, &what));
             }
             Way::Greeting => match self.dialect.ask(&self.host) {
                 Some(question) => {
