@@ -112,6 +112,7 @@ fn the_name_of_any_nodes_main_domain_is_never_shared() {
     };
     let [one, two, three] = &cluster.nodes[..] else { panic!("three nodes") };
     one.run(&["domain", "create", "shop.example"]).ok();
+    assert!(!one.log().contains("main_domain_taken"), "{}", one.log());
     for main in ["node-1.main", "node-2.main", "node-3.main"] {
         for node in [one, two, three] {
             let title = refused(node, &["domain", "create", main, "--scope", "shared"]);

@@ -17,6 +17,7 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
+const FOUNDING_PAUSE: Duration = Duration::from_millis(50);
 /// A shared domain that has the name stays for a while.
 const TAKEN_PAUSE: Duration = Duration::from_secs(30);
 
@@ -24,6 +25,11 @@ impl Replica {
     /// Works until the cluster knows the name; a configuration may have changed it.
     pub(crate) async fn claim_main_domain(self, name: DomainName) {
         while self.point().state.main_domain(&self.id()) != Some(&name) {
+            // While the cluster is being founded there is nothing to tell the name to.
+            if self.point().state.cluster().is_none() {
+                tokio::time::sleep(FOUNDING_PAUSE).await;
+                continue;
+            }
             let pause = match self.try_main_domain(&name).await {
                 Some(Outcome::Rejected(taken)) => {
                     tracing::warn!(event = "cluster.main_domain_taken", domain = %name, %taken);
