@@ -12,6 +12,7 @@ mod file;
 mod key;
 mod listener;
 mod node;
+mod presented;
 mod status;
 mod tls;
 mod token;

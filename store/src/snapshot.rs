@@ -65,15 +65,17 @@ pub fn read(input: &mut dyn Read) -> Result<State, SnapshotError> {
     }
     let row_count = u64::from_be_bytes(read_array(input)?);
     let digest = read_array::<32>(input)?;
-    let mut state = State::default();
+    // The count may be damaged, so that it is no reason to ask for room.
+    let mut rows = Vec::new();
     for row in 0..row_count {
         let key_length = u32::from_be_bytes(read_array(input)?);
         let row_length = u32::from_be_bytes(read_array(input)?);
         let key_bytes = read_bytes(input, key_length, row)?;
         let row_bytes = read_bytes(input, row_length, row)?;
         let stored = StoredRow::read(&key_bytes, &row_bytes);
-        state.load(stored.map_err(|source| SnapshotError::Row { row, source })?);
+        rows.push(stored.map_err(|source| SnapshotError::Row { row, source })?);
     }
+    let state = State::load(rows);
     if state.row_count() != row_count || state.digest() != digest {
         return Err(SnapshotError::Digest);
     }

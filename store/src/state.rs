@@ -30,7 +30,7 @@ pub struct Row {
 /// A row as it was stored, read but not yet part of a State.
 pub struct StoredRow {
     key: RowKey,
-    row: Row,
+    row: Arc<Row>,
 }
 
 impl StoredRow {
@@ -39,7 +39,8 @@ impl StoredRow {
         let key = wire::decode_key(key_bytes)?;
         let (changed_at, mut record) = wire::decode_row(row_bytes)?;
         share_name(&key, &mut record);
-        Ok(StoredRow { key, row: Row { changed_at, record, hash: row_hash(key_bytes, row_bytes) } })
+        let hash = row_hash(key_bytes, row_bytes);
+        Ok(StoredRow { key, row: Arc::new(Row { changed_at, record, hash }) })
     }
 }
 
@@ -88,9 +89,18 @@ impl State {
         self.rows.get(key)
     }
 
-    /// Adds a row that was stored. For loading from a disk or a snapshot.
-    pub fn load(&mut self, StoredRow { key, row }: StoredRow) {
-        self.insert(key, row);
+    /// All rows of a disk or a snapshot.
+    pub fn load(mut rows: Vec<StoredRow>) -> State {
+        rows.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        let mut state = State::default();
+        // Every second row, then the others: a tree that grows in order leaves half of each node
+        // empty, and they fill it.
+        let (first, second): (Vec<_>, Vec<_>) =
+            rows.into_iter().enumerate().partition(|(place, _)| place % 2 == 0);
+        for (_, StoredRow { key, row }) in first.into_iter().chain(second) {
+            state.insert(key, row);
+        }
+        state
     }
 
     /// Puts a row and says what changed.
@@ -103,7 +113,8 @@ impl State {
         let key_bytes = wire::encode_key(&key)?;
         let row_bytes = wire::encode_row(changed_at, &record)?;
         let hash = row_hash(&key_bytes, &row_bytes);
-        self.insert(key.clone(), Row { changed_at, record: record.clone(), hash });
+        let row = Row { changed_at, record: record.clone(), hash };
+        self.insert(key.clone(), Arc::new(row));
         Ok(Change { key, record: Some(record), key_bytes, row_bytes: Some(row_bytes) })
     }
 
@@ -115,9 +126,9 @@ impl State {
         Ok(Some(Change { key: key.clone(), record: None, key_bytes, row_bytes: None }))
     }
 
-    fn insert(&mut self, key: RowKey, row: Row) {
+    fn insert(&mut self, key: RowKey, row: Arc<Row>) {
         self.digest.add(&row.hash);
-        if let Some(old) = self.rows.insert(key, Arc::new(row)) {
+        if let Some(old) = self.rows.insert(key, row) {
             self.digest.subtract(&old.hash);
         }
     }
@@ -159,5 +170,31 @@ impl Digest {
             *part = lane.to_be_bytes();
         }
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{DomainName, ServerName};
+
+    #[test]
+    fn rows_load_in_any_order_to_the_state_that_they_are_of() {
+        for count in [0, 1, 2, 3, 17, 1_000] {
+            let mut state = State::default();
+            let mut stored = Vec::new();
+            for number in 0..count {
+                let name = DomainName::parse(&format!("d{number}.example")).unwrap();
+                let key = RowKey::Name(ServerName::from(name.clone()));
+                let put = state.put(key, Record::Name(name), LogIndex(number)).unwrap();
+                stored.push((put.row_bytes.unwrap(), put.key_bytes));
+            }
+            // By their bytes they stand in another order than by their keys.
+            stored.sort();
+            let rows = stored.iter().map(|(row, key)| StoredRow::read(key, row).unwrap());
+            let loaded = State::load(rows.collect());
+            assert_eq!((loaded.digest(), loaded.row_count()), (state.digest(), count));
+            assert!(loaded.rows().map(|(key, _)| key).eq(state.rows().map(|(key, _)| key)));
+        }
     }
 }

@@ -100,9 +100,9 @@ pub(super) async fn run() -> Done {
         "conclave {version}   demo: three nodes on this machine, data in {} (removed at the end)\n",
         dir.path().display()
     ));
-    let upstream = upstream().await?;
+    let upstreams = Upstreams { page: page().await?, echo: echo().await? };
     let mut nodes = nodes(dir.path())?;
-    let told = story::tell(&mut nodes, dir.path(), upstream).await;
+    let told = story::tell(&mut nodes, dir.path(), &upstreams).await;
     let port = match told {
         Ok(port) => port,
         Err(failure) => {
@@ -132,14 +132,25 @@ async fn stay(nodes: &[Node], dir: &Path, port: u16) {
         line(&format!(
             "Try:   curl --cacert {dir}/shop.pem --resolve shop.example:{port}:{address} https://shop.example:{port}/"
         ));
+        line(&format!(
+            "       openssl s_client -dtls1_2 -connect {address}:{port} -servername shop.example"
+        ));
         line(&format!("       {program} --address unix:{dir}/node-1.sock status"));
     }
     line("Ctrl-C stops and removes everything.");
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// A small upstream that says which bytes it got.
-async fn upstream() -> Result<SocketAddr, Failure> {
+/// Where the listeners of the demo lead.
+pub(super) struct Upstreams {
+    /// HTTP, behind TLS.
+    page: SocketAddr,
+    /// Datagrams that come back, behind DTLS.
+    echo: SocketAddr,
+}
+
+/// A small upstream over TCP.
+async fn page() -> Result<SocketAddr, Failure> {
     let unusable = |error: std::io::Error| failed(format!("cannot open the upstream: {error}"));
     let listener =
         tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unusable)?;
@@ -156,6 +167,23 @@ async fn upstream() -> Result<SocketAddr, Failure> {
                 );
                 let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
             });
+        }
+    });
+    Ok(address)
+}
+
+/// A small upstream over UDP.
+async fn echo() -> Result<SocketAddr, Failure> {
+    let unusable = |error: std::io::Error| failed(format!("cannot open the echo: {error}"));
+    let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unusable)?;
+    let address = socket.local_addr().map_err(unusable)?;
+    tokio::spawn(async move {
+        let mut datagram = [0; 2048];
+        loop {
+            // A client that is gone is no reason to end.
+            if let Ok((length, from)) = socket.recv_from(&mut datagram).await {
+                let _ = socket.send_to(datagram.get(..length).unwrap_or_default(), from).await;
+            }
         }
     });
     Ok(address)
@@ -192,17 +220,20 @@ fn free_udp_port(address: IpAddr) -> Result<u16, Failure> {
     bound.map(|address| address.port()).map_err(|error| failed(format!("no UDP port: {error}")))
 }
 
-/// A TCP port that is free on the addresses of all nodes.
-pub(super) fn free_tcp_port(nodes: &[Node]) -> Result<u16, Failure> {
+/// A port that is free on the addresses of all nodes, for TCP and for UDP.
+pub(super) fn free_port(nodes: &[Node]) -> Result<u16, Failure> {
     let deadline = Instant::now() + START_TIMEOUT;
     while Instant::now() < deadline {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|socket| socket.local_addr())
             .map_err(|error| failed(format!("no TCP port: {error}")))?;
-        let is_free = |node: &Node| TcpListener::bind((node.address, first.port())).is_ok();
+        let is_free = |node: &Node| {
+            let address = (node.address, first.port());
+            TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+        };
         if nodes.iter().all(is_free) {
             return Ok(first.port());
         }
     }
-    Err(failed("no TCP port is free on 127.0.0.1, 127.0.0.2 and 127.0.0.3"))
+    Err(failed("no port is free on 127.0.0.1, 127.0.0.2 and 127.0.0.3"))
 }

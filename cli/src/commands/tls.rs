@@ -1,6 +1,6 @@
 //! TLS settings and sessions.
 
-mod datagrams;
+pub(super) mod datagrams;
 mod probe;
 mod starttls;
 

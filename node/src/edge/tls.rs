@@ -3,7 +3,6 @@
 mod alpn;
 mod client;
 mod hello;
-mod hybrid;
 mod policy;
 #[cfg(test)]
 mod tests;
@@ -14,7 +13,10 @@ use std::sync::{Arc, OnceLock};
 use conclave_store::{id::ListenerName, record::Listener};
 use rustls::{
     ServerConfig,
-    crypto::CryptoProvider,
+    crypto::{
+        CryptoProvider,
+        aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768},
+    },
     server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
@@ -29,13 +31,13 @@ pub(crate) use tickets::Sessions;
 /// handshake a tenth more bytes, and most clients would throw it away.
 const TICKETS_PER_CONNECTION: usize = 1;
 
-/// ring's algorithms, and the group that outlives quantum computers before the others; one
-/// instance for the process.
+/// Keys are exchanged by AWS-LC, which has X25519MLKEM768 and needs half of ring's time for X25519
+/// (`docs/benchmarks.md`); everything else is ring's. One instance for the process.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let make = || {
         let mut provider = rustls::crypto::ring::default_provider();
-        provider.kx_groups.insert(0, hybrid::X25519MLKEM768);
+        provider.kx_groups = vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1];
         provider.cipher_suites.sort_by_key(|suite| {
             let name = cipher_name(suite.suite());
             CIPHER_SUITES.iter().position(|one| *one == name).unwrap_or(usize::MAX)

@@ -10,11 +10,7 @@ mod layout;
 #[path = "../../../tests/src/samples.rs"]
 mod samples;
 
-use std::{
-    panic::resume_unwind,
-    path::Path,
-    sync::mpsc::{SyncSender, sync_channel},
-};
+use std::path::Path;
 
 use conclave_disk::{Batch, Disk, DiskOptions, Fault, Tree};
 use conclave_store::{
@@ -27,10 +23,6 @@ use crate::layout::{CHECKPOINT_KEY, Checkpoint, POINTER_KEY, POINTER_TREE, tree_
 
 /// Rows written in one batch while a State is replaced.
 const REPLACE_BATCH_ROWS: usize = 1_000;
-/// Rows that go from the thread that reads to the one that loads, at once.
-const LOAD_BATCH_ROWS: usize = 256;
-/// Such batches that may wait.
-const LOAD_QUEUE: usize = 8;
 
 /// Why a State cannot be opened. It must then come from other nodes.
 #[derive(Debug, thiserror::Error)]
@@ -171,15 +163,18 @@ impl StateDisk {
         self.disk.sync()
     }
 
-    /// One thread reads rows, another puts them in order: either takes about half of the time.
     fn load(&self) -> Result<(State, Option<Vec<u8>>), OpenError> {
-        let mut state = State::default();
-        let checkpoint = std::thread::scope(|scope| {
-            let (rows, read) = sync_channel(LOAD_QUEUE);
-            let reading = scope.spawn(move || self.read_all(&rows));
-            read.into_iter().flatten().for_each(|row| state.load(row));
-            reading.join().unwrap_or_else(|panic| resume_unwind(panic))
-        })?;
+        let (mut rows, mut checkpoint) = (Vec::new(), None);
+        for record in self.rows.range(..) {
+            let (key, value) = record?;
+            if key == CHECKPOINT_KEY {
+                checkpoint =
+                    Some(Checkpoint::decode(&value).ok_or(OpenError::Layout("checkpoint"))?);
+            } else {
+                rows.push(StoredRow::read(&key, &value)?);
+            }
+        }
+        let state = State::load(rows);
         let Some(checkpoint) = checkpoint else {
             // Without a checkpoint nothing was ever committed.
             let found = state.row_count();
@@ -191,27 +186,6 @@ impl StateDisk {
             return Err(OpenError::Digest { found, expected });
         }
         Ok((state, Some(checkpoint.bytes)))
-    }
-
-    /// Sends every row on, and gives the checkpoint.
-    fn read_all(&self, rows: &SyncSender<Vec<StoredRow>>) -> Result<Option<Checkpoint>, OpenError> {
-        let (mut batch, mut checkpoint) = (Vec::with_capacity(LOAD_BATCH_ROWS), None);
-        for record in self.rows.range(..) {
-            let (key, value) = record?;
-            if key == CHECKPOINT_KEY {
-                checkpoint =
-                    Some(Checkpoint::decode(&value).ok_or(OpenError::Layout("checkpoint"))?);
-                continue;
-            }
-            batch.push(StoredRow::read(&key, &value)?);
-            if batch.len() == LOAD_BATCH_ROWS {
-                // The other end takes all there is until this one is dropped.
-                let _ =
-                    rows.send(std::mem::replace(&mut batch, Vec::with_capacity(LOAD_BATCH_ROWS)));
-            }
-        }
-        let _ = rows.send(batch);
-        Ok(checkpoint)
     }
 }
 

@@ -84,11 +84,11 @@ fn rows_of(state: &State) -> String {
 
 #[test]
 fn a_snapshot_is_read_as_it_was_written() {
-    let mut state = State::default();
-    for (_, key, record) in row::all() {
+    let rows = row::all().into_iter().map(|(_, key, record)| {
         let (key, row) = (encode_key(&key).unwrap(), encode_row(row::CHANGED_AT, &record).unwrap());
-        state.load(StoredRow::read(&key, &row).unwrap());
-    }
+        StoredRow::read(&key, &row).unwrap()
+    });
+    let state = State::load(rows.collect());
     let written = |state: &State| {
         let mut bytes = Vec::new();
         snapshot::write(state, &mut bytes).map(|()| bytes)

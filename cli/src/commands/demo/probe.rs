@@ -8,11 +8,11 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, Stream,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    ClientConfig, ClientConnection, Stream, client::danger::ServerCertVerifier,
+    pki_types::ServerName, version::TLS13,
 };
+
+use super::super::{presented::Presented, tls::datagrams};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -24,15 +24,17 @@ pub(super) struct Shown {
     pub(super) answer: String,
 }
 
-/// Connects, shakes hands for `name`, asks the upstream for a page. Blocks.
+/// Connects, shakes hands by TLS 1.3 for `name`, asks the upstream for a page. Blocks.
 pub(super) fn probe(address: SocketAddr, name: &str) -> Result<Shown, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+    // The demo compares certificates byte by byte, so trust is not asked for; signatures are.
+    let presented = Arc::new(Presented::new(conclave_node::tls_provider()));
+    let verifier: Arc<dyn ServerCertVerifier> = presented.clone();
+    let config = ClientConfig::builder_with_provider(conclave_node::tls_provider())
+        .with_protocol_versions(&[&TLS13])
         .map_err(|error| text(&error))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ShowOnly(provider)))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     let server_name = ServerName::try_from(name.to_owned()).map_err(|error| text(&error))?;
     let mut connection =
@@ -45,45 +47,11 @@ pub(super) fn probe(address: SocketAddr, name: &str) -> Result<Shown, String> {
     let mut answer = String::new();
     // The upstream closes when it has answered; what came until then counts.
     let _ = stream.read_to_string(&mut answer);
-    let chain = connection.peer_certificates().unwrap_or_default();
-    Ok(Shown { chain: chain.iter().map(|der| der.to_vec()).collect(), answer })
+    Ok(Shown { chain: presented.chain(), answer })
 }
 
-/// The demo compares certificates byte by byte, so trust is not asked for; signatures are.
-#[derive(Debug)]
-struct ShowOnly(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for ShowOnly {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+/// The chain that a node shows for `name` over DTLS. Blocks.
+pub(super) fn probe_datagrams(address: SocketAddr, name: &str) -> Result<Vec<Vec<u8>>, String> {
+    let shaken = datagrams::shake(address, Some(name), TIMEOUT).map_err(|error| error.to_string());
+    shaken.map(|shaken| shaken.facts.peer_chain)
 }

@@ -20,8 +20,8 @@ use conclave_api::{
 use conclave_client::{Change, Failure};
 
 use super::{
-    Node, failed, free_tcp_port,
-    probe::{Shown, probe},
+    Node, Upstreams, failed, free_port,
+    probe::{Shown, probe, probe_datagrams},
 };
 use crate::output::line;
 
@@ -53,7 +53,7 @@ impl Teller {
 pub(super) async fn tell(
     nodes: &mut [Node],
     dir: &Path,
-    upstream: SocketAddr,
+    upstreams: &Upstreams,
 ) -> Result<u16, Failure> {
     let mut teller = Teller { step: 0, started: Instant::now() };
     for node in nodes.iter_mut() {
@@ -62,12 +62,14 @@ pub(super) async fn tell(
     teller.tell("node-1 node-2 node-3 started");
     found(nodes).await?;
     teller.tell("cluster \"demo\" made: three voters, one may fail");
-    let port = free_tcp_port(nodes)?;
-    domains(nodes, dir, port, upstream).await?;
+    let port = free_port(nodes)?;
+    domains(nodes, dir, port, upstreams).await?;
     teller.tell("pki.example: a PEM pair imported; shop.example: a P-256 key made, self-signed");
     same_everywhere(nodes, port, "shop.example")?;
     same_everywhere(nodes, port, "pki.example")?;
-    teller.tell("a real handshake with each node shows the same certificates: ok ok ok");
+    teller.tell("a TLS 1.3 handshake with each node shows the same certificates: ok ok ok");
+    same_over_datagrams(nodes, port, "shop.example")?;
+    teller.tell("a DTLS 1.2 handshake with each node shows the same certificate: ok ok ok");
     let leader = leader_dies(nodes, port, &mut teller).await?;
     returns(nodes, leader, port, &mut teller).await?;
     test_certificate(nodes, port, &mut teller).await?;
@@ -95,7 +97,7 @@ async fn domains(
     nodes: &[Node],
     dir: &Path,
     port: u16,
-    upstream: SocketAddr,
+    upstreams: &Upstreams,
 ) -> Result<(), Failure> {
     let change = Change::default();
     let client = &first(nodes)?.client;
@@ -106,13 +108,16 @@ async fn domains(
         scope: None,
         pki: Some(pki),
     };
-    let add = Add {
-        name: "https".to_owned(),
+    let add = |name: &str, upstream, protocol| Add {
+        name: name.to_owned(),
         bind: format!(":{port}"),
-        upstreams: vec![upstream.to_string()],
+        upstreams: vec![upstream],
+        protocol,
         ..Add::default()
     };
-    client.add_listener(&add, &change).await?;
+    client.add_listener(&add("https", upstreams.page.to_string(), None), &change).await?;
+    let echo = format!("udp:{}", upstreams.echo);
+    client.add_listener(&add("coap", echo, Some("dtls".to_owned())), &change).await?;
     client.create_domain(&domain("pki.example", Pki::Enabled), &change).await?;
     let import = Import {
         certificate: DEMO_CERTIFICATE.to_owned(),
@@ -150,6 +155,20 @@ fn same_everywhere(nodes: &[Node], port: u16, name: &str) -> Result<Vec<Vec<u8>>
         Some(chain) if chains.iter().all(|other| other == chain) => Ok(chain.clone()),
         _ => Err(failed(format!("the nodes show different certificates for {name}"))),
     }
+}
+
+/// Whether all running nodes show over DTLS what they show over TLS.
+fn same_over_datagrams(nodes: &[Node], port: u16, name: &str) -> Result<(), Failure> {
+    let expected = same_everywhere(nodes, port, name)?;
+    for node in nodes.iter().filter(|node| node.is_running()) {
+        let chain = probe_datagrams(node.listener(port), name)
+            .map_err(|error| failed(format!("{}: no DTLS handshake: {error}", node.name)))?;
+        if chain != expected {
+            let what = format!("{} shows another certificate over DTLS", node.name);
+            return Err(failed(what));
+        }
+    }
+    Ok(())
 }
 
 /// Kills the leader while handshakes go on, and writes as soon as that works again.

@@ -12,16 +12,16 @@ use conclave_dtls::{Connector, Facts, State, limits};
 const LEAST: Duration = Duration::from_millis(1);
 
 /// What came of it.
-pub(super) struct Shaken {
-    pub(super) facts: Facts,
+pub(in crate::commands) struct Shaken {
+    pub(in crate::commands) facts: Facts,
     /// To the first answer.
-    pub(super) answer_ms: u128,
+    pub(in crate::commands) answer_ms: u128,
     /// From there to the end.
-    pub(super) handshake_ms: u128,
+    pub(in crate::commands) handshake_ms: u128,
 }
 
 /// Makes a handshake with `server`, asking for `name`, and says goodbye.
-pub(super) fn shake(
+pub(in crate::commands) fn shake(
     server: SocketAddr,
     name: Option<&str>,
     within: Duration,

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,15 +19,12 @@ use conclave_pki::{
     verify::{Purpose, Request, Rules, Subject, verify},
 };
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    ClientConfig, ClientConnection, client::danger::ServerCertVerifier, pki_types::ServerName,
 };
 use serde::Serialize;
 
 use super::{
-    super::{Asking, Done},
+    super::{Asking, Done, presented::Presented},
     datagrams, starttls,
 };
 use crate::output;
@@ -78,6 +75,13 @@ struct Shown {
     handshake_ms: u128,
     /// The certificate first, then its chain.
     certificates: Vec<conclave_api::certificate::Certificate>,
+    #[serde(flatten)]
+    judged: Judged,
+}
+
+/// What is found out about that afterwards.
+#[derive(Default, Serialize)]
+struct Judged {
     valid: bool,
     /// Subject of the trusted certificate that it leads to, and the set of that.
     anchor: Option<String>,
@@ -105,25 +109,25 @@ pub(super) async fn run(asking: &Asking, probe: Probe) -> Done {
     let ip = shown.address.ip();
     // Without a node nobody knows what is served here.
     if let Ok(client) = asking.client() {
-        shown.served = client.tls_served(name.as_deref(), ip).await.ok();
+        shown.judged.served = client.tls_served(name.as_deref(), ip).await.ok();
     }
     let expected = name.as_deref().map_or(Subject::Ip(ip), Subject::parse);
-    judge(asking, &mut shown, &chain, &expected).await;
-    if let (Some(served), Some(first)) = (&shown.served, shown.certificates.first()) {
+    judge(asking, &mut shown.judged, &chain, &expected).await;
+    if let (Some(served), Some(first)) = (&shown.judged.served, shown.certificates.first()) {
         let is_own = |one: &String| first.sha256.replace(':', "").eq_ignore_ascii_case(one);
-        shown.is_served_here = served.certificates.iter().any(is_own);
+        shown.judged.is_served_here = served.certificates.iter().any(is_own);
     }
     if !output::json(&asking.global, &shown) {
         show(&shown);
     }
-    Ok(if shown.valid { 0 } else { 9 })
+    Ok(if shown.judged.valid { 0 } else { 9 })
 }
 
 /// Whether the certificate is valid by the built-in set, and by the cluster's if a node answers.
-async fn judge(asking: &Asking, shown: &mut Shown, chain: &[Certificate], expected: &Subject) {
+async fn judge(asking: &Asking, judged: &mut Judged, chain: &[Certificate], expected: &Subject) {
     let mut sets = vec!["builtin".to_owned(); builtin::certificates().len()];
     let mut anchors = builtin::certificates().to_vec();
-    let domain = shown.served.as_ref().and_then(|served| served.domain.as_ref());
+    let domain = judged.served.as_ref().and_then(|served| served.domain.as_ref());
     let listed = match (domain, asking.client()) {
         (Some(domain), Ok(client)) => client.trusted(&format!("domain:{domain}")).await.ok(),
         _ => None,
@@ -150,11 +154,11 @@ async fn judge(asking: &Asking, shown: &mut Shown, chain: &[Certificate], expect
     });
     match found {
         Ok(path) => {
-            shown.valid = true;
-            shown.anchor = anchors.get(path.anchor).map(Certificate::subject);
-            shown.set = sets.get(path.anchor).cloned();
+            judged.valid = true;
+            judged.anchor = anchors.get(path.anchor).map(Certificate::subject);
+            judged.set = sets.get(path.anchor).cloned();
         }
-        Err(refused) => shown.detail = Some(format!("{}: {}", refused.at_fault, refused.detail)),
+        Err(refused) => judged.detail = Some(format!("{}: {}", refused.at_fault, refused.detail)),
     }
 }
 
@@ -186,10 +190,8 @@ fn shake_datagrams(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> 
     let shaken = datagrams::shake(address, probe.name().as_deref(), TIMEOUT)
         .map_err(|error| no_handshake(&probe.target, &error))?;
     let datagrams::Shaken { facts, answer_ms, handshake_ms } = shaken;
-    let chain = facts.peer_chain.iter().filter_map(|der| Certificate::from_der(der).ok());
-    let chain: Vec<_> = chain.collect();
+    let chain = certificates(&facts.peer_chain);
     let alpn = facts.alpn.map(|id| id.escape_ascii().to_string());
-    let certificates = chain.iter().map(conclave_node::shown_certificate).collect();
     let shown = Shown {
         address,
         starttls: None,
@@ -199,15 +201,15 @@ fn shake_datagrams(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> 
         alpn,
         connect_ms: answer_ms,
         handshake_ms,
-        certificates,
-        valid: false,
-        anchor: None,
-        set: None,
-        detail: None,
-        served: None,
-        is_served_here: false,
+        certificates: chain.iter().map(conclave_node::shown_certificate).collect(),
+        judged: Judged::default(),
     };
     Ok((shown, chain))
+}
+
+/// Those that can be read.
+fn certificates(chain: &[Vec<u8>]) -> Vec<Certificate> {
+    chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect()
 }
 
 /// Connects; gives the address, the stream and the milliseconds that it took.
@@ -223,8 +225,8 @@ fn shake(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> {
     let (address, sent) = (probe.target.as_str(), probe.name());
     let (to, mut tcp, connect_ms) = dial(address)?;
     let refused = |error: &dyn std::fmt::Display| no_handshake(address, error);
-    let seen = Arc::new(Seen::new(conclave_node::tls_provider()));
-    let verifier: Arc<dyn ServerCertVerifier> = seen.clone();
+    let presented = Arc::new(Presented::new(conclave_node::tls_provider()));
+    let verifier: Arc<dyn ServerCertVerifier> = presented.clone();
     let mut config = ClientConfig::builder_with_provider(conclave_node::tls_provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| refused(&error))?
@@ -252,7 +254,7 @@ fn shake(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> {
     tls.send_close_notify();
     // The server may have closed already.
     let _ = tls.complete_io(&mut tcp);
-    let chain: Vec<Certificate> = seen.take();
+    let chain = certificates(&presented.chain());
     let version = match tls.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
         _ => "TLSv1.2",
@@ -270,18 +272,13 @@ fn shake(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> {
         connect_ms,
         handshake_ms,
         certificates: chain.iter().map(conclave_node::shown_certificate).collect(),
-        valid: false,
-        anchor: None,
-        set: None,
-        detail: None,
-        served: None,
-        is_served_here: false,
+        judged: Judged::default(),
     };
     Ok((shown, chain))
 }
 
 fn show(shown: &Shown) {
-    let Shown { version, cipher, connect_ms, handshake_ms, .. } = shown;
+    let Shown { version, cipher, connect_ms, handshake_ms, judged, .. } = shown;
     let group = shown.group.as_deref().unwrap_or("-");
     let alpn = shown.alpn.as_deref().unwrap_or("-");
     output::line(&format!(
@@ -291,7 +288,7 @@ fn show(shown: &Shown) {
         output::line(&format!("started by the command of {protocol}"));
     }
     if let Some((first, chain)) = shown.certificates.split_first() {
-        let verdict = match (&shown.anchor, &shown.set, &shown.detail) {
+        let verdict = match (&judged.anchor, &judged.set, &judged.detail) {
             (Some(anchor), Some(set), _) => format!("leads to {anchor} ({set} trust)"),
             (_, _, Some(detail)) => format!("NOT VALID: {detail}"),
             _ => "not checked".to_owned(),
@@ -304,72 +301,15 @@ fn show(shown: &Shown) {
             chain.len(),
         ));
     }
-    let Some(served) = &shown.served else { return };
+    let Some(served) = &judged.served else { return };
     let node = served.node.as_deref().unwrap_or("-");
     match (&served.domain, &served.chosen) {
-        (Some(domain), Some(chosen)) if shown.is_served_here => output::line(&format!(
+        (Some(domain), Some(chosen)) if judged.is_served_here => output::line(&format!(
             "served by {node} (this cluster), domain {domain}, chosen by {chosen}"
         )),
         (Some(domain), Some(chosen)) => output::line(&format!(
             "not a certificate of this cluster, where domain {domain} is chosen by {chosen}"
         )),
         _ => {}
-    }
-}
-
-/// Takes what is presented; its signature is checked, its trust is judged later.
-#[derive(Debug)]
-struct Seen {
-    provider: Arc<CryptoProvider>,
-    chain: Mutex<Vec<Vec<u8>>>,
-}
-
-impl Seen {
-    fn new(provider: Arc<CryptoProvider>) -> Seen {
-        Seen { provider, chain: Mutex::default() }
-    }
-
-    fn take(&self) -> Vec<Certificate> {
-        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
-        chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect()
-    }
-}
-
-impl ServerCertVerifier for Seen {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let all = std::iter::once(end_entity).chain(intermediates).map(|der| der.to_vec());
-        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = all.collect();
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

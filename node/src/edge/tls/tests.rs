@@ -273,6 +273,32 @@ fn the_group_against_quantum_computers_is_agreed_on() {
 }
 
 #[test]
+fn shares_that_are_none_are_refused() {
+    for group in &provider().kx_groups {
+        let client = || group.start().unwrap();
+        let refused = |share: &[u8]| group.start_and_complete(share).is_err();
+        let good = client().pub_key().to_vec();
+        assert!(!refused(&good));
+        for length in [0, 1, good.len() - 32, good.len() - 1] {
+            assert!(refused(&good[..length]), "{group:?} {length}");
+        }
+        assert!(refused(&[&good[..], &[0]].concat()), "{group:?}: a byte too many");
+        let mut wrong = good.clone();
+        wrong[good.len() - 32..].fill(0);
+        assert!(refused(&wrong), "{group:?}: a point of small order, or none of the curve");
+        if group.name() == rustls::NamedGroup::X25519MLKEM768 {
+            let mut unreduced = good.clone();
+            unreduced[..3].fill(0xff);
+            assert!(refused(&unreduced), "a coefficient of 4095 (FIPS 203 §7.2)");
+        }
+        let server = group.start_and_complete(client().pub_key()).unwrap().pub_key;
+        for length in [0, server.len() - 32, server.len() - 1] {
+            assert!(client().complete(&server[..length]).is_err(), "{group:?} {length}");
+        }
+    }
+}
+
+#[test]
 fn settings_leave_out_versions_suites_and_groups() {
     let check = |version, settings: TlsSettings, expected: Option<AlertDescription>| {
         let server = server(&site(1), &door("one", &[]), settings.clone(), None).0;
