@@ -41,6 +41,8 @@ pub(super) fn probe(address: SocketAddr, name: &str) -> Result<Shown, String> {
         ClientConnection::new(Arc::new(config), server_name).map_err(|error| text(&error))?;
     let mut tcp = TcpStream::connect_timeout(&address, TIMEOUT).map_err(|error| text(&error))?;
     tcp.set_read_timeout(Some(TIMEOUT)).map_err(|error| text(&error))?;
+    // Else the request waits for the acknowledgement of the handshake's last bytes.
+    tcp.set_nodelay(true).map_err(|error| text(&error))?;
     let mut stream = Stream::new(&mut connection, &mut tcp);
     let request = format!("GET / HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(|error| text(&error))?;
