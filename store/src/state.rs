@@ -95,10 +95,9 @@ impl State {
         let mut state = State::default();
         // Every second row, then the others: a tree that grows in order leaves half of each node
         // empty, and they fill it.
-        let (first, second): (Vec<_>, Vec<_>) =
-            rows.into_iter().enumerate().partition(|(place, _)| place % 2 == 0);
-        for (_, StoredRow { key, row }) in first.into_iter().chain(second) {
-            state.insert(key, row);
+        let others = rows.iter().skip(1).step_by(2);
+        for StoredRow { key, row } in rows.iter().step_by(2).chain(others) {
+            state.insert(key.clone(), Arc::clone(row));
         }
         state
     }
