@@ -22,6 +22,7 @@
 
 mod disk;
 mod error;
+mod files;
 pub mod guard;
 pub mod limits;
 mod marker;
@@ -33,5 +34,6 @@ mod samples;
 
 pub use disk::{Disk, DiskOptions, Tree};
 pub use error::{Fault, OpenError};
+pub use files::{Directory, DiskFile, Files, free_bytes};
 pub use marker::Marker;
 pub use record::Batch;
