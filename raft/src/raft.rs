@@ -1,6 +1,19 @@
 //! A node's part in Raft: propose, read, follow, and say how it stands.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use conclave_disk::{Directory, lock};
 
 use openraft::{
     BasicNode, Config, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy,
@@ -8,14 +21,21 @@ use openraft::{
     errors::{ClientWriteError, LinearizableReadError, RaftError},
 };
 
+use tokio::sync::{mpsc, oneshot};
+
 use crate::{
-    durable::{self, SharedApplied},
-    limits::{APPEND_ENTRIES_MAX, IDLE_TIMEOUT, PAYLOAD_BYTES_MAX},
+    limits::{
+        APPEND_ENTRIES_MAX, IDLE_TIMEOUT, LOCK_PATIENCE, LOG_BYTES_MAX, LOG_LOOK_EVERY,
+        PAYLOAD_BYTES_MAX, PREPARE_EVERY,
+    },
     log::Log,
-    machine::{Machine, Progress, StateMachine},
-    mark::{self, LogOpenError},
+    machine::{self, Machine, Progress, StateMachine, Work},
+    mark::{self, LogOpenError, OpenLog},
+    migrate,
     network::{Accept, CallError, Calls, Factory, Identity, Links, Peers, endpoint, serve},
+    segments::{self, Depot},
     types::{LogId, NodeId, Payload, Types},
+    writer::{self, Writer, Written},
 };
 
 /// How to take part.
@@ -28,6 +48,8 @@ pub struct Options {
     pub identity: Identity,
     /// Random number of this data directory, kept by the caller.
     pub incarnation: u64,
+    /// Fills with random bytes.
+    pub entropy: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
     /// A follower that hears nothing for 1 to 1.5 of these stands for election.
     pub election_timeout: Duration,
     /// Entries after which a snapshot is made and older ones are purged.
@@ -159,8 +181,12 @@ pub struct Raft {
     inner: openraft::Raft<Types, StateMachine>,
     log: Log,
     progress: Arc<Progress>,
+    /// Index of the last entry whose effect is durable.
+    persisted: Arc<AtomicU64>,
     links: Links,
     endpoint: quinn::Endpoint,
+    /// Keeps other processes from the log.
+    _lock: Arc<File>,
 }
 
 impl Raft {
@@ -176,29 +202,68 @@ impl Raft {
         let network_error = |reason: String| StartError::Network { bind: options.bind, reason };
         let endpoint = endpoint(options.bind, &options.identity)
             .map_err(|error| network_error(error.to_string()))?;
-        let open = mark::open(
-            &options.dir,
-            options.identity.cluster,
-            options.incarnation,
-            &machine.checkpoint(),
-        )?;
-        let (entries, found, last) = (open.entries.clone(), open.mark.clone(), open.last);
-        let applied = SharedApplied::default();
+        let persisted = machine.persisted();
+        let (open, lock) = open_log(&options, persisted.load(Ordering::Acquire)).await?;
+        let (vote, point, entries) = (open.mark.vote, open.engine.point(), open.engine.reader());
         let snapshots = options.dir.join("snapshots");
-        let state = StateMachine::new(machine, Arc::clone(&applied), snapshots.clone())
-            .map_err(|error| other(&error))?;
-        let progress = state.progress();
-        let thread = durable::start(open, applied).map_err(|error| other(&error))?;
-        let log = Log::new(entries, thread.sender, thread.synced, &found, last);
+        let (state, applier, work) =
+            StateMachine::new(machine, snapshots.clone()).map_err(|error| other(&error))?;
+        let (progress, stager, to_applier) = (state.progress(), state.stager(), state.work());
+        machine::start(applier, work).map_err(|error| other(&error))?;
+        let writer = Writer::new(open.engine, open.marker, open.mark, Arc::clone(&persisted));
+        let written = writer.written();
+        let queue = writer::start(writer).map_err(|error| other(&error))?;
+        prepare_segments(open.depot, Arc::clone(&written)).map_err(|error| other(&error))?;
+        let log = Log::new(entries, queue, written, vote, point);
         let links = Links::new(endpoint.clone(), options.identity.clone(), Arc::clone(&peers));
         let factory = Factory { links: links.clone() };
         let config = config(&options).map_err(|error| other(&error))?;
         let inner = openraft::Raft::new(id.0, Arc::new(config), factory, log.clone(), state)
             .await
             .map_err(|error| other(&error))?;
-        let accept = Accept { raft: inner.clone(), peers, calls, snapshots };
+        replayed(&to_applier, &progress).await.map_err(|error| other(&error))?;
+        let accept = Accept { raft: inner.clone(), peers, calls, snapshots, stager };
         tokio::spawn(serve(endpoint.clone(), accept));
-        Ok(Raft { id, inner, log, progress, links, endpoint })
+        let raft = Raft { id, inner, log, progress, persisted, links, endpoint, _lock: lock };
+        tokio::spawn(raft.clone().keep_log_short());
+        Ok(raft)
+    }
+
+    /// Takes a snapshot when the log has grown long in bytes: openraft counts entries only.
+    async fn keep_log_short(self) {
+        loop {
+            tokio::time::sleep(LOG_LOOK_EVERY).await;
+            if self.inner.metrics().borrow_watched().running_state.is_err() {
+                return;
+            }
+            let is_long = self.log.written().bytes.load(Ordering::Relaxed) > LOG_BYTES_MAX;
+            if is_long {
+                // A fault shows in the running state.
+                let _ = self.inner.trigger().snapshot().await;
+            }
+        }
+    }
+
+    /// Index up to which this node has everything again after any restart, before it shows
+    /// anything.
+    pub fn settled(&self) -> u64 {
+        let persisted = self.persisted.load(Ordering::Acquire);
+        persisted.max(*self.log.written().settled.borrow())
+    }
+
+    /// Waits until [`Self::settled`] is more than `index`.
+    pub async fn settled_beyond(&self, index: u64) {
+        let mut settled = self.log.written().settled.subscribe();
+        while self.settled() <= index {
+            if settled.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Whether the disk of the log has room for more than what Raft needs for itself.
+    pub fn has_room(&self) -> bool {
+        *self.log.written().has_room.borrow()
     }
 
     /// Makes this node the only voter of a new cluster; its own address is `address`.
@@ -380,6 +445,52 @@ impl Raft {
     }
 }
 
+/// Opens the log off the async threads: it is read as a whole.
+async fn open_log(options: &Options, persisted: u64) -> Result<(OpenLog, Arc<File>), StartError> {
+    let dir = options.dir.clone();
+    let entropy = Arc::clone(&options.entropy);
+    let (cluster, incarnation) = (options.identity.cluster, options.incarnation);
+    let id = segments::LogId { cluster, incarnation };
+    let opened = tokio::task::spawn_blocking(move || {
+        let io_error = |source| LogOpenError::Io { path: dir.clone(), source };
+        let lock = lock(&dir, LOCK_PATIENCE).map_err(io_error)?;
+        migrate::migrate(&dir, id, &entropy)?;
+        let files = Directory::open(&migrate::segments_path(&dir)).map_err(io_error)?;
+        let open = mark::open(Arc::new(files), id, entropy, persisted)?;
+        Ok::<_, LogOpenError>((open, Arc::new(lock)))
+    });
+    Ok(opened.await.map_err(|error| StartError::Other(error.to_string()))??)
+}
+
+/// The thread that prepares segments; it ends with the log.
+fn prepare_segments(depot: Arc<Depot>, written: Arc<Written>) -> io::Result<()> {
+    let alive = Arc::downgrade(&written);
+    drop(written);
+    std::thread::Builder::new().name("raft-segments".to_owned()).spawn(move || {
+        let mut is_failing = false;
+        while alive.upgrade().is_some() {
+            match depot.turn() {
+                Ok(()) => is_failing = false,
+                // Not fatal while a prepared segment is left; told once.
+                Err(error) if !is_failing => {
+                    is_failing = true;
+                    tracing::warn!(event = "raft.segment_not_prepared", %error);
+                }
+                Err(_) => {}
+            }
+            depot.wait(PREPARE_EVERY);
+        }
+    })?;
+    Ok(())
+}
+
+/// Waits until what openraft queued while it started is applied, and shown.
+async fn replayed(work: &mpsc::Sender<Work>, progress: &Progress) -> io::Result<()> {
+    let (done, wait) = oneshot::channel();
+    work.send(Work::Replayed(done)).await.map_err(|_| progress.fault())?;
+    wait.await.map_err(|_| progress.fault())
+}
+
 fn membership_error(error: &RaftError<Types, ClientWriteError<Types>>) -> MembershipError {
     match error.forward_to_leader() {
         Some(_) => MembershipError::NotLeader,
@@ -397,7 +508,7 @@ fn config(options: &Options) -> Result<Config, openraft::ConfigError> {
         max_payload_entries: APPEND_ENTRIES_MAX,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
         max_in_snapshot_log_to_keep: options.keep_log,
-        // Each purge costs a marker and a device sync, so entries go in batches.
+        // Each purge costs a record in the log, so entries go in batches.
         purge_batch_size: (options.snapshot_every / 4).clamp(1, 256),
         install_snapshot_timeout: 600_000,
         enable_pre_vote: Some(true),

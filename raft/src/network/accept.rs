@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     limits::{APPENDS_IN_FLIGHT_MAX, CONNECTIONS_MAX, JOIN_BYTES_MAX, JOIN_TIMEOUT},
-    machine::{StateMachine, blocking},
+    machine::{Stager, StateMachine, blocking},
     snapshot::{Snapshot, SnapshotFile, SnapshotWriter},
     types::{NodeId, Position, Types},
     wire::{
@@ -37,6 +37,7 @@ pub(crate) struct Accept {
     pub(crate) peers: Arc<dyn Peers>,
     pub(crate) calls: Arc<dyn Calls>,
     pub(crate) snapshots: PathBuf,
+    pub(crate) stager: Arc<dyn Stager>,
 }
 
 /// Answers connections until the endpoint is closed.
@@ -245,6 +246,9 @@ impl Accept {
             last_membership: head.checkpoint.stored_membership()?,
         };
         let snapshot = Snapshot::of_file(file);
+        let (copy, staged_meta, stager) = (snapshot.clone(), meta.clone(), self.stager.clone());
+        let staged = blocking(move || copy.stage(&staged_meta, stager.as_ref())).await?;
+        snapshot.set_staged(staged);
         let snapshot = SnapshotOf::<Types, Snapshot> { meta, snapshot };
         let installed = self.raft.install_full_snapshot(head.vote.into(), snapshot).await;
         let answer = installed.map_err(io::Error::other)?;

@@ -34,6 +34,6 @@ mod samples;
 
 pub use disk::{Disk, DiskOptions, Tree};
 pub use error::{Fault, OpenError};
-pub use files::{Directory, DiskFile, Files, free_bytes};
+pub use files::{Directory, DiskFile, Files, free_bytes, lock};
 pub use marker::Marker;
 pub use record::Batch;
