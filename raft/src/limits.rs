@@ -34,7 +34,12 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 pub const KEEP_ALIVE: Duration = Duration::from_millis(400);
 /// Longest time for one attempt to connect.
 pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1000);
-/// Pause between two attempts to reach a peer.
+/// Pause after the first failed attempt to reach a peer; it doubles with each further one.
 pub const DIAL_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause between two attempts to reach a peer.
+pub const DIAL_PAUSE_MAX: Duration = Duration::from_millis(1000);
+/// Longest wait for an answer to an append that was sent. Longer than a slow device sync, which
+/// the peer makes before it answers.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// Longest time for a joining node to send its request.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);

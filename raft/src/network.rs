@@ -9,6 +9,7 @@ mod frame;
 mod identity;
 pub(crate) mod join;
 mod lane;
+mod link;
 #[cfg(test)]
 mod samples;
 
@@ -17,8 +18,9 @@ use std::{future::Future, net::SocketAddr, pin::Pin};
 use crate::types::NodeId;
 
 pub(crate) use accept::{Accept, serve};
-pub(crate) use dial::{Factory, Links};
+pub(crate) use dial::Factory;
 pub(crate) use identity::endpoint;
+pub(crate) use link::Links;
 
 /// A future that a trait object gives.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

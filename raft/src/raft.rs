@@ -196,7 +196,7 @@ impl Raft {
         let inner = openraft::Raft::new(id.0, Arc::new(config), factory, log.clone(), state)
             .await
             .map_err(|error| other(&error))?;
-        let accept = Accept { raft: inner.clone(), peers, calls, snapshots };
+        let accept = Accept { raft: inner.clone(), peers, calls, links: links.clone(), snapshots };
         tokio::spawn(serve(endpoint.clone(), accept));
         Ok(Raft { id, inner, log, progress, links, endpoint })
     }

@@ -14,7 +14,7 @@ use serde_bytes::ByteBuf;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
-    Calls, Peers, frame,
+    Calls, Links, Peers, frame,
     identity::{self, ALPN_JOIN, ALPN_MEMBER},
     join,
     lane::Lane,
@@ -36,6 +36,7 @@ pub(crate) struct Accept {
     pub(crate) raft: openraft::Raft<Types, StateMachine>,
     pub(crate) peers: Arc<dyn Peers>,
     pub(crate) calls: Arc<dyn Calls>,
+    pub(crate) links: Links,
     pub(crate) snapshots: PathBuf,
 }
 
@@ -109,6 +110,7 @@ impl Accept {
             tracing::warn!(event = "raft.stranger", %remote, "refused a node that is no member");
             return Ok(());
         };
+        self.links.heard(from);
         loop {
             let (send, receive) = connection.accept_bi().await.map_err(io::Error::other)?;
             let (accept, connection) = (self.clone(), connection.clone());

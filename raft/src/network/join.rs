@@ -84,14 +84,10 @@ pub(crate) fn exporter(connection: &quinn::Connection) -> Option<[u8; 32]> {
 }
 
 fn connect_error(address: SocketAddr, error: &quinn::ConnectionError) -> JoinError {
-    // RFC 9001 §4.8: TLS alerts are errors 0x100 to 0x1ff; ours is about the certificate.
-    match error {
-        quinn::ConnectionError::TransportError(transport)
-            if (0x100..0x200).contains(&u64::from(transport.code)) =>
-        {
-            JoinError::OtherCluster { address }
-        }
-        other => JoinError::Unreachable { address, reason: other.to_string() },
+    if identity::is_refused_by_tls(error) {
+        JoinError::OtherCluster { address }
+    } else {
+        JoinError::Unreachable { address, reason: error.to_string() }
     }
 }
 
