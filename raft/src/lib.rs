@@ -11,6 +11,7 @@ mod machine;
 mod mark;
 mod network;
 mod raft;
+mod rt;
 mod snapshot;
 mod types;
 mod wire;
@@ -21,7 +22,11 @@ mod samples;
 
 pub use machine::{Checkpoint, Entry, Machine, MachineFault, View};
 pub use mark::{LogDamage, LogOpenError};
-pub use network::{BoxFuture, CallError, Calls, Identity, JoinError, Peers, join::join_call};
+pub use network::{
+    Accept, BoxFuture, CallError, Calls, Identity, JoinError, Peers, join::join_call, transport,
+};
 pub use raft::{Committed, MembershipError, Options, ProposeError, Raft, StartError, Status};
 pub use raft::{PeerStatus, Role};
+#[cfg(conclave_sim)]
+pub use rt::sim as executor;
 pub use types::{NodeId, Position};

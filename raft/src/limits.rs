@@ -26,6 +26,10 @@ pub const QUEUE_WRITES_MAX: usize = 16 * 1024;
 pub const STREAMS_MAX: u32 = 512;
 /// Connections accepted at once, members and joining nodes together.
 pub const CONNECTIONS_MAX: usize = 1024;
+/// Bytes of a snapshot that are read or written at once.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
+/// Threads for Raft and its network.
+pub const THREADS_MAX: usize = 2;
 /// How far the marker may lag behind the log.
 pub const MARKER_LAG: Duration = Duration::from_millis(200);
 /// A peer that is silent that long is gone.

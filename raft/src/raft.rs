@@ -4,17 +4,18 @@ use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, 
 
 use openraft::{
     BasicNode, Config, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy,
-    async_runtime::watch::WatchReceiver,
+    async_runtime::{AsyncRuntime, Select2, watch::WatchReceiver},
     errors::{ClientWriteError, LinearizableReadError, RaftError},
 };
 
 use crate::{
     durable::{self, SharedApplied},
-    limits::{APPEND_ENTRIES_MAX, IDLE_TIMEOUT, PAYLOAD_BYTES_MAX},
+    limits::{APPEND_ENTRIES_MAX, PAYLOAD_BYTES_MAX},
     log::Log,
     machine::{Machine, Progress, StateMachine},
     mark::{self, LogOpenError},
-    network::{Accept, CallError, Calls, Factory, Identity, Links, Peers, endpoint, serve},
+    network::{Accept, CallError, Calls, Factory, Identity, Links, Peers, Quic, Transport},
+    rt::{Handle, Rt, Threads, now},
     types::{LogId, NodeId, Payload, Types},
 };
 
@@ -160,22 +161,47 @@ pub struct Raft {
     log: Log,
     progress: Arc<Progress>,
     links: Links,
-    endpoint: quinn::Endpoint,
+    transport: Arc<dyn Transport>,
+    /// Dropped last: all of Raft's tasks end with them.
+    _threads: Threads,
 }
 
 impl Raft {
-    /// Opens the log, the machine's state and the network, and takes part.
+    /// Opens the log, the machine's state and the network, and takes part, on threads of its own.
     pub async fn start(
         options: Options,
         machine: Box<dyn Machine>,
         peers: Arc<dyn Peers>,
         calls: Arc<dyn Calls>,
     ) -> Result<Raft, StartError> {
+        let other = |error: io::Error| StartError::Other(error.to_string());
+        let (above, threads) = (Handle::current(), Threads::start().map_err(other)?);
+        let own = threads.clone();
+        let starting = async move {
+            let bind = options.bind;
+            let quic = Quic::open(bind, options.identity.clone(), peers)
+                .map_err(|error| StartError::Network { bind, reason: error.to_string() })?;
+            let transport = Arc::new(quic.clone());
+            let (raft, accept) =
+                Raft::start_over(options, machine, Arc::clone(&calls), transport, above, own)
+                    .await?;
+            Rt::spawn(quic.serve(accept, calls));
+            Ok(raft)
+        };
+        threads.run(starting).await.map_err(other)?
+    }
+
+    /// Takes part over any network.
+    async fn start_over(
+        options: Options,
+        machine: Box<dyn Machine>,
+        calls: Arc<dyn Calls>,
+        transport: Arc<dyn Transport>,
+        above: Handle,
+        threads: Threads,
+    ) -> Result<(Raft, Accept), StartError> {
         let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
         let id = options.identity.id;
-        let network_error = |reason: String| StartError::Network { bind: options.bind, reason };
-        let endpoint = endpoint(options.bind, &options.identity)
-            .map_err(|error| network_error(error.to_string()))?;
         let open = mark::open(
             &options.dir,
             options.identity.cluster,
@@ -190,15 +216,14 @@ impl Raft {
         let progress = state.progress();
         let thread = durable::start(open, applied).map_err(|error| other(&error))?;
         let log = Log::new(entries, thread.sender, thread.synced, &found, last);
-        let links = Links::new(endpoint.clone(), options.identity.clone(), Arc::clone(&peers));
+        let links = Links::new(Arc::clone(&transport));
         let factory = Factory { links: links.clone() };
         let config = config(&options).map_err(|error| other(&error))?;
         let inner = openraft::Raft::new(id.0, Arc::new(config), factory, log.clone(), state)
             .await
             .map_err(|error| other(&error))?;
-        let accept = Accept { raft: inner.clone(), peers, calls, links: links.clone(), snapshots };
-        tokio::spawn(serve(endpoint.clone(), accept));
-        Ok(Raft { id, inner, log, progress, links, endpoint })
+        let accept = Accept { raft: inner.clone(), calls, above, links: links.clone(), snapshots };
+        Ok((Raft { id, inner, log, progress, links, transport, _threads: threads }, accept))
     }
 
     /// Makes this node the only voter of a new cluster; its own address is `address`.
@@ -239,10 +264,10 @@ impl Raft {
 
     /// Waits until this node has applied `index`; false if it does not within `timeout`.
     pub async fn wait_applied(&self, index: u64, timeout: Duration) -> bool {
-        let reached = tokio::time::timeout(timeout, self.progress.reached(index));
-        tokio::select! {
-            reached = reached => reached.is_ok(),
-            _ = self.stopped() => false,
+        let reached = Rt::timeout(timeout, self.progress.reached(index));
+        match Rt::select2(reached, self.stopped()).await {
+            Select2::First(reached) => reached.is_ok(),
+            Select2::Second(_) => false,
         }
     }
 
@@ -252,14 +277,14 @@ impl Raft {
         is_reached: impl Fn(&Status) -> bool,
         timeout: Duration,
     ) -> Option<Status> {
-        let deadline = tokio::time::Instant::now() + timeout;
+        let deadline = now() + timeout;
         let mut metrics = self.inner.metrics();
         loop {
             let status = self.status_of(&metrics.borrow_watched().clone());
             if is_reached(&status) {
                 return Some(status);
             }
-            match tokio::time::timeout_at(deadline, metrics.changed()).await {
+            match Rt::timeout_at(deadline, metrics.changed()).await {
                 Ok(Ok(())) => {}
                 _ => return None,
             }
@@ -313,9 +338,9 @@ impl Raft {
 
     /// Waits until openraft stops by itself, and says why: the node must not go on.
     pub async fn stopped(&self) -> String {
-        tokio::select! {
-            fault = self.progress.failed() => fault,
-            fatal = self.openraft_stopped() => fatal,
+        match Rt::select2(self.progress.failed(), self.openraft_stopped()).await {
+            Select2::First(fault) => fault,
+            Select2::Second(fatal) => fatal,
         }
     }
 
@@ -333,15 +358,15 @@ impl Raft {
 
     /// Address at which other nodes reach this one.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.endpoint.local_addr()
+        self.transport.local_address()
     }
 
     /// Stops taking part; the marker is written, so that the next start finds all as it was.
     pub async fn shutdown(&self) -> io::Result<()> {
         self.inner.shutdown().await.map_err(io::Error::other)?;
-        self.endpoint.close(0u32.into(), b"shutting down");
+        let closing = self.transport.close();
         let stopped = self.log.stop().await;
-        let _ = tokio::time::timeout(IDLE_TIMEOUT, self.endpoint.wait_idle()).await;
+        closing.await;
         stopped
     }
 

@@ -113,6 +113,24 @@ async fn a_node_with_another_key_is_no_member() {
     assert_eq!(nodes[0].raft.call(NodeId(2), vec![1], DEADLINE).await.unwrap(), [1, 1]);
 }
 
+/// The node above may hold its own threads up: Raft has others.
+#[test]
+fn raft_goes_on_while_the_runtime_that_started_it_stands_still() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::make();
+    let starting = runtime();
+    let nodes = starting.block_on(three(dir.path(), &pki));
+    // Nothing runs on `starting` from here on.
+    runtime().block_on(async {
+        let done = propose(&nodes, "from elsewhere").await;
+        assert_same(&nodes, done.index).await;
+        let read = leader(&nodes).await.raft.read_index().await.unwrap();
+        assert!(read >= done.index);
+        drop(nodes);
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_joining_node_talks_to_the_right_cluster_only() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,10 +2,11 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, stream::BoxStream};
+use futures::{FutureExt, Stream, StreamExt, stream::BoxStream};
 use openraft::{
     AnyError, OptionalSend, RaftNetworkFactory,
     alias::{SnapshotOf, VoteOf},
+    async_runtime::{AsyncRuntime, Select2},
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::{
         Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
@@ -19,12 +20,13 @@ use tokio::{io::AsyncWriteExt, sync::mpsc};
 
 use super::{
     BoxFuture, frame,
-    lane::{Lane, Urgency},
+    lane::Lane,
     link::{Link, Links, Session},
+    transport::{Receiver, Sender, Urgency},
 };
 use crate::{
-    limits::{ANSWER_PATIENCE, APPENDS_IN_FLIGHT_MAX, DIAL_PAUSE},
-    machine::blocking,
+    limits::{ANSWER_PATIENCE, APPENDS_IN_FLIGHT_MAX, DIAL_PAUSE, SNAPSHOT_CHUNK_BYTES},
+    rt::{Rt, blocking},
     snapshot::{Snapshot, SnapshotFile},
     types::{NodeId, Position, Types},
     wire::{
@@ -78,7 +80,7 @@ fn broken(error: io::Error) -> RPCError<Types> {
 
 impl Client {
     /// One request, one answer, on a stream of its own.
-    async fn ask<Q: Message, A: Message>(
+    async fn ask<Q: Message + Sync, A: Message>(
         &self,
         lane: Lane,
         request: &Q,
@@ -91,7 +93,7 @@ impl Client {
             frame::send(&mut send, request).await.map_err(broken)?;
             session.answer(&mut receive).await.map_err(broken)
         };
-        tokio::time::timeout(option.hard_ttl(), asked)
+        Rt::timeout(option.hard_ttl(), asked)
             .await
             .map_err(|_| broken(io::ErrorKind::TimedOut.into()))?
     }
@@ -135,33 +137,30 @@ impl Client {
             checksum: file.checksum(),
         };
         frame::send(&mut send, &head).await?;
-        let (chunks, mut received) = mpsc::channel::<Vec<u8>>(4);
-        let reading = blocking(move || read_chunks(&file, &chunks));
-        let sending = async {
-            while let Some(chunk) = received.recv().await {
-                send.write_all(&chunk).await.map_err(io::Error::other)?;
-            }
-            send.shutdown().await
-        };
-        let (read, sent) = tokio::join!(reading, sending);
-        read?;
-        sent?;
+        send_file(file, &mut send).await?;
         let answer = session.answer(&mut receive).await?;
         session.close();
         Ok(answer)
     }
 }
 
-fn read_chunks(file: &SnapshotFile, chunks: &mpsc::Sender<Vec<u8>>) -> io::Result<()> {
+async fn send_file(file: SnapshotFile, send: &mut Sender) -> io::Result<()> {
     use std::io::Read;
-    let mut reader = file.reader()?;
+    let mut reader = blocking(move || file.reader()).await?;
     loop {
-        let mut chunk = vec![0; 64 * 1024];
-        let length = reader.read(&mut chunk)?;
-        chunk.truncate(length);
-        if length == 0 || chunks.blocking_send(chunk).is_err() {
+        let (chunk, rest) = blocking(move || {
+            let mut chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
+            let mut part = reader.take(u64::try_from(SNAPSHOT_CHUNK_BYTES).unwrap_or(0));
+            part.read_to_end(&mut chunk)?;
+            Ok((chunk, part.into_inner()))
+        })
+        .await?;
+        if chunk.is_empty() {
+            frame::finish(send).await;
             return Ok(());
         }
+        send.write_all(&chunk).await?;
+        reader = rest;
     }
 }
 
@@ -174,10 +173,11 @@ enum Appends<S> {
 
 struct Running {
     session: Session,
-    receive: quinn::RecvStream,
+    receive: Receiver,
+    /// Sends appends as they come; none when it has ended.
+    sending: Option<BoxFuture<'static, ()>>,
     /// One for each append that was sent.
     sent: mpsc::Receiver<()>,
-    _sender: AbortOnDrop,
 }
 
 impl Client {
@@ -193,23 +193,39 @@ impl Client {
         // Bounds how many appends are on their way.
         let (sender, sent) = mpsc::channel::<()>(APPENDS_IN_FLIGHT_MAX);
         let input = futures::stream::iter([first]).chain(input);
-        let sending = AbortOnDrop(tokio::spawn(send_appends(input, send, sender)));
-        Ok(Some(Running { session, receive, sent, _sender: sending }))
+        let sending = Some(send_appends(input, send, sender).boxed());
+        Ok(Some(Running { session, receive, sending, sent }))
     }
 }
 
 impl Running {
     /// The next answer; none when all appends are answered.
     async fn next(&mut self, patience: Duration) -> io::Result<Option<StreamAnswerV1>> {
-        if self.sent.recv().await.is_none() {
+        let Running { session, receive, sending, sent } = self;
+        if meanwhile(sending, sent.recv()).await.is_none() {
             return Ok(None);
         }
-        let answer = self.session.answer(&mut self.receive);
-        match tokio::time::timeout(patience, answer).await {
+        let answer = meanwhile(sending, session.answer(receive));
+        match Rt::timeout(patience, answer).await {
             Ok(answer) => answer.map(Some),
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "an append is not answered")),
         }
     }
+}
+
+/// Waits for `wanted`, and goes on sending meanwhile.
+async fn meanwhile<T>(
+    sending: &mut Option<BoxFuture<'static, ()>>,
+    wanted: impl Future<Output = T> + Send,
+) -> T {
+    let mut wanted = std::pin::pin!(wanted);
+    if let Some(running) = sending {
+        match Rt::select2(running.as_mut(), wanted.as_mut()).await {
+            Select2::First(()) => *sending = None,
+            Select2::Second(value) => return value,
+        }
+    }
+    wanted.await
 }
 
 impl NetStreamAppend<Types> for Client {
@@ -275,16 +291,16 @@ impl NetSnapshot<Types> for Client {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let sending = tokio::time::timeout(option.hard_ttl(), self.send_snapshot(vote, snapshot));
-        tokio::select! {
-            closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = sending => match sent {
-                Ok(Ok(answer)) => Ok(SnapshotResponse { vote: answer.vote.into() }),
-                Ok(Err(error)) => Err(StreamingError::Unreachable(Unreachable::new(&error))),
-                Err(_) => Err(StreamingError::Unreachable(Unreachable::new(
-                    &AnyError::error("the snapshot was not taken in time"),
-                ))),
-            },
+        let sending = Rt::timeout(option.hard_ttl(), self.send_snapshot(vote, snapshot));
+        match Rt::select2(cancel, sending).await {
+            Select2::First(closed) => Err(StreamingError::Closed(closed)),
+            Select2::Second(Ok(Ok(answer))) => Ok(SnapshotResponse { vote: answer.vote.into() }),
+            Select2::Second(Ok(Err(error))) => {
+                Err(StreamingError::Unreachable(Unreachable::new(&error)))
+            }
+            Select2::Second(Err(_)) => Err(StreamingError::Unreachable(Unreachable::new(
+                &AnyError::error("the snapshot was not taken in time"),
+            ))),
         }
     }
 }
@@ -310,7 +326,7 @@ impl NetBackoff<Types> for Client {
 /// Sends appends as they come; ends with the input or the stream.
 async fn send_appends(
     mut input: impl Stream<Item = AppendEntriesRequest<Types>> + Unpin,
-    mut send: quinn::SendStream,
+    mut send: Sender,
     sent: mpsc::Sender<()>,
 ) {
     while let Some(request) = input.next().await {
@@ -322,14 +338,5 @@ async fn send_appends(
             return;
         }
     }
-    let _ = send.finish();
-}
-
-/// The task ends with whoever reads its answers.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    frame::finish(&mut send).await;
 }

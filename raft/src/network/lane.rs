@@ -2,15 +2,6 @@
 
 use std::io;
 
-/// How soon a stream's bytes must go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Urgency {
-    /// Votes, heartbeats and calls: before all that is bulk.
-    Urgent,
-    /// Entries and snapshots.
-    Bulk,
-}
-
 /// Kinds of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {

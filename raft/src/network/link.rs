@@ -3,26 +3,26 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use openraft::async_runtime::AsyncRuntime;
 use rand::RngExt;
 use serde_bytes::ByteBuf;
-use tokio::sync::watch;
+use tokio::{io::AsyncWriteExt, sync::watch};
 
 use super::{
-    CallError, Identity, Peers, frame,
-    identity::{is_refused_by_tls, member_client},
-    lane::{Lane, Urgency},
+    CallError, frame,
+    lane::Lane,
+    transport::{Close, Connection, DialError, Receiver, Sender, Stream, Transport, Urgency},
 };
 use crate::{
     limits::{DIAL_PAUSE, DIAL_PAUSE_MAX, DIAL_TIMEOUT},
+    rt::{Handle, Instant, Rt, now},
     types::NodeId,
     wire::{CallV1, Message},
 };
@@ -34,9 +34,9 @@ pub(crate) struct Links {
 }
 
 struct Shared {
-    endpoint: quinn::Endpoint,
-    identity: Identity,
-    peers: Arc<dyn Peers>,
+    transport: Arc<dyn Transport>,
+    /// Where attempts to connect run.
+    handle: Handle,
     links: Mutex<BTreeMap<NodeId, Arc<Link>>>,
 }
 
@@ -83,14 +83,8 @@ pub(super) struct Session {
 
 #[derive(Clone)]
 struct Connected {
-    connection: quinn::Connection,
+    connection: Arc<dyn Connection>,
     is_answered: Arc<AtomicBool>,
-}
-
-/// Why an attempt failed.
-struct DialError {
-    reach: Reach,
-    error: io::Error,
 }
 
 impl Session {
@@ -99,20 +93,19 @@ impl Session {
         &self,
         lane: Lane,
         urgency: Urgency,
-    ) -> io::Result<(quinn::SendStream, quinn::RecvStream)> {
-        open_on(&self.connected.connection, lane, urgency).await
+    ) -> io::Result<(Sender, Receiver)> {
+        let Stream { mut send, receive } = self.connected.connection.open(urgency).await?;
+        send.write_u8(lane.byte()).await?;
+        Ok((send, receive))
     }
 
     /// Nothing more is asked on this connection.
     pub(super) fn close(&self) {
-        self.connected.connection.close(0u32.into(), b"sent");
+        self.connected.connection.close(Close::Done);
     }
 
     /// Receives the one message that must come: only an answer shows that the peer is there.
-    pub(super) async fn answer<T: Message>(
-        &self,
-        receive: &mut quinn::RecvStream,
-    ) -> io::Result<T> {
+    pub(super) async fn answer<T: Message>(&self, receive: &mut Receiver) -> io::Result<T> {
         let answer = frame::receive_one(receive).await?;
         if !self.connected.is_answered.swap(true, Ordering::Relaxed) {
             let mut state = self.link.state();
@@ -131,7 +124,7 @@ impl Link {
     /// Notes a failure: the next attempt comes later than the one before it.
     fn failed(&self, state: &mut State, reach: Reach, error: &dyn std::fmt::Display) {
         state.failures = state.failures.saturating_add(1);
-        state.paused_until = Some(Instant::now() + pause_after(state.failures));
+        state.paused_until = Some(now() + pause_after(state.failures));
         self.tell(state, reach, Some(error));
     }
 
@@ -163,7 +156,7 @@ impl Link {
 fn pause_after(failures: u32) -> Duration {
     let doubled = DIAL_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
     let pause = doubled.min(DIAL_PAUSE_MAX);
-    let drawn = openraft::impls::TokioRuntime::thread_rng().random_range(0.5..=1.0);
+    let drawn = Rt::thread_rng().random_range(0.5..=1.0);
     pause.mul_f64(drawn)
 }
 
@@ -175,13 +168,10 @@ enum Step {
 }
 
 impl Links {
-    pub(crate) fn new(
-        endpoint: quinn::Endpoint,
-        identity: Identity,
-        peers: Arc<dyn Peers>,
-    ) -> Links {
-        let links = Mutex::default();
-        Links { shared: Arc::new(Shared { endpoint, identity, peers, links }) }
+    /// Peers over `transport`; attempts to connect run on this runtime.
+    pub(crate) fn new(transport: Arc<dyn Transport>) -> Links {
+        let (handle, links) = (Handle::current(), Mutex::default());
+        Links { shared: Arc::new(Shared { transport, handle, links }) }
     }
 
     /// Notes where a peer is to be reached. A new address is tried at once.
@@ -243,8 +233,7 @@ impl Links {
                 Step::Wait(dialling) => return dialled(dialling).await,
                 // The pause may end early, and another may begin.
                 Step::Pause(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    tokio::time::sleep(left.min(DIAL_PAUSE)).await;
+                    Rt::sleep_until(until.min(now() + DIAL_PAUSE)).await;
                 }
             }
         }
@@ -253,7 +242,7 @@ impl Links {
     fn step(&self, link: &Arc<Link>) -> Step {
         let mut state = link.state();
         if let Some(connected) = &state.connected {
-            let Some(reason) = connected.connection.close_reason() else {
+            let Some(reason) = connected.connection.ended() else {
                 return Step::Use(Session { link: Arc::clone(link), connected: connected.clone() });
             };
             // A peer that takes connections and never answers is dialled as seldom as one that
@@ -269,14 +258,14 @@ impl Links {
             return Step::Wait(dialling.clone());
         }
         if let Some(until) = state.paused_until
-            && Instant::now() < until
+            && now() < until
         {
             return Step::Pause(until);
         }
         let (sender, receiver) = watch::channel(None);
         state.dialling = Some(receiver.clone());
         let (links, link) = (self.clone(), Arc::clone(link));
-        tokio::spawn(async move {
+        self.shared.handle.spawn(async move {
             let dialled = links.dial(&link).await;
             let result = links.dialled(&link, dialled);
             sender.send_replace(Some(result));
@@ -287,7 +276,7 @@ impl Links {
     fn dialled(
         &self,
         link: &Arc<Link>,
-        dialled: Result<quinn::Connection, DialError>,
+        dialled: Result<Arc<dyn Connection>, DialError>,
     ) -> Result<Session, Arc<io::Error>> {
         let mut state = link.state();
         state.dialling = None;
@@ -298,7 +287,8 @@ impl Links {
                 Ok(Session { link: Arc::clone(link), connected })
             }
             Err(failed) => {
-                link.failed(&mut state, failed.reach, &failed.error);
+                let reach = if failed.is_another { Reach::Another } else { Reach::Silent };
+                link.failed(&mut state, reach, &failed.error);
                 Err(Arc::new(failed.error))
             }
         }
@@ -314,27 +304,12 @@ impl Links {
     }
 
     /// A new connection.
-    async fn dial(&self, link: &Link) -> Result<quinn::Connection, DialError> {
+    async fn dial(&self, link: &Link) -> Result<Arc<dyn Connection>, DialError> {
         let address = link.state().address.clone();
         tracing::debug!(event = "raft.dial", node = %link.target, address);
-        let failed = |error: io::Error| DialError { reach: Reach::Silent, error };
-        let dial = async {
-            let address = resolve(&address).await.map_err(failed)?;
-            let peers = Arc::clone(&self.shared.peers);
-            let config = member_client(&self.shared.identity, peers, link.target)
-                .map_err(|error| failed(io::Error::other(error)))?;
-            let connecting = self
-                .shared
-                .endpoint
-                .connect_with(config, address, "member.conclave.internal")
-                .map_err(|error| failed(io::Error::other(error)))?;
-            connecting.await.map_err(|error| DialError {
-                reach: if is_refused_by_tls(&error) { Reach::Another } else { Reach::Silent },
-                error: io::Error::other(error),
-            })
-        };
-        let timeout = || failed(io::ErrorKind::TimedOut.into());
-        tokio::time::timeout(DIAL_TIMEOUT, dial).await.map_err(|_| timeout())?
+        let dial = self.shared.transport.dial(link.target, address);
+        let timeout = || DialError { is_another: false, error: io::ErrorKind::TimedOut.into() };
+        Rt::timeout(DIAL_TIMEOUT, dial).await.map_err(|_| timeout())?
     }
 
     /// A request of the node above to a peer.
@@ -345,8 +320,8 @@ impl Links {
         timeout: Duration,
     ) -> Result<Vec<u8>, CallError> {
         let link = self.known(target).ok_or(CallError::Unreachable(target))?;
-        let deadline = tokio::time::Instant::now() + timeout;
-        let opened = tokio::time::timeout_at(deadline, async {
+        let deadline = now() + timeout;
+        let opened = Rt::timeout_at(deadline, async {
             let session = self.session(&link).await?;
             let streams = session.open(Lane::Call, Urgency::Urgent).await?;
             Ok::<_, io::Error>((session, streams))
@@ -358,7 +333,7 @@ impl Links {
             frame::send(&mut send, &CallV1(ByteBuf::from(request))).await?;
             session.answer::<CallV1>(&mut receive).await
         };
-        match tokio::time::timeout_at(deadline, asked).await {
+        match Rt::timeout_at(deadline, asked).await {
             Ok(Ok(answer)) => Ok(answer.0.into_vec()),
             _ => Err(CallError::Lost(target)),
         }
@@ -371,26 +346,4 @@ async fn dialled(mut dialling: Dialling) -> io::Result<Session> {
         || io::Error::new(io::ErrorKind::NotConnected, "the attempt to connect was given up");
     let result = dialling.wait_for(Option::is_some).await.map_err(|_| gone())?.clone();
     result.ok_or_else(gone)?.map_err(|error| io::Error::new(error.kind(), error))
-}
-
-async fn open_on(
-    connection: &quinn::Connection,
-    lane: Lane,
-    urgency: Urgency,
-) -> io::Result<(quinn::SendStream, quinn::RecvStream)> {
-    let (mut send, receive) = connection.open_bi().await.map_err(io::Error::other)?;
-    if let Urgency::Urgent = urgency {
-        send.set_priority(URGENT).map_err(io::Error::other)?;
-    }
-    send.write_all(&[lane.byte()]).await.map_err(io::Error::other)?;
-    Ok((send, receive))
-}
-
-/// Priority of urgent streams; QUIC's default is 0.
-const URGENT: i32 = 1;
-
-/// `HOST:PORT` to an address; the first that the system gives.
-async fn resolve(address: &str) -> io::Result<SocketAddr> {
-    let mut found = tokio::net::lookup_host(address).await?;
-    found.next().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
