@@ -14,6 +14,7 @@ mod migrate;
 pub mod mutant;
 mod network;
 mod raft;
+mod rt;
 mod segments;
 mod snapshot;
 mod types;
@@ -26,7 +27,11 @@ mod samples;
 
 pub use machine::{Entry, Machine, MachineFault, Staged, Stager, View};
 pub use mark::{LogDamage, LogOpenError};
-pub use network::{BoxFuture, CallError, Calls, Identity, JoinError, Peers, join::join_call};
+pub use network::{
+    Accept, BoxFuture, CallError, Calls, Identity, JoinError, Peers, join::join_call, transport,
+};
 pub use raft::{Committed, MembershipError, Options, ProposeError, Raft, StartError, Status};
 pub use raft::{PeerStatus, Role};
+#[cfg(conclave_sim)]
+pub use rt::sim as executor;
 pub use types::{NodeId, Position};

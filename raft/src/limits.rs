@@ -61,6 +61,10 @@ pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 pub const STREAMS_MAX: u32 = 512;
 /// Connections accepted at once, members and joining nodes together.
 pub const CONNECTIONS_MAX: usize = 1024;
+/// Bytes of a snapshot that are read or written at once.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
+/// Threads for Raft and its network.
+pub const THREADS_MAX: usize = 2;
 /// How far the marker may lag behind the log.
 pub const MARKER_LAG: Duration = Duration::from_millis(200);
 /// A peer that is silent that long is gone.
@@ -69,7 +73,12 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 pub const KEEP_ALIVE: Duration = Duration::from_millis(400);
 /// Longest time for one attempt to connect.
 pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1000);
-/// Pause between two attempts to reach a peer.
+/// Pause after the first failed attempt to reach a peer; it doubles with each further one.
 pub const DIAL_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause between two attempts to reach a peer.
+pub const DIAL_PAUSE_MAX: Duration = Duration::from_millis(1000);
+/// Longest wait for an answer to an append that was sent. Longer than a slow device sync, which
+/// the peer makes before it answers.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// Longest time for a joining node to send its request.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);

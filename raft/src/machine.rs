@@ -22,6 +22,7 @@ pub(crate) use apply::{Applier, Progress, Work, start};
 
 use crate::{
     limits::QUEUE_ENTRIES_MAX,
+    rt::blocking,
     snapshot::{self, Snapshot},
     types::{LogId, Position, StoredMembership, Types},
     wire::{self, CheckpointV1},
@@ -180,13 +181,6 @@ fn set_current(current: &SharedCurrent, meta: &SnapshotMetaOf<Types>, snapshot: 
     if current.as_ref().is_none_or(|(known, _)| known.last_log_id <= meta.last_log_id) {
         *current = Some((meta.clone(), snapshot));
     }
-}
-
-/// Runs what waits for a disk off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 impl RaftStateMachine<Types> for StateMachine {

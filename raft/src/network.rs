@@ -1,4 +1,5 @@
-//! The network among nodes: QUIC, mutual TLS 1.3, frames of our own.
+//! The network among nodes: QUIC, mutual TLS 1.3, frames of our own. The frames run over any
+//! [`Transport`], so that a simulation can cut, delay and lose its streams.
 //!
 //! A peer is who the state's members say it is: its public key is pinned there. The cluster's
 //! authority only names the cluster, for nodes that want to join.
@@ -9,16 +10,23 @@ mod frame;
 mod identity;
 pub(crate) mod join;
 mod lane;
+mod link;
+mod quic;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod tests;
+pub mod transport;
 
 use std::{future::Future, net::SocketAddr, pin::Pin};
 
 use crate::types::NodeId;
 
-pub(crate) use accept::{Accept, serve};
-pub(crate) use dial::{Factory, Links};
-pub(crate) use identity::endpoint;
+pub use accept::Accept;
+pub(crate) use dial::Factory;
+pub(crate) use link::Links;
+pub(crate) use quic::Quic;
+pub(crate) use transport::Transport;
 
 /// A future that a trait object gives.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -17,7 +17,7 @@ use conclave_disk::{Directory, lock};
 
 use openraft::{
     BasicNode, Config, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy,
-    async_runtime::watch::WatchReceiver,
+    async_runtime::{AsyncRuntime, Select2, watch::WatchReceiver},
     errors::{ClientWriteError, LinearizableReadError, RaftError},
 };
 
@@ -25,14 +25,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     limits::{
-        APPEND_ENTRIES_MAX, IDLE_TIMEOUT, LOCK_PATIENCE, LOG_BYTES_MAX, LOG_LOOK_EVERY,
-        PAYLOAD_BYTES_MAX, PREPARE_EVERY,
+        APPEND_ENTRIES_MAX, LOCK_PATIENCE, LOG_BYTES_MAX, LOG_LOOK_EVERY, PAYLOAD_BYTES_MAX,
+        PREPARE_EVERY,
     },
     log::Log,
     machine::{self, Machine, Progress, StateMachine, Work},
     mark::{self, LogOpenError, OpenLog},
     migrate,
-    network::{Accept, CallError, Calls, Factory, Identity, Links, Peers, endpoint, serve},
+    network::{Accept, CallError, Calls, Factory, Identity, Links, Peers, Quic, Transport},
+    rt::{Handle, Rt, Threads, now},
     segments::{self, Depot},
     types::{LogId, NodeId, Payload, Types},
     writer::{self, Writer, Written},
@@ -184,24 +185,49 @@ pub struct Raft {
     /// Index of the last entry whose effect is durable.
     persisted: Arc<AtomicU64>,
     links: Links,
-    endpoint: quinn::Endpoint,
+    transport: Arc<dyn Transport>,
     /// Keeps other processes from the log.
     _lock: Arc<File>,
+    /// Dropped last: all of Raft's tasks end with them.
+    _threads: Threads,
 }
 
 impl Raft {
-    /// Opens the log, the machine's state and the network, and takes part.
+    /// Opens the log, the machine's state and the network, and takes part, on threads of its own.
     pub async fn start(
         options: Options,
         machine: Box<dyn Machine>,
         peers: Arc<dyn Peers>,
         calls: Arc<dyn Calls>,
     ) -> Result<Raft, StartError> {
+        let other = |error: io::Error| StartError::Other(error.to_string());
+        let (above, threads) = (Handle::current(), Threads::start().map_err(other)?);
+        let own = threads.clone();
+        let starting = async move {
+            let bind = options.bind;
+            let quic = Quic::open(bind, options.identity.clone(), peers)
+                .map_err(|error| StartError::Network { bind, reason: error.to_string() })?;
+            let transport = Arc::new(quic.clone());
+            let (raft, accept) =
+                Raft::start_over(options, machine, Arc::clone(&calls), transport, above, own)
+                    .await?;
+            Rt::spawn(quic.serve(accept, calls));
+            Ok(raft)
+        };
+        threads.run(starting).await.map_err(other)?
+    }
+
+    /// Takes part over any network.
+    async fn start_over(
+        options: Options,
+        machine: Box<dyn Machine>,
+        calls: Arc<dyn Calls>,
+        transport: Arc<dyn Transport>,
+        above: Handle,
+        threads: Threads,
+    ) -> Result<(Raft, Accept), StartError> {
         let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
         let id = options.identity.id;
-        let network_error = |reason: String| StartError::Network { bind: options.bind, reason };
-        let endpoint = endpoint(options.bind, &options.identity)
-            .map_err(|error| network_error(error.to_string()))?;
         let persisted = machine.persisted();
         let (open, lock) = open_log(&options, persisted.load(Ordering::Acquire)).await?;
         let (vote, point, entries) = (open.mark.vote, open.engine.point(), open.engine.reader());
@@ -214,34 +240,30 @@ impl Raft {
         let written = writer.written();
         let queue = writer::start(writer).map_err(|error| other(&error))?;
         prepare_segments(open.depot, Arc::clone(&written)).map_err(|error| other(&error))?;
-        let log = Log::new(entries, queue, written, vote, point);
-        let links = Links::new(endpoint.clone(), options.identity.clone(), Arc::clone(&peers));
+        let log = Log::new(entries, queue, Arc::clone(&written), vote, point);
+        let links = Links::new(Arc::clone(&transport));
         let factory = Factory { links: links.clone() };
         let config = config(&options).map_err(|error| other(&error))?;
         let inner = openraft::Raft::new(id.0, Arc::new(config), factory, log.clone(), state)
             .await
             .map_err(|error| other(&error))?;
         replayed(&to_applier, &progress).await.map_err(|error| other(&error))?;
-        let accept = Accept { raft: inner.clone(), peers, calls, snapshots, stager };
-        tokio::spawn(serve(endpoint.clone(), accept));
-        let raft = Raft { id, inner, log, progress, persisted, links, endpoint, _lock: lock };
-        tokio::spawn(raft.clone().keep_log_short());
-        Ok(raft)
-    }
-
-    /// Takes a snapshot when the log has grown long in bytes: openraft counts entries only.
-    async fn keep_log_short(self) {
-        loop {
-            tokio::time::sleep(LOG_LOOK_EVERY).await;
-            if self.inner.metrics().borrow_watched().running_state.is_err() {
-                return;
-            }
-            let is_long = self.log.written().bytes.load(Ordering::Relaxed) > LOG_BYTES_MAX;
-            if is_long {
-                // A fault shows in the running state.
-                let _ = self.inner.trigger().snapshot().await;
-            }
-        }
+        Rt::spawn(keep_log_short(inner.clone(), written));
+        let (raft_inner, raft_links) = (inner.clone(), links.clone());
+        let accept =
+            Accept { raft: raft_inner, calls, above, links: raft_links, snapshots, stager };
+        let raft = Raft {
+            id,
+            inner,
+            log,
+            progress,
+            persisted,
+            links,
+            transport,
+            _lock: lock,
+            _threads: threads,
+        };
+        Ok((raft, accept))
     }
 
     /// Index up to which this node has everything again after any restart, before it shows
@@ -304,10 +326,10 @@ impl Raft {
 
     /// Waits until this node has applied `index`; false if it does not within `timeout`.
     pub async fn wait_applied(&self, index: u64, timeout: Duration) -> bool {
-        let reached = tokio::time::timeout(timeout, self.progress.reached(index));
-        tokio::select! {
-            reached = reached => reached.is_ok(),
-            _ = self.stopped() => false,
+        let reached = Rt::timeout(timeout, self.progress.reached(index));
+        match Rt::select2(reached, self.stopped()).await {
+            Select2::First(reached) => reached.is_ok(),
+            Select2::Second(_) => false,
         }
     }
 
@@ -317,14 +339,14 @@ impl Raft {
         is_reached: impl Fn(&Status) -> bool,
         timeout: Duration,
     ) -> Option<Status> {
-        let deadline = tokio::time::Instant::now() + timeout;
+        let deadline = now() + timeout;
         let mut metrics = self.inner.metrics();
         loop {
             let status = self.status_of(&metrics.borrow_watched().clone());
             if is_reached(&status) {
                 return Some(status);
             }
-            match tokio::time::timeout_at(deadline, metrics.changed()).await {
+            match Rt::timeout_at(deadline, metrics.changed()).await {
                 Ok(Ok(())) => {}
                 _ => return None,
             }
@@ -378,9 +400,9 @@ impl Raft {
 
     /// Waits until openraft stops by itself, and says why: the node must not go on.
     pub async fn stopped(&self) -> String {
-        tokio::select! {
-            fault = self.progress.failed() => fault,
-            fatal = self.openraft_stopped() => fatal,
+        match Rt::select2(self.progress.failed(), self.openraft_stopped()).await {
+            Select2::First(fault) => fault,
+            Select2::Second(fatal) => fatal,
         }
     }
 
@@ -398,15 +420,15 @@ impl Raft {
 
     /// Address at which other nodes reach this one.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.endpoint.local_addr()
+        self.transport.local_address()
     }
 
     /// Stops taking part; the marker is written, so that the next start finds all as it was.
     pub async fn shutdown(&self) -> io::Result<()> {
         self.inner.shutdown().await.map_err(io::Error::other)?;
-        self.endpoint.close(0u32.into(), b"shutting down");
+        let closing = self.transport.close();
         let stopped = self.log.stop().await;
-        let _ = tokio::time::timeout(IDLE_TIMEOUT, self.endpoint.wait_idle()).await;
+        closing.await;
         stopped
     }
 
@@ -460,6 +482,20 @@ async fn open_log(options: &Options, persisted: u64) -> Result<(OpenLog, Arc<Fil
         Ok::<_, LogOpenError>((open, Arc::new(lock)))
     });
     Ok(opened.await.map_err(|error| StartError::Other(error.to_string()))??)
+}
+
+/// Takes a snapshot when the log has grown long in bytes: openraft counts entries only.
+async fn keep_log_short(inner: openraft::Raft<Types, StateMachine>, written: Arc<Written>) {
+    loop {
+        Rt::sleep(LOG_LOOK_EVERY).await;
+        if inner.metrics().borrow_watched().running_state.is_err() {
+            return;
+        }
+        if written.bytes.load(Ordering::Relaxed) > LOG_BYTES_MAX {
+            // A fault shows in the running state.
+            let _ = inner.trigger().snapshot().await;
+        }
+    }
 }
 
 /// The thread that prepares segments; it ends with the log.

@@ -117,7 +117,7 @@ impl SnapshotFile {
     }
 
     /// The state, from its beginning.
-    pub(crate) fn reader(&self) -> io::Result<impl Read> {
+    pub(crate) fn reader(&self) -> io::Result<impl Read + use<>> {
         Ok(BufReader::with_capacity(1 << 16, File::open(&self.shared.path)?))
     }
 }

@@ -13,6 +13,7 @@ openraft::declare_raft_types!(
         Node = openraft::BasicNode,
         Term = u64,
         LeaderId = openraft::impls::leader_id_adv::LeaderId<Self::Term, Self::NodeId>,
+        AsyncRuntime = crate::rt::Rt,
 );
 
 pub(crate) type LogId = openraft::alias::LogIdOf<Types>;

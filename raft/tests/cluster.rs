@@ -1,271 +1,17 @@
-//! Real nodes over QUIC on loopback, with a machine that counts.
+//! Real nodes over QUIC on loopback: writes, restarts, isolation, strangers, joins, damage.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "harness/nodes.rs"]
+#[allow(dead_code, reason = "each test program uses its part")]
+mod nodes;
+
 use std::{
-    io::{Read, Write},
-    net::SocketAddr,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use conclave_raft::{
-    BoxFuture, Calls, Checkpoint, Committed, Entry, Identity, JoinError, Machine, MachineFault,
-    NodeId, Options, Peers, ProposeError, Raft, Role, StartError, View, join_call,
-};
-
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// All payloads so far, kept in one file.
-struct Journal {
-    path: PathBuf,
-    content: Content,
-    checkpoint: Option<Vec<u8>>,
-}
-
-#[derive(Clone, Default)]
-struct Content(Arc<Mutex<Vec<Vec<u8>>>>);
-
-impl Journal {
-    fn open(path: PathBuf) -> Journal {
-        let content = Content::default();
-        let mut checkpoint = None;
-        if let Ok(bytes) = std::fs::read(&path) {
-            let length = usize::from(bytes[0]) * 256 + usize::from(bytes[1]);
-            checkpoint = Some(bytes[2..2 + length].to_vec());
-            *content.0.lock().unwrap() = parse(&bytes[2 + length..]);
-        }
-        Journal { path, content, checkpoint }
-    }
-
-    fn save(&mut self, checkpoint: &[u8]) {
-        let length = u16::try_from(checkpoint.len()).unwrap();
-        let mut bytes = length.to_be_bytes().to_vec();
-        bytes.extend_from_slice(checkpoint);
-        self.content.write(&mut bytes).unwrap();
-        std::fs::write(&self.path, bytes).unwrap();
-        self.checkpoint = Some(checkpoint.to_vec());
-    }
-}
-
-fn parse(mut bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut all = Vec::new();
-    while let Some((length, rest)) = bytes.split_first() {
-        let (payload, rest) = rest.split_at(usize::from(*length));
-        all.push(payload.to_vec());
-        bytes = rest;
-    }
-    all
-}
-
-impl View for Content {
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        for payload in self.0.lock().unwrap().iter() {
-            out.write_all(&[u8::try_from(payload.len()).unwrap()])?;
-            out.write_all(payload)?;
-        }
-        Ok(())
-    }
-}
-
-impl Machine for Journal {
-    fn checkpoint(&self) -> Checkpoint {
-        let row_count = u64::try_from(self.content.0.lock().unwrap().len()).unwrap();
-        Checkpoint { bytes: self.checkpoint.clone(), row_count, digest: [0; 32] }
-    }
-
-    fn apply(
-        &mut self,
-        entries: &[Entry],
-        checkpoint: &[u8],
-    ) -> Result<Vec<Vec<u8>>, MachineFault> {
-        let mut answers = Vec::new();
-        for payload in entries.iter().filter_map(|entry| entry.payload.clone()) {
-            self.content.0.lock().unwrap().push(payload.clone());
-            answers.push(payload);
-        }
-        self.save(checkpoint);
-        Ok(answers)
-    }
-
-    fn view(&self) -> Box<dyn View> {
-        Box::new(Content(Arc::new(Mutex::new(self.content.0.lock().unwrap().clone()))))
-    }
-
-    fn install(&mut self, state: &mut dyn Read, checkpoint: &[u8]) -> Result<(), MachineFault> {
-        let mut bytes = Vec::new();
-        state.read_to_end(&mut bytes).map_err(|error| MachineFault(error.to_string()))?;
-        *self.content.0.lock().unwrap() = parse(&bytes);
-        self.save(checkpoint);
-        Ok(())
-    }
-}
-
-/// A cluster's authority and the keys of five nodes.
-struct Pki {
-    authority: rcgen::Certificate,
-    keys: Vec<rcgen::KeyPair>,
-    certificates: Vec<rcgen::Certificate>,
-}
-
-impl Pki {
-    fn make() -> Arc<Pki> {
-        let authority_key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority = params.self_signed(&authority_key).unwrap();
-        let issuer = rcgen::Issuer::new(params, authority_key);
-        let keys: Vec<_> = (0..5).map(|_| rcgen::KeyPair::generate().unwrap()).collect();
-        let certificate = |key: &rcgen::KeyPair| {
-            let params = rcgen::CertificateParams::new(vec!["node.internal".to_owned()]).unwrap();
-            params.signed_by(key, &issuer).unwrap()
-        };
-        let certificates = keys.iter().map(certificate).collect();
-        Arc::new(Pki { authority, keys, certificates })
-    }
-
-    fn identity(&self, id: u64) -> Identity {
-        let place = usize::try_from(id).unwrap() - 1;
-        Identity {
-            id: NodeId(id),
-            cluster: [9; 16],
-            certificate_der: self.certificates[place].der().to_vec(),
-            private_key_der: self.keys[place].serialize_der(),
-            authority_der: self.authority.der().to_vec(),
-        }
-    }
-
-    fn fingerprint(&self) -> [u8; 32] {
-        let digest = ring::digest::digest(&ring::digest::SHA256, self.authority.der());
-        digest.as_ref().try_into().unwrap()
-    }
-}
-
-/// Nodes 1 to 3 are members, by the keys of one [`Pki`].
-struct Members(Arc<Pki>);
-
-impl Peers for Members {
-    fn identify(&self, public_key_der: &[u8]) -> Option<NodeId> {
-        use rcgen::PublicKeyData;
-        let place = self.0.keys[..3]
-            .iter()
-            .position(|key| key.subject_public_key_info() == public_key_der)?;
-        Some(NodeId(u64::try_from(place).unwrap() + 1))
-    }
-}
-
-struct Echo;
-
-impl Calls for Echo {
-    fn call(&self, from: NodeId, mut request: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
-        request.push(u8::try_from(from.0).unwrap());
-        Box::pin(async move { request })
-    }
-
-    fn join(
-        &self,
-        exporter: [u8; 32],
-        _: SocketAddr,
-        request: Vec<u8>,
-    ) -> BoxFuture<'static, Vec<u8>> {
-        Box::pin(async move { if request == exporter { b"welcome".to_vec() } else { Vec::new() } })
-    }
-}
-
-struct Node {
-    raft: Raft,
-    content: Content,
-}
-
-/// Starts a node; the socket of its predecessor may take a moment to close.
-async fn start(dir: &Path, pki: &Arc<Pki>, id: u64, bind: SocketAddr) -> Result<Node, StartError> {
-    let deadline = tokio::time::Instant::now() + DEADLINE;
-    loop {
-        let members = Arc::new(Members(Arc::clone(pki)));
-        match start_with(dir, pki, id, bind, members).await {
-            Err(StartError::Network { .. }) if tokio::time::Instant::now() < deadline => {
-                tokio::task::yield_now().await;
-            }
-            started => return started,
-        }
-    }
-}
-
-async fn start_with(
-    dir: &Path,
-    pki: &Arc<Pki>,
-    id: u64,
-    bind: SocketAddr,
-    peers: Arc<dyn Peers>,
-) -> Result<Node, StartError> {
-    let dir = dir.join(id.to_string());
-    std::fs::create_dir_all(&dir).unwrap();
-    let journal = Journal::open(dir.join("journal"));
-    let content = journal.content.clone();
-    let options = Options {
-        dir: dir.join("raft"),
-        bind,
-        identity: pki.identity(id),
-        incarnation: id,
-        election_timeout: Duration::from_millis(300),
-        snapshot_every: 50,
-        keep_log: 10,
-    };
-    let raft = Raft::start(options, Box::new(journal), peers, Arc::new(Echo)).await?;
-    Ok(Node { raft, content })
-}
-
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-
-async fn three(dir: &Path, pki: &Arc<Pki>) -> Vec<Node> {
-    let mut nodes = Vec::new();
-    for id in 1..=3 {
-        nodes.push(start(dir, pki, id, ANY).await.unwrap());
-    }
-    let address = |node: &Node| node.raft.local_address().unwrap().to_string();
-    nodes[0].raft.initialize(&address(&nodes[0])).await.unwrap();
-    leader(&nodes[..1]).await;
-    // The next change of the members waits for the first to be committed.
-    assert!(nodes[0].raft.wait_applied(1, DEADLINE).await);
-    for (place, node) in nodes.iter().enumerate().skip(1) {
-        let id = NodeId(u64::try_from(place).unwrap() + 1);
-        nodes[0].raft.add_learner(id, &address(node)).await.unwrap();
-        nodes[0].raft.promote(id).await.unwrap();
-    }
-    nodes
-}
-
-/// The one of `nodes` that leads.
-async fn leader(nodes: &[Node]) -> &Node {
-    let deadline = tokio::time::Instant::now() + DEADLINE;
-    loop {
-        if let Some(leader) = nodes.iter().find(|node| node.raft.status().role == Role::Leader) {
-            return leader;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "no leader");
-        nodes[0].raft.wait_status(|_| false, Duration::from_millis(20)).await;
-    }
-}
-
-async fn propose(nodes: &[Node], payload: &str) -> Committed {
-    let deadline = tokio::time::Instant::now() + DEADLINE;
-    loop {
-        let leader = leader(nodes).await;
-        match leader.raft.propose(payload.as_bytes().to_vec()).await {
-            Ok(committed) => return committed,
-            Err(ProposeError::NotLeader { .. }) => assert!(tokio::time::Instant::now() < deadline),
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-async fn assert_same(nodes: &[Node], index: u64) {
-    for node in nodes {
-        assert!(node.raft.wait_applied(index, DEADLINE).await, "{:?}", node.raft.status());
-        let content = node.content.0.lock().unwrap().clone();
-        assert_eq!(content, nodes[0].content.0.lock().unwrap().clone());
-    }
-}
+use conclave_raft::{JoinError, NodeId, ProposeError, Role, join_call};
+use nodes::{ANY, DEADLINE, Members, Pki, assert_same, leader, propose, start, start_with, three};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_write_survive_their_leader_and_catch_up_by_snapshot() {
@@ -367,6 +113,24 @@ async fn a_node_with_another_key_is_no_member() {
     assert_eq!(nodes[0].raft.call(NodeId(2), vec![1], DEADLINE).await.unwrap(), [1, 1]);
 }
 
+/// The node above may hold its own threads up: Raft has others.
+#[test]
+fn raft_goes_on_while_the_runtime_that_started_it_stands_still() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::make();
+    let starting = runtime();
+    let nodes = starting.block_on(three(dir.path(), &pki));
+    // Nothing runs on `starting` from here on.
+    runtime().block_on(async {
+        let done = propose(&nodes, "from elsewhere").await;
+        assert_same(&nodes, done.index).await;
+        let read = leader(&nodes).await.raft.read_index().await.unwrap();
+        assert!(read >= done.index);
+        drop(nodes);
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_joining_node_talks_to_the_right_cluster_only() {
     let dir = tempfile::tempdir().unwrap();
@@ -400,25 +164,27 @@ async fn a_log_that_lost_entries_or_its_marker_is_refused() {
     }
     nodes[0].raft.shutdown().await.unwrap();
     drop(nodes);
-    let raft = dir.path().join("1/raft");
-    let marker = std::fs::read(raft.join("marker")).unwrap();
+    let log = dir.path().join("1/raft/segments");
+    let refused = async || start(dir.path(), &pki, 1, ANY).await.err().unwrap().to_string();
+    let away = log.join("elsewhere");
 
-    std::fs::remove_file(raft.join("marker")).unwrap();
-    let refused = start(dir.path(), &pki, 1, ANY).await.err().unwrap().to_string();
-    assert!(refused.contains("no marker"), "{refused}");
-    std::fs::write(raft.join("marker"), &marker).unwrap();
+    std::fs::rename(log.join("marker"), &away).unwrap();
+    let told = refused().await;
+    assert!(told.contains("no marker"), "{told}");
+    std::fs::rename(&away, log.join("marker")).unwrap();
 
-    std::fs::rename(raft.join("log"), raft.join("elsewhere")).unwrap();
-    let refused = start(dir.path(), &pki, 1, ANY).await.err().unwrap().to_string();
-    assert!(refused.contains("there is no log"), "{refused}");
-    std::fs::remove_dir_all(raft.join("log")).unwrap();
-    std::fs::rename(raft.join("elsewhere"), raft.join("log")).unwrap();
+    std::fs::rename(log.join("000000000001.seg"), &away).unwrap();
+    let told = refused().await;
+    assert!(told.contains("was durable"), "{told}");
+    std::fs::rename(&away, log.join("000000000001.seg")).unwrap();
 
-    let journal = std::fs::read(dir.path().join("1/journal")).unwrap();
-    std::fs::remove_file(dir.path().join("1/journal")).unwrap();
-    let refused = start(dir.path(), &pki, 1, ANY).await.err().unwrap().to_string();
-    assert!(refused.contains("state was durable"), "{refused}");
-    std::fs::write(dir.path().join("1/journal"), journal).unwrap();
+    let whole = std::fs::read(log.join("000000000001.seg")).unwrap();
+    let mut damaged = whole.clone();
+    damaged[3 * 4096 + 60] ^= 1;
+    std::fs::write(log.join("000000000001.seg"), damaged).unwrap();
+    let told = refused().await;
+    assert!(told.contains("000000000001.seg") && told.contains("damaged"), "{told}");
+    std::fs::write(log.join("000000000001.seg"), whole).unwrap();
 
     let started = start(dir.path(), &pki, 1, ANY).await;
     assert!(started.is_ok(), "untouched, it starts: {:?}", started.err());

@@ -7,10 +7,11 @@ use tracing_subscriber::EnvFilter;
 use crate::config::Config;
 
 /// A level alone is this program's own: what libraries say below a warning is for those who ask
-/// for it by name.
+/// for it by name. openraft warns at every attempt to reach a member that is away; this program
+/// says once that it is away, so that only openraft's errors are left.
 fn directives(level: &str) -> String {
     match level.parse::<Level>() {
-        Ok(_) => format!("warn,conclave={level}"),
+        Ok(_) => format!("warn,openraft=error,conclave={level}"),
         Err(_) => level.to_owned(),
     }
 }
@@ -37,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_level_alone_is_for_this_program() {
-        assert_eq!(directives("debug"), "warn,conclave=debug");
+        assert_eq!(directives("debug"), "warn,openraft=error,conclave=debug");
         assert_eq!(directives("conclave_node=trace,warn"), "conclave_node=trace,warn");
     }
 }

@@ -1,4 +1,4 @@
-//! Answering other members, and nodes that want to join.
+//! Answering other members.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -6,22 +6,21 @@ use futures::StreamExt;
 use openraft::{
     alias::SnapshotMetaOf,
     alias::SnapshotOf,
+    async_runtime::AsyncRuntime,
     raft::{AppendEntriesRequest, VoteRequest},
 };
-use quinn::{Connection, RecvStream, SendStream};
-use rustls::pki_types::CertificateDer;
 use serde_bytes::ByteBuf;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{io::AsyncReadExt, sync::mpsc};
 
 use super::{
-    Calls, Peers, frame,
-    identity::{self, ALPN_JOIN, ALPN_MEMBER},
-    join,
+    Calls, Links, frame,
     lane::Lane,
+    transport::{Close, Connection, Receiver, Sender, Stream},
 };
 use crate::{
-    limits::{APPENDS_IN_FLIGHT_MAX, CONNECTIONS_MAX, JOIN_BYTES_MAX, JOIN_TIMEOUT},
-    machine::{Stager, StateMachine, blocking},
+    limits::{APPENDS_IN_FLIGHT_MAX, SNAPSHOT_CHUNK_BYTES},
+    machine::{Stager, StateMachine},
+    rt::{Handle, Rt, blocking},
     snapshot::{Snapshot, SnapshotFile, SnapshotWriter},
     types::{NodeId, Position, Types},
     wire::{
@@ -30,109 +29,39 @@ use crate::{
     },
 };
 
-/// What is needed to answer.
+/// What is needed to answer members.
 #[derive(Clone)]
-pub(crate) struct Accept {
+pub struct Accept {
     pub(crate) raft: openraft::Raft<Types, StateMachine>,
-    pub(crate) peers: Arc<dyn Peers>,
     pub(crate) calls: Arc<dyn Calls>,
+    /// Where calls are answered: their work must not hold Raft up.
+    pub(crate) above: Handle,
+    pub(crate) links: Links,
     pub(crate) snapshots: PathBuf,
     pub(crate) stager: Arc<dyn Stager>,
 }
 
-/// Answers connections until the endpoint is closed.
-pub(crate) async fn serve(endpoint: quinn::Endpoint, accept: Accept) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Some(incoming) = endpoint.accept().await {
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            incoming.refuse();
-            continue;
-        };
-        let accept = accept.clone();
-        tokio::spawn(async move {
-            let remote = incoming.remote_address();
-            let served = match incoming.await {
-                Ok(connection) => accept.connection(connection).await,
-                Err(error) => Err(io::Error::other(error)),
-            };
-            if let Err(error) = served {
-                tracing::debug!(event = "raft.connection_ended", %remote, %error);
-            }
-            drop(place);
-        });
-    }
-}
-
 impl Accept {
-    async fn connection(&self, connection: Connection) -> io::Result<()> {
-        let alpn = connection
-            .handshake_data()
-            .and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok())
-            .and_then(|data| data.protocol);
-        match alpn.as_deref() {
-            Some(ALPN_MEMBER) => self.member(connection).await,
-            Some(ALPN_JOIN) => {
-                let joined = tokio::time::timeout(JOIN_TIMEOUT, self.joining(&connection)).await;
-                joined.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-            }
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no known protocol")),
-        }
-    }
-
-    async fn joining(&self, connection: &Connection) -> io::Result<()> {
-        let exporter =
-            join::exporter(connection).ok_or_else(|| io::Error::other("no TLS exporter"))?;
-        let (mut send, mut receive) = connection.accept_bi().await.map_err(io::Error::other)?;
-        let request: CallV1 = frame::receive_one(&mut receive).await?;
-        if request.0.len() > JOIN_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a join is too large"));
-        }
-        let remote = connection.remote_address();
-        let answer = self.calls.join(exporter, remote, request.0.into_vec()).await;
-        frame::send(&mut send, &CallV1(ByteBuf::from(answer))).await?;
-        let _ = send.finish();
-        // The peer closes when it has read the answer.
-        connection.closed().await;
-        Ok(())
-    }
-
-    async fn member(&self, connection: Connection) -> io::Result<()> {
-        let certificates = connection
-            .peer_identity()
-            .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
-        let from = certificates
-            .as_deref()
-            .and_then(|chain| identity::public_key(chain.first()?).ok())
-            .and_then(|key| self.peers.identify(&key));
-        let Some(from) = from else {
-            connection.close(1u32.into(), b"not a member");
-            let remote = connection.remote_address();
-            tracing::warn!(event = "raft.stranger", %remote, "refused a node that is no member");
-            return Ok(());
-        };
+    /// Answers the streams of a member's connection until it ends.
+    pub async fn member(&self, from: NodeId, connection: Arc<dyn Connection>) -> io::Result<()> {
+        self.links.heard(from);
         loop {
-            let (send, receive) = connection.accept_bi().await.map_err(io::Error::other)?;
-            let (accept, connection) = (self.clone(), connection.clone());
-            tokio::spawn(async move {
-                if let Err(error) = accept.stream(from, send, receive).await {
+            let stream = connection.accept().await?;
+            let (accept, connection) = (self.clone(), Arc::clone(&connection));
+            Rt::spawn(async move {
+                if let Err(error) = accept.stream(from, stream).await {
                     tracing::debug!(event = "raft.stream_ended", %from, %error);
                     if error.kind() == io::ErrorKind::InvalidData {
-                        connection.close(2u32.into(), b"malformed");
+                        connection.close(Close::Malformed);
                     }
                 }
             });
         }
     }
 
-    async fn stream(
-        &self,
-        from: NodeId,
-        mut send: SendStream,
-        mut receive: RecvStream,
-    ) -> io::Result<()> {
-        let mut lane = [0];
-        receive.read_exact(&mut lane).await.map_err(io::Error::other)?;
-        match Lane::from_byte(lane[0])? {
+    async fn stream(&self, from: NodeId, stream: Stream) -> io::Result<()> {
+        let Stream { mut send, mut receive } = stream;
+        match Lane::from_byte(receive.read_u8().await?)? {
             Lane::Appends => return self.appends(from, send, receive).await,
             Lane::Heartbeat => {
                 let request: AppendV1 = frame::receive_one(&mut receive).await?;
@@ -152,19 +81,20 @@ impl Accept {
             }
             Lane::Call => {
                 let request: CallV1 = frame::receive_one(&mut receive).await?;
-                let answer = self.calls.call(from, request.0.into_vec()).await;
+                let answer = self.above.spawn(self.calls.call(from, request.0.into_vec()));
+                let answer = answer.await.map_err(|_| io::Error::other("a call has failed"))?;
                 frame::send(&mut send, &CallV1(ByteBuf::from(answer))).await?;
             }
         }
-        let _ = send.finish();
+        frame::finish(&mut send).await;
         Ok(())
     }
 
     async fn appends(
         &self,
         from: NodeId,
-        mut send: SendStream,
-        mut receive: RecvStream,
+        mut send: Sender,
+        mut receive: Receiver,
     ) -> io::Result<()> {
         let (requests, input) = mpsc::channel(APPENDS_IN_FLIGHT_MAX);
         let reading = async move {
@@ -187,7 +117,7 @@ impl Accept {
                 let answer = answer.map_err(io::Error::other)?;
                 frame::send(&mut send, &StreamAnswerV1::from(answer)).await?;
             }
-            let _ = send.finish();
+            frame::finish(&mut send).await;
             Ok::<(), io::Error>(())
         };
         tokio::try_join!(reading, answering).map(|_| ())
@@ -213,31 +143,10 @@ impl Accept {
     }
 
     /// Takes a snapshot into a file, checks it, installs it.
-    async fn snapshot(
-        &self,
-        from: NodeId,
-        receive: &mut RecvStream,
-    ) -> io::Result<SnapshotAnswerV1> {
+    async fn snapshot(&self, from: NodeId, receive: &mut Receiver) -> io::Result<SnapshotAnswerV1> {
         let head: SnapshotHeadV1 = frame::receive_one(receive).await?;
         check_claim(from, head.vote)?;
-        let (chunks, received) = mpsc::channel::<Vec<u8>>(4);
-        let dir = self.snapshots.clone();
-        let writing = blocking(move || write_chunks(&dir, received));
-        let bytes = head.bytes;
-        let reading = async move {
-            let mut left = bytes;
-            while let Some(chunk) =
-                receive.read_chunk(64 * 1024, true).await.map_err(io::Error::other)?
-            {
-                let length = u64::try_from(chunk.bytes.len()).map_err(io::Error::other)?;
-                left = left.checked_sub(length).ok_or(io::ErrorKind::InvalidData)?;
-                if chunks.send(chunk.bytes.to_vec()).await.is_err() {
-                    break;
-                }
-            }
-            Ok::<(), io::Error>(())
-        };
-        let (file, ()) = tokio::try_join!(writing, reading)?;
+        let file = receive_file(self.snapshots.clone(), head.bytes, receive).await?;
         if (file.bytes(), file.checksum()) != (head.bytes, head.checksum) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a damaged snapshot"));
         }
@@ -256,16 +165,26 @@ impl Accept {
     }
 }
 
-fn write_chunks(
-    dir: &std::path::Path,
-    mut chunks: mpsc::Receiver<Vec<u8>>,
+/// Receives a file of so many bytes.
+async fn receive_file(
+    dir: PathBuf,
+    bytes: u64,
+    receive: &mut Receiver,
 ) -> io::Result<SnapshotFile> {
     use std::io::Write;
-    let mut writer = SnapshotWriter::create(dir)?;
-    while let Some(chunk) = chunks.blocking_recv() {
-        writer.write_all(&chunk)?;
+    let mut writer = blocking(move || SnapshotWriter::create(&dir)).await?;
+    let mut left = bytes;
+    loop {
+        let mut chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
+        let mut part = (&mut *receive).take(u64::try_from(SNAPSHOT_CHUNK_BYTES).unwrap_or(0));
+        let length = part.read_to_end(&mut chunk).await?;
+        if length == 0 {
+            return blocking(move || writer.finish()).await;
+        }
+        let length = u64::try_from(length).map_err(io::Error::other)?;
+        left = left.checked_sub(length).ok_or(io::ErrorKind::InvalidData)?;
+        writer = blocking(move || writer.write_all(&chunk).map(|()| writer)).await?;
     }
-    writer.finish()
 }
 
 /// A member speaks for itself only: the vote that it sends must be its own.

@@ -2,41 +2,50 @@
 
 use std::io;
 
-use quinn::{RecvStream, SendStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::transport::{Receiver, Sender};
 use crate::{
     limits::FRAME_BYTES_MAX,
     wire::{self, Message},
 };
 
 /// Sends a message.
-pub(crate) async fn send<T: Message>(stream: &mut SendStream, message: &T) -> io::Result<()> {
+pub(crate) async fn send<T: Message>(stream: &mut Sender, message: &T) -> io::Result<()> {
     let bytes = wire::encode(message)?;
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     let mut frame = Vec::with_capacity(bytes.len() + 4);
     frame.extend_from_slice(&length.to_be_bytes());
     frame.extend_from_slice(&bytes);
-    stream.write_all(&frame).await.map_err(io::Error::other)
+    stream.write_all(&frame).await
+}
+
+/// Ends what the peer receives.
+pub(crate) async fn finish(stream: &mut Sender) {
+    // A stream that has ended already is just as good.
+    let _ = stream.shutdown().await;
 }
 
 /// Receives a message; `None` at the end of the stream.
-pub(crate) async fn receive<T: Message>(stream: &mut RecvStream) -> io::Result<Option<T>> {
+pub(crate) async fn receive<T: Message>(stream: &mut Receiver) -> io::Result<Option<T>> {
     let mut length = [0; 4];
-    match stream.read_exact(&mut length).await {
-        Ok(()) => {}
-        Err(quinn::ReadExactError::FinishedEarly(0)) => return Ok(None),
-        Err(error) => return Err(io::Error::other(error)),
+    let read = stream.read(&mut length).await?;
+    if read == 0 {
+        return Ok(None);
+    }
+    if let Some(rest) = length.get_mut(read..) {
+        stream.read_exact(rest).await?;
     }
     let length = usize::try_from(u32::from_be_bytes(length)).map_err(io::Error::other)?;
     if length > FRAME_BYTES_MAX + 64 {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is too large"));
     }
     let mut bytes = vec![0; length];
-    stream.read_exact(&mut bytes).await.map_err(io::Error::other)?;
+    stream.read_exact(&mut bytes).await?;
     Ok(Some(wire::decode(&bytes)?))
 }
 
 /// Receives the one message that must come.
-pub(crate) async fn receive_one<T: Message>(stream: &mut RecvStream) -> io::Result<T> {
+pub(crate) async fn receive_one<T: Message>(stream: &mut Receiver) -> io::Result<T> {
     receive(stream).await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }

@@ -39,6 +39,13 @@ pub(crate) fn public_key(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, Er
     Ok(parsed.subject_public_key_info().as_ref().to_vec())
 }
 
+/// Whether TLS ended the handshake: what answered was not what was dialled.
+pub(crate) fn is_refused_by_tls(error: &quinn::ConnectionError) -> bool {
+    // RFC 9001 §4.8: TLS alerts are errors 0x100 to 0x1ff.
+    matches!(error, quinn::ConnectionError::TransportError(transport)
+        if (0x100..0x200).contains(&u64::from(transport.code)))
+}
+
 /// Opens the socket and answers members and joining nodes on it.
 pub(crate) fn endpoint(
     bind: SocketAddr,

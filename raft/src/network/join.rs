@@ -18,6 +18,7 @@ use serde_bytes::ByteBuf;
 use super::{
     JoinError, frame,
     identity::{self, ALPN_JOIN},
+    transport::{Connection, Urgency},
 };
 use crate::wire::CallV1;
 
@@ -67,12 +68,13 @@ async fn ask(
 ) -> Result<Vec<u8>, JoinError> {
     let lost = |reason: String| JoinError::Lost { address, reason };
     let exporter = exporter(connection).ok_or_else(|| lost("no TLS exporter".to_owned()))?;
-    let (mut send, mut receive) =
-        connection.open_bi().await.map_err(|error| lost(error.to_string()))?;
+    let mut stream = Connection::open(connection, Urgency::Bulk)
+        .await
+        .map_err(|error| lost(error.to_string()))?;
     let request = CallV1(ByteBuf::from(build(exporter)));
-    frame::send(&mut send, &request).await.map_err(|error| lost(error.to_string()))?;
+    frame::send(&mut stream.send, &request).await.map_err(|error| lost(error.to_string()))?;
     let answer: CallV1 =
-        frame::receive_one(&mut receive).await.map_err(|error| lost(error.to_string()))?;
+        frame::receive_one(&mut stream.receive).await.map_err(|error| lost(error.to_string()))?;
     Ok(answer.0.into_vec())
 }
 
@@ -84,14 +86,10 @@ pub(crate) fn exporter(connection: &quinn::Connection) -> Option<[u8; 32]> {
 }
 
 fn connect_error(address: SocketAddr, error: &quinn::ConnectionError) -> JoinError {
-    // RFC 9001 §4.8: TLS alerts are errors 0x100 to 0x1ff; ours is about the certificate.
-    match error {
-        quinn::ConnectionError::TransportError(transport)
-            if (0x100..0x200).contains(&u64::from(transport.code)) =>
-        {
-            JoinError::OtherCluster { address }
-        }
-        other => JoinError::Unreachable { address, reason: other.to_string() },
+    if identity::is_refused_by_tls(error) {
+        JoinError::OtherCluster { address }
+    } else {
+        JoinError::Unreachable { address, reason: error.to_string() }
     }
 }
 

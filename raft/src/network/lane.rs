@@ -2,15 +2,12 @@
 
 use std::io;
 
-/// Priority of votes, heartbeats and calls over appends.
-pub(crate) const URGENT: i32 = 1;
-
 /// Kinds of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
     /// Appends, many, each answered in order.
     Appends,
-    /// One append without waiting behind others: a heartbeat.
+    /// One append: how members of version 0.1.0 could send a heartbeat. Answered, never sent.
     Heartbeat,
     /// One vote or pre-vote.
     Vote,

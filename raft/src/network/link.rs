@@ -1,0 +1,349 @@
+//! One connection to each peer: dialled when it is wanted, and seldom while the peer is away.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use openraft::async_runtime::AsyncRuntime;
+use rand::RngExt;
+use serde_bytes::ByteBuf;
+use tokio::{io::AsyncWriteExt, sync::watch};
+
+use super::{
+    CallError, frame,
+    lane::Lane,
+    transport::{Close, Connection, DialError, Receiver, Sender, Stream, Transport, Urgency},
+};
+use crate::{
+    limits::{DIAL_PAUSE, DIAL_PAUSE_MAX, DIAL_TIMEOUT},
+    rt::{Handle, Instant, Rt, now},
+    types::NodeId,
+    wire::{CallV1, Message},
+};
+
+/// All peers, by number; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Links {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    transport: Arc<dyn Transport>,
+    /// Where attempts to connect run.
+    handle: Handle,
+    links: Mutex<BTreeMap<NodeId, Arc<Link>>>,
+}
+
+/// One peer: its address and the connection to it.
+pub(super) struct Link {
+    target: NodeId,
+    state: Mutex<State>,
+}
+
+struct State {
+    address: String,
+    connected: Option<Connected>,
+    /// The attempt that is under way. It runs in a task of its own, so that it does not end with
+    /// a caller that gives up.
+    dialling: Option<Dialling>,
+    /// Attempts since the peer last answered.
+    failures: u32,
+    /// No attempt before this moment.
+    paused_until: Option<Instant>,
+    reach: Reach,
+}
+
+type Dialling = watch::Receiver<Option<Result<Session, Arc<io::Error>>>>;
+
+/// What is known of a peer. One line is logged for each change, however often it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Not tried yet.
+    Unknown,
+    /// It answers.
+    Answers,
+    /// It does not.
+    Silent,
+    /// Something else answers at its address.
+    Another,
+}
+
+/// A connection to a peer.
+#[derive(Clone)]
+pub(super) struct Session {
+    link: Arc<Link>,
+    connected: Connected,
+}
+
+#[derive(Clone)]
+struct Connected {
+    connection: Arc<dyn Connection>,
+    is_answered: Arc<AtomicBool>,
+}
+
+impl Session {
+    /// A stream for this lane.
+    pub(super) async fn open(
+        &self,
+        lane: Lane,
+        urgency: Urgency,
+    ) -> io::Result<(Sender, Receiver)> {
+        let Stream { mut send, receive } = self.connected.connection.open(urgency).await?;
+        send.write_u8(lane.byte()).await?;
+        Ok((send, receive))
+    }
+
+    /// Nothing more is asked on this connection.
+    pub(super) fn close(&self) {
+        self.connected.connection.close(Close::Done);
+    }
+
+    /// Receives the one message that must come: only an answer shows that the peer is there.
+    pub(super) async fn answer<T: Message>(&self, receive: &mut Receiver) -> io::Result<T> {
+        let answer = frame::receive_one(receive).await?;
+        if !self.connected.is_answered.swap(true, Ordering::Relaxed) {
+            let mut state = self.link.state();
+            (state.failures, state.paused_until) = (0, None);
+            self.link.tell(&mut state, Reach::Answers, None);
+        }
+        Ok(answer)
+    }
+}
+
+impl Link {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a failure: the next attempt comes later than the one before it.
+    fn failed(&self, state: &mut State, reach: Reach, error: &dyn std::fmt::Display) {
+        state.failures = state.failures.saturating_add(1);
+        state.paused_until = Some(now() + pause_after(state.failures));
+        self.tell(state, reach, Some(error));
+    }
+
+    fn tell(&self, state: &mut State, reach: Reach, error: Option<&dyn std::fmt::Display>) {
+        if state.reach == reach {
+            return;
+        }
+        state.reach = reach;
+        let (node, address) = (self.target, &state.address);
+        let error = error.map(tracing::field::display);
+        match reach {
+            Reach::Unknown => {}
+            Reach::Answers => {
+                tracing::info!(event = "raft.peer_answers", %node, address, "a member answers");
+            }
+            Reach::Silent => {
+                let text = "a member cannot be reached";
+                tracing::warn!(event = "raft.peer_silent", %node, address, error, "{text}");
+            }
+            Reach::Another => {
+                let text = "something else answers at the address of a member";
+                tracing::warn!(event = "raft.peer_is_another", %node, address, error, "{text}");
+            }
+        }
+    }
+}
+
+/// Doubles up to the longest pause; half of it is drawn, so that nodes do not dial in step.
+fn pause_after(failures: u32) -> Duration {
+    let doubled = DIAL_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    let pause = doubled.min(DIAL_PAUSE_MAX);
+    let drawn = Rt::thread_rng().random_range(0.5..=1.0);
+    pause.mul_f64(drawn)
+}
+
+/// What one who wants a connection does next.
+enum Step {
+    Use(Session),
+    Wait(Dialling),
+    Pause(Instant),
+}
+
+impl Links {
+    /// Peers over `transport`; attempts to connect run on this runtime.
+    pub(crate) fn new(transport: Arc<dyn Transport>) -> Links {
+        let (handle, links) = (Handle::current(), Mutex::default());
+        Links { shared: Arc::new(Shared { transport, handle, links }) }
+    }
+
+    /// Notes where a peer is to be reached. A new address is tried at once.
+    pub(crate) fn know(&self, target: NodeId, address: &str) {
+        let link = self.link(target, address);
+        let mut state = link.state();
+        if state.address != address {
+            address.clone_into(&mut state.address);
+            (state.failures, state.paused_until) = (0, None);
+        }
+    }
+
+    /// The peer has dialled this node, so it is there: it is tried at once.
+    pub(super) fn heard(&self, target: NodeId) {
+        if let Some(link) = self.known(target) {
+            link.state().paused_until = None;
+        }
+    }
+
+    pub(super) fn link(&self, target: NodeId, address: &str) -> Arc<Link> {
+        let mut links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let link = links.entry(target).or_insert_with(|| {
+            let state = State {
+                address: address.to_owned(),
+                connected: None,
+                dialling: None,
+                failures: 0,
+                paused_until: None,
+                reach: Reach::Unknown,
+            };
+            Arc::new(Link { target, state: Mutex::new(state) })
+        });
+        Arc::clone(link)
+    }
+
+    fn known(&self, target: NodeId) -> Option<Arc<Link>> {
+        let links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.get(&target).cloned()
+    }
+
+    /// The connection to a peer, dialled if there is none; an error at once while the peer is
+    /// given a pause.
+    pub(super) async fn session(&self, link: &Arc<Link>) -> io::Result<Session> {
+        match self.step(link) {
+            Step::Use(session) => Ok(session),
+            Step::Wait(dialling) => dialled(dialling).await,
+            Step::Pause(_) => {
+                Err(io::Error::new(io::ErrorKind::NotConnected, "it just failed to connect"))
+            }
+        }
+    }
+
+    /// The connection to a peer, after the pause if there is one. An error comes at most once
+    /// for each attempt to connect.
+    pub(super) async fn session_in_time(&self, link: &Arc<Link>) -> io::Result<Session> {
+        loop {
+            match self.step(link) {
+                Step::Use(session) => return Ok(session),
+                Step::Wait(dialling) => return dialled(dialling).await,
+                // The pause may end early, and another may begin.
+                Step::Pause(until) => {
+                    Rt::sleep_until(until.min(now() + DIAL_PAUSE)).await;
+                }
+            }
+        }
+    }
+
+    fn step(&self, link: &Arc<Link>) -> Step {
+        let mut state = link.state();
+        if let Some(connected) = &state.connected {
+            let Some(reason) = connected.connection.ended() else {
+                return Step::Use(Session { link: Arc::clone(link), connected: connected.clone() });
+            };
+            // A peer that takes connections and never answers is dialled as seldom as one that
+            // takes none.
+            if !connected.is_answered.load(Ordering::Relaxed) {
+                link.failed(&mut state, Reach::Silent, &reason);
+            }
+            state.connected = None;
+        }
+        if let Some(dialling) = &state.dialling
+            && dialling.has_changed().is_ok()
+        {
+            return Step::Wait(dialling.clone());
+        }
+        if let Some(until) = state.paused_until
+            && now() < until
+        {
+            return Step::Pause(until);
+        }
+        let (sender, receiver) = watch::channel(None);
+        state.dialling = Some(receiver.clone());
+        let (links, link) = (self.clone(), Arc::clone(link));
+        self.shared.handle.spawn(async move {
+            let dialled = links.dial(&link).await;
+            let result = links.dialled(&link, dialled);
+            sender.send_replace(Some(result));
+        });
+        Step::Wait(receiver)
+    }
+
+    fn dialled(
+        &self,
+        link: &Arc<Link>,
+        dialled: Result<Arc<dyn Connection>, DialError>,
+    ) -> Result<Session, Arc<io::Error>> {
+        let mut state = link.state();
+        state.dialling = None;
+        match dialled {
+            Ok(connection) => {
+                let connected = Connected { connection, is_answered: Arc::default() };
+                state.connected = Some(connected.clone());
+                Ok(Session { link: Arc::clone(link), connected })
+            }
+            Err(failed) => {
+                let reach = if failed.is_another { Reach::Another } else { Reach::Silent };
+                link.failed(&mut state, reach, &failed.error);
+                Err(Arc::new(failed.error))
+            }
+        }
+    }
+
+    /// A connection of its own to a peer that has answered, for what would hold others up.
+    pub(super) async fn own_session(&self, link: &Arc<Link>) -> io::Result<Session> {
+        // The shared connection takes the pauses for both.
+        self.session_in_time(link).await?;
+        let connection = self.dial(link).await.map_err(|failed| failed.error)?;
+        let connected = Connected { connection, is_answered: Arc::default() };
+        Ok(Session { link: Arc::clone(link), connected })
+    }
+
+    /// A new connection.
+    async fn dial(&self, link: &Link) -> Result<Arc<dyn Connection>, DialError> {
+        let address = link.state().address.clone();
+        tracing::debug!(event = "raft.dial", node = %link.target, address);
+        let dial = self.shared.transport.dial(link.target, address);
+        let timeout = || DialError { is_another: false, error: io::ErrorKind::TimedOut.into() };
+        Rt::timeout(DIAL_TIMEOUT, dial).await.map_err(|_| timeout())?
+    }
+
+    /// A request of the node above to a peer.
+    pub(crate) async fn call(
+        &self,
+        target: NodeId,
+        request: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        let link = self.known(target).ok_or(CallError::Unreachable(target))?;
+        let deadline = now() + timeout;
+        let opened = Rt::timeout_at(deadline, async {
+            let session = self.session(&link).await?;
+            let streams = session.open(Lane::Call, Urgency::Urgent).await?;
+            Ok::<_, io::Error>((session, streams))
+        });
+        let Ok(Ok((session, (mut send, mut receive)))) = opened.await else {
+            return Err(CallError::Unreachable(target));
+        };
+        let asked = async {
+            frame::send(&mut send, &CallV1(ByteBuf::from(request))).await?;
+            session.answer::<CallV1>(&mut receive).await
+        };
+        match Rt::timeout_at(deadline, asked).await {
+            Ok(Ok(answer)) => Ok(answer.0.into_vec()),
+            _ => Err(CallError::Lost(target)),
+        }
+    }
+}
+
+/// Waits for an attempt that is under way.
+async fn dialled(mut dialling: Dialling) -> io::Result<Session> {
+    let gone =
+        || io::Error::new(io::ErrorKind::NotConnected, "the attempt to connect was given up");
+    let result = dialling.wait_for(Option::is_some).await.map_err(|_| gone())?.clone();
+    result.ok_or_else(gone)?.map_err(|error| io::Error::new(error.kind(), error))
+}
