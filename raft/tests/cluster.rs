@@ -180,7 +180,7 @@ async fn a_log_that_lost_entries_or_its_marker_is_refused() {
 
     let whole = std::fs::read(log.join("000000000001.seg")).unwrap();
     let mut damaged = whole.clone();
-    damaged[3 * 4096 + 60] ^= 1;
+    damaged[3 * 4096 + 46] ^= 1;
     std::fs::write(log.join("000000000001.seg"), damaged).unwrap();
     let told = refused().await;
     assert!(told.contains("000000000001.seg") && told.contains("damaged"), "{told}");
