@@ -199,10 +199,11 @@ impl Node {
     pub(crate) async fn start_member(&self, membership: &Membership) -> Result<Replica, Problem> {
         let id = NodeId(membership.node);
         let published = Arc::new(Published::default());
-        let (state_dir, open_published) = (self.data_dir().join("state"), Arc::clone(&published));
+        let (old, dir) = (self.data_dir().join("state"), self.data_dir().join("state.v2"));
+        let open_published = Arc::clone(&published);
         let (keyring, live) = (Arc::clone(self.keyring()), self.live().clone());
         let applier = tokio::task::spawn_blocking(move || {
-            Applier::open(&state_dir, id, open_published, keyring, live)
+            Applier::open(&old, &dir, id, open_published, keyring, live)
         });
         let applier = applier
             .await
@@ -219,6 +220,7 @@ impl Node {
                 authority_der: membership.authority_der.clone(),
             },
             incarnation: membership.incarnation,
+            entropy: Arc::new(crate::entropy::fill),
             election_timeout: self.config().election_timeout,
             snapshot_every: SNAPSHOT_EVERY,
             keep_log: KEEP_LOG,
@@ -231,6 +233,7 @@ impl Node {
         let raft = Raft::start(options, Box::new(applier), peers, calls.clone())
             .await
             .map_err(|error| start_problem(&error))?;
+        self.live().follow_settled(raft.settled());
         let reports = Reports::new(
             id,
             self.live().clone(),

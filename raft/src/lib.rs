@@ -35,3 +35,4 @@ pub use raft::{PeerStatus, Role};
 #[cfg(conclave_sim)]
 pub use rt::sim as executor;
 pub use types::{NodeId, Position};
+pub use wire::checkpoint_index;

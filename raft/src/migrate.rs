@@ -99,7 +99,7 @@ fn read_old(dir: &Path, id: LogId) -> Result<OldLog, LogOpenError> {
     let disk = Disk::open(&path, DiskOptions::default())?;
     let mut entries: Vec<EntryV1> = Vec::new();
     let purged = mark.purged.map(|purged| purged.index);
-    for record in disk.tree("entries")?.range(..) {
+    for record in disk.old_tree("entries")?.range(..) {
         let (key, value) = record?;
         let entry = wire::decode::<EntryV1>(&value).map_err(|error| damaged(error.into()))?;
         let index = entry.position.index;

@@ -6,10 +6,7 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -21,7 +18,7 @@ use openraft::{
     errors::{ClientWriteError, LinearizableReadError, RaftError},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     limits::{
@@ -182,8 +179,6 @@ pub struct Raft {
     inner: openraft::Raft<Types, StateMachine>,
     log: Log,
     progress: Arc<Progress>,
-    /// Index of the last entry whose effect is durable.
-    persisted: Arc<AtomicU64>,
     links: Links,
     transport: Arc<dyn Transport>,
     /// Keeps other processes from the log.
@@ -252,35 +247,15 @@ impl Raft {
         let (raft_inner, raft_links) = (inner.clone(), links.clone());
         let accept =
             Accept { raft: raft_inner, calls, above, links: raft_links, snapshots, stager };
-        let raft = Raft {
-            id,
-            inner,
-            log,
-            progress,
-            persisted,
-            links,
-            transport,
-            _lock: lock,
-            _threads: threads,
-        };
+        let raft =
+            Raft { id, inner, log, progress, links, transport, _lock: lock, _threads: threads };
         Ok((raft, accept))
     }
 
     /// Index up to which this node has everything again after any restart, before it shows
-    /// anything.
-    pub fn settled(&self) -> u64 {
-        let persisted = self.persisted.load(Ordering::Acquire);
-        persisted.max(*self.log.written().settled.borrow())
-    }
-
-    /// Waits until [`Self::settled`] is more than `index`.
-    pub async fn settled_beyond(&self, index: u64) {
-        let mut settled = self.log.written().settled.subscribe();
-        while self.settled() <= index {
-            if settled.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-        }
+    /// anything; as it rises.
+    pub fn settled(&self) -> watch::Receiver<u64> {
+        self.log.written().settled.subscribe()
     }
 
     /// Whether the disk of the log has room for more than what Raft needs for itself.

@@ -269,6 +269,12 @@ impl CheckpointV1 {
     }
 }
 
+/// Index of the last entry in a checkpoint that a machine was given; none: it is damaged.
+pub fn checkpoint_index(bytes: &[u8]) -> Option<u64> {
+    let checkpoint = decode::<CheckpointV1>(bytes).ok()?;
+    Some(checkpoint.applied.map_or(0, |applied| applied.index))
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct AppendV1 {
     pub(crate) vote: VoteV1,

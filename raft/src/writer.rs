@@ -70,7 +70,7 @@ impl Written {
         Written {
             synced: AtomicU64::new(index(point.last)),
             bytes: AtomicU64::new(point.bytes),
-            settled: watch::Sender::new(index(point.committed)),
+            settled: watch::Sender::new(index(point.committed).max(index(point.purged))),
             has_room: watch::Sender::new(true),
         }
     }
@@ -302,7 +302,8 @@ impl Writer {
         for waiting in group.waiting {
             waiting.answer(Ok(()));
         }
-        let committed = index(point.committed);
+        // What was purged was committed, also if only a snapshot told of it.
+        let committed = index(point.committed).max(index(point.purged));
         self.written.settled.send_if_modified(|settled| {
             let is_more = committed > *settled;
             *settled = committed.max(*settled);

@@ -70,14 +70,19 @@ fn encode<T: Serialize>(kind: Kind, max: usize, value: &T) -> Result<Vec<u8>, Wi
     if payload.len() > max {
         return Err(WireError::TooLarge { found: payload.len(), max });
     }
+    whole(kind, &payload)
+}
+
+/// Header and payload.
+fn whole(kind: Kind, payload: &[u8]) -> Result<Vec<u8>, WireError> {
     let length = u32::try_from(payload.len()).map_err(|_| WireError::Length)?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
     bytes.extend_from_slice(&MAGIC);
     bytes.push(FORMAT);
     bytes.push(kind.byte());
     bytes.extend_from_slice(&length.to_be_bytes());
-    bytes.extend_from_slice(&crc32fast::hash(&payload).to_be_bytes());
-    bytes.extend_from_slice(&payload);
+    bytes.extend_from_slice(&crc32fast::hash(payload).to_be_bytes());
+    bytes.extend_from_slice(payload);
     Ok(bytes)
 }
 
@@ -150,6 +155,17 @@ pub fn encode_key(key: &RowKey) -> Result<Vec<u8>, WireError> {
 /// Reads what [`encode_key`] wrote.
 pub fn decode_key(bytes: &[u8]) -> Result<RowKey, WireError> {
     decode::<_, ROW_BYTES_MAX>(Kind::Key, bytes)
+}
+
+/// What [`encode_key`] gave, without what its header repeats of it: neighbours in State are
+/// neighbours on disk, and a key is not checked apart from its row.
+pub fn key_payload(key_bytes: &[u8]) -> &[u8] {
+    key_bytes.get(HEADER_BYTES..).unwrap_or_default()
+}
+
+/// What [`encode_key`] gave, from its payload.
+pub fn key_of_payload(payload: &[u8]) -> Result<Vec<u8>, WireError> {
+    whole(Kind::Key, payload)
 }
 
 /// Bytes of a row: index of its last change, and the record.

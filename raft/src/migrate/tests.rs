@@ -1,7 +1,6 @@
 //! Rewriting a log of version 0.1.0, with a crash at each step.
 #![allow(clippy::unwrap_used)]
 
-use conclave_disk::Batch;
 use openraft::EntryPayload;
 
 use super::*;
@@ -19,13 +18,14 @@ fn at(index: u64) -> Position {
 /// A log as version 0.1.0 left it: entries 5 to 40, committed up to 38.
 fn old_log(dir: &Path) -> MarkV1 {
     let disk = Disk::open(&dir.join(OLD_LOG), DiskOptions::default()).unwrap();
-    let mut batch = Batch::default();
-    for index in 5..=40 {
+    let mut records = Vec::new();
+    for index in 5_u64..=40 {
         let payload = EntryPayload::Normal(Payload(vec![3; 70_000]));
         let entry = LogEntry { log_id: at(index).log_id(), payload };
-        batch.put(&index.to_be_bytes(), &wire::encode(&EntryV1::from(&entry)).unwrap());
+        let bytes = wire::encode(&EntryV1::from(&entry)).unwrap();
+        records.push((index.to_be_bytes().to_vec(), bytes));
     }
-    disk.tree("entries").unwrap().apply(batch).unwrap();
+    disk.old_tree("entries").unwrap().put(&records).unwrap();
     disk.sync().unwrap();
     let mark = MarkV1 {
         cluster: ID.cluster,
