@@ -1,8 +1,10 @@
 //! Real nodes, real faults, a recorded history, and a verdict on it.
 #![allow(clippy::print_stdout, reason = "a verdict is for people")]
 
+mod chance;
 mod check;
 mod cluster;
+mod disk;
 mod history;
 mod nemesis;
 mod workloads;
@@ -21,6 +23,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    chance::Chance,
     check::Verdict,
     cluster::Cluster,
     history::History,
@@ -107,7 +110,7 @@ async fn judge(run: &Run) -> anyhow::Result<Verdict> {
     let stop = Arc::new(AtomicBool::new(false));
     let writers = workloads::set::start(&cluster, &history, &stop);
     let started = Instant::now();
-    let mut chance = nemesis::Chance::new(run.seed);
+    let mut chance = Chance::new(run.seed);
     let mut rounds = 0;
     while rounds < run.rounds && started.elapsed() < Duration::from_secs(run.time) {
         nemesis::round((&run.nemesis, run.victims), &mut chance, &mut cluster, &history).await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::{cluster::Cluster, history::History};
+use crate::{chance::Chance, cluster::Cluster, history::History};
 
 /// Kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,29 +26,6 @@ pub(crate) enum Victims {
     Leader,
     /// All nodes at once.
     All,
-}
-
-/// Chance from a seed (splitmix64), so that a run can be repeated.
-pub(crate) struct Chance(u64);
-
-impl Chance {
-    pub(crate) fn new(seed: u64) -> Chance {
-        Chance(seed)
-    }
-
-    /// A number below `bound`.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound.max(1)
-    }
-
-    fn place(&mut self, length: usize) -> usize {
-        let bound = u64::try_from(length).unwrap_or(1);
-        usize::try_from(self.below(bound)).unwrap_or(0)
-    }
 }
 
 /// One fault, some time in it, and its end.
