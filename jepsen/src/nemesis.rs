@@ -13,6 +13,8 @@ pub(crate) enum Nemesis {
     Kill,
     /// SIGSTOP, and SIGCONT.
     Pause,
+    /// SIGTERM of the leader, whatever the victims, and a new start: what each upgrade does.
+    Term,
 }
 
 /// Whom a fault hits.
@@ -44,6 +46,7 @@ pub(crate) async fn round(
         },
         chosen => chosen,
     };
+    let victims = if kind == Nemesis::Term { Victims::Leader } else { victims };
     let victims: Vec<usize> = match victims {
         Victims::One => vec![chance.place(cluster.nodes.len())],
         Victims::Leader => cluster.leader().await.into_iter().collect(),
@@ -57,6 +60,10 @@ pub(crate) async fn round(
             match kind {
                 Nemesis::Kill => node.kill(),
                 Nemesis::Pause => node.signal("STOP")?,
+                Nemesis::Term => {
+                    let name = node.name.clone();
+                    anyhow::ensure!(node.stop()?, "{name} does not end after SIGTERM");
+                }
             }
         }
     }
@@ -64,7 +71,7 @@ pub(crate) async fn round(
     for place in &victims {
         if let Some(node) = cluster.nodes.get_mut(*place) {
             match kind {
-                Nemesis::Kill => node.start()?,
+                Nemesis::Kill | Nemesis::Term => node.start()?,
                 Nemesis::Pause => node.signal("CONT")?,
             }
         }

@@ -187,7 +187,7 @@ impl Filesystem for Mounted {
         let act = |volume: &mut Volume| volume.open(ino.0);
         self.device.serve(Call::Look, ino.0, reply, act, |reply, opened| match opened {
             // Each read and write comes here: the kernel's cache would hide faults.
-            Ok(()) => reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO),
+            Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO),
             Err(errno) => reply.error(errno),
         });
     }
@@ -206,13 +206,13 @@ impl Filesystem for Mounted {
         let act = |volume: &mut Volume| {
             let kind = Kind::File(File::default());
             let number = volume.create(parent.0, name, kind, owner)?;
-            volume.open(number)?;
-            attributes(volume, number)
+            let handle = volume.open(number)?;
+            Ok((attributes(volume, number)?, handle))
         };
         self.device.serve(Call::Change, parent.0, reply, act, |reply, made| match made {
-            Ok(attributes) => {
+            Ok((attributes, handle)) => {
                 let flags = FopenFlags::FOPEN_DIRECT_IO;
-                reply.created(&REMEMBER, &attributes, GENERATION, FileHandle(0), flags);
+                reply.created(&REMEMBER, &attributes, GENERATION, FileHandle(handle), flags);
             }
             Err(errno) => reply.error(errno),
         });
@@ -274,14 +274,14 @@ impl Filesystem for Mounted {
         &self,
         _: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         _: OpenFlags,
         _: Option<LockOwner>,
         _: bool,
         reply: ReplyEmpty,
     ) {
         let act = |volume: &mut Volume| {
-            volume.release(ino.0);
+            volume.release(ino.0, handle.0);
             Ok(())
         };
         self.device.serve(Call::Look, ino.0, reply, act, empty);

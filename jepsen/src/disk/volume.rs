@@ -39,7 +39,8 @@ pub(crate) struct Owner {
 pub(crate) struct Inode {
     pub(crate) kind: Kind,
     pub(crate) owner: Owner,
-    opened: u64,
+    /// Handles that processes have open.
+    opened: BTreeSet<u64>,
 }
 
 /// Space, in pages.
@@ -54,6 +55,7 @@ pub(crate) struct Space {
 pub(crate) struct Volume {
     inodes: BTreeMap<u64, Inode>,
     next: u64,
+    handles: u64,
     total: u64,
 }
 
@@ -61,13 +63,22 @@ type Done<T> = Result<T, Errno>;
 
 impl Volume {
     pub(crate) fn new(owner: Owner) -> Volume {
-        let root = Inode { kind: Kind::Directory(Directory::default()), owner, opened: 0 };
-        Volume { inodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, total: PAGES_DEFAULT }
+        let root =
+            Inode { kind: Kind::Directory(Directory::default()), owner, opened: BTreeSet::new() };
+        Volume {
+            inodes: BTreeMap::from([(ROOT, root)]),
+            next: ROOT + 1,
+            handles: 0,
+            total: PAGES_DEFAULT,
+        }
     }
 
     /// A clone whose new inodes have numbers that the kernel has not seen on `other`.
     pub(crate) fn clone_after(&self, other: &Volume) -> Volume {
-        Volume { next: self.next.max(other.next), ..self.clone() }
+        let (next, handles) = (self.next.max(other.next), self.handles.max(other.handles));
+        let mut clone = Volume { next, handles, ..self.clone() };
+        clone.inodes.values_mut().for_each(|inode| inode.opened.clear());
+        clone
     }
 
     pub(crate) fn inode(&self, number: u64) -> Done<&Inode> {
@@ -127,7 +138,7 @@ impl Volume {
         self.has_room(1)?;
         let number = self.next;
         self.next += 1;
-        self.inodes.insert(number, Inode { kind, owner, opened: 0 });
+        self.inodes.insert(number, Inode { kind, owner, opened: BTreeSet::new() });
         let add = NameChange::Add(name.to_owned(), number);
         self.directory_mut(parent)?.change(vec![add]);
         Ok(number)
@@ -170,15 +181,18 @@ impl Volume {
         Ok(())
     }
 
-    /// A process opened it: it stays though its names go.
-    pub(crate) fn open(&mut self, number: u64) -> Done<()> {
-        self.inode_mut(number)?.opened += 1;
-        Ok(())
+    /// A process opened it: it stays though its names go. Answers with a handle.
+    pub(crate) fn open(&mut self, number: u64) -> Done<u64> {
+        self.handles += 1;
+        let handle = self.handles;
+        self.inode_mut(number)?.opened.insert(handle);
+        Ok(handle)
     }
 
-    pub(crate) fn release(&mut self, number: u64) {
+    /// A process closed it; after a power cut the handle is not known any longer.
+    pub(crate) fn release(&mut self, number: u64, handle: u64) {
         if let Ok(inode) = self.inode_mut(number) {
-            inode.opened = inode.opened.saturating_sub(1);
+            inode.opened.remove(&handle);
         }
     }
 
@@ -255,7 +269,7 @@ impl Volume {
     /// The power is cut: nothing is open, and only what is durable is there, with what survives.
     pub(crate) fn cut(&mut self, survival: Survival, chance: &mut Chance) {
         for inode in self.inodes.values_mut() {
-            inode.opened = 0;
+            inode.opened.clear();
             match &mut inode.kind {
                 Kind::File(file) => file.cut(survival, chance),
                 Kind::Directory(directory) => directory.cut(survival, chance),
@@ -273,7 +287,7 @@ impl Volume {
         let held = self
             .inodes
             .iter()
-            .filter(|(number, inode)| inode.opened > 0 || linked.contains(number));
+            .filter(|(number, inode)| !inode.opened.is_empty() || linked.contains(number));
         let used: u64 = held
             .map(|(_, inode)| match &inode.kind {
                 Kind::File(file) => 1 + file.live().allocated(),
@@ -356,6 +370,6 @@ impl Volume {
                 kept.extend(directory.pending());
             }
         }
-        self.inodes.retain(|number, inode| inode.opened > 0 || kept.contains(number));
+        self.inodes.retain(|number, inode| !inode.opened.is_empty() || kept.contains(number));
     }
 }
