@@ -1,11 +1,14 @@
 //! `conclave-jepsen disk`: nodes on disks that lose, tear, fill and rot.
 
+mod broken;
 mod content;
 mod crash;
 mod device;
 mod directory;
 mod fault;
 mod file;
+mod flip;
+mod full;
 mod handshake;
 mod ledger;
 mod limits;
@@ -49,6 +52,13 @@ pub(crate) enum Fault {
     Flip,
 }
 
+/// Least and most tries of a fault, in proportion to the crash points.
+const TRIES_MIN: u64 = 8;
+const TRIES_MAX: u64 = 100;
+const FLIPS_MAX: u64 = 200;
+const ROUNDS_MIN: u64 = 1;
+const ROUNDS_MAX: u64 = 10;
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Disk {
@@ -76,6 +86,10 @@ pub(crate) struct Disk {
     /// The conclave binary; by default the one beside this program.
     #[arg(long)]
     binary: Option<PathBuf>,
+    /// Everything that was written before the first fault is durable, synced or not, as after the
+    /// half minute in which the system writes it back.
+    #[arg(long)]
+    settle: bool,
     /// Longest time, in seconds; what is not done then is left out.
     #[arg(long, default_value_t = 3_600)]
     time: u64,
@@ -100,6 +114,7 @@ pub(crate) fn judge(disk: &Disk) -> anyhow::Result<Verdict> {
         nodes: disk.nodes,
         sizes: &disk.values,
         seed: disk.seed,
+        settles: disk.settle,
     };
     let deadline = Instant::now() + Duration::from_secs(disk.time);
     match run(disk, setting, deadline) {
@@ -115,9 +130,73 @@ fn run(disk: &Disk, setting: Setting<'_>, deadline: Instant) -> anyhow::Result<(
     let has = |fault: Fault| disk.faults.contains(&fault);
     let kinds = Kinds { kill: has(Fault::Crash), power: has(Fault::Power) };
     if kinds.kill || kinds.power {
-        crashes(disk, setting, kinds, deadline)?;
+        let store = disk.store.join("crash");
+        crashes(disk, Setting { store: &store, ..setting }, kinds, deadline)?;
+    }
+    let runtime = runtime()?;
+    let store = |phase: &str| disk.store.join(phase);
+    if has(Fault::Eio) {
+        let store = store("eio");
+        let setting = Setting { store: &store, ..setting };
+        let tries = (disk.crash_points / 10).clamp(TRIES_MIN, TRIES_MAX);
+        let started = Instant::now();
+        let (done, result) = runtime.block_on(broken::run(setting, tries, deadline));
+        println!(
+            "eio: {} faults in {} s; writes and syncs: {} nodes ended, {} went on; reads while \
+             starting: {} refused, {} ready; {}",
+            done.faults,
+            started.elapsed().as_secs(),
+            done.ended,
+            done.went_on,
+            done.starts_refused,
+            done.starts_ready,
+            told(&result)
+        );
+        result?;
+    }
+    if has(Fault::Enospc) {
+        let store = store("enospc");
+        let setting = Setting { store: &store, ..setting };
+        let rounds = (disk.crash_points / 100).clamp(ROUNDS_MIN, ROUNDS_MAX);
+        let started = Instant::now();
+        let (done, result) = runtime.block_on(full::run(setting, rounds, deadline));
+        println!(
+            "enospc: {} times full in {} s; {} writes, {} refused ({}), {} unknown; {} handshakes \
+             meanwhile; {} starts on a full disk, {} refused; {}",
+            done.fills,
+            started.elapsed().as_secs(),
+            done.writes,
+            done.refused,
+            if done.says.is_empty() { "-" } else { &done.says },
+            done.unknown,
+            done.handshakes,
+            done.starts,
+            done.starts_refused,
+            told(&result)
+        );
+        result?;
+    }
+    if has(Fault::Flip) {
+        let store = store("flip");
+        let setting = Setting { store: &store, ..setting };
+        let flips = disk.crash_points.clamp(TRIES_MIN, FLIPS_MAX);
+        let started = Instant::now();
+        let (done, result) = runtime.block_on(flip::run(setting, flips, deadline));
+        println!(
+            "flip: {} bits in {} s; {} starts with all data, {} refused with the file's name; {}",
+            done.flips,
+            started.elapsed().as_secs(),
+            done.recovered,
+            done.refused,
+            told(&result)
+        );
+        result?;
     }
     Ok(())
+}
+
+fn told(result: &anyhow::Result<()>) -> &'static str {
+    if result.is_ok() { "0 lost" } else { "BROKEN" }
 }
 
 /// Runs the crash points in lanes beside each other.
@@ -161,7 +240,7 @@ fn crashes(
         done.counts.acknowledged,
         done.counts.refused,
         done.counts.unknown,
-        if result.is_ok() { "0 lost" } else { "BROKEN" },
+        told(&result),
     );
     result
 }

@@ -174,6 +174,16 @@ impl Disk {
         self.device.inner().faults.failed.clone()
     }
 
+    /// Whether anything did.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.device.inner().faults.failed.is_empty()
+    }
+
+    /// Makes all durable, as the system does by itself within half a minute.
+    pub(crate) fn settle(&self) {
+        self.device.inner().volume.settle();
+    }
+
     /// Makes each sync take so long.
     pub(crate) fn delay_syncs(&self, delay: Duration) {
         self.device.inner().faults.sync_delay = delay;

@@ -1,20 +1,24 @@
 //! Nodes with disks of their own, and what was written through them.
 
 use std::{
+    net::{IpAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
+use conclave_api::listener::Add;
+use conclave_client::Change;
 use tokio::task::JoinHandle;
 
 use super::{
     device::Disk,
     file::Survival,
+    handshake,
     value::{Pool, Size},
     volume::Volume,
-    writer::{self, Plan, Writer},
+    writer::{self, Plan, SERVED_DOMAIN, Writer},
 };
 use crate::{
     chance::Chance,
@@ -55,6 +59,19 @@ pub(crate) fn shorten(words: &str) -> String {
     text.chars().take(900).collect()
 }
 
+/// Whether a refusal to start names a file, by its path, or the directory of a database in which
+/// it lies. Only the error counts: a log names files for other reasons.
+pub(crate) fn names(words: &str, mount: &Path, path: &Path) -> bool {
+    let error = words.rfind("error[").and_then(|from| words.get(from..)).unwrap_or_default();
+    let file = mount.join(path);
+    // The first directory is that of all data, which says nothing.
+    let directories = file.ancestors().skip(1);
+    let deep = directories.take_while(|directory| {
+        directory.strip_prefix(mount).is_ok_and(|below| below.components().count() > 1)
+    });
+    std::iter::once(file.as_path()).chain(deep).any(|one| error.contains(&*one.to_string_lossy()))
+}
+
 /// How to set a scene.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting<'a> {
@@ -63,6 +80,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) nodes: u8,
     pub(crate) sizes: &'a [Size],
     pub(crate) seed: u64,
+    /// What the system writes back by itself is durable before the first fault.
+    pub(crate) settles: bool,
 }
 
 /// A cluster on disks of its own.
@@ -99,7 +118,47 @@ impl Scene {
             Scene { cluster, disks, plan, chance, writers: Vec::new(), generation: 0, store };
         let first = scene.cluster.nodes.first().context("no node")?;
         writer::prepare(&first.client, &scene.plan).await?;
+        if setting.settles {
+            scene.disks.iter().for_each(Disk::settle);
+        }
         Ok(scene)
+    }
+
+    /// Opens a TLS listener on all nodes; answers with its port.
+    pub(crate) async fn listen(&self) -> anyhow::Result<u16> {
+        let first = self.cluster.nodes.first().context("no node")?;
+        let port = TcpListener::bind((first.address.as_str(), 0))?.local_addr()?.port();
+        let upstream = TcpListener::bind((first.address.as_str(), 0))?;
+        let add = Add {
+            name: "tls".to_owned(),
+            bind: format!(":{port}"),
+            upstreams: vec![upstream.local_addr()?.to_string()],
+            ..Add::default()
+        };
+        // Nobody sends anything: connections are only opened.
+        std::thread::spawn(move || upstream.incoming().for_each(drop));
+        first.client.add_listener(&add, &Change::default()).await?;
+        Ok(port)
+    }
+
+    /// A handshake with a node: it must show the certificate of the domain.
+    pub(crate) fn handshake(&self, place: usize, port: u16, wanted: &str) -> anyhow::Result<()> {
+        let node = self.cluster.nodes.get(place).context("no such node")?;
+        let address: IpAddr = node.address.parse()?;
+        let shown = handshake::shown((address, port).into(), SERVED_DOMAIN);
+        match shown {
+            Ok(shown) if shown == wanted => Ok(()),
+            Ok(shown) => {
+                Err(breach(format!("{} shows certificate {shown}, not {wanted}", node.name)))
+            }
+            Err(error) => Err(breach(format!("{}: no handshake: {error:#}", node.name))),
+        }
+    }
+
+    /// SHA-256 of the certificate that handshakes must show.
+    pub(crate) async fn served(&self) -> anyhow::Result<String> {
+        let first = self.cluster.nodes.first().context("no node")?;
+        Ok(first.client.certificate(SERVED_DOMAIN).await?.sha256.to_lowercase())
     }
 
     /// A writer of one node, for single writes.
@@ -203,6 +262,10 @@ impl Scene {
             }
         }
         self.check(is_final).await
+    }
+
+    pub(crate) fn name(&self, place: usize) -> String {
+        self.cluster.nodes.get(place).map(|node| node.name.clone()).unwrap_or_default()
     }
 
     pub(crate) fn is_running(&mut self, place: usize) -> bool {

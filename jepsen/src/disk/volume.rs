@@ -257,6 +257,17 @@ impl Volume {
         Ok(())
     }
 
+    /// Makes all durable.
+    pub(crate) fn settle(&mut self) {
+        for inode in self.inodes.values_mut() {
+            match &mut inode.kind {
+                Kind::File(file) => file.sync(),
+                Kind::Directory(directory) => directory.sync(),
+            }
+        }
+        self.forget_lost();
+    }
+
     /// Fails to.
     pub(crate) fn fail_sync(&mut self, number: u64) {
         match self.inode_mut(number).map(|inode| &mut inode.kind) {
