@@ -33,6 +33,8 @@ pub struct Machine<'a> {
     pub net: &'a Net,
     /// For files of snapshots, which need not survive.
     pub snapshots: PathBuf,
+    /// Entries after which the log is shortened.
+    pub snapshot_every: u64,
     pub rng: Rng,
 }
 
@@ -56,7 +58,7 @@ pub enum Answer {
 impl Node {
     /// Starts a node; it is there when it shows again what it showed before.
     pub async fn start(on: Machine<'_>) -> Result<Node, StartError> {
-        let Machine { id, disk, home, net, snapshots, mut rng } = on;
+        let Machine { id, disk, home, net, snapshots, snapshot_every, mut rng } = on;
         let (registers, state) = Registers::open(id, home);
         registers.persist(Rng::new(rng.next(), 0));
         let entropy = Mutex::new(Rng::new(rng.next(), 0));
@@ -76,8 +78,8 @@ impl Node {
                 bytes.iter_mut().for_each(|byte| *byte = entropy.next() as u8);
             }),
             election_timeout: Duration::from_millis(300),
-            snapshot_every: 300,
-            keep_log: 50,
+            snapshot_every,
+            keep_log: snapshot_every / 5,
         };
         let device = Arc::clone(disk);
         let simulated = Simulated {

@@ -112,7 +112,8 @@ impl World {
             let rng = Rng::new(world.options.seed, 1_000 + id as u64 * 100_000 + life);
             let snapshots = world.options.dir.join(id.to_string());
             let net = &world.net;
-            let on = Machine { id, disk: &disk, home: &home, net, snapshots, rng };
+            let snapshot_every = [40, 100, 300][world.options.seed as usize % 3];
+            let on = Machine { id, disk: &disk, home: &home, net, snapshots, snapshot_every, rng };
             match Node::start(on).await {
                 Ok(node) => {
                     world.places()[id].node = Some(node.clone());
