@@ -200,10 +200,11 @@ impl Transport for Port {
             trace::event(since_start(), "dial", &[from as u64, to as u64]);
             oracle::counts(|counts| counts.dials += 1);
             net.pass(from, to, 1_200).await;
+            net.pass(to, from, 1_200).await;
+            // Asked last: a process that has died meanwhile answers nothing any more.
             let Some(door) = net.state().doors[to].clone() else {
                 return std::future::pending().await;
             };
-            net.pass(to, from, 1_200).await;
             let line = Arc::new(Line::new(net.clone(), [from, to]));
             net.state().lines.push(Arc::downgrade(&line));
             let theirs: Arc<dyn Connection> = Arc::new(End { line: Arc::clone(&line), end: 1 });
