@@ -10,6 +10,8 @@ mod net;
 mod node;
 mod oracle;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::{ops::Range, process::ExitCode};

@@ -94,7 +94,17 @@ impl Node {
         oracle::shows(id, state.lock().unwrap().index);
         *answerer.raft.lock().unwrap() = Some(raft.clone());
         net.open(id, door);
-        Ok(Node { id, raft, state })
+        let node = Node { id, raft, state };
+        node.show_log();
+        Ok(node)
+    }
+
+    /// Tells the oracle what is in the log.
+    pub fn show_log(&self) {
+        match self.raft.positions() {
+            Ok(log) => oracle::has_log(self.id, &log),
+            Err(error) => oracle::fault(format!("node {} cannot read its log: {error}", self.id)),
+        }
     }
 
     pub async fn write(&self, key: u64, value: u64, filling: usize) -> Answer {

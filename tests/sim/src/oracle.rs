@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use conclave_raft::{
-    Entry,
+    Entry, Position,
     executor::{since_start, trace},
 };
 
@@ -20,6 +20,8 @@ struct Oracle {
     /// What some node has applied at an index.
     committed: BTreeMap<u64, Known>,
     values: BTreeMap<u64, (u64, u64)>,
+    /// The entry before an entry.
+    before: BTreeMap<Position, Position>,
     applied: BTreeMap<usize, u64>,
     /// Highest index of a completed operation on each key.
     floors: BTreeMap<u64, u64>,
@@ -156,6 +158,32 @@ pub fn applied(node: usize, entry: &Entry) {
         } else {
             None
         }
+    });
+    wrong.into_iter().for_each(fault);
+}
+
+/// A node has these entries in its log. Log matching: an entry has one entry before it,
+/// wherever it is; and what is committed is in the place where it was committed.
+pub fn has_log(node: usize, log: &[Position]) {
+    let wrong = oracle(|oracle| {
+        for pair in log.windows(2) {
+            let [before, entry] = [pair[0], pair[1]];
+            let known = *oracle.before.entry(entry).or_insert(before);
+            if known != before {
+                return Some(format!("{entry:?} follows {known:?} and on node {node} {before:?}"));
+            }
+        }
+        let shown = oracle.applied.get(&node).copied().unwrap_or(0);
+        for entry in log.iter().filter(|entry| entry.index <= shown) {
+            let committed = oracle.committed.get(&entry.index).map(|known| known.0);
+            if committed.is_some_and(|leader| leader != (entry.term, entry.node)) {
+                return Some(format!("node {node} has {entry:?}, where {committed:?} was applied"));
+            }
+        }
+        if oracle.before.len() > REMEMBERED {
+            oracle.before.clear();
+        }
+        None
     });
     wrong.into_iter().for_each(fault);
 }

@@ -57,11 +57,11 @@ fn name_of(mutant: Mutant) -> Option<&'static str> {
 }
 
 /// How a life ended.
-struct Ended {
+pub struct Ended {
     seed: u64,
-    fault: Option<String>,
-    hash: u64,
-    events: u64,
+    pub fault: Option<String>,
+    pub hash: u64,
+    pub events: u64,
     nanos: u64,
     counts: Counts,
 }
@@ -76,7 +76,7 @@ struct Sum {
 }
 
 impl Plan {
-    fn life(&self, seed: u64, dir: PathBuf) -> Ended {
+    pub fn life(&self, seed: u64, dir: PathBuf) -> Ended {
         trace::reset(self.trace.as_deref());
         oracle::reset();
         mutant::plant(self.mutant);

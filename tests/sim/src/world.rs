@@ -328,6 +328,7 @@ impl World {
             let has = |id: &usize| self.node(*id).is_some_and(|n| Some(n.applied()) >= written);
             if written.is_some() && self.ids().iter().all(has) {
                 trace::event(since_start(), "live", &[since_start() - began]);
+                self.ids().into_iter().filter_map(|id| self.node(id)).for_each(|n| n.show_log());
                 return;
             }
             if written.is_none() {

@@ -19,6 +19,7 @@ use crate::{
     network::{Accept, Calls, Transport},
     rt::{Handle, Rt, Threads, now},
     segments::{Depot, LogId},
+    types::Position,
     writer::{Queue, Turn, Write, WriteError, Writer, Written},
 };
 
@@ -35,6 +36,12 @@ pub struct Simulated {
 type Latency = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 impl Raft {
+    /// Every entry of the log, in order, by its position.
+    pub fn positions(&self) -> io::Result<Vec<Position>> {
+        let entries = self.log.read(0, u64::MAX)?;
+        Ok(entries.iter().map(|entry| Position::of(&entry.log_id)).collect())
+    }
+
     /// Takes part in a simulation. The node answers what comes to the [`Accept`].
     pub async fn start_simulated(
         options: Options,
