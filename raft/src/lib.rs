@@ -30,6 +30,8 @@ pub use mark::{LogDamage, LogOpenError};
 pub use network::{
     Accept, BoxFuture, CallError, Calls, Identity, JoinError, Peers, join::join_call, transport,
 };
+#[cfg(conclave_sim)]
+pub use raft::Simulated;
 pub use raft::{Committed, MembershipError, Options, ProposeError, Raft, StartError, Status};
 pub use raft::{PeerStatus, Role};
 #[cfg(conclave_sim)]

@@ -17,7 +17,7 @@ pub const APPLY_ENTRIES_MAX: usize = 1024;
 /// Committed entries waiting to be applied.
 pub const QUEUE_ENTRIES_MAX: usize = 4 * 1024;
 /// Entries whose newest copies stay in memory for replication.
-pub const TAIL_ENTRIES_MAX: usize = 8 * 1024;
+pub const TAIL_ENTRIES_MAX: usize = if cfg!(conclave_sim) { 64 } else { 8 * 1024 };
 /// Bytes of entries whose newest copies stay in memory for replication.
 pub const TAIL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes of entries read from disk in one go.
@@ -25,10 +25,10 @@ pub const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Writes waiting for the writer of the log.
 pub const QUEUE_WRITES_MAX: usize = 16 * 1024;
 /// Length of a segment of the log. Small enough that a node founds its log in an instant, large
-/// enough that a new one is seldom needed.
-pub const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+/// enough that a new one is seldom needed. A simulation sees many of them in a short life.
+pub const SEGMENT_BYTES: u64 = if cfg!(conclave_sim) { 256 } else { 4 * 1024 } * 1024;
 /// Bytes of entries in one group; with one more append it still fits into a segment.
-pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
+pub const GROUP_BYTES_MAX: usize = if cfg!(conclave_sim) { 32 } else { 1024 } * 1024;
 /// Records in one group.
 pub const GROUP_RECORDS_MAX: u32 = 16 * 1024;
 /// What a record takes beside its payload, at most.

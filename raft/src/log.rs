@@ -154,7 +154,7 @@ impl Log {
     }
 
     /// Entries in `start..end`, up to the first that is missing.
-    fn read(&self, start: u64, end: u64) -> io::Result<Vec<LogEntry>> {
+    pub(crate) fn read(&self, start: u64, end: u64) -> io::Result<Vec<LogEntry>> {
         let mut entries = Vec::new();
         loop {
             // The disk may still hold entries that are truncated or purged already.

@@ -1,40 +1,31 @@
 //! A node's part in Raft: propose, read, follow, and say how it stands.
 
+mod start;
+
 use std::{
-    collections::BTreeMap,
-    fs::File,
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    collections::BTreeMap, fs::File, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
 };
 
-use conclave_disk::{Directory, lock};
-
 use openraft::{
-    BasicNode, Config, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy,
+    BasicNode, RaftMetrics, ReadPolicy, ServerState,
     async_runtime::{AsyncRuntime, Select2, watch::WatchReceiver},
     errors::{ClientWriteError, LinearizableReadError, RaftError},
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 use crate::{
-    limits::{
-        APPEND_ENTRIES_MAX, LOCK_PATIENCE, LOG_BYTES_MAX, LOG_LOOK_EVERY, PAYLOAD_BYTES_MAX,
-        PREPARE_EVERY,
-    },
+    limits::PAYLOAD_BYTES_MAX,
     log::Log,
-    machine::{self, Machine, Progress, StateMachine, Work},
-    mark::{self, LogOpenError, OpenLog},
-    migrate,
-    network::{Accept, CallError, Calls, Factory, Identity, Links, Peers, Quic, Transport},
-    rt::{Handle, Rt, Threads, now},
-    segments::{self, Depot},
+    machine::{Progress, StateMachine},
+    mark::LogOpenError,
+    network::{CallError, Identity, Links, Transport},
+    rt::{Rt, Threads, now},
     types::{LogId, NodeId, Payload, Types},
-    writer::{self, Writer, Written},
 };
+
+#[cfg(conclave_sim)]
+pub use start::Simulated;
 
 /// How to take part.
 pub struct Options {
@@ -182,76 +173,12 @@ pub struct Raft {
     links: Links,
     transport: Arc<dyn Transport>,
     /// Keeps other processes from the log.
-    _lock: Arc<File>,
+    _lock: Option<Arc<File>>,
     /// Dropped last: all of Raft's tasks end with them.
     _threads: Threads,
 }
 
 impl Raft {
-    /// Opens the log, the machine's state and the network, and takes part, on threads of its own.
-    pub async fn start(
-        options: Options,
-        machine: Box<dyn Machine>,
-        peers: Arc<dyn Peers>,
-        calls: Arc<dyn Calls>,
-    ) -> Result<Raft, StartError> {
-        let other = |error: io::Error| StartError::Other(error.to_string());
-        let (above, threads) = (Handle::current(), Threads::start().map_err(other)?);
-        let own = threads.clone();
-        let starting = async move {
-            let bind = options.bind;
-            let quic = Quic::open(bind, options.identity.clone(), peers)
-                .map_err(|error| StartError::Network { bind, reason: error.to_string() })?;
-            let transport = Arc::new(quic.clone());
-            let (raft, accept) =
-                Raft::start_over(options, machine, Arc::clone(&calls), transport, above, own)
-                    .await?;
-            Rt::spawn(quic.serve(accept, calls));
-            Ok(raft)
-        };
-        threads.run(starting).await.map_err(other)?
-    }
-
-    /// Takes part over any network.
-    async fn start_over(
-        options: Options,
-        machine: Box<dyn Machine>,
-        calls: Arc<dyn Calls>,
-        transport: Arc<dyn Transport>,
-        above: Handle,
-        threads: Threads,
-    ) -> Result<(Raft, Accept), StartError> {
-        let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
-        let id = options.identity.id;
-        let persisted = machine.persisted();
-        let (open, lock) = open_log(&options, persisted.load(Ordering::Acquire)).await?;
-        let (vote, point, entries) = (open.mark.vote, open.engine.point(), open.engine.reader());
-        let snapshots = options.dir.join("snapshots");
-        let (state, applier, work) =
-            StateMachine::new(machine, snapshots.clone()).map_err(|error| other(&error))?;
-        let (progress, stager, to_applier) = (state.progress(), state.stager(), state.work());
-        machine::start(applier, work).map_err(|error| other(&error))?;
-        let writer = Writer::new(open.engine, open.marker, open.mark, Arc::clone(&persisted));
-        let written = writer.written();
-        let queue = writer::start(writer).map_err(|error| other(&error))?;
-        prepare_segments(open.depot, Arc::clone(&written)).map_err(|error| other(&error))?;
-        let log = Log::new(entries, queue, Arc::clone(&written), vote, point);
-        let links = Links::new(Arc::clone(&transport));
-        let factory = Factory { links: links.clone() };
-        let config = config(&options).map_err(|error| other(&error))?;
-        let inner = openraft::Raft::new(id.0, Arc::new(config), factory, log.clone(), state)
-            .await
-            .map_err(|error| other(&error))?;
-        replayed(&to_applier, &progress).await.map_err(|error| other(&error))?;
-        Rt::spawn(keep_log_short(inner.clone(), written));
-        let (raft_inner, raft_links) = (inner.clone(), links.clone());
-        let accept =
-            Accept { raft: raft_inner, calls, above, links: raft_links, snapshots, stager };
-        let raft =
-            Raft { id, inner, log, progress, links, transport, _lock: lock, _threads: threads };
-        Ok((raft, accept))
-    }
-
     /// Index up to which this node has everything again after any restart, before it shows
     /// anything; as it rises.
     pub fn settled(&self) -> watch::Receiver<u64> {
@@ -289,6 +216,10 @@ impl Raft {
     /// Confirms with a quorum that this node leads, and gives the index that a linearizable
     /// read must have seen. Only the leader can.
     pub async fn read_index(&self) -> Result<u64, ProposeError> {
+        #[cfg(conclave_sim)]
+        if crate::mutant::is(crate::mutant::Mutant::ReadWithoutQuorum) {
+            return Ok(self.progress.index());
+        }
         match self.inner.get_read_log_id(ReadPolicy::ReadIndex).await {
             Ok((id, _)) => Ok(id.log_id().index()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
@@ -442,91 +373,9 @@ impl Raft {
     }
 }
 
-/// Opens the log off the async threads: it is read as a whole.
-async fn open_log(options: &Options, persisted: u64) -> Result<(OpenLog, Arc<File>), StartError> {
-    let dir = options.dir.clone();
-    let entropy = Arc::clone(&options.entropy);
-    let (cluster, incarnation) = (options.identity.cluster, options.incarnation);
-    let id = segments::LogId { cluster, incarnation };
-    let opened = tokio::task::spawn_blocking(move || {
-        let io_error = |source| LogOpenError::Io { path: dir.clone(), source };
-        let lock = lock(&dir, LOCK_PATIENCE).map_err(io_error)?;
-        migrate::migrate(&dir, id, &entropy)?;
-        let files = Directory::open(&migrate::segments_path(&dir)).map_err(io_error)?;
-        let open = mark::open(Arc::new(files), id, entropy, persisted)?;
-        Ok::<_, LogOpenError>((open, Arc::new(lock)))
-    });
-    Ok(opened.await.map_err(|error| StartError::Other(error.to_string()))??)
-}
-
-/// Takes a snapshot when the log has grown long in bytes: openraft counts entries only.
-async fn keep_log_short(inner: openraft::Raft<Types, StateMachine>, written: Arc<Written>) {
-    loop {
-        Rt::sleep(LOG_LOOK_EVERY).await;
-        if inner.metrics().borrow_watched().running_state.is_err() {
-            return;
-        }
-        if written.bytes.load(Ordering::Relaxed) > LOG_BYTES_MAX {
-            // A fault shows in the running state.
-            let _ = inner.trigger().snapshot().await;
-        }
-    }
-}
-
-/// The thread that prepares segments; it ends with the log.
-fn prepare_segments(depot: Arc<Depot>, written: Arc<Written>) -> io::Result<()> {
-    let alive = Arc::downgrade(&written);
-    drop(written);
-    std::thread::Builder::new().name("raft-segments".to_owned()).spawn(move || {
-        let mut is_failing = false;
-        while alive.upgrade().is_some() {
-            match depot.turn() {
-                Ok(()) => is_failing = false,
-                // Not fatal while a prepared segment is left; told once.
-                Err(error) if !is_failing => {
-                    is_failing = true;
-                    tracing::warn!(event = "raft.segment_not_prepared", %error);
-                }
-                Err(_) => {}
-            }
-            depot.wait(PREPARE_EVERY);
-        }
-    })?;
-    Ok(())
-}
-
-/// Waits until what openraft queued while it started is applied, and shown.
-async fn replayed(work: &mpsc::Sender<Work>, progress: &Progress) -> io::Result<()> {
-    let (done, wait) = oneshot::channel();
-    work.send(Work::Replayed(done)).await.map_err(|_| progress.fault())?;
-    wait.await.map_err(|_| progress.fault())
-}
-
 fn membership_error(error: &RaftError<Types, ClientWriteError<Types>>) -> MembershipError {
     match error.forward_to_leader() {
         Some(_) => MembershipError::NotLeader,
         None => MembershipError::Refused(error.to_string()),
     }
-}
-
-fn config(options: &Options) -> Result<Config, openraft::ConfigError> {
-    let election_ms = u64::try_from(options.election_timeout.as_millis()).unwrap_or(u64::MAX);
-    Config {
-        cluster_name: "conclave".to_owned(),
-        election_timeout_min: election_ms,
-        election_timeout_max: election_ms.saturating_mul(3) / 2,
-        heartbeat_interval: (election_ms / 6).max(10),
-        max_payload_entries: APPEND_ENTRIES_MAX,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
-        max_in_snapshot_log_to_keep: options.keep_log,
-        // Each purge costs a record in the log, so entries go in batches.
-        purge_batch_size: (options.snapshot_every / 4).clamp(1, 256),
-        install_snapshot_timeout: 600_000,
-        enable_pre_vote: Some(true),
-        // A leader sends entries before its own copy is durable. Killed then, and restored as
-        // leader of the same term, it would order other entries at the same places.
-        enable_leader_restore: Some(false),
-        ..Config::default()
-    }
-    .validate()
 }

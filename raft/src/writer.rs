@@ -319,13 +319,13 @@ impl Writer {
         vote: VoteV1,
         done: oneshot::Sender<io::Result<()>>,
     ) -> Result<(), WriteError> {
-        self.mark.vote = Some(vote);
-        self.mark.witness = Some(self.engine.point().group);
         #[cfg(conclave_sim)]
         if crate::mutant::is(crate::mutant::Mutant::VoteNotPersisted) {
             Waiting::Other(done).answer(Ok(()));
             return Ok(());
         }
+        self.mark.vote = Some(vote);
+        self.mark.witness = Some(self.engine.point().group);
         let written = mark::write_vote(&mut self.marker, &self.mark);
         Waiting::Other(done).answer(match &written {
             Ok(()) => Ok(()),
