@@ -38,9 +38,9 @@ pub const TRUSTED_MAX: usize = 1_000;
 pub const TOKENS_MAX: usize = 1_000;
 /// Keyring generations kept; older ones must be re-sealed and dropped first.
 pub const GENERATIONS_MAX: usize = 64;
-/// Log entries for which a finished operation is remembered.
+/// Log entries for which a finished operation is remembered at level 0.
 pub const OPERATIONS_KEPT: u64 = 10_000;
-/// Time for which a finished operation is remembered, in milliseconds.
+/// Time for which a finished operation is remembered at level 0, in milliseconds.
 pub const OPERATION_AGE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Finished operations forgotten by one command: two out for one in, so the backlog shrinks.
 pub const OPERATIONS_EVICTED_PER_COMMAND: usize = 2;
@@ -48,3 +48,5 @@ pub const OPERATIONS_EVICTED_PER_COMMAND: usize = 2;
 pub const REASON_BYTES_MAX: usize = 500;
 /// Times that a rejected expectation is derived afresh before the caller hears of it.
 pub const ADMIT_ATTEMPTS_MAX: usize = 8;
+/// Rows of level 0 that each command of level 1 removes while there are any: some 30 ms of work.
+pub const LEFT_OVER_ROWS_PER_COMMAND: usize = 10_000;

@@ -84,10 +84,28 @@ impl State {
         /// A CA chain.
         chain(Fingerprint) -> Chain, Chain
     );
-    read!(
-        /// The domain that owns a server name.
-        name_owner(ServerName) -> DomainName, Name
-    );
+    /// Level of the rules, see [`crate::record::LEVEL_MAX`].
+    pub fn level(&self) -> u32 {
+        match self.row(&RowKey::Level).map(|row| &row.record) {
+            Some(Record::Level(level)) => *level,
+            _ => 0,
+        }
+    }
+
+    /// The domain that owns a server name.
+    pub fn name_owner(&self, name: &ServerName) -> Option<&DomainName> {
+        self.derived.name_owner(name)
+    }
+
+    /// Rows that are written and read at level 0 only.
+    pub(crate) fn left_over_rows(&self) -> impl Iterator<Item = &RowKey> {
+        let names = self.rows.range(RowKey::Name(ServerName::lowest())..);
+        let ages = self.rows.range(RowKey::OperationAge(LogIndex(0))..);
+        let names = names.map(|(key, _)| key).take_while(|key| matches!(key, RowKey::Name(_)));
+        let ages = ages.map(|(key, _)| key);
+        names.chain(ages.take_while(|key| matches!(key, RowKey::OperationAge(_))))
+    }
+
     read!(
         /// A finished operation.
         operation(OperationId) -> Operation, Operation
@@ -194,6 +212,23 @@ impl State {
             }
             _ => None,
         })
+    }
+
+    /// Numbers of the earlier versions of a domain, oldest first.
+    pub(crate) fn version_numbers(&self, id: DomainId) -> impl Iterator<Item = Version> {
+        let first = RowKey::DomainVersion((id, Version(0)));
+        self.rows.range(first..).map_while(move |(key, _)| match key {
+            RowKey::DomainVersion((found, version)) if *found == id => Some(*version),
+            _ => None,
+        })
+    }
+
+    /// An earlier version of a domain.
+    pub(crate) fn domain_version(&self, id: DomainId, version: Version) -> Option<Domain> {
+        match &self.row(&RowKey::DomainVersion((id, version)))?.record {
+            Record::DomainVersion(version) => version.domain(),
+            _ => None,
+        }
     }
 
     /// The certificates of a set, by their hash.
