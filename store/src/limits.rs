@@ -50,3 +50,9 @@ pub const REASON_BYTES_MAX: usize = 500;
 pub const ADMIT_ATTEMPTS_MAX: usize = 8;
 /// Rows of level 0 that each command of level 1 removes while there are any: some 30 ms of work.
 pub const LEFT_OVER_ROWS_PER_COMMAND: usize = 10_000;
+/// Longest log entry for several commands, and longest answer to it.
+pub const ENTRY_BYTES_MAX: usize = 70 * 1024;
+/// Commands in one log entry.
+pub const COMMANDS_PER_ENTRY_MAX: usize = 64;
+/// Bytes of commands in one log entry, unless a single one is longer.
+pub const COMMANDS_BYTES_MAX: usize = 64 * 1024;

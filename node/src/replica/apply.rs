@@ -102,18 +102,27 @@ impl Applier {
         self.live.rebuild(Scope::Shared, &self.state, index);
     }
 
-    fn apply_one(&mut self, entry: &Entry) -> Result<(Vec<u8>, Vec<Change>), MachineFault> {
+    /// Applies the commands of an entry in order.
+    fn apply_entry(&mut self, entry: &Entry) -> Result<(Vec<u8>, Vec<Change>), MachineFault> {
         let payload = entry.payload.as_deref().unwrap_or_default();
         let index = LogIndex(entry.position.index);
         // A command that this program cannot read must not be skipped: the others may have
         // applied it.
-        let command = wire::decode_command(payload)
-            .map_err(|error| MachineFault(format!("command {index} cannot be read: {error}")))?;
-        let applied = machine::apply(&self.state, index, &command);
-        let outcome = wire::encode_outcome(&applied.outcome)
-            .map_err(|error| MachineFault(format!("outcome of {index}: {error}")))?;
-        self.state = applied.state;
-        Ok((outcome, applied.changes))
+        let unreadable =
+            |error: wire::WireError| MachineFault(format!("entry {index} cannot be read: {error}"));
+        let commands = wire::decode_entry(payload).map_err(unreadable)?;
+        let (mut outcomes, mut changes) = (Vec::new(), Vec::new());
+        for command in &commands {
+            let applied = machine::apply(&self.state, index, command);
+            outcomes.push(wire::encode_outcome(&applied.outcome).map_err(unreadable)?);
+            changes.extend(applied.changes);
+            self.state = applied.state;
+        }
+        let answer = match wire::is_shared_entry(payload) {
+            true => wire::encode_outcomes(&outcomes).map_err(unreadable)?,
+            false => outcomes.pop().unwrap_or_default(),
+        };
+        Ok((answer, changes))
     }
 }
 
@@ -135,7 +144,7 @@ impl Machine for Applier {
         let mut outcomes = Vec::with_capacity(entries.len());
         let mut changes = Vec::with_capacity(entries.len());
         for entry in entries.iter().filter(|entry| entry.payload.is_some()) {
-            let (outcome, changed) = self.apply_one(entry)?;
+            let (outcome, changed) = self.apply_entry(entry)?;
             outcomes.push(outcome);
             changes.push((LogIndex(entry.position.index), changed));
         }

@@ -158,7 +158,7 @@ impl Replica {
         timeout: Duration,
     ) -> Result<Executed, ExecuteError> {
         let deadline = Instant::now() + timeout;
-        let committed = self.shared.raft.propose(command).await?;
+        let committed = self.shared.proposer.propose(command).await?;
         let outcome = wire::decode_outcome(&committed.response)
             .map_err(|error| ExecuteError::Refused(error.to_string()))?;
         let index = LogIndex(committed.index);

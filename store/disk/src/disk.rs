@@ -50,6 +50,7 @@ impl Disk {
         guard::self_check()?;
         let io_error = |source| OpenError::Io { path: dir.to_owned(), source };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_error)?;
+        remove_unfinished(dir).map_err(io_error)?;
         let config =
             sled::Config::new().path(dir).cache_capacity(options.cache_bytes).flush_every_ms(None);
         let database_error = |reason: String| OpenError::Database { path: dir.to_owned(), reason };
@@ -70,6 +71,8 @@ impl Disk {
         let was_created = !db.was_recovered();
         // What a killed process left unsynced counts only after this.
         File::open(dir.join("db")).and_then(|db| db.sync_all()).map_err(io_error)?;
+        // sled writes its settings once and never syncs them; without them it does not open.
+        File::open(dir.join("conf")).and_then(|conf| conf.sync_all()).map_err(io_error)?;
         sync_directories(dir).map_err(io_error)?;
         Ok(Disk { db, was_created, blobs: dir.join("blobs") })
     }
@@ -112,6 +115,19 @@ impl Disk {
             std::fs::read_dir(&self.blobs).is_ok_and(|mut blobs| blobs.next().is_some());
         if has_blobs { Err(Fault::Blobs { path: self.blobs.clone() }) } else { Ok(()) }
     }
+}
+
+/// Removes snapshots that sled had not finished when its process was killed: it would take the
+/// half of one for the newest and never open again.
+fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs a call of sled, which panics on some damage.
