@@ -11,6 +11,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use self::derived::Derived;
+pub(crate) use self::derived::OperationAge;
 use crate::{
     change::Change,
     id::LogIndex,
