@@ -130,6 +130,12 @@ impl State {
         Ok(Some(Change { key: key.clone(), record: None, key_bytes, row_bytes: None }))
     }
 
+    /// Whether what is derived here is what is derived there.
+    #[cfg(test)]
+    pub(crate) fn has_derived_of(&self, other: &State) -> bool {
+        self.derived == other.derived
+    }
+
     fn insert(&mut self, key: RowKey, row: Arc<Row>) {
         self.digest.add(&row.hash);
         let old = self.rows.insert(key.clone(), Arc::clone(&row));

@@ -113,7 +113,7 @@ fn forget_by_time(change: &mut Changing<'_>) -> Result<bool, Rejection> {
 }
 
 /// Whether the oldest of so many operations is to be forgotten.
-fn is_due(count: usize, oldest: &OperationAge, now: UnixMillis) -> bool {
+pub(super) fn is_due(count: usize, oldest: &OperationAge, now: UnixMillis) -> bool {
     let is_old = oldest.time.plus(OPERATION_MS_KEPT) < now;
     count >= OPERATIONS_KEPT_MAX || (count >= OPERATIONS_KEPT_MIN && is_old)
 }
