@@ -11,6 +11,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use self::derived::Derived;
+pub(crate) use self::derived::OperationAge;
 use crate::{
     change::Change,
     id::LogIndex,
@@ -127,6 +128,12 @@ impl State {
         self.derived.change(key, Some(&old.record), None);
         let key_bytes = wire::encode_key(key)?;
         Ok(Some(Change { key: key.clone(), record: None, key_bytes, row_bytes: None }))
+    }
+
+    /// Whether what is derived here is what is derived there.
+    #[cfg(test)]
+    pub(crate) fn has_derived_of(&self, other: &State) -> bool {
+        self.derived == other.derived
     }
 
     fn insert(&mut self, key: RowKey, row: Arc<Row>) {

@@ -1,6 +1,6 @@
 //! The level of the rules, see [`crate::record::LEVEL_MAX`].
 
-use super::Changing;
+use super::{Changing, operation};
 use crate::{
     limits::LEFT_OVER_ROWS_PER_COMMAND,
     outcome::{Done, Rejection},
@@ -17,6 +17,9 @@ pub(super) fn set(change: &mut Changing<'_>, asked: u32) -> Result<Done, Rejecti
         return Err(Rejection::LevelReached { level });
     }
     if asked > level {
+        if level == 0 {
+            operation::begin_watermark(change)?;
+        }
         change.put(RowKey::Level, Record::Level(asked))?;
     }
     Ok(Done::Changed)
