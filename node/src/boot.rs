@@ -90,6 +90,7 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
             false => data_problem("the local scope", &Causes(&error)),
         }
     })?;
+    local.raise_level(now).map_err(|error| data_problem("the local scope", &error))?;
     make_main_domain(config, &local).map_err(|error| data_problem("the Main Domain", &error))?;
     Ok(Node::new(config.clone(), keys, live, keyring, edge, local, now))
 }

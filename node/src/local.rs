@@ -6,7 +6,15 @@ use std::{
 };
 
 use conclave_disk::DiskOptions;
-use conclave_store::{command::Command, id::LogIndex, machine, outcome::Outcome, state::State};
+use conclave_store::{
+    command::{Action, Command},
+    id::{LogIndex, NodeId, OperationId},
+    machine,
+    outcome::Outcome,
+    record::{LEVEL_MAX, Principal},
+    state::State,
+    time::UnixMillis,
+};
 use conclave_store_sled::{Home, OpenError, Turn, migrate};
 
 use crate::{
@@ -40,6 +48,23 @@ impl Local {
         live.rebuild(Scope::Local, &loaded.state, index);
         let inner = Inner { home: loaded.home, state: loaded.state, index };
         Ok(Local { inner: Mutex::new(inner), published, live })
+    }
+
+    /// Raises the level of the rules to this program's: no other node reads this scope.
+    pub(crate) fn raise_level(&self, now: UnixMillis) -> Result<(), LocalError> {
+        if self.point().state.level() >= LEVEL_MAX {
+            return Ok(());
+        }
+        let command = Command {
+            operation: OperationId::new(now, crate::entropy::array()),
+            principal: Principal::Node(NodeId(0)),
+            request: [0; 32],
+            time: now,
+            reason: None,
+            expects: Vec::new(),
+            action: Action::SetLevel(LEVEL_MAX),
+        };
+        self.apply(&command).map(|_| ())
     }
 
     /// The State as it is now.
