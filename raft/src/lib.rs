@@ -26,7 +26,7 @@ pub use network::{
     Accept, BoxFuture, CallError, Calls, Identity, JoinError, Peers, join::join_call, transport,
 };
 pub use raft::{Committed, MembershipError, Options, ProposeError, Raft, StartError, Status};
-pub use raft::{PeerStatus, Role};
+pub use raft::{Handover, PeerStatus, Role};
 #[cfg(conclave_sim)]
 pub use rt::sim as executor;
 pub use types::{NodeId, Position};
