@@ -257,6 +257,7 @@ async fn stop_signal() -> &'static str {
 async fn stop(node: &Node) -> Result<(), Problem> {
     node.edge().shutdown(edge::limits::STOP_TIMEOUT).await;
     if let Some(member) = node.member() {
+        member.replica.hand_over().await;
         let stopped = member.replica.raft().shutdown().await;
         stopped.map_err(|error| internal("the log did not stop cleanly", error))?;
     }
