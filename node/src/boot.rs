@@ -85,7 +85,7 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
     .map_err(|error| internal("cannot start the threads for connections", error))?;
     let (old, dir) = (config.data_dir.join("local"), config.data_dir.join("local.v2"));
     let local = Local::open(&old, &dir, live.clone()).map_err(|error| {
-        match error.is_of_later_version() {
+        match error.is_of_later_version() || error.is_disk_full() {
             true => state_problem(&error),
             false => data_problem("the local scope", &Causes(&error)),
         }
@@ -259,6 +259,7 @@ async fn stop_signal() -> &'static str {
 async fn stop(node: &Node) -> Result<(), Problem> {
     node.edge().shutdown(edge::limits::STOP_TIMEOUT).await;
     if let Some(member) = node.member() {
+        member.replica.hand_over().await;
         let stopped = member.replica.raft().shutdown().await;
         stopped.map_err(|error| internal("the log did not stop cleanly", error))?;
     }

@@ -296,7 +296,20 @@ async fn watch_raft(node: Node, replica: Replica) {
 
 /// Why a State cannot be opened, and what to do next.
 pub(crate) fn state_problem(error: &conclave_store_sled::OpenError) -> Problem {
-    if error.is_of_later_version() { later_version(error) } else { damaged(error) }
+    if error.is_of_later_version() {
+        later_version(error)
+    } else if error.is_disk_full() {
+        disk_full("the disk of this node has too little room to start").detail(causes(error))
+    } else {
+        damaged(error)
+    }
+}
+
+/// Nothing is lost and nothing was changed.
+pub(crate) fn disk_full(title: &str) -> Problem {
+    Problem::new(Code::F004, title)
+        .why("nothing was changed; TLS goes on with what is known")
+        .hint("make room on the disk of data_dir: the node goes on by itself, or start it again")
 }
 
 /// Nothing is lost, so nothing must be thrown away.
@@ -327,6 +340,9 @@ fn damaged(error: &dyn std::error::Error) -> Problem {
 fn start_problem(error: &StartError) -> Problem {
     match error {
         StartError::Log(log @ LogOpenError::LaterVersion { .. }) => later_version(log),
+        StartError::Log(log @ LogOpenError::DiskFull { .. }) => {
+            disk_full("the disk of this node has too little room to start").detail(causes(log))
+        }
         StartError::Log(log) => damaged(log),
         StartError::Network { bind, .. } => {
             Problem::new(Code::N001, format!("cannot open UDP {bind} for other nodes"))
@@ -361,11 +377,11 @@ impl Answers {
 }
 
 impl Calls for Answers {
-    fn call(&self, _from: conclave_raft::NodeId, request: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
+    fn call(&self, from: conclave_raft::NodeId, request: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
         let admission = self.0.get().cloned();
         Box::pin(async move {
             match admission {
-                Some(admission) => admission.replica.answer(request).await,
+                Some(admission) => admission.replica.answer(NodeId(from.0), request).await,
                 None => Vec::new(),
             }
         })

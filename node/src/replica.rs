@@ -3,6 +3,8 @@
 mod apply;
 mod call;
 mod drain;
+mod handover;
+mod limits;
 mod propose;
 mod proposer;
 mod read;

@@ -10,6 +10,7 @@ use openraft::{
     BasicNode, RaftMetrics, ReadPolicy, ServerState,
     async_runtime::{AsyncRuntime, Select2, watch::WatchReceiver},
     errors::{ClientWriteError, LinearizableReadError, RaftError},
+    raft::TransferLeaderRequest,
 };
 
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use crate::{
     mark::LogOpenError,
     network::{CallError, Identity, Links, Transport},
     rt::{Rt, Threads, now},
-    types::{LogId, NodeId, Payload, Types},
+    types::{LogId, NodeId, Payload, Position, Types, Vote},
 };
 
 #[cfg(conclave_sim)]
@@ -95,9 +96,20 @@ pub enum ProposeError {
         /// Bytes proposed.
         bytes: usize,
     },
-    /// This node has stopped; whether the proposal is done is unknown.
+    /// It may have been appended, and may still be committed: repeat it only if the machine
+    /// tells a repetition.
+    #[error("whether the proposal is done is unknown: {0}")]
+    Unknown(String),
+    /// This node has stopped.
     #[error("this node has stopped: {0}")]
     Stopped(String),
+}
+
+/// What a leader tells the voter that is to lead after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handover {
+    /// The last entry of the leader, in the leader's own term: the successor must have it.
+    pub last: Position,
 }
 
 /// Why the members of Raft did not change.
@@ -209,8 +221,35 @@ impl Raft {
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
                 Err(ProposeError::NotLeader { leader: forward.leader_id.map(NodeId) })
             }
-            Err(error) => Err(ProposeError::Stopped(error.to_string())),
+            // Discarded: its place went to another leader's entry, but a third one may have it
+            // and commit it. Stopped: it may lie in this log already, and on its way to others.
+            Err(error) => Err(ProposeError::Unknown(error.to_string())),
         }
+    }
+
+    /// Stops proposing in favour of the voter `to`, and gives what it must be told to
+    /// [`Raft::take_over`]. None if this node does not lead.
+    pub async fn hand_over(&self, to: NodeId) -> Option<Handover> {
+        self.inner.trigger().transfer_leader(to.0).await.ok()?;
+        // Answered after the command above, and with all that was proposed before it.
+        let handover = self.inner.with_raft_state(move |state| {
+            let (vote, last) = (state.vote_ref(), state.log_ids.last().map(Position::of)?);
+            let is_own = (vote.leader_id.term, vote.leader_id.node_id) == (last.term, last.node);
+            (vote.committed && is_own).then_some(Handover { last })
+        });
+        handover.await.ok().flatten().filter(|handover| handover.last.node == self.id.0)
+    }
+
+    /// Stands for election at once, as the leader that hands over asks; false if this node does
+    /// not have all of its entries, or follows another.
+    pub async fn take_over(&self, handover: Handover) -> bool {
+        let last = handover.last;
+        let request = TransferLeaderRequest::new(
+            Vote::new_committed(last.term, last.node),
+            self.id.0,
+            Some(last.log_id()),
+        );
+        matches!(self.inner.handle_transfer_leader(request).await, Ok(Ok(())))
     }
 
     /// Confirms with a quorum that this node leads, and gives the index that a linearizable

@@ -80,6 +80,61 @@ async fn a_restart_of_all_nodes_keeps_everything() {
     assert_eq!(nodes[0].content.0.lock().unwrap().len(), 121);
 }
 
+/// Keeps proposing at the leader; ends when a proposal is not answered with its place.
+async fn propose_until_refused(raft: conclave_raft::Raft, writer: u32) -> (Vec<u8>, ProposeError) {
+    for number in 0.. {
+        let payload = format!("{writer}.{number}").into_bytes();
+        if let Err(error) = raft.propose(payload.clone()).await {
+            return (payload, error);
+        }
+    }
+    unreachable!("a leader that stops refuses")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stops_under_load_never_says_not_done_of_what_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::make();
+    let mut nodes = three(dir.path(), &pki).await;
+    propose(&nodes, "one").await;
+    let id = leader(&nodes).await.raft.status().id;
+    let stopped = nodes.remove(usize::try_from(id.0).unwrap() - 1);
+    let writers: Vec<_> = (0..16)
+        .map(|writer| tokio::spawn(propose_until_refused(stopped.raft.clone(), writer)))
+        .collect();
+    assert!(stopped.raft.wait_applied(200, DEADLINE).await);
+    stopped.raft.shutdown().await.unwrap();
+    let last = propose(&nodes, "after").await.index;
+    assert_same(&nodes, last).await;
+    let done = nodes[0].content.0.lock().unwrap().clone();
+    for writer in writers {
+        let (payload, error) = writer.await.unwrap();
+        let is_unknown = matches!(error, ProposeError::Unknown(_));
+        assert!(is_unknown || !done.contains(&payload), "{error}: {payload:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_hands_over_without_an_election_timeout_and_loses_no_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::make();
+    let nodes = three(dir.path(), &pki).await;
+    let last = propose(&nodes, "one").await.index;
+    assert_same(&nodes, last).await;
+    let old = leader(&nodes).await;
+    let next = nodes.iter().find(|node| node.raft.status().role != Role::Leader).unwrap();
+    let (from, to) = (old.raft.status().id, next.raft.status().id);
+    let handover = old.raft.hand_over(to).await.expect("it leads");
+    let refused = old.raft.propose(b"x".to_vec()).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::NotLeader { .. }), "{refused}");
+    assert!(next.raft.take_over(handover).await);
+    let is_led = |status: &conclave_raft::Status| status.leader == Some(to);
+    assert!(old.raft.wait_status(is_led, DEADLINE).await.is_some(), "{from} still leads");
+    assert!(!next.raft.take_over(handover).await, "a handover counts in its term only");
+    assert!(old.raft.hand_over(to).await.is_none(), "only a leader hands over");
+    propose(&nodes, "two").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_isolated_leader_gives_no_linearizable_read() {
     let dir = tempfile::tempdir().unwrap();

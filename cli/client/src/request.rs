@@ -252,7 +252,8 @@ impl Client {
             serde_json::from_slice(&body).map_err(|_| unreadable(format!("status {status}")))?;
         let may_be_done = problem.code == Code::R004;
         // A node that waits for a cluster or its unlock key does not get them by being asked.
-        let is_worth_repeating = matches!(problem.code, Code::R001 | Code::R003);
+        // What is unknown is asked for again under the same operation: it is not done twice.
+        let is_worth_repeating = matches!(problem.code, Code::R001 | Code::R003 | Code::R004);
         Err(Attempt { problem: failure(problem), is_worth_repeating, may_be_done })
     }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bincode::config::{Configuration, Limit};
-use conclave_store::{record::Sealed, wire};
+use conclave_raft::{Handover, Position};
+use conclave_store::{id::NodeId, record::Sealed, wire};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use zeroize::Zeroize;
@@ -34,6 +35,8 @@ pub(super) enum RequestV1 {
     TestKey { domain: String },
     /// Drain the callee, have it serve again, or only tell.
     Drain(Drain),
+    /// Stand for election at once: the caller led, and has this entry as its last one.
+    TakeOver { term: u64, index: u64 },
 }
 
 /// The answer to it.
@@ -58,6 +61,13 @@ pub(super) enum AnswerV1 {
     Drained(Option<DrainedV1>),
     /// The request, or the command in it, is not known to the callee's version; nothing was done.
     NotKnown,
+    /// The command may have been ordered. A caller of version 0.1.0 cannot read this, and takes
+    /// what it cannot read as an answer that was lost, which is the same.
+    Unknown,
+    /// Whether the callee stands for election.
+    TakingOver(bool),
+    /// The leader's disk is full; nothing was done. Since 0.2.0; to 0.1.0 it is no answer.
+    NoRoom,
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -89,15 +99,15 @@ fn known(request: &[u8]) -> Option<RequestV1> {
 
 impl Replica {
     /// Answers another member.
-    pub(crate) async fn answer(&self, request: Vec<u8>) -> Vec<u8> {
+    pub(crate) async fn answer(&self, from: NodeId, request: Vec<u8>) -> Vec<u8> {
         let answer = match known(&request) {
-            Some(request) => self.answer_request(request).await,
+            Some(request) => self.answer_request(from, request).await,
             None => AnswerV1::NotKnown,
         };
         encode(&answer)
     }
 
-    async fn answer_request(&self, request: RequestV1) -> AnswerV1 {
+    async fn answer_request(&self, from: NodeId, request: RequestV1) -> AnswerV1 {
         match request {
             RequestV1::Execute { command, wait_served, timeout_ms } => {
                 let wait = if wait_served { Wait::Served } else { Wait::Committed };
@@ -126,6 +136,10 @@ impl Replica {
                 AnswerV1::Reports(reports)
             }
             RequestV1::TestKey { domain } => AnswerV1::Tested(self.test_key_here(&domain).await),
+            RequestV1::TakeOver { term, index } => {
+                let last = Position { term, node: from.0, index };
+                AnswerV1::TakingOver(self.shared.raft.take_over(Handover { last }).await)
+            }
             RequestV1::Drain(asked) => AnswerV1::Drained(self.drain_here(asked)),
             RequestV1::Seal { purpose, mut secret } => {
                 let sealed = self.shared.keyring.seal(Scope::Shared, purpose, &secret);
@@ -152,6 +166,8 @@ impl From<ExecuteError> for AnswerV1 {
         match error {
             ExecuteError::NotLeader(leader) => AnswerV1::NotLeader(leader.map(|id| id.0)),
             ExecuteError::NoQuorum => AnswerV1::NoQuorum,
+            ExecuteError::NoRoom => AnswerV1::NoRoom,
+            ExecuteError::Unknown => AnswerV1::Unknown,
             other => AnswerV1::Refused(other.to_string()),
         }
     }

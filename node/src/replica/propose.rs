@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conclave_raft::{CallError, ProposeError};
+use conclave_raft::{CallError, ProposeError, Role};
 use conclave_store::{
     id::{LogIndex, NodeId},
     outcome::Outcome,
@@ -20,6 +20,9 @@ use crate::keys::{Purpose, Secret};
 
 /// Pause before asking again for a leader.
 const RETRY_PAUSE: Duration = Duration::from_millis(15);
+
+/// How version 0.1.0 begins its refusal when it stops while a change is on its way.
+const STOPPED_V010: &str = "this node has stopped";
 
 /// How long a change waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,9 @@ pub(crate) enum ExecuteError {
     /// The leader's version does not know the change; it was not done.
     #[error("the leader's version does not know this change")]
     NotKnown,
+    /// The leader's disk has too little room; it was not done.
+    #[error("the disk of the leader is full")]
+    NoRoom,
     /// This node or the leader cannot do it.
     #[error("{0}")]
     Refused(String),
@@ -82,6 +88,7 @@ impl From<ProposeError> for ExecuteError {
                 ExecuteError::NotLeader(leader.map(|id| NodeId(id.0)))
             }
             ProposeError::NoQuorum => ExecuteError::NoQuorum,
+            ProposeError::Unknown(_) => ExecuteError::Unknown,
             other => ExecuteError::Refused(other.to_string()),
         }
     }
@@ -127,6 +134,7 @@ impl Replica {
             return match tokio::time::timeout(left, executing).await {
                 Ok(Ok(executed)) => Ok(executed),
                 Ok(Err(ExecuteError::NotLeader(_))) => Err(Attempt::NotDone),
+                Ok(Err(ExecuteError::Unknown)) => Err(Attempt::MayBeDone),
                 Ok(Err(error)) => Err(Attempt::Refused(error)),
                 Err(_) => Err(Attempt::MayBeDone),
             };
@@ -158,9 +166,14 @@ impl Replica {
         timeout: Duration,
     ) -> Result<Executed, ExecuteError> {
         let deadline = Instant::now() + timeout;
+        // What room is left, Raft needs for itself.
+        if !self.shared.raft.has_room() && self.shared.raft.status().role == Role::Leader {
+            return Err(ExecuteError::NoRoom);
+        }
         let committed = self.shared.proposer.propose(command).await?;
-        let outcome = wire::decode_outcome(&committed.response)
-            .map_err(|error| ExecuteError::Refused(error.to_string()))?;
+        // It is done; only what it came to cannot be told.
+        let outcome =
+            wire::decode_outcome(&committed.response).map_err(|_| ExecuteError::Unknown)?;
         let index = LogIndex(committed.index);
         let (served, missing) = match (wait, &outcome) {
             (Wait::Served, Outcome::Done(_)) => self.wait_served(index, deadline).await,
@@ -201,8 +214,7 @@ fn executed(answer: &[u8]) -> Result<Executed, Attempt> {
     let ids = |ids: Vec<u64>| ids.into_iter().map(NodeId).collect();
     match decode::<AnswerV1>(answer) {
         Some(AnswerV1::Executed { index, outcome, served, missing }) => {
-            let decoded = wire::decode_outcome(&outcome)
-                .map_err(|error| Attempt::Refused(ExecuteError::Refused(error.to_string())))?;
+            let decoded = wire::decode_outcome(&outcome).map_err(|_| Attempt::MayBeDone)?;
             Ok(Executed {
                 index: LogIndex(index),
                 outcome: decoded,
@@ -212,7 +224,12 @@ fn executed(answer: &[u8]) -> Result<Executed, Attempt> {
             })
         }
         Some(AnswerV1::NotLeader(_) | AnswerV1::NoQuorum) => Err(Attempt::NotDone),
+        // A leader of version 0.1.0 says so of what it may have ordered.
+        Some(AnswerV1::Refused(reason)) if reason.starts_with(STOPPED_V010) => {
+            Err(Attempt::MayBeDone)
+        }
         Some(AnswerV1::Refused(reason)) => Err(Attempt::Refused(ExecuteError::Refused(reason))),
+        Some(AnswerV1::NoRoom) => Err(Attempt::Refused(ExecuteError::NoRoom)),
         Some(AnswerV1::NotKnown) => Err(Attempt::Refused(ExecuteError::NotKnown)),
         _ => Err(Attempt::MayBeDone),
     }

@@ -42,7 +42,8 @@ impl Proposer {
     /// Proposes an encoded command as the leader, and gives its encoded outcome.
     pub(super) async fn propose(&self, command: Vec<u8>) -> Result<Committed, ProposeError> {
         let (done, wait) = oneshot::channel();
-        let stopped = || ProposeError::Stopped("the proposer has ended".to_owned());
+        // Whether it was proposed is not known here.
+        let stopped = || ProposeError::Unknown("the proposer has ended".to_owned());
         self.queue.send(Waiting { command, done }).await.map_err(|_| stopped())?;
         wait.await.map_err(|_| stopped())?
     }
@@ -98,7 +99,7 @@ async fn propose(raft: Raft, group: Vec<Waiting>, _place: OwnedSemaphorePermit) 
 
 async fn propose_all(raft: &Raft, commands: Vec<Vec<u8>>) -> Result<Vec<Committed>, ProposeError> {
     // What was ordered cannot be read by this very program: it is unknown what came of it.
-    let unreadable = |error: wire::WireError| ProposeError::Stopped(error.to_string());
+    let unreadable = |error: wire::WireError| ProposeError::Unknown(error.to_string());
     let count = commands.len();
     match <[Vec<u8>; 1]>::try_from(commands) {
         Ok([command]) => Ok(vec![raft.propose(command).await?]),
@@ -107,7 +108,7 @@ async fn propose_all(raft: &Raft, commands: Vec<Vec<u8>>) -> Result<Vec<Committe
             let committed = raft.propose(entry).await?;
             let outcomes = wire::decode_outcomes(&committed.response).map_err(unreadable)?;
             if outcomes.len() != count {
-                return Err(ProposeError::Stopped("an outcome is missing".to_owned()));
+                return Err(ProposeError::Unknown("an outcome is missing".to_owned()));
             }
             let index = committed.index;
             Ok(outcomes.into_iter().map(|response| Committed { index, response }).collect())

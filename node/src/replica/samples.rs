@@ -40,7 +40,8 @@ fn requests() -> Vec<RequestV1> {
         RequestV1::Reports,
         RequestV1::TestKey { domain: "shop.example".to_owned() },
     ];
-    others.into_iter().chain(seal).chain(drains.map(RequestV1::Drain)).collect()
+    let later = [RequestV1::TakeOver { term: 3, index: 70_000 }];
+    others.into_iter().chain(seal).chain(drains.map(RequestV1::Drain)).chain(later).collect()
 }
 
 fn report() -> ReportV1 {
@@ -83,6 +84,8 @@ fn answers() -> Vec<AnswerV1> {
         AnswerV1::Drained(Some(drained)),
         AnswerV1::Drained(None),
         AnswerV1::NotKnown,
+        AnswerV1::Unknown,
+        AnswerV1::TakingOver(true),
     ]
 }
 
