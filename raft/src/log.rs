@@ -155,30 +155,34 @@ impl Log {
 
     /// Entries in `start..end`, up to the first that is missing.
     pub(crate) fn read(&self, start: u64, end: u64) -> io::Result<Vec<LogEntry>> {
-        let mut entries = Vec::new();
+        let (mut entries, mut next) = (Vec::new(), start);
         loop {
             // The disk may still hold entries that are truncated or purged already.
-            let (start, end) = {
+            let (first, end) = {
                 let state = self.state();
                 let index = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index() + 1);
-                let read = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-                ((start + read).max(index(&state.purged)), end.min(index(&state.last)))
+                (index(&state.purged), end.min(index(&state.last)))
             };
-            if start >= end {
+            if entries.is_empty() {
+                next = next.max(first);
+            }
+            // What was purged meanwhile would leave a gap.
+            if next < first || next >= end {
                 return Ok(entries);
             }
-            if let Some(newest) = self.state().tail.from(start, end) {
+            if let Some(newest) = self.state().tail.from(next, end) {
                 entries.extend(newest);
                 return Ok(entries);
             }
             // What is not in the tail is on disk: the tail drops only what is durable.
             let tail = self.state().tail.first().unwrap_or(end).min(end);
-            let found = self.shared.entries.read(start, tail, READ_BYTES_MAX)?;
-            if found.is_empty() {
+            let found = self.shared.entries.read(next, tail, READ_BYTES_MAX)?;
+            let Some(last) = found.last() else {
                 // A log may begin at 0 or at 1.
                 let newest = self.state().tail.from(tail, end).filter(|_| entries.is_empty());
                 return Ok(newest.unwrap_or(entries));
-            }
+            };
+            next = last.position.index + 1;
             let found = found.into_iter().map(EntryV1::into_entry);
             entries.extend(found.collect::<Result<Vec<_>, _>>()?);
         }

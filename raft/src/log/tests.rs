@@ -4,6 +4,7 @@ use std::{io::Read, sync::atomic::AtomicU64};
 
 use openraft::{
     StorageError,
+    storage::RaftLogStorageExt,
     testing::log::{StoreBuilder, Suite},
     type_config::TypeConfigExt,
 };
@@ -114,4 +115,30 @@ impl StoreBuilder<Types, Log, StateMachine, TempDir> for Builder {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_keeps_openrafts_contract() {
     Suite::test_all(Builder).await.unwrap();
+}
+
+/// Found by simulation: entries came twice, in a wrong order, if the first ones asked for were
+/// purged.
+#[tokio::test]
+async fn entries_come_once_and_in_order_although_the_first_ones_are_purged() {
+    let files = Arc::new(TestDisk::new());
+    let open = || {
+        let owner = Owner { cluster: [7; 16], incarnation: 1 };
+        let open = mark::open(Arc::clone(&files) as _, owner, Arc::new(|_| ()), 9).unwrap();
+        let (point, entries) = (open.engine.point(), open.engine.reader());
+        let persisted = Arc::new(AtomicU64::new(9));
+        let writer = Writer::new(open.engine, open.marker, open.mark, persisted);
+        let written = writer.written();
+        Log::new(entries, writer::start(writer).unwrap(), written, None, point)
+    };
+    let id = |index| Position { term: 1, node: 1, index }.log_id();
+    let entry = |index| LogEntry { log_id: id(index), payload: openraft::EntryPayload::Blank };
+    let mut log = open();
+    log.blocking_append((1..=9).map(entry)).await.unwrap();
+    log.purge(id(5)).await.unwrap();
+    log.stop().await.unwrap();
+    let log = open();
+    let found = log.read(0, u64::MAX).unwrap();
+    let indexes: Vec<u64> = found.iter().map(|entry| entry.log_id.index()).collect();
+    assert_eq!(indexes, [6, 7, 8, 9]);
 }
