@@ -17,7 +17,7 @@ use super::{
     file::Survival,
     limits::{PAGE_BYTES, THREADS},
     mount::Mounted,
-    volume::{Owner, Space, Volume},
+    volume::{Owner, Volume},
 };
 use crate::chance::Chance;
 
@@ -133,6 +133,7 @@ impl Disk {
     }
 
     /// Waits until it is frozen; says whether it is.
+    #[cfg(test)]
     pub(crate) fn wait_frozen(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let mut inner = self.device.inner();
@@ -185,13 +186,9 @@ impl Disk {
     }
 
     /// Makes each sync take so long.
+    #[cfg(test)]
     pub(crate) fn delay_syncs(&self, delay: Duration) {
         self.device.inner().faults.sync_delay = delay;
-    }
-
-    /// Space there is.
-    pub(crate) fn space(&self) -> Space {
-        self.device.inner().volume.space()
     }
 
     /// Leaves so many bytes free, whatever is there.
@@ -206,17 +203,6 @@ impl Disk {
     /// Sets the size.
     pub(crate) fn set_pages(&self, pages: u64) {
         self.device.inner().volume.set_total(pages);
-    }
-
-    /// Files by path below the mount, with the length that is durable.
-    pub(crate) fn files(&self) -> Vec<(PathBuf, u64)> {
-        let inner = self.device.inner();
-        let files = inner.volume.files().into_iter();
-        files
-            .filter_map(|(path, number)| {
-                inner.volume.file(number).ok().map(|file| (path, file.durable().size()))
-            })
-            .collect()
     }
 
     /// Turns one bit of a file around.
