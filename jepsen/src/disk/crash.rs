@@ -16,6 +16,10 @@ const IN_START_PERCENT: u64 = 25;
 const START_CALLS_MAX: u64 = 80;
 /// Latest call of a run at which it crashes, as a power of two.
 const RUN_CALLS_BITS_MAX: u64 = 9;
+/// Runs with slow syncs, in which more writes wait for one: so many times out of a hundred.
+const SLOW_PERCENT: u64 = 20;
+/// Longest time of a slow sync, in milliseconds.
+const SYNC_MS_MAX: u64 = 30;
 /// How often it is looked whether a disk is frozen.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -89,6 +93,11 @@ async fn point(scene: &mut Scene, kinds: Kinds, done: &mut Done) -> anyhow::Resu
     let is_cut = kinds.power && (!kinds.kill || scene.chance.percent(75));
     done.cuts += u64::from(is_cut);
     done.all_nodes += u64::from(is_all);
+    let delay =
+        if scene.chance.percent(SLOW_PERCENT) { scene.chance.below(SYNC_MS_MAX) } else { 0 };
+    for disk in &scene.disks {
+        disk.delay_syncs(Duration::from_millis(delay));
+    }
     scene.start_writers()?;
     arm(scene, &victims);
     wait(scene, &victims).await;

@@ -5,8 +5,8 @@ use std::{
     fs::File,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::channel},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::channel},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -17,14 +17,13 @@ use super::{
     file::Survival,
     limits::{PAGE_BYTES, THREADS},
     mount::Mounted,
-    volume::{Owner, Space, Volume},
+    volume::{Owner, Volume},
 };
 use crate::chance::Chance;
 
 /// What the kernel's threads and the harness share.
 pub(crate) struct Device {
     inner: Mutex<Inner>,
-    frozen: Condvar,
 }
 
 struct Inner {
@@ -69,7 +68,6 @@ impl Device {
                     let _ = act(&mut inner.volume);
                 }
                 inner.held.push(Box::new(reply));
-                self.frozen.notify_all();
             }
             Passage::Hold => inner.held.push(Box::new(reply)),
             Passage::Fail => {
@@ -98,7 +96,7 @@ impl Disk {
         let owner = Owner { uid: meta.uid(), gid: meta.gid(), mode: 0o755 };
         let volume = Volume::new(owner);
         let inner = Inner { volume, faults: Faults::default(), held: Vec::new() };
-        let device = Arc::new(Device { inner: Mutex::new(inner), frozen: Condvar::new() });
+        let device = Arc::new(Device { inner: Mutex::new(inner) });
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("conclave-jepsen".to_owned())];
         config.n_threads = Some(THREADS);
@@ -125,26 +123,10 @@ impl Disk {
     /// Freezes it now.
     pub(crate) fn freeze(&self) {
         self.device.inner().faults.is_frozen = true;
-        self.device.frozen.notify_all();
     }
 
     pub(crate) fn is_frozen(&self) -> bool {
         self.device.inner().faults.is_frozen
-    }
-
-    /// Waits until it is frozen; says whether it is.
-    pub(crate) fn wait_frozen(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
-        let mut inner = self.device.inner();
-        while !inner.faults.is_frozen {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let waited = self.device.frozen.wait_timeout(inner, left);
-            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
     }
 
     /// Ends all faults and lets waiting calls go. The process that made them was killed before.
@@ -189,11 +171,6 @@ impl Disk {
         self.device.inner().faults.sync_delay = delay;
     }
 
-    /// Space there is.
-    pub(crate) fn space(&self) -> Space {
-        self.device.inner().volume.space()
-    }
-
     /// Leaves so many bytes free, whatever is there.
     pub(crate) fn leave_free(&self, bytes: u64) {
         let mut inner = self.device.inner();
@@ -206,17 +183,6 @@ impl Disk {
     /// Sets the size.
     pub(crate) fn set_pages(&self, pages: u64) {
         self.device.inner().volume.set_total(pages);
-    }
-
-    /// Files by path below the mount, with the length that is durable.
-    pub(crate) fn files(&self) -> Vec<(PathBuf, u64)> {
-        let inner = self.device.inner();
-        let files = inner.volume.files().into_iter();
-        files
-            .filter_map(|(path, number)| {
-                inner.volume.file(number).ok().map(|file| (path, file.durable().size()))
-            })
-            .collect()
     }
 
     /// Turns one bit of a file around.

@@ -34,6 +34,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Writers for each node.
 const WRITERS: u64 = 2;
 
+/// How much of a node's words is shown.
+const WORDS_LINES_MAX: usize = 8;
+const WORDS_LENGTH_MAX: usize = 900;
+
 /// A promise that was broken: the verdict is "invalid".
 #[derive(Debug)]
 pub(crate) struct Breach(pub(crate) String);
@@ -51,12 +55,13 @@ pub(crate) fn breach(what: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Breach(what.into()))
 }
 
-/// One line of a node's words, to be shown.
+/// The end of a node's words in one line: its error, if it told one, or a panic.
 pub(crate) fn shorten(words: &str) -> String {
-    let lines: Vec<&str> = words.lines().filter(|line| !line.trim().is_empty()).collect();
-    let from = lines.len().saturating_sub(6);
-    let text = lines.get(from..).unwrap_or_default().join(" | ");
-    text.chars().take(900).collect()
+    let from = ["error[", "panicked at"].iter().find_map(|mark| words.rfind(mark)).unwrap_or(0);
+    let lines = words.get(from..).unwrap_or_default().lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let last = lines.get(lines.len().saturating_sub(WORDS_LINES_MAX)..).unwrap_or_default();
+    last.join(" | ").chars().take(WORDS_LENGTH_MAX).collect()
 }
 
 /// Whether a refusal to start names a file, by its path, or the directory of a database in which

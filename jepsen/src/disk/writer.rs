@@ -27,7 +27,7 @@ pub(crate) const SERVED_DOMAIN: &str = CHAIN_DOMAINS[0];
 /// Domains at a time; more are deleted again, so that reading all stays quick.
 const DOMAINS_MAX: usize = 40;
 /// Certificates in a chain.
-const LINKS_MAX: u64 = 4;
+const LINKS_MAX: usize = 4;
 /// The set of trusted certificates that is written.
 const TRUST_SET: &str = "cluster";
 
@@ -152,10 +152,10 @@ impl Writer {
             if chance.percent(10) {
                 return Some((key, None, Write::RemoveChain(name)));
             }
-            let count = 1 + chance.below(LINKS_MAX);
-            let links: Vec<_> = (0..count)
-                .filter_map(|_| plan.pool.links.get(chance.place(plan.pool.links.len())))
-                .collect();
+            // Neighbours in the pool: a chain with the same certificate twice is put right.
+            let from = chance.place(plan.pool.links.len());
+            let links = plan.pool.links.iter().cycle().skip(from);
+            let links: Vec<_> = links.take(1 + chance.place(LINKS_MAX)).collect();
             let value = fingerprint(links.iter().map(|link| link.sha256.clone()));
             let pem = links.iter().map(|link| link.pem.as_str()).collect();
             return Some((key, Some(value), Write::SetChain(name, pem)));
