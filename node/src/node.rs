@@ -9,6 +9,7 @@ use std::{
 use conclave_api::problem::{Code, Problem};
 use conclave_raft::{BoxFuture, Calls, Identity, LogOpenError, Options, Peers, Raft, StartError};
 use conclave_store::{id::NodeId, time::UnixMillis};
+use conclave_store_sled::Home;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
@@ -76,8 +77,24 @@ struct Shared {
 /// This node as a member.
 pub(crate) struct Member {
     pub(crate) replica: Replica,
+    home: Home,
     pub(crate) membership: Membership,
     tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Member {
+    /// Stops taking part. What waits for the State's disk is written, so that the next start need
+    /// not replay it.
+    pub(crate) async fn stop(&self) -> std::io::Result<()> {
+        self.replica.raft().shutdown().await?;
+        let home = self.home.clone();
+        let written = tokio::task::spawn_blocking(move || home.turn()).await;
+        // The log has it in any case.
+        if let Ok(Err(fault)) = written {
+            tracing::warn!(event = "state.disk_failed", error = %fault);
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Member {
@@ -209,6 +226,7 @@ impl Node {
             .await
             .map_err(|error| internal("cannot open the state", error))?
             .map_err(|error| state_problem(&error))?;
+        let home = applier.home();
         let options = Options {
             dir: self.data_dir().join("raft"),
             bind: self.config().cluster_bind,
@@ -260,6 +278,7 @@ impl Node {
         ];
         let member = Member {
             replica: replica.clone(),
+            home,
             membership: membership.clone(),
             tasks: Mutex::new(tasks),
         };
