@@ -160,6 +160,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::F002 => {
             "The data of this node cannot be used, or its disk failed. A node that lost what it had acknowledged must not vote again under its number: move data_dir away and let it join anew."
         }
+        Code::F004 => {
+            "The disk of data_dir has too little room. Nothing was changed and nothing is lost: changes are refused, and a node that is started does not touch its data. TLS goes on with what is known. Make room; a running node goes on by itself. Never remove files of data_dir for it."
+        }
         Code::F003 => {
             "This value of a TLS setting is not possible. Old versions and weak ciphers are no settings of this server at all: RFC 8996, RFC 7465, RFC 6176 and RFC 9325 say why. Names of cipher suites and groups are those of the IANA registry; conclave tls show lists all that this program has."
         }

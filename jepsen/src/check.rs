@@ -11,6 +11,8 @@ pub(crate) enum Verdict {
     Valid,
     Invalid(String),
     Unknown(String),
+    /// Nothing was tried, and that is allowed.
+    Skipped(String),
 }
 
 /// What was found at the end.
@@ -23,11 +25,12 @@ pub(crate) struct Found {
 
 /// Judges.
 pub(crate) fn set(events: &[Event], found: &Found) -> Verdict {
-    let of_kind = |kind: &str| -> BTreeSet<&str> {
-        let adds = events.iter().filter(|event| event.f == "add" && event.kind == kind);
-        adds.map(|event| event.key.as_str()).collect()
+    let of_kind = |f: &str, kind: &str| -> BTreeSet<&str> {
+        let chosen = events.iter().filter(|event| event.f == f && event.kind == kind);
+        chosen.map(|event| event.key.as_str()).collect()
     };
-    let (invoked, acknowledged) = (of_kind("invoke"), of_kind("ok"));
+    let (invoked, acknowledged) = (of_kind("add", "invoke"), of_kind("add", "ok"));
+    let (refused, unsigned) = (of_kind("add", "fail"), of_kind("sign", "fail"));
     if acknowledged.is_empty() {
         return Verdict::Unknown("nothing was acknowledged".to_owned());
     }
@@ -42,6 +45,15 @@ pub(crate) fn set(events: &[Event], found: &Found) -> Verdict {
                 }
                 Some(true) => {}
             }
+        }
+        if let Some(ghost) = domains.keys().find(|key| refused.contains(key.as_str())) {
+            return Verdict::Invalid(format!("{ghost} was refused, {node} has it"));
+        }
+        let has_certificate = |key: &&&str| domains.get(**key) == Some(&true);
+        if let Some(ghost) = unsigned.iter().find(has_certificate) {
+            return Verdict::Invalid(format!(
+                "a key or certificate of {ghost} was refused, {node} has them"
+            ));
         }
         if let Some(ghost) = domains.keys().find(|key| !invoked.contains(key.as_str())) {
             return Verdict::Invalid(format!("{ghost} on {node} was written by nobody"));
@@ -88,6 +100,32 @@ mod tests {
         check(&[("a", false)], false);
         check(&[("a", true), ("ghost", true)], false);
         assert_ne!(set(&history, &found(&[("a", true)], "other")), Verdict::Valid);
+    }
+
+    #[test]
+    fn what_was_refused_must_not_exist() {
+        let mut unsigned = event("fail", "s");
+        unsigned.f = "sign".to_owned();
+        let history = [
+            event("invoke", "a"),
+            event("ok", "a"),
+            event("invoke", "r"),
+            event("fail", "r"),
+            event("invoke", "s"),
+            unsigned,
+            event("info", "s"),
+        ];
+        let check = |keys: &[(&str, bool)], is_valid: bool| {
+            assert_eq!(set(&history, &found(keys, "d")) == Verdict::Valid, is_valid, "{keys:?}");
+        };
+        check(&[("a", true)], true);
+        check(&[("a", true), ("r", false)], false);
+        check(&[("a", true), ("s", false)], true);
+        check(&[("a", true), ("s", true)], false);
+    }
+
+    #[test]
+    fn without_an_acknowledged_write_nothing_is_known() {
         assert!(matches!(set(&[], &found(&[], "d")), Verdict::Unknown(_)));
     }
 }

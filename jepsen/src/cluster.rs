@@ -1,12 +1,15 @@
 //! A cluster of real processes.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
     net::UdpSocket,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::channel,
-    time::Duration,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, channel},
+    },
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -17,10 +20,38 @@ use conclave_api::{
 use conclave_client::{Address, Change, Client, Options};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often something that cannot be waited for is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest part of a node's last words that is kept.
+const WORDS_BYTES_MAX: u64 = 64 * 1024;
+
+/// What became of a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Started {
+    Ready,
+    /// The process ended, with these words.
+    Ended(String),
+    /// Something else came first.
+    Interrupted,
+    /// Neither in time.
+    Late,
+}
+
+/// Where a node lives.
+pub(crate) struct Home<'a> {
+    pub(crate) binary: &'a Path,
+    /// Configuration, log and socket.
+    pub(crate) dir: PathBuf,
+    pub(crate) data: PathBuf,
+    /// Its own loopback address.
+    pub(crate) address: String,
+}
 
 /// One node.
 pub(crate) struct Node {
     pub(crate) name: String,
+    pub(crate) address: String,
     pub(crate) client: Client,
     binary: PathBuf,
     config: PathBuf,
@@ -38,10 +69,18 @@ impl Cluster {
         let store = std::path::absolute(store)?;
         let mut nodes = Vec::new();
         for number in 1..=count {
-            let mut node = Node::new(binary, &store, number)?;
-            node.start()?;
-            nodes.push(node);
+            let name = format!("n{number}");
+            let dir = store.join(&name);
+            let address = format!("127.0.0.{number}");
+            let home = Home { binary, data: dir.join("data"), dir, address };
+            nodes.push(Node::new(&name, home)?);
         }
+        Cluster::found(nodes).await
+    }
+
+    /// Starts the nodes and founds a cluster of them.
+    pub(crate) async fn found(mut nodes: Vec<Node>) -> anyhow::Result<Cluster> {
+        nodes.iter_mut().try_for_each(Node::start)?;
         let change = Change::default();
         let (first, others) = nodes.split_first().context("a cluster needs a node")?;
         first.client.init(&Init { name: "jepsen".to_owned() }, &change).await?;
@@ -72,31 +111,45 @@ impl Cluster {
 }
 
 impl Node {
-    fn new(binary: &Path, store: &Path, number: u8) -> anyhow::Result<Node> {
-        let name = format!("n{number}");
-        let address = format!("127.0.0.{number}");
+    /// Writes the configuration of a node that was never started.
+    pub(crate) fn new(name: &str, home: Home<'_>) -> anyhow::Result<Node> {
+        let Home { binary, dir, data, address } = home;
         let quic = UdpSocket::bind((address.as_str(), 0))?.local_addr()?;
-        let dir = store.join(&name);
         std::fs::create_dir_all(&dir)?;
-        let shown = dir.display();
+        let (shown, data) = (dir.display(), data.display());
         let config = dir.join("node.toml");
         let text = format!(
-            "[node]\nname = \"{name}\"\ndata_dir = \"{shown}/data\"\naddresses = [\"{address}\"]\n\
+            "[node]\nname = \"{name}\"\ndata_dir = \"{data}\"\naddresses = [\"{address}\"]\n\
              [cluster]\nbind = \"{quic}\"\n[admin]\nsocket = \"{shown}/admin.sock\"\n"
         );
         std::fs::write(&config, text)?;
         let options = Options { timeout: Duration::from_secs(10), ..Options::default() };
         let client = Client::new(&Address::Unix(dir.join("admin.sock")), None, options)?;
-        Ok(Node { name, client, binary: binary.to_owned(), config, process: None })
+        let name = name.to_owned();
+        Ok(Node { name, address, client, binary: binary.to_owned(), config, process: None })
     }
 
     /// Starts the process, if it does not run, and waits until it is ready.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
-        if self.process.is_some() {
+        if self.is_running() {
             return Ok(());
         }
-        let log = self.config.with_file_name("log");
-        let log = std::fs::File::options().create(true).append(true).open(log)?;
+        match self.try_start(START_TIMEOUT, || false)? {
+            Started::Ready => Ok(()),
+            other => anyhow::bail!("{} does not start: {other:?}", self.name),
+        }
+    }
+
+    /// Starts the process and waits until it is ready, has ended, or `is_over`.
+    pub(crate) fn try_start(
+        &mut self,
+        patience: Duration,
+        is_over: impl Fn() -> bool,
+    ) -> anyhow::Result<Started> {
+        let deadline = Instant::now() + patience;
+        let path = self.config.with_file_name("log");
+        let log = std::fs::File::options().create(true).append(true).open(&path)?;
+        let from = log.metadata()?.len();
         let mut child = Command::new(&self.binary)
             .args(["server", "run", "--config"])
             .arg(&self.config)
@@ -105,15 +158,64 @@ impl Node {
             .spawn()?;
         let stdout = child.stdout.take();
         self.process = Some(child);
+        let told = Arc::new(Mutex::new(String::new()));
         let (ready, wait) = channel();
+        let telling = Arc::clone(&told);
         std::thread::spawn(move || {
-            for line in stdout.into_iter().flat_map(|out| BufReader::new(out).lines()) {
-                if line.is_ok_and(|line| line.starts_with("ready")) {
+            for line in stdout.into_iter().flat_map(|out| BufReader::new(out).lines().flatten()) {
+                if line.starts_with("ready") {
                     let _ = ready.send(());
                 }
+                let mut told = telling.lock().unwrap_or_else(PoisonError::into_inner);
+                told.push_str(&line);
+                told.push('\n');
             }
         });
-        wait.recv_timeout(START_TIMEOUT).with_context(|| format!("{} does not start", self.name))
+        loop {
+            match wait.recv_timeout(LOOK) {
+                Ok(()) => return Ok(Started::Ready),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) if is_over() => return Ok(Started::Interrupted),
+                Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => {
+                    return Ok(Started::Late);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        if is_over() {
+            return Ok(Started::Interrupted);
+        }
+        self.kill();
+        let mut words = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut log = std::fs::File::open(path)?;
+        log.seek(SeekFrom::Start(from))?;
+        log.take(WORDS_BYTES_MAX).read_to_string(&mut words)?;
+        Ok(Started::Ended(words))
+    }
+
+    /// Whether the process lives.
+    pub(crate) fn is_running(&mut self) -> bool {
+        let status = self.process.as_mut().map(Child::try_wait);
+        if matches!(status, Some(Ok(Some(_)))) {
+            self.process = None;
+        }
+        self.process.is_some()
+    }
+
+    /// SIGTERM, and kill -9 if that is not enough; says whether it was.
+    pub(crate) fn stop(&mut self) -> anyhow::Result<bool> {
+        self.signal("TERM")?;
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while self.is_running() {
+            if Instant::now() > deadline {
+                self.kill();
+                return Ok(false);
+            }
+            // Nothing is ever sent: this only lets time pass.
+            let (_sender, never) = channel::<()>();
+            let _ = never.recv_timeout(LOOK);
+        }
+        Ok(true)
     }
 
     /// kill -9.
@@ -122,6 +224,15 @@ impl Node {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// kill -9 of a process whose calls to its disk may wait until `release`.
+    pub(crate) fn kill_with(&mut self, release: impl FnOnce()) {
+        if let Some(child) = &mut self.process {
+            let _ = child.kill();
+        }
+        release();
+        self.kill();
     }
 
     /// Sends a signal by name.

@@ -1,14 +1,16 @@
 //! Real nodes, real faults, a recorded history, and a verdict on it.
 #![allow(clippy::print_stdout, reason = "a verdict is for people")]
 
+mod chance;
 mod check;
 mod cluster;
+mod disk;
 mod history;
 mod nemesis;
 mod workloads;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc,
@@ -21,6 +23,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    chance::Chance,
     check::Verdict,
     cluster::Cluster,
     history::History,
@@ -38,6 +41,9 @@ struct Args {
 enum Command {
     /// Starts a cluster, writes through all nodes, breaks things, reads everything back.
     Run(Run),
+    /// Puts the nodes' data on a disk that loses, tears, fills and rots, and breaks it at random
+    /// points.
+    Disk(disk::Disk),
 }
 
 #[derive(clap::Args)]
@@ -54,8 +60,8 @@ struct Run {
     /// What is written.
     #[arg(long, default_value = "set", value_parser = ["set"])]
     workload: String,
-    /// What is broken: kill, pause.
-    #[arg(long, value_delimiter = ',', default_value = "kill,pause")]
+    /// What is broken: kill, pause, term.
+    #[arg(long, value_delimiter = ',', default_value = "kill,pause,term")]
     nemesis: Vec<Nemesis>,
     /// Which nodes a fault hits.
     #[arg(long, value_enum, default_value = "any")]
@@ -72,9 +78,13 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    let Command::Run(run) = Args::parse().command;
-    let runtime = tokio::runtime::Runtime::new();
-    let verdict = runtime.map_err(anyhow::Error::from).and_then(|rt| rt.block_on(judge(&run)));
+    let verdict = match Args::parse().command {
+        Command::Run(run) => {
+            let runtime = tokio::runtime::Runtime::new();
+            runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(judge(&run)))
+        }
+        Command::Disk(disk) => disk::judge(&disk),
+    };
     match verdict {
         Ok(Verdict::Valid) => {
             println!("valid");
@@ -83,6 +93,10 @@ fn main() -> ExitCode {
         Ok(Verdict::Invalid(why)) => {
             println!("INVALID: {why}");
             ExitCode::from(1)
+        }
+        Ok(Verdict::Skipped(why)) => {
+            println!("SKIPPED: {why}");
+            ExitCode::SUCCESS
         }
         Ok(Verdict::Unknown(why)) => {
             println!("unknown: {why}");
@@ -95,19 +109,25 @@ fn main() -> ExitCode {
     }
 }
 
-async fn judge(run: &Run) -> anyhow::Result<Verdict> {
-    std::fs::create_dir_all(&run.store).context("the store cannot be made")?;
-    let binary = match &run.binary {
-        Some(binary) => binary.clone(),
+/// The program to test: the named one, or the one beside this program.
+fn binary(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let binary = match named {
+        Some(named) => std::path::absolute(named)?,
         None => std::env::current_exe()?.with_file_name("conclave"),
     };
     anyhow::ensure!(binary.exists(), "{} is missing: cargo build -p conclave", binary.display());
+    Ok(binary)
+}
+
+async fn judge(run: &Run) -> anyhow::Result<Verdict> {
+    std::fs::create_dir_all(&run.store).context("the store cannot be made")?;
+    let binary = binary(run.binary.as_deref())?;
     let history = Arc::new(History::create(&run.store.join("history.jsonl"))?);
     let mut cluster = Cluster::start(&binary, &run.store, run.nodes).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let writers = workloads::set::start(&cluster, &history, &stop);
     let started = Instant::now();
-    let mut chance = nemesis::Chance::new(run.seed);
+    let mut chance = Chance::new(run.seed);
     let mut rounds = 0;
     while rounds < run.rounds && started.elapsed() < Duration::from_secs(run.time) {
         nemesis::round((&run.nemesis, run.victims), &mut chance, &mut cluster, &history).await?;
@@ -122,7 +142,8 @@ async fn judge(run: &Run) -> anyhow::Result<Verdict> {
     let verdict = check::set(&history.events(), &found);
     let acknowledged = history.count("ok");
     println!(
-        "{rounds} rounds, {acknowledged} acknowledged writes, {} unknown",
+        "{rounds} rounds, {acknowledged} acknowledged writes, {} refused, {} unknown",
+        history.count("fail"),
         history.count("info")
     );
     Ok(verdict)

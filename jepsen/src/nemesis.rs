@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::{cluster::Cluster, history::History};
+use crate::{chance::Chance, cluster::Cluster, history::History};
 
 /// Kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -13,6 +13,8 @@ pub(crate) enum Nemesis {
     Kill,
     /// SIGSTOP, and SIGCONT.
     Pause,
+    /// SIGTERM of the leader, whatever the victims, and a new start: what each upgrade does.
+    Term,
 }
 
 /// Whom a fault hits.
@@ -26,29 +28,6 @@ pub(crate) enum Victims {
     Leader,
     /// All nodes at once.
     All,
-}
-
-/// Chance from a seed (splitmix64), so that a run can be repeated.
-pub(crate) struct Chance(u64);
-
-impl Chance {
-    pub(crate) fn new(seed: u64) -> Chance {
-        Chance(seed)
-    }
-
-    /// A number below `bound`.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound.max(1)
-    }
-
-    fn place(&mut self, length: usize) -> usize {
-        let bound = u64::try_from(length).unwrap_or(1);
-        usize::try_from(self.below(bound)).unwrap_or(0)
-    }
 }
 
 /// One fault, some time in it, and its end.
@@ -67,6 +46,7 @@ pub(crate) async fn round(
         },
         chosen => chosen,
     };
+    let victims = if kind == Nemesis::Term { Victims::Leader } else { victims };
     let victims: Vec<usize> = match victims {
         Victims::One => vec![chance.place(cluster.nodes.len())],
         Victims::Leader => cluster.leader().await.into_iter().collect(),
@@ -80,6 +60,10 @@ pub(crate) async fn round(
             match kind {
                 Nemesis::Kill => node.kill(),
                 Nemesis::Pause => node.signal("STOP")?,
+                Nemesis::Term => {
+                    let name = node.name.clone();
+                    anyhow::ensure!(node.stop()?, "{name} does not end after SIGTERM");
+                }
             }
         }
     }
@@ -87,7 +71,7 @@ pub(crate) async fn round(
     for place in &victims {
         if let Some(node) = cluster.nodes.get_mut(*place) {
             match kind {
-                Nemesis::Kill => node.start()?,
+                Nemesis::Kill | Nemesis::Term => node.start()?,
                 Nemesis::Pause => node.signal("CONT")?,
             }
         }

@@ -21,7 +21,7 @@ use crate::{
     entropy,
     keys::{Keyring, NodeKeys},
     live::{Live, TestCertificate},
-    local::Local,
+    local::{Local, LocalError},
     node::{Node, internal, state_problem},
     observe::log,
     process, public,
@@ -83,12 +83,14 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
         },
     )
     .map_err(|error| internal("cannot start the threads for connections", error))?;
-    let local = Local::open(&config.data_dir.join("local"), live.clone()).map_err(|error| {
-        match error.is_of_later_version() {
+    let (old, dir) = (config.data_dir.join("local"), config.data_dir.join("local.v2"));
+    let local = Local::open(&old, &dir, live.clone()).map_err(|error| {
+        match error.is_of_later_version() || error.is_disk_full() {
             true => state_problem(&error),
             false => data_problem("the local scope", &Causes(&error)),
         }
     })?;
+    local.raise_level(now).map_err(|error| data_problem("the local scope", &error))?;
     make_main_domain(config, &local).map_err(|error| data_problem("the Main Domain", &error))?;
     Ok(Node::new(config.clone(), keys, live, keyring, edge, local, now))
 }
@@ -109,7 +111,7 @@ impl std::fmt::Display for Causes<'_> {
 }
 
 /// Every node has its Main Domain: local, and in test mode until somebody gives it a certificate.
-fn make_main_domain(config: &Config, local: &Local) -> Result<(), conclave_disk::Fault> {
+fn make_main_domain(config: &Config, local: &Local) -> Result<(), LocalError> {
     if local.point().state.domain(&config.main_domain).is_some() {
         return Ok(());
     }

@@ -89,6 +89,8 @@ struct Shared {
     pending: Mutex<BTreeMap<Scope, Pending>>,
     wake: Notify,
     reports: [watch::Sender<Report>; 2],
+    /// Index of the shared scope up to which a restart shows everything again.
+    settled: ArcSwapOption<watch::Receiver<u64>>,
 }
 
 /// Commands applied but not yet reported; grows with the number of domains, not of commands.
@@ -121,6 +123,7 @@ impl Live {
             pending: Mutex::default(),
             wake: Notify::new(),
             reports: [watch::Sender::default(), watch::Sender::default()],
+            settled: ArcSwapOption::empty(),
         };
         Live { shared: Arc::new(shared) }
     }
@@ -221,6 +224,11 @@ impl Live {
     /// How handshakes are made now.
     pub(crate) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.shared.index.load().policy)
+    }
+
+    /// From here on the shared scope is reported only as far as a restart shows it again.
+    pub(crate) fn follow_settled(&self, settled: watch::Receiver<u64>) {
+        self.shared.settled.store(Some(Arc::new(settled)));
     }
 
     /// What is served of a scope, as it changes.

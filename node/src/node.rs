@@ -223,10 +223,11 @@ impl Node {
         Membership::upgrade(self.data_dir()).map_err(|error| damaged(&error))?;
         let id = NodeId(membership.node);
         let published = Arc::new(Published::default());
-        let (state_dir, open_published) = (self.data_dir().join("state"), Arc::clone(&published));
+        let (old, dir) = (self.data_dir().join("state"), self.data_dir().join("state.v2"));
+        let open_published = Arc::clone(&published);
         let (keyring, live) = (Arc::clone(self.keyring()), self.live().clone());
         let applier = tokio::task::spawn_blocking(move || {
-            Applier::open(&state_dir, id, open_published, keyring, live)
+            Applier::open(&old, &dir, id, open_published, keyring, live)
         });
         let applier = applier
             .await
@@ -243,6 +244,7 @@ impl Node {
                 authority_der: membership.authority_der.clone(),
             },
             incarnation: membership.incarnation,
+            entropy: Arc::new(crate::entropy::fill),
             election_timeout: self.config().election_timeout,
             snapshot_every: SNAPSHOT_EVERY,
             keep_log: KEEP_LOG,
@@ -255,6 +257,7 @@ impl Node {
         let raft = Raft::start(options, Box::new(applier), peers, calls.clone())
             .await
             .map_err(|error| start_problem(&error))?;
+        self.live().follow_settled(raft.settled());
         let reports = Reports::new(
             id,
             self.live().clone(),
@@ -311,7 +314,20 @@ async fn watch_raft(node: Node, replica: Replica) {
 
 /// Why a State cannot be opened, and what to do next.
 pub(crate) fn state_problem(error: &conclave_store_sled::OpenError) -> Problem {
-    if error.is_of_later_version() { later_version(error) } else { damaged(error) }
+    if error.is_of_later_version() {
+        later_version(error)
+    } else if error.is_disk_full() {
+        disk_full("the disk of this node has too little room to start").detail(causes(error))
+    } else {
+        damaged(error)
+    }
+}
+
+/// Nothing is lost and nothing was changed.
+pub(crate) fn disk_full(title: &str) -> Problem {
+    Problem::new(Code::F004, title)
+        .why("nothing was changed; TLS goes on with what is known")
+        .hint("make room on the disk of data_dir: the node goes on by itself, or start it again")
 }
 
 /// Nothing is lost, so nothing must be thrown away.
@@ -342,6 +358,9 @@ fn damaged(error: &dyn std::error::Error) -> Problem {
 fn start_problem(error: &StartError) -> Problem {
     match error {
         StartError::Log(log @ LogOpenError::LaterVersion { .. }) => later_version(log),
+        StartError::Log(log @ LogOpenError::DiskFull { .. }) => {
+            disk_full("the disk of this node has too little room to start").detail(causes(log))
+        }
         StartError::Log(log) => damaged(log),
         StartError::Network { bind, .. } => {
             Problem::new(Code::N001, format!("cannot open UDP {bind} for other nodes"))

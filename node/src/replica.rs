@@ -6,6 +6,7 @@ mod drain;
 mod handover;
 mod limits;
 mod propose;
+mod proposer;
 mod read;
 mod reports;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use arc_swap::ArcSwap;
 use conclave_raft::Raft;
 use conclave_store::{id::NodeId, state::State};
 
+use self::proposer::Proposer;
 use crate::{keys::Keyring, live::Live};
 
 pub(crate) use apply::Applier;
@@ -56,6 +58,7 @@ pub(crate) struct Replica {
 struct Shared {
     id: NodeId,
     raft: Raft,
+    proposer: Proposer,
     published: Arc<Published>,
     live: Live,
     keyring: Arc<Keyring>,
@@ -73,7 +76,9 @@ impl Replica {
         election_timeout: Duration,
     ) -> Replica {
         let id = NodeId(raft.status().id.0);
-        let shared = Shared { id, raft, published, live, keyring, reports, election_timeout };
+        let proposer = Proposer::start(raft.clone(), Arc::clone(&published));
+        let shared =
+            Shared { id, raft, proposer, published, live, keyring, reports, election_timeout };
         Replica { shared: Arc::new(shared) }
     }
 

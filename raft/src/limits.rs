@@ -17,11 +17,46 @@ pub const APPLY_ENTRIES_MAX: usize = 1024;
 /// Committed entries waiting to be applied.
 pub const QUEUE_ENTRIES_MAX: usize = 4 * 1024;
 /// Entries whose newest copies stay in memory for replication.
-pub const TAIL_ENTRIES_MAX: usize = 8 * 1024;
-/// Writes that the durable thread takes into one group.
-pub const GROUP_WRITES_MAX: usize = 1024;
-/// Writes waiting for the durable thread.
+pub const TAIL_ENTRIES_MAX: usize = if cfg!(conclave_sim) { 64 } else { 8 * 1024 };
+/// Bytes of entries whose newest copies stay in memory for replication.
+pub const TAIL_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Bytes of entries read from disk in one go.
+pub const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Writes waiting for the writer of the log.
 pub const QUEUE_WRITES_MAX: usize = 16 * 1024;
+/// Length of a segment of the log. Small enough that a node founds its log in an instant, large
+/// enough that a new one is seldom needed. A simulation sees many of them in a short life.
+pub const SEGMENT_BYTES: u64 = if cfg!(conclave_sim) { 256 } else { 4 * 1024 } * 1024;
+/// Bytes of entries in one group; with one more append it still fits into a segment.
+pub const GROUP_BYTES_MAX: usize = if cfg!(conclave_sim) { 32 } else { 1024 } * 1024;
+/// Records in one group.
+pub const GROUP_RECORDS_MAX: u32 = 16 * 1024;
+/// What a record takes beside its payload, at most.
+pub const RECORD_BYTES: usize = 64;
+/// Spare segments that only a full disk uses.
+pub const RESERVE_SEGMENTS: usize = 2;
+/// Spare segments that are kept; more are removed.
+pub const SPARE_SEGMENTS_MAX: usize = 6;
+/// With less free space than this, only Raft itself may write.
+pub const LOW_BYTES: u64 = 64 * 1024 * 1024;
+/// Free space without which no log is made or rewritten.
+pub const CREATE_BYTES: u64 = 64 * 1024 * 1024;
+/// Records in one group while a log of version 0.1.0 is rewritten; of the longest, a megabyte.
+pub const MIGRATE_RECORDS: usize = 14;
+/// Purges that wait until the effect of what they drop is durable.
+pub const PURGES_WAITING_MAX: usize = 64;
+/// How long the news that entries are committed waits for entries to be written with.
+pub const COMMITTED_DELAY: Duration = Duration::from_micros(500);
+/// Pause before a group is tried again that found no room.
+pub const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
+/// How often segments are prepared, at least.
+pub const PREPARE_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of the log above which a snapshot is taken before its time.
+pub const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How often the length of the log is looked at.
+pub const LOG_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Patience with a process that is about to end and still holds the log.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Streams that a peer may have open at once.
 pub const STREAMS_MAX: u32 = 512;
 /// Connections accepted at once, members and joining nodes together.

@@ -1,18 +1,13 @@
-//! openraft's log, on the durable thread and the entries in sled.
+//! openraft's log, on the writer and the entries that it made durable.
 
 use std::{
     collections::BTreeMap,
     fmt::Debug,
     io,
     ops::{Bound, RangeBounds},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc::SyncSender,
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
 };
 
-use conclave_disk::Tree;
 use openraft::{
     LogState, OptionalSend, RaftLogReader,
     storage::{IOFlushed, RaftLogStorage},
@@ -20,11 +15,11 @@ use openraft::{
 use tokio::sync::oneshot;
 
 use crate::{
-    durable::Write,
-    limits::TAIL_ENTRIES_MAX,
-    mark::entry_key,
+    engine::{EntryReader, LogPoint},
+    limits::{READ_BYTES_MAX, TAIL_BYTES_MAX, TAIL_ENTRIES_MAX},
     types::{LogEntry, LogId, Position, Types, Vote},
-    wire::{self, EntryV1, MarkV1, VoteV1},
+    wire::{EntryV1, VoteV1},
+    writer::{Queue, Write, Written},
 };
 
 #[cfg(test)]
@@ -37,42 +32,106 @@ pub(crate) struct Log {
 }
 
 struct Shared {
-    entries: Tree,
-    durable: SyncSender<Write>,
-    /// Index of the newest entry that the durable thread has synced.
-    synced: Arc<AtomicU64>,
+    entries: Arc<dyn EntryReader>,
+    queue: Queue,
+    written: Arc<Written>,
     state: Mutex<State>,
 }
 
 /// What is true as soon as openraft was told, before it is durable.
 struct State {
-    /// Newest entries: those not yet in sled, and some more for replication.
-    tail: BTreeMap<u64, LogEntry>,
+    tail: Tail,
     vote: Option<Vote>,
     committed: Option<LogId>,
     purged: Option<LogId>,
     last: Option<LogId>,
 }
 
-impl Log {
-    pub(crate) fn new(
-        entries: Tree,
-        durable: SyncSender<Write>,
-        synced: Arc<AtomicU64>,
-        mark: &MarkV1,
-        last: Option<Position>,
-    ) -> Log {
-        let state = State {
-            tail: BTreeMap::new(),
-            vote: mark.vote.map(Vote::from),
-            committed: mark.committed.map(Position::log_id),
-            purged: mark.purged.map(Position::log_id),
-            last: last.or(mark.purged).map(Position::log_id),
-        };
-        Log { shared: Arc::new(Shared { entries, durable, synced, state: Mutex::new(state) }) }
+/// Newest entries: those that are not durable yet, and some more for replication.
+#[derive(Default)]
+struct Tail {
+    entries: BTreeMap<u64, LogEntry>,
+    bytes: u64,
+}
+
+impl Tail {
+    fn push(&mut self, entry: LogEntry) {
+        self.bytes += bytes_of(&entry);
+        if let Some(old) = self.entries.insert(entry.log_id.index(), entry) {
+            self.bytes = self.bytes.saturating_sub(bytes_of(&old));
+        }
     }
 
-    /// Writes the marker and ends the durable thread.
+    fn first(&self) -> Option<u64> {
+        self.entries.first_key_value().map(|(index, _)| *index)
+    }
+
+    /// Entries from `start` on, if the tail has all of them.
+    fn from(&self, start: u64, end: u64) -> Option<Vec<LogEntry>> {
+        let has_start = self.first()? <= start;
+        has_start.then(|| self.entries.range(start..end).map(|(_, entry)| entry.clone()).collect())
+    }
+
+    /// Drops the oldest entries, but none that is not durable yet.
+    fn shrink(&mut self, synced: u64) {
+        while self.entries.len() > TAIL_ENTRIES_MAX || self.bytes > TAIL_BYTES_MAX {
+            match self.first() {
+                Some(index) if index <= synced => self.pop_first(),
+                _ => break,
+            }
+        }
+    }
+
+    fn pop_first(&mut self) {
+        if let Some((_, entry)) = self.entries.pop_first() {
+            self.bytes = self.bytes.saturating_sub(bytes_of(&entry));
+        }
+    }
+
+    fn drop_before(&mut self, index: u64) {
+        while self.first().is_some_and(|first| first < index) {
+            self.pop_first();
+        }
+    }
+
+    fn drop_from(&mut self, index: u64) {
+        let gone = self.entries.split_off(&index);
+        let bytes: u64 = gone.values().map(bytes_of).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+fn bytes_of(entry: &LogEntry) -> u64 {
+    match &entry.payload {
+        openraft::EntryPayload::Normal(payload) => u64::try_from(payload.0.len()).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+impl Log {
+    pub(crate) fn new(
+        entries: Arc<dyn EntryReader>,
+        queue: Queue,
+        written: Arc<Written>,
+        vote: Option<VoteV1>,
+        point: LogPoint,
+    ) -> Log {
+        let state = State {
+            tail: Tail::default(),
+            vote: vote.map(Vote::from),
+            committed: point.committed.map(Position::log_id),
+            purged: point.purged.map(Position::log_id),
+            last: point.last.or(point.purged).map(Position::log_id),
+        };
+        Log { shared: Arc::new(Shared { entries, queue, written, state: Mutex::new(state) }) }
+    }
+
+    /// How far the writer is.
+    pub(crate) fn written(&self) -> &Arc<Written> {
+        &self.shared.written
+    }
+
+    /// Writes the marker and ends the writer.
     pub(crate) async fn stop(&self) -> io::Result<()> {
         self.write_and_wait(Write::Stop).await
     }
@@ -82,8 +141,7 @@ impl Log {
     }
 
     fn send(&self, write: Write) -> io::Result<()> {
-        // The queue is longer than anything openraft keeps in flight, so this does not block.
-        self.shared.durable.send(write).map_err(|_| stopped())
+        (self.shared.queue)(write)
     }
 
     async fn write_and_wait(
@@ -92,56 +150,41 @@ impl Log {
     ) -> io::Result<()> {
         let (done, wait) = oneshot::channel();
         self.send(write(done))?;
-        wait.await.map_err(|_| stopped())?
+        wait.await.map_err(|_| io::Error::other("the log has stopped"))?
     }
 
     /// Entries in `start..end`, up to the first that is missing.
-    fn read(&self, start: u64, end: u64) -> io::Result<Vec<LogEntry>> {
-        let from_tail = |start: u64| -> Option<Vec<LogEntry>> {
-            let state = self.state();
-            let first = *state.tail.first_key_value()?.0;
-            (first <= start).then(|| state.tail.range(start..end).map(|(_, e)| e.clone()).collect())
-        };
-        // sled may still hold entries that are truncated or purged already.
-        let (first, last) = {
-            let state = self.state();
-            let index = |id: &Option<LogId>| id.as_ref().map(|id| id.index() + 1);
-            (index(&state.purged).unwrap_or(0), index(&state.last).unwrap_or(0))
-        };
-        let (start, end) = (start.max(first), end.min(last));
-        if start >= end {
-            return Ok(Vec::new());
-        }
-        if let Some(entries) = from_tail(start) {
-            return Ok(entries);
-        }
-        // What is not in the tail is in sled: the tail drops only what is durable.
-        let mut entries = Vec::new();
-        for record in self.shared.entries.range(entry_key(start).to_vec()..entry_key(end).to_vec())
-        {
-            let (_, value) = record.map_err(io::Error::other)?;
-            entries.push(wire::decode::<EntryV1>(&value)?.into_entry()?);
-        }
-        let next = entries.last().map_or(start, |entry| entry.log_id.index() + 1);
-        if next < end {
-            entries.extend(from_tail(next).unwrap_or_default());
-        }
-        Ok(entries)
-    }
-}
-
-fn stopped() -> io::Error {
-    io::Error::other("the durable thread has stopped")
-}
-
-impl State {
-    /// Drops the oldest entries of the tail, but none that is not in sled yet.
-    fn shrink(&mut self, synced: u64) {
-        while self.tail.len() > TAIL_ENTRIES_MAX {
-            match self.tail.first_key_value() {
-                Some((index, _)) if *index <= synced => self.tail.pop_first(),
-                _ => break,
+    pub(crate) fn read(&self, start: u64, end: u64) -> io::Result<Vec<LogEntry>> {
+        let (mut entries, mut next) = (Vec::new(), start);
+        loop {
+            // The disk may still hold entries that are truncated or purged already.
+            let (first, end) = {
+                let state = self.state();
+                let index = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index() + 1);
+                (index(&state.purged), end.min(index(&state.last)))
             };
+            if entries.is_empty() {
+                next = next.max(first);
+            }
+            // What was purged meanwhile would leave a gap.
+            if next < first || next >= end {
+                return Ok(entries);
+            }
+            if let Some(newest) = self.state().tail.from(next, end) {
+                entries.extend(newest);
+                return Ok(entries);
+            }
+            // What is not in the tail is on disk: the tail drops only what is durable.
+            let tail = self.state().tail.first().unwrap_or(end).min(end);
+            let found = self.shared.entries.read(next, tail, READ_BYTES_MAX)?;
+            let Some(last) = found.last() else {
+                // A log may begin at 0 or at 1.
+                let newest = self.state().tail.from(tail, end).filter(|_| entries.is_empty());
+                return Ok(newest.unwrap_or(entries));
+            };
+            next = last.position.index + 1;
+            let found = found.into_iter().map(EntryV1::into_entry);
+            entries.extend(found.collect::<Result<Vec<_>, _>>()?);
         }
     }
 }
@@ -190,13 +233,15 @@ impl RaftLogStorage<Types> for Log {
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
         self.state().committed = committed;
-        self.send(Write::Committed(committed.as_ref().map(Position::of)))
+        match &committed {
+            Some(committed) => self.send(Write::Committed(Position::of(committed))),
+            None => Ok(()),
+        }
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
         let state = self.state();
-        // The marker may know of a commit whose entry was truncated by nobody but a crash of
-        // this very node before the entry was durable; then it is not ours to apply yet.
+        // A leader may have told of a commit before the entries came.
         Ok(state.committed.filter(|committed| Some(committed) <= state.last.as_ref()))
     }
 
@@ -210,9 +255,9 @@ impl RaftLogStorage<Types> for Log {
             let mut state = self.state();
             for entry in &entries {
                 state.last = Some(entry.log_id);
-                state.tail.insert(entry.log_id.index(), entry.clone());
+                state.tail.push(entry.clone());
             }
-            state.shrink(self.shared.synced.load(Ordering::Acquire));
+            state.tail.shrink(self.shared.written.synced.load(Ordering::Acquire));
         }
         self.send(Write::Append(entries, callback))
     }
@@ -221,7 +266,7 @@ impl RaftLogStorage<Types> for Log {
         {
             let mut state = self.state();
             let first_gone = last.map_or(0, |id| id.index() + 1);
-            state.tail.split_off(&first_gone);
+            state.tail.drop_from(first_gone);
             state.last = state.last.min(last);
         }
         let after = last.as_ref().map(Position::of);
@@ -231,13 +276,13 @@ impl RaftLogStorage<Types> for Log {
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
         {
             let mut state = self.state();
-            state.tail = state.tail.split_off(&(upto.index() + 1));
+            state.tail.drop_before(upto.index() + 1);
             state.purged = Some(upto);
             if state.last < Some(upto) {
                 state.last = Some(upto);
             }
         }
-        let position = Position::of(&upto);
-        self.write_and_wait(|done| Write::Purge(position, done)).await
+        // Nothing waits for it: the entries go when their effect is durable.
+        self.send(Write::Purge(Position::of(&upto)))
     }
 }

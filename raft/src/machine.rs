@@ -3,9 +3,10 @@
 mod apply;
 
 use std::{
+    any::Any,
     io::{self, Read, Write},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 use futures::{Stream, StreamExt};
@@ -17,27 +18,15 @@ use openraft::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use apply::Progress;
-use apply::Work;
+pub(crate) use apply::{Applier, Progress, Work, start};
 
 use crate::{
-    durable::{AppliedMark, SharedApplied},
+    limits::QUEUE_ENTRIES_MAX,
     rt::blocking,
     snapshot::{self, Snapshot},
     types::{LogId, Position, StoredMembership, Types},
     wire::{self, CheckpointV1},
 };
-
-/// What of a machine's state is durable.
-#[derive(Debug, Clone, Default)]
-pub struct Checkpoint {
-    /// Bytes last given to [`Machine::apply`] or [`Machine::install`]; none for a new machine.
-    pub bytes: Option<Vec<u8>>,
-    /// Rows of the state.
-    pub row_count: u64,
-    /// Digest over the rows.
-    pub digest: [u8; 32],
-}
 
 /// A committed entry.
 #[derive(Debug, Clone)]
@@ -53,21 +42,47 @@ pub struct Entry {
 #[error("{0}")]
 pub struct MachineFault(pub String);
 
-/// Applies committed entries in order. Calls come from blocking threads, one at a time.
+/// Applies committed entries in order, in memory: the log has them until their effect is durable
+/// too. Calls come from blocking threads, one at a time.
 pub trait Machine: Send + 'static {
-    /// What is durable now.
-    fn checkpoint(&self) -> Checkpoint;
+    /// The checkpoint of the state as it was opened; none for a new machine.
+    fn checkpoint(&self) -> Option<Vec<u8>>;
 
-    /// Applies entries in order; durable, with `checkpoint`, when it returns. One answer for
-    /// each entry that has a payload.
+    /// Index of the last entry whose effect is durable, as it rises. The log keeps everything
+    /// behind it.
+    fn persisted(&self) -> Arc<AtomicU64>;
+
+    /// Applies entries in order. One answer for each entry that has a payload.
     fn apply(&mut self, entries: &[Entry], checkpoint: &[u8])
     -> Result<Vec<Vec<u8>>, MachineFault>;
+
+    /// All entries that were known to be committed at the start are applied: from here on the
+    /// state may be shown.
+    fn replayed(&mut self);
 
     /// The state as it is now, for a snapshot that is written while entries are applied.
     fn view(&self) -> Box<dyn View>;
 
-    /// Replaces the state by what a [`View`] wrote; durable, with `checkpoint`, when it returns.
-    fn install(&mut self, state: &mut dyn Read, checkpoint: &[u8]) -> Result<(), MachineFault>;
+    /// Takes snapshots in, beside the state.
+    fn stager(&self) -> Arc<dyn Stager>;
+
+    /// Replaces the state by a staged one; durable when it returns. Quick, however large it is.
+    fn install(&mut self, staged: Staged) -> Result<(), MachineFault>;
+}
+
+/// A snapshot that is on disk, but not yet the state; only its [`Stager`] knows what it is.
+pub type Staged = Box<dyn Any + Send>;
+
+/// Takes snapshots in while the machine goes on.
+pub trait Stager: Send + Sync {
+    /// Reads what a [`View`] wrote and makes it durable beside the state, with `checkpoint` of the
+    /// entry at `index`.
+    fn stage(
+        &self,
+        state: &mut dyn Read,
+        checkpoint: &[u8],
+        index: u64,
+    ) -> Result<Staged, MachineFault>;
 }
 
 /// A state that does not change any more.
@@ -81,12 +96,12 @@ type SharedMachine = Arc<Mutex<Box<dyn Machine>>>;
 /// openraft's state machine around ours.
 ///
 /// openraft hands over every advance of the commit index by itself, often a single entry. An
-/// own thread takes all that waits and applies it in one go, with one device sync. So openraft
-/// counts an entry as applied when it is queued; whoever needs its effect asks [`Progress`].
+/// own thread takes all that waits and applies it in one go. So openraft counts an entry as
+/// applied when it is queued; whoever needs its effect asks [`Progress`].
 pub(crate) struct StateMachine {
     machine: SharedMachine,
+    stager: Arc<dyn Stager>,
     applier: mpsc::Sender<Work>,
-    applied: SharedApplied,
     progress: Arc<Progress>,
     last: Option<LogId>,
     membership: StoredMembership,
@@ -98,38 +113,34 @@ pub(crate) struct StateMachine {
 type SharedCurrent = Arc<Mutex<Option<(SnapshotMetaOf<Types>, Snapshot)>>>;
 
 impl StateMachine {
-    /// Takes a machine over; snapshots of before are dropped, the state is on disk anyway.
+    /// Takes a machine over, with the step that applies entries, which the caller drives. Files
+    /// of earlier snapshots are dropped: the state itself is on disk.
     pub(crate) fn new(
         machine: Box<dyn Machine>,
-        applied: SharedApplied,
         snapshots: PathBuf,
-    ) -> io::Result<StateMachine> {
+    ) -> io::Result<(StateMachine, Applier, mpsc::Receiver<Work>)> {
         snapshot::clear(&snapshots)?;
-        let checkpoint = machine.checkpoint();
-        let stored = match &checkpoint.bytes {
+        let stored = match &machine.checkpoint() {
             Some(bytes) => wire::decode::<CheckpointV1>(bytes)?,
             None => CheckpointV1::default(),
         };
-        set_applied(&applied, &checkpoint, stored.applied);
         let membership = stored.stored_membership()?;
+        let stager = machine.stager();
         let machine: SharedMachine = Arc::new(Mutex::new(machine));
         let progress = Arc::new(Progress::new(stored.applied.map_or(0, |at| at.index)));
-        let applier = apply::start(
-            Arc::clone(&machine),
-            Arc::clone(&applied),
-            Arc::clone(&progress),
-            membership.clone(),
-        )?;
-        Ok(StateMachine {
+        let applier = Applier::new(Arc::clone(&machine), Arc::clone(&progress), membership.clone());
+        let (sender, receiver) = mpsc::channel(QUEUE_ENTRIES_MAX);
+        let machine = StateMachine {
             machine,
-            applier,
-            applied,
+            stager,
+            applier: sender,
             progress,
             last: stored.applied.map(Position::log_id),
             membership,
             snapshots,
             current: SharedCurrent::default(),
-        })
+        };
+        Ok((machine, applier, receiver))
     }
 
     /// How far the machine has come.
@@ -137,11 +148,21 @@ impl StateMachine {
         Arc::clone(&self.progress)
     }
 
+    /// Where what is received goes before it is installed.
+    pub(crate) fn stager(&self) -> Arc<dyn Stager> {
+        Arc::clone(&self.stager)
+    }
+
+    /// The queue of the applying step.
+    pub(crate) fn work(&self) -> mpsc::Sender<Work> {
+        self.applier.clone()
+    }
+
     async fn send(&self, work: Work) -> io::Result<()> {
         self.applier.send(work).await.map_err(|_| self.progress.fault())
     }
 
-    /// Waits until all that was queued is applied and durable.
+    /// Waits until all that was queued is applied.
     async fn drain(&self) -> io::Result<()> {
         let (done, wait) = oneshot::channel();
         self.send(Work::Drain(done)).await?;
@@ -150,17 +171,8 @@ impl StateMachine {
 }
 
 fn lock(machine: &SharedMachine) -> MutexGuard<'_, Box<dyn Machine>> {
-    // A panic inside the machine aborts the program in release; in tests the next call fails.
+    // After a panic inside the machine its thread is gone, and the next call fails.
     machine.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn set_applied(applied: &SharedApplied, checkpoint: &Checkpoint, position: Option<Position>) {
-    let mark = AppliedMark {
-        applied: position,
-        row_count: checkpoint.row_count,
-        digest: checkpoint.digest,
-    };
-    *applied.lock().unwrap_or_else(PoisonError::into_inner) = mark;
 }
 
 /// Keeps `snapshot` unless a newer one came in between.
@@ -195,8 +207,8 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        // Entries are purged behind a snapshot, so what it covers is durable before it is built.
-        // A fault ends the node at its next entry; until then there is no view to write.
+        // A snapshot shows what openraft counts as applied. A fault ends the node at its next
+        // entry; until then there is no view to write.
         let view = self.drain().await.ok().map(|()| lock(&self.machine).view());
         SnapshotBuilder {
             view,
@@ -214,24 +226,24 @@ impl RaftStateMachine<Types> for StateMachine {
         meta: &SnapshotMetaOf<Types>,
         snapshot: Snapshot,
     ) -> Result<(), io::Error> {
-        let position = meta.last_log_id.as_ref().map(Position::of);
-        let checkpoint = wire::encode(&CheckpointV1::new(position, &meta.last_membership))?;
+        let index = meta.last_log_id.as_ref().map_or(0, LogId::index);
         self.drain().await?;
-        let (machine, applied) = (Arc::clone(&self.machine), Arc::clone(&self.applied));
-        let file = snapshot.clone();
+        let (machine, stager) = (Arc::clone(&self.machine), Arc::clone(&self.stager));
+        let (file, staged_meta) = (snapshot.clone(), meta.clone());
         blocking(move || {
-            let file = file.file()?;
-            let mut reader = file.reader()?;
-            let mut machine = lock(&machine);
-            machine.install(&mut reader, &checkpoint).map_err(io::Error::other)?;
-            set_applied(&applied, &machine.checkpoint(), position);
-            Ok(())
+            // Staged while it was received, so that installing is quick: everything else that
+            // openraft does waits meanwhile.
+            let staged = match file.take_staged() {
+                Some(staged) => staged,
+                None => file.stage(&staged_meta, stager.as_ref())?,
+            };
+            lock(&machine).install(staged).map_err(io::Error::other)
         })
         .await?;
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.send(Work::Installed(self.membership.clone())).await?;
-        self.progress.set(position.map_or(0, |at| at.index));
+        self.progress.set(index);
         set_current(&self.current, meta, snapshot);
         Ok(())
     }

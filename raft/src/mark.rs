@@ -1,31 +1,59 @@
 //! Opening the log: what the marker says must be there, is there, or the node refuses to start.
 //!
-//! The argument why this is safe stands in `raft/DESIGN.md`.
+//! The argument why this is safe is in `raft/DESIGN.md`.
 
-use std::path::{Path, PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
-use conclave_disk::{Disk, DiskOptions, Fault, Marker, OpenError, Tree};
+use conclave_disk::{Fault, Files, Marker, OpenError};
 
 use crate::{
-    machine::Checkpoint,
+    engine::{LogEngine, LogFault},
+    limits::CREATE_BYTES,
+    segments::{self, Depot, Entropy, GroupPoint, LogId, OpenSegments, SegmentsError},
     types::Position,
-    wire::{self, CheckpointV1, EntryV1, MarkV1, WireError},
+    wire::{self, MarkV2, WireError},
 };
+
+/// Name of the marker, beside the segments.
+pub(crate) const MARKER: &str = "marker";
 
 /// What is wrong with a log. The node must not vote again under its id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogDamage {
-    /// A database without its marker.
-    #[error("the log has no marker")]
+    /// Segments without the marker.
+    #[error("there are segments of a log, but no marker")]
     MarkerMissing,
-    /// The marker of a log that is not there.
-    #[error("the marker says that the log reaches {last}, but there is no log")]
-    LogMissing {
-        /// Index of the last entry that was durable.
-        last: u64,
+    /// A marker without segments.
+    #[error("there is a marker, but no segment of its log")]
+    LogMissing,
+    /// The log is shorter than it was.
+    #[error("the log ends at group {found}, but group {expected} was durable")]
+    GroupsLost {
+        /// The newest group that is there.
+        found: u64,
+        /// A group that was durable.
+        expected: u64,
     },
-    /// The log is shorter than it was, or goes on differently.
+    /// Another group is in the place of one that was durable.
+    #[error("a group is not the one that was durable")]
+    GroupReplaced,
+    /// A group in the middle cannot be read.
+    #[error("the group at byte {offset} is damaged; groups behind it are whole")]
+    GroupDamaged {
+        /// Where it begins.
+        offset: usize,
+    },
+    /// A group in the middle is missing.
+    #[error("the group that follows group {after} is missing")]
+    GroupMissing {
+        /// The newest group before the gap.
+        after: u64,
+    },
+    /// A file is missing in the middle.
+    #[error("this segment is missing")]
+    SegmentMissing,
+    /// What the marker of a log in sled calls the newest entry is not there.
     #[error("the marker says that entry {expected:?} was durable, the log has {found:?} there")]
     EntryLost {
         /// What was durable.
@@ -42,16 +70,16 @@ pub enum LogDamage {
     /// The log belongs to another cluster.
     #[error("the log belongs to another cluster")]
     OtherCluster,
-    /// The state is older than it was, or differs from what it was.
-    #[error("the state was durable up to {expected:?}, but is at {found:?}")]
+    /// The log begins after the end of the state.
+    #[error("the state is durable up to entry {found}, but the log begins after entry {purged}")]
     StateLost {
-        /// Last entry whose effect was durable.
-        expected: Option<Position>,
-        /// Last entry whose effect is there.
-        found: Option<Position>,
+        /// Entries up to this one are no longer in the log.
+        purged: u64,
+        /// Last entry whose effect is in the state.
+        found: u64,
     },
     /// A record cannot be read.
-    #[error("a record of the log or its marker is damaged")]
+    #[error("a record is damaged")]
     Record,
     /// A record is whole, but not of a kind that this version knows.
     #[error("a record was written by a later version")]
@@ -68,12 +96,31 @@ impl From<WireError> for LogDamage {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogOpenError {
-    /// The disk refuses.
+    /// The marker, or a database of version 0.1.0, cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The disk fails.
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// The operating system refuses.
+    #[error("cannot use {path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Too little room to make a log. Nothing was changed.
+    #[error("{path} has {free} bytes of free space; {wanted} are needed to make the log")]
+    DiskFull {
+        /// Directory of the log.
+        path: PathBuf,
+        /// Free bytes.
+        free: u64,
+        /// Bytes that are needed.
+        wanted: u64,
+    },
     /// Nothing is lost, but this version cannot read it.
     #[error("the log in {path} was written by a later version of this program")]
     LaterVersion {
@@ -81,9 +128,9 @@ pub enum LogOpenError {
         path: PathBuf,
     },
     /// What is there is not what was there.
-    #[error("the log in {path} has lost what it had acknowledged: {damage}")]
+    #[error("the log has lost what it had acknowledged: {path}: {damage}")]
     Damaged {
-        /// Directory of the log.
+        /// Which file or directory.
         path: PathBuf,
         /// What is wrong.
         #[source]
@@ -91,156 +138,121 @@ pub enum LogOpenError {
     },
 }
 
+impl LogOpenError {
+    fn damaged(path: PathBuf, damage: LogDamage) -> LogOpenError {
+        match damage {
+            LogDamage::LaterVersion => LogOpenError::LaterVersion { path },
+            damage => LogOpenError::Damaged { path, damage },
+        }
+    }
+}
+
+impl From<SegmentsError> for LogOpenError {
+    fn from(error: SegmentsError) -> LogOpenError {
+        match error {
+            SegmentsError::Disk { file, source } => LogOpenError::Io { path: file, source },
+            SegmentsError::Damaged { file, damage } => LogOpenError::damaged(file, damage),
+        }
+    }
+}
+
 /// A log that is what its marker says.
 pub(crate) struct OpenLog {
-    pub(crate) disk: Disk,
-    pub(crate) entries: Tree,
+    pub(crate) engine: Box<dyn LogEngine>,
+    pub(crate) depot: Arc<Depot>,
     pub(crate) marker: Marker,
-    pub(crate) mark: MarkV1,
-    pub(crate) last: Option<Position>,
+    pub(crate) mark: MarkV2,
 }
 
-/// Key of an entry: its index, so that the order of keys is the order of the log.
-pub(crate) fn entry_key(index: u64) -> [u8; 8] {
-    index.to_be_bytes()
+impl OpenLog {
+    fn new(open: OpenSegments, marker: Marker, mark: MarkV2) -> OpenLog {
+        OpenLog { engine: Box::new(open.segments), depot: open.depot, marker, mark }
+    }
 }
 
-/// Opens the log in `dir`, or makes one for a node that never had one.
+/// Opens the log in `files`, or makes one for a node that never had one. `persisted` is the last
+/// entry whose effect is durable elsewhere: the log must reach back to it.
 pub(crate) fn open(
-    dir: &Path,
-    cluster: [u8; 16],
-    incarnation: u64,
-    checkpoint: &Checkpoint,
+    files: Arc<dyn Files>,
+    id: LogId,
+    entropy: Entropy,
+    persisted: u64,
 ) -> Result<OpenLog, LogOpenError> {
-    let damaged = |damage| match damage {
-        LogDamage::LaterVersion => LogOpenError::LaterVersion { path: dir.to_owned() },
-        damage => LogOpenError::Damaged { path: dir.to_owned(), damage },
-    };
-    let database = dir.join("log");
-    let had_database = database.exists();
-    std::fs::create_dir_all(dir)
-        .map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
-    let (mut marker, payload) = Marker::open(&dir.join("marker"))?;
+    let path = files.path();
+    let damaged = |damage| LogOpenError::damaged(path.clone(), damage);
+    let names = files.names().map_err(|source| LogOpenError::Io { path: path.clone(), source })?;
+    let has_segments = names.iter().any(|name| Depot::segment_number(name).is_some());
+    let has_marker = names.iter().any(|name| name == MARKER);
+    if has_segments && !has_marker {
+        return Err(damaged(LogDamage::MarkerMissing));
+    }
+    if !has_segments {
+        check_room(files.as_ref())?;
+    }
+    let (mut marker, payload) = Marker::open(files.as_ref(), MARKER)?;
     let mark = match payload {
-        Some(bytes) => wire::decode::<MarkV1>(&bytes).map_err(|error| damaged(error.into()))?,
-        None if had_database => return Err(damaged(LogDamage::MarkerMissing)),
+        Some(bytes) => wire::decode::<MarkV2>(&bytes).map_err(|error| damaged(error.into()))?,
+        None if has_segments => return Err(damaged(LogDamage::MarkerMissing)),
         None => {
-            // The marker comes before the database, so that the one never lacks the other.
-            let mark = new_mark(cluster, incarnation);
-            write(&mut marker, &mark)?;
+            // The marker comes before the log, so that the one never lacks the other.
+            let LogId { cluster, incarnation } = id;
+            let mark = MarkV2 { cluster, incarnation, vote: None, witness: None };
+            write_vote(&mut marker, &mark)?;
             mark
         }
     };
-    if mark.cluster != cluster {
+    if (LogId { cluster: mark.cluster, incarnation: mark.incarnation }) != id {
         return Err(damaged(LogDamage::OtherCluster));
     }
-    let disk = Disk::open(&database, DiskOptions::default())?;
-    let entries = disk.tree("entries")?;
-    let last = check_entries(&entries, &mark, disk.was_created()).map_err(|error| match error {
-        Checked::Damage(damage) => damaged(damage),
-        Checked::Fault(fault) => fault.into(),
-    })?;
-    check_state(&mark, checkpoint).map_err(damaged)?;
-    Ok(OpenLog { disk, entries, marker, mark, last })
-}
-
-/// Makes `mark` durable.
-pub(crate) fn write(marker: &mut Marker, mark: &MarkV1) -> Result<(), Fault> {
-    let bytes = wire::encode(mark).map_err(|_| Fault::Damaged { tree: "marker".to_owned() })?;
-    marker.write(&bytes)
-}
-
-fn new_mark(cluster: [u8; 16], incarnation: u64) -> MarkV1 {
-    MarkV1 {
-        cluster,
-        incarnation,
-        vote: None,
-        last: None,
-        purged: None,
-        committed: None,
-        applied: None,
-        row_count: 0,
-        digest: [0; 32],
-    }
-}
-
-enum Checked {
-    Damage(LogDamage),
-    Fault(Fault),
-}
-
-impl From<LogDamage> for Checked {
-    fn from(damage: LogDamage) -> Checked {
-        Checked::Damage(damage)
-    }
-}
-
-impl From<Fault> for Checked {
-    fn from(fault: Fault) -> Checked {
-        Checked::Fault(fault)
-    }
-}
-
-/// Finishes an interrupted purge, then walks the log: no gap, and the last durable entry is
-/// there. More than the marker knows is normal; less is not.
-fn check_entries(
-    entries: &Tree,
-    mark: &MarkV1,
-    was_created: bool,
-) -> Result<Option<Position>, Checked> {
-    let purged = mark.purged.map_or(0, |position| position.index);
-    let expected =
-        mark.last.filter(|last| mark.purged.is_none_or(|purged| last.index > purged.index));
-    if let (Some(expected), true) = (expected, was_created) {
-        return Err(LogDamage::LogMissing { last: expected.index }.into());
-    }
-    let mut leftovers = conclave_disk::Batch::default();
-    let mut last = mark.purged;
-    let mut found_at_expected = None;
-    for record in entries.range(..) {
-        let (key, value) = record?;
-        let entry = wire::decode::<EntryV1>(&value).map_err(LogDamage::from)?;
-        let position = entry.position;
-        if key != entry_key(position.index) {
-            return Err(LogDamage::Record.into());
+    let witness = mark.witness.unwrap_or_default();
+    let found = segments::open(Arc::clone(&files), id, witness, Arc::clone(&entropy))?;
+    let open = match found {
+        Some(found) => found,
+        None if mark.witness.is_some() => return Err(damaged(LogDamage::LogMissing)),
+        None => {
+            segments::create(files, id, entropy).map_err(|fault| log_fault(path.clone(), fault))?
         }
-        if mark.purged.is_some() && position.index <= purged {
-            leftovers.remove(&key);
-            continue;
-        }
-        let next = last.map_or(position.index, |last: Position| last.index + 1);
-        if position.index != next || (last.is_none() && position.index > 1) {
-            return Err(LogDamage::Gap { missing: next.min(position.index.max(1) - 1) }.into());
-        }
-        if expected.is_some_and(|expected| expected.index == position.index) {
-            found_at_expected = Some(position);
-        }
-        last = Some(position);
-    }
-    if let Some(expected) = expected
-        && found_at_expected != Some(expected)
-    {
-        return Err(LogDamage::EntryLost { expected, found: found_at_expected }.into());
-    }
-    entries.apply(leftovers)?;
-    Ok(last)
-}
-
-/// The state may be ahead of the marker, never behind it, and at the same place it is the same.
-fn check_state(mark: &MarkV1, checkpoint: &Checkpoint) -> Result<(), LogDamage> {
-    let found = match &checkpoint.bytes {
-        Some(bytes) => wire::decode::<CheckpointV1>(bytes)?.applied,
-        None => None,
     };
-    let lost = LogDamage::StateLost { expected: mark.applied, found };
-    let index = |position: Option<Position>| position.map(|position| position.index);
-    if index(found) < index(mark.applied) || index(found) < index(mark.purged) {
-        return Err(lost);
+    let mut open = OpenLog::new(open, marker, mark);
+    if open.mark.witness.is_none() {
+        open.mark.witness = Some(GroupPoint::default());
+        write_vote(&mut open.marker, &open.mark)?;
     }
-    let is_same = (checkpoint.row_count, checkpoint.digest) == (mark.row_count, mark.digest);
-    if mark.applied.is_some() && index(found) == index(mark.applied) {
-        let is_there = found == mark.applied && is_same;
-        return if is_there { Ok(()) } else { Err(lost) };
+    let purged = open.engine.point().purged.map_or(0, |purged| purged.index);
+    if persisted < purged {
+        return Err(damaged(LogDamage::StateLost { purged, found: persisted }));
     }
-    Ok(())
+    Ok(open)
+}
+
+/// Making a log on a full disk would only leave half of one.
+fn check_room(files: &dyn Files) -> Result<(), LogOpenError> {
+    let path = files.path();
+    let free = files.free_bytes();
+    let free = free.map_err(|source| LogOpenError::Io { path: path.clone(), source })?;
+    match free < CREATE_BYTES {
+        true => Err(LogOpenError::DiskFull { path, free, wanted: CREATE_BYTES }),
+        false => Ok(()),
+    }
+}
+
+fn log_fault(path: PathBuf, fault: LogFault) -> LogOpenError {
+    match fault {
+        LogFault::Disk { file, source } => LogOpenError::Io { path: file, source },
+        fault => LogOpenError::Io { path, source: io::Error::other(fault) },
+    }
+}
+
+/// Makes `mark` durable in one slot. Its vote must be that of the other slot.
+pub(crate) fn write(marker: &mut Marker, mark: &MarkV2) -> Result<(), Fault> {
+    marker.write(&encode(mark)?)
+}
+
+/// Makes `mark` durable in both slots, because its vote is new.
+pub(crate) fn write_vote(marker: &mut Marker, mark: &MarkV2) -> Result<(), Fault> {
+    marker.write_both(&encode(mark)?)
+}
+
+fn encode(mark: &MarkV2) -> Result<Vec<u8>, Fault> {
+    wire::encode(mark).map_err(|_| Fault::Damaged { tree: MARKER.to_owned() })
 }

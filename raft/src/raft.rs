@@ -1,24 +1,32 @@
 //! A node's part in Raft: propose, read, follow, and say how it stands.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+mod start;
+
+use std::{
+    collections::BTreeMap, fs::File, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use openraft::{
-    BasicNode, Config, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy,
+    BasicNode, RaftMetrics, ReadPolicy, ServerState,
     async_runtime::{AsyncRuntime, Select2, watch::WatchReceiver},
     errors::{ClientWriteError, LinearizableReadError, RaftError},
     raft::TransferLeaderRequest,
 };
 
+use tokio::sync::watch;
+
 use crate::{
-    durable::{self, SharedApplied},
-    limits::{APPEND_ENTRIES_MAX, PAYLOAD_BYTES_MAX},
+    limits::PAYLOAD_BYTES_MAX,
     log::Log,
-    machine::{Machine, Progress, StateMachine},
-    mark::{self, LogOpenError},
-    network::{Accept, CallError, Calls, Factory, Identity, Links, Peers, Quic, Transport},
-    rt::{Handle, Rt, Threads, now},
+    machine::{Progress, StateMachine},
+    mark::LogOpenError,
+    network::{CallError, Identity, Links, Transport},
+    rt::{Rt, Threads, now},
     types::{LogId, NodeId, Payload, Position, Types, Vote},
 };
+
+#[cfg(conclave_sim)]
+pub use start::Simulated;
 
 /// How to take part.
 pub struct Options {
@@ -30,6 +38,8 @@ pub struct Options {
     pub identity: Identity,
     /// Random number of this data directory, kept by the caller.
     pub incarnation: u64,
+    /// Fills with random bytes.
+    pub entropy: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
     /// A follower that hears nothing for 1 to 1.5 of these stands for election.
     pub election_timeout: Duration,
     /// Entries after which a snapshot is made and older ones are purged.
@@ -174,68 +184,22 @@ pub struct Raft {
     progress: Arc<Progress>,
     links: Links,
     transport: Arc<dyn Transport>,
+    /// Keeps other processes from the log.
+    _lock: Option<Arc<File>>,
     /// Dropped last: all of Raft's tasks end with them.
     _threads: Threads,
 }
 
 impl Raft {
-    /// Opens the log, the machine's state and the network, and takes part, on threads of its own.
-    pub async fn start(
-        options: Options,
-        machine: Box<dyn Machine>,
-        peers: Arc<dyn Peers>,
-        calls: Arc<dyn Calls>,
-    ) -> Result<Raft, StartError> {
-        let other = |error: io::Error| StartError::Other(error.to_string());
-        let (above, threads) = (Handle::current(), Threads::start().map_err(other)?);
-        let own = threads.clone();
-        let starting = async move {
-            let bind = options.bind;
-            let quic = Quic::open(bind, options.identity.clone(), peers)
-                .map_err(|error| StartError::Network { bind, reason: error.to_string() })?;
-            let transport = Arc::new(quic.clone());
-            let (raft, accept) =
-                Raft::start_over(options, machine, Arc::clone(&calls), transport, above, own)
-                    .await?;
-            Rt::spawn(quic.serve(accept, calls));
-            Ok(raft)
-        };
-        threads.run(starting).await.map_err(other)?
+    /// Index up to which this node has everything again after any restart, before it shows
+    /// anything; as it rises.
+    pub fn settled(&self) -> watch::Receiver<u64> {
+        self.log.written().settled.subscribe()
     }
 
-    /// Takes part over any network.
-    async fn start_over(
-        options: Options,
-        machine: Box<dyn Machine>,
-        calls: Arc<dyn Calls>,
-        transport: Arc<dyn Transport>,
-        above: Handle,
-        threads: Threads,
-    ) -> Result<(Raft, Accept), StartError> {
-        let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
-        let id = options.identity.id;
-        let open = mark::open(
-            &options.dir,
-            options.identity.cluster,
-            options.incarnation,
-            &machine.checkpoint(),
-        )?;
-        let (entries, found, last) = (open.entries.clone(), open.mark.clone(), open.last);
-        let applied = SharedApplied::default();
-        let snapshots = options.dir.join("snapshots");
-        let state = StateMachine::new(machine, Arc::clone(&applied), snapshots.clone())
-            .map_err(|error| other(&error))?;
-        let progress = state.progress();
-        let thread = durable::start(open, applied).map_err(|error| other(&error))?;
-        let log = Log::new(entries, thread.sender, thread.synced, &found, last);
-        let links = Links::new(Arc::clone(&transport));
-        let factory = Factory { links: links.clone() };
-        let config = config(&options).map_err(|error| other(&error))?;
-        let inner = openraft::Raft::new(id.0, Arc::new(config), factory, log.clone(), state)
-            .await
-            .map_err(|error| other(&error))?;
-        let accept = Accept { raft: inner.clone(), calls, above, links: links.clone(), snapshots };
-        Ok((Raft { id, inner, log, progress, links, transport, _threads: threads }, accept))
+    /// Whether the disk of the log has room for more than what Raft needs for itself.
+    pub fn has_room(&self) -> bool {
+        *self.log.written().has_room.borrow()
     }
 
     /// Makes this node the only voter of a new cluster; its own address is `address`.
@@ -291,6 +255,10 @@ impl Raft {
     /// Confirms with a quorum that this node leads, and gives the index that a linearizable
     /// read must have seen. Only the leader can.
     pub async fn read_index(&self) -> Result<u64, ProposeError> {
+        #[cfg(conclave_sim)]
+        if crate::mutant::is(crate::mutant::Mutant::ReadWithoutQuorum) {
+            return Ok(self.progress.index());
+        }
         match self.inner.get_read_log_id(ReadPolicy::ReadIndex).await {
             Ok((id, _)) => Ok(id.log_id().index()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
@@ -449,26 +417,4 @@ fn membership_error(error: &RaftError<Types, ClientWriteError<Types>>) -> Member
         Some(_) => MembershipError::NotLeader,
         None => MembershipError::Refused(error.to_string()),
     }
-}
-
-fn config(options: &Options) -> Result<Config, openraft::ConfigError> {
-    let election_ms = u64::try_from(options.election_timeout.as_millis()).unwrap_or(u64::MAX);
-    Config {
-        cluster_name: "conclave".to_owned(),
-        election_timeout_min: election_ms,
-        election_timeout_max: election_ms.saturating_mul(3) / 2,
-        heartbeat_interval: (election_ms / 6).max(10),
-        max_payload_entries: APPEND_ENTRIES_MAX,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
-        max_in_snapshot_log_to_keep: options.keep_log,
-        // Each purge costs a marker and a device sync, so entries go in batches.
-        purge_batch_size: (options.snapshot_every / 4).clamp(1, 256),
-        install_snapshot_timeout: 600_000,
-        enable_pre_vote: Some(true),
-        // A leader sends entries before its own copy is durable. Killed then, and restored as
-        // leader of the same term, it would order other entries at the same places.
-        enable_leader_restore: Some(false),
-        ..Config::default()
-    }
-    .validate()
 }

@@ -13,13 +13,21 @@ use std::{
     },
 };
 
-use crate::machine::View;
+use openraft::alias::SnapshotMetaOf;
+
+use crate::{
+    machine::{Staged, Stager, View},
+    types::{Position, Types},
+    wire::{self, CheckpointV1},
+};
 
 /// The state as of some entry. Taking one costs nothing, however large the state: every node
 /// takes one each time that it shortens its log, and few are ever sent.
 #[derive(Clone)]
 pub(crate) struct Snapshot {
     content: Arc<Mutex<Content>>,
+    /// What came of staging it, until it is installed.
+    staged: Arc<Mutex<Option<Staged>>>,
 }
 
 enum Content {
@@ -28,14 +36,42 @@ enum Content {
 }
 
 impl Snapshot {
+    fn new(content: Content) -> Snapshot {
+        Snapshot { content: Arc::new(Mutex::new(content)), staged: Arc::default() }
+    }
+
     /// A snapshot of what `view` shows; if it is sent, its file lies in `dir`.
     pub(crate) fn of_view(view: Box<dyn View>, dir: PathBuf) -> Snapshot {
-        Snapshot { content: Arc::new(Mutex::new(Content::View { view, dir })) }
+        Snapshot::new(Content::View { view, dir })
     }
 
     /// One that came from a peer.
     pub(crate) fn of_file(file: SnapshotFile) -> Snapshot {
-        Snapshot { content: Arc::new(Mutex::new(Content::File(file))) }
+        Snapshot::new(Content::File(file))
+    }
+
+    /// Makes it durable beside the state. Blocks, for seconds if the state is large.
+    pub(crate) fn stage(
+        &self,
+        meta: &SnapshotMetaOf<Types>,
+        stager: &dyn Stager,
+    ) -> io::Result<Staged> {
+        let position = meta.last_log_id.as_ref().map(Position::of);
+        let checkpoint = wire::encode(&CheckpointV1::new(position, &meta.last_membership))?;
+        let file = self.file()?;
+        let mut reader = file.reader()?;
+        let index = position.map_or(0, |position| position.index);
+        stager.stage(&mut reader, &checkpoint, index).map_err(io::Error::other)
+    }
+
+    /// Keeps what [`Self::stage`] gave until [`Self::take_staged`].
+    pub(crate) fn set_staged(&self, staged: Staged) {
+        *self.staged.lock().unwrap_or_else(PoisonError::into_inner) = Some(staged);
+    }
+
+    /// What was staged before.
+    pub(crate) fn take_staged(&self) -> Option<Staged> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Its file, written now unless there is one. Blocks, for seconds if the state is large.

@@ -13,6 +13,7 @@ use serde_bytes::ByteBuf;
 
 use crate::{
     limits::FRAME_BYTES_MAX,
+    segments::GroupPoint,
     types::{LogEntry, LogId, Membership, Payload, Position, StoredMembership, Types, Vote},
 };
 
@@ -30,6 +31,7 @@ pub(crate) trait Message: Serialize + DeserializeOwned {
 #[error("{0}")]
 pub(crate) struct WireError(&'static str);
 
+pub(crate) const TOO_LARGE: WireError = WireError("a message is too large");
 /// What later versions write is whole and still not known here.
 const LATER_FORMAT: WireError = WireError("a message of an unknown format version");
 const LATER_CONTENT: WireError = WireError("a message is malformed");
@@ -51,9 +53,9 @@ pub(crate) fn encode<T: Message>(message: &T) -> Result<Vec<u8>, WireError> {
     let payload = bincode::serde::encode_to_vec(message, bincode::config::standard())
         .map_err(|_| WireError("a message cannot be encoded"))?;
     if payload.len() > FRAME_BYTES_MAX {
-        return Err(WireError("a message is too large"));
+        return Err(TOO_LARGE);
     }
-    let length = u32::try_from(payload.len()).map_err(|_| WireError("a message is too large"))?;
+    let length = u32::try_from(payload.len()).map_err(|_| TOO_LARGE)?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&[FORMAT, T::KIND]);
@@ -87,6 +89,11 @@ pub(crate) fn decode<T: Message>(bytes: &[u8]) -> Result<T, WireError> {
     if used == payload.len() { Ok(message) } else { Err(WireError("a message is padded")) }
 }
 
+/// Whether bytes begin as a message of this kind does.
+pub(crate) fn is_kind<T: Message>(bytes: &[u8]) -> bool {
+    bytes.get(3) == Some(&T::KIND)
+}
+
 macro_rules! messages {
     ($($kind:literal $type:ty,)*) => {
         $(impl Message for $type { const KIND: u8 = $kind; })*
@@ -109,6 +116,8 @@ messages! {
     9 SnapshotHeadV1,
     10 SnapshotAnswerV1,
     11 CallV1,
+    12 MarkV2,
+    13 NoteV1,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,7 +209,30 @@ impl EntryV1 {
     }
 }
 
-/// Content of the marker, see `durable.rs`.
+/// Content of the marker: what must not get lost with the end of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MarkV2 {
+    pub(crate) cluster: [u8; 16],
+    pub(crate) incarnation: u64,
+    pub(crate) vote: Option<VoteV1>,
+    /// A group that was durable; none: the log has no segment yet.
+    pub(crate) witness: Option<GroupPoint>,
+}
+
+/// What became of the entries so far, in the log itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum NoteV1 {
+    /// Entries after this one do not count any more; none: no entry does.
+    TruncateAfter(Option<Position>),
+    /// Entries up to this one may be dropped.
+    Purged(Position),
+    /// Entries up to this one are committed.
+    Committed(Position),
+    /// What the segments before this one came to.
+    Base { last: Option<Position>, purged: Option<Position>, committed: Option<Position> },
+}
+
+/// Content of the marker of version 0.1.0, which kept its log in sled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MarkV1 {
     pub(crate) cluster: [u8; 16],
@@ -235,6 +267,12 @@ impl CheckpointV1 {
         let membership = Membership::try_from(self.membership.clone())?;
         Ok(StoredMembership::new(self.membership_position.map(Position::log_id), membership))
     }
+}
+
+/// Index of the last entry in a checkpoint that a machine was given; none: it is damaged.
+pub fn checkpoint_index(bytes: &[u8]) -> Option<u64> {
+    let checkpoint = decode::<CheckpointV1>(bytes).ok()?;
+    Some(checkpoint.applied.map_or(0, |applied| applied.index))
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -219,25 +219,27 @@ async fn a_log_that_lost_entries_or_its_marker_is_refused() {
     }
     nodes[0].raft.shutdown().await.unwrap();
     drop(nodes);
-    let raft = dir.path().join("1/raft");
-    let marker = std::fs::read(raft.join("marker")).unwrap();
+    let log = dir.path().join("1/raft/segments");
+    let refused = async || start(dir.path(), &pki, 1, ANY).await.err().unwrap().to_string();
+    let away = log.join("elsewhere");
 
-    std::fs::remove_file(raft.join("marker")).unwrap();
-    let refused = start(dir.path(), &pki, 1, ANY).await.err().unwrap().to_string();
-    assert!(refused.contains("no marker"), "{refused}");
-    std::fs::write(raft.join("marker"), &marker).unwrap();
+    std::fs::rename(log.join("marker"), &away).unwrap();
+    let told = refused().await;
+    assert!(told.contains("no marker"), "{told}");
+    std::fs::rename(&away, log.join("marker")).unwrap();
 
-    std::fs::rename(raft.join("log"), raft.join("elsewhere")).unwrap();
-    let refused = start(dir.path(), &pki, 1, ANY).await.err().unwrap().to_string();
-    assert!(refused.contains("there is no log"), "{refused}");
-    std::fs::remove_dir_all(raft.join("log")).unwrap();
-    std::fs::rename(raft.join("elsewhere"), raft.join("log")).unwrap();
+    std::fs::rename(log.join("000000000001.seg"), &away).unwrap();
+    let told = refused().await;
+    assert!(told.contains("was durable"), "{told}");
+    std::fs::rename(&away, log.join("000000000001.seg")).unwrap();
 
-    let journal = std::fs::read(dir.path().join("1/journal")).unwrap();
-    std::fs::remove_file(dir.path().join("1/journal")).unwrap();
-    let refused = start(dir.path(), &pki, 1, ANY).await.err().unwrap().to_string();
-    assert!(refused.contains("state was durable"), "{refused}");
-    std::fs::write(dir.path().join("1/journal"), journal).unwrap();
+    let whole = std::fs::read(log.join("000000000001.seg")).unwrap();
+    let mut damaged = whole.clone();
+    damaged[3 * 4096 + 46] ^= 1;
+    std::fs::write(log.join("000000000001.seg"), damaged).unwrap();
+    let told = refused().await;
+    assert!(told.contains("000000000001.seg") && told.contains("damaged"), "{told}");
+    std::fs::write(log.join("000000000001.seg"), whole).unwrap();
 
     let started = start(dir.path(), &pki, 1, ANY).await;
     assert!(started.is_ok(), "untouched, it starts: {:?}", started.err());

@@ -106,6 +106,9 @@ pub enum Action {
     ActivateSessionKey(SessionKeyUse, SessionKeyId),
     /// A member says what its Main Domain is called, so that no shared domain takes the name.
     SetMainDomain(NodeId, DomainName),
+    /// Raises the level of the rules. The leader asks for it when every member knows that level:
+    /// a member that does not would make another State of the same commands.
+    SetLevel(u32),
 }
 
 /// See [`Action::AddTrusted`].

@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::UnixMillis;
+
 /// Why a text is no name of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -182,6 +184,36 @@ text_name!(
     }
 );
 
+impl OperationId {
+    /// An id that tells when it was made: a UUID of version 7 (RFC 9562 §5.7), in lower case. Of
+    /// the 80 bits 6 make room for version and variant.
+    pub fn new(made: UnixMillis, random: [u8; 10]) -> OperationId {
+        let [_, _, time @ ..] = made.0.to_be_bytes();
+        let [a, b, c, rest @ ..] = random;
+        let (a, c) = (0x70 | a & 0x0f, 0x80 | c & 0x3f);
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let (time, random, rest) = (hex(&time), hex(&[a, b, c]), hex(&rest));
+        let ((high, low), (version, variant)) = (time.split_at(8), random.split_at(4));
+        let (second, node) = rest.split_at(2);
+        OperationId(format!("{high}-{low}-{version}-{variant}{second}-{node}").into())
+    }
+
+    /// When the id was made, if it has the form that [`OperationId::new`] gives it: nobody tried
+    /// the operation before.
+    pub fn made_at(&self) -> Option<UnixMillis> {
+        let parts: Vec<&str> = self.0.split('-').collect();
+        let [high, low, version, variant, node] = *parts else { return None };
+        let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let lengths = [high.len(), low.len(), version.len(), variant.len(), node.len()];
+        let is_of_form = lengths == [8, 4, 4, 4, 12]
+            && parts.iter().all(|part| is_hex(part))
+            && version.starts_with('7')
+            && variant.starts_with(['8', '9', 'a', 'b', 'A', 'B']);
+        let made = is_of_form.then(|| u64::from_str_radix(&format!("{high}{low}"), 16).ok());
+        made.flatten().map(UnixMillis)
+    }
+}
+
 fn parse_single_label(what: &'static str, text: &str) -> Result<String, NameError> {
     let name = text.to_ascii_lowercase();
     if name.is_empty() {
@@ -353,6 +385,28 @@ mod tests {
         assert_eq!(ServerName::parse("*.Example.org").unwrap().as_str(), "*.example.org");
         assert!(ServerName::parse("*").is_err());
         assert!(ServerName::parse("a.*.example").is_err());
+    }
+
+    #[test]
+    fn an_operation_id_tells_when_it_was_made() {
+        let made = UnixMillis(0x0123_4567_89ab);
+        let id = OperationId::new(made, [0xff; 10]);
+        assert_eq!(id.as_str(), "01234567-89ab-7fff-bfff-ffffffffffff");
+        assert_eq!(
+            OperationId::new(made, [0; 10]).as_str(),
+            "01234567-89ab-7000-8000-000000000000"
+        );
+        assert_eq!((id.made_at(), OperationId::parse(id.as_str())), (Some(made), Ok(id.clone())));
+        let none = |text: &str| {
+            let id = OperationId::parse(text).unwrap();
+            assert_eq!(id.made_at(), None, "{text}");
+        };
+        none("deploy-42");
+        none("01234567-89ab-4fff-bfff-ffffffffffff");
+        none("01234567-89ab-7fff-cfff-ffffffffffff");
+        none("0123456-789ab-7fff-bfff-ffffffffffff");
+        none("01234567-89ab-7fff-bfff-fffffffffffg");
+        none("01234567-89ab-7fff-bfff-ffffffffffff-");
     }
 
     #[test]

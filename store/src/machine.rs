@@ -9,6 +9,7 @@ mod history;
 mod join_token;
 mod key;
 mod keyring;
+mod level;
 mod listener;
 mod operation;
 mod session_key;
@@ -75,6 +76,7 @@ impl Changing<'_> {
         }
         keyring::check_generations(&self.state, &self.command.action)?;
         let done = self.action_outcome()?;
+        level::remove_left_over(self)?;
         operation::remember(self, &done)?;
         Ok(done)
     }
@@ -109,6 +111,7 @@ impl Changing<'_> {
             Action::FlushSessions => tls::flush(self),
             Action::PublishSessionKey(of, id, key) => session_key::publish(self, *of, *id, key),
             Action::ActivateSessionKey(of, id) => session_key::activate(self, *of, *id),
+            Action::SetLevel(level) => level::set(self, *level),
         }
     }
 

@@ -170,4 +170,26 @@ pub enum Rejection {
         /// Whose it is.
         node: String,
     },
+    /// Whether the operation was done is no longer known, so it is never done again.
+    #[error("operation {operation} was first tried too long ago: whether it was done is forgotten")]
+    OperationForgotten {
+        /// Which operation.
+        operation: OperationId,
+        /// What was tried at this time or before it may be forgotten.
+        forgotten: UnixMillis,
+    },
+    /// A level that this program does not know.
+    #[error("level {level} is not known, the highest is {max}")]
+    LevelUnknown {
+        /// The level asked for.
+        level: u32,
+        /// The highest level known.
+        max: u32,
+    },
+    /// The level only rises.
+    #[error("the level is {level} already and never sinks")]
+    LevelReached {
+        /// The present level.
+        level: u32,
+    },
 }

@@ -7,6 +7,7 @@ mod cluster;
 mod domain;
 mod key;
 mod keyring;
+mod level;
 mod listener;
 mod member;
 mod operation;
@@ -25,9 +26,10 @@ pub use cluster::Cluster;
 pub use domain::{Credential, Domain, EarlierVersion, PkiMode, Stamp};
 pub use key::{DomainKey, KeyFamily, Sealed};
 pub use keyring::KeyringGeneration;
+pub use level::LEVEL_MAX;
 pub use listener::{Listener, ListenerProtocol, Network, Outgoing, ProxyVersion};
 pub use member::{Member, MemberRole};
-pub use operation::Operation;
+pub use operation::{Operation, OperationMemory};
 pub use principal::Principal;
 use serde::{Deserialize, Serialize};
 pub use session_key::{SessionKey, SessionKeyUse};
@@ -55,7 +57,8 @@ pub enum RowKey {
     AccessToken(TokenId),
     /// A domain, by its name.
     Domain(DomainName),
-    /// Who owns a server name: a domain's name or alias.
+    /// Who owns a server name: a domain's name or alias. Written at level 0 only, for members that
+    /// read it; State derives the owners from the domains.
     Name(ServerName),
     /// A CA chain, stored once for all domains that send it.
     Chain(Fingerprint),
@@ -63,7 +66,7 @@ pub enum RowKey {
     Listener(ListenerName),
     /// A finished operation, by the caller's id.
     Operation(OperationId),
-    /// The same operation by age, so that the oldest is found first.
+    /// The same operation by age, so that the oldest is found first. Written at level 0 only.
     OperationAge(LogIndex),
     /// A trusted certificate of a set, by its hash.
     Trusted((TrustSet, Fingerprint)),
@@ -77,6 +80,10 @@ pub enum RowKey {
     SessionKey((SessionKeyUse, SessionKeyId)),
     /// The name of a member's Main Domain, which is local to it.
     MainDomain(NodeId),
+    /// Level of the rules; one row, none at level 0.
+    Level,
+    /// What is known of forgotten operations; one row, from level 1 on.
+    OperationMemory,
 }
 
 /// Content of a row. All but names lie behind a pointer: most rows are small, and a copy is cheap.
@@ -116,4 +123,8 @@ pub enum Record {
     SessionKey(Arc<SessionKey>),
     /// Name of a Main Domain.
     MainDomain(DomainName),
+    /// Level of the rules.
+    Level(u32),
+    /// What is known of forgotten operations.
+    OperationMemory(OperationMemory),
 }

@@ -3,12 +3,15 @@
 //! Cloning a State is cheap and gives a view that never changes: snapshots and listings read
 //! from such a clone while commands go on.
 
+mod derived;
 mod query;
 
 use std::sync::Arc;
 
 use imbl::OrdMap;
 
+use self::derived::Derived;
+pub(crate) use self::derived::OperationAge;
 use crate::{
     change::Change,
     id::LogIndex,
@@ -66,6 +69,7 @@ fn share_name(key: &RowKey, record: &mut Record) {
 pub struct State {
     rows: OrdMap<RowKey, Arc<Row>>,
     digest: Digest,
+    derived: Derived,
 }
 
 impl State {
@@ -121,15 +125,24 @@ impl State {
     pub(crate) fn remove(&mut self, key: &RowKey) -> Result<Option<Change>, WireError> {
         let Some(old) = self.rows.remove(key) else { return Ok(None) };
         self.digest.subtract(&old.hash);
+        self.derived.change(key, Some(&old.record), None);
         let key_bytes = wire::encode_key(key)?;
         Ok(Some(Change { key: key.clone(), record: None, key_bytes, row_bytes: None }))
     }
 
+    /// Whether what is derived here is what is derived there.
+    #[cfg(test)]
+    pub(crate) fn has_derived_of(&self, other: &State) -> bool {
+        self.derived == other.derived
+    }
+
     fn insert(&mut self, key: RowKey, row: Arc<Row>) {
         self.digest.add(&row.hash);
-        if let Some(old) = self.rows.insert(key, row) {
+        let old = self.rows.insert(key.clone(), Arc::clone(&row));
+        if let Some(old) = &old {
             self.digest.subtract(&old.hash);
         }
+        self.derived.change(&key, old.as_ref().map(|old| &old.record), Some(&row.record));
     }
 }
 

@@ -5,11 +5,12 @@
 
 use bincode::config::{Configuration, Limit};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_bytes::{ByteBuf, Bytes};
 
 use crate::{
     command::Command,
     id::LogIndex,
-    limits::{COMMAND_BYTES_MAX, ROW_BYTES_MAX},
+    limits::{COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, ROW_BYTES_MAX},
     outcome::Outcome,
     record::{Record, RowKey},
 };
@@ -25,6 +26,8 @@ enum Kind {
     Outcome,
     Key,
     Row,
+    Commands,
+    Outcomes,
 }
 
 /// Why bytes are no message of the kind asked for.
@@ -70,14 +73,19 @@ fn encode<T: Serialize>(kind: Kind, max: usize, value: &T) -> Result<Vec<u8>, Wi
     if payload.len() > max {
         return Err(WireError::TooLarge { found: payload.len(), max });
     }
+    whole(kind, &payload)
+}
+
+/// Header and payload.
+fn whole(kind: Kind, payload: &[u8]) -> Result<Vec<u8>, WireError> {
     let length = u32::try_from(payload.len()).map_err(|_| WireError::Length)?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
     bytes.extend_from_slice(&MAGIC);
     bytes.push(FORMAT);
     bytes.push(kind.byte());
     bytes.extend_from_slice(&length.to_be_bytes());
-    bytes.extend_from_slice(&crc32fast::hash(&payload).to_be_bytes());
-    bytes.extend_from_slice(&payload);
+    bytes.extend_from_slice(&crc32fast::hash(payload).to_be_bytes());
+    bytes.extend_from_slice(payload);
     Ok(bytes)
 }
 
@@ -88,6 +96,8 @@ impl Kind {
             Kind::Outcome => 2,
             Kind::Key => 3,
             Kind::Row => 4,
+            Kind::Commands => 5,
+            Kind::Outcomes => 6,
         }
     }
 }
@@ -132,6 +142,39 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
     decode::<_, COMMAND_BYTES_MAX>(Kind::Command, bytes)
 }
 
+/// Bytes of one log entry for several commands, each as [`encode_command`] gave it. Only from
+/// level 1 on: version 0.1.0 reads one command an entry.
+pub fn encode_commands(commands: &[Vec<u8>]) -> Result<Vec<u8>, WireError> {
+    let commands: Vec<&Bytes> = commands.iter().map(|command| Bytes::new(command)).collect();
+    encode(Kind::Commands, ENTRY_BYTES_MAX, &commands)
+}
+
+/// The commands of a log entry: one, or several.
+pub fn decode_entry(bytes: &[u8]) -> Result<Vec<Command>, WireError> {
+    if !is_shared_entry(bytes) {
+        return Ok(vec![decode_command(bytes)?]);
+    }
+    let commands = decode::<Vec<ByteBuf>, ENTRY_BYTES_MAX>(Kind::Commands, bytes)?;
+    commands.iter().map(|command| decode_command(command)).collect()
+}
+
+/// Bytes of the outcomes of several commands, each as [`encode_outcome`] gave it.
+pub fn encode_outcomes(outcomes: &[Vec<u8>]) -> Result<Vec<u8>, WireError> {
+    let outcomes: Vec<&Bytes> = outcomes.iter().map(|outcome| Bytes::new(outcome)).collect();
+    encode(Kind::Outcomes, ENTRY_BYTES_MAX, &outcomes)
+}
+
+/// Reads what [`encode_outcomes`] wrote; the outcomes stay bytes.
+pub fn decode_outcomes(bytes: &[u8]) -> Result<Vec<Vec<u8>>, WireError> {
+    let outcomes = decode::<Vec<ByteBuf>, ENTRY_BYTES_MAX>(Kind::Outcomes, bytes)?;
+    Ok(outcomes.into_iter().map(ByteBuf::into_vec).collect())
+}
+
+/// Whether an entry was made for several commands, so that its answer is a list too.
+pub fn is_shared_entry(bytes: &[u8]) -> bool {
+    bytes.get(3) == Some(&Kind::Commands.byte())
+}
+
 /// Bytes of an outcome for whoever proposed the command.
 pub fn encode_outcome(outcome: &Outcome) -> Result<Vec<u8>, WireError> {
     encode(Kind::Outcome, COMMAND_BYTES_MAX, outcome)
@@ -150,6 +193,17 @@ pub fn encode_key(key: &RowKey) -> Result<Vec<u8>, WireError> {
 /// Reads what [`encode_key`] wrote.
 pub fn decode_key(bytes: &[u8]) -> Result<RowKey, WireError> {
     decode::<_, ROW_BYTES_MAX>(Kind::Key, bytes)
+}
+
+/// What [`encode_key`] gave, without what its header repeats of it: neighbours in State are
+/// neighbours on disk, and a key is not checked apart from its row.
+pub fn key_payload(key_bytes: &[u8]) -> &[u8] {
+    key_bytes.get(HEADER_BYTES..).unwrap_or_default()
+}
+
+/// What [`encode_key`] gave, from its payload.
+pub fn key_of_payload(payload: &[u8]) -> Result<Vec<u8>, WireError> {
+    whole(Kind::Key, payload)
 }
 
 /// Bytes of a row: index of its last change, and the record.

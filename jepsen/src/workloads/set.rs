@@ -13,6 +13,7 @@ use conclave_api::{
     certificate::SelfSign,
     domain::{Create, Pki, Scope},
     key::Generate,
+    problem::Code,
 };
 use conclave_client::{Change, Client, Failure};
 use tokio::task::JoinHandle;
@@ -42,11 +43,20 @@ pub(crate) fn start(
                     history.add(&process, "invoke", "add", &key, "");
                     let (kind, value) = match add(&client, &key).await {
                         Ok(()) => ("ok", String::new()),
-                        // Whatever the error, an earlier try may have been done: unknown.
-                        Err(failure) => ("info", failure.code.as_str().to_owned()),
+                        Err((step, failure)) => {
+                            let code = failure.code.as_str().to_owned();
+                            match (step, is_definite(&failure)) {
+                                (Step::Create, true) => ("fail", code),
+                                (Step::Sign, true) => {
+                                    history.add(&process, "fail", "sign", &key, &code);
+                                    ("info", code)
+                                }
+                                (_, false) => ("info", code),
+                            }
+                        }
                     };
                     history.add(&process, kind, "add", &key, &value);
-                    if kind == "info" {
+                    if kind != "ok" {
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
@@ -55,7 +65,20 @@ pub(crate) fn start(
         .collect()
 }
 
-async fn add(client: &Client, name: &str) -> Result<(), Failure> {
+/// Which part of an addition was not acknowledged.
+#[derive(Clone, Copy)]
+enum Step {
+    Create,
+    /// Key or certificate.
+    Sign,
+}
+
+/// Whether an answer says that nothing was done. Only R004 leaves it open.
+pub(crate) fn is_definite(failure: &Failure) -> bool {
+    failure.code != Code::R004
+}
+
+async fn add(client: &Client, name: &str) -> Result<(), (Step, Failure)> {
     let change = Change { is_committed_enough: true, ..Change::default() };
     let create = Create {
         name: name.to_owned(),
@@ -64,9 +87,12 @@ async fn add(client: &Client, name: &str) -> Result<(), Failure> {
         scope: Some(Scope::Shared),
         pki: Some(Pki::Enabled),
     };
-    client.create_domain(&create, &change).await?;
-    client.generate_key(name, &Generate { algorithm: None }, &change).await?;
-    client.self_sign(name, &SelfSign::default(), &change).await?;
+    let in_step = |step: Step| move |failure: Failure| (step, failure);
+    client.create_domain(&create, &change).await.map_err(in_step(Step::Create))?;
+    let generate = Generate { algorithm: None };
+    client.generate_key(name, &generate, &change).await.map_err(in_step(Step::Sign))?;
+    let sign = SelfSign::default();
+    client.self_sign(name, &sign, &change).await.map_err(in_step(Step::Sign))?;
     Ok(())
 }
 

@@ -271,6 +271,8 @@ codes! {
     F002 = 1 / 500,
     /// A TLS setting cannot have this value.
     F003 = 2 / 422,
+    /// The disk is full; nothing was changed.
+    F004 = 6 / 507,
 }
 
 impl Code {

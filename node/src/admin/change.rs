@@ -32,7 +32,8 @@ use crate::{
     admit::{Admitted, View, rejection_problem},
     clock, entropy,
     live::Scope,
-    node::{Node, internal},
+    local::LocalError,
+    node::{Node, disk_full, internal},
     replica::{ExecuteError, Executed, Wait},
 };
 
@@ -382,6 +383,7 @@ impl Asked {
                 ExecuteError::NoLeader | ExecuteError::NotLeader(_) | ExecuteError::NoQuorum => {
                     self.no_leader()
                 }
+                ExecuteError::NoRoom => disk_full("the disk of the leader has too little room"),
                 ExecuteError::NotKnown => Problem::new(Code::V001, error.to_string())
                     .hint("upgrade every node first: conclave status shows their versions"),
                 ExecuteError::Refused(reason) => internal("the change was not ordered", reason),
@@ -394,9 +396,14 @@ impl Asked {
         let node = self.node.clone();
         let applied = tokio::task::spawn_blocking(move || node.local().apply(&command));
         let applied = applied.await.map_err(|error| internal("the local scope failed", error))?;
-        let (index, outcome) = applied.map_err(|fault| {
-            self.node.fail(format!("the local scope cannot be stored: {fault}"));
-            internal("the local scope cannot be stored", fault)
+        let (index, outcome) = applied.map_err(|error| match error {
+            LocalError::DiskFull { .. } => {
+                disk_full("the disk of this node has too little room").detail(error.to_string())
+            }
+            LocalError::Fault(fault) => {
+                self.node.fail(format!("the local scope cannot be stored: {fault}"));
+                internal("the local scope cannot be stored", fault)
+            }
         })?;
         let mut reports = self.node.live().reports(Scope::Local);
         let waits = self.wait == Wait::Served && matches!(outcome, Outcome::Done(_));

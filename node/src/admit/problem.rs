@@ -89,6 +89,13 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
             (Code::V002, "somebody changes the same thing again and again; repeat".to_owned())
         }
         R::OperationReused(_) => (Code::V003, "leave --operation out".to_owned()),
+        R::OperationForgotten { .. } => {
+            let hint = "look whether the change is made; if not, make it without --operation    if this was the first try, set the clock";
+            (Code::V003, hint.to_owned())
+        }
+        R::LevelUnknown { .. } | R::LevelReached { .. } => {
+            (Code::V001, "conclave status shows the version of each node".to_owned())
+        }
         R::ClusterExists(_) => (Code::R007, "conclave status".to_owned()),
         R::NoCluster => (Code::R006, "conclave cluster init --name NAME".to_owned()),
         R::JoinTokenUnknown(_) | R::JoinTokenUsed { .. } | R::JoinTokenExpired { .. } => {

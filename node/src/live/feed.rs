@@ -41,6 +41,9 @@ impl Live {
         } else {
             failed.extend(live.unproved(scope, domains));
         }
+        if scope == Scope::Shared {
+            self.wait_settled(pending.index).await;
+        }
         self.report_sender(scope).send_modify(|report| {
             failed.extend(&report.failed);
             while failed.len() > FAILED_MAX {
@@ -53,6 +56,16 @@ impl Live {
                 rows: pending.state.row_count(),
             };
         });
+    }
+
+    /// What is reported as served is served after any restart, from the first handshake on: so a
+    /// report waits until the log says durably that its commands are committed.
+    async fn wait_settled(&self, index: LogIndex) {
+        let settled = self.shared.settled.load_full();
+        if let Some(mut settled) = settled.map(|settled| (*settled).clone()) {
+            // A log that has ended settles nothing more, and its node ends.
+            let _ = settled.wait_for(|settled| *settled >= index.0).await;
+        }
     }
 
     /// Commands whose domains are not served as State says.

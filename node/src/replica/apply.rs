@@ -1,13 +1,14 @@
-//! Applying committed commands: the rule, the disk, the live index, in this order.
+//! Applying committed commands: the rule, the live index; the disk follows by itself.
 
 use std::{
     io::{self, Read, Write},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
 };
 
 use conclave_disk::DiskOptions;
-use conclave_raft::{Checkpoint, Entry, Machine, MachineFault, View};
+use conclave_raft::{Entry, Machine, MachineFault, Staged, Stager, View, checkpoint_index};
 use conclave_store::{
     change::Change,
     id::{LogIndex, NodeId},
@@ -17,7 +18,8 @@ use conclave_store::{
     state::State,
     wire,
 };
-use conclave_store_sled::{OpenError, StateDisk};
+use conclave_store_sled::{Home, OpenError, Stage, Turn, migrate};
+use tokio::sync::watch;
 
 use super::Published;
 use crate::{
@@ -25,41 +27,71 @@ use crate::{
     live::{Live, Scope},
 };
 
+/// How often changes are written to the home, at most: each time costs a few device syncs.
+const HOME_EVERY: Duration = Duration::from_millis(50);
+/// The home may use this share of a thread: a quarter.
+const HOME_SHARE: u32 = 4;
+/// Pause between two looks of an applying thread that waits for the home.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
+
 /// Why the State cannot be opened.
 pub(crate) type ApplierError = OpenError;
 
 /// The machine of the cluster's State.
 pub(crate) struct Applier {
     id: NodeId,
-    disk: StateDisk,
+    home: Home,
+    /// Why the home cannot be written.
+    home_fault: watch::Receiver<Option<String>>,
     state: State,
     checkpoint: Option<Vec<u8>>,
     published: Arc<Published>,
     keyring: Arc<Keyring>,
     live: Live,
+    /// Whether the State is shown as it changes. While the log is replayed it is not: it would
+    /// be older than what this node has reported.
+    is_shown: bool,
 }
 
 impl Applier {
-    /// Opens the State in `dir` and shows it: this node serves at once what it knows.
+    /// Opens the State in `dir`, after rewriting that of version 0.1.0 in `old`.
     pub(crate) fn open(
+        old: &Path,
         dir: &Path,
         id: NodeId,
         published: Arc<Published>,
         keyring: Arc<Keyring>,
         live: Live,
     ) -> Result<Applier, ApplierError> {
-        let loaded = StateDisk::open(dir, DiskOptions::default())?;
-        let applier = Applier {
+        migrate(old, dir, &DiskOptions::default(), checkpoint_index)?;
+        let loaded = Home::open(dir, DiskOptions::default())?;
+        let home_fault = keep_home(loaded.home.clone());
+        // Peers are known by it while the log is replayed.
+        published.store(loaded.state.clone());
+        Ok(Applier {
             id,
-            disk: loaded.disk,
+            home: loaded.home,
+            home_fault,
             state: loaded.state,
             checkpoint: loaded.checkpoint,
             published,
             keyring,
             live,
-        };
-        applier.show();
-        Ok(applier)
+            is_shown: false,
+        })
+    }
+
+    /// Waits while too much waits for the home, so that memory does not grow without end.
+    fn wait_for_home(&self) -> Result<(), MachineFault> {
+        loop {
+            if let Some(fault) = self.home_fault.borrow().clone() {
+                return Err(MachineFault(format!("the state cannot be stored: {fault}")));
+            }
+            if !self.home.is_full() {
+                return Ok(());
+            }
+            std::thread::park_timeout(FULL_PAUSE);
+        }
     }
 
     /// Publishes the whole State, as of the last command that changed it.
@@ -70,28 +102,37 @@ impl Applier {
         self.live.rebuild(Scope::Shared, &self.state, index);
     }
 
-    fn apply_one(&mut self, entry: &Entry) -> Result<(Vec<u8>, Vec<Change>), MachineFault> {
+    /// Applies the commands of an entry in order.
+    fn apply_entry(&mut self, entry: &Entry) -> Result<(Vec<u8>, Vec<Change>), MachineFault> {
         let payload = entry.payload.as_deref().unwrap_or_default();
         let index = LogIndex(entry.position.index);
         // A command that this program cannot read must not be skipped: the others may have
         // applied it.
-        let command = wire::decode_command(payload)
-            .map_err(|error| MachineFault(format!("command {index} cannot be read: {error}")))?;
-        let applied = machine::apply(&self.state, index, &command);
-        let outcome = wire::encode_outcome(&applied.outcome)
-            .map_err(|error| MachineFault(format!("outcome of {index}: {error}")))?;
-        self.state = applied.state;
-        Ok((outcome, applied.changes))
+        let unreadable =
+            |error: wire::WireError| MachineFault(format!("entry {index} cannot be read: {error}"));
+        let commands = wire::decode_entry(payload).map_err(unreadable)?;
+        let (mut outcomes, mut changes) = (Vec::new(), Vec::new());
+        for command in &commands {
+            let applied = machine::apply(&self.state, index, command);
+            outcomes.push(wire::encode_outcome(&applied.outcome).map_err(unreadable)?);
+            changes.extend(applied.changes);
+            self.state = applied.state;
+        }
+        let answer = match wire::is_shared_entry(payload) {
+            true => wire::encode_outcomes(&outcomes).map_err(unreadable)?,
+            false => outcomes.pop().unwrap_or_default(),
+        };
+        Ok((answer, changes))
     }
 }
 
 impl Machine for Applier {
-    fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            bytes: self.checkpoint.clone(),
-            row_count: self.state.row_count(),
-            digest: self.state.digest(),
-        }
+    fn checkpoint(&self) -> Option<Vec<u8>> {
+        self.checkpoint.clone()
+    }
+
+    fn persisted(&self) -> Arc<AtomicU64> {
+        self.home.persisted()
     }
 
     fn apply(
@@ -99,43 +140,119 @@ impl Machine for Applier {
         entries: &[Entry],
         checkpoint: &[u8],
     ) -> Result<Vec<Vec<u8>>, MachineFault> {
+        self.wait_for_home()?;
         let mut outcomes = Vec::with_capacity(entries.len());
         let mut changes = Vec::with_capacity(entries.len());
         for entry in entries.iter().filter(|entry| entry.payload.is_some()) {
-            let (outcome, changed) = self.apply_one(entry)?;
+            let (outcome, changed) = self.apply_entry(entry)?;
             outcomes.push(outcome);
             changes.push((LogIndex(entry.position.index), changed));
         }
+        let index = entries.last().map_or(0, |entry| entry.position.index);
         let all = changes.iter().flat_map(|(_, changes)| changes);
-        self.disk
-            .commit(all, checkpoint, &self.state)
-            .map_err(|fault| MachineFault(format!("the state cannot be stored: {fault}")))?;
+        self.home.put(all, checkpoint, index, &self.state);
         self.checkpoint = Some(checkpoint.to_vec());
-        let index = LogIndex(entries.last().map_or(0, |entry| entry.position.index));
+        if !self.is_shown {
+            return Ok(outcomes);
+        }
         let keys_changed =
             |change: &Change| matches!(change.key, RowKey::Cluster | RowKey::Generation(_));
         if changes.iter().flat_map(|(_, changes)| changes).any(keys_changed) {
             self.keyring.follow(&self.state, self.id);
         }
         self.published.store(self.state.clone());
-        self.live.advance(Scope::Shared, &self.state, &changes, index);
+        self.live.advance(Scope::Shared, &self.state, &changes, LogIndex(index));
         Ok(outcomes)
+    }
+
+    fn replayed(&mut self) {
+        self.is_shown = true;
+        self.show();
     }
 
     fn view(&self) -> Box<dyn View> {
         Box::new(Frozen(self.state.clone()))
     }
 
-    fn install(&mut self, input: &mut dyn Read, checkpoint: &[u8]) -> Result<(), MachineFault> {
-        let state = snapshot::read(input)
-            .map_err(|error| MachineFault(format!("the snapshot cannot be read: {error}")))?;
-        self.disk
-            .replace(&state, checkpoint)
+    fn stager(&self) -> Arc<dyn Stager> {
+        Arc::new(Staging(self.home.clone()))
+    }
+
+    fn install(&mut self, staged: Staged) -> Result<(), MachineFault> {
+        let stage: Box<Stage> =
+            staged.downcast().map_err(|_| MachineFault("not a staged state".to_owned()))?;
+        let (state, checkpoint) = self
+            .home
+            .install(*stage)
             .map_err(|fault| MachineFault(format!("the state cannot be stored: {fault}")))?;
         self.state = state;
-        self.checkpoint = Some(checkpoint.to_vec());
+        self.checkpoint = Some(checkpoint);
         self.show();
         Ok(())
+    }
+}
+
+/// Takes a State of another node in, beside this one's.
+struct Staging(Home);
+
+impl Stager for Staging {
+    fn stage(
+        &self,
+        input: &mut dyn Read,
+        checkpoint: &[u8],
+        index: u64,
+    ) -> Result<Staged, MachineFault> {
+        let state = snapshot::read(input)
+            .map_err(|error| MachineFault(format!("the snapshot cannot be read: {error}")))?;
+        let staged = self.0.stage(state, checkpoint, index);
+        let staged = staged
+            .map_err(|error| MachineFault(format!("the snapshot cannot be stored: {error}")))?;
+        Ok(Box::new(staged))
+    }
+}
+
+/// Starts the thread that writes what changed; it ends with the home's other users, after a last
+/// turn, or on a fault, which it tells.
+fn keep_home(home: Home) -> watch::Receiver<Option<String>> {
+    let (failed, fault) = watch::channel(None);
+    let run = move || {
+        let mut is_full = false;
+        loop {
+            let started = Instant::now();
+            // Looked at before the turn, so that nothing is noted after the last one.
+            let is_last = home.is_unused() || failed.is_closed();
+            match home.turn() {
+                Ok(turn) => tell_room(turn, &mut is_full),
+                Err(fault) => {
+                    tracing::error!(event = "state.disk_failed", error = %fault, "the state's disk failed");
+                    failed.send_replace(Some(fault.to_string()));
+                    return;
+                }
+            }
+            if is_last {
+                return;
+            }
+            std::thread::park_timeout(HOME_EVERY.max(started.elapsed() * (HOME_SHARE - 1)));
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("state-home".to_owned()).spawn(run) {
+        tracing::error!(event = "state.disk_failed", %error, "no thread for the state's disk");
+    }
+    fault
+}
+
+/// One line when the room ends, and one when there is room again.
+fn tell_room(turn: Turn, is_full: &mut bool) {
+    match turn {
+        Turn::NoRoom { free, wanted } if !*is_full => {
+            *is_full = true;
+            tracing::warn!(event = "state.disk_full", free, wanted, "the state waits for room");
+        }
+        Turn::Written if *is_full => {
+            *is_full = false;
+            tracing::info!(event = "state.disk_has_room", "the state is written again");
+        }
+        _ => {}
     }
 }
 

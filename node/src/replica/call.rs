@@ -66,6 +66,8 @@ pub(super) enum AnswerV1 {
     Unknown,
     /// Whether the callee stands for election.
     TakingOver(bool),
+    /// The leader's disk is full; nothing was done. Since 0.2.0; to 0.1.0 it is no answer.
+    NoRoom,
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -164,6 +166,7 @@ impl From<ExecuteError> for AnswerV1 {
         match error {
             ExecuteError::NotLeader(leader) => AnswerV1::NotLeader(leader.map(|id| id.0)),
             ExecuteError::NoQuorum => AnswerV1::NoQuorum,
+            ExecuteError::NoRoom => AnswerV1::NoRoom,
             ExecuteError::Unknown => AnswerV1::Unknown,
             other => AnswerV1::Refused(other.to_string()),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conclave_raft::{CallError, ProposeError};
+use conclave_raft::{CallError, ProposeError, Role};
 use conclave_store::{
     id::{LogIndex, NodeId},
     outcome::Outcome,
@@ -73,6 +73,9 @@ pub(crate) enum ExecuteError {
     /// The leader's version does not know the change; it was not done.
     #[error("the leader's version does not know this change")]
     NotKnown,
+    /// The leader's disk has too little room; it was not done.
+    #[error("the disk of the leader is full")]
+    NoRoom,
     /// This node or the leader cannot do it.
     #[error("{0}")]
     Refused(String),
@@ -163,7 +166,11 @@ impl Replica {
         timeout: Duration,
     ) -> Result<Executed, ExecuteError> {
         let deadline = Instant::now() + timeout;
-        let committed = self.shared.raft.propose(command).await?;
+        // What room is left, Raft needs for itself.
+        if !self.shared.raft.has_room() && self.shared.raft.status().role == Role::Leader {
+            return Err(ExecuteError::NoRoom);
+        }
+        let committed = self.shared.proposer.propose(command).await?;
         // It is done; only what it came to cannot be told.
         let outcome =
             wire::decode_outcome(&committed.response).map_err(|_| ExecuteError::Unknown)?;
@@ -222,6 +229,7 @@ fn executed(answer: &[u8]) -> Result<Executed, Attempt> {
             Err(Attempt::MayBeDone)
         }
         Some(AnswerV1::Refused(reason)) => Err(Attempt::Refused(ExecuteError::Refused(reason))),
+        Some(AnswerV1::NoRoom) => Err(Attempt::Refused(ExecuteError::NoRoom)),
         Some(AnswerV1::NotKnown) => Err(Attempt::Refused(ExecuteError::NotKnown)),
         _ => Err(Attempt::MayBeDone),
     }

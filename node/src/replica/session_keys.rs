@@ -65,8 +65,12 @@ fn step(state: &State, of: SessionKeyUse, now: UnixMillis) -> Step {
     // A node that was removed knows the keys under older generations of the keyring.
     let is_good = |key: &SessionKey| key.sealed.generation == cluster.generation;
     let active = state.active_session_key(of);
+    // A time that is far ahead is of a wrong clock and would never be over. At level 0 a successor
+    // would get a time still further ahead, so it would be no cure.
+    let is_believed = |since: UnixMillis| state.level() == 0 || since <= now.plus(SLACK_MS);
     let is_fresh = active.is_some_and(|(_, key)| {
-        is_good(key) && key.active.is_some_and(|since| now < since.plus(rotation))
+        let is_young = |since: UnixMillis| is_believed(since) && now < since.plus(rotation);
+        is_good(key) && key.active.is_some_and(is_young)
     });
     if is_fresh {
         return Step::Nothing;
@@ -309,6 +313,20 @@ mod tests {
         let next = Step::Activate(SessionKeyId([2; 8]), LogIndex(4));
         assert_eq!(scene.step(21 + HOUR), next, "by whoever leads then");
         assert_eq!(scene.step(20 + 2 * HOUR), Step::Publish, "what nobody used is old by now");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_does_not_stop_the_rotation() {
+        let mut scene = Scene::founded();
+        scene.act(1, Action::SetLevel(1));
+        let ahead = 10 * 365 * 24 * HOUR;
+        scene.publish(1, ahead, 1);
+        scene.act(ahead, Action::ActivateSessionKey(OF, SessionKeyId([1; 8])));
+        assert!(matches!(scene.step(20), Step::Publish), "its time is not believed");
+        scene.publish(2, 20, 1);
+        scene.act(30, Action::ActivateSessionKey(OF, SessionKeyId([2; 8])));
+        assert_eq!(scene.step(40), Step::Nothing);
+        assert_eq!(scene.step(30 + HOUR), Step::Publish);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! openraft's own contract for a log and a state machine, on ours.
 
-use std::io::Read;
+use std::{io::Read, sync::atomic::AtomicU64};
 
 use openraft::{
     StorageError,
+    storage::RaftLogStorageExt,
     testing::log::{StoreBuilder, Suite},
     type_config::TypeConfigExt,
 };
@@ -11,9 +12,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    durable::{self, SharedApplied},
-    machine::{Checkpoint, Entry, Machine, MachineFault, StateMachine, View},
+    machine::{self, Entry, Machine, MachineFault, Staged, Stager, StateMachine, View},
     mark,
+    segments::{LogId as Owner, tests::disk::TestDisk},
+    writer::{self, Writer},
 };
 
 /// Counts entries; the contract is about the log and what surrounds a machine.
@@ -21,6 +23,7 @@ use crate::{
 struct Counter {
     count: u64,
     checkpoint: Option<Vec<u8>>,
+    persisted: Arc<AtomicU64>,
 }
 
 impl View for Counter {
@@ -30,8 +33,12 @@ impl View for Counter {
 }
 
 impl Machine for Counter {
-    fn checkpoint(&self) -> Checkpoint {
-        Checkpoint { bytes: self.checkpoint.clone(), row_count: self.count, digest: [0; 32] }
+    fn checkpoint(&self) -> Option<Vec<u8>> {
+        self.checkpoint.clone()
+    }
+
+    fn persisted(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.persisted)
     }
 
     fn apply(
@@ -40,19 +47,44 @@ impl Machine for Counter {
         checkpoint: &[u8],
     ) -> Result<Vec<Vec<u8>>, MachineFault> {
         self.checkpoint = Some(checkpoint.to_vec());
+        let last = entries.last().map_or(0, |entry| entry.position.index);
+        self.persisted.store(last, Ordering::Release);
         let payloads = entries.iter().filter_map(|entry| entry.payload.clone());
         Ok(payloads.inspect(|_| self.count += 1).collect())
     }
+
+    fn replayed(&mut self) {}
 
     fn view(&self) -> Box<dyn View> {
         Box::new(self.clone())
     }
 
-    fn install(&mut self, state: &mut dyn Read, checkpoint: &[u8]) -> Result<(), MachineFault> {
+    fn stager(&self) -> Arc<dyn Stager> {
+        Arc::new(Counting)
+    }
+
+    fn install(&mut self, staged: Staged) -> Result<(), MachineFault> {
+        let staged = staged.downcast::<(u64, Vec<u8>, u64)>();
+        let (count, checkpoint, index) =
+            *staged.map_err(|_| MachineFault("staged elsewhere".to_owned()))?;
+        (self.count, self.checkpoint) = (count, Some(checkpoint));
+        self.persisted.store(index, Ordering::Release);
+        Ok(())
+    }
+}
+
+struct Counting;
+
+impl Stager for Counting {
+    fn stage(
+        &self,
+        state: &mut dyn Read,
+        checkpoint: &[u8],
+        index: u64,
+    ) -> Result<Staged, MachineFault> {
         let mut count = [0; 8];
         state.read_exact(&mut count).map_err(|error| MachineFault(error.to_string()))?;
-        *self = Counter { count: u64::from_be_bytes(count), checkpoint: Some(checkpoint.to_vec()) };
-        Ok(())
+        Ok(Box::new((u64::from_be_bytes(count), checkpoint.to_vec(), index)))
     }
 }
 
@@ -62,15 +94,19 @@ impl StoreBuilder<Types, Log, StateMachine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, Log, StateMachine), StorageError<Types>> {
         let made = || -> io::Result<_> {
             let dir = tempfile::tempdir()?;
-            let open = mark::open(dir.path(), [7; 16], 1, &Checkpoint::default());
-            let open = open.map_err(io::Error::other)?;
-            let (entries, mark, last) = (open.entries.clone(), open.mark.clone(), open.last);
-            let applied = SharedApplied::default();
-            let durable = durable::start(open, Arc::clone(&applied))?;
-            let log = Log::new(entries, durable.sender, durable.synced, &mark, last);
-            let machine =
-                StateMachine::new(Box::<Counter>::default(), applied, dir.path().join("snap"))?;
-            Ok((dir, log, machine))
+            let owner = Owner { cluster: [7; 16], incarnation: 1 };
+            let files = Arc::new(TestDisk::new());
+            let open = mark::open(files, owner, Arc::new(|_| ()), 0).map_err(io::Error::other)?;
+            let (point, entries) = (open.engine.point(), open.engine.reader());
+            let counter = Counter::default();
+            let persisted = counter.persisted();
+            let writer = Writer::new(open.engine, open.marker, open.mark, persisted);
+            let written = writer.written();
+            let log = Log::new(entries, writer::start(writer)?, written, None, point);
+            let snapshots = dir.path().join("snap");
+            let (state, applier, work) = StateMachine::new(Box::new(counter), snapshots)?;
+            machine::start(applier, work)?;
+            Ok((dir, log, state))
         };
         made().map_err(|error| StorageError::read(Types::err_from_error(&error)))
     }
@@ -79,4 +115,30 @@ impl StoreBuilder<Types, Log, StateMachine, TempDir> for Builder {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_keeps_openrafts_contract() {
     Suite::test_all(Builder).await.unwrap();
+}
+
+/// Found by simulation: entries came twice, in a wrong order, if the first ones asked for were
+/// purged.
+#[tokio::test]
+async fn entries_come_once_and_in_order_although_the_first_ones_are_purged() {
+    let files = Arc::new(TestDisk::new());
+    let open = || {
+        let owner = Owner { cluster: [7; 16], incarnation: 1 };
+        let open = mark::open(Arc::clone(&files) as _, owner, Arc::new(|_| ()), 9).unwrap();
+        let (point, entries) = (open.engine.point(), open.engine.reader());
+        let persisted = Arc::new(AtomicU64::new(9));
+        let writer = Writer::new(open.engine, open.marker, open.mark, persisted);
+        let written = writer.written();
+        Log::new(entries, writer::start(writer).unwrap(), written, None, point)
+    };
+    let id = |index| Position { term: 1, node: 1, index }.log_id();
+    let entry = |index| LogEntry { log_id: id(index), payload: openraft::EntryPayload::Blank };
+    let mut log = open();
+    log.blocking_append((1..=9).map(entry)).await.unwrap();
+    log.purge(id(5)).await.unwrap();
+    log.stop().await.unwrap();
+    let log = open();
+    let found = log.read(0, u64::MAX).unwrap();
+    let indexes: Vec<u64> = found.iter().map(|entry| entry.log_id.index()).collect();
+    assert_eq!(indexes, [6, 7, 8, 9]);
 }

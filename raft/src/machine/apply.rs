@@ -8,21 +8,23 @@ use std::{
 use openraft::{EntryPayload, storage::ApplyResponder};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Entry, SharedApplied, SharedMachine, lock, set_applied};
+use super::{Entry, SharedMachine, lock};
 use crate::{
-    limits::{APPLY_ENTRIES_MAX, QUEUE_ENTRIES_MAX},
+    limits::APPLY_ENTRIES_MAX,
     types::{LogEntry, Position, Response, StoredMembership, Types},
     wire::{self, CheckpointV1},
 };
 
 /// What the thread is asked to do.
-pub(super) enum Work {
+pub(crate) enum Work {
     /// Apply an entry and answer whoever proposed it here.
     Apply(LogEntry, Option<ApplyResponder<Types>>),
-    /// Say when all before is applied and durable.
+    /// Say when all before is applied.
     Drain(oneshot::Sender<()>),
     /// A snapshot replaced the state; these are the members now.
     Installed(StoredMembership),
+    /// Everything known to be committed at the start is applied; say when that is shown.
+    Replayed(oneshot::Sender<()>),
 }
 
 /// How far the machine has come, and why it goes no further.
@@ -36,7 +38,7 @@ impl Progress {
         Progress { index: watch::Sender::new(index), fault: Mutex::default() }
     }
 
-    /// Index of the last entry whose effect is there and durable.
+    /// Index of the last entry whose effect is there.
     pub(crate) fn index(&self) -> u64 {
         *self.index.borrow()
     }
@@ -76,30 +78,21 @@ impl Progress {
 }
 
 /// Starts the thread; it ends with the last sender, or on a fault.
-pub(super) fn start(
-    machine: SharedMachine,
-    applied: SharedApplied,
-    progress: Arc<Progress>,
-    membership: StoredMembership,
-) -> io::Result<mpsc::Sender<Work>> {
-    let (sender, mut receiver) = mpsc::channel(QUEUE_ENTRIES_MAX);
-    let mut applier = Applier { machine, applied, progress, membership };
+pub(crate) fn start(mut applier: Applier, mut receiver: mpsc::Receiver<Work>) -> io::Result<()> {
     std::thread::Builder::new().name("raft-apply".to_owned()).spawn(move || {
         let mut works = Vec::new();
         while receiver.blocking_recv_many(&mut works, APPLY_ENTRIES_MAX) > 0 {
-            if let Err(fault) = applier.work(works.drain(..)) {
-                tracing::error!(event = "raft.machine_failed", error = %fault, "the state failed");
-                applier.progress.fail(&fault);
+            if !applier.turn(works.drain(..)) {
                 return;
             }
         }
     })?;
-    Ok(sender)
+    Ok(())
 }
 
-struct Applier {
+/// Applies entries; knows no thread.
+pub(crate) struct Applier {
     machine: SharedMachine,
-    applied: SharedApplied,
     progress: Arc<Progress>,
     membership: StoredMembership,
 }
@@ -112,6 +105,26 @@ struct Group {
 }
 
 impl Applier {
+    pub(super) fn new(
+        machine: SharedMachine,
+        progress: Arc<Progress>,
+        membership: StoredMembership,
+    ) -> Applier {
+        Applier { machine, progress, membership }
+    }
+
+    /// Does everything that waits. False: the machine has failed, and nothing more is done.
+    pub(crate) fn turn(&mut self, works: impl Iterator<Item = Work>) -> bool {
+        match self.work(works) {
+            Ok(()) => true,
+            Err(fault) => {
+                tracing::error!(event = "raft.machine_failed", error = %fault, "the state failed");
+                self.progress.fail(&fault);
+                false
+            }
+        }
+    }
+
     fn work(&mut self, works: impl Iterator<Item = Work>) -> io::Result<()> {
         let mut group = Group::default();
         for work in works {
@@ -126,6 +139,11 @@ impl Applier {
                     let _ = done.send(());
                 }
                 Work::Installed(membership) => self.membership = membership,
+                Work::Replayed(done) => {
+                    self.apply(std::mem::take(&mut group))?;
+                    lock(&self.machine).replayed();
+                    let _ = done.send(());
+                }
             }
         }
         self.apply(group)
@@ -149,9 +167,7 @@ impl Applier {
         let checkpoint = wire::encode(&CheckpointV1::new(Some(last), &self.membership))?;
         let answers = {
             let mut machine = lock(&self.machine);
-            let answers = machine.apply(&group.entries, &checkpoint).map_err(io::Error::other)?;
-            set_applied(&self.applied, &machine.checkpoint(), Some(last));
-            answers
+            machine.apply(&group.entries, &checkpoint).map_err(io::Error::other)?
         };
         self.progress.set(last.index);
         let mut answers = answers.into_iter();

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     limits::{APPENDS_IN_FLIGHT_MAX, SNAPSHOT_CHUNK_BYTES},
-    machine::StateMachine,
+    machine::{Stager, StateMachine},
     rt::{Handle, Rt, blocking},
     snapshot::{Snapshot, SnapshotFile, SnapshotWriter},
     types::{NodeId, Position, Types},
@@ -38,6 +38,7 @@ pub struct Accept {
     pub(crate) above: Handle,
     pub(crate) links: Links,
     pub(crate) snapshots: PathBuf,
+    pub(crate) stager: Arc<dyn Stager>,
 }
 
 impl Accept {
@@ -154,6 +155,9 @@ impl Accept {
             last_membership: head.checkpoint.stored_membership()?,
         };
         let snapshot = Snapshot::of_file(file);
+        let (copy, staged_meta, stager) = (snapshot.clone(), meta.clone(), self.stager.clone());
+        let staged = blocking(move || copy.stage(&staged_meta, stager.as_ref())).await?;
+        snapshot.set_staged(staged);
         let snapshot = SnapshotOf::<Types, Snapshot> { meta, snapshot };
         let installed = self.raft.install_full_snapshot(head.vote.into(), snapshot).await;
         let answer = installed.map_err(io::Error::other)?;

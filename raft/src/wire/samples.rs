@@ -51,6 +51,23 @@ fn marks() -> [MarkV1; 2] {
     [bare, full]
 }
 
+fn new_marks() -> [MarkV2; 2] {
+    let bare = MarkV2 { cluster: [1; 16], incarnation: u64::MAX, vote: None, witness: None };
+    let witness = Some(GroupPoint { sequence: 70_000, chain: 0xDEAD_BEEF });
+    [bare.clone(), MarkV2 { vote: Some(VOTE), witness, ..bare }]
+}
+
+fn notes() -> [NoteV1; 5] {
+    let (last, purged, committed) = (Some(POSITION), None, Some(POSITION));
+    [
+        NoteV1::TruncateAfter(None),
+        NoteV1::TruncateAfter(Some(POSITION)),
+        NoteV1::Purged(POSITION),
+        NoteV1::Committed(POSITION),
+        NoteV1::Base { last, purged, committed },
+    ]
+}
+
 /// Samples of one kind of message.
 fn of_kind<T: Message>(values: impl IntoIterator<Item = T>) -> Vec<Sample> {
     let name = std::any::type_name::<T>().rsplit(':').next().unwrap();
@@ -95,6 +112,8 @@ fn all() -> Vec<Sample> {
     [
         of_kind(entries()),
         of_kind(marks()),
+        of_kind(new_marks()),
+        of_kind(notes()),
         of_kind([CheckpointV1::default(), checkpoint()]),
         of_kind([append, heartbeat]),
         of_kind(answers),
@@ -119,6 +138,7 @@ fn reread_as<T: Message>(bytes: &[u8]) -> Option<(String, Vec<u8>)> {
 fn every_message_is_read_as_it_was_written() {
     let made = all();
     check_variants::<ContentV1>(&made);
+    check_variants::<NoteV1>(&made);
     check_variants::<AppendAnswerV1>(&made);
     check_variants::<StreamAnswerV1>(&made);
     for (_, name) in KINDS {
@@ -128,6 +148,8 @@ fn every_message_is_read_as_it_was_written() {
     check("raft-message.tsv", &made, &|name, bytes| match name.split(' ').next()? {
         "EntryV1" => reread_as::<EntryV1>(bytes),
         "MarkV1" => reread_as::<MarkV1>(bytes),
+        "MarkV2" => reread_as::<MarkV2>(bytes),
+        "NoteV1" => reread_as::<NoteV1>(bytes),
         "CheckpointV1" => reread_as::<CheckpointV1>(bytes),
         "AppendV1" => reread_as::<AppendV1>(bytes),
         "AppendAnswerV1" => reread_as::<AppendAnswerV1>(bytes),

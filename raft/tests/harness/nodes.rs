@@ -4,23 +4,30 @@ use std::{
     io::{Read, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use conclave_raft::{
-    BoxFuture, Calls, Checkpoint, Committed, Entry, Identity, Machine, MachineFault, NodeId,
-    Options, Peers, ProposeError, Raft, Role, StartError, View,
+    BoxFuture, Calls, Committed, Entry, Identity, Machine, MachineFault, NodeId, Options, Peers,
+    ProposeError, Raft, Role, Staged, Stager, StartError, View,
 };
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// All payloads so far, kept in one file.
+/// All payloads so far; kept in one file, which is written now and then.
 struct Journal {
     path: PathBuf,
     content: Content,
     checkpoint: Option<Vec<u8>>,
+    persisted: Arc<AtomicU64>,
 }
+
+/// A file is written after so many entries: what is behind it comes from the log.
+const SAVED_EVERY: u64 = 7;
 
 #[derive(Clone, Default)]
 pub(crate) struct Content(pub(crate) Arc<Mutex<Vec<Vec<u8>>>>);
@@ -28,22 +35,28 @@ pub(crate) struct Content(pub(crate) Arc<Mutex<Vec<Vec<u8>>>>);
 impl Journal {
     fn open(path: PathBuf) -> Journal {
         let content = Content::default();
-        let mut checkpoint = None;
+        let (mut checkpoint, persisted) = (None, Arc::new(AtomicU64::new(0)));
         if let Ok(bytes) = std::fs::read(&path) {
+            let (index, bytes) = bytes.split_first_chunk::<8>().unwrap();
+            persisted.store(u64::from_be_bytes(*index), Ordering::Release);
             let length = usize::from(bytes[0]) * 256 + usize::from(bytes[1]);
             checkpoint = Some(bytes[2..2 + length].to_vec());
             *content.0.lock().unwrap() = parse(&bytes[2 + length..]);
         }
-        Journal { path, content, checkpoint }
+        Journal { path, content, checkpoint, persisted }
     }
 
-    fn save(&mut self, checkpoint: &[u8]) {
+    fn save(&mut self, index: u64, checkpoint: &[u8]) {
+        let mut bytes = index.to_be_bytes().to_vec();
         let length = u16::try_from(checkpoint.len()).unwrap();
-        let mut bytes = length.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(checkpoint);
         self.content.write(&mut bytes).unwrap();
-        std::fs::write(&self.path, bytes).unwrap();
+        let new = self.path.with_extension("new");
+        std::fs::write(&new, bytes).unwrap();
+        std::fs::rename(new, &self.path).unwrap();
         self.checkpoint = Some(checkpoint.to_vec());
+        self.persisted.store(index, Ordering::Release);
     }
 }
 
@@ -68,9 +81,12 @@ impl View for Content {
 }
 
 impl Machine for Journal {
-    fn checkpoint(&self) -> Checkpoint {
-        let row_count = u64::try_from(self.content.0.lock().unwrap().len()).unwrap();
-        Checkpoint { bytes: self.checkpoint.clone(), row_count, digest: [0; 32] }
+    fn checkpoint(&self) -> Option<Vec<u8>> {
+        self.checkpoint.clone()
+    }
+
+    fn persisted(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.persisted)
     }
 
     fn apply(
@@ -83,20 +99,45 @@ impl Machine for Journal {
             self.content.0.lock().unwrap().push(payload.clone());
             answers.push(payload);
         }
-        self.save(checkpoint);
+        let index = entries.last().map_or(0, |entry| entry.position.index);
+        if index >= self.persisted.load(Ordering::Acquire) + SAVED_EVERY {
+            self.save(index, checkpoint);
+        }
         Ok(answers)
     }
+
+    fn replayed(&mut self) {}
 
     fn view(&self) -> Box<dyn View> {
         Box::new(Content(Arc::new(Mutex::new(self.content.0.lock().unwrap().clone()))))
     }
 
-    fn install(&mut self, state: &mut dyn Read, checkpoint: &[u8]) -> Result<(), MachineFault> {
+    fn stager(&self) -> Arc<dyn Stager> {
+        Arc::new(Receiving)
+    }
+
+    fn install(&mut self, staged: Staged) -> Result<(), MachineFault> {
+        let staged = staged.downcast::<(u64, Vec<u8>, Vec<Vec<u8>>)>();
+        let (index, checkpoint, payloads) =
+            *staged.map_err(|_| MachineFault("staged elsewhere".to_owned()))?;
+        *self.content.0.lock().unwrap() = payloads;
+        self.save(index, &checkpoint);
+        Ok(())
+    }
+}
+
+struct Receiving;
+
+impl Stager for Receiving {
+    fn stage(
+        &self,
+        state: &mut dyn Read,
+        checkpoint: &[u8],
+        index: u64,
+    ) -> Result<Staged, MachineFault> {
         let mut bytes = Vec::new();
         state.read_to_end(&mut bytes).map_err(|error| MachineFault(error.to_string()))?;
-        *self.content.0.lock().unwrap() = parse(&bytes);
-        self.save(checkpoint);
-        Ok(())
+        Ok(Box::new((index, checkpoint.to_vec(), parse(&bytes))))
     }
 }
 
@@ -211,6 +252,7 @@ pub(crate) async fn start_with(
         bind,
         identity: pki.identity(id),
         incarnation: id,
+        entropy: Arc::new(|bytes| rand::fill(bytes)),
         election_timeout: Duration::from_millis(300),
         snapshot_every: 50,
         keep_log: 10,

@@ -3,17 +3,17 @@
 use std::{
     fs::File,
     io,
-    ops::RangeBounds,
     os::unix::fs::DirBuilderExt,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use crate::{
     error::{Fault, OpenError},
     guard,
-    record::{self, Batch},
+    old::OldTree,
+    record::{Assembly, Batch, piece_key, split_key},
 };
 
 /// Longest time for whoever had the database open to let go of it: sled's own threads, or a
@@ -39,6 +39,8 @@ impl Default for DiskOptions {
 pub struct Disk {
     db: sled::Db,
     was_created: bool,
+    /// Where sled puts pages that are too large, and never syncs them.
+    blobs: PathBuf,
 }
 
 impl Disk {
@@ -48,6 +50,7 @@ impl Disk {
         guard::self_check()?;
         let io_error = |source| OpenError::Io { path: dir.to_owned(), source };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_error)?;
+        remove_unfinished(dir).map_err(io_error)?;
         let config =
             sled::Config::new().path(dir).cache_capacity(options.cache_bytes).flush_every_ms(None);
         let database_error = |reason: String| OpenError::Database { path: dir.to_owned(), reason };
@@ -66,8 +69,12 @@ impl Disk {
             }
         };
         let was_created = !db.was_recovered();
+        // What a killed process left unsynced counts only after this.
+        File::open(dir.join("db")).and_then(|db| db.sync_all()).map_err(io_error)?;
+        // sled writes its settings once and never syncs them; without them it does not open.
+        File::open(dir.join("conf")).and_then(|conf| conf.sync_all()).map_err(io_error)?;
         sync_directories(dir).map_err(io_error)?;
-        Ok(Disk { db, was_created })
+        Ok(Disk { db, was_created, blobs: dir.join("blobs") })
     }
 
     /// Whether this open made the database.
@@ -77,7 +84,14 @@ impl Disk {
 
     /// A tree, made if it does not exist.
     pub fn tree(&self, name: &str) -> Result<Tree, Fault> {
-        Ok(Tree { tree: self.db.open_tree(name)?, name: name.to_owned() })
+        let tree = guarded(|| Ok(self.db.open_tree(name)?))?;
+        Ok(Tree { tree, name: name.to_owned() })
+    }
+
+    /// A tree of a database of version 0.1.0.
+    pub fn old_tree(&self, name: &str) -> Result<OldTree, Fault> {
+        let tree = guarded(|| Ok(self.db.open_tree(name)?))?;
+        Ok(OldTree { tree, name: name.to_owned() })
     }
 
     /// Names of all trees but sled's own.
@@ -89,16 +103,36 @@ impl Disk {
 
     /// Removes a tree with all that it holds; durable after [`Self::sync`].
     pub fn drop_tree(&self, name: &str) -> Result<(), Fault> {
-        self.db.drop_tree(name)?;
-        Ok(())
+        guarded(|| Ok(self.db.drop_tree(name).map(|_| ())?))
     }
 
     /// Everything applied before this call is durable when it returns. Blocks for one device
     /// sync.
     pub fn sync(&self) -> Result<(), Fault> {
-        self.db.flush()?;
-        Ok(())
+        guarded(|| Ok(self.db.flush().map(|_| ())?))?;
+        // What lies there was never synced. Records are cut so that nothing gets there.
+        let has_blobs =
+            std::fs::read_dir(&self.blobs).is_ok_and(|mut blobs| blobs.next().is_some());
+        if has_blobs { Err(Fault::Blobs { path: self.blobs.clone() }) } else { Ok(()) }
     }
+}
+
+/// Removes snapshots that sled had not finished when its process was killed: it would take the
+/// half of one for the newest and never open again.
+fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a call of sled, which panics on some damage.
+pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Fault::Panicked))
 }
 
 /// An ordered map of checksummed records.
@@ -112,43 +146,57 @@ pub struct Tree {
 type Record = (Vec<u8>, Vec<u8>);
 
 impl Tree {
+    fn damaged(&self) -> Fault {
+        Fault::Damaged { tree: self.name.clone() }
+    }
+
+    /// The head piece of `key`.
+    fn head(&self, key: &[u8]) -> Result<Option<Assembly>, Fault> {
+        let found = guarded(|| Ok(self.tree.get(piece_key(key, 0))?))?;
+        found.map(|head| Assembly::new(&head).ok_or_else(|| self.damaged())).transpose()
+    }
+
     /// The value of `key`.
     pub fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        match self.tree.get(key)? {
-            Some(record) => record::value(&self.name, key, &record).map(Some),
-            None => Ok(None),
+        let Some(mut assembly) = self.head(key)? else { return Ok(None) };
+        for number in 1..assembly.pieces() {
+            let piece = guarded(|| Ok(self.tree.get(piece_key(key, number))?))?;
+            assembly.push(&piece.ok_or_else(|| self.damaged())?);
         }
+        assembly.value(key).ok_or_else(|| self.damaged()).map(Some)
     }
 
-    /// Records in the order of their keys.
-    pub fn range<R: RangeBounds<Vec<u8>>>(
-        &self,
-        range: R,
-    ) -> impl DoubleEndedIterator<Item = Result<Record, Fault>> {
-        let name = self.name.clone();
-        self.tree.range(range).map(move |found| checked(&name, found?))
+    /// All records, shortest keys first.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record, Fault>> {
+        let (tree, mut pieces) = (self.clone(), self.tree.iter());
+        std::iter::from_fn(move || tree.next_record(&mut pieces).transpose())
     }
 
-    /// The record with the lowest key.
-    pub fn first(&self) -> Result<Option<Record>, Fault> {
-        self.tree.first()?.map(|found| checked(&self.name, found)).transpose()
-    }
-
-    /// The record with the highest key.
-    pub fn last(&self) -> Result<Option<Record>, Fault> {
-        self.tree.last()?.map(|found| checked(&self.name, found)).transpose()
+    fn next_record(&self, pieces: &mut sled::Iter) -> Result<Option<Record>, Fault> {
+        let mut next = || guarded(|| Ok(pieces.next().transpose()?));
+        let Some((found, head)) = next()? else { return Ok(None) };
+        let (key, number) = split_key(&found).ok_or_else(|| self.damaged())?;
+        let mut assembly = Assembly::new(&head).filter(|_| number == 0);
+        let mut expected: u8 = 0;
+        while let Some(unfinished) = assembly.as_mut().filter(|one| !one.is_complete()) {
+            expected = expected.saturating_add(1);
+            match next()? {
+                Some((more, piece)) if split_key(&more) == Some((key, expected)) => {
+                    unfinished.push(&piece);
+                }
+                _ => return Err(self.damaged()),
+            }
+        }
+        let value = assembly.and_then(|assembly| assembly.value(key));
+        Ok(Some((key.to_vec(), value.ok_or_else(|| self.damaged())?)))
     }
 
     /// Does all of `batch` or nothing. Visible at once, durable after [`Disk::sync`].
     pub fn apply(&self, batch: Batch) -> Result<(), Fault> {
-        self.tree.apply_batch(batch.checked()?)?;
-        Ok(())
+        let pieces = |key: &[u8]| Ok(self.head(key)?.map_or(0, |head| head.pieces()));
+        let batch = batch.for_sled(pieces)?;
+        guarded(|| Ok(self.tree.apply_batch(batch)?))
     }
-}
-
-fn checked(tree: &str, (key, record): (sled::IVec, sled::IVec)) -> Result<Record, Fault> {
-    let value = record::value(tree, &key, &record)?;
-    Ok((key.to_vec(), value))
 }
 
 /// New files exist after a power cut only if their directory was synced.

@@ -41,6 +41,15 @@ pub enum Fault {
     /// sled failed.
     #[error("the database failed")]
     Database(#[from] sled::Error),
+    /// sled panicked, as it does on some damage.
+    #[error("the database is damaged")]
+    Panicked,
+    /// sled moved pages into files that it never syncs.
+    #[error("the database keeps what is not durable in {path}")]
+    Blobs {
+        /// Which directory.
+        path: PathBuf,
+    },
     /// A record is not what was written.
     #[error("a record of {tree:?} is damaged")]
     Damaged {
@@ -55,6 +64,9 @@ pub enum Fault {
         /// The bound.
         max: usize,
     },
+    /// The free space cannot be told.
+    #[error("the free space cannot be told")]
+    Room(#[source] io::Error),
     /// The marker cannot be written.
     #[error("the marker cannot be written")]
     Marker(#[source] io::Error),

@@ -11,7 +11,12 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
+
+use rustix::fs::FlockOperation;
+
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// One directory, by the names in it.
 pub trait Files: Send + Sync + 'static {
@@ -128,4 +133,28 @@ impl DiskFile for File {
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(path)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Takes the lock of the directory `path`, which is made if it does not exist, so that no other
+/// process uses what is in it. A process that is about to end lets go of it a little late, so
+/// this waits for at most `patience`.
+pub fn lock(path: &Path, patience: Duration) -> io::Result<File> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mut options = OpenOptions::new();
+    let file =
+        options.write(true).create(true).truncate(false).mode(0o600).open(path.join("LOCK"))?;
+    let deadline = Instant::now() + patience;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(error) if error == rustix::io::Errno::WOULDBLOCK && Instant::now() < deadline => {
+                std::thread::park_timeout(LOCK_PAUSE);
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let what = "another process uses it";
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

@@ -26,6 +26,7 @@ mod files;
 pub mod guard;
 pub mod limits;
 mod marker;
+mod old;
 mod record;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod samples;
 
 pub use disk::{Disk, DiskOptions, Tree};
 pub use error::{Fault, OpenError};
-pub use files::{Directory, DiskFile, Files, free_bytes};
+pub use files::{Directory, DiskFile, Files, free_bytes, lock};
 pub use marker::Marker;
+pub use old::OldTree;
 pub use record::Batch;

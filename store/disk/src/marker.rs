@@ -1,17 +1,14 @@
-//! A few bytes outside sled that say what sled must still hold.
+//! A few bytes outside a log or database that say what it must still hold.
 //!
 //! Two slots of one file are written in turn, each with a sequence number and a checksum: a
-//! torn write damages the older slot only, and the newer one stays.
+//! torn write damages the older slot only, and the newer one stays. What must not go back even
+//! if one slot is damaged later is written to both.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
-};
+use std::{io, sync::Arc};
 
 use crate::{
     error::{Fault, OpenError},
+    files::{DiskFile, Files},
     limits::MARKER_BYTES_MAX,
 };
 
@@ -21,30 +18,45 @@ const HEADER_BYTES: usize = 16;
 
 /// The marker file, open for writing.
 pub struct Marker {
-    file: File,
+    file: Arc<dyn DiskFile>,
     /// Sequence number of the newest slot; 0: none was ever written.
     sequence: u64,
 }
 
 impl Marker {
-    /// Opens the marker, or makes an empty one, and gives its newest payload.
-    pub fn open(path: &Path) -> Result<(Marker, Option<Vec<u8>>), OpenError> {
-        let io_error = |source| OpenError::Io { path: path.to_owned(), source };
-        if !path.try_exists().map_err(io_error)? {
-            create(path).map_err(io_error)?;
+    /// Opens the marker `name`, or makes an empty one, and gives its newest payload. What it gives
+    /// is durable, also if the process that wrote it was killed before its sync; and both slots
+    /// are whole again.
+    pub fn open(files: &dyn Files, name: &str) -> Result<(Marker, Option<Vec<u8>>), OpenError> {
+        let path = files.path().join(name);
+        let io_error = |source| OpenError::Io { path: path.clone(), source };
+        let exists = files.names().map_err(io_error)?.iter().any(|found| found == name);
+        if !exists {
+            create(files, name).map_err(io_error)?;
         }
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io_error)?;
+        let file = files.open(name).map_err(io_error)?;
         let mut bytes = [0; 2 * SLOT_BYTES];
-        file.read_exact_at(&mut bytes, 0).map_err(io_error)?;
+        file.read_at(&mut bytes, 0).map_err(io_error)?;
         let slots = bytes.as_chunks::<SLOT_BYTES>().0;
         let newest = slots.iter().filter_map(slot_content).max_by_key(|(sequence, _)| *sequence);
-        // An untouched slot beside a torn one: the first write never ended.
-        let is_new = slots.iter().any(|slot| slot.iter().all(|byte| *byte == 0));
-        match newest {
-            Some((sequence, payload)) => Ok((Marker { file, sequence }, Some(payload))),
-            None if is_new => Ok((Marker { file, sequence: 0 }, None)),
-            None => Err(OpenError::Marker { path: path.to_owned() }),
+        let is_untouched = |slot: &[u8; SLOT_BYTES]| slot.iter().all(|byte| *byte == 0);
+        let Some((sequence, payload)) = newest else {
+            // An untouched slot beside a torn one: the first write never ended.
+            if !slots.iter().any(is_untouched) {
+                return Err(OpenError::Marker { path });
+            }
+            return Ok((Marker { file, sequence: 0 }, None));
+        };
+        let mut marker = Marker { file, sequence };
+        let has_damage =
+            slots.iter().any(|slot| slot_content(slot).is_none() && !is_untouched(slot));
+        if has_damage {
+            // The slot that cannot be read is the one that is written next.
+            marker.sequence = sequence + 1;
+            marker.write_slot(marker.sequence, &payload).map_err(io_error)?;
         }
+        marker.file.sync().map_err(io_error)?;
+        Ok((marker, Some(payload)))
     }
 
     /// Replaces the payload; durable when it returns. Blocks for one device sync.
@@ -53,29 +65,34 @@ impl Marker {
             return Err(Fault::TooLarge { bytes: payload.len(), max: MARKER_BYTES_MAX });
         }
         let sequence = self.sequence + 1;
-        let slot = slot_bytes(sequence, payload)?;
-        let offset = if sequence % 2 == 1 { 0 } else { SLOT_BYTES };
-        let offset = u64::try_from(offset).unwrap_or(0);
-        self.file.write_all_at(&slot, offset).map_err(Fault::Marker)?;
-        self.file.sync_data().map_err(Fault::Marker)?;
+        self.write_slot(sequence, payload).map_err(Fault::Marker)?;
+        self.file.sync().map_err(Fault::Marker)?;
         self.sequence = sequence;
         Ok(())
+    }
+
+    /// Replaces the payload in both slots, so that damage to one of them does not bring an older
+    /// one back. Blocks for two device syncs.
+    pub fn write_both(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        self.write(payload)?;
+        self.write(payload)
+    }
+
+    fn write_slot(&self, sequence: u64, payload: &[u8]) -> io::Result<()> {
+        let slot = slot_bytes(sequence, payload).map_err(io::Error::other)?;
+        let offset = if sequence % 2 == 1 { 0 } else { SLOT_BYTES };
+        self.file.write_at(&slot, u64::try_from(offset).map_err(io::Error::other)?)
     }
 }
 
 /// Makes a marker of two empty slots, whole or not at all.
-fn create(path: &Path) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all_at(&[0; 2 * SLOT_BYTES], 0)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
+fn create(files: &dyn Files, name: &str) -> io::Result<()> {
+    let unfinished = format!("{name}.new");
+    let file = files.create(&unfinished)?;
+    file.write_at(&[0; 2 * SLOT_BYTES], 0)?;
+    file.sync()?;
+    files.rename(&unfinished, name)?;
+    files.sync()
 }
 
 /// Slot: magic, sequence, length of the payload, payload, CRC-32 of all before it.
@@ -108,7 +125,15 @@ fn slot_content(slot: &[u8; SLOT_BYTES]) -> Option<(u64, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::{Sample, check, meaning};
+    use crate::{
+        files::Directory,
+        samples::{Sample, check, meaning},
+    };
+
+    fn open(path: &std::path::Path) -> Result<(Marker, Option<Vec<u8>>), OpenError> {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        Marker::open(&Directory::open(path.parent().unwrap()).unwrap(), name)
+    }
 
     /// Every way in which a write of a slot can be cut short by a crash: any prefix of the new
     /// bytes over the old ones, or any single block of 512 bytes of it.
@@ -120,7 +145,7 @@ mod tests {
         for written in 0..4u8 {
             let whole = |upto: u8| {
                 let _ = std::fs::remove_file(&path);
-                let (mut marker, _) = Marker::open(&path).unwrap();
+                let (mut marker, _) = open(&path).unwrap();
                 (1..=upto).for_each(|n| marker.write(&payload(n)).unwrap());
                 std::fs::read(&path).unwrap()
             };
@@ -131,7 +156,7 @@ mod tests {
                 let mut torn = before.clone();
                 torn[base..base + cut].copy_from_slice(&after[base..base + cut]);
                 std::fs::write(&path, &torn).unwrap();
-                let found = Marker::open(&path).unwrap().1;
+                let found = open(&path).unwrap().1;
                 let expected = (written > 0).then(|| payload(written));
                 let complete = torn == after;
                 assert!(
@@ -160,16 +185,39 @@ mod tests {
     fn a_damaged_newest_slot_is_never_read_and_two_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("marker");
-        let (mut marker, none) = Marker::open(&path).unwrap();
+        let (mut marker, none) = open(&path).unwrap();
         assert!(none.is_none());
         marker.write(b"first").unwrap();
         marker.write(b"second").unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[SLOT_BYTES + 20] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(Marker::open(&path).unwrap().1.as_deref(), Some(&b"first"[..]));
+        assert_eq!(open(&path).unwrap().1.as_deref(), Some(&b"first"[..]));
+        let repaired = std::fs::read(&path).unwrap();
+        let slots = repaired.as_chunks::<SLOT_BYTES>().0;
+        let payloads = slots.iter().map(|slot| slot_content(slot).unwrap().1);
+        assert!(payloads.into_iter().all(|payload| payload == b"first"), "whole again");
         bytes[20] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert!(matches!(Marker::open(&path), Err(OpenError::Marker { .. })));
+        assert!(matches!(open(&path), Err(OpenError::Marker { .. })));
+    }
+
+    #[test]
+    fn what_is_in_both_slots_survives_damage_to_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("marker");
+        for damaged in [20, SLOT_BYTES + 20] {
+            let _ = std::fs::remove_file(&path);
+            let (mut marker, _) = open(&path).unwrap();
+            marker.write_both(b"old vote").unwrap();
+            marker.write_both(b"new vote").unwrap();
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[damaged] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            let (mut marker, payload) = open(&path).unwrap();
+            assert_eq!(payload.as_deref(), Some(&b"new vote"[..]));
+            marker.write(b"later").unwrap();
+            assert_eq!(open(&path).unwrap().1.as_deref(), Some(&b"later"[..]));
+        }
     }
 }

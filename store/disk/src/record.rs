@@ -1,78 +1,141 @@
-//! Records as sled holds them: the value behind a checksum over key and value.
+//! Records as sled holds them: a value cut into pieces, behind a checksum over key and value.
+//!
+//! sled keeps about 16 neighbours in one page, and moves a page above 128 KiB into a file of its
+//! own that it never syncs. Pieces of [`PIECE_BYTES`] keep every page below that. The pieces of a
+//! key are neighbours, because sled's key begins with the length of ours.
+
+use std::collections::BTreeMap;
 
 use crate::{
     error::Fault,
-    limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX},
+    limits::{KEY_BYTES_MAX, PIECE_BYTES, VALUE_BYTES_MAX},
 };
 
 const CHECKSUM_BYTES: usize = 4;
+const HEAD_BYTES: usize = CHECKSUM_BYTES + 1;
 
-/// Puts and removals that happen together or not at all.
+/// Puts and removals that happen together or not at all; the last one of a key counts.
 #[derive(Debug, Default)]
 pub struct Batch {
-    inner: sled::Batch,
-    length: usize,
-    largest: usize,
+    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 impl Batch {
     /// Sets `key` to `value`.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        let record = record(key, value);
-        self.length += 1;
-        self.largest = self.largest.max(value.len());
-        if key.len() > KEY_BYTES_MAX {
-            self.largest = usize::MAX;
-        }
-        self.inner.insert(key, record);
+        self.changes.insert(key.to_vec(), Some(value.to_vec()));
     }
 
     /// Removes `key`; it need not exist.
     pub fn remove(&mut self, key: &[u8]) {
-        self.length += 1;
-        self.inner.remove(key);
+        self.changes.insert(key.to_vec(), None);
     }
 
     /// Number of puts and removals.
     pub fn len(&self) -> usize {
-        self.length
+        self.changes.len()
     }
 
     /// Whether the batch would change nothing.
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.changes.is_empty()
     }
 
-    /// The batch for sled, if every record is within its bound.
-    pub(crate) fn checked(self) -> Result<sled::Batch, Fault> {
-        if self.largest > VALUE_BYTES_MAX {
-            return Err(Fault::TooLarge { bytes: self.largest, max: VALUE_BYTES_MAX });
+    /// The batch for sled, if every record is within its bound. `pieces_before` tells how many
+    /// pieces a key has now.
+    pub(crate) fn for_sled(
+        self,
+        pieces_before: impl Fn(&[u8]) -> Result<u8, Fault>,
+    ) -> Result<sled::Batch, Fault> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in self.changes {
+            let largest = value.as_ref().map_or(0, Vec::len);
+            if largest > VALUE_BYTES_MAX || key.len() > KEY_BYTES_MAX {
+                return Err(Fault::TooLarge { bytes: largest, max: VALUE_BYTES_MAX });
+            }
+            let before = pieces_before(&key)?;
+            let pieces = value.map(|value| pieces(&key, &value)).unwrap_or_default();
+            let mut number: u8 = 0;
+            for piece in pieces {
+                batch.insert(piece_key(&key, number), piece);
+                number += 1;
+            }
+            for gone in number..before {
+                batch.remove(piece_key(&key, gone));
+            }
         }
-        Ok(self.inner)
+        Ok(batch)
     }
 }
 
-/// Checksum and value, as sled holds them.
-fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut record = Vec::with_capacity(CHECKSUM_BYTES + value.len());
-    record.extend_from_slice(&checksum(key, value));
-    record.extend_from_slice(value);
-    record
+/// sled's key of a piece.
+pub(crate) fn piece_key(key: &[u8], number: u8) -> Vec<u8> {
+    let length = u16::try_from(key.len()).unwrap_or(u16::MAX);
+    let mut bytes = Vec::with_capacity(key.len() + 3);
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(key);
+    bytes.push(number);
+    bytes
 }
 
-/// The value of a record, if its checksum matches.
-pub(crate) fn value(tree: &str, key: &[u8], record: &[u8]) -> Result<Vec<u8>, Fault> {
-    let damaged = || Fault::Damaged { tree: tree.to_owned() };
-    let (stored, value) = record.split_at_checked(CHECKSUM_BYTES).ok_or_else(damaged)?;
-    if stored != checksum(key, value) {
-        return Err(damaged());
+/// Our key, and the number of the piece.
+pub(crate) fn split_key(bytes: &[u8]) -> Option<(&[u8], u8)> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let (number, key) = rest.split_last()?;
+    (key.len() == usize::from(u16::from_be_bytes(*length))).then_some((key, *number))
+}
+
+/// Head piece: checksum, number of pieces, bytes; the others: bytes.
+fn pieces(key: &[u8], value: &[u8]) -> Vec<Vec<u8>> {
+    let (first, rest) = value.split_at(value.len().min(PIECE_BYTES - HEAD_BYTES));
+    let count = u8::try_from(1 + rest.len().div_ceil(PIECE_BYTES)).unwrap_or(u8::MAX);
+    let mut head = Vec::with_capacity(HEAD_BYTES + first.len());
+    head.extend_from_slice(&checksum(key, value));
+    head.push(count);
+    head.extend_from_slice(first);
+    std::iter::once(head).chain(rest.chunks(PIECE_BYTES).map(<[u8]>::to_vec)).collect()
+}
+
+/// A value on its way back together.
+pub(crate) struct Assembly {
+    checksum: [u8; CHECKSUM_BYTES],
+    missing: u8,
+    value: Vec<u8>,
+}
+
+impl Assembly {
+    /// Begins with the head piece.
+    pub(crate) fn new(head: &[u8]) -> Option<Assembly> {
+        let (checksum, rest) = head.split_first_chunk::<CHECKSUM_BYTES>()?;
+        let (count, first) = rest.split_first()?;
+        let missing = count.checked_sub(1)?;
+        Some(Assembly { checksum: *checksum, missing, value: first.to_vec() })
     }
-    Ok(value.to_vec())
+
+    /// How many pieces a record with this head has.
+    pub(crate) fn pieces(&self) -> u8 {
+        self.missing.saturating_add(1)
+    }
+
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        self.value.extend_from_slice(piece);
+        self.missing = self.missing.saturating_sub(1);
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// The value, if it is whole.
+    pub(crate) fn value(self, key: &[u8]) -> Option<Vec<u8>> {
+        let is_whole = self.missing == 0 && self.checksum == checksum(key, &self.value);
+        is_whole.then_some(self.value)
+    }
 }
 
-fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
+pub(crate) fn checksum(key: &[u8], value: &[u8]) -> [u8; 4] {
     let mut hasher = crc32fast::Hasher::new();
-    // Eight bytes on every machine.
+    // The length of the key, so that key and value cannot run together.
     hasher.update(&u64::try_from(key.len()).unwrap_or(u64::MAX).to_be_bytes());
     hasher.update(key);
     hasher.update(value);
@@ -84,12 +147,37 @@ mod tests {
     use super::*;
     use crate::samples::{Sample, check, meaning};
 
+    fn joined(key: &[u8], pieces: &[Vec<u8>]) -> Option<Vec<u8>> {
+        let (head, rest) = pieces.split_first()?;
+        let mut assembly = Assembly::new(head)?;
+        rest.iter().for_each(|piece| assembly.push(piece));
+        assembly.value(key)
+    }
+
+    #[test]
+    fn a_value_of_any_length_comes_back_from_its_pieces() {
+        let lengths =
+            [0, 1, PIECE_BYTES - HEAD_BYTES, PIECE_BYTES, 2 * PIECE_BYTES, VALUE_BYTES_MAX];
+        for length in lengths {
+            let value: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            let mut pieces = pieces(b"key", &value);
+            assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES), "{length}");
+            assert_eq!(joined(b"key", &pieces).as_deref(), Some(&value[..]), "{length}");
+            assert!(joined(b"kez", &pieces).is_none(), "another key");
+            pieces.last_mut().unwrap().push(1);
+            assert!(joined(b"key", &pieces).is_none(), "{length}: another value");
+        }
+    }
+
     #[test]
     fn a_record_is_read_as_it_was_written() {
-        let made = [Sample::new("key", record(b"key", b"value"), &"value")];
-        check("disk-record.tsv", &made, &|name, bytes| {
-            let value = value("tree", name.as_bytes(), bytes).ok()?;
-            let again = record(name.as_bytes(), &value);
+        let bytes = [piece_key(b"key", 0), pieces(b"key", b"value").remove(0)].concat();
+        let made = [Sample::new("key", bytes, &"value")];
+        check("disk-piece.tsv", &made, &|name, bytes| {
+            let (key, head) = bytes.split_at_checked(piece_key(name.as_bytes(), 0).len())?;
+            let (key, number) = split_key(key)?;
+            let value = Assembly::new(head)?.value(key)?;
+            let again = [piece_key(key, number), pieces(key, &value).remove(0)].concat();
             Some((meaning(&String::from_utf8(value).ok()?), again))
         });
     }

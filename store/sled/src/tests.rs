@@ -1,14 +1,21 @@
-//! The contract of a State's disk, and what a crash between two steps leaves.
+//! The contract of a State's home, and what a crash between two steps leaves.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use conclave_disk::{Disk, DiskOptions};
 
 use conclave_store::{
     command::{Action, Command, CreateDomain},
     id::{DomainId, DomainName, LogIndex, OperationId},
     machine::{self, Applied},
     record::{PkiMode, Principal},
+    state::State,
     time::UnixMillis,
 };
 
 use super::*;
+use crate::migrate::{OldCheckpoint, unfinished, write_new};
 
 fn add_domain(state: &State, number: u64) -> Applied {
     let command = Command {
@@ -29,8 +36,8 @@ fn add_domain(state: &State, number: u64) -> Applied {
     machine::apply(state, LogIndex(number), &command)
 }
 
-fn open(dir: &Path) -> Result<Loaded, OpenError> {
-    StateDisk::open(dir, DiskOptions { cache_bytes: 8 * 1024 * 1024 })
+fn open(dir: &Path) -> Loaded {
+    Home::open(dir, DiskOptions::default()).unwrap()
 }
 
 fn with_domains(count: u64) -> State {
@@ -38,58 +45,136 @@ fn with_domains(count: u64) -> State {
 }
 
 #[test]
-fn what_was_committed_is_loaded_with_its_checkpoint() {
+fn what_a_turn_wrote_is_loaded_and_what_only_waited_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let mut loaded = open(dir.path()).unwrap();
-    assert!(loaded.checkpoint.is_none());
-    for number in 1..=20 {
-        let applied = add_domain(&loaded.state, number);
-        loaded.disk.commit(&applied.changes, &[7], &applied.state).unwrap();
-        loaded.state = applied.state;
+    let Loaded { home, mut state, checkpoint, .. } = open(dir.path());
+    assert!(checkpoint.is_none());
+    assert_eq!(home.turn().unwrap(), Turn::Idle);
+    let mut written = State::default();
+    for number in 1..=23 {
+        let applied = add_domain(&state, number);
+        assert!(home.put(&applied.changes, &[7], number, &applied.state));
+        state = applied.state;
+        if number % 10 == 0 {
+            assert_eq!(home.turn().unwrap(), Turn::Written);
+            assert_eq!(home.persisted().load(std::sync::atomic::Ordering::Relaxed), number);
+            written = state.clone();
+        }
     }
-    let digest = loaded.state.digest();
-    drop(loaded);
-    let again = open(dir.path()).unwrap();
-    assert_eq!(again.state.digest(), digest);
+    drop(home);
+    let again = open(dir.path());
+    assert_eq!((again.state.digest(), again.index), (written.digest(), 20));
     assert_eq!(again.state.domains().count(), 20);
     assert_eq!(again.checkpoint, Some(vec![7]));
 }
 
 #[test]
-fn a_crash_between_the_steps_of_a_replacement_leaves_old_or_new() {
+fn a_staged_state_is_the_truth_when_it_is_installed_and_not_before() {
     let (old, new) = (with_domains(3), with_domains(2_500));
-    for steps in 0..=3 {
-        let dir = tempfile::tempdir().unwrap();
-        let mut disk = open(dir.path()).unwrap().disk;
-        disk.replace(&old, b"old").unwrap();
-        if steps >= 1 {
-            let number = disk.write_tree(&new, b"new").unwrap();
-            if steps >= 2 {
-                disk.point_at(number).unwrap();
-            }
-            if steps >= 3 {
-                disk.drop_other_trees().unwrap();
-            }
-        }
-        drop(disk);
-        let loaded = open(dir.path()).unwrap();
-        let (state, checkpoint) = if steps >= 2 { (&new, "new") } else { (&old, "old") };
-        assert_eq!(loaded.state.digest(), state.digest(), "after {steps} steps");
-        assert_eq!(loaded.checkpoint.as_deref(), Some(checkpoint.as_bytes()));
-        assert_eq!(loaded.disk.disk.tree_names().len(), 2, "the other tree is gone");
+    let dir = tempfile::tempdir().unwrap();
+    let home = open(dir.path()).home;
+    home.install(home.stage(old.clone(), b"old", 3).unwrap()).unwrap();
+    let stage = home.stage(new.clone(), b"new", 2_500).unwrap();
+    let applied = add_domain(&old, 4);
+    home.put(&applied.changes, b"between", 4, &applied.state);
+    home.turn().unwrap();
+    let crashed = tempfile::tempdir().unwrap();
+    for name in ["conf", "db"] {
+        std::fs::copy(dir.path().join(name), crashed.path().join(name)).unwrap();
     }
+    let left = open(crashed.path());
+    assert_eq!(left.state.digest(), applied.state.digest(), "turns go on meanwhile");
+    drop(stage);
+    drop(home.stage(new.clone(), b"dropped", 2_499).unwrap());
+    let waiting = add_domain(&applied.state, 5);
+    home.put(&waiting.changes, b"overtaken", 5, &waiting.state);
+    let stage = home.stage(new.clone(), b"new", 2_500).unwrap();
+    let (installed, checkpoint) = home.install(stage).unwrap();
+    assert_eq!((installed.digest(), checkpoint), (new.digest(), b"new".to_vec()));
+    drop(home);
+    let Loaded { home, state, checkpoint, index } = open(dir.path());
+    assert_eq!((state.digest(), index), (new.digest(), 2_500));
+    assert_eq!(checkpoint.as_deref(), Some(&b"new"[..]));
+    drop(home);
+    let disk = Disk::open(dir.path(), DiskOptions::default()).unwrap();
+    assert_eq!(disk.tree_names().len(), 2, "the other trees are gone");
 }
 
 #[test]
 fn rows_that_do_not_match_the_checkpoint_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mut disk = open(dir.path()).unwrap().disk;
-    disk.replace(&with_domains(5), b"x").unwrap();
-    let (key, _) = disk.rows.first().unwrap().unwrap();
-    let mut batch = Batch::default();
+    let home = open(dir.path()).home;
+    home.install(home.stage(with_domains(5), b"x", 5).unwrap()).unwrap();
+    drop(home);
+    let disk = Disk::open(dir.path(), DiskOptions::default()).unwrap();
+    let rows = disk.tree("rows-1").unwrap();
+    let (key, _) = rows.records().next().unwrap().unwrap();
+    let mut batch = conclave_disk::Batch::default();
     batch.remove(&key);
-    disk.rows.apply(batch).unwrap();
-    disk.disk.sync().unwrap();
+    rows.apply(batch).unwrap();
+    disk.sync().unwrap();
+    drop((rows, disk));
+    let refused = Home::open(dir.path(), DiskOptions::default());
+    assert!(matches!(refused, Err(OpenError::Digest { .. } | OpenError::Layout(_))));
+}
+
+/// A database as version 0.1.0 left it.
+fn old_database(dir: &Path, state: &State) {
+    let disk = Disk::open(dir, DiskOptions::default()).unwrap();
+    let rows = disk.old_tree("rows-3").unwrap();
+    let mut records = vec![(b"checkpoint".to_vec(), OldCheckpoint::encode_of(state, &[0, 9]))];
+    for (key, row) in state.rows() {
+        let key = wire::encode_key(key).unwrap();
+        records.push((key, wire::encode_row(row.changed_at, &row.record).unwrap()));
+    }
+    rows.put(&records).unwrap();
+    let pointer = (b"rows".to_vec(), 3_u64.to_be_bytes().to_vec());
+    disk.old_tree("pointer").unwrap().put(&[pointer]).unwrap();
+    disk.sync().unwrap();
+}
+
+fn index_of(bytes: &[u8]) -> Option<u64> {
+    Some(bytes.iter().map(|byte| u64::from(*byte)).sum())
+}
+
+#[test]
+fn a_state_of_0_1_0_is_rewritten_once_whatever_step_a_crash_comes_after() {
+    let state = with_domains(300);
+    for crash in 0..4 {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("state"), dir.path().join("state.v2"));
+        old_database(&old, &state);
+        let options = DiskOptions::default();
+        if crash == 1 {
+            std::fs::create_dir(unfinished(&new)).unwrap();
+            std::fs::write(unfinished(&new).join("db"), b"half of it").unwrap();
+        }
+        if crash >= 2 {
+            write_new(&old, &unfinished(&new), &options, index_of).unwrap();
+        }
+        if crash >= 3 {
+            std::fs::rename(unfinished(&new), &new).unwrap();
+        }
+        migrate(&old, &new, &options, index_of).unwrap();
+        migrate(&old, &new, &options, index_of).unwrap();
+        assert!(!old.exists() && !unfinished(&new).exists(), "crash {crash}");
+        let loaded = open(&new);
+        assert_eq!((loaded.state.digest(), loaded.index), (state.digest(), 9));
+        assert_eq!(loaded.checkpoint, Some(vec![0, 9]));
+    }
+}
+
+#[test]
+fn an_old_state_that_is_damaged_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (dir.path().join("state"), dir.path().join("state.v2"));
+    old_database(&old, &with_domains(20));
+    let disk = Disk::open(&old, DiskOptions::default()).unwrap();
+    let more = (b"checkpoint".to_vec(), OldCheckpoint::encode_of(&with_domains(21), &[0, 9]));
+    disk.old_tree("rows-3").unwrap().put(&[more]).unwrap();
+    disk.sync().unwrap();
     drop(disk);
-    assert!(matches!(open(dir.path()), Err(OpenError::Digest { .. } | OpenError::Layout(_))));
+    let refused = migrate(&old, &new, &DiskOptions::default(), index_of);
+    assert!(matches!(refused, Err(OpenError::Digest { .. })));
+    assert!(old.exists() && !new.exists());
 }

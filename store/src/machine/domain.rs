@@ -1,5 +1,7 @@
 //! Domains and their names.
 
+use std::collections::BTreeSet;
+
 use super::{Changing, chain, check_count, history, trust};
 use crate::{
     command::{CreateDomain, SetDomain},
@@ -24,7 +26,7 @@ pub(super) fn create(change: &mut Changing<'_>, create: &CreateDomain) -> Result
         changed: change.stamp(),
     };
     check_bounds(&domain)?;
-    claim_names(change, &domain)?;
+    claim_names(change, &domain, None)?;
     change.put_domain(domain)
 }
 
@@ -40,7 +42,7 @@ pub(super) fn set(change: &mut Changing<'_>, set: &SetDomain) -> Result<Done, Re
     if let Some(aliases) = &set.aliases {
         release_names(change, &domain)?;
         domain.aliases.clone_from(aliases);
-        claim_names(change, &domain)?;
+        claim_names(change, &domain, Some(&set.name))?;
     }
     check_bounds(&domain)?;
     change.put_domain(domain)
@@ -58,7 +60,7 @@ pub(super) fn rename(
     change.remove(&RowKey::Domain(name.clone()))?;
     domain.name = new.clone();
     domain.aliases.retain(|alias| alias.as_str() != new.as_str());
-    claim_names(change, &domain)?;
+    claim_names(change, &domain, None)?;
     change.put_domain(domain)
 }
 
@@ -96,14 +98,26 @@ fn check_bounds(domain: &Domain) -> Result<(), Rejection> {
     check_count("addresses of a domain", domain.addresses.len(), ADDRESSES_MAX)
 }
 
-pub(super) fn claim_names(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
-    let names: Vec<ServerName> = domain.server_names().collect();
-    for name in names {
-        if let Some(owner) = change.state.name_owner(&name) {
-            return Err(Rejection::NameTaken { name, owner: owner.clone() });
+/// Refuses names that are not free for `domain`. Those of the domain `present`, whose row it takes
+/// the place of, are free.
+pub(super) fn claim_names(
+    change: &mut Changing<'_>,
+    domain: &Domain,
+    present: Option<&DomainName>,
+) -> Result<(), Rejection> {
+    let is_row = change.state.level() == 0;
+    let mut claimed = BTreeSet::new();
+    for name in domain.server_names() {
+        let is_repeated = claimed.contains(&name);
+        let owner = if is_repeated { Some(&domain.name) } else { change.state.name_owner(&name) };
+        if let Some(owner) = owner.filter(|owner| is_repeated || Some(*owner) != present) {
+            return Err(Rejection::NameTaken { owner: owner.clone(), name });
         }
         check_not_main(&change.state, &name)?;
-        change.put(RowKey::Name(name), Record::Name(domain.name.clone()))?;
+        if is_row {
+            change.put(RowKey::Name(name.clone()), Record::Name(domain.name.clone()))?;
+        }
+        claimed.insert(name);
     }
     Ok(())
 }
@@ -116,10 +130,10 @@ fn check_not_main(state: &State, name: &ServerName) -> Result<(), Rejection> {
     Err(Rejection::MainDomain { name: main.clone(), node })
 }
 
+/// Removes the rows of the domain's names; from level 1 on there are none.
 pub(super) fn release_names(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
-    let names: Vec<ServerName> = domain.server_names().collect();
-    for name in names {
-        change.remove(&RowKey::Name(name))?;
+    if change.state.level() > 0 {
+        return Ok(());
     }
-    Ok(())
+    domain.server_names().try_for_each(|name| change.remove(&RowKey::Name(name)))
 }

@@ -20,20 +20,22 @@ pub(super) fn keep(
     let key = RowKey::DomainVersion((id, previous.version));
     let packed = EarlierVersion::of(previous).map_err(|_| too_large())?;
     change.put(key, Record::DomainVersion(packed))?;
-    let versions: Vec<Domain> = change.state.domain_versions(id).collect();
+    let versions: Vec<Version> = change.state.version_numbers(id).collect();
     let too_many = versions.len().saturating_sub(VERSIONS_KEPT);
-    versions.iter().take(too_many).try_for_each(|oldest| forget(change, oldest))
+    versions.iter().take(too_many).try_for_each(|oldest| forget(change, id, *oldest))
 }
 
 /// Forgets all earlier versions of a domain that goes.
 pub(super) fn clear(change: &mut Changing<'_>, id: DomainId) -> Result<(), Rejection> {
-    let versions: Vec<Domain> = change.state.domain_versions(id).collect();
-    versions.iter().try_for_each(|version| forget(change, version))
+    let versions: Vec<Version> = change.state.version_numbers(id).collect();
+    versions.iter().try_for_each(|version| forget(change, id, *version))
 }
 
-fn forget(change: &mut Changing<'_>, version: &Domain) -> Result<(), Rejection> {
-    chain::release(change, version)?;
-    change.remove(&RowKey::DomainVersion((version.id, version.version)))
+fn forget(change: &mut Changing<'_>, id: DomainId, version: Version) -> Result<(), Rejection> {
+    if let Some(earlier) = change.state.domain_version(id, version) {
+        chain::release(change, &earlier)?;
+    }
+    change.remove(&RowKey::DomainVersion((id, version)))
 }
 
 /// Makes an earlier version the present one, sealed key included; the name stays, and with it
@@ -45,10 +47,7 @@ pub(super) fn rollback(
 ) -> Result<Done, Rejection> {
     let present = change.domain(name)?;
     let unknown = || Rejection::VersionUnknown { name: name.clone(), version };
-    let earlier = {
-        let mut found = change.state.domain_versions(present.id);
-        found.find(|found| found.version == version).ok_or_else(unknown)?
-    };
+    let earlier = change.state.domain_version(present.id, version).ok_or_else(unknown)?;
     let aliases = earlier.aliases.into_iter().filter(|alias| alias.as_str() != name.as_str());
     let restored = Domain {
         name: present.name.clone(),
@@ -57,6 +56,6 @@ pub(super) fn rollback(
         ..earlier
     };
     domain::release_names(change, &present)?;
-    domain::claim_names(change, &restored)?;
+    domain::claim_names(change, &restored, Some(name))?;
     change.put_domain(restored)
 }

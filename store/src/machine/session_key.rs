@@ -43,8 +43,8 @@ fn remove(
     ids.into_iter().try_for_each(|id| change.remove(&RowKey::SessionKey((of, id))))
 }
 
-/// From now on nodes seal with the key; the one that was activated last is used. It counts as
-/// the last whatever the clock of the node that asks: leaders' clocks differ.
+/// From now on nodes seal with the key: the one that was activated last is used, whatever the
+/// clocks say.
 pub(super) fn activate(
     change: &mut Changing<'_>,
     of: SessionKeyUse,
@@ -53,10 +53,18 @@ pub(super) fn activate(
     let place = RowKey::SessionKey((of, id));
     let found = change.state.session_keys(of).find(|(other, _)| *other == id);
     let key = found.map(|(_, key)| key.clone()).ok_or(Rejection::SessionKeyUnknown(id))?;
-    let others = change.state.session_keys(of).filter(|(other, _)| *other != id);
-    let last = others.filter_map(|(_, key)| key.active).max();
-    let after = last.map_or(UnixMillis(0), |last| last.plus(1));
-    let key = SessionKey { active: Some(change.command.time.max(after)), ..key };
+    let time = change.command.time;
+    let active =
+        if change.state.level() == 0 { time.max(after_last(change, of, id)) } else { time };
+    let key = SessionKey { active: Some(active), ..key };
     change.put(place, Record::SessionKey(key.into()))?;
     Ok(Done::Changed)
+}
+
+/// Level 0, whose members take the key of the highest time: a time above that of every other key.
+/// A clock that was ahead once made that time wrong for as long.
+fn after_last(change: &Changing<'_>, of: SessionKeyUse, id: SessionKeyId) -> UnixMillis {
+    let others = change.state.session_keys(of).filter(|(other, _)| *other != id);
+    let last = others.filter_map(|(_, key)| key.active).max();
+    last.map_or(UnixMillis(0), |last| last.plus(1))
 }

@@ -1,5 +1,8 @@
 //! Rules, one claim per test.
 
+mod level;
+mod operation;
+mod random;
 mod tls;
 
 use std::collections::BTreeMap;

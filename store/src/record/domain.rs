@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer, de,
+    ser::{self, SerializeTuple},
+};
 
 use super::{Certificate, ClientAuth, DomainKey, KeyFamily, Principal};
 use crate::{
@@ -115,10 +118,20 @@ impl EarlierVersion {
     }
 }
 
-// In a stored row it is the domain itself.
+// In a stored row it is the domain itself. Its bytes are written as they are: to read the domain
+// and encode it again would give the same ones, at each change of any domain and in each snapshot.
 impl Serialize for EarlierVersion {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.domain().ok_or_else(|| ser::Error::custom("a damaged version"))?.serialize(to)
+        if to.is_human_readable() {
+            return self
+                .domain()
+                .ok_or_else(|| ser::Error::custom("a damaged version"))?
+                .serialize(to);
+        }
+        // A tuple of bytes has no length before it.
+        let mut raw = to.serialize_tuple(self.0.len())?;
+        self.0.iter().try_for_each(|byte| raw.serialize_element(byte))?;
+        raw.end()
     }
 }
 

@@ -19,3 +19,11 @@ pub struct Operation {
     /// Time of the command.
     pub time: UnixMillis,
 }
+
+/// What is known of operations that are forgotten.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationMemory {
+    /// The greatest time of a forgotten operation: a command that may have been tried at this time
+    /// or before it may be done already.
+    pub forgotten: UnixMillis,
+}

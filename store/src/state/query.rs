@@ -4,7 +4,7 @@ use std::{ops::Bound, sync::Arc};
 
 use serde_bytes::ByteBuf;
 
-use super::State;
+use super::{OperationAge, State};
 use crate::{
     command::Expectation,
     id::{
@@ -13,8 +13,8 @@ use crate::{
     },
     record::{
         AccessToken, Chain, Cluster, Credential, Crl, Domain, JoinToken, KeyringGeneration,
-        Listener, Member, Operation, Record, RowKey, SessionKey, SessionKeyUse, TlsSettings,
-        TrustSet, Trusted,
+        Listener, Member, Operation, OperationMemory, Record, RowKey, SessionKey, SessionKeyUse,
+        TlsSettings, TrustSet, Trusted,
     },
 };
 
@@ -84,10 +84,28 @@ impl State {
         /// A CA chain.
         chain(Fingerprint) -> Chain, Chain
     );
-    read!(
-        /// The domain that owns a server name.
-        name_owner(ServerName) -> DomainName, Name
-    );
+    /// Level of the rules, see [`crate::record::LEVEL_MAX`].
+    pub fn level(&self) -> u32 {
+        match self.row(&RowKey::Level).map(|row| &row.record) {
+            Some(Record::Level(level)) => *level,
+            _ => 0,
+        }
+    }
+
+    /// The domain that owns a server name.
+    pub fn name_owner(&self, name: &ServerName) -> Option<&DomainName> {
+        self.derived.name_owner(name)
+    }
+
+    /// Rows that are written and read at level 0 only.
+    pub(crate) fn left_over_rows(&self) -> impl Iterator<Item = &RowKey> {
+        let names = self.rows.range(RowKey::Name(ServerName::lowest())..);
+        let ages = self.rows.range(RowKey::OperationAge(LogIndex(0))..);
+        let names = names.map(|(key, _)| key).take_while(|key| matches!(key, RowKey::Name(_)));
+        let ages = ages.map(|(key, _)| key);
+        names.chain(ages.take_while(|key| matches!(key, RowKey::OperationAge(_))))
+    }
+
     read!(
         /// A finished operation.
         operation(OperationId) -> Operation, Operation
@@ -121,10 +139,15 @@ impl State {
         })
     }
 
-    /// The session key that nodes seal with: the one activated last.
+    /// The session key that nodes seal with: the one activated last. What comes last is said by the
+    /// order of commands and not by their times, since clocks differ and jump.
     pub fn active_session_key(&self, wanted: SessionKeyUse) -> Option<(SessionKeyId, &SessionKey)> {
         let keys = self.session_keys(wanted).filter(|(_, key)| key.active.is_some());
-        keys.max_by_key(|(_, key)| key.active)
+        keys.max_by_key(|(id, key)| {
+            let row = self.row(&RowKey::SessionKey((wanted, *id)));
+            // Its activation is the last change of an active key.
+            (row.map(|row| row.changed_at), key.active)
+        })
     }
 
     /// The revocation lists of a set, by the hash of their issuer's name.
@@ -196,6 +219,23 @@ impl State {
         })
     }
 
+    /// Numbers of the earlier versions of a domain, oldest first.
+    pub(crate) fn version_numbers(&self, id: DomainId) -> impl Iterator<Item = Version> {
+        let first = RowKey::DomainVersion((id, Version(0)));
+        self.rows.range(first..).map_while(move |(key, _)| match key {
+            RowKey::DomainVersion((found, version)) if *found == id => Some(*version),
+            _ => None,
+        })
+    }
+
+    /// An earlier version of a domain.
+    pub(crate) fn domain_version(&self, id: DomainId, version: Version) -> Option<Domain> {
+        match &self.row(&RowKey::DomainVersion((id, version)))?.record {
+            Record::DomainVersion(version) => version.domain(),
+            _ => None,
+        }
+    }
+
     /// The certificates of a set, by their hash.
     pub fn trusted<'a>(
         &'a self,
@@ -211,11 +251,34 @@ impl State {
         })
     }
 
-    /// The operation that finished first of those remembered.
-    pub(crate) fn oldest_operation(&self) -> Option<(LogIndex, OperationId)> {
+    /// The operation of the lowest index of those remembered, by the rows of level 0.
+    pub(crate) fn oldest_operation_row(&self) -> Option<(LogIndex, OperationId)> {
         let (key, row) = self.rows.range(RowKey::OperationAge(LogIndex(0))..).next()?;
         match (key, &row.record) {
             (RowKey::OperationAge(index), Record::OperationAge(id)) => Some((*index, id.clone())),
+            _ => None,
+        }
+    }
+
+    /// Number of remembered operations.
+    pub fn operation_count(&self) -> usize {
+        self.derived.ages().len()
+    }
+
+    /// The remembered operation of the lowest time.
+    pub(crate) fn oldest_operation(&self) -> Option<&OperationAge> {
+        self.derived.ages().get_min()
+    }
+
+    /// The remembered operation of the highest time.
+    pub(crate) fn newest_operation(&self) -> Option<&OperationAge> {
+        self.derived.ages().get_max()
+    }
+
+    /// What is known of forgotten operations; none: no operation was forgotten.
+    pub fn operation_memory(&self) -> Option<OperationMemory> {
+        match self.row(&RowKey::OperationMemory)?.record {
+            Record::OperationMemory(memory) => Some(memory),
             _ => None,
         }
     }

@@ -101,3 +101,23 @@ fn a_snapshot_is_read_as_it_was_written() {
         Some((rows_of(&state), written(&state).ok()?))
     });
 }
+
+#[test]
+fn entries_of_several_commands_are_read_as_they_were_written() {
+    let commands = [&b"first"[..], b"second"].map(<[u8]>::to_vec);
+    let none: &[Vec<u8>] = &[];
+    let made = [
+        Sample::new("commands", encode_commands(&commands).unwrap(), &commands),
+        Sample::new("outcomes", encode_outcomes(&commands).unwrap(), &commands),
+        Sample::new("outcomes of nothing", encode_outcomes(none).unwrap(), &none),
+    ];
+    check("store-entry.tsv", &made, &|name, bytes| {
+        if name == "commands" {
+            let found = decode::<Vec<ByteBuf>, ENTRY_BYTES_MAX>(Kind::Commands, bytes).ok()?;
+            let found: Vec<Vec<u8>> = found.into_iter().map(ByteBuf::into_vec).collect();
+            return Some((meaning(&found), encode_commands(&found).ok()?));
+        }
+        let found = decode_outcomes(bytes).ok()?;
+        Some((meaning(&found), encode_outcomes(&found).ok()?))
+    });
+}

@@ -55,7 +55,11 @@ struct Exec {
     paused: [bool; NODES_MAX],
     drift_ppm: [i64; NODES_MAX],
     polls: u64,
+    /// Nodes that die when the step that runs is over.
+    doomed: Vec<Node>,
 }
+
+type Reaper = Box<dyn FnMut(Node)>;
 
 thread_local! {
     static EXEC: RefCell<Option<Exec>> = const { RefCell::new(None) };
@@ -63,6 +67,8 @@ thread_local! {
     /// from an unseeded source) does not show.
     static READY: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
     static NODE: Cell<Node> = const { Cell::new(WORLD) };
+    static IS_KILLING: Cell<bool> = const { Cell::new(false) };
+    static REAPER: RefCell<Option<Reaper>> = const { RefCell::new(None) };
 }
 
 fn exec<T>(work: impl FnOnce(&mut Exec) -> T) -> T {
@@ -126,9 +132,52 @@ pub fn kill(node: Node) {
         ids.iter().filter_map(|id| exec.tasks.remove(id)?.1).collect()
     });
     // Destructors reach into the runtime; they run as the node.
+    as_killed(node, || drop(dropped));
+}
+
+/// Drops something of a node as its death would.
+pub fn as_killed(node: Node, work: impl FnOnce()) {
     let before = NODE.replace(node);
-    drop(dropped);
+    let was_killing = IS_KILLING.replace(true);
+    work();
+    IS_KILLING.set(was_killing);
     NODE.set(before);
+}
+
+/// Whether what is dropped now is dropped by the death of its process, which says nothing to
+/// anybody.
+pub fn is_killing() -> bool {
+    IS_KILLING.get()
+}
+
+/// The node of the task that runs.
+pub fn node() -> Node {
+    NODE.get()
+}
+
+/// The node dies as soon as the step that runs is over, before anything else sees what it did.
+pub fn doom(node: Node) {
+    exec(|exec| exec.doomed.push(node));
+}
+
+/// Who is told of doomed nodes, and kills them.
+pub fn set_reaper(reaper: impl FnMut(Node) + 'static) {
+    REAPER.set(Some(Box::new(reaper)));
+}
+
+fn reap() {
+    while let Some(node) = exec(|exec| exec.doomed.pop()) {
+        let reaper = REAPER.take();
+        if let Some(mut reaper) = reaper {
+            reaper(node);
+            REAPER.set(Some(reaper));
+        }
+    }
+}
+
+/// A moment of the world's clock, in nanoseconds since it began.
+pub fn sleep_until_world(at: u64) -> SimSleep {
+    SimSleep::at_world(EPOCH + at)
 }
 
 pub fn set_paused(node: Node, is_paused: bool) {
@@ -152,6 +201,7 @@ pub fn run<T>(seed: u64, main: impl Future<Output = T>) -> Result<T, String> {
         paused: [false; NODES_MAX],
         drift_ppm: [0; NODES_MAX],
         polls: 0,
+        doomed: Vec::new(),
     }));
     READY.set(vec![MAIN]);
     NODE.set(WORLD);
@@ -173,6 +223,7 @@ pub fn run<T>(seed: u64, main: impl Future<Output = T>) -> Result<T, String> {
                 if let Err(panic) = poll_task(id) {
                     break Err(panic);
                 }
+                reap();
             }
             None => {
                 polls_at_now = 0;
@@ -183,14 +234,15 @@ pub fn run<T>(seed: u64, main: impl Future<Output = T>) -> Result<T, String> {
         }
     };
     // What futures hold reaches into the runtime when it is dropped.
-    drop(main);
+    as_killed(WORLD, || drop(main));
     loop {
         let tasks = exec(|exec| std::mem::take(&mut exec.tasks));
         if tasks.is_empty() {
             break;
         }
-        drop(tasks);
+        as_killed(WORLD, || drop(tasks));
     }
+    REAPER.set(None);
     EXEC.set(None);
     result
 }

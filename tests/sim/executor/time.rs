@@ -83,6 +83,11 @@ impl SimSleep {
         })
     }
 
+    /// At a moment of the world's clock.
+    pub(super) fn at_world(at: u64) -> SimSleep {
+        SimSleep { at, timer: None }
+    }
+
     /// At a moment of the clock of the node that runs.
     pub(super) fn until(deadline: SimInstant) -> SimSleep {
         let node = NODE.get();

@@ -60,6 +60,7 @@ fn cluster_actions() -> Vec<Action> {
         Action::RevokeAccessToken(TokenId([2; 8])),
         Action::RotateKeyring(Box::new(rotate)),
         Action::SetMainDomain(NodeId(1), domain_name("node-1.main")),
+        Action::SetLevel(1),
     ]
 }
 

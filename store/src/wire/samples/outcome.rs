@@ -57,5 +57,11 @@ fn rejections() -> Vec<Rejection> {
         Rejection::SessionKeyUnknown(SessionKeyId([1; 8])),
         Rejection::TooMany { what: "listeners".to_owned(), max: 256 },
         Rejection::MainDomain { name: domain_name("node-1.main"), node: "node-1".to_owned() },
+        Rejection::OperationForgotten {
+            operation: OperationId::parse("op").unwrap(),
+            forgotten: TIME,
+        },
+        Rejection::LevelUnknown { level: 2, max: 1 },
+        Rejection::LevelReached { level: 1 },
     ]
 }

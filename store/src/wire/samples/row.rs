@@ -58,5 +58,8 @@ pub(super) fn all() -> Vec<(String, RowKey, Record)> {
         add(key, Record::SessionKey(session_key(active).into()));
     }
     add(RowKey::MainDomain(NodeId(1)), Record::MainDomain(domain_name("node-1.main")));
+    add(RowKey::Level, Record::Level(1));
+    let memory = OperationMemory { forgotten: TIME };
+    add(RowKey::OperationMemory, Record::OperationMemory(memory));
     all
 }

@@ -1,0 +1,110 @@
+//! What a disk does wrong on demand.
+
+use std::{path::Path, time::Duration};
+
+/// Kinds of calls, as far as a fault can choose them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Call {
+    /// Looking, opening, listing: changes nothing.
+    Look,
+    Read,
+    Write,
+    /// fsync and fdatasync, of a file or a directory.
+    Sync,
+    /// Names, sizes, space.
+    Change,
+}
+
+impl Call {
+    /// Whether a crash point counts it.
+    pub(crate) fn is_counted(self) -> bool {
+        matches!(self, Call::Write | Call::Sync | Call::Change)
+    }
+}
+
+/// Calls that end with EIO.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    pub(crate) call: Call,
+    /// Part of the file's path; empty: any file.
+    pub(crate) path: String,
+    /// Matching calls that pass before.
+    pub(crate) skip: u64,
+    /// Matching calls that fail after those.
+    pub(crate) count: u64,
+}
+
+impl Rule {
+    /// Whether this call fails; counts it.
+    pub(crate) fn hits(&mut self, call: Call, path: &Path) -> bool {
+        if self.call != call || self.count == 0 || !path.to_string_lossy().contains(&self.path) {
+            return false;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        self.count -= 1;
+        true
+    }
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// It is done and answered.
+    Go,
+    /// It is done as far as a process can see, and never answered: the crash point.
+    Freeze,
+    /// It comes after the crash point, and nothing happens.
+    Hold,
+    /// It fails with EIO.
+    Fail,
+}
+
+/// The faults of one disk.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) rules: Vec<Rule>,
+    /// Paths whose calls failed.
+    pub(crate) failed: Vec<String>,
+    /// Counted calls until the crash point.
+    pub(crate) countdown: Option<u64>,
+    pub(crate) is_frozen: bool,
+    /// How long each sync takes.
+    pub(crate) sync_delay: Duration,
+    /// Counted calls since the disk was made.
+    pub(crate) counted: u64,
+}
+
+impl Faults {
+    /// Decides about a call.
+    pub(crate) fn pass(
+        &mut self,
+        call: Call,
+        path: impl FnOnce() -> std::path::PathBuf,
+    ) -> Passage {
+        if self.is_frozen {
+            return Passage::Hold;
+        }
+        if call.is_counted() {
+            self.counted += 1;
+            if let Some(left) = &mut self.countdown {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    self.countdown = None;
+                    self.is_frozen = true;
+                    return Passage::Freeze;
+                }
+            }
+        }
+        if self.rules.iter().any(|rule| rule.call == call && rule.count > 0) {
+            let path = path();
+            if self.rules.iter_mut().any(|rule| rule.hits(call, &path)) {
+                self.failed.push(format!("{call:?} {}", path.display()));
+                return Passage::Fail;
+            }
+        }
+        Passage::Go
+    }
+}

@@ -1,0 +1,114 @@
+//! Single bits that flip: a node recovers with all that was acknowledged, or refuses to start
+//! and names the file.
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::Context;
+
+use super::{
+    scene::{Scene, Setting, breach, names, shorten},
+    volume::Volume,
+};
+use crate::{chance::Chance, cluster::Started};
+
+/// Things that are written before.
+const WRITES: usize = 120;
+/// Places that are looked at for a byte that is not zero: most of a file prepared in advance is.
+const PLACES: u64 = 32;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Done {
+    pub(crate) flips: u64,
+    pub(crate) recovered: u64,
+    pub(crate) refused: u64,
+}
+
+/// Flips single bits, so many times.
+pub(crate) async fn run(
+    setting: Setting<'_>,
+    flips: u64,
+    deadline: Instant,
+) -> (Done, anyhow::Result<()>) {
+    let mut done = Done::default();
+    let result = all(setting, flips, deadline, &mut done).await;
+    (done, result)
+}
+
+async fn all(
+    setting: Setting<'_>,
+    flips: u64,
+    deadline: Instant,
+    done: &mut Done,
+) -> anyhow::Result<()> {
+    let mut scene = Scene::set(Setting { nodes: 1, ..setting }, 0).await?;
+    scene.write(WRITES).await?;
+    scene.crash(0, None)?;
+    let killed = image(&scene)?;
+    scene.start_and_check(true).await?;
+    scene.cluster.nodes.first_mut().context("no node")?.stop()?;
+    let images = [killed, image(&scene)?];
+    for number in 1..=flips {
+        if Instant::now() > deadline {
+            break;
+        }
+        let image = images.get(scene.chance.place(images.len())).context("no image")?;
+        flip(&mut scene, image, done)
+            .await
+            .with_context(|| format!("seed {}, flip {number}", setting.seed))?;
+    }
+    Ok(())
+}
+
+fn image(scene: &Scene) -> anyhow::Result<Volume> {
+    Ok(scene.disks.first().context("no disk")?.image())
+}
+
+async fn flip(scene: &mut Scene, image: &Volume, done: &mut Done) -> anyhow::Result<()> {
+    let disk = scene.disks.first().context("no disk")?;
+    disk.restore(image);
+    let (path, offset) = place(image, &mut scene.chance).context("the disk is empty")?;
+    let bit = u32::try_from(scene.chance.below(8)).unwrap_or(0);
+    disk.flip(&path, offset, bit);
+    let mount = disk.path().to_owned();
+    done.flips += 1;
+    let (started, _) = scene.try_start(0)?;
+    let result = match started {
+        Started::Ready => {
+            done.recovered += 1;
+            scene.check(true).await
+        }
+        Started::Ended(words) if names(&words, &mount, &path) => {
+            done.refused += 1;
+            Ok(())
+        }
+        Started::Ended(words) => {
+            Err(breach(format!("the refusal does not name the file: {}", shorten(&words))))
+        }
+        other => Err(breach(format!("the start ends with {other:?}"))),
+    };
+    scene.crash(0, None)?;
+    result.with_context(|| format!("bit {bit} of byte {offset} of {}", path.display()))
+}
+
+/// A file, each as likely as the others, and a place in it, most often one in use.
+fn place(image: &Volume, chance: &mut Chance) -> Option<(PathBuf, u64)> {
+    let files: Vec<_> = image.files();
+    let files: Vec<_> = files
+        .into_iter()
+        .filter_map(|(path, number)| Some((path, image.file(number).ok()?)))
+        .filter(|(_, file)| file.durable().size() > 0)
+        .collect();
+    let (path, file) = files.get(chance.place(files.len()))?;
+    let size = file.durable().size();
+    let mut offset = chance.below(size);
+    for _ in 0..PLACES {
+        if file.durable().read(offset, 1) != [0] {
+            break;
+        }
+        // Small parts of a file are found near its beginning.
+        let bound = 1 + chance.below(size);
+        offset = chance.below(bound);
+    }
+    Some((path.clone(), offset))
+}

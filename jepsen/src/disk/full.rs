@@ -1,0 +1,193 @@
+//! A disk that is full: changes are refused with an error of their own, TLS goes on, nothing is
+//! lost, and the node goes on by itself once there is room.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::{
+    limits::PAGES_DEFAULT,
+    scene::{Scene, Setting, breach, shorten},
+};
+use crate::{cluster::Started, workloads::set::is_definite};
+
+/// Most room that is left at first.
+const ROOM_BYTES_MAX: u64 = 512 * 1024;
+/// Writes until one is refused: what was prepared in advance must be used up first.
+const WRITES_MAX: usize = 4_000;
+/// Longest time until one is refused.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(60);
+/// Writes after the first refusal.
+const MORE_WRITES: usize = 20;
+/// Longest time until a node with room takes changes again.
+const ROOM_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest time until others take changes while a node's disk is full.
+const OTHERS_PATIENCE: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_millis(100);
+/// Starts on a full disk, one after the other.
+const STARTS: u64 = 2;
+
+/// What was done.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Done {
+    pub(crate) fills: u64,
+    pub(crate) writes: u64,
+    pub(crate) refused: u64,
+    pub(crate) unknown: u64,
+    pub(crate) handshakes: u64,
+    pub(crate) starts: u64,
+    pub(crate) starts_refused: u64,
+    /// What the first refusal said.
+    pub(crate) says: String,
+}
+
+/// Fills the disk of a node, so many times.
+pub(crate) async fn run(
+    setting: Setting<'_>,
+    rounds: u64,
+    deadline: Instant,
+) -> (Done, anyhow::Result<()>) {
+    let mut done = Done::default();
+    let result = all(setting, rounds, deadline, &mut done).await;
+    (done, result)
+}
+
+async fn all(
+    setting: Setting<'_>,
+    rounds: u64,
+    deadline: Instant,
+    done: &mut Done,
+) -> anyhow::Result<()> {
+    let mut scene = Scene::set(setting, 0).await?;
+    let port = scene.listen().await?;
+    let wanted = scene.served().await?;
+    for number in 1..=rounds {
+        if Instant::now() > deadline {
+            break;
+        }
+        let leader = scene.cluster.leader().await.unwrap_or(0);
+        let place = if number % 2 == 1 { leader } else { scene.chance.place(scene.disks.len()) };
+        let context = || format!("seed {}, full disk {number}", setting.seed);
+        running(&mut scene, place, (port, &wanted), done).await.with_context(context)?;
+        starting(&mut scene, place, done).await.with_context(context)?;
+    }
+    Ok(())
+}
+
+/// The disk becomes full while the node runs.
+async fn running(
+    scene: &mut Scene,
+    place: usize,
+    (port, wanted): (u16, &str),
+    done: &mut Done,
+) -> anyhow::Result<()> {
+    scene.handshake(place, port, wanted)?;
+    let room = scene.chance.below(ROOM_BYTES_MAX);
+    let disk = scene.disks.get(place).context("no such disk")?;
+    disk.leave_free(room);
+    done.fills += 1;
+    fill(scene, place, done).await?;
+    if !scene.is_running(place) {
+        let name = scene.name(place);
+        return Err(breach(format!("{name} ends when its disk is full")));
+    }
+    scene.handshake(place, port, wanted)?;
+    done.handshakes += 1;
+    if scene.disks.len() > 1 {
+        let other = (place + 1) % scene.disks.len();
+        goes_on(scene, other, OTHERS_PATIENCE, "although only another node's disk is full").await?;
+    }
+    let disk = scene.disks.get(place).context("no such disk")?;
+    disk.set_pages(PAGES_DEFAULT);
+    goes_on(scene, place, ROOM_PATIENCE, "although there is room again").await?;
+    scene.check(false).await
+}
+
+/// Writes through a node until it refuses because of its disk.
+async fn fill(scene: &mut Scene, place: usize, done: &mut Done) -> anyhow::Result<()> {
+    let deadline = Instant::now() + REFUSAL_PATIENCE;
+    let mut writer = scene.writer(place)?;
+    let mut left = WRITES_MAX;
+    let mut is_told = false;
+    while left > 0 && Instant::now() < deadline && scene.is_running(place) {
+        left -= 1;
+        let Some(answer) = writer.step().await else { continue };
+        done.writes += 1;
+        let Err(failure) = answer else { continue };
+        if !is_definite(&failure) {
+            done.unknown += 1;
+            continue;
+        }
+        let text = serde_json::to_string(&failure)?.to_lowercase();
+        let speaks_of_it = ["no space", "no room", "disk is full", "disk is low", "disk full"];
+        if !speaks_of_it.iter().any(|words| text.contains(words)) {
+            continue;
+        }
+        done.refused += 1;
+        if !is_told {
+            is_told = true;
+            left = MORE_WRITES;
+            done.says = format!("{} {failure}", failure.code.as_str());
+        }
+    }
+    // A follower whose disk is full may leave the writing to the others.
+    if !is_told && scene.disks.len() == 1 && scene.is_running(place) {
+        let name = scene.name(place);
+        return Err(breach(format!(
+            "{name}: no change is refused because of the full disk, after {} writes",
+            done.writes
+        )));
+    }
+    Ok(())
+}
+
+/// Waits until a change through a node succeeds.
+async fn goes_on(
+    scene: &mut Scene,
+    place: usize,
+    patience: Duration,
+    why: &str,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + patience;
+    let mut writer = scene.writer(place)?;
+    loop {
+        let answer = writer.step().await;
+        match answer {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(failure)) if Instant::now() > deadline => {
+                let name = scene.name(place);
+                let code = failure.code.as_str();
+                return Err(breach(format!("{name} takes no change {why}: {code} {failure}")));
+            }
+            _ => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
+
+/// The node starts on a full disk, and again when there is room.
+async fn starting(scene: &mut Scene, place: usize, done: &mut Done) -> anyhow::Result<()> {
+    let node = scene.cluster.nodes.get_mut(place).context("no such node")?;
+    let is_stopped = node.stop()?;
+    anyhow::ensure!(is_stopped, breach(format!("{} does not end after SIGTERM", node.name)));
+    scene.disks.get(place).context("no such disk")?.leave_free(0);
+    for _ in 0..STARTS {
+        done.starts += 1;
+        let (started, name) = scene.try_start(place)?;
+        match started {
+            Started::Ended(words) => {
+                done.starts_refused += 1;
+                if words.contains("move data_dir away") {
+                    let words = shorten(&words);
+                    return Err(breach(format!(
+                        "{name} advises to throw its data away on a full disk: {words}"
+                    )));
+                }
+            }
+            Started::Ready => {}
+            other => return Err(breach(format!("{name}: a start on a full disk: {other:?}"))),
+        }
+        scene.crash(place, None)?;
+    }
+    scene.disks.get(place).context("no such disk")?.set_pages(PAGES_DEFAULT);
+    scene.start_and_check(scene.disks.len() == 1).await.context("after starts on a full disk")
+}

@@ -1,0 +1,348 @@
+//! Nodes with disks of their own, and what was written through them.
+
+use std::{
+    net::{IpAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use conclave_api::listener::Add;
+use conclave_client::Change;
+use tokio::task::JoinHandle;
+
+use super::{
+    device::Disk,
+    file::Survival,
+    handshake,
+    value::{Pool, Size},
+    volume::Volume,
+    writer::{self, Plan, SERVED_DOMAIN, Writer},
+};
+use crate::{
+    chance::Chance,
+    cluster::{Cluster, Home, Node, Started},
+};
+
+/// Longest time until a node is ready.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest time until all nodes hold the same.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(60);
+/// How often nodes are asked while they catch up.
+const LOOK: Duration = Duration::from_millis(50);
+/// Writers for each node.
+const WRITERS: u64 = 2;
+
+/// How much of a node's words is shown.
+const WORDS_LINES_MAX: usize = 8;
+const WORDS_LENGTH_MAX: usize = 900;
+
+/// A promise that was broken: the verdict is "invalid".
+#[derive(Debug)]
+pub(crate) struct Breach(pub(crate) String);
+
+impl std::fmt::Display for Breach {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Breach {}
+
+/// The error of a broken promise.
+pub(crate) fn breach(what: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Breach(what.into()))
+}
+
+/// The end of a node's words in one line: its error, if it told one, or a panic.
+pub(crate) fn shorten(words: &str) -> String {
+    let from = ["error[", "panicked at"].iter().find_map(|mark| words.rfind(mark)).unwrap_or(0);
+    let lines = words.get(from..).unwrap_or_default().lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let last = lines.get(lines.len().saturating_sub(WORDS_LINES_MAX)..).unwrap_or_default();
+    last.join(" | ").chars().take(WORDS_LENGTH_MAX).collect()
+}
+
+/// Whether a refusal to start names a file, by its path, or the directory of a database in which
+/// it lies. Only the error counts: a log names files for other reasons.
+pub(crate) fn names(words: &str, mount: &Path, path: &Path) -> bool {
+    let error = words.rfind("error[").and_then(|from| words.get(from..)).unwrap_or_default();
+    let file = mount.join(path);
+    // The first directory is that of all data, which says nothing.
+    let directories = file.ancestors().skip(1);
+    let deep = directories.take_while(|directory| {
+        directory.strip_prefix(mount).is_ok_and(|below| below.components().count() > 1)
+    });
+    std::iter::once(file.as_path()).chain(deep).any(|one| error.contains(&*one.to_string_lossy()))
+}
+
+/// How to set a scene.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    pub(crate) binary: &'a Path,
+    pub(crate) store: &'a Path,
+    pub(crate) nodes: u8,
+    pub(crate) sizes: &'a [Size],
+    pub(crate) seed: u64,
+    /// What the system writes back by itself is durable before the first fault.
+    pub(crate) settles: bool,
+}
+
+/// A cluster on disks of its own.
+pub(crate) struct Scene {
+    pub(crate) cluster: Cluster,
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) chance: Chance,
+    writers: Vec<JoinHandle<()>>,
+    generation: u64,
+    store: PathBuf,
+}
+
+impl Scene {
+    /// Starts and founds it; `lane` tells scenes that run at once apart.
+    pub(crate) async fn set(setting: Setting<'_>, lane: u64) -> anyhow::Result<Scene> {
+        let store = std::path::absolute(setting.store)?.join(format!("lane{lane}"));
+        let (mut nodes, mut disks) = (Vec::new(), Vec::new());
+        for number in 1..=setting.nodes {
+            let name = format!("n{number}");
+            let dir = store.join(&name);
+            let disk = Disk::mount(&dir.join("disk"))?;
+            let data = disk.path().join("data");
+            std::fs::create_dir(&data)?;
+            disk.sync_root()?;
+            let address = format!("127.0.{}.{number}", lane + 1);
+            nodes.push(Node::new(&name, Home { binary: setting.binary, dir, data, address })?);
+            disks.push(disk);
+        }
+        let cluster = Cluster::found(nodes).await?;
+        let plan = Arc::new(Plan::new(Pool::make()?, setting.sizes));
+        let chance = Chance::new(setting.seed.wrapping_mul(1_000).wrapping_add(lane));
+        let scene =
+            Scene { cluster, disks, plan, chance, writers: Vec::new(), generation: 0, store };
+        let first = scene.cluster.nodes.first().context("no node")?;
+        writer::prepare(&first.client, &scene.plan).await?;
+        if setting.settles {
+            scene.disks.iter().for_each(Disk::settle);
+        }
+        Ok(scene)
+    }
+
+    /// Opens a TLS listener on all nodes; answers with its port.
+    pub(crate) async fn listen(&self) -> anyhow::Result<u16> {
+        let first = self.cluster.nodes.first().context("no node")?;
+        let port = TcpListener::bind((first.address.as_str(), 0))?.local_addr()?.port();
+        let upstream = TcpListener::bind((first.address.as_str(), 0))?;
+        let add = Add {
+            name: "tls".to_owned(),
+            bind: format!(":{port}"),
+            upstreams: vec![upstream.local_addr()?.to_string()],
+            ..Add::default()
+        };
+        // Nobody sends anything: connections are only opened.
+        std::thread::spawn(move || upstream.incoming().for_each(drop));
+        first.client.add_listener(&add, &Change::default()).await?;
+        Ok(port)
+    }
+
+    /// A handshake with a node: it must show the certificate of the domain.
+    pub(crate) fn handshake(&self, place: usize, port: u16, wanted: &str) -> anyhow::Result<()> {
+        let node = self.cluster.nodes.get(place).context("no such node")?;
+        let address: IpAddr = node.address.parse()?;
+        let shown = handshake::shown((address, port).into(), SERVED_DOMAIN);
+        match shown {
+            Ok(shown) if shown == wanted => Ok(()),
+            Ok(shown) => {
+                Err(breach(format!("{} shows certificate {shown}, not {wanted}", node.name)))
+            }
+            Err(error) => Err(breach(format!("{}: no handshake: {error:#}", node.name))),
+        }
+    }
+
+    /// SHA-256 of the certificate that handshakes must show.
+    pub(crate) async fn served(&self) -> anyhow::Result<String> {
+        let first = self.cluster.nodes.first().context("no node")?;
+        Ok(first.client.certificate(SERVED_DOMAIN).await?.sha256.to_lowercase())
+    }
+
+    /// A writer of one node, for single writes.
+    pub(crate) fn writer(&mut self, place: usize) -> anyhow::Result<Writer> {
+        self.generation += 1;
+        let node = self.cluster.nodes.get(place).context("no such node")?;
+        Ok(Writer {
+            plan: Arc::clone(&self.plan),
+            client: node.client.clone(),
+            chance: self.chance.fork(),
+            name: format!("g{}{}", self.generation, node.name),
+            number: 0,
+        })
+    }
+
+    /// Starts writers on all nodes.
+    pub(crate) fn start_writers(&mut self) -> anyhow::Result<()> {
+        for place in 0..self.cluster.nodes.len() {
+            for _ in 0..WRITERS {
+                let writer = self.writer(place)?;
+                self.writers.push(tokio::spawn(writer.run()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends them; writes without an answer stay unknown.
+    pub(crate) async fn stop_writers(&mut self) {
+        for writer in std::mem::take(&mut self.writers) {
+            writer.abort();
+            let _ = writer.await;
+        }
+        self.plan.ledger.abandon();
+    }
+
+    /// Writes that many things through the nodes in turn; errors are the ledger's business.
+    pub(crate) async fn write(&mut self, count: usize) -> anyhow::Result<()> {
+        let places = self.cluster.nodes.len();
+        for number in 0..count {
+            let mut writer = self.writer(number % places)?;
+            let _ = writer.step().await;
+        }
+        Ok(())
+    }
+
+    /// Kills a node and lets its disk go on; with a survival, the power is cut.
+    pub(crate) fn crash(&mut self, place: usize, cut: Option<Survival>) -> anyhow::Result<()> {
+        let node = self.cluster.nodes.get_mut(place).context("no such node")?;
+        let disk = self.disks.get(place).context("no such disk")?;
+        node.kill_with(|| disk.thaw());
+        if let Some(survival) = cut {
+            disk.cut(survival, &mut self.chance);
+        }
+        Ok(())
+    }
+
+    /// Starts a node that must start, unless its disk freezes; says whether it is ready.
+    pub(crate) fn start(&mut self, place: usize) -> anyhow::Result<bool> {
+        let image = self.disks.get(place).context("no such disk")?.image();
+        let (started, name) = self.try_start(place)?;
+        match started {
+            Started::Ready => Ok(true),
+            Started::Interrupted => Ok(false),
+            Started::Ended(words) => {
+                let kept = self.keep(place, &image)?;
+                let words = shorten(&words);
+                Err(breach(format!("{name} does not start; {kept}; its words: {words}")))
+            }
+            Started::Late => {
+                let kept = self.keep(place, &image)?;
+                let patience = START_PATIENCE.as_secs();
+                Err(breach(format!("{name} is not ready after {patience} s; {kept}")))
+            }
+        }
+    }
+
+    /// Starts a node and says what became of it.
+    pub(crate) fn try_start(&mut self, place: usize) -> anyhow::Result<(Started, String)> {
+        let node = self.cluster.nodes.get_mut(place).context("no such node")?;
+        let disk = self.disks.get(place).context("no such disk")?;
+        let started = node.try_start(START_PATIENCE, || disk.is_frozen())?;
+        Ok((started, node.name.clone()))
+    }
+
+    /// Keeps the disk of a node as it was before a start that failed.
+    fn keep(&mut self, place: usize, image: &Volume) -> anyhow::Result<String> {
+        self.crash(place, None)?;
+        let disk = self.disks.get(place).context("no such disk")?;
+        disk.restore(image);
+        let to = self.store.join(format!("broken-n{}", place + 1));
+        copy(disk.path(), &to)?;
+        Ok(format!("its disk is kept in {}", to.display()))
+    }
+
+    /// Starts all that do not run, and checks everything that was acknowledged. `is_final`: all
+    /// nodes were down meanwhile.
+    pub(crate) async fn start_and_check(&mut self, is_final: bool) -> anyhow::Result<()> {
+        for place in 0..self.cluster.nodes.len() {
+            if !self.is_running(place) && !self.start(place)? {
+                anyhow::bail!("a disk froze although it was not told to");
+            }
+        }
+        self.check(is_final).await
+    }
+
+    pub(crate) fn name(&self, place: usize) -> String {
+        self.cluster.nodes.get(place).map(|node| node.name.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn is_running(&mut self, place: usize) -> bool {
+        self.cluster.nodes.get_mut(place).is_some_and(Node::is_running)
+    }
+
+    /// Compares what a linearizable read through one node shows with what was acknowledged, and
+    /// the nodes with each other.
+    pub(crate) async fn check(&mut self, is_final: bool) -> anyhow::Result<()> {
+        let place = self.chance.place(self.cluster.nodes.len());
+        let node = self.cluster.nodes.get(place).context("no such node")?;
+        let deadline = Instant::now() + START_PATIENCE;
+        let seen = loop {
+            match writer::read(&node.client).await {
+                Ok(seen) => break seen,
+                Err(failure) if Instant::now() > deadline => {
+                    let code = failure.code.as_str();
+                    return Err(breach(format!("{} cannot be read: {code} {failure}", node.name)));
+                }
+                Err(_) => tokio::time::sleep(LOOK).await,
+            }
+        };
+        let checked = self.plan.ledger.check(&seen, is_final);
+        checked.map_err(|wrong| breach(format!("read through {}: {wrong}", node.name)))?;
+        self.compare().await
+    }
+
+    /// Waits until all nodes hold the same state at the same index.
+    async fn compare(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + CATCH_UP_PATIENCE;
+        loop {
+            let mut found = Vec::new();
+            for node in &self.cluster.nodes {
+                if let Ok(status) = node.client.status().await
+                    && let Some(cluster) = status.cluster
+                {
+                    found.push((cluster.applied_index, cluster.digest, node.name.clone()));
+                }
+            }
+            let is_same_index = found.windows(2).all(|pair| match pair {
+                [one, other] => one.0 == other.0,
+                _ => true,
+            });
+            let is_same = found.windows(2).all(|pair| match pair {
+                [one, other] => one.1 == other.1,
+                _ => true,
+            });
+            if found.len() == self.cluster.nodes.len() && is_same_index {
+                if is_same {
+                    return Ok(());
+                }
+                return Err(breach(format!("the nodes differ at the same index: {found:?}")));
+            }
+            if Instant::now() > deadline {
+                return Err(breach(format!("the nodes do not catch up: {found:?}")));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// Copies a directory.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

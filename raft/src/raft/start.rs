@@ -1,0 +1,220 @@
+//! From a log on disk to a node that takes part.
+
+#[cfg(conclave_sim)]
+mod simulated;
+
+use std::{
+    fs::File,
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+use conclave_disk::{Directory, lock};
+use openraft::{
+    Config, SnapshotPolicy, async_runtime::AsyncRuntime, async_runtime::watch::WatchReceiver,
+};
+#[cfg(conclave_sim)]
+pub use simulated::Simulated;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Options, Raft, StartError};
+use crate::{
+    limits::{APPEND_ENTRIES_MAX, LOCK_PATIENCE, LOG_BYTES_MAX, LOG_LOOK_EVERY, PREPARE_EVERY},
+    log::Log,
+    machine::{self, Applier, Machine, Progress, StateMachine, Work},
+    mark::{self, LogOpenError, OpenLog},
+    migrate,
+    network::{Accept, Calls, Factory, Links, Peers, Quic, Transport},
+    rt::{Handle, Rt, Threads},
+    segments::{self, Depot},
+    types::Types,
+    writer::{self, Queue, Writer, Written},
+};
+
+/// What a node stands on.
+struct Ground {
+    open: OpenLog,
+    lock: Option<Arc<File>>,
+    transport: Arc<dyn Transport>,
+    /// Where calls of other nodes are answered.
+    above: Handle,
+    threads: Threads,
+    drive: Drive,
+}
+
+/// The steps that something must take, again and again.
+struct Steps {
+    writer: Writer,
+    depot: Arc<Depot>,
+    written: Arc<Written>,
+    applier: Applier,
+    work: mpsc::Receiver<Work>,
+}
+
+/// Takes the steps from now on, and gives the queue of the writer.
+type Drive = Box<dyn FnOnce(Steps) -> io::Result<Queue> + Send>;
+
+fn other(error: impl std::fmt::Display) -> StartError {
+    StartError::Other(error.to_string())
+}
+
+impl Raft {
+    /// Opens the log, the machine's state and the network, and takes part, on threads of its own.
+    pub async fn start(
+        options: Options,
+        machine: Box<dyn Machine>,
+        peers: Arc<dyn Peers>,
+        calls: Arc<dyn Calls>,
+    ) -> Result<Raft, StartError> {
+        let (above, threads) = (Handle::current(), Threads::start().map_err(other)?);
+        let own = threads.clone();
+        let starting = async move {
+            let bind = options.bind;
+            let quic = Quic::open(bind, options.identity.clone(), peers)
+                .map_err(|error| StartError::Network { bind, reason: error.to_string() })?;
+            let persisted = machine.persisted().load(Ordering::Acquire);
+            let (open, lock) = open_log(&options, persisted).await?;
+            let transport = Arc::new(quic.clone());
+            let drive: Drive = Box::new(drive_by_threads);
+            let lock = Some(lock);
+            let ground = Ground { open, lock, transport, above, threads: own, drive };
+            let (raft, accept) =
+                Raft::start_on(options, ground, machine, Arc::clone(&calls)).await?;
+            Rt::spawn(quic.serve(accept, calls));
+            Ok(raft)
+        };
+        threads.run(starting).await.map_err(other)?
+    }
+
+    async fn start_on(
+        options: Options,
+        ground: Ground,
+        machine: Box<dyn Machine>,
+        calls: Arc<dyn Calls>,
+    ) -> Result<(Raft, Accept), StartError> {
+        let Ground { open, lock, transport, above, threads, drive } = ground;
+        let id = options.identity.id;
+        let persisted = machine.persisted();
+        let (vote, point, entries) = (open.mark.vote, open.engine.point(), open.engine.reader());
+        let snapshots = options.dir.join("snapshots");
+        let (state, applier, work) =
+            StateMachine::new(machine, snapshots.clone()).map_err(other)?;
+        let (progress, stager, to_applier) = (state.progress(), state.stager(), state.work());
+        let writer = Writer::new(open.engine, open.marker, open.mark, persisted);
+        let (written, depot) = (writer.written(), open.depot);
+        let steps = Steps { writer, depot, written: Arc::clone(&written), applier, work };
+        let queue = drive(steps).map_err(other)?;
+        let log = Log::new(entries, queue, Arc::clone(&written), vote, point);
+        let links = Links::new(Arc::clone(&transport));
+        let factory = Factory { links: links.clone() };
+        let config = Arc::new(config(&options).map_err(other)?);
+        let inner =
+            openraft::Raft::new(id.0, config, factory, log.clone(), state).await.map_err(other)?;
+        replayed(&to_applier, &progress).await.map_err(other)?;
+        Rt::spawn(keep_log_short(inner.clone(), written));
+        let accept =
+            Accept { raft: inner.clone(), calls, above, links: links.clone(), snapshots, stager };
+        let raft =
+            Raft { id, inner, log, progress, links, transport, _lock: lock, _threads: threads };
+        Ok((raft, accept))
+    }
+}
+
+/// Each kind of step has a thread.
+fn drive_by_threads(steps: Steps) -> io::Result<Queue> {
+    let Steps { writer, depot, written, applier, work } = steps;
+    machine::start(applier, work)?;
+    prepare_segments(depot, written)?;
+    writer::start(writer)
+}
+
+/// Takes a snapshot when the log has grown long in bytes: openraft counts entries only.
+async fn keep_log_short(raft: openraft::Raft<Types, StateMachine>, written: Arc<Written>) {
+    loop {
+        Rt::sleep(LOG_LOOK_EVERY).await;
+        if raft.metrics().borrow_watched().running_state.is_err() {
+            return;
+        }
+        if written.bytes.load(Ordering::Relaxed) > LOG_BYTES_MAX {
+            // A fault shows in the running state.
+            let _ = raft.trigger().snapshot().await;
+        }
+    }
+}
+
+/// Opens the log off the async threads: it is read as a whole.
+async fn open_log(options: &Options, persisted: u64) -> Result<(OpenLog, Arc<File>), StartError> {
+    let dir = options.dir.clone();
+    let entropy = Arc::clone(&options.entropy);
+    let (cluster, incarnation) = (options.identity.cluster, options.incarnation);
+    let id = segments::LogId { cluster, incarnation };
+    let opened = tokio::task::spawn_blocking(move || {
+        let io_error = |source| LogOpenError::Io { path: dir.clone(), source };
+        let lock = lock(&dir, LOCK_PATIENCE).map_err(io_error)?;
+        migrate::migrate(&dir, id, &entropy)?;
+        let files = Directory::open(&migrate::segments_path(&dir)).map_err(io_error)?;
+        let open = mark::open(Arc::new(files), id, entropy, persisted)?;
+        Ok::<_, LogOpenError>((open, Arc::new(lock)))
+    });
+    Ok(opened.await.map_err(|error| StartError::Other(error.to_string()))??)
+}
+
+/// The thread that prepares segments; it ends with the log.
+fn prepare_segments(depot: Arc<Depot>, written: Arc<Written>) -> io::Result<()> {
+    let alive = Arc::downgrade(&written);
+    drop(written);
+    std::thread::Builder::new().name("raft-segments".to_owned()).spawn(move || {
+        let mut is_failing = false;
+        while alive.upgrade().is_some() {
+            match depot.turn() {
+                Ok(()) => is_failing = false,
+                // Not fatal while a prepared segment is left; told once.
+                Err(error) if !is_failing => {
+                    is_failing = true;
+                    tracing::warn!(event = "raft.segment_not_prepared", %error);
+                }
+                Err(_) => {}
+            }
+            depot.wait(PREPARE_EVERY);
+        }
+    })?;
+    Ok(())
+}
+
+/// Waits until what openraft queued while it started is applied, and shown.
+async fn replayed(work: &mpsc::Sender<Work>, progress: &Progress) -> io::Result<()> {
+    let (done, wait) = oneshot::channel();
+    work.send(Work::Replayed(done)).await.map_err(|_| progress.fault())?;
+    wait.await.map_err(|_| progress.fault())
+}
+
+fn config(options: &Options) -> Result<Config, openraft::ConfigError> {
+    let election_ms = u64::try_from(options.election_timeout.as_millis()).unwrap_or(u64::MAX);
+    Config {
+        cluster_name: "conclave".to_owned(),
+        election_timeout_min: election_ms,
+        election_timeout_max: election_ms.saturating_mul(3) / 2,
+        heartbeat_interval: (election_ms / 6).max(10),
+        max_payload_entries: APPEND_ENTRIES_MAX,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
+        max_in_snapshot_log_to_keep: options.keep_log,
+        // Each purge costs a record in the log, so entries go in batches.
+        purge_batch_size: (options.snapshot_every / 4).clamp(1, 256),
+        install_snapshot_timeout: 600_000,
+        enable_pre_vote: Some(true),
+        // A leader sends entries before its own copy is durable. Killed then, and restored as
+        // leader of the same term, it would order other entries at the same places.
+        enable_leader_restore: Some(is_leader_restored()),
+        ..Config::default()
+    }
+    .validate()
+}
+
+/// Whether a restarted leader goes on in its term.
+fn is_leader_restored() -> bool {
+    #[cfg(conclave_sim)]
+    if crate::mutant::is(crate::mutant::Mutant::LeaderRestore) {
+        return true;
+    }
+    false
+}

@@ -1,0 +1,283 @@
+//! Prepares segments before the writer needs them, and takes back those that hold nothing.
+//!
+//! A file is filled with zeros once and used again and again, so that writing a group changes
+//! no metadata: one device sync is enough, and a full disk cannot stop the log at once. Two
+//! spare files are the reserve for that case.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use conclave_disk::{DiskFile, Files};
+
+use super::{
+    Entropy, LogId,
+    format::{Salt, SegmentHeader},
+};
+use crate::{
+    engine::LogFault,
+    limits::{LOW_BYTES, RESERVE_SEGMENTS, SEGMENT_BYTES, SPARE_SEGMENTS_MAX},
+};
+
+/// Bytes written at once while a file is filled with zeros.
+const ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+/// Name of a file while it is filled.
+const UNFINISHED: &str = "unfinished";
+const SPARE: &str = "spare-";
+const SEGMENT: &str = ".seg";
+
+/// A segment that can be written.
+pub(crate) struct Segment {
+    pub(super) number: u64,
+    pub(super) salt: Salt,
+    pub(super) file: Arc<dyn DiskFile>,
+}
+
+/// Segments that nothing uses any more.
+type Returned = Vec<(u64, Arc<dyn DiskFile>)>;
+
+/// The files of the log but for those in use.
+pub(crate) struct Depot {
+    pub(super) files: Arc<dyn Files>,
+    id: LogId,
+    entropy: Entropy,
+    /// Held for an instant only: the writer takes from here.
+    counter: Mutex<Counter>,
+    /// Held while files are made.
+    stock: Mutex<Stock>,
+    is_low: AtomicBool,
+    /// Whether the writer took a segment, or gave some back.
+    is_wanted: Mutex<bool>,
+    wanted: Condvar,
+}
+
+struct Counter {
+    /// Segments that are ready, in the order of their numbers; seldom more than one.
+    ready: VecDeque<Segment>,
+    returned: Returned,
+}
+
+struct Stock {
+    /// Number of the next segment that is made.
+    number: u64,
+    /// Spare files, by the number in their names.
+    spares: Vec<u64>,
+}
+
+impl Depot {
+    /// `number` is that of the next segment to be made; `ready` are those made before.
+    pub(super) fn new(
+        files: Arc<dyn Files>,
+        id: LogId,
+        entropy: Entropy,
+        number: u64,
+        spares: Vec<u64>,
+        ready: VecDeque<Segment>,
+    ) -> Depot {
+        Depot {
+            files,
+            id,
+            entropy,
+            counter: Mutex::new(Counter { ready, returned: Returned::default() }),
+            stock: Mutex::new(Stock { number, spares }),
+            is_low: AtomicBool::new(false),
+            is_wanted: Mutex::new(false),
+            wanted: Condvar::new(),
+        }
+    }
+
+    /// Name of a segment's file.
+    pub(super) fn name(number: u64) -> String {
+        format!("{number:012}{SEGMENT}")
+    }
+
+    /// The number in a segment's name.
+    pub(crate) fn segment_number(name: &str) -> Option<u64> {
+        name.strip_suffix(SEGMENT)?.parse().ok()
+    }
+
+    /// The number in a spare file's name.
+    pub(super) fn spare_number(name: &str) -> Option<u64> {
+        name.strip_prefix(SPARE)?.parse().ok()
+    }
+
+    /// Whether a file is left of an interrupted preparation.
+    pub(super) fn is_unfinished(name: &str) -> bool {
+        name == UNFINISHED
+    }
+
+    /// Whether the disk has so little room that only Raft itself may write.
+    pub(crate) fn is_low(&self) -> bool {
+        self.is_low.load(Ordering::Relaxed)
+    }
+
+    fn counter(&self) -> MutexGuard<'_, Counter> {
+        self.counter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next segment: the prepared one, or one that is made now, from the reserve if there is
+    /// no room.
+    pub(super) fn take_next(&self) -> Result<Segment, LogFault> {
+        self.want();
+        if let Some(next) = self.counter().ready.pop_front() {
+            return Ok(next);
+        }
+        let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = self.counter().ready.pop_front() {
+            return Ok(next);
+        }
+        self.take_back(&mut stock)?;
+        self.make(&mut stock)
+    }
+
+    /// Takes segments that hold nothing any more; their files are used again.
+    pub(super) fn give_back(&self, segments: Returned) {
+        self.counter().returned.extend(segments);
+        self.want();
+    }
+
+    fn want(&self) {
+        *self.is_wanted.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.wanted.notify_one();
+    }
+
+    /// Waits until there is something to prepare, or for so long.
+    pub(crate) fn wait(&self, patience: Duration) {
+        let wanted = self.is_wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.wanted.wait_timeout_while(wanted, patience, |wanted| !*wanted);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+    }
+
+    /// Makes a file's writes durable.
+    pub(super) fn sync(&self, file: &dyn DiskFile) -> io::Result<()> {
+        #[cfg(conclave_sim)]
+        if crate::mutant::is(crate::mutant::Mutant::AcknowledgeBeforeSync) {
+            return Ok(());
+        }
+        file.sync()
+    }
+
+    /// One round of preparation; called every second, and after each segment that is taken.
+    pub(crate) fn turn(&self) -> Result<(), LogFault> {
+        let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_back(&mut stock)?;
+        if self.counter().ready.is_empty() {
+            match self.make(&mut stock) {
+                Ok(next) => self.counter().ready.push_back(next),
+                Err(LogFault::NoRoom) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let has_reserve = self.fill_reserve(&mut stock)?;
+        let free = self.files.free_bytes().map_err(|source| self.fault("", source))?;
+        self.is_low.store(!has_reserve || free < LOW_BYTES, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn take_back(&self, stock: &mut Stock) -> Result<(), LogFault> {
+        let returned = std::mem::take(&mut self.counter().returned);
+        if returned.is_empty() {
+            return Ok(());
+        }
+        for (number, _) in returned {
+            let name = Depot::name(number);
+            let done = if stock.spares.len() < SPARE_SEGMENTS_MAX {
+                let spare = unused_number(&stock.spares);
+                stock.spares.push(spare);
+                self.files.rename(&name, &spare_name(spare))
+            } else {
+                self.files.remove(&name)
+            };
+            done.map_err(|source| self.fault(&name, source))?;
+        }
+        self.files.sync().map_err(|source| self.fault("", source))
+    }
+
+    /// A segment from a spare file beyond the reserve, from a new file, or from the reserve.
+    fn make(&self, stock: &mut Stock) -> Result<Segment, LogFault> {
+        if stock.spares.len() <= RESERVE_SEGMENTS && !self.make_spare(stock)? {
+            self.is_low.store(true, Ordering::Relaxed);
+        }
+        let Some(spare) = stock.spares.last().copied() else { return Err(LogFault::NoRoom) };
+        let (from, number) = (spare_name(spare), stock.number);
+        let segment = self.label(&from, number).map_err(|source| self.fault(&from, source))?;
+        stock.spares.pop();
+        stock.number += 1;
+        Ok(segment)
+    }
+
+    /// Gives a spare file its header and, when that is durable, its name.
+    fn label(&self, from: &str, number: u64) -> io::Result<Segment> {
+        let mut salt = Salt::default();
+        (self.entropy)(&mut salt);
+        let LogId { cluster, incarnation } = self.id;
+        let header = SegmentHeader { cluster, incarnation, number, salt };
+        let file = self.files.open(from)?;
+        file.write_at(&header.encode(), 0)?;
+        file.sync()?;
+        self.files.rename(from, &Depot::name(number))?;
+        self.files.sync()?;
+        Ok(Segment { number, salt, file })
+    }
+
+    fn fill_reserve(&self, stock: &mut Stock) -> Result<bool, LogFault> {
+        while stock.spares.len() < RESERVE_SEGMENTS {
+            if !self.make_spare(stock)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes a file of zeros; false if there is no room for it.
+    fn make_spare(&self, stock: &mut Stock) -> Result<bool, LogFault> {
+        let number = unused_number(&stock.spares);
+        match self.fill(&spare_name(number)) {
+            Ok(()) => {
+                stock.spares.push(number);
+                Ok(true)
+            }
+            Err(error) if is_full(&error) => {
+                // What was filled so far may be the room that others need.
+                let _ = self.files.remove(UNFINISHED);
+                Ok(false)
+            }
+            Err(error) => Err(self.fault(UNFINISHED, error)),
+        }
+    }
+
+    fn fill(&self, name: &str) -> io::Result<()> {
+        let file = self.files.create(UNFINISHED)?;
+        let mut offset = 0;
+        while offset < SEGMENT_BYTES {
+            file.write_at(&ZEROS, offset)?;
+            offset += u64::try_from(ZEROS.len()).map_err(io::Error::other)?;
+        }
+        file.sync()?;
+        self.files.rename(UNFINISHED, name)?;
+        self.files.sync()
+    }
+
+    fn fault(&self, name: &str, source: io::Error) -> LogFault {
+        LogFault::Disk { file: self.files.path().join(name), source }
+    }
+}
+
+fn spare_name(number: u64) -> String {
+    format!("{SPARE}{number}")
+}
+
+fn unused_number(spares: &[u64]) -> u64 {
+    spares.iter().max().map_or(0, |number| number + 1)
+}
+
+/// Whether there is no room, for this user or at all.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

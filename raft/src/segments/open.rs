@@ -1,0 +1,277 @@
+//! Opening a log: everything that was synced is there, or the log is refused by the name of the
+//! file that lacks it.
+
+use std::{collections::VecDeque, io, path::PathBuf, sync::Arc};
+
+use conclave_disk::{DiskFile, Files};
+
+use super::{
+    Entropy, LogId, Segments,
+    depot::{Depot, Segment},
+    format::{BLOCK_BYTES, FoundGroup, GroupPoint, SegmentHeader, group_at, sequence_at},
+    index::{Index, Place},
+    segment_length,
+};
+use crate::{
+    mark::LogDamage,
+    types::Position,
+    wire::{self, EntryV1, NoteV1},
+};
+
+/// A log that is whole, and durable as it is.
+pub(crate) struct OpenSegments {
+    pub(crate) segments: Segments,
+    pub(crate) depot: Arc<Depot>,
+}
+
+/// Why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SegmentsError {
+    /// The operating system refuses.
+    #[error("cannot use {file}: {source}")]
+    Disk {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something that was durable is not there.
+    #[error("{file}: {damage}")]
+    Damaged {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong.
+        #[source]
+        damage: LogDamage,
+    },
+}
+
+/// Reads every segment, checks every group, and syncs all of it: what a killed process left
+/// unsynced counts for a quorum only after that. `witness` is a group that was durable.
+pub(crate) fn open(
+    files: Arc<dyn Files>,
+    id: LogId,
+    witness: GroupPoint,
+    entropy: Entropy,
+) -> Result<Option<OpenSegments>, SegmentsError> {
+    let disk = |name: &str, source| {
+        let file = files.path().join(name);
+        SegmentsError::Disk { file, source }
+    };
+    let names = files.names().map_err(|source| disk("", source))?;
+    let mut spares = Vec::new();
+    let mut numbers = Vec::new();
+    for name in &names {
+        if Depot::is_unfinished(name) {
+            files.remove(name).map_err(|source| disk(name, source))?;
+        }
+        spares.extend(Depot::spare_number(name));
+        numbers.extend(Depot::segment_number(name));
+    }
+    numbers.sort_unstable();
+    let (Some(first), Some(last)) = (numbers.first().copied(), numbers.last().copied()) else {
+        return Ok(None);
+    };
+    let mut scan = Scan {
+        files: Arc::clone(&files),
+        id,
+        index: Index::default(),
+        point: None,
+        witness,
+        expected: first,
+        end: None,
+        ready: VecDeque::new(),
+    };
+    for number in numbers {
+        scan.segment(number)?;
+    }
+    let ready = std::mem::take(&mut scan.ready);
+    let (index, point, end) = scan.finish(last)?;
+    end.write_again().map_err(|source| disk(&Depot::name(end.segment.number), source))?;
+    for file in index.segments.values() {
+        sync_at_open(&**file).map_err(|source| disk("", source))?;
+    }
+    files.sync().map_err(|source| disk("", source))?;
+    let depot = Arc::new(Depot::new(files, id, entropy, last + 1, spares, ready));
+    let segments = Segments::new(index, Arc::clone(&depot), end.segment, end.offset, point);
+    Ok(Some(OpenSegments { segments, depot }))
+}
+
+/// What a killed process wrote and did not sync may still be lost by a power cut; from here on
+/// it cannot.
+fn sync_at_open(file: &dyn DiskFile) -> io::Result<()> {
+    #[cfg(conclave_sim)]
+    if crate::mutant::is(crate::mutant::Mutant::NoSyncAtOpen) {
+        return Ok(());
+    }
+    file.sync()
+}
+
+/// Where the log ends.
+struct End {
+    segment: Segment,
+    offset: usize,
+    /// Offset and bytes of the newest group, if nothing says that it was synced.
+    unproved: Option<(usize, Vec<u8>)>,
+}
+
+impl End {
+    /// Writes the newest group again. Its sync may have failed: then the kernel counts its pages
+    /// as clean, and no sync would ever write them.
+    fn write_again(&self) -> io::Result<()> {
+        let Some((offset, bytes)) = &self.unproved else { return Ok(()) };
+        let offset = u64::try_from(*offset).map_err(io::Error::other)?;
+        self.segment.file.write_at(bytes, offset)
+    }
+}
+
+/// One pass over all segments.
+struct Scan {
+    files: Arc<dyn Files>,
+    id: LogId,
+    index: Index,
+    /// The newest group; none: no group was found yet.
+    point: Option<GroupPoint>,
+    witness: GroupPoint,
+    /// Number of the next segment.
+    expected: u64,
+    end: Option<End>,
+    /// Segments behind the end, made and not yet used.
+    ready: VecDeque<Segment>,
+}
+
+impl Scan {
+    fn damaged(&self, number: u64, damage: LogDamage) -> SegmentsError {
+        SegmentsError::Damaged { file: self.files.path().join(Depot::name(number)), damage }
+    }
+
+    fn read(&self, number: u64) -> Result<(Arc<dyn DiskFile>, Vec<u8>), SegmentsError> {
+        let name = Depot::name(number);
+        let read = || {
+            let file = self.files.open(&name)?;
+            let mut bytes = vec![0; segment_length()];
+            file.read_at(&mut bytes, 0)?;
+            Ok((file, bytes))
+        };
+        read().map_err(|source: io::Error| match source.kind() {
+            // A segment has its full length before it has its name.
+            io::ErrorKind::UnexpectedEof => self.damaged(number, LogDamage::Record),
+            _ => SegmentsError::Disk { file: self.files.path().join(&name), source },
+        })
+    }
+
+    fn segment(&mut self, number: u64) -> Result<(), SegmentsError> {
+        if number != self.expected {
+            return Err(self.damaged(self.expected, LogDamage::SegmentMissing));
+        }
+        self.expected += 1;
+        let (file, bytes) = self.read(number)?;
+        let header = SegmentHeader::decode(&bytes)
+            .filter(|header| header.number == number)
+            .ok_or_else(|| self.damaged(number, LogDamage::Record))?;
+        let id = LogId { cluster: header.cluster, incarnation: header.incarnation };
+        if id != self.id {
+            return Err(self.damaged(number, LogDamage::OtherCluster));
+        }
+        self.index.segments.insert(number, Arc::clone(&file));
+        let (mut newest, mut offset) = (BLOCK_BYTES, BLOCK_BYTES);
+        while let Some(group) = group_at(&bytes, offset, &header.salt) {
+            self.group(number, &group)?;
+            (newest, offset) = (offset, group.end);
+        }
+        self.no_group_behind(number, &bytes, offset, &header)?;
+        let segment = Segment { number, salt: header.salt, file };
+        // The log ends in the newest segment that has a group, or in the first of all.
+        if offset > BLOCK_BYTES || self.end.is_none() {
+            let is_durable = self.point.unwrap_or_default().sequence <= self.witness.sequence;
+            let group = bytes.get(newest..offset).unwrap_or_default().to_vec();
+            let unproved = (!is_durable && !group.is_empty()).then_some((newest, group));
+            self.end = Some(End { segment, offset, unproved });
+            self.ready.clear();
+        } else {
+            self.ready.push_back(segment);
+        }
+        Ok(())
+    }
+
+    /// A group is written only after the one before it was synced. So a group behind a place
+    /// where none can be read means that a synced one is damaged there; without one, that place
+    /// is where the last write was cut short.
+    fn no_group_behind(
+        &self,
+        number: u64,
+        bytes: &[u8],
+        offset: usize,
+        header: &SegmentHeader,
+    ) -> Result<(), SegmentsError> {
+        let behind = (offset + BLOCK_BYTES..bytes.len()).step_by(BLOCK_BYTES);
+        for block in behind {
+            if sequence_at(bytes, block, &header.salt).is_some() {
+                return Err(self.damaged(number, LogDamage::GroupDamaged { offset }));
+            }
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, number: u64, group: &FoundGroup<'_>) -> Result<(), SegmentsError> {
+        if self.point.is_some_and(|point| point != group.before) {
+            let after = self.point.map_or(0, |point| point.sequence);
+            return Err(self.damaged(number, LogDamage::GroupMissing { after }));
+        }
+        let is_witness = group.point.sequence == self.witness.sequence;
+        if is_witness && group.point != self.witness {
+            return Err(self.damaged(number, LogDamage::GroupReplaced));
+        }
+        for (offset, record) in &group.records {
+            self.record(number, *offset, record)?;
+        }
+        self.point = Some(group.point);
+        Ok(())
+    }
+
+    fn record(&mut self, number: u64, offset: u32, record: &[u8]) -> Result<(), SegmentsError> {
+        let damage = |error: wire::WireError| self.damaged(number, error.into());
+        if wire::is_kind::<NoteV1>(record) {
+            let note = wire::decode::<NoteV1>(record).map_err(damage)?;
+            self.index.note(&note);
+            return Ok(());
+        }
+        let entry = wire::decode::<EntryV1>(record).map_err(damage)?;
+        let position = entry.position;
+        if self.index.next().is_some_and(|next| next != position.index)
+            || (self.index.next().is_none() && position.index > 1)
+        {
+            let missing = self.index.next().unwrap_or_default();
+            return Err(self.damaged(number, LogDamage::Gap { missing }));
+        }
+        let length =
+            u32::try_from(record.len()).map_err(|_| self.damaged(number, LogDamage::Record))?;
+        self.index.push(Place { position, segment: number, offset, length });
+        Ok(())
+    }
+
+    fn finish(self, last: u64) -> Result<(Index, GroupPoint, End), SegmentsError> {
+        let point = self.point.unwrap_or_default();
+        if point.sequence < self.witness.sequence {
+            let lost =
+                LogDamage::GroupsLost { found: point.sequence, expected: self.witness.sequence };
+            return Err(self.damaged(last, lost));
+        }
+        let next = |position: Option<Position>| position.map_or(0, |position| position.index + 1);
+        // What a dropped segment held must have been purged.
+        let first = self.index.first().map_or(next(self.index.last), |first| first.index);
+        let missing = next(self.index.purged);
+        if first > missing.max(1) {
+            return Err(self.damaged(last, LogDamage::Gap { missing }));
+        }
+        let Scan { index, end, files, .. } = self;
+        match end {
+            Some(end) => Ok((index, point, end)),
+            None => {
+                let source = io::Error::from(io::ErrorKind::NotFound);
+                Err(SegmentsError::Disk { file: files.path(), source })
+            }
+        }
+    }
+}

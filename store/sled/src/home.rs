@@ -1,0 +1,332 @@
+//! State's home on disk: it follows the State in memory, a little behind.
+//!
+//! Whoever applies commands only notes what changed ([`Home::put`]). [`Home::turn`] writes all
+//! that was noted as one atomic batch with its checkpoint: on disk there is always the State as of
+//! some command, whole. What is not there yet is in the log.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use conclave_disk::{Batch, Disk, DiskOptions, Fault, Tree};
+use conclave_store::{
+    change::Change,
+    state::{State, StoredRow},
+    wire,
+};
+
+use crate::{
+    OpenError,
+    layout::{self, CHECKPOINT_KEY, Checkpoint, POINTER_KEY, POINTER_TREE, tree_name},
+    limits::{ROOM_BYTES, STAGE_BATCH_ROWS, WAITING_BYTES_MAX},
+};
+
+/// What was found on disk.
+pub struct Loaded {
+    /// The home, for what comes.
+    pub home: Home,
+    /// The State.
+    pub state: State,
+    /// The checkpoint bytes of the last turn; none for a new home.
+    pub checkpoint: Option<Vec<u8>>,
+    /// Index of the last command in it.
+    pub index: u64,
+}
+
+/// What a turn came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing waited.
+    Idle,
+    /// What waited is durable.
+    Written,
+    /// The disk has too little room; everything goes on waiting.
+    NoRoom {
+        /// Free bytes.
+        free: u64,
+        /// Bytes that are needed.
+        wanted: u64,
+    },
+}
+
+/// The home of one scope's State; cheap to clone.
+#[derive(Clone)]
+pub struct Home {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    disk: Disk,
+    persisted: Arc<AtomicU64>,
+    /// Held for an instant only.
+    waiting: Mutex<Waiting>,
+    /// Held while rows are written.
+    rows: Mutex<Rows>,
+}
+
+/// What changed since the last turn; the newest row of each key.
+#[derive(Default)]
+struct Waiting {
+    rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    bytes: usize,
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Waiting {
+    fn put(&mut self, key: &[u8], row: Option<&Vec<u8>>) {
+        let length = |row: &Option<Vec<u8>>| row.as_ref().map_or(0, Vec::len);
+        let row = row.cloned();
+        self.bytes += length(&row);
+        match self.rows.insert(key.to_vec(), row) {
+            Some(old) => self.bytes = self.bytes.saturating_sub(length(&old)),
+            None => self.bytes += key.len(),
+        }
+    }
+}
+
+/// The tree that is the truth.
+struct Rows {
+    pointer: Tree,
+    tree: Tree,
+    number: u64,
+    /// Trees that are not the truth may lie about.
+    has_leftovers: bool,
+}
+
+/// A State on disk that is not the truth yet. Dropped without [`Home::install`], it is removed
+/// by a later turn.
+pub struct Stage {
+    home: Home,
+    tree: Tree,
+    number: u64,
+    state: State,
+    checkpoint: Checkpoint,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.home.rows().has_leftovers = true;
+    }
+}
+
+impl Home {
+    /// Opens the home in `dir`, or makes an empty one. Count and digest of the rows must be those
+    /// of the checkpoint. On a full disk nothing is touched.
+    pub fn open(dir: &Path, options: DiskOptions) -> Result<Loaded, OpenError> {
+        check_room(dir, ROOM_BYTES)?;
+        let disk = Disk::open(dir, options)?;
+        let pointer = disk.tree(POINTER_TREE)?;
+        let number = match pointer.read(POINTER_KEY)? {
+            Some(bytes) => layout::number(&bytes).ok_or(OpenError::Layout("pointer"))?,
+            None => 0,
+        };
+        let tree = disk.tree(&tree_name(number))?;
+        let (state, checkpoint) = load(&tree, number)?;
+        let index = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.index);
+        let home = Home {
+            shared: Arc::new(Shared {
+                path: dir.to_owned(),
+                disk,
+                persisted: Arc::new(AtomicU64::new(index)),
+                waiting: Mutex::default(),
+                rows: Mutex::new(Rows { pointer, tree, number, has_leftovers: false }),
+            }),
+        };
+        // Nothing is being staged yet, so that every other tree is a leftover.
+        home.drop_trees(|other| other != number)?;
+        let checkpoint = checkpoint.map(|checkpoint| checkpoint.bytes);
+        Ok(Loaded { home, state, checkpoint, index })
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.shared.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Index of the last command whose effect is durable, as it rises.
+    pub fn persisted(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.persisted)
+    }
+
+    /// Notes what the command at `index` changed; `state` is the State after it. False: so much
+    /// waits that the caller should wait too.
+    pub fn put<'a>(
+        &self,
+        changes: impl IntoIterator<Item = &'a Change>,
+        checkpoint: &[u8],
+        index: u64,
+        state: &State,
+    ) -> bool {
+        let mut waiting = self.waiting();
+        for change in changes {
+            waiting.put(wire::key_payload(&change.key_bytes), change.row_bytes.as_ref());
+        }
+        waiting.checkpoint = Some(Checkpoint::of(state, index, checkpoint));
+        waiting.bytes <= WAITING_BYTES_MAX
+    }
+
+    /// Free bytes, and how many must be free before more than a little is noted.
+    pub fn room(&self) -> io::Result<(u64, u64)> {
+        Ok((free_bytes(&self.shared.path)?, ROOM_BYTES.saturating_mul(2)))
+    }
+
+    /// Whether the caller holds the only clone.
+    pub fn is_unused(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1
+    }
+
+    /// Whether so much waits that applying should wait.
+    pub fn is_full(&self) -> bool {
+        self.waiting().bytes > WAITING_BYTES_MAX
+    }
+
+    /// Makes all that was noted durable. Blocks, for a few device syncs. After an error nothing
+    /// can be written any more.
+    pub fn turn(&self) -> Result<Turn, Fault> {
+        let mut rows = self.rows();
+        let bytes = {
+            let waiting = self.waiting();
+            if waiting.checkpoint.is_none() && !rows.has_leftovers {
+                return Ok(Turn::Idle);
+            }
+            u64::try_from(waiting.bytes).unwrap_or(u64::MAX)
+        };
+        let wanted = ROOM_BYTES.saturating_add(bytes.saturating_mul(2));
+        let free = free_bytes(&self.shared.path).map_err(Fault::Room)?;
+        if free < wanted {
+            return Ok(Turn::NoRoom { free, wanted });
+        }
+        let Waiting { rows: changed, checkpoint, .. } = std::mem::take(&mut *self.waiting());
+        let Some(checkpoint) = checkpoint else {
+            self.drop_leftovers(&mut rows)?;
+            return Ok(Turn::Idle);
+        };
+        let mut batch = Batch::default();
+        for (key, row) in changed {
+            match row {
+                Some(row) => batch.put(&key, &row),
+                None => batch.remove(&key),
+            }
+        }
+        batch.put(CHECKPOINT_KEY, &checkpoint.encode());
+        rows.tree.apply(batch)?;
+        self.shared.disk.sync()?;
+        self.shared.persisted.fetch_max(checkpoint.index, Ordering::AcqRel);
+        self.drop_leftovers(&mut rows)?;
+        Ok(Turn::Written)
+    }
+
+    /// Writes `state` beside the truth, durable. Blocks, for seconds if it is large, while turns
+    /// go on. It is the State as of the command at `index`.
+    pub fn stage(&self, state: State, checkpoint: &[u8], index: u64) -> Result<Stage, OpenError> {
+        check_room(&self.shared.path, ROOM_BYTES.saturating_mul(2))?;
+        let number = self.unused_number();
+        let tree = self.shared.disk.tree(&tree_name(number))?;
+        let checkpoint = Checkpoint::of(&state, index, checkpoint);
+        let stage = Stage { home: self.clone(), tree, number, state, checkpoint };
+        let mut batch = Batch::default();
+        for (key, row) in stage.state.rows() {
+            let key = wire::encode_key(key)?;
+            let row = wire::encode_row(row.changed_at, &row.record)?;
+            batch.put(wire::key_payload(&key), &row);
+            if batch.len() >= STAGE_BATCH_ROWS {
+                check_room(&self.shared.path, ROOM_BYTES)?;
+                stage.tree.apply(std::mem::take(&mut batch))?;
+            }
+        }
+        batch.put(CHECKPOINT_KEY, &stage.checkpoint.encode());
+        stage.tree.apply(batch)?;
+        self.shared.disk.sync()?;
+        Ok(stage)
+    }
+
+    fn unused_number(&self) -> u64 {
+        let names = self.shared.disk.tree_names();
+        let used = names.iter().filter_map(|name| layout::tree_number(name));
+        used.chain([self.rows().number]).max().unwrap_or(0) + 1
+    }
+
+    /// Makes a staged State the truth, durable when it returns, and gives it with its checkpoint.
+    /// What was noted before is dropped. Quick, however large the State is.
+    pub fn install(&self, stage: Stage) -> Result<(State, Vec<u8>), Fault> {
+        let mut rows = self.rows();
+        let mut batch = Batch::default();
+        batch.put(POINTER_KEY, &stage.number.to_be_bytes());
+        rows.pointer.apply(batch)?;
+        self.shared.disk.sync()?;
+        *self.waiting() = Waiting::default();
+        rows.tree = stage.tree.clone();
+        rows.number = stage.number;
+        self.shared.persisted.store(stage.checkpoint.index, Ordering::Release);
+        let installed = (stage.state.clone(), stage.checkpoint.bytes.clone());
+        drop(rows);
+        Ok(installed)
+    }
+
+    /// Trees older than the truth go. A later one may be on its way.
+    fn drop_leftovers(&self, rows: &mut Rows) -> Result<(), Fault> {
+        match std::mem::take(&mut rows.has_leftovers) {
+            true => self.drop_trees(|number| number < rows.number),
+            false => Ok(()),
+        }
+    }
+
+    fn drop_trees(&self, is_gone: impl Fn(u64) -> bool) -> Result<(), Fault> {
+        let names = self.shared.disk.tree_names();
+        let gone = |name: &&String| layout::tree_number(name).is_some_and(&is_gone);
+        let gone: Vec<&String> = names.iter().filter(gone).collect();
+        for name in &gone {
+            self.shared.disk.drop_tree(name)?;
+        }
+        if gone.is_empty() { Ok(()) } else { self.shared.disk.sync() }
+    }
+}
+
+fn load(tree: &Tree, number: u64) -> Result<(State, Option<Checkpoint>), OpenError> {
+    let (mut rows, mut checkpoint) = (Vec::new(), None);
+    for record in tree.records() {
+        let (key, value) = record?;
+        if key == CHECKPOINT_KEY {
+            checkpoint = Some(Checkpoint::decode(&value).ok_or(OpenError::Layout("checkpoint"))?);
+        } else {
+            rows.push(StoredRow::read(&wire::key_of_payload(&key)?, &value)?);
+        }
+    }
+    let state = State::load(rows);
+    let Some(checkpoint) = checkpoint else {
+        // Without a checkpoint nothing was ever written.
+        let is_new = state.row_count() == 0 && number == 0;
+        return if is_new { Ok((state, None)) } else { Err(OpenError::Layout("checkpoint")) };
+    };
+    if (checkpoint.row_count, checkpoint.digest) != (state.row_count(), state.digest()) {
+        let (found, expected) = (state.row_count(), checkpoint.row_count);
+        return Err(OpenError::Digest { found, expected });
+    }
+    Ok((state, Some(checkpoint)))
+}
+
+/// Free space where `path` is, or will be.
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let existing = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    conclave_disk::free_bytes(existing)
+}
+
+pub(crate) fn check_room(path: &Path, wanted: u64) -> Result<(), OpenError> {
+    let free = free_bytes(path).map_err(|source| {
+        OpenError::Disk(conclave_disk::OpenError::Io { path: path.to_owned(), source })
+    })?;
+    match free < wanted {
+        true => Err(OpenError::DiskFull { path: path.to_owned(), free, wanted }),
+        false => Ok(()),
+    }
+}

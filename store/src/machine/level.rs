@@ -1,0 +1,37 @@
+//! The level of the rules, see [`crate::record::LEVEL_MAX`].
+
+use super::{Changing, operation};
+use crate::{
+    limits::LEFT_OVER_ROWS_PER_COMMAND,
+    outcome::{Done, Rejection},
+    record::{LEVEL_MAX, Record, RowKey},
+};
+
+/// Raises the level. Asking for the present level again changes nothing.
+pub(super) fn set(change: &mut Changing<'_>, asked: u32) -> Result<Done, Rejection> {
+    let level = change.state.level();
+    if asked > LEVEL_MAX {
+        return Err(Rejection::LevelUnknown { level: asked, max: LEVEL_MAX });
+    }
+    if asked < level {
+        return Err(Rejection::LevelReached { level });
+    }
+    if asked > level {
+        if level == 0 {
+            operation::begin_watermark(change)?;
+        }
+        change.put(RowKey::Level, Record::Level(asked))?;
+    }
+    Ok(Done::Changed)
+}
+
+/// Removes rows of level 0 that level 1 no longer reads. A bounded number goes with each command:
+/// a State of a million domains has too many for one.
+pub(super) fn remove_left_over(change: &mut Changing<'_>) -> Result<(), Rejection> {
+    if change.state.level() == 0 {
+        return Ok(());
+    }
+    let rows: Vec<RowKey> =
+        change.state.left_over_rows().take(LEFT_OVER_ROWS_PER_COMMAND).cloned().collect();
+    rows.iter().try_for_each(|key| change.remove(key))
+}

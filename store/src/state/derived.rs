@@ -1,0 +1,97 @@
+//! What State knows beside its rows: indexes over them, in memory only.
+//!
+//! They are no part of rows or digest. Every change of a row goes through [`Derived::change`], so
+//! that the same rows always have the same indexes, however they came about.
+
+use imbl::{OrdMap, OrdSet};
+
+use crate::{
+    id::{DomainName, LogIndex, OperationId, ServerName},
+    limits::CLOCK_APART_MS_MAX,
+    record::{Domain, Record, RowKey},
+    time::UnixMillis,
+};
+
+/// A remembered operation by its age: the oldest is the lowest. Several commands may have one time
+/// and one index.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OperationAge {
+    /// No try of the operation under this id claims to be later.
+    pub(crate) time: UnixMillis,
+    pub(crate) index: LogIndex,
+    pub(crate) id: OperationId,
+}
+
+impl OperationAge {
+    fn of(key: &RowKey, record: Option<&Record>) -> Option<OperationAge> {
+        let (RowKey::Operation(id), Some(Record::Operation(operation))) = (key, record) else {
+            return None;
+        };
+        // An id that was made by a clock ahead of the command's must not be forgotten before its
+        // own time, or its repetition looks new. One that is far ahead is not believed.
+        let believed = operation.time.plus(CLOCK_APART_MS_MAX);
+        let made = id.made_at().filter(|made| *made <= believed).unwrap_or_default();
+        Some(OperationAge {
+            time: made.max(operation.time),
+            index: operation.index,
+            id: id.clone(),
+        })
+    }
+}
+
+/// Indexes over the rows of a State.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Derived {
+    // Key and value share the strings of the domain: there are many.
+    names: OrdMap<ServerName, DomainName>,
+    ages: OrdSet<OperationAge>,
+}
+
+impl Derived {
+    /// The domain that owns a server name.
+    pub(super) fn name_owner(&self, name: &ServerName) -> Option<&DomainName> {
+        self.names.get(name)
+    }
+
+    /// Remembered operations, the oldest first.
+    pub(super) fn ages(&self) -> &OrdSet<OperationAge> {
+        &self.ages
+    }
+
+    /// Follows a row from what it held to what it holds; none: there is no row.
+    pub(super) fn change(&mut self, key: &RowKey, old: Option<&Record>, new: Option<&Record>) {
+        match key {
+            RowKey::Domain(_) => self.change_domain(domain(old), domain(new)),
+            RowKey::Operation(_) => {
+                if let Some(old) = OperationAge::of(key, old) {
+                    self.ages.remove(&old);
+                }
+                self.ages.extend(OperationAge::of(key, new));
+            }
+            _ => {}
+        }
+    }
+
+    fn change_domain(&mut self, old: Option<&Domain>, new: Option<&Domain>) {
+        // Certificates change often, the names seldom.
+        if let (Some(old), Some(new)) = (old, new)
+            && (&old.name, &old.aliases) == (&new.name, &new.aliases)
+        {
+            return;
+        }
+        for name in old.into_iter().flat_map(Domain::server_names) {
+            self.names.remove(&name);
+        }
+        let Some(new) = new else { return };
+        for name in new.server_names() {
+            self.names.insert(name, new.name.clone());
+        }
+    }
+}
+
+fn domain(record: Option<&Record>) -> Option<&Domain> {
+    match record {
+        Some(Record::Domain(domain)) => Some(domain),
+        _ => None,
+    }
+}
