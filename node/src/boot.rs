@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     admin, clock,
-    cluster::Membership,
+    cluster::{self, LeftoverError, Membership},
     config::Config,
     edge::{self, Edge, EdgeOptions, tls::NodeLimits},
     entropy,
@@ -213,13 +213,13 @@ async fn open_public(bind: SocketAddr, say: &dyn Fn(&str)) -> Result<TcpListener
     Ok(listener)
 }
 
-/// A member goes straight back into its cluster; what an unfinished founding left is removed.
+/// A member goes straight back into its cluster; what an unfinished founding left is put aside.
 async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Problem> {
     let data_dir = node.data_dir();
     let membership =
         Membership::read(data_dir).map_err(|error| Problem::new(Code::F002, error.to_string()))?;
     match membership {
-        Some(membership) => {
+        Some(membership) if !membership.founding => {
             let replica = node.start_member(&membership).await?;
             let address = replica.raft().local_address();
             let address = address.map_or_else(|_| "-".to_owned(), |address| address.to_string());
@@ -229,17 +229,32 @@ async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Prob
             let name = &membership.cluster_name;
             say(&format!("  cluster  {name}  quic {address}  members {}", names.join(" ")));
         }
-        None => {
-            for leftover in ["raft", "state"] {
-                match std::fs::remove_dir_all(data_dir.join(leftover)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(internal("cannot remove what a founding left", error));
-                    }
-                    _ => {}
-                }
+        found => {
+            match found {
+                Some(_) => cluster::abandon(node)?,
+                None => put_leftovers_aside(data_dir)?,
             }
             say("  cluster  none yet: conclave cluster init --name NAME, or cluster join");
         }
+    }
+    Ok(())
+}
+
+/// What lies there without a membership is put aside, unless it is a whole cluster.
+fn put_leftovers_aside(data_dir: &Path) -> Result<(), Problem> {
+    let abandoned = cluster::abandon_unknown(data_dir, clock::now()).map_err(|error| {
+        let hint = match error {
+            LeftoverError::HoldsCluster { .. } => {
+                "restore membership.json    or move data_dir away and let the node join anew"
+            }
+            _ => "move raft and state away by hand, if nothing in them is needed",
+        };
+        Problem::new(Code::F002, "this node knows of no cluster, but has data of one")
+            .detail(Causes(&error).to_string())
+            .hint(hint)
+    })?;
+    for path in abandoned {
+        tracing::warn!(event = "founding.abandoned", path = %path.display());
     }
     Ok(())
 }

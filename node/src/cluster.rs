@@ -3,6 +3,8 @@
 mod admission;
 mod found;
 mod join;
+mod leftover;
+mod limits;
 mod main_domain;
 mod membership;
 mod reconcile;
@@ -11,8 +13,9 @@ mod samples;
 mod token;
 
 pub(crate) use admission::Admission;
-pub(crate) use found::found;
+pub(crate) use found::{abandon, found};
 pub(crate) use join::join;
+pub(crate) use leftover::{LeftoverError, abandon_unknown};
 pub(crate) use membership::{Introduced, Membership};
 pub(crate) use token::{JoinTokenText, access_token_text, parse_access_token};
 

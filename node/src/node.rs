@@ -1,10 +1,6 @@
 //! A node: what it is made of, and its part in a cluster once it has one.
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use conclave_api::problem::{Code, Problem};
 use conclave_raft::{BoxFuture, Calls, Identity, LogOpenError, Options, Peers, Raft, StartError};
@@ -79,7 +75,7 @@ pub(crate) struct Member {
     pub(crate) replica: Replica,
     home: Home,
     pub(crate) membership: Membership,
-    tasks: Mutex<Vec<AbortHandle>>,
+    tasks: MemberTasks,
 }
 
 impl Member {
@@ -95,12 +91,23 @@ impl Member {
         }
         Ok(())
     }
+
+    /// Stops taking part, without the end of the process.
+    pub(crate) async fn give_up(self) {
+        // The tasks first: one of them takes the end of Raft for a reason to end the process.
+        drop(self.tasks);
+        if let Err(error) = self.replica.raft().shutdown().await {
+            tracing::warn!(event = "member.not_stopped", %error);
+        }
+    }
 }
 
-impl Drop for Member {
+/// Works in the background as long as the node is a member.
+struct MemberTasks(Vec<AbortHandle>);
+
+impl Drop for MemberTasks {
     fn drop(&mut self) {
-        let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
-        tasks.iter().for_each(AbortHandle::abort);
+        self.0.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -212,8 +219,23 @@ impl Node {
         }
     }
 
-    /// Starts Raft and State of a member.
+    /// Starts Raft and State of a member, and lets callers reach it.
     pub(crate) async fn start_member(&self, membership: &Membership) -> Result<Replica, Problem> {
+        let member = self.open_member(membership).await?;
+        let replica = member.replica.clone();
+        self.publish(member);
+        Ok(replica)
+    }
+
+    /// Lets callers reach this node as a member.
+    pub(crate) fn publish(&self, member: Member) {
+        self.shared.member.store(Some(Arc::new(member)));
+    }
+
+    /// Starts Raft and State of a member that no caller reaches yet.
+    pub(crate) async fn open_member(&self, membership: &Membership) -> Result<Member, Problem> {
+        // Before anything of this version is written: version 0.1.0 must not start on it.
+        Membership::upgrade(self.data_dir()).map_err(|error| damaged(&error))?;
         let id = NodeId(membership.node);
         let published = Arc::new(Published::default());
         let (old, dir) = (self.data_dir().join("state"), self.data_dir().join("state.v2"));
@@ -276,14 +298,8 @@ impl Node {
                 .abort_handle(),
             tokio::spawn(watch_raft(self.clone(), replica.clone())).abort_handle(),
         ];
-        let member = Member {
-            replica: replica.clone(),
-            home,
-            membership: membership.clone(),
-            tasks: Mutex::new(tasks),
-        };
-        self.shared.member.store(Some(Arc::new(member)));
-        Ok(replica)
+        let tasks = MemberTasks(tasks);
+        Ok(Member { replica, home, membership: membership.clone(), tasks })
     }
 
     /// `HOST:PORT` at which other nodes reach this one.

@@ -16,13 +16,13 @@ use conclave_store::{
 };
 use serde_bytes::ByteBuf;
 
-use super::{Membership, node_host_name, validity};
+use super::{Membership, leftover, node_host_name, validity};
 use crate::{
     clock, entropy,
     keys::{GenerationKey, Purpose, wrap},
     live::Scope,
-    node::{Node, internal},
-    replica::Wait,
+    node::{Member, Node, internal},
+    replica::{Replica, Wait},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -39,8 +39,68 @@ pub(crate) async fn found(
     let _joining = node.membership_change()?;
     let id = ClusterId(entropy::array());
     let first = NodeId(1);
-    let (mut found, membership) = prepare(node, id, name, first)?;
-    let replica = node.start_member(&membership).await?;
+    let (found, membership) = prepare(node, id, name, first)?;
+    // Noted before anything exists that a caller could be told of: the next start then knows
+    // whether the cluster is founded.
+    let membership = Membership { founding: true, ..membership };
+    write(node, &membership)?;
+    match order(node, &membership, found, principal).await {
+        Ok(member) => {
+            let founded = Membership { founding: false, ..membership };
+            if let Err(problem) = write(node, &founded) {
+                member.give_up().await;
+                abandon(node)?;
+                return Err(problem);
+            }
+            // Only now can callers reach the cluster, and be told that a change is made.
+            node.publish(Member { membership: founded, ..member });
+            Ok(())
+        }
+        Err(problem) => {
+            abandon(node)?;
+            Err(problem)
+        }
+    }
+}
+
+fn write(node: &Node, membership: &Membership) -> Result<(), Problem> {
+    membership.write(node.data_dir()).map_err(|e| internal("cannot note the membership", e))
+}
+
+/// Puts what an unfinished founding left aside. The membership goes last: it tells what the rest is.
+pub(crate) fn abandon(node: &Node) -> Result<(), Problem> {
+    let abandoned = leftover::abandon(node.data_dir(), clock::now());
+    let abandoned = abandoned.map_err(|e| internal("cannot put a founding aside", e))?;
+    for path in abandoned {
+        tracing::warn!(event = "founding.abandoned", path = %path.display());
+    }
+    Membership::remove(node.data_dir()).map_err(|e| internal("cannot put a founding aside", e))
+}
+
+/// Starts the first member, and has the cluster ordered as its first change. If that fails, the
+/// member is stopped.
+async fn order(
+    node: &Node,
+    membership: &Membership,
+    found: FoundCluster,
+    principal: Principal,
+) -> Result<Member, Problem> {
+    let member = node.open_member(membership).await?;
+    match order_at(node, &member.replica, found, principal).await {
+        Ok(()) => Ok(member),
+        Err(problem) => {
+            member.give_up().await;
+            Err(problem)
+        }
+    }
+}
+
+async fn order_at(
+    node: &Node,
+    replica: &Replica,
+    mut found: FoundCluster,
+    principal: Principal,
+) -> Result<(), Problem> {
     let address = node.advertised()?;
     let started = replica.raft().initialize(&address).await;
     started.map_err(|error| internal("cannot start the cluster", error))?;
@@ -62,9 +122,7 @@ pub(crate) async fn found(
     }
     // Nobody has taken the name yet; should this fail, the node goes on trying.
     let _ = replica.try_main_domain(&node.config().main_domain).await;
-    // Only now does the node remember that it belongs to a cluster: whatever a crash before
-    // this leaves is removed at the next start, and nobody was told that it exists.
-    membership.write(node.data_dir()).map_err(|e| internal("cannot note the membership", e))
+    Ok(())
 }
 
 fn prepare(

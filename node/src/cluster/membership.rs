@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::files;
 
 const FILE: &str = "membership.json";
-const FORMAT: u32 = 1;
+/// What this version writes. Version 0.1.0 wrote 1, and refuses what it does not know: it must not
+/// start on storage that was rewritten.
+const FORMAT: u32 = 2;
+/// What this version reads.
+const FORMATS: std::ops::RangeInclusive<u32> = 1..=FORMAT;
 
 /// A member as the cluster introduced it when this node joined.
 #[derive(Clone, Serialize, Deserialize)]
@@ -19,7 +23,7 @@ pub(crate) struct Introduced {
     pub(crate) address: String,
 }
 
-/// This node's membership; written once, when it founds or joins.
+/// This node's membership; written when it founds or joins, before anything else of it exists.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Membership {
     format: u32,
@@ -31,6 +35,9 @@ pub(crate) struct Membership {
     pub(crate) authority_der: Vec<u8>,
     pub(crate) certificate_der: Vec<u8>,
     pub(crate) introduced: Vec<Introduced>,
+    /// The cluster is not founded yet: nothing of it was acknowledged.
+    #[serde(default)]
+    pub(crate) founding: bool,
 }
 
 /// Why the membership cannot be used.
@@ -72,22 +79,40 @@ impl Membership {
             authority_der,
             certificate_der,
             introduced,
+            founding: false,
         }
     }
 
-    /// Reads the membership; none: the node belongs to no cluster, and what lies of a log or
-    /// State is left of a founding that never ended.
+    /// Reads the membership; none: the node belongs to no cluster.
     pub(crate) fn read(data_dir: &Path) -> Result<Option<Membership>, MembershipError> {
         let path = data_dir.join(FILE);
         let shown = || path.display().to_string();
         match std::fs::read(&path) {
             Ok(bytes) => match serde_json::from_slice::<Membership>(&bytes) {
-                Ok(membership) if membership.format == FORMAT => Ok(Some(membership)),
+                Ok(membership) if FORMATS.contains(&membership.format) => Ok(Some(membership)),
                 _ => Err(MembershipError::Damaged { path: shown() }),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(MembershipError::File { path: shown(), source }),
         }
+    }
+
+    /// Rewrites a membership of version 0.1.0, if there is one, so that this version refuses to
+    /// start there from now on.
+    pub(crate) fn upgrade(data_dir: &Path) -> Result<(), MembershipError> {
+        match Membership::read(data_dir)? {
+            Some(membership) if membership.format != FORMAT => {
+                Membership { format: FORMAT, ..membership }.write(data_dir)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets a founding that did not succeed.
+    pub(crate) fn remove(data_dir: &Path) -> Result<(), MembershipError> {
+        let path = data_dir.join(FILE);
+        files::remove(&path)
+            .map_err(|source| MembershipError::File { path: path.display().to_string(), source })
     }
 
     /// Makes the membership durable.
@@ -108,5 +133,31 @@ impl Membership {
         let mut introduced = self.introduced.iter();
         let found = introduced.find(|member| member.identity_der == public_key_der);
         found.map(|member| NodeId(member.id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_membership_of_the_first_release_is_read_and_rewritten_before_storage_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let membership =
+            Membership::new([1; 16], "prod".to_owned(), 2, Vec::new(), Vec::new(), Vec::new());
+        membership.write(dir.path()).unwrap();
+        let path = dir.path().join(FILE);
+        let mut old: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        old["format"] = 1.into();
+        old.as_object_mut().unwrap().remove("founding");
+        std::fs::write(&path, old.to_string()).unwrap();
+        let read = Membership::read(dir.path()).unwrap().unwrap();
+        assert!(!read.founding && read.node == 2);
+        Membership::upgrade(dir.path()).unwrap();
+        let upgraded = Membership::read(dir.path()).unwrap().unwrap();
+        assert_eq!((upgraded.format, upgraded.incarnation), (FORMAT, membership.incarnation));
+        std::fs::write(&path, old.to_string().replace("\"format\":1", "\"format\":3")).unwrap();
+        assert!(Membership::read(dir.path()).is_err(), "a later version wrote it");
     }
 }
