@@ -247,7 +247,7 @@ fn put_leftovers_aside(data_dir: &Path) -> Result<(), Problem> {
             LeftoverError::HoldsCluster { .. } => {
                 "restore membership.json    or move data_dir away and let the node join anew"
             }
-            _ => "move raft and state away by hand, if nothing in them is needed",
+            _ => "move data_dir away, if nothing in it is needed",
         };
         Problem::new(Code::F002, "this node knows of no cluster, but has data of one")
             .detail(Causes(&error).to_string())

@@ -62,6 +62,8 @@ pub(crate) struct Report {
     pub(crate) index: LogIndex,
     /// Commands whose domain or listener this node cannot serve; the newest few.
     pub(crate) failed: BTreeSet<LogIndex>,
+    /// From this command on `failed` is complete.
+    pub(crate) failed_from: LogIndex,
     /// Digest of the State at `index`.
     pub(crate) digest: [u8; 32],
     /// Rows of the State at `index`.
@@ -100,6 +102,8 @@ struct Pending {
     index: LogIndex,
     domains: BTreeMap<DomainName, BTreeSet<LogIndex>>,
     listeners: BTreeSet<LogIndex>,
+    /// Up to this command the whole State was taken over, so that none of them was proved.
+    rebuilt: Option<LogIndex>,
 }
 
 impl Live {
@@ -139,6 +143,7 @@ impl Live {
         // a node with many domains shall serve at once.
         self.enqueue(scope, state, index, |pending| {
             pending.listeners.insert(index);
+            pending.rebuilt = Some(index);
         });
     }
 

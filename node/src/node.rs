@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use crate::{
+    admin::Turns,
     cluster::{Admission, Membership},
     config::Config,
     edge::Edge,
@@ -65,6 +66,7 @@ struct Shared {
     local: Local,
     started: UnixMillis,
     member: arc_swap::ArcSwapOption<Member>,
+    turns: Turns,
     /// Founding and joining exclude each other.
     changing: Arc<Semaphore>,
     fatal: tokio::sync::watch::Sender<Option<String>>,
@@ -140,6 +142,7 @@ impl Node {
             local,
             started,
             member: arc_swap::ArcSwapOption::empty(),
+            turns: Turns::new(),
             changing: Arc::new(Semaphore::new(1)),
             fatal: tokio::sync::watch::Sender::new(None),
         };
@@ -172,6 +175,11 @@ impl Node {
 
     pub(crate) fn local(&self) -> &Local {
         &self.shared.local
+    }
+
+    /// Turns of callers that change the same object.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.shared.turns
     }
 
     pub(crate) fn started(&self) -> UnixMillis {
@@ -294,6 +302,7 @@ impl Node {
             tokio::spawn(replica.clone().follow_reports()).abort_handle(),
             tokio::spawn(replica.clone().reconcile_members()).abort_handle(),
             tokio::spawn(replica.clone().rotate_session_keys()).abort_handle(),
+            tokio::spawn(replica.clone().raise_level()).abort_handle(),
             tokio::spawn(replica.clone().claim_main_domain(self.config().main_domain.clone()))
                 .abort_handle(),
             tokio::spawn(watch_raft(self.clone(), replica.clone())).abort_handle(),

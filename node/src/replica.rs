@@ -4,6 +4,7 @@ mod apply;
 mod call;
 mod drain;
 mod handover;
+mod level;
 mod limits;
 mod propose;
 mod proposer;
@@ -25,6 +26,7 @@ use crate::{keys::Keyring, live::Live};
 
 pub(crate) use apply::Applier;
 pub(crate) use drain::{Drain, DrainedV1};
+pub(crate) use level::knows_level;
 pub(crate) use propose::{ExecuteError, Executed, Wait};
 pub(crate) use reports::{NodeReport, Reports};
 pub(crate) use session_keys::session_key_rotation_ms;

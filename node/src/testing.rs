@@ -133,7 +133,10 @@ impl Filling {
             action,
         };
         let bytes = wire::encode_command(&command).map_err(|error| internal("command", error))?;
-        let done = self.replica.execute(&bytes, Wait::Committed, TIMEOUT).await;
+        let done = self
+            .replica
+            .execute(&bytes, Wait::Committed, tokio::time::Instant::now() + TIMEOUT)
+            .await;
         match done.map_err(|error| internal("not done", error))?.outcome {
             Outcome::Done(_) => Ok(()),
             Outcome::Rejected(rejection) => Err(internal("rejected", rejection)),

@@ -67,14 +67,25 @@ fn failure(problem: Problem) -> Failure {
     Box::new(problem)
 }
 
-/// A new operation id: 130 random bits in 26 digits and letters.
+/// A new operation id that tells when it was made, so that a late repetition is told from a first
+/// try: a UUID of version 7 (RFC 9562 §5.7).
 pub(crate) fn new_operation() -> String {
-    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    let mut random = [0u8; 26];
+    let mut bytes = [0u8; 16];
     // Without randomness the id is not unique; the node then refuses another request under it.
-    let _ = SystemRandom::new().fill(&mut random);
-    let digit = |byte: &u8| DIGITS.get(usize::from(byte & 31)).copied().unwrap_or(b'0');
-    random.iter().map(digit).map(char::from).collect()
+    let _ = SystemRandom::new().fill(&mut bytes);
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let made_ms = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+    let [_, _, time @ ..] = made_ms.to_be_bytes();
+    let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
+    *version = 0x70 | *version & 0x0f;
+    *variant = 0x80 | *variant & 0x3f;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let [_, _, _, _, _, _, random @ ..] = bytes;
+    let (time, random) = (hex(&time), hex(&random));
+    let (high, low) = time.split_at(8);
+    let (version, rest) = random.split_at(4);
+    let (variant, node) = rest.split_at(4);
+    format!("{high}-{low}-{version}-{variant}-{node}")
 }
 
 impl Client {
@@ -306,4 +317,22 @@ fn deepest(error: &dyn std::error::Error) -> String {
         last = cause;
     }
     last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_id_is_a_uuid_that_tells_its_time() {
+        let id = new_operation();
+        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+        assert_eq!(id.as_bytes()[14], b'7');
+        assert!(b"89ab".contains(&id.as_bytes()[19]), "{id}");
+        let made_ms = u64::from_str_radix(&id.replace('-', "")[..12], 16).unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        assert!(u64::try_from(now.as_millis()).unwrap() - made_ms < 60_000, "{id}");
+        assert_ne!(id, new_operation());
+    }
 }

@@ -11,7 +11,7 @@ pub struct Node {
     pub id: u64,
     /// `leader`, `follower`, `learner` or `candidate`.
     pub role: String,
-    /// `ready`, `draining`, `sealed` or `unreachable`.
+    /// `ready`, `lagging`, `draining`, `sealed` or `unreachable`.
     pub state: String,
     /// `HOST:PORT` for other nodes.
     pub address: String,

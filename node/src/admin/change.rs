@@ -17,7 +17,7 @@ use conclave_api::{
 use conclave_store::{
     command::{Command, Expectation},
     id::{DomainName, LogIndex, NodeId, OperationId},
-    limits::{ADMIT_ATTEMPTS_MAX, REASON_BYTES_MAX},
+    limits::REASON_BYTES_MAX,
     machine,
     outcome::{Done, Outcome, Rejection},
     record::{KeyFamily, RowKey, Stamp},
@@ -39,6 +39,9 @@ use crate::{
 
 const TIMEOUT_MS: u64 = 15_000;
 const TIMEOUT_MS_MAX: u64 = 600_000;
+/// Pauses after a change that another one overtook.
+const CONFLICT_PAUSE_MIN: Duration = Duration::from_millis(2);
+const CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Longest time for this node to apply what the leader has applied.
 const OWN_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -67,6 +70,8 @@ pub(super) struct Asked {
     request: [u8; 32],
     wait: Wait,
     timeout: Duration,
+    /// When the caller is answered at the latest; every part of the work gets what is left.
+    deadline: Instant,
     reason: Option<String>,
     is_stale: bool,
     is_dry_run: bool,
@@ -123,6 +128,7 @@ impl FromRequest<Node> for Asked {
         let mut request = [0; 32];
         request.copy_from_slice(context.finish().as_ref());
         let timeout_ms = parameters.timeout_ms.unwrap_or(TIMEOUT_MS).min(TIMEOUT_MS_MAX);
+        let timeout = Duration::from_millis(timeout_ms);
         Ok(Asked {
             node: node.clone(),
             caller,
@@ -135,7 +141,8 @@ impl FromRequest<Node> for Asked {
             operation,
             request,
             wait,
-            timeout: Duration::from_millis(timeout_ms),
+            timeout,
+            deadline: started + timeout,
             reason: parameters.reason,
             is_stale,
             is_dry_run: parameters.dry_run,
@@ -146,11 +153,14 @@ impl FromRequest<Node> for Asked {
 }
 
 fn random_operation() -> OperationId {
-    let id = conclave_store::id::DomainId(entropy::array()).to_string();
-    OperationId::parse(&id).unwrap_or_else(|_| unreachable!("hex digits are an operation id"))
+    OperationId::new(clock::now(), entropy::array())
 }
 
 impl Asked {
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// The body as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
@@ -174,7 +184,7 @@ impl Asked {
         if self.is_stale {
             return Ok(replica.point().state.clone());
         }
-        let point = replica.linearizable(self.timeout).await.map_err(|_| self.no_leader())?;
+        let point = replica.linearizable(self.left()).await.map_err(|_| self.no_leader())?;
         Ok(point.state.clone())
     }
 
@@ -208,7 +218,8 @@ impl Asked {
     }
 
     /// Derives a command, has it ordered and served, and tells what came of it. What is stale
-    /// by then is derived afresh, a bounded number of times. With `dry_run` it only tells.
+    /// by then is derived afresh until the time is over: only a caller that names a version is
+    /// told of a conflict. With `dry_run` it only tells.
     pub(super) async fn change(
         &self,
         scope: Scope,
@@ -219,12 +230,22 @@ impl Asked {
             // What is tried is tried on all that was acknowledged.
             self.shared_state().await?;
         }
-        for _ in 0..ADMIT_ATTEMPTS_MAX {
-            let (command, admitted) = self.admitted(scope, &derive).await?;
+        // Taken after the first conflict: the callers of this node then change the object one
+        // after the other, so that each round of the cluster lets one of each node through.
+        let mut turn = None;
+        let mut pause = CONFLICT_PAUSE_MIN;
+        loop {
+            let (command, admitted) = match self.admitted(scope, &derive).await? {
+                Derived::Command(command, told) => (command, told),
+                Derived::Repeated(done, index, told) => {
+                    return Ok(self.told_again(scope, &done, index, told).await);
+                }
+            };
+            let object = admitted.object.clone();
             let (executed, dry_run) = match (self.is_dry_run, scope) {
-                (true, _) => self.try_out(scope, command).await?,
+                (true, _) => self.try_out(scope, *command).await?,
                 (false, Scope::Shared) => (self.execute_shared(&command).await?, None),
-                (false, Scope::Local) => (self.execute_local(command).await?, None),
+                (false, Scope::Local) => (self.execute_local(*command).await?, None),
             };
             match &executed.outcome {
                 Outcome::Done(done) => {
@@ -235,15 +256,35 @@ impl Asked {
                     Rejection::Stale(_)
                     | Rejection::WrapsMismatch
                     | Rejection::GenerationOld { .. },
-                ) => {
-                    if scope == Scope::Shared {
-                        self.node.replica()?.wait_applied(executed.index.0, self.timeout).await;
-                    }
-                }
+                ) => {}
                 Outcome::Rejected(rejection) => return Err(rejection_problem(rejection).into()),
             }
+            if self.left() <= pause {
+                return Err(self.overtaken(&object).into());
+            }
+            if scope == Scope::Shared {
+                self.node.replica()?.wait_applied(executed.index.0, self.left()).await;
+            }
+            if turn.is_none() {
+                let turns = self.node.turns().wait(&object);
+                turn = Some(
+                    tokio::time::timeout_at(self.deadline, turns)
+                        .await
+                        .map_err(|_| self.overtaken(&object))?,
+                );
+            } else {
+                tokio::time::sleep(jittered(pause)).await;
+                pause = (pause * 2).min(CONFLICT_PAUSE_MAX);
+            }
         }
-        Err(Problem::new(Code::V002, "somebody changes the same thing again and again").into())
+    }
+
+    fn overtaken(&self, object: &str) -> Problem {
+        let seconds = self.timeout.as_secs();
+        let title = format!("{object} was changed by others at every try for {seconds} s");
+        Problem::new(Code::V002, title)
+            .why("each time another change came between this one and what it was made from")
+            .hint("repeat the command, or give it more time with --timeout")
     }
 
     /// What a command would come to now; nothing of it is ordered.
@@ -268,23 +309,24 @@ impl Asked {
 
     /// Derives from what this node has. If that is refused, this node may only lag behind, so
     /// the refusal counts after a linearizable read, not before.
-    async fn admitted(&self, scope: Scope, derive: &Derive) -> Result<(Command, Told), Failed> {
+    async fn admitted(&self, scope: Scope, derive: &Derive) -> Result<Derived, Failed> {
         let problem = match self.derive(scope, Arc::clone(derive)).await {
-            Ok(admitted) => return Ok(admitted),
+            Ok((command, told)) => return Ok(Derived::Command(command, told)),
             Err(problem) => problem,
         };
-        if scope == Scope::Shared {
-            let left = self.timeout.saturating_sub(self.started.elapsed());
-            if self.node.replica()?.linearizable(left).await.is_err() {
-                return Err(problem.into());
-            }
-            let again = self.derive(scope, Arc::clone(derive)).await;
-            return again.or_else(|problem| self.repeated(scope, problem));
+        if scope == Scope::Local {
+            return self.repeated(scope, problem);
         }
-        self.repeated(scope, problem)
+        if self.node.replica()?.linearizable(self.left()).await.is_err() {
+            return Err(problem.into());
+        }
+        match self.derive(scope, Arc::clone(derive)).await {
+            Ok((command, told)) => Ok(Derived::Command(command, told)),
+            Err(problem) => self.repeated(scope, problem),
+        }
     }
 
-    async fn derive(&self, scope: Scope, derive: Derive) -> Result<(Command, Told), Problem> {
+    async fn derive(&self, scope: Scope, derive: Derive) -> Result<(Box<Command>, Told), Problem> {
         let asked = self.clone();
         let derived = tokio::task::spawn_blocking(move || {
             let point = match scope {
@@ -323,14 +365,14 @@ impl Asked {
                 expects,
                 action: admitted.action,
             };
-            Ok::<_, Problem>((command, told))
+            Ok::<_, Problem>((Box::new(command), told))
         });
         derived.await.map_err(|error| internal("admission failed", error))?
     }
 
     /// A repetition of a finished change may not be derivable any more, because the change is
     /// made: then the replicated answer of the first time counts, not today's problem.
-    fn repeated(&self, scope: Scope, problem: Problem) -> Result<(Command, Told), Failed> {
+    fn repeated(&self, scope: Scope, problem: Problem) -> Result<Derived, Failed> {
         let point = match scope {
             Scope::Shared => self.node.replica()?.point(),
             Scope::Local => self.node.local().point(),
@@ -343,31 +385,37 @@ impl Asked {
             Done::Domain { name, .. } => name.to_string(),
             _ => self.operation.to_string(),
         };
-        // Any action will do: apply answers a known operation before it looks at it.
-        let name =
-            DomainName::parse("repeated.invalid").map_err(|error| internal("operation", error))?;
-        let command = Command {
-            operation: self.operation.clone(),
-            principal: self.caller.principal.clone(),
-            request: self.request,
-            time: clock::now(),
-            reason: None,
-            expects: Vec::new(),
-            action: conclave_store::command::Action::DeleteDomain(name),
+        let told = Told { object, warnings: Vec::new() };
+        Ok(Derived::Repeated(before.done.clone(), before.index, told))
+    }
+
+    /// Tells the answer of the first time, and who serves the change by now.
+    async fn told_again(&self, scope: Scope, done: &Done, index: LogIndex, told: Told) -> Change {
+        let outcome = Outcome::Done(done.clone());
+        let executed = match (scope, self.wait, self.node.replica()) {
+            (Scope::Shared, Wait::Served, Ok(replica)) => {
+                let (served, missing) = replica.serving(index).await;
+                Executed::new(index, outcome, served, missing)
+            }
+            (Scope::Shared, ..) => Executed::new(index, outcome, Vec::new(), Vec::new()),
+            (Scope::Local, wait, _) => {
+                let report = self.node.live().reports(Scope::Local).borrow().clone();
+                let is_served = report.index >= index && !report.failed.contains(&index);
+                Executed::local(index, outcome, (wait == Wait::Served).then_some(is_served))
+            }
         };
-        Ok((command, Told { object, warnings: Vec::new() }))
+        self.told(scope, done, &executed, told)
     }
 
     async fn execute_shared(&self, command: &Command) -> Result<Executed, Failed> {
         let bytes = wire::encode_command(command).map_err(|error| {
             Problem::new(Code::D004, "the change is larger than 64 KiB").detail(error.to_string())
         })?;
-        let left = self.timeout.saturating_sub(self.started.elapsed());
         let replica = self.node.replica()?;
-        let executed = replica.execute(&bytes, self.wait, left).await;
+        let executed = replica.execute(&bytes, self.wait, self.deadline).await;
         if let Ok(executed) = &executed {
             // Whoever asks this node next sees the change, also if only the leader had it.
-            replica.wait_applied(executed.index.0, OWN_WRITE_TIMEOUT.min(left)).await;
+            replica.wait_applied(executed.index.0, OWN_WRITE_TIMEOUT).await;
         }
         executed.map_err(|error| {
             let problem = match error {
@@ -408,9 +456,8 @@ impl Asked {
         let mut reports = self.node.live().reports(Scope::Local);
         let waits = self.wait == Wait::Served && matches!(outcome, Outcome::Done(_));
         let is_served = waits && {
-            let left = self.timeout.saturating_sub(self.started.elapsed());
             let served = reports.wait_for(|report| report.index >= index);
-            let served = tokio::time::timeout(left, served).await;
+            let served = tokio::time::timeout_at(self.deadline, served).await;
             matches!(served, Ok(Ok(report)) if !report.failed.contains(&index))
         };
         Ok(Executed::local(index, outcome, waits.then_some(is_served)))
@@ -462,6 +509,20 @@ impl Asked {
 
 /// Derives a command from what admission looks at; may be asked again.
 type Derive = Arc<dyn Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync>;
+
+/// What an admission came to.
+enum Derived {
+    /// A command, to be ordered.
+    Command(Box<Command>, Told),
+    /// The operation was done before: its answer, and the command's place then.
+    Repeated(Done, LogIndex, Told),
+}
+
+/// A pause between a half and the whole of this one: callers that met do not meet again.
+fn jittered(pause: Duration) -> Duration {
+    let [random] = entropy::array::<1>();
+    pause / 2 + pause / 2 * u32::from(random) / 255
+}
 
 /// What of an admission is told.
 struct Told {

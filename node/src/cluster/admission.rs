@@ -17,6 +17,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 use super::{node_host_name, validity};
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     keys::{Keyring, Purpose, wrap},
     live::Scope,
     node::internal,
-    replica::{Replica, Wait},
+    replica::{Replica, Wait, knows_level},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -121,11 +122,17 @@ impl Admission {
             Problem::new(Code::R003, "the cluster has no leader now").hint("repeat the command")
         })?;
         self.check_proof(&point.state, &request, exporter, &proved)?;
+        if point.state.level() > 0 && !knows_level(&request.version) {
+            let title = format!("version {} cannot read what this cluster writes", request.version);
+            return Err(Problem::new(Code::V001, title)
+                .hint("install the version of the members: conclave status shows it"));
+        }
         for _ in 0..ADMIT_ATTEMPTS_MAX {
             let point = self.replica.point();
             let (command, certificate_der) = self.command(&point.state, &request, &name)?;
             let bytes = wire::encode_command(&command).map_err(|e| internal("command", e))?;
-            let done = self.replica.execute(&bytes, Wait::Committed, TIMEOUT).await;
+            let done =
+                self.replica.execute(&bytes, Wait::Committed, Instant::now() + TIMEOUT).await;
             let done =
                 done.map_err(|_| Problem::new(Code::R003, "the cluster cannot decide now"))?;
             self.replica.wait_applied(done.index.0, TIMEOUT).await;

@@ -15,13 +15,14 @@ use conclave_store::{
     wire,
 };
 use serde_bytes::ByteBuf;
+use tokio::time::Instant;
 
 use super::{Membership, leftover, node_host_name, validity};
 use crate::{
     clock, entropy,
     keys::{GenerationKey, Purpose, wrap},
     live::Scope,
-    node::{Member, Node, internal},
+    node::{self, Node, internal},
     replica::{Replica, Wait},
 };
 
@@ -39,21 +40,22 @@ pub(crate) async fn found(
     let _joining = node.membership_change()?;
     let id = ClusterId(entropy::array());
     let first = NodeId(1);
-    let (found, membership) = prepare(node, id, name, first)?;
+    let (found, mut membership) = prepare(node, id, name, first)?;
     // Noted before anything exists that a caller could be told of: the next start then knows
     // whether the cluster is founded.
-    let membership = Membership { founding: true, ..membership };
+    membership.founding = true;
     write(node, &membership)?;
     match order(node, &membership, found, principal).await {
-        Ok(member) => {
-            let founded = Membership { founding: false, ..membership };
-            if let Err(problem) = write(node, &founded) {
+        Ok(mut member) => {
+            membership.founding = false;
+            if let Err(problem) = write(node, &membership) {
                 member.give_up().await;
                 abandon(node)?;
                 return Err(problem);
             }
             // Only now can callers reach the cluster, and be told that a change is made.
-            node.publish(Member { membership: founded, ..member });
+            member.membership = membership;
+            node.publish(member);
             Ok(())
         }
         Err(problem) => {
@@ -84,7 +86,7 @@ async fn order(
     membership: &Membership,
     found: FoundCluster,
     principal: Principal,
-) -> Result<Member, Problem> {
+) -> Result<node::Member, Problem> {
     let member = node.open_member(membership).await?;
     match order_at(node, &member.replica, found, principal).await {
         Ok(()) => Ok(member),
@@ -115,7 +117,7 @@ async fn order_at(
         action: Action::FoundCluster(Box::new(found)),
     };
     let bytes = wire::encode_command(&command).map_err(|e| internal("command", e))?;
-    let done = replica.execute(&bytes, Wait::Served, TIMEOUT).await;
+    let done = replica.execute(&bytes, Wait::Served, Instant::now() + TIMEOUT).await;
     let done = done.map_err(|error| internal("cannot found the cluster", error))?;
     if let Outcome::Rejected(rejection) = done.outcome {
         return Err(internal("cannot found the cluster", rejection));

@@ -8,16 +8,15 @@ use std::{
 };
 
 use conclave_disk::DiskOptions;
+use conclave_raft::checkpoint_index;
 use conclave_store::{id::ClusterId, time::UnixMillis};
-use conclave_store_sled::{OpenError, StateDisk};
+use conclave_store_sled::{Home, OpenError, migrate};
 
 use super::limits::ABANDONED_MAX;
 use crate::files;
 
 /// Directories that a member has, of any release.
-const DIRECTORIES: [&str; 3] = ["raft", "state", "state.v2"];
-/// Where a State may lie.
-const STATES: [&str; 2] = ["state.v2", "state"];
+const DIRECTORIES: [&str; 4] = ["raft", "state", "state.v2", "state.v2.unfinished"];
 const ABANDONED: &str = ".abandoned-";
 
 /// Why what is left cannot be put aside.
@@ -73,21 +72,23 @@ pub(crate) fn abandon_unknown(
     data_dir: &Path,
     now: UnixMillis,
 ) -> Result<Vec<PathBuf>, LeftoverError> {
-    for dir in STATES.map(|name| data_dir.join(name)) {
-        if !dir.exists() {
-            continue;
-        }
-        let path = dir.display().to_string();
-        match StateDisk::open(&dir, DiskOptions::default()) {
-            Ok(loaded) => {
-                if let Some(cluster) = loaded.state.cluster() {
-                    return Err(LeftoverError::HoldsCluster { path, cluster: cluster.id });
-                }
-            }
+    let (old, dir) = (data_dir.join("state"), data_dir.join("state.v2"));
+    if old.exists() || dir.exists() {
+        let path = data_dir.display().to_string();
+        match cluster(&old, &dir) {
+            Ok(None) => {}
+            Ok(Some(cluster)) => return Err(LeftoverError::HoldsCluster { path, cluster }),
             Err(source) => return Err(LeftoverError::Unreadable { path, source }),
         }
     }
     abandon(data_dir, now)
+}
+
+/// The cluster of a State, which is rewritten first if it is of version 0.1.0.
+fn cluster(old: &Path, dir: &Path) -> Result<Option<ClusterId>, OpenError> {
+    migrate(old, dir, &DiskOptions::default(), checkpoint_index)?;
+    let loaded = Home::open(dir, DiskOptions::default())?;
+    Ok(loaded.state.cluster().map(|cluster| cluster.id))
 }
 
 fn unused(data_dir: &Path, name: &str, seconds: u64) -> PathBuf {
@@ -138,7 +139,7 @@ mod tests {
     fn what_cannot_be_read_stays_where_it_is() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("raft")).unwrap();
-        std::fs::write(dir.path().join("state"), "no directory").unwrap();
+        std::fs::write(dir.path().join("state.v2"), "no directory").unwrap();
         let refused = abandon_unknown(dir.path(), UnixMillis(1));
         assert!(matches!(refused, Err(LeftoverError::Unreadable { .. })), "{refused:?}");
         assert!(dir.path().join("raft").exists());

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use conclave_store::{
     command::{Action, Command},
-    id::{DomainId, DomainName, OperationId},
+    id::{DomainName, OperationId},
     outcome::Outcome,
     record::Principal,
     wire,
 };
+
+use tokio::time::Instant;
 
 use crate::{
     clock, entropy,
@@ -44,17 +46,18 @@ impl Replica {
 
     /// Tells the name once; none if the cluster cannot decide.
     pub(crate) async fn try_main_domain(&self, name: &DomainName) -> Option<Outcome> {
-        let operation = OperationId::parse(&DomainId(entropy::array()).to_string()).ok()?;
+        let now = clock::now();
         let command = Command {
-            operation,
+            operation: OperationId::new(now, entropy::array()),
             principal: Principal::Node(self.id()),
             request: [0; 32],
-            time: clock::now(),
+            time: now,
             reason: None,
             expects: Vec::new(),
             action: Action::SetMainDomain(self.id(), name.clone()),
         };
         let bytes = wire::encode_command(&command).ok()?;
-        Some(self.execute(&bytes, Wait::Committed, TIMEOUT).await.ok()?.outcome)
+        let deadline = Instant::now() + TIMEOUT;
+        Some(self.execute(&bytes, Wait::Committed, deadline).await.ok()?.outcome)
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Membership {
     pub(crate) certificate_der: Vec<u8>,
     pub(crate) introduced: Vec<Introduced>,
     /// The cluster is not founded yet: nothing of it was acknowledged.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) founding: bool,
 }
 

@@ -10,6 +10,21 @@ use conclave_store::id::{DomainName, LogIndex};
 use super::{Live, Pending, Report, Scope, limits::FAILED_MAX};
 use crate::edge::Edge;
 
+/// Keeps the newest failures; gives the command from which they are complete.
+fn complete_from(
+    before: LogIndex,
+    rebuilt: Option<LogIndex>,
+    failed: &mut BTreeSet<LogIndex>,
+) -> LogIndex {
+    let after = |index: LogIndex| LogIndex(index.0.saturating_add(1));
+    let mut from = before.max(rebuilt.map(after).unwrap_or_default());
+    while failed.len() > FAILED_MAX {
+        let forgotten = failed.pop_first();
+        from = from.max(forgotten.map(after).unwrap_or_default());
+    }
+    from
+}
+
 impl Live {
     /// Works until it is dropped; one at a time.
     pub(crate) async fn feed(self, edge: Edge) {
@@ -46,12 +61,11 @@ impl Live {
         }
         self.report_sender(scope).send_modify(|report| {
             failed.extend(&report.failed);
-            while failed.len() > FAILED_MAX {
-                failed.pop_first();
-            }
+            let failed_from = complete_from(report.failed_from, pending.rebuilt, &mut failed);
             *report = Report {
                 index: pending.index,
                 failed,
+                failed_from,
                 digest: pending.state.digest(),
                 rows: pending.state.row_count(),
             };
@@ -82,5 +96,21 @@ impl Live {
             }
         }
         failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_is_forgotten_moves_the_lowest_index_that_is_told_of() {
+        let mut failed: BTreeSet<LogIndex> = (1..=100).map(LogIndex).collect();
+        assert_eq!(complete_from(LogIndex(0), None, &mut failed), LogIndex(37));
+        assert_eq!((failed.len(), failed.first()), (FAILED_MAX, Some(&LogIndex(37))));
+        let mut few = BTreeSet::from([LogIndex(120)]);
+        assert_eq!(complete_from(LogIndex(37), None, &mut few), LogIndex(37));
+        let rebuilt = Some(LogIndex(110));
+        assert_eq!(complete_from(LogIndex(37), rebuilt, &mut few), LogIndex(111), "unproved");
     }
 }

@@ -7,11 +7,13 @@ use conclave_raft::{Handover, Position};
 use conclave_store::{id::NodeId, record::Sealed, wire};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use tokio::time::Instant;
 use zeroize::Zeroize;
 
 use super::{
     Drain, DrainedV1, ExecuteError, NodeReport, Replica, Wait,
-    reports::{HOLD_MAX, ReportV1},
+    limits::EXECUTE_TIME_MAX,
+    reports::{HOLD_MAX, ReportV1, ReportV2},
 };
 use crate::{keys::Purpose, live::Scope};
 
@@ -37,6 +39,8 @@ pub(super) enum RequestV1 {
     Drain(Drain),
     /// Stand for election at once: the caller led, and has this entry as its last one.
     TakeOver { term: u64, index: u64 },
+    /// As `Report`, answered with all that a member says of itself since version 0.2.0.
+    ReportV2 { after: u64, hold_ms: u64 },
 }
 
 /// The answer to it.
@@ -68,6 +72,7 @@ pub(super) enum AnswerV1 {
     TakingOver(bool),
     /// The leader's disk is full; nothing was done. Since 0.2.0; to 0.1.0 it is no answer.
     NoRoom,
+    ReportV2(ReportV2),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -111,8 +116,10 @@ impl Replica {
         match request {
             RequestV1::Execute { command, wait_served, timeout_ms } => {
                 let wait = if wait_served { Wait::Served } else { Wait::Committed };
-                let timeout = Duration::from_millis(timeout_ms);
-                match self.execute_here(command.into_vec(), wait, timeout).await {
+                // The caller may be of a later version, and have a later bound.
+                let timeout = Duration::from_millis(timeout_ms).min(EXECUTE_TIME_MAX);
+                let deadline = Instant::now() + timeout;
+                match self.execute_here(command.into_vec(), wait, deadline).await {
                     Ok(done) => AnswerV1::Executed {
                         index: done.index.0,
                         outcome: ByteBuf::from(done.outcome_bytes),
@@ -129,6 +136,10 @@ impl Replica {
             RequestV1::Report { after, hold_ms } => {
                 let hold = Duration::from_millis(hold_ms).min(HOLD_MAX);
                 AnswerV1::Report(self.own_report(after, hold).await.into())
+            }
+            RequestV1::ReportV2 { after, hold_ms } => {
+                let hold = Duration::from_millis(hold_ms).min(HOLD_MAX);
+                AnswerV1::ReportV2(self.own_report(after, hold).await.into())
             }
             RequestV1::Reports => {
                 let known = self.shared.reports.known().into_iter();

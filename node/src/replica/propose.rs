@@ -101,9 +101,8 @@ impl Replica {
         &self,
         command: &[u8],
         wait: Wait,
-        timeout: Duration,
+        deadline: Instant,
     ) -> Result<Executed, ExecuteError> {
-        let deadline = Instant::now() + timeout;
         let mut may_be_done = false;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -111,7 +110,7 @@ impl Replica {
                 let no_leader = ExecuteError::NoLeader;
                 return Err(if may_be_done { ExecuteError::Unknown } else { no_leader });
             }
-            match self.execute_at_leader(command, wait, left).await {
+            match self.execute_at_leader(command, wait, deadline).await {
                 Ok(executed) => return Ok(executed),
                 Err(Attempt::NotDone) => {}
                 Err(Attempt::MayBeDone) => may_be_done = true,
@@ -126,26 +125,26 @@ impl Replica {
         &self,
         command: &[u8],
         wait: Wait,
-        left: Duration,
+        deadline: Instant,
     ) -> Result<Executed, Attempt> {
         let Some(leader) = self.shared.raft.status().leader else { return Err(Attempt::NotDone) };
         if leader.0 == self.shared.id.0 {
-            let executing = self.execute_here(command.to_vec(), wait, left);
-            return match tokio::time::timeout(left, executing).await {
-                Ok(Ok(executed)) => Ok(executed),
-                Ok(Err(ExecuteError::NotLeader(_))) => Err(Attempt::NotDone),
-                Ok(Err(ExecuteError::Unknown)) => Err(Attempt::MayBeDone),
-                Ok(Err(error)) => Err(Attempt::Refused(error)),
-                Err(_) => Err(Attempt::MayBeDone),
+            return match self.execute_here(command.to_vec(), wait, deadline).await {
+                Ok(executed) => Ok(executed),
+                Err(ExecuteError::NotLeader(_)) => Err(Attempt::NotDone),
+                Err(ExecuteError::Unknown) => Err(Attempt::MayBeDone),
+                Err(error) => Err(Attempt::Refused(error)),
             };
         }
+        // A leader that has died is noticed by its silence, well before the caller's time ends.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let patience = left.min(self.shared.election_timeout * 20);
+        let granted = granted(patience, self.shared.election_timeout);
         let request = encode(&RequestV1::Execute {
             command: ByteBuf::from(command.to_vec()),
             wait_served: wait == Wait::Served,
-            timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            timeout_ms: u64::try_from(granted.as_millis()).unwrap_or(u64::MAX),
         });
-        // A leader that has died is noticed by its silence, well before the caller's time ends.
-        let patience = left.min(self.shared.election_timeout * 20);
         let has_successor = |status: &conclave_raft::Status| status.leader != Some(leader);
         tokio::select! {
             answer = self.shared.raft.call(leader, request, patience) => match answer {
@@ -158,19 +157,22 @@ impl Replica {
         }
     }
 
-    /// Orders a command as the leader, and waits as asked for.
+    /// Orders a command as the leader, and waits as asked for. What is ordered is answered by
+    /// `deadline`, whoever serves it by then.
     pub(super) async fn execute_here(
         &self,
         command: Vec<u8>,
         wait: Wait,
-        timeout: Duration,
+        deadline: Instant,
     ) -> Result<Executed, ExecuteError> {
-        let deadline = Instant::now() + timeout;
         // What room is left, Raft needs for itself.
         if !self.shared.raft.has_room() && self.shared.raft.status().role == Role::Leader {
             return Err(ExecuteError::NoRoom);
         }
-        let committed = self.shared.proposer.propose(command).await?;
+        let proposing = self.shared.proposer.propose(command);
+        let committed = tokio::time::timeout_at(deadline, proposing)
+            .await
+            .map_err(|_| ExecuteError::Unknown)??;
         // It is done; only what it came to cannot be told.
         let outcome =
             wire::decode_outcome(&committed.response).map_err(|_| ExecuteError::Unknown)?;
@@ -203,6 +205,13 @@ impl Replica {
     }
 }
 
+/// How long a leader may wait for the nodes, so that its answer is back within `patience`: an
+/// answer that comes later would be ordered again. Two round trips take less than half an election
+/// timeout, or no leader would last.
+fn granted(patience: Duration, election_timeout: Duration) -> Duration {
+    patience.saturating_sub(election_timeout / 2).max(patience / 2)
+}
+
 /// What one attempt came to.
 enum Attempt {
     NotDone,
@@ -232,5 +241,45 @@ fn executed(answer: &[u8]) -> Result<Executed, Attempt> {
         Some(AnswerV1::NoRoom) => Err(Attempt::Refused(ExecuteError::NoRoom)),
         Some(AnswerV1::NotKnown) => Err(Attempt::Refused(ExecuteError::NotKnown)),
         _ => Err(Attempt::MayBeDone),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_waits_shorter_than_the_node_that_forwards_to_it() {
+        let ms = Duration::from_millis;
+        assert_eq!(granted(ms(6_000), ms(300)), ms(5_850));
+        assert_eq!(granted(ms(100), ms(300)), ms(50), "never nothing");
+    }
+
+    #[test]
+    fn an_answer_that_tells_nothing_leaves_the_change_unknown() {
+        let attempt = |answer: &[u8]| executed(answer).unwrap_err();
+        let refused = |reason: &str| encode(&AnswerV1::Refused(reason.to_owned()));
+        let unreadable = AnswerV1::Executed {
+            index: 1,
+            outcome: ByteBuf::from(vec![1]),
+            served: Vec::new(),
+            missing: Vec::new(),
+        };
+        for unknown in [
+            encode(&AnswerV1::Unknown),
+            vec![1, 250],
+            Vec::new(),
+            encode(&unreadable),
+            refused("this node has stopped: raft stopped"),
+        ] {
+            assert!(matches!(attempt(&unknown), Attempt::MayBeDone), "{unknown:?}");
+        }
+        for not_done in [AnswerV1::NotLeader(None), AnswerV1::NoQuorum] {
+            assert!(matches!(attempt(&encode(&not_done)), Attempt::NotDone));
+        }
+        let too_large = refused("a proposal of 9 bytes is larger than 8");
+        assert!(matches!(attempt(&too_large), Attempt::Refused(ExecuteError::Refused(_))));
+        let stopped = ProposeError::Unknown("raft stopped".to_owned());
+        assert_eq!(ExecuteError::from(stopped), ExecuteError::Unknown);
     }
 }

@@ -13,7 +13,6 @@ use serde_bytes::ByteBuf;
 use super::{
     Drain, DrainedV1, NodeReport,
     call::{AnswerV1, RequestV1, decode, encode},
-    reports::ReportV1,
 };
 use crate::{
     keys::Purpose,
@@ -40,12 +39,16 @@ fn requests() -> Vec<RequestV1> {
         RequestV1::Reports,
         RequestV1::TestKey { domain: "shop.example".to_owned() },
     ];
-    let later = [RequestV1::TakeOver { term: 3, index: 70_000 }];
+    let later = [
+        RequestV1::TakeOver { term: 3, index: 70_000 },
+        RequestV1::ReportV2 { after: 70_000, hold_ms: 500 },
+    ];
     others.into_iter().chain(seal).chain(drains.map(RequestV1::Drain)).chain(later).collect()
 }
 
-fn report() -> ReportV1 {
+fn report() -> NodeReport {
     NodeReport {
+        failed_from: LogIndex(2),
         index: LogIndex(70_000),
         failed: BTreeSet::from([LogIndex(3), LogIndex(69_999)]),
         digest: [7; 32],
@@ -57,7 +60,6 @@ fn report() -> ReportV1 {
         started: UnixMillis(1_800_000_000_123),
         version: "0.1.0".to_owned(),
     }
-    .into()
 }
 
 fn answers() -> Vec<AnswerV1> {
@@ -75,8 +77,8 @@ fn answers() -> Vec<AnswerV1> {
         AnswerV1::NotLeader(None),
         AnswerV1::NoQuorum,
         AnswerV1::Index(70_000),
-        AnswerV1::Report(report()),
-        AnswerV1::Reports(vec![(1, report()), (300, report())]),
+        AnswerV1::Report(report().into()),
+        AnswerV1::Reports(vec![(1, report().into()), (300, report().into())]),
         AnswerV1::Sealed(sealed),
         AnswerV1::Refused("a reason".to_owned()),
         AnswerV1::Tested(Ok(120)),
@@ -86,6 +88,7 @@ fn answers() -> Vec<AnswerV1> {
         AnswerV1::NotKnown,
         AnswerV1::Unknown,
         AnswerV1::TakingOver(true),
+        AnswerV1::ReportV2(report().into()),
     ]
 }
 

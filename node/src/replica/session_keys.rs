@@ -192,11 +192,8 @@ impl Replica {
         time: UnixMillis,
         action: Action,
     ) -> Result<(), StepError> {
-        let id = conclave_store::id::DomainId(entropy::array()).to_string();
-        let operation =
-            OperationId::parse(&id).map_err(|error| StepError::Refused(error.to_string()))?;
         let command = Command {
-            operation,
+            operation: OperationId::new(time, entropy::array()),
             principal: Principal::Node(self.shared.id),
             request: [0; 32],
             time,
@@ -206,11 +203,10 @@ impl Replica {
         };
         let bytes = wire::encode_command(&command)
             .map_err(|error| StepError::Refused(error.to_string()))?;
-        let ordering = self.execute_here(bytes, Wait::Committed, ORDER_TIMEOUT);
-        let executed = match tokio::time::timeout(ORDER_TIMEOUT, ordering).await {
-            Ok(Err(ExecuteError::NotLeader(_))) => return Ok(()),
-            Ok(executed) => executed?,
-            Err(_) => return Err(ExecuteError::NoQuorum.into()),
+        let deadline = Instant::now() + ORDER_TIMEOUT;
+        let executed = match self.execute_here(bytes, Wait::Committed, deadline).await {
+            Err(ExecuteError::NotLeader(_)) => return Ok(()),
+            executed => executed?,
         };
         // The next look must see it.
         self.wait_applied(executed.index.0, ORDER_TIMEOUT).await;

@@ -1,6 +1,6 @@
 //! How the cluster is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use conclave_api::{
@@ -31,8 +31,8 @@ const PROBLEMS_MAX: usize = 100;
 
 pub(super) async fn nodes(asked: Asked) -> Answer<List<ApiNode>> {
     let replica = asked.node.replica()?;
-    let reports = replica.all_reports().await;
-    Ok(Json(List::new(members(&replica, &reports))))
+    let (reports, lagging) = replica.lagging().await;
+    Ok(Json(List::new(members(&replica, &reports, &lagging))))
 }
 
 /// Answers without a quorum and before there is a cluster: it tells what this node knows.
@@ -55,8 +55,8 @@ pub(super) async fn show(asked: Asked) -> Answer<Status> {
     let replica = &member.replica;
     let point = replica.point();
     count(point.state.domains(), now, &mut status);
-    let reports = replica.all_reports().await;
-    status.nodes = members(replica, &reports);
+    let (reports, lagging) = replica.lagging().await;
+    status.nodes = members(replica, &reports, &lagging);
     listeners(&asked, &mut status);
     main_domain(&asked, &point.state, &mut status);
     if let Some(cluster) = point.state.cluster() {
@@ -106,7 +106,11 @@ fn cluster_status(replica: &Replica, state: &State, status: &Status) -> Option<C
     })
 }
 
-fn members(replica: &Replica, reports: &BTreeMap<NodeId, NodeReport>) -> Vec<ApiNode> {
+fn members(
+    replica: &Replica,
+    reports: &BTreeMap<NodeId, NodeReport>,
+    lagging: &BTreeSet<NodeId>,
+) -> Vec<ApiNode> {
     let point = replica.point();
     let raft = replica.raft().status();
     let members = point.state.members();
@@ -127,6 +131,7 @@ fn members(replica: &Replica, reports: &BTreeMap<NodeId, NodeReport>) -> Vec<Api
                 None => "unreachable",
                 Some(report) if report.is_sealed => "sealed",
                 Some(report) if report.is_draining => "draining",
+                Some(_) if lagging.contains(id) => "lagging",
                 Some(_) => "ready",
             };
             let matched = raft.peers.get(&raft_id).map(|peer| peer.matched);
@@ -234,6 +239,11 @@ fn node_problems(status: &mut Status) {
                 Code::S001,
                 "is sealed: it serves no private keys",
                 "put its unlock key back and restart it",
+            ),
+            "lagging" => (
+                Code::R004,
+                "serves less than the cluster has committed",
+                "it may be catching up; if it stays so, look at its disk and its log",
             ),
             _ => continue,
         };

@@ -1,0 +1,110 @@
+//! Raising the level of State, once every member knows what it allows.
+
+use std::time::Duration;
+
+use conclave_raft::Role;
+use conclave_store::{
+    command::{Action, Command},
+    id::OperationId,
+    outcome::Outcome,
+    record::{LEVEL_MAX, Principal},
+    wire,
+};
+use tokio::time::Instant;
+
+use super::{ExecuteError, Replica, Wait};
+use crate::{clock, entropy};
+
+/// How often the leader looks; an upgrade takes minutes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Longest time for the level to be ordered.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
+/// First version that knows the levels up to [`LEVEL_MAX`].
+const KNOWN_SINCE: [u64; 3] = [0, 2, 0];
+
+/// Whether a version knows every level of this one. What follows the numbers, as in `0.2.0-rc1`,
+/// does not count.
+pub(crate) fn knows_level(version: &str) -> bool {
+    let numbers = version.split(['-', '+']).next().unwrap_or_default().split('.');
+    let numbers: Option<Vec<u64>> = numbers.map(|number| number.parse().ok()).collect();
+    numbers.is_some_and(|numbers| numbers.as_slice() >= KNOWN_SINCE.as_slice())
+}
+
+impl Replica {
+    /// While this node leads: raises the level as soon as every member reports a version that
+    /// knows it. Ends when the level is reached.
+    pub(crate) async fn raise_level(self) {
+        let mut is_refused = false;
+        while self.point().state.level() < LEVEL_MAX {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if self.shared.raft.status().role != Role::Leader || !self.members_know_level() {
+                continue;
+            }
+            match self.order_level().await {
+                Ok(Outcome::Done(_)) => tracing::info!(event = "level.raised", level = LEVEL_MAX),
+                Ok(Outcome::Rejected(rejection)) if !is_refused => {
+                    is_refused = true;
+                    tracing::warn!(event = "level.refused", %rejection);
+                }
+                Ok(Outcome::Rejected(_)) => {}
+                Err(error) => tracing::debug!(event = "level.not_raised", %error),
+            }
+        }
+    }
+
+    /// Whether every member answers, and knows the level. One that is away may be of any version.
+    fn members_know_level(&self) -> bool {
+        let known = self.shared.reports.known();
+        let point = self.point();
+        let mut members = point.state.members().peekable();
+        let is_founded = members.peek().is_some();
+        is_founded
+            && members
+                .all(|(id, _)| known.get(id).is_some_and(|report| knows_level(&report.version)))
+    }
+
+    async fn order_level(&self) -> Result<Outcome, ExecuteError> {
+        let now = clock::now();
+        let command = Command {
+            operation: OperationId::new(now, entropy::array()),
+            principal: Principal::Node(self.shared.id),
+            request: [0; 32],
+            time: now,
+            reason: None,
+            expects: Vec::new(),
+            action: Action::SetLevel(LEVEL_MAX),
+        };
+        let bytes = wire::encode_command(&command)
+            .map_err(|error| ExecuteError::Refused(error.to_string()))?;
+        let deadline = Instant::now() + ORDER_TIMEOUT;
+        let executed = self.execute_here(bytes, Wait::Committed, deadline).await?;
+        // The next look must see it.
+        self.wait_applied(executed.index.0, ORDER_TIMEOUT).await;
+        Ok(executed.outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        for (version, expected) in [
+            ("0.2.0", true),
+            ("0.10.1", true),
+            ("0.2.0-rc1", true),
+            ("1.0", true),
+            ("0.1.9", false),
+            ("", false),
+            ("later", false),
+        ] {
+            assert_eq!(knows_level(version), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn this_version_knows_its_own_level() {
+        assert!(knows_level(env!("CARGO_PKG_VERSION")));
+    }
+}
