@@ -291,12 +291,17 @@ fn syntax_problem(file: &str, text: &str, error: &toml::de::Error) -> Problem {
     let before = text.get(..start).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let message = error.message().lines().next().unwrap_or_default();
+    // A key that was pasted into this file must not get into a message.
+    let has_pem = text.contains("-----BEGIN ");
+    let message = match has_pem {
+        true => "keys and certificates do not belong into this file",
+        false => error.message().lines().next().unwrap_or_default(),
+    };
     Problem::new(Code::F001, format!("{file}:{line}:{column}: {message}"))
         .at(Location {
             file: file.to_owned(),
             line: u64::try_from(line).unwrap_or(u64::MAX),
-            text: text.lines().nth(line - 1).map(ToOwned::to_owned),
+            text: text.lines().nth(line - 1).filter(|_| !has_pem).map(ToOwned::to_owned),
         })
         .hint("conclave config init    prints every setting with its default")
 }

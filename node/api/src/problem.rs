@@ -14,6 +14,35 @@ pub struct Location {
     pub text: Option<String>,
 }
 
+/// Longest run of base64 that may be shown; shorter lines are not whole lines of a key.
+const BASE64_RUN_MAX: usize = 32;
+
+/// A text without what may be part of a private key: everything from the frame of a PEM block on,
+/// and runs of base64 as long as the lines of a key. Messages tell what callers gave, and callers
+/// give keys in the wrong places.
+fn masked(text: String) -> String {
+    let end = text.find("-----BEGIN").unwrap_or(text.len());
+    let (head, tail) = text.split_at_checked(end).unwrap_or((text.as_str(), ""));
+    let is_of_base64 = |letter: char| letter.is_ascii_alphanumeric() || "+/=".contains(letter);
+    let is_secret = |run: &str| {
+        run.len() > BASE64_RUN_MAX
+            && run.contains(|letter: char| letter.is_ascii_uppercase())
+            && run.contains(|letter: char| letter.is_ascii_lowercase())
+    };
+    let mut shown = String::with_capacity(text.len());
+    for piece in head.split_inclusive(|letter: char| !is_of_base64(letter)) {
+        let run = piece.trim_end_matches(|letter: char| !is_of_base64(letter));
+        match is_secret(run) {
+            true => shown.extend(["(not shown)", piece.get(run.len()..).unwrap_or_default()]),
+            false => shown.push_str(piece),
+        }
+    }
+    if !tail.is_empty() {
+        shown.push_str("(a PEM block, not shown)");
+    }
+    shown
+}
+
 /// An error answer: what, where, why, and what to do next. `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{title}")]
@@ -57,7 +86,7 @@ impl Problem {
             api_version: crate::API_VERSION.to_owned(),
             kind: "Error".to_owned(),
             code,
-            title: title.into(),
+            title: masked(title.into()),
             detail: None,
             why: None,
             location: None,
@@ -70,19 +99,19 @@ impl Problem {
 
     /// The same problem with more about it.
     pub fn detail(mut self, detail: impl Into<String>) -> Problem {
-        self.detail = Some(detail.into());
+        self.detail = Some(masked(detail.into()));
         self
     }
 
     /// The same problem with its reason.
     pub fn why(mut self, why: impl Into<String>) -> Problem {
-        self.why = Some(why.into());
+        self.why = Some(masked(why.into()));
         self
     }
 
     /// The same problem with what to do next.
     pub fn hint(mut self, hint: impl Into<String>) -> Problem {
-        self.hint = Some(hint.into());
+        self.hint = Some(masked(hint.into()));
         self
     }
 

@@ -63,7 +63,7 @@ pub(crate) fn read_import(asked: &Import) -> Result<Imported, Problem> {
     let passphrase = asked.passphrase.as_deref();
     let key = key.map(|(field, pem)| read_key(field, pem, passphrase)).transpose()?;
     let bundle = read_bundle(asked.certificate.as_bytes())
-        .map_err(|error| problem::certificate("certificate", &asked.certificate, &error))?;
+        .map_err(|error| problem::certificate("certificate", &error))?;
     Ok(Imported {
         bundle,
         key,

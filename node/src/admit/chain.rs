@@ -22,7 +22,7 @@ pub(crate) fn set_chain(view: &View<'_>, name: &str, asked: &Set) -> Result<Admi
     let name = domain_name(name)?;
     let (domain, expectation) = view.domain(&name)?;
     let chain = read_chain(asked.chain.as_bytes())
-        .map_err(|error| problem::certificate("chain", &asked.chain, &error))?;
+        .map_err(|error| problem::certificate("chain", &error))?;
     let credential = certified_by(view, domain, &chain)?;
     let leaf = leaf(credential);
     let (chain, warnings) =

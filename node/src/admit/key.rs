@@ -24,10 +24,10 @@ use crate::{
 pub(crate) fn generate_key(asked: &Generate) -> Result<PrivateKey, Problem> {
     let algorithm = asked.algorithm.as_deref().unwrap_or("p256");
     let algorithm: KeyAlgorithm =
-        algorithm.parse().map_err(|error| problem::key("type", "", &error))?;
+        algorithm.parse().map_err(|error| problem::key("type", &error))?;
     let key = PrivateKey::generate(algorithm, &mut entropy::fill)
-        .map_err(|error| problem::key("key", "", &error))?;
-    key.test().map_err(|error| problem::key("key", "", &error))?;
+        .map_err(|error| problem::key("key", &error))?;
+    key.test().map_err(|error| problem::key("key", &error))?;
     Ok(key)
 }
 
@@ -44,8 +44,8 @@ pub(super) fn read_key(
 ) -> Result<PrivateKey, Problem> {
     let passphrase = passphrase.map(str::as_bytes);
     let key = read_private_key(pem.as_bytes(), passphrase)
-        .map_err(|error| problem::key(field, pem, &error))?;
-    key.test().map_err(|error| problem::key(field, pem, &error))?;
+        .map_err(|error| problem::key(field, &error))?;
+    key.test().map_err(|error| problem::key(field, &error))?;
     Ok(key)
 }
 

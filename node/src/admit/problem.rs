@@ -15,38 +15,34 @@ fn code(text: &str) -> Code {
     Code::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Code::X007)
 }
 
-fn location(field: &str, input: &str, line: usize, is_secret: bool) -> Location {
-    let text = input
-        .lines()
-        .nth(line.saturating_sub(1))
-        .filter(|line| !is_secret || line.starts_with("-----") || line.starts_with("Proc-Type"));
-    Location {
-        file: field.to_owned(),
-        line: u64::try_from(line).unwrap_or(u64::MAX),
-        text: text.map(|text| text.chars().take(100).collect()),
-    }
+/// Where it is; never what is there: a key may be in any line of any file.
+fn location(field: &str, line: usize) -> Location {
+    let line = u64::try_from(line).unwrap_or(u64::MAX);
+    Location { file: field.to_owned(), line, text: None }
 }
 
 /// A key that cannot be used; `field` is where the caller gave it.
-pub(super) fn key(field: &str, input: &str, error: &KeyError) -> Problem {
+pub(super) fn key(field: &str, error: &KeyError) -> Problem {
     let mut problem = Problem::new(code(error.code()), error.to_string())
         .hint(error.hint().replace("FILE", field));
     if let KeyError::Encrypted { is_old_form, .. } = error {
         let form = if *is_old_form { "old OpenSSL encryption" } else { "PKCS#8 encryption" };
         problem = problem.detail(form).why("a node must be able to use the key without a person");
     }
+    let is_header = matches!(error, KeyError::Encrypted { is_old_form: true, .. });
+    let header = is_header.then(|| "Proc-Type: 4,ENCRYPTED".to_owned());
     match error.line() {
-        Some(line) => problem.at(location(field, input, line, true)),
+        Some(line) => problem.at(Location { text: header, ..location(field, line) }),
         None => problem,
     }
 }
 
 /// A certificate that cannot be used.
-pub(super) fn certificate(field: &str, input: &str, error: &CertificateError) -> Problem {
+pub(super) fn certificate(field: &str, error: &CertificateError) -> Problem {
     let problem = Problem::new(code(error.code()), error.to_string())
         .hint(error.hint().replace("FILE", field));
     match error.line() {
-        Some(line) => problem.at(location(field, input, line, false)),
+        Some(line) => problem.at(location(field, line)),
         None => problem,
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn add_trusted(
 ) -> Result<Admitted, Problem> {
     let owner = scope.owner()?;
     let (found, crls) = read_trusted(asked.certificates.as_bytes())
-        .map_err(|error| problem::certificate("certificates", &asked.certificates, &error))?;
+        .map_err(|error| problem::certificate("certificates", &error))?;
     for one in &found {
         if !one.is_authority() && one.subject() != one.issuer() {
             let title = format!("{} is no authority", one.subject());
@@ -115,8 +115,7 @@ fn admitted_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, record::Crl)
             .detail(format!("this node's clock says {}", clock::rfc3339(now)))
             .hint("if the clock is wrong, set it"));
     }
-    let name =
-        crl.issuer_der().map_err(|error| problem::certificate("certificates", "", &error))?;
+    let name = crl.issuer_der().map_err(|error| problem::certificate("certificates", &error))?;
     Ok((Fingerprint::of(&name), record::Crl { der: ByteBuf::from(crl.der()), this_update }))
 }
 

@@ -163,7 +163,7 @@ pub fn read_bundle(input: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
 
 pub(crate) fn read_block(block: &Block) -> Result<Certificate, CertificateError> {
     let line = block.line;
-    match block.label.as_str() {
+    match block.label {
         "CERTIFICATE" | "X509 CERTIFICATE" => {
             Certificate::from_der(&block.der).map_err(|error| match error {
                 CertificateError::Damaged { why, .. } => CertificateError::Damaged { why, line },

@@ -48,7 +48,7 @@ pub fn read_crls(input: &[u8]) -> Result<Vec<Crl>, CertificateError> {
     let blocks = pem::blocks(input).map_err(|_| damaged("it is no PEM file"))?;
     blocks
         .iter()
-        .map(|block| match block.label.as_str() {
+        .map(|block| match block.label {
             "X509 CRL" => Crl::from_der(&block.der),
             other => Err(damaged(&format!("expected a revocation list, found {other:?}"))),
         })

@@ -42,8 +42,8 @@ pub fn read_request(input: &[u8]) -> Result<Request, CertificateError> {
     let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
     let block = blocks.first().ok_or(CertificateError::NoCertificate)?;
     let line = block.line;
-    if !["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"].contains(&block.label.as_str()) {
-        let found = crate::key::article(&block.label);
+    if !["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"].contains(&block.label) {
+        let found = crate::key::article(block.label);
         return Err(CertificateError::NotARequest { found, line });
     }
     let damaged = |why: &str| CertificateError::Damaged { why: why.to_owned(), line };

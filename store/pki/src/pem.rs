@@ -1,13 +1,48 @@
 //! PEM blocks with their lines (RFC 7468), so that a mistake can be pointed at.
+//!
+//! Files lose their line ends on the way through variables, JSON and YAML. Blocks are therefore
+//! looked for anywhere, and line ends may be blanks, `\\n` as two characters, or nothing. What was
+//! between or behind the frames of a block never gets into a message: a label is one of a list.
 
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
 use crate::limits::PEM_BYTES_MAX;
 
+const BEGIN: &str = "-----BEGIN ";
+const DASHES: &str = "-----";
+
+/// Labels that are known; of another one only that it is there is said.
+const LABELS: [&str; 20] = [
+    "CERTIFICATE",
+    "X509 CERTIFICATE",
+    "TRUSTED CERTIFICATE",
+    "CERTIFICATE REQUEST",
+    "NEW CERTIFICATE REQUEST",
+    "X509 CRL",
+    "PRIVATE KEY",
+    "ENCRYPTED PRIVATE KEY",
+    "RSA PRIVATE KEY",
+    "EC PRIVATE KEY",
+    "DSA PRIVATE KEY",
+    "OPENSSH PRIVATE KEY",
+    "ANY PRIVATE KEY",
+    "EC PARAMETERS",
+    "DH PARAMETERS",
+    "DSA PARAMETERS",
+    "PUBLIC KEY",
+    "RSA PUBLIC KEY",
+    "PKCS7",
+    "CMS",
+];
+/// The label of a block of another kind.
+const UNKNOWN: &str = "of an unknown kind";
+/// Longest label that is looked at.
+const LABEL_BYTES_MAX: usize = 64;
+
 /// One block.
 pub(crate) struct Block {
-    pub(crate) label: String,
+    pub(crate) label: &'static str,
     /// Line of the BEGIN, from 1.
     pub(crate) line: usize,
     pub(crate) der: Zeroizing<Vec<u8>>,
@@ -26,12 +61,12 @@ pub(crate) enum PemError {
     /// A block without its END.
     Cut {
         line: usize,
-        label: String,
+        label: &'static str,
     },
     /// A block that is not base64 inside.
     Damaged {
         line: usize,
-        label: String,
+        label: &'static str,
     },
     /// Old encryption inside a block.
     Encrypted {
@@ -44,62 +79,78 @@ pub(crate) fn blocks(input: &[u8]) -> Result<Vec<Block>, PemError> {
     if input.len() > PEM_BYTES_MAX {
         return Err(PemError::TooLarge { bytes: input.len() });
     }
-    let text = String::from_utf8_lossy(input);
+    let text = Zeroizing::new(String::from_utf8_lossy(input).into_owned());
     let mut blocks = Vec::new();
-    let mut open: Option<Open> = None;
-    for (number, line) in text.lines().enumerate().map(|(place, line)| (place + 1, line.trim())) {
-        if let Some(label) = framed(line, "-----BEGIN ") {
-            if let Some(open) = open {
-                return Err(PemError::Cut { line: open.line, label: open.label });
-            }
-            open = Some(Open { label: label.to_owned(), line: number, text: Zeroizing::default() });
-        } else if let Some(block) = &mut open {
-            if line.starts_with("Proc-Type:") && line.contains("ENCRYPTED") {
-                return Err(PemError::Encrypted { line: number });
-            }
-            if framed(line, "-----END ") == Some(&block.label) {
-                blocks.extend(open.take().map(Open::close).transpose()?);
-            } else if line.starts_with("-----") {
-                return Err(PemError::Cut { line: block.line, label: block.label.clone() });
-            } else {
-                block.text.push_str(line);
-            }
+    let (mut rest, mut line) = (text.as_str(), 1);
+    while let Some((before, begun)) = rest.split_once(BEGIN) {
+        line += line_ends(before);
+        let (block, behind) = read_block(begun, line)?;
+        line += line_ends(begun.get(..begun.len() - behind.len()).unwrap_or_default());
+        blocks.push(block);
+        rest = behind;
+    }
+    match blocks.is_empty() {
+        true if input.starts_with(&[0x30]) => Err(PemError::Der),
+        true => Err(PemError::None),
+        false => Ok(blocks),
+    }
+}
+
+/// Reads one block from behind its BEGIN; gives what is behind its END.
+fn read_block(begun: &str, line: usize) -> Result<(Block, &str), PemError> {
+    let (label, text) = split_label(begun);
+    let cut = PemError::Cut { line, label };
+    let Some((body, behind)) = text.split_once(DASHES) else { return Err(cut) };
+    // The frame after the body must be the end of this very block.
+    let Some(ending) = behind.strip_prefix("END ") else { return Err(cut) };
+    let (end_label, behind) = split_label(ending);
+    if end_label != label {
+        return Err(cut);
+    }
+    if let Some((before, header)) = body.split_once("Proc-Type:")
+        && header.lines().next().is_some_and(|header| header.contains("ENCRYPTED"))
+    {
+        return Err(PemError::Encrypted { line: line + line_ends(before) });
+    }
+    let der = decode(body).ok_or(PemError::Damaged { line, label })?;
+    Ok((Block { label, line, der }, behind))
+}
+
+/// The label at the beginning of a text, and what is behind the dashes that end it.
+fn split_label(text: &str) -> (&'static str, &str) {
+    let Some((label, behind)) = text.split_once(DASHES) else { return (UNKNOWN, text) };
+    let known = LABELS.iter().find(|known| **known == label.trim());
+    match known {
+        Some(known) => (known, behind),
+        None if label.len() <= LABEL_BYTES_MAX => (UNKNOWN, behind),
+        None => (UNKNOWN, text),
+    }
+}
+
+fn line_ends(text: &str) -> usize {
+    text.bytes().filter(|byte| *byte == b'\n').count()
+}
+
+/// The bytes of a body, whatever became of its line ends.
+fn decode(body: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let mut letters = Zeroizing::new(String::with_capacity(body.len()));
+    let mut rest = body.chars();
+    while let Some(letter) = rest.next() {
+        match letter {
+            // A line end that was written out.
+            '\\' if matches!(rest.next(), Some('n' | 'r')) => {}
+            letter if letter.is_whitespace() => {}
+            letter => letters.push(letter),
         }
     }
-    match open {
-        Some(open) => Err(PemError::Cut { line: open.line, label: open.label }),
-        None if blocks.is_empty() && input.starts_with(&[0x30]) => Err(PemError::Der),
-        None if blocks.is_empty() => Err(PemError::None),
-        None => Ok(blocks),
-    }
-}
-
-struct Open {
-    label: String,
-    line: usize,
-    text: Zeroizing<String>,
-}
-
-impl Open {
-    fn close(self) -> Result<Block, PemError> {
-        // The decoder knows fixed labels; what the bytes are is decided by our own label.
-        let pem = Zeroizing::new(format!(
-            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-            self.text.as_str()
-        ));
-        match PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()) {
-            Ok(decoded) if !decoded.secret_pkcs8_der().is_empty() => {
-                let der = Zeroizing::new(decoded.secret_pkcs8_der().to_vec());
-                Ok(Block { label: self.label, line: self.line, der })
-            }
-            _ => Err(PemError::Damaged { line: self.line, label: self.label }),
-        }
-    }
-}
-
-/// The label of a BEGIN or END line.
-fn framed<'a>(line: &'a str, prefix: &str) -> Option<&'a str> {
-    line.strip_prefix(prefix)?.strip_suffix("-----")
+    // The decoder knows fixed labels; what the bytes are is decided by our own label.
+    let pem = Zeroizing::new(format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        letters.as_str()
+    ));
+    let decoded = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).ok()?;
+    let der = decoded.secret_pkcs8_der();
+    (!der.is_empty()).then(|| Zeroizing::new(der.to_vec()))
 }
 
 /// One block.
@@ -126,3 +177,6 @@ fn base64(der: &[u8]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ pub fn read_private_key(input: &[u8], passphrase: Option<&[u8]>) -> Result<Priva
         ([key], _) => read_block(key),
         ([_, second, ..], _) => Err(KeyError::Several { count: keys.len(), line: second.line }),
         ([], Some(other)) => {
-            Err(KeyError::NotAKey { found: article(&other.label), line: other.line })
+            Err(KeyError::NotAKey { found: article(other.label), line: other.line })
         }
         ([], None) => Err(KeyError::NoKey),
     }
@@ -60,7 +60,8 @@ pub(crate) fn article(label: &str) -> String {
         "PUBLIC KEY" => "a public key".to_owned(),
         "X509 CRL" => "a revocation list".to_owned(),
         label if label.ends_with("PRIVATE KEY") => "a private key".to_owned(),
-        other => format!("a block {:?}", other.chars().take(40).collect::<String>()),
+        // Only labels of a fixed list get here.
+        other => format!("a block {other}"),
     }
 }
 
@@ -95,7 +96,7 @@ fn damaged(line: usize, why: &str) -> KeyError {
 
 fn read_block(block: &Block) -> Result<PrivateKey, KeyError> {
     let line = block.line;
-    match block.label.as_str() {
+    match block.label {
         "PRIVATE KEY" => pkcs8(&block.der, line),
         "RSA PRIVATE KEY" => {
             check_rsa_pkcs1(&block.der, line)?;
