@@ -275,8 +275,7 @@ async fn stop(node: &Node) -> Result<(), Problem> {
     node.edge().shutdown(edge::limits::STOP_TIMEOUT).await;
     if let Some(member) = node.member() {
         member.replica.hand_over().await;
-        let stopped = member.replica.raft().shutdown().await;
-        stopped.map_err(|error| internal("the log did not stop cleanly", error))?;
+        member.stop().await.map_err(|error| internal("the log did not stop cleanly", error))?;
     }
     // The next start need not wonder whether somebody answers there.
     let _ = std::fs::remove_file(&node.config().admin_socket);

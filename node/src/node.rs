@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 use conclave_api::problem::{Code, Problem};
 use conclave_raft::{BoxFuture, Calls, Identity, LogOpenError, Options, Peers, Raft, StartError};
 use conclave_store::{id::NodeId, time::UnixMillis};
+use conclave_store_sled::Home;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
@@ -74,13 +75,27 @@ struct Shared {
 /// This node as a member.
 pub(crate) struct Member {
     pub(crate) replica: Replica,
+    home: Home,
     pub(crate) membership: Membership,
     tasks: MemberTasks,
 }
 
 impl Member {
+    /// Stops taking part. What waits for the State's disk is written, so that the next start need
+    /// not replay it.
+    pub(crate) async fn stop(&self) -> std::io::Result<()> {
+        self.replica.raft().shutdown().await?;
+        let home = self.home.clone();
+        let written = tokio::task::spawn_blocking(move || home.turn()).await;
+        // The log has it in any case.
+        if let Ok(Err(fault)) = written {
+            tracing::warn!(event = "state.disk_failed", error = %fault);
+        }
+        Ok(())
+    }
+
     /// Stops taking part, without the end of the process.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn give_up(self) {
         // The tasks first: one of them takes the end of Raft for a reason to end the process.
         drop(self.tasks);
         if let Err(error) = self.replica.raft().shutdown().await {
@@ -241,6 +256,7 @@ impl Node {
             .await
             .map_err(|error| internal("cannot open the state", error))?
             .map_err(|error| state_problem(&error))?;
+        let home = applier.home();
         let options = Options {
             dir: self.data_dir().join("raft"),
             bind: self.config().cluster_bind,
@@ -291,7 +307,8 @@ impl Node {
                 .abort_handle(),
             tokio::spawn(watch_raft(self.clone(), replica.clone())).abort_handle(),
         ];
-        Ok(Member { replica, membership: membership.clone(), tasks: MemberTasks(tasks) })
+        let tasks = MemberTasks(tasks);
+        Ok(Member { replica, home, membership: membership.clone(), tasks })
     }
 
     /// `HOST:PORT` at which other nodes reach this one.

@@ -26,7 +26,7 @@ mod writer;
 mod samples;
 
 pub use machine::{Entry, Machine, MachineFault, Staged, Stager, View};
-pub use mark::{LogDamage, LogOpenError};
+pub use mark::{LogDamage, LogOpenError, payloads};
 pub use network::{
     Accept, BoxFuture, CallError, Calls, Identity, JoinError, Peers, join::join_call, transport,
 };

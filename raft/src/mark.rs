@@ -2,13 +2,18 @@
 //!
 //! The argument why this is safe is in `raft/DESIGN.md`.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use conclave_disk::{Fault, Files, Marker, OpenError};
+use conclave_disk::{Directory, Fault, Files, Marker, OpenError};
 
 use crate::{
     engine::{LogEngine, LogFault},
-    limits::CREATE_BYTES,
+    limits::{CREATE_BYTES, READ_BYTES_MAX},
+    migrate::SEGMENTS,
     segments::{self, Depot, Entropy, GroupPoint, LogId, OpenSegments, SegmentsError},
     types::Position,
     wire::{self, MarkV2, WireError},
@@ -223,6 +228,30 @@ pub(crate) fn open(
         return Err(damaged(LogDamage::StateLost { purged, found: persisted }));
     }
     Ok(open)
+}
+
+/// Payloads of all entries of the log in `dir`, by their index: for tools and tests; no node may
+/// be using it.
+pub fn payloads(dir: &Path) -> Result<Vec<(u64, Vec<u8>)>, LogOpenError> {
+    let io_error = |source| LogOpenError::Io { path: dir.to_owned(), source };
+    let damaged = |damage| LogOpenError::damaged(dir.to_owned(), damage);
+    let files = Arc::new(Directory::open(&dir.join(SEGMENTS)).map_err(io_error)?);
+    let (_, payload) = Marker::open(files.as_ref(), MARKER)?;
+    let payload = payload.ok_or_else(|| damaged(LogDamage::MarkerMissing))?;
+    let mark = wire::decode::<MarkV2>(&payload).map_err(|error| damaged(error.into()))?;
+    let id = LogId { cluster: mark.cluster, incarnation: mark.incarnation };
+    let log = open(files, id, Arc::new(|_| ()), u64::MAX)?;
+    let mut payloads = Vec::new();
+    let mut next = 0;
+    loop {
+        let found = log.engine.reader().read(next, u64::MAX, READ_BYTES_MAX).map_err(io_error)?;
+        let Some(last) = found.last() else { return Ok(payloads) };
+        next = last.position.index + 1;
+        for entry in found {
+            let index = entry.position.index;
+            payloads.extend(entry.into_payload().map(|payload| (index, payload)));
+        }
+    }
 }
 
 /// Making a log on a full disk would only leave half of one.

@@ -198,6 +198,14 @@ impl From<&LogEntry> for EntryV1 {
 }
 
 impl EntryV1 {
+    /// What was proposed; none for entries that only Raft needs.
+    pub(crate) fn into_payload(self) -> Option<Vec<u8>> {
+        match self.content {
+            ContentV1::Payload(bytes) => Some(bytes.into_vec()),
+            ContentV1::Blank | ContentV1::Membership(_) => None,
+        }
+    }
+
     /// The entry as openraft holds it.
     pub(crate) fn into_entry(self) -> Result<LogEntry, WireError> {
         let payload = match self.content {

@@ -188,14 +188,12 @@ impl OperationId {
     /// An id that tells when it was made: a UUID of version 7 (RFC 9562 §5.7), in lower case. Of
     /// the 80 bits 6 make room for version and variant.
     pub fn new(made: UnixMillis, random: [u8; 10]) -> OperationId {
-        let [_, _, time @ ..] = made.0.to_be_bytes();
-        let [a, b, c, rest @ ..] = random;
+        let time = format!("{:012x}", made.0 & 0xffff_ffff_ffff);
+        let (high, low) = time.split_at(8);
+        let [a, b, c, d, node @ ..] = random;
         let (a, c) = (0x70 | a & 0x0f, 0x80 | c & 0x3f);
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let (time, random, rest) = (hex(&time), hex(&[a, b, c]), hex(&rest));
-        let ((high, low), (version, variant)) = (time.split_at(8), random.split_at(4));
-        let (second, node) = rest.split_at(2);
-        OperationId(format!("{high}-{low}-{version}-{variant}{second}-{node}").into())
+        let node: String = node.iter().map(|byte| format!("{byte:02x}")).collect();
+        OperationId(format!("{high}-{low}-{a:02x}{b:02x}-{c:02x}{d:02x}-{node}").into())
     }
 
     /// When the id was made, if it has the form that [`OperationId::new`] gives it: nobody tried

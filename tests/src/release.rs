@@ -10,13 +10,13 @@ use std::{
     fs::File,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::Command,
+    process,
 };
 
 use conclave_disk::{Disk, DiskOptions};
 use conclave_dtls::Connector;
-use conclave_store::{id::LogIndex, machine, state::State, wire};
-use conclave_store_sled::StateDisk;
+use conclave_store::{command::Command, id::LogIndex, machine, state::State, wire};
+use conclave_store_sled::{Home, migrate};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ pub fn new_nodes() -> Cluster {
 /// The nodes of a release, not started.
 pub fn unpack(release: &Path) -> Cluster {
     let dir = tempfile::tempdir().unwrap();
-    let mut tar = Command::new("tar");
+    let mut tar = process::Command::new("tar");
     tar.arg("-xzf").arg(release.join("cluster.tar.gz")).arg("-C").arg(dir.path());
     assert!(tar.status().unwrap().success());
     let node = |number| {
@@ -109,7 +109,7 @@ pub fn unpack(release: &Path) -> Cluster {
 
 /// Puts the nodes, which have ended, into the directory of a release.
 pub fn pack(cluster: &Cluster, release: &Path) {
-    let mut tar = Command::new("tar");
+    let mut tar = process::Command::new("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"]);
     tar.args(["--use-compress-program", "gzip -9n"]);
     tar.arg("-cf").arg(release.join("cluster.tar.gz")).arg("-C").arg(cluster.dir.path());
@@ -126,10 +126,33 @@ pub fn pack(cluster: &Cluster, release: &Path) {
 }
 
 /// Every row of a scope of a node that has ended: key, index of its last change, content. The
-/// scope is the name of its directory, `state` or `local`.
+/// scope is the name of its directory, `state` or `local`. That of version 0.1.0 is rewritten, as
+/// a start would do, but elsewhere.
 pub fn rows(node: &Node, scope: &str) -> String {
-    let dir = node.dir.join("data").join(scope);
-    rows_of(&StateDisk::open(&dir, DiskOptions::default()).unwrap().state)
+    let data = node.dir.join("data");
+    let (old, new) = (data.join(scope), data.join(format!("{scope}.v2")));
+    let options = DiskOptions::default();
+    if !old.exists() {
+        return rows_of(&Home::open(&new, options).unwrap().state);
+    }
+    let copy = tempfile::tempdir().unwrap();
+    let (old_copy, rewritten) = (copy.path().join("old"), copy.path().join("new"));
+    copy_files(&old, &old_copy);
+    // Neither kind of checkpoint is looked at here.
+    migrate(&old_copy, &rewritten, &options, |_| Some(0)).unwrap();
+    rows_of(&Home::open(&rewritten, options).unwrap().state)
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(file.file_name());
+        if file.file_type().unwrap().is_dir() {
+            copy_files(&file.path(), &target);
+        } else {
+            std::fs::copy(file.path(), target).unwrap();
+        }
+    }
 }
 
 fn rows_of(state: &State) -> String {
@@ -145,17 +168,34 @@ fn rows_of(state: &State) -> String {
 
 /// The rows to which the log of a node that has ended leads, from the first command on.
 pub fn replayed_rows(node: &Node) -> String {
-    let log = Disk::open(&node.dir.join("data/raft/log"), DiskOptions::default()).unwrap();
     let mut state = State::default();
-    for record in log.tree("entries").unwrap().range(..) {
-        let (key, entry) = record.unwrap();
-        let index = u64::from_be_bytes(key.as_slice().try_into().unwrap());
-        // A command is the end of its entry, behind the head of its own format.
-        let Some(at) = entry.windows(4).position(|head| head == b"CV\x01\x01") else { continue };
-        let command = wire::decode_command(&entry[at..]).unwrap();
+    for (index, command) in commands(node) {
         state = machine::apply(&state, LogIndex(index), &command).state;
     }
     rows_of(&state)
+}
+
+/// Every command of the log of a node that has ended, with the index of its entry.
+fn commands(node: &Node) -> Vec<(u64, Command)> {
+    let raft = node.dir.join("data/raft");
+    if !raft.join("log").exists() {
+        let entries = conclave_raft::payloads(&raft).unwrap();
+        let commands = entries.into_iter().flat_map(|(index, entry)| {
+            let commands = wire::decode_entry(&entry).unwrap();
+            commands.into_iter().map(move |command| (index, command))
+        });
+        return commands.collect();
+    }
+    let log = Disk::open(&raft.join("log"), DiskOptions::default()).unwrap();
+    let entries = log.old_tree("entries").unwrap();
+    let commands = entries.range(..).filter_map(|record| {
+        let (key, entry) = record.unwrap();
+        let index = u64::from_be_bytes(key.as_slice().try_into().unwrap());
+        // A command is the end of its entry, behind the head of its own format.
+        let at = entry.windows(4).position(|head| head == b"CV\x01\x01")?;
+        Some((index, wire::decode_command(&entry[at..]).unwrap()))
+    });
+    commands.collect()
 }
 
 /// Files with the rows of the nodes: all have the same State, and each its own scope.

@@ -92,18 +92,19 @@ const MARKS: [&str; 13] = [
 ];
 
 /// What shows each format: files of samples, the cluster, or why there is none of our own.
-const SHOWN_BY: [(&str, &str); 37] = [
-    ("store/src/wire.rs", "store-command store-outcome store-key store-row"),
+const SHOWN_BY: [(&str, &str); 38] = [
+    ("store/src/wire.rs", "store-command store-outcome store-entry store-key store-row"),
     ("store/src/snapshot.rs", "store-snapshot"),
     ("store/src/state.rs", "store-snapshot"),
     ("store/src/record/chain.rs", "cluster"),
     ("store/src/record/domain.rs", "store-row"),
     ("store/disk/src/marker.rs", "disk-marker"),
-    ("store/disk/src/record.rs", "disk-record"),
-    ("store/sled/src/layout.rs", "sled-layout"),
-    ("store/sled/src/lib.rs", "sled-layout"),
+    ("store/disk/src/record.rs", "disk-piece"),
+    ("store/disk/src/old.rs", "disk-record"),
+    ("store/sled/src/layout.rs", "home-layout"),
+    ("store/sled/src/migrate.rs", "sled-layout"),
     ("raft/src/wire.rs", "raft-message"),
-    ("raft/src/mark.rs", "cluster"),
+    ("raft/src/segments/format.rs", "raft-segment"),
     ("raft/src/snapshot.rs", "raft-message"),
     ("raft/src/network/frame.rs", "raft-message"),
     ("raft/src/network/identity.rs", "raft-greeting"),

@@ -49,7 +49,7 @@ pub(crate) async fn found(
         Ok(mut member) => {
             membership.founding = false;
             if let Err(problem) = write(node, &membership) {
-                member.stop().await;
+                member.give_up().await;
                 abandon(node)?;
                 return Err(problem);
             }
@@ -91,7 +91,7 @@ async fn order(
     match order_at(node, &member.replica, found, principal).await {
         Ok(()) => Ok(member),
         Err(problem) => {
-            member.stop().await;
+            member.give_up().await;
             Err(problem)
         }
     }

@@ -81,6 +81,11 @@ impl Applier {
         })
     }
 
+    /// Where the State is kept.
+    pub(crate) fn home(&self) -> Home {
+        self.home.clone()
+    }
+
     /// Waits while too much waits for the home, so that memory does not grow without end.
     fn wait_for_home(&self) -> Result<(), MachineFault> {
         loop {

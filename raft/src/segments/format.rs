@@ -244,3 +244,62 @@ impl Reading<'_> {
         Some(*part)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{Sample, check, meaning};
+
+    const SALT: Salt = [9; 16];
+
+    fn header_meaning(header: &SegmentHeader) -> String {
+        let SegmentHeader { cluster, incarnation, number, salt } = header;
+        meaning(&(cluster, incarnation, number, salt))
+    }
+
+    fn trimmed(bytes: &[u8]) -> Vec<u8> {
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        bytes[..=end].to_vec()
+    }
+
+    fn padded(bytes: &[u8]) -> Vec<u8> {
+        let mut block = bytes.to_vec();
+        block.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
+        block
+    }
+
+    fn group(before: GroupPoint, records: &[Vec<u8>]) -> Vec<u8> {
+        let mut buffer = GroupBuffer::default();
+        for record in records {
+            buffer.push(record).unwrap();
+        }
+        trimmed(buffer.seal(&SALT, before).0)
+    }
+
+    #[test]
+    fn a_segment_is_read_as_it_was_written() {
+        let header =
+            SegmentHeader { cluster: [1; 16], incarnation: u64::MAX, number: 70_000, salt: SALT };
+        let meant = header_meaning(&header);
+        let bytes = trimmed(&header.encode());
+        let before = GroupPoint { sequence: 41, chain: 0xDEAD_BEEF };
+        let records = [b"first record".to_vec(), b"second record".to_vec()];
+        let made = [
+            Sample { name: "header".to_owned(), bytes, meaning: meant, is_random: false },
+            Sample::new("group", group(before, &records), &(before, &records)),
+        ];
+        check("raft-segment.tsv", &made, &|name, bytes| {
+            let block = padded(bytes);
+            if name == "header" {
+                let header = SegmentHeader::decode(&block)?;
+                return Some((header_meaning(&header), trimmed(&header.encode())));
+            }
+            let found = group_at(&block, 0, &SALT)?;
+            let records: Vec<Vec<u8>> =
+                found.records.iter().map(|(_, record)| record.to_vec()).collect();
+            Some((meaning(&(found.before, &records)), group(found.before, &records)))
+        });
+        let other_use = group_at(&padded(&group(before, &records)), 0, &[8; 16]).is_none();
+        assert!(other_use, "an earlier use of the segment");
+    }
+}

@@ -19,7 +19,7 @@ use conclave_disk::Fault;
 use conclave_store::wire;
 
 pub use home::{Home, Loaded, Stage, Turn};
-pub use migrate::migrate;
+pub use migrate::{migrate, old_state};
 
 /// Why a State cannot be opened.
 #[derive(Debug, thiserror::Error)]

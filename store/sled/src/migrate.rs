@@ -69,6 +69,11 @@ pub(crate) fn write_new(
     Ok(())
 }
 
+/// The State in a database of version 0.1.0.
+pub fn old_state(old: &Path, options: &DiskOptions) -> Result<State, OpenError> {
+    Ok(read_old(old, options)?.0)
+}
+
 fn read_old(old: &Path, options: &DiskOptions) -> Result<(State, Option<Vec<u8>>), OpenError> {
     let disk = Disk::open(old, options.clone())?;
     let number = match disk.old_tree(POINTER_TREE)?.read(POINTER_KEY)? {
