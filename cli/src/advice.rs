@@ -118,6 +118,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::R004 => {
             "The answer was lost, so the change may have been made. Repeat the command with the printed --operation: it will not be done twice."
         }
+        Code::R005 => {
+            "The node answers, but serves less than the cluster has committed for more than a second. It may be installing a snapshot, or its disk may be slow. Changes do not wait for it, and name it as missing. conclave status shows how far it is; if it comes no further, look at its disk and its log."
+        }
         Code::R006 => {
             "This node belongs to no cluster yet: conclave cluster init --name NAME, or conclave cluster join HOST:PORT."
         }
@@ -141,7 +144,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "A member's version does not know what is asked, so nothing was done. Upgrade every node first: conclave status shows their versions."
         }
         Code::V002 => {
-            "The object has changed since you looked at it. Look again, and decide again."
+            "The object has changed since you looked at it. Look again, and decide again. Without --if-version a change meets this only if others were faster at every try for its whole time; then repeat it."
         }
         Code::V004 => {
             "Sixteen earlier versions of a domain are kept; this one is not among them. conclave domain history NAME lists them."

@@ -9,6 +9,7 @@ mod limits;
 mod propose;
 mod proposer;
 mod read;
+mod report;
 mod reports;
 #[cfg(test)]
 mod samples;
@@ -28,7 +29,8 @@ pub(crate) use apply::Applier;
 pub(crate) use drain::{Drain, DrainedV1};
 pub(crate) use level::knows_level;
 pub(crate) use propose::{ExecuteError, Executed, Wait};
-pub(crate) use reports::{NodeReport, Reports};
+pub(crate) use report::NodeReport;
+pub(crate) use reports::Reports;
 pub(crate) use session_keys::session_key_rotation_ms;
 
 /// The State as of the last applied command; readers take a copy that never changes.

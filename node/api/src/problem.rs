@@ -258,6 +258,8 @@ codes! {
     R003 = 6 / 503,
     /// The answer was lost; the change may have been made.
     R004 = 10 / 504,
+    /// A node serves less than the cluster has committed.
+    R005 = 6 / 503,
     /// This node belongs to no cluster yet.
     R006 = 6 / 409,
     /// This node belongs to a cluster already.

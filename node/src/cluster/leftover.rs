@@ -91,25 +91,30 @@ fn cluster(old: &Path, dir: &Path) -> Result<Option<ClusterId>, OpenError> {
     Ok(loaded.state.cluster().map(|cluster| cluster.id))
 }
 
+/// A name after those of all that was put aside before, whatever the clock says.
 fn unused(data_dir: &Path, name: &str, seconds: u64) -> PathBuf {
-    let place = |seconds: u64| data_dir.join(format!("{name}{ABANDONED}{seconds}"));
-    let free = (seconds..).map(place).find(|path| !path.exists());
-    free.unwrap_or_else(|| place(seconds))
+    let after = put_aside(data_dir, name).pop().map_or(0, |(last, _)| last.saturating_add(1));
+    data_dir.join(format!("{name}{ABANDONED}{}", seconds.max(after)))
 }
 
-/// Foundings that fail again and again do not fill the disk. What goes was never acknowledged, or
-/// was looked at before it was put aside.
-fn forget_oldest(data_dir: &Path, name: &str) {
+/// What was put aside before, oldest first.
+fn put_aside(data_dir: &Path, name: &str) -> Vec<(u64, PathBuf)> {
     let prefix = format!("{name}{ABANDONED}");
-    let Ok(entries) = std::fs::read_dir(data_dir) else { return };
+    let entries = std::fs::read_dir(data_dir).into_iter().flatten().filter_map(Result::ok);
     let mut found: Vec<(u64, PathBuf)> = entries
-        .filter_map(Result::ok)
         .filter_map(|entry| {
             let seconds = entry.file_name().to_str()?.strip_prefix(&prefix)?.parse().ok()?;
             Some((seconds, entry.path()))
         })
         .collect();
     found.sort();
+    found
+}
+
+/// Foundings that fail again and again do not fill the disk. What goes was never acknowledged, or
+/// was looked at before it was put aside.
+fn forget_oldest(data_dir: &Path, name: &str) {
+    let found = put_aside(data_dir, name);
     let surplus = found.len().saturating_sub(ABANDONED_MAX);
     for (_, path) in found.into_iter().take(surplus) {
         if let Err(error) = std::fs::remove_dir_all(&path) {

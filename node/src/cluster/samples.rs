@@ -66,7 +66,10 @@ fn a_member_knows_itself_by_the_file_of_any_release() {
     let name = "prod".to_owned();
     let mut membership = Membership::new([8; 16], name, 2, authority, certificate, introduced);
     membership.incarnation = u64::MAX;
-    let made = [Sample::new("membership.json", written(&membership), &membership)];
+    let noted = Sample::new("membership.json", written(&membership), &membership);
+    membership.founding = true;
+    let founding = Sample::new("membership.json founding", written(&membership), &membership);
+    let made = [noted, founding];
     check("node-membership.tsv", &made, &|_, bytes| {
         let dir = tempfile::tempdir().ok()?;
         std::fs::write(dir.path().join("membership.json"), bytes).ok()?;

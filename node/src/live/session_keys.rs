@@ -6,8 +6,8 @@ use std::{
 };
 
 use conclave_store::{
-    id::SessionKeyId,
-    record::{SessionKey, SessionKeyUse},
+    id::{LogIndex, SessionKeyId},
+    record::{RowKey, SessionKey, SessionKeyUse},
     state::State,
     time::UnixMillis,
 };
@@ -29,6 +29,8 @@ pub(crate) struct OpenedKey {
     id: SessionKeyId,
     secret: Secret,
     active: Option<UnixMillis>,
+    /// Command that changed it last; of an active key the one that activated it.
+    changed_at: LogIndex,
     not_after: UnixMillis,
     expires: UnixMillis,
 }
@@ -43,7 +45,8 @@ impl OpenedKey {
     #[cfg(test)]
     pub(crate) fn for_test(id: u8, active: UnixMillis, not_after: UnixMillis) -> OpenedKey {
         let (id, secret) = (SessionKeyId([id; 8]), Secret::new(vec![id; 32]));
-        OpenedKey { id, secret, active: Some(active), not_after, expires: not_after.plus(1) }
+        let (changed_at, expires) = (LogIndex(active.0), not_after.plus(1));
+        OpenedKey { id, secret, active: Some(active), changed_at, not_after, expires }
     }
 
     /// The key, 32 random bytes.
@@ -54,9 +57,11 @@ impl OpenedKey {
 
 impl SessionKeys {
     /// The key to seal with now: the one activated last, if its time is not over. Without one
-    /// nothing is sealed: a node cut off for long must not go on with an old key.
+    /// nothing is sealed: a node cut off for long must not go on with an old key. What is last is
+    /// told by the order of commands: a clock that was ahead must not keep its key in use.
     pub(crate) fn sealing(&self, of: SessionKeyUse, now: UnixMillis) -> Option<&Arc<OpenedKey>> {
-        let last = self.of(of).filter(|key| key.active.is_some()).max_by_key(|key| key.active)?;
+        let active = self.of(of).filter(|key| key.active.is_some());
+        let last = active.max_by_key(|key| (key.changed_at, key.active))?;
         (now <= last.not_after).then_some(last)
     }
 
@@ -97,7 +102,9 @@ impl SessionKeys {
         for of in SessionKeyUse::ALL {
             for (id, key) in state.session_keys(of) {
                 let known = self.keys.get(&(of, id));
-                match opened(known, keyring, of, id, key) {
+                let row = state.row(&RowKey::SessionKey((of, id)));
+                let changed_at = row.map(|row| row.changed_at).unwrap_or_default();
+                match opened(known, keyring, of, id, key, changed_at) {
                     Ok(opened) => {
                         keys.insert((of, id), opened);
                     }
@@ -123,16 +130,17 @@ fn opened(
     of: SessionKeyUse,
     id: SessionKeyId,
     key: &SessionKey,
+    changed_at: LogIndex,
 ) -> Result<Arc<OpenedKey>, SealError> {
     let secret = match known {
-        Some(known) if known.active == key.active && known.expires == key.expires => {
+        Some(known) if known.changed_at == changed_at && known.expires == key.expires => {
             return Ok(Arc::clone(known));
         }
         Some(known) => known.secret.clone(),
         None => keyring.open(Scope::Shared, Purpose::SessionKey(of, id), &key.sealed)?,
     };
     let (active, not_after, expires) = (key.active, key.not_after, key.expires);
-    Ok(Arc::new(OpenedKey { id, secret, active, not_after, expires }))
+    Ok(Arc::new(OpenedKey { id, secret, active, changed_at, not_after, expires }))
 }
 
 impl Live {
@@ -181,14 +189,16 @@ mod tests {
     }
 
     fn opens(keyring: &Keyring, of: SessionKeyUse, id: u8, key: &SessionKey) -> Option<OpenedKey> {
-        Arc::into_inner(opened(None, keyring, of, SessionKeyId([id; 8]), key).ok()?)
+        let changed_at = LogIndex(u64::from(id));
+        Arc::into_inner(opened(None, keyring, of, SessionKeyId([id; 8]), key, changed_at).ok()?)
     }
 
     #[test]
     fn the_key_activated_last_seals_until_its_time_is_over_and_opens_longer() {
         let (keyring, of) = (keyring(), SessionKeyUse::Ticket);
         let mut keys = SessionKeys::default();
-        for (id, active) in [(1, Some(10)), (2, Some(20)), (3, None)] {
+        // The first one was activated by a clock that was ahead.
+        for (id, active) in [(1, Some(u64::MAX)), (2, Some(20)), (3, None)] {
             let opened = opens(&keyring, of, id, &key(&keyring, of, id, active)).unwrap();
             keys.keys.insert((of, SessionKeyId([id; 8])), Arc::new(opened));
         }

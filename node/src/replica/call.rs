@@ -13,7 +13,8 @@ use zeroize::Zeroize;
 use super::{
     Drain, DrainedV1, ExecuteError, NodeReport, Replica, Wait,
     limits::EXECUTE_TIME_MAX,
-    reports::{HOLD_MAX, ReportV1, ReportV2},
+    report::{ReportV1, ReportV2},
+    reports::HOLD_MAX,
 };
 use crate::{keys::Purpose, live::Scope};
 

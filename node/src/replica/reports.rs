@@ -11,15 +11,16 @@ use conclave_store::{
     id::{LogIndex, NodeId},
     time::UnixMillis,
 };
-use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use super::{
     Replica,
     call::{AnswerV1, RequestV1, decode, encode},
-    limits::{FAILED_MAX_V1, LAG_ENTRIES_MAX, LAG_SHOWN, LAG_TIME_MAX},
+    limits::{LAG_ENTRIES_MAX, LAG_SHOWN, LAG_TIME_MAX},
+    report::NodeReport,
 };
 use crate::{
+    clock,
     edge::Edge,
     keys::Keyring,
     live::{Live, Scope},
@@ -29,106 +30,6 @@ use crate::{
 pub(super) const HOLD_MAX: Duration = Duration::from_millis(500);
 /// How often a waiting change looks whether a node has fallen silent.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// What a member says of itself.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct NodeReport {
-    /// Every command up to this one is served, but for those in `failed`.
-    pub(crate) index: LogIndex,
-    /// Commands that it cannot serve.
-    pub(crate) failed: BTreeSet<LogIndex>,
-    /// From this command on `failed` is complete.
-    pub(crate) failed_from: LogIndex,
-    /// Digest of its State.
-    pub(crate) digest: [u8; 32],
-    /// Rows of its State.
-    pub(crate) rows: u64,
-    /// It cannot open private keys.
-    pub(crate) is_sealed: bool,
-    /// It takes no new connections.
-    pub(crate) is_draining: bool,
-    /// Open TLS connections.
-    pub(crate) connections: u64,
-    /// Handshakes since its start.
-    pub(crate) handshakes: u64,
-    /// When it started.
-    pub(crate) started: UnixMillis,
-    /// Version of its program.
-    pub(crate) version: String,
-}
-
-/// The same on the wire.
-#[derive(Serialize, Deserialize)]
-pub(super) struct ReportV1 {
-    index: u64,
-    failed: Vec<u64>,
-    digest: [u8; 32],
-    rows: u64,
-    is_sealed: bool,
-    is_draining: bool,
-    connections: u64,
-    handshakes: u64,
-    started: u64,
-    version: String,
-}
-
-/// The same since version 0.2.0.
-#[derive(Serialize, Deserialize)]
-pub(super) struct ReportV2 {
-    report: ReportV1,
-    failed_from: u64,
-}
-
-impl From<NodeReport> for ReportV2 {
-    fn from(report: NodeReport) -> ReportV2 {
-        ReportV2 { failed_from: report.failed_from.0, report: report.into() }
-    }
-}
-
-impl From<ReportV2> for NodeReport {
-    fn from(report: ReportV2) -> NodeReport {
-        let failed_from = LogIndex(report.failed_from);
-        NodeReport { failed_from, ..report.report.into() }
-    }
-}
-
-impl From<NodeReport> for ReportV1 {
-    fn from(report: NodeReport) -> ReportV1 {
-        ReportV1 {
-            index: report.index.0,
-            failed: report.failed.into_iter().map(|index| index.0).collect(),
-            digest: report.digest,
-            rows: report.rows,
-            is_sealed: report.is_sealed,
-            is_draining: report.is_draining,
-            connections: report.connections,
-            handshakes: report.handshakes,
-            started: report.started.0,
-            version: report.version,
-        }
-    }
-}
-
-impl From<ReportV1> for NodeReport {
-    fn from(report: ReportV1) -> NodeReport {
-        // Of more failures version 0.1.0 told only the newest.
-        let is_full = report.failed.len() >= FAILED_MAX_V1;
-        let lowest = report.failed.iter().min().filter(|_| is_full);
-        NodeReport {
-            failed_from: LogIndex(lowest.copied().unwrap_or(0)),
-            index: LogIndex(report.index),
-            failed: report.failed.into_iter().map(LogIndex).collect(),
-            digest: report.digest,
-            rows: report.rows,
-            is_sealed: report.is_sealed,
-            is_draining: report.is_draining,
-            connections: report.connections,
-            handshakes: report.handshakes,
-            started: UnixMillis(report.started),
-            version: report.version,
-        }
-    }
-}
 
 /// Reports of all members as this node knows them; cheap to clone.
 #[derive(Clone)]
@@ -156,6 +57,8 @@ struct Heard {
     at: Instant,
     /// Since when it is behind and comes no further; none while it does.
     stuck_since: Option<Instant>,
+    /// This node's clock when the report came.
+    time: UnixMillis,
 }
 
 impl Heard {
@@ -165,7 +68,7 @@ impl Heard {
         let came_further = last.is_none_or(|last| last.report.index < report.index);
         let stuck_since = (is_behind && !came_further)
             .then(|| last.and_then(|last| last.stuck_since).unwrap_or(at));
-        Heard { report, at, stuck_since }
+        Heard { report, at, stuck_since, time: clock::now() }
     }
 
     /// Whether it is close enough behind `index`, which commits now, to be waited for.
@@ -226,6 +129,7 @@ impl Reports {
             index: report.index,
             failed: report.failed,
             failed_from: report.failed_from,
+            time: Some(clock::now()),
             digest: report.digest,
             rows: report.rows,
             is_sealed: self.shared.keyring.sealed_reason().is_some(),
@@ -257,6 +161,15 @@ impl Reports {
         self.shared.changed.send_replace(());
     }
 
+    /// Whether most of the peers that tell their time differ from this node by more than this.
+    pub(super) fn is_clock_off(&self, slack_ms: u64) -> bool {
+        let peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = peers.values().filter(|heard| heard.at.elapsed() < HOLD_MAX * 4);
+        let differences =
+            heard.filter_map(|heard| Some(heard.report.time?.0.abs_diff(heard.time.0)));
+        is_most_above(differences, slack_ms)
+    }
+
     fn heard_index(&self, peer: NodeId) -> u64 {
         let peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.get(&peer).map_or(0, |heard| heard.report.index.0)
@@ -272,6 +185,11 @@ enum Serves {
     No,
     /// This leader is new, and has not heard of it yet.
     NotHeard,
+}
+
+fn is_most_above(differences: impl Iterator<Item = u64>, slack: u64) -> bool {
+    let (above, within): (Vec<u64>, Vec<u64>) = differences.partition(|one| *one > slack);
+    above.len() > within.len()
 }
 
 fn serves(report: &NodeReport, index: LogIndex) -> Serves {
@@ -306,15 +224,14 @@ impl Replica {
         let _waiting = Waiting::start(&self.shared.reports.shared.waiting);
         let mut own = self.shared.live.reports(Scope::Shared);
         let mut peers = self.shared.reports.shared.changed.subscribe();
-        // Decided once: who lags now must catch up with more than this change.
-        let close = self.close_to(index);
+        let mut close = BTreeMap::new();
         loop {
             peers.mark_unchanged();
             own.mark_unchanged();
+            self.judge(index, &mut close);
             let members = self.served_by(index);
             let is_waiting = members.iter().any(|(id, serves)| match serves {
-                Serves::NotYet => close.contains(id),
-                Serves::NotHeard => true,
+                Serves::NotYet | Serves::NotHeard => close.get(id).copied().unwrap_or(true),
                 Serves::Yes | Serves::No => false,
             });
             if !is_waiting || Instant::now() >= deadline {
@@ -348,15 +265,24 @@ impl Replica {
         leading_since.elapsed() < self.shared.election_timeout * 4
     }
 
-    /// Members that a change of this index waits for, now that it is committed: voters that are
-    /// not far behind. A learner, and a node that installs a snapshot, may need minutes.
-    fn close_to(&self, index: LogIndex) -> BTreeSet<NodeId> {
-        let voters = self.shared.raft.status().voters;
+    /// Judges of each member once whether a change of this index, which just committed, waits for
+    /// it: of a voter that is close behind. A learner, and a node that installs a snapshot, may
+    /// need minutes. One that this leader has not heard of is judged when it is.
+    fn judge(&self, index: LogIndex, close: &mut BTreeMap<NodeId, bool>) {
+        let status = self.shared.raft.status();
         let (now, known) = (Instant::now(), &self.shared.reports.shared);
+        let leading_since = *known.leading_since.borrow();
         let peers = known.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let voters = voters.into_keys().map(|id| NodeId(id.0));
-        // One that is not heard of yet is judged when it is heard of.
-        voters.filter(|id| peers.get(id).is_none_or(|heard| heard.is_close(index, now))).collect()
+        for id in status.learners.keys() {
+            close.insert(NodeId(id.0), false);
+        }
+        for id in status.voters.keys().map(|id| NodeId(id.0)) {
+            let heard =
+                peers.get(&id).filter(|heard| leading_since.is_none_or(|at| at <= heard.at));
+            if let Some(heard) = heard {
+                close.entry(id).or_insert_with(|| heard.is_close(index, now));
+            }
+        }
     }
 
     fn served_by(&self, index: LogIndex) -> Vec<(NodeId, Serves)> {
@@ -528,16 +454,6 @@ mod tests {
     }
 
     #[test]
-    fn a_full_report_of_the_first_release_tells_nothing_of_earlier_failures() {
-        let full: BTreeSet<LogIndex> = (10..74).map(LogIndex).collect();
-        let old = |failed| NodeReport::from(ReportV1::from(NodeReport { failed, ..report(100) }));
-        assert_eq!(old(full.clone()).failed_from, LogIndex(10));
-        assert_eq!(old(BTreeSet::from([LogIndex(10)])).failed_from, LogIndex(0));
-        let new = NodeReport { failed: full, failed_from: LogIndex(7), ..report(100) };
-        assert_eq!(NodeReport::from(ReportV2::from(new)).failed_from, LogIndex(7));
-    }
-
-    #[test]
     fn a_node_that_lags_or_comes_no_further_is_not_waited_for() {
         let start = Instant::now();
         let after = |ms: u64| start + Duration::from_millis(ms);
@@ -552,6 +468,13 @@ mod tests {
         assert!(!heard.is_close(LogIndex(81), after(1_501)));
         let heard = Heard::next(Some(&heard), report(81), 81, after(1_600));
         assert!(heard.is_close(LogIndex(82), after(9_000)), "all there was is served");
+    }
+
+    #[test]
+    fn a_clock_is_off_when_most_of_the_others_say_so() {
+        let is_off = |differences: &[u64]| is_most_above(differences.iter().copied(), 60);
+        assert!(is_off(&[61]) && is_off(&[100, 100]) && is_off(&[100, 100, 0]));
+        assert!(!is_off(&[]) && !is_off(&[60]) && !is_off(&[100, 0]), "one may be wrong itself");
     }
 
     #[test]

@@ -49,6 +49,7 @@ fn requests() -> Vec<RequestV1> {
 fn report() -> NodeReport {
     NodeReport {
         failed_from: LogIndex(2),
+        time: Some(UnixMillis(1_800_000_000_456)),
         index: LogIndex(70_000),
         failed: BTreeSet::from([LogIndex(3), LogIndex(69_999)]),
         digest: [7; 32],
@@ -88,6 +89,7 @@ fn answers() -> Vec<AnswerV1> {
         AnswerV1::NotKnown,
         AnswerV1::Unknown,
         AnswerV1::TakingOver(true),
+        AnswerV1::NoRoom,
         AnswerV1::ReportV2(report().into()),
     ]
 }

@@ -111,6 +111,8 @@ enum StepError {
     NotSealed(#[from] SealError),
     #[error(transparent)]
     NotOrdered(#[from] ExecuteError),
+    #[error("the clock of this node differs from those of most others")]
+    ClockOff,
     #[error("refused: {0}")]
     Refused(String),
 }
@@ -148,6 +150,10 @@ impl Replica {
         let (point, now) = (self.point(), clock::now());
         let action = match step(&point.state, of, now) {
             Step::Nothing => return Ok(()),
+            // A key of a wrong time would be used too long, or not at all.
+            Step::Publish if self.shared.reports.is_clock_off(SLACK_MS) => {
+                return Err(StepError::ClockOff);
+            }
             Step::Publish => self.publish(&point.state, of, now).await?,
             Step::Activate(id, index) => {
                 let made = point.state.session_keys(of).find(|(found, _)| *found == id);

@@ -241,7 +241,7 @@ fn node_problems(status: &mut Status) {
                 "put its unlock key back and restart it",
             ),
             "lagging" => (
-                Code::R004,
+                Code::R005,
                 "serves less than the cluster has committed",
                 "it may be catching up; if it stays so, look at its disk and its log",
             ),

@@ -1,0 +1,132 @@
+//! What a member says of itself, and how it travels.
+
+use std::collections::BTreeSet;
+
+use conclave_store::{id::LogIndex, time::UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use super::limits::FAILED_MAX_V1;
+
+/// What a member says of itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NodeReport {
+    /// Every command up to this one is served, but for those in `failed`.
+    pub(crate) index: LogIndex,
+    /// Commands that it cannot serve.
+    pub(crate) failed: BTreeSet<LogIndex>,
+    /// From this command on `failed` is complete.
+    pub(crate) failed_from: LogIndex,
+    /// Its clock when it said so; none from version 0.1.0.
+    pub(crate) time: Option<UnixMillis>,
+    /// Digest of its State.
+    pub(crate) digest: [u8; 32],
+    /// Rows of its State.
+    pub(crate) rows: u64,
+    /// It cannot open private keys.
+    pub(crate) is_sealed: bool,
+    /// It takes no new connections.
+    pub(crate) is_draining: bool,
+    /// Open TLS connections.
+    pub(crate) connections: u64,
+    /// Handshakes since its start.
+    pub(crate) handshakes: u64,
+    /// When it started.
+    pub(crate) started: UnixMillis,
+    /// Version of its program.
+    pub(crate) version: String,
+}
+
+/// The same on the wire.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ReportV1 {
+    index: u64,
+    failed: Vec<u64>,
+    digest: [u8; 32],
+    rows: u64,
+    is_sealed: bool,
+    is_draining: bool,
+    connections: u64,
+    handshakes: u64,
+    started: u64,
+    version: String,
+}
+
+/// The same since version 0.2.0.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ReportV2 {
+    report: ReportV1,
+    failed_from: u64,
+    time: Option<u64>,
+}
+
+impl From<NodeReport> for ReportV2 {
+    fn from(report: NodeReport) -> ReportV2 {
+        let (failed_from, time) = (report.failed_from.0, report.time.map(|time| time.0));
+        ReportV2 { report: report.into(), failed_from, time }
+    }
+}
+
+impl From<ReportV2> for NodeReport {
+    fn from(report: ReportV2) -> NodeReport {
+        let (failed_from, time) = (LogIndex(report.failed_from), report.time.map(UnixMillis));
+        NodeReport { failed_from, time, ..report.report.into() }
+    }
+}
+
+impl From<NodeReport> for ReportV1 {
+    fn from(report: NodeReport) -> ReportV1 {
+        ReportV1 {
+            index: report.index.0,
+            failed: report.failed.into_iter().map(|index| index.0).collect(),
+            digest: report.digest,
+            rows: report.rows,
+            is_sealed: report.is_sealed,
+            is_draining: report.is_draining,
+            connections: report.connections,
+            handshakes: report.handshakes,
+            started: report.started.0,
+            version: report.version,
+        }
+    }
+}
+
+impl From<ReportV1> for NodeReport {
+    fn from(report: ReportV1) -> NodeReport {
+        // Of more failures version 0.1.0 told only the newest.
+        let is_full = report.failed.len() >= FAILED_MAX_V1;
+        let lowest = report.failed.iter().min().filter(|_| is_full);
+        NodeReport {
+            failed_from: LogIndex(lowest.copied().unwrap_or(0)),
+            time: None,
+            index: LogIndex(report.index),
+            failed: report.failed.into_iter().map(LogIndex).collect(),
+            digest: report.digest,
+            rows: report.rows,
+            is_sealed: report.is_sealed,
+            is_draining: report.is_draining,
+            connections: report.connections,
+            handshakes: report.handshakes,
+            started: UnixMillis(report.started),
+            version: report.version,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> NodeReport {
+        NodeReport { index: LogIndex(100), ..NodeReport::default() }
+    }
+
+    #[test]
+    fn a_full_report_of_the_first_release_tells_nothing_of_earlier_failures() {
+        let full: BTreeSet<LogIndex> = (10..74).map(LogIndex).collect();
+        let old = |failed| NodeReport::from(ReportV1::from(NodeReport { failed, ..report() }));
+        assert_eq!(old(full.clone()).failed_from, LogIndex(10));
+        assert_eq!(old(BTreeSet::from([LogIndex(10)])).failed_from, LogIndex(0));
+        let new = NodeReport { failed: full, failed_from: LogIndex(7), ..report() };
+        assert_eq!(NodeReport::from(ReportV2::from(new)).failed_from, LogIndex(7));
+    }
+}
