@@ -187,10 +187,13 @@ impl Node {
         }
         self.kill();
         let mut words = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut log = std::fs::File::open(path)?;
-        log.seek(SeekFrom::Start(from))?;
-        log.take(WORDS_BYTES_MAX).read_to_string(&mut words)?;
+        words.push_str(&tail(&path, from)?);
         Ok(Started::Ended(words))
+    }
+
+    /// The end of its log.
+    pub(crate) fn words(&self) -> anyhow::Result<String> {
+        tail(&self.config.with_file_name("log"), 0)
     }
 
     /// Whether the process lives.
@@ -242,6 +245,16 @@ impl Node {
         anyhow::ensure!(Command::new("kill").args(arguments).status()?.success(), "kill failed");
         Ok(())
     }
+}
+
+/// The end of a file, from a place on.
+fn tail(path: &Path, from: u64) -> anyhow::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let least = file.metadata()?.len().saturating_sub(WORDS_BYTES_MAX);
+    file.seek(SeekFrom::Start(from.max(least)))?;
+    let mut words = Vec::new();
+    file.read_to_end(&mut words)?;
+    Ok(String::from_utf8_lossy(&words).into_owned())
 }
 
 impl Drop for Node {

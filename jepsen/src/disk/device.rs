@@ -146,6 +146,11 @@ impl Disk {
         self.device.inner().volume.cut(survival, chance);
     }
 
+    /// What was not synced: changes of each file, and of names.
+    pub(crate) fn unsynced(&self) -> String {
+        self.device.inner().volume.unsynced()
+    }
+
     /// Adds a rule for calls that fail.
     pub(crate) fn fail(&self, rule: Rule) {
         self.device.inner().faults.rules.push(rule);
