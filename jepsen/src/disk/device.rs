@@ -146,9 +146,11 @@ impl Disk {
         self.device.inner().volume.cut(survival, chance);
     }
 
-    /// What was not synced: changes of each file, and of names.
+    /// What was not synced, and the call at the crash point.
     pub(crate) fn unsynced(&self) -> String {
-        self.device.inner().volume.unsynced()
+        let mut inner = self.device.inner();
+        let crashed = std::mem::take(&mut inner.faults.crashed);
+        format!("{}; crash point: {crashed}", inner.volume.unsynced())
     }
 
     /// Adds a rule for calls that fail.

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use conclave_api::problem::Code;
 
 use super::{
     limits::PAGES_DEFAULT,
@@ -118,9 +119,7 @@ async fn fill(scene: &mut Scene, place: usize, done: &mut Done) -> anyhow::Resul
             done.unknown += 1;
             continue;
         }
-        let text = serde_json::to_string(&failure)?.to_lowercase();
-        let speaks_of_it = ["no space", "no room", "disk is full", "disk is low", "disk full"];
-        if !speaks_of_it.iter().any(|words| text.contains(words)) {
+        if failure.code != Code::F004 {
             continue;
         }
         done.refused += 1;

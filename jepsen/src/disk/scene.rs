@@ -88,6 +88,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) seed: u64,
     /// What the system writes back by itself is durable before the first fault.
     pub(crate) settles: bool,
+    /// What nodes log.
+    pub(crate) log: Option<&'a str>,
 }
 
 /// A cluster on disks of its own.
@@ -116,7 +118,8 @@ impl Scene {
             std::fs::create_dir(&data)?;
             disk.sync_root()?;
             let address = format!("127.0.{}.{number}", lane + 1);
-            nodes.push(Node::new(&name, Home { binary: setting.binary, dir, data, address })?);
+            let Setting { binary, log, .. } = setting;
+            nodes.push(Node::new(&name, Home { binary, dir, data, address, log })?);
             disks.push(disk);
         }
         let cluster = Cluster::found(nodes).await?;
