@@ -72,7 +72,7 @@ async fn all(
         running(&mut scene, place, (port, &wanted), done).await.with_context(context)?;
         starting(&mut scene, place, done).await.with_context(context)?;
     }
-    Ok(())
+    scene.judge()
 }
 
 /// The disk becomes full while the node runs.
@@ -90,13 +90,19 @@ async fn running(
     fill(scene, place, done).await?;
     if !scene.is_running(place) {
         let name = scene.name(place);
-        return Err(breach(format!("{name} ends when its disk is full")));
+        scene.complain(format!("{name} ends when its disk is full"));
+        scene.crash(place, None)?;
+        scene.disks.get(place).context("no such disk")?.set_pages(PAGES_DEFAULT);
+        return scene.start_and_check(scene.disks.len() == 1).await;
     }
     scene.handshake(place, port, wanted)?;
     done.handshakes += 1;
     if scene.disks.len() > 1 {
         let other = (place + 1) % scene.disks.len();
-        goes_on(scene, other, OTHERS_PATIENCE, "although only another node's disk is full").await?;
+        let why = "although only another node's disk is full";
+        if let Err(error) = goes_on(scene, other, OTHERS_PATIENCE, why).await {
+            scene.complain(format!("{error:#}"));
+        }
     }
     let disk = scene.disks.get(place).context("no such disk")?;
     disk.set_pages(PAGES_DEFAULT);
@@ -177,9 +183,9 @@ async fn starting(scene: &mut Scene, place: usize, done: &mut Done) -> anyhow::R
                 done.starts_refused += 1;
                 if words.contains("move data_dir away") {
                     let words = shorten(&words);
-                    return Err(breach(format!(
+                    scene.complain(format!(
                         "{name} advises to throw its data away on a full disk: {words}"
-                    )));
+                    ));
                 }
             }
             Started::Ready => {}

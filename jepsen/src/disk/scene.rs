@@ -38,6 +38,8 @@ const WRITERS: u64 = 2;
 /// How much of a node's words is shown.
 const WORDS_LINES_MAX: usize = 8;
 const WORDS_LENGTH_MAX: usize = 900;
+/// How many complaints are shown.
+const COMPLAINTS_SHOWN: usize = 5;
 
 /// A promise that was broken: the verdict is "invalid".
 #[derive(Debug)]
@@ -101,6 +103,7 @@ pub(crate) struct Scene {
     writers: Vec<JoinHandle<()>>,
     generation: u64,
     store: PathBuf,
+    complaints: Vec<String>,
     started: Instant,
     story: std::fs::File,
 }
@@ -128,6 +131,7 @@ impl Scene {
         let story = std::fs::File::create(store.join("story"))?;
         let started = Instant::now();
         let scene = Scene {
+            complaints: Vec::new(),
             started,
             story,
             cluster,
@@ -245,6 +249,23 @@ impl Scene {
         let seconds = self.started.elapsed().as_secs_f64();
         // A story that cannot be written changes no verdict.
         let _ = writeln!(self.story, "{seconds:8.3} {line}");
+    }
+
+    /// Notes a broken promise after which the scene goes on, to find more of them.
+    pub(crate) fn complain(&mut self, what: String) {
+        self.tell(&what);
+        self.complaints.push(what);
+    }
+
+    /// What was complained about, as an error.
+    pub(crate) fn judge(&self) -> anyhow::Result<()> {
+        if self.complaints.is_empty() {
+            return Ok(());
+        }
+        let shown: Vec<&str> =
+            self.complaints.iter().take(COMPLAINTS_SHOWN).map(String::as_str).collect();
+        let count = self.complaints.len();
+        Err(breach(format!("{count} promises are broken; {}", shown.join("; "))))
     }
 
     /// Starts a node that must start, unless its disk freezes; says whether it is ready.
