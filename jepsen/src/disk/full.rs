@@ -26,7 +26,9 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(30);
 const OTHERS_PATIENCE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(100);
 /// Starts on a full disk, one after the other.
-const STARTS: u64 = 2;
+const STARTS: u64 = 4;
+/// Most room that is left for one.
+const START_ROOM_BYTES_MAX: u64 = 32 * 1024;
 
 /// What was done.
 #[derive(Debug, Clone, Default)]
@@ -174,9 +176,11 @@ async fn starting(scene: &mut Scene, place: usize, done: &mut Done) -> anyhow::R
     let node = scene.cluster.nodes.get_mut(place).context("no such node")?;
     let is_stopped = node.stop()?;
     anyhow::ensure!(is_stopped, breach(format!("{} does not end after SIGTERM", node.name)));
-    scene.disks.get(place).context("no such disk")?.leave_free(0);
     for _ in 0..STARTS {
         done.starts += 1;
+        // Room for the first steps of a start is worse than none.
+        let room = scene.chance.below(START_ROOM_BYTES_MAX);
+        scene.disks.get(place).context("no such disk")?.leave_free(room);
         let (started, name) = scene.try_start(place)?;
         match started {
             Started::Ended(words) => {
