@@ -46,6 +46,8 @@ pub(crate) struct Home<'a> {
     pub(crate) data: PathBuf,
     /// Its own loopback address.
     pub(crate) address: String,
+    /// What it logs, as its configuration says it.
+    pub(crate) log: Option<&'a str>,
 }
 
 /// One node.
@@ -72,7 +74,8 @@ impl Cluster {
             let name = format!("n{number}");
             let dir = store.join(&name);
             let address = format!("127.0.0.{number}");
-            let home = Home { binary, data: dir.join("data"), dir, address };
+            let data = dir.join("data");
+            let home = Home { binary, data, dir, address, log: None };
             nodes.push(Node::new(&name, home)?);
         }
         Cluster::found(nodes).await
@@ -113,14 +116,15 @@ impl Cluster {
 impl Node {
     /// Writes the configuration of a node that was never started.
     pub(crate) fn new(name: &str, home: Home<'_>) -> anyhow::Result<Node> {
-        let Home { binary, dir, data, address } = home;
+        let Home { binary, dir, data, address, log } = home;
         let quic = UdpSocket::bind((address.as_str(), 0))?.local_addr()?;
         std::fs::create_dir_all(&dir)?;
         let (shown, data) = (dir.display(), data.display());
         let config = dir.join("node.toml");
+        let log = log.map(|level| format!("[log]\nlevel = \"{level}\"\n")).unwrap_or_default();
         let text = format!(
             "[node]\nname = \"{name}\"\ndata_dir = \"{data}\"\naddresses = [\"{address}\"]\n\
-             [cluster]\nbind = \"{quic}\"\n[admin]\nsocket = \"{shown}/admin.sock\"\n"
+             [cluster]\nbind = \"{quic}\"\n[admin]\nsocket = \"{shown}/admin.sock\"\n{log}"
         );
         std::fs::write(&config, text)?;
         let options = Options { timeout: Duration::from_secs(10), ..Options::default() };
@@ -162,7 +166,9 @@ impl Node {
         let (ready, wait) = channel();
         let telling = Arc::clone(&told);
         std::thread::spawn(move || {
-            for line in stdout.into_iter().flat_map(|out| BufReader::new(out).lines().flatten()) {
+            for line in
+                stdout.into_iter().flat_map(|out| BufReader::new(out).lines().map_while(Result::ok))
+            {
                 if line.starts_with("ready") {
                     let _ = ready.send(());
                 }
@@ -187,10 +193,13 @@ impl Node {
         }
         self.kill();
         let mut words = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut log = std::fs::File::open(path)?;
-        log.seek(SeekFrom::Start(from))?;
-        log.take(WORDS_BYTES_MAX).read_to_string(&mut words)?;
+        words.push_str(&tail(&path, from)?);
         Ok(Started::Ended(words))
+    }
+
+    /// The end of its log.
+    pub(crate) fn words(&self) -> anyhow::Result<String> {
+        tail(&self.config.with_file_name("log"), 0)
     }
 
     /// Whether the process lives.
@@ -242,6 +251,16 @@ impl Node {
         anyhow::ensure!(Command::new("kill").args(arguments).status()?.success(), "kill failed");
         Ok(())
     }
+}
+
+/// The end of a file, from a place on.
+fn tail(path: &Path, from: u64) -> anyhow::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let least = file.metadata()?.len().saturating_sub(WORDS_BYTES_MAX);
+    file.seek(SeekFrom::Start(from.max(least)))?;
+    let mut words = Vec::new();
+    file.read_to_end(&mut words)?;
+    Ok(String::from_utf8_lossy(&words).into_owned())
 }
 
 impl Drop for Node {

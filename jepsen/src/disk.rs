@@ -90,6 +90,9 @@ pub(crate) struct Disk {
     /// half minute in which the system writes it back.
     #[arg(long)]
     settle: bool,
+    /// What nodes log, as `[log] level` in their configuration: "warn,openraft=debug".
+    #[arg(long)]
+    log: Option<String>,
     /// Longest time, in seconds; what is not done then is left out.
     #[arg(long, default_value_t = 3_600)]
     time: u64,
@@ -115,6 +118,7 @@ pub(crate) fn judge(disk: &Disk) -> anyhow::Result<Verdict> {
         sizes: &disk.values,
         seed: disk.seed,
         settles: disk.settle,
+        log: disk.log.as_deref(),
     };
     let deadline = Instant::now() + Duration::from_secs(disk.time);
     match run(disk, setting, deadline) {

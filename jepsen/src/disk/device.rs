@@ -146,6 +146,13 @@ impl Disk {
         self.device.inner().volume.cut(survival, chance);
     }
 
+    /// What was not synced, and the call at the crash point.
+    pub(crate) fn unsynced(&self) -> String {
+        let mut inner = self.device.inner();
+        let crashed = std::mem::take(&mut inner.faults.crashed);
+        format!("{}; crash point: {crashed}", inner.volume.unsynced())
+    }
+
     /// Adds a rule for calls that fail.
     pub(crate) fn fail(&self, rule: Rule) {
         self.device.inner().faults.rules.push(rule);

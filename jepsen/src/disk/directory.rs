@@ -51,6 +51,11 @@ impl Directory {
         })
     }
 
+    /// Number of calls whose changes are not durable.
+    pub(crate) fn unsynced(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Makes all durable.
     pub(crate) fn sync(&mut self) {
         self.durable.clone_from(&self.live);

@@ -71,6 +71,8 @@ pub(crate) struct Faults {
     /// Counted calls until the crash point.
     pub(crate) countdown: Option<u64>,
     pub(crate) is_frozen: bool,
+    /// The call at the last crash point.
+    pub(crate) crashed: String,
     /// How long each sync takes.
     pub(crate) sync_delay: Duration,
     /// Counted calls since the disk was made.
@@ -94,6 +96,7 @@ impl Faults {
                 if *left == 0 {
                     self.countdown = None;
                     self.is_frozen = true;
+                    self.crashed = format!("{call:?} {}", path().display());
                     return Passage::Freeze;
                 }
             }

@@ -95,6 +95,15 @@ impl File {
         }
     }
 
+    /// Ranges that were written and not synced.
+    pub(crate) fn unsynced(&self) -> Vec<(u64, u64)> {
+        let range = |change: &Pending| match change {
+            Pending::Write { offset, data } => (*offset, offset + wide(data.len())),
+            Pending::Size(size) => (*size, *size),
+        };
+        self.pending.iter().map(range).collect()
+    }
+
     /// Makes all durable.
     pub(crate) fn sync(&mut self) {
         if let Some(least) = self.cut_to.take().filter(|least| *least < self.durable.size()) {

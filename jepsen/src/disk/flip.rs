@@ -57,7 +57,7 @@ async fn all(
             .await
             .with_context(|| format!("seed {}, flip {number}", setting.seed))?;
     }
-    Ok(())
+    scene.judge()
 }
 
 fn image(scene: &Scene) -> anyhow::Result<Volume> {
@@ -83,7 +83,11 @@ async fn flip(scene: &mut Scene, image: &Volume, done: &mut Done) -> anyhow::Res
             Ok(())
         }
         Started::Ended(words) => {
-            Err(breach(format!("the refusal does not name the file: {}", shorten(&words))))
+            let (words, path) = (shorten(&words), path.display());
+            scene.complain(format!(
+                "bit {bit} of byte {offset} of {path}: the refusal does not name it: {words}"
+            ));
+            Ok(())
         }
         other => Err(breach(format!("the start ends with {other:?}"))),
     };

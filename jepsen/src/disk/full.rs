@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use conclave_api::problem::Code;
 
 use super::{
     limits::PAGES_DEFAULT,
@@ -25,7 +26,9 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(30);
 const OTHERS_PATIENCE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(100);
 /// Starts on a full disk, one after the other.
-const STARTS: u64 = 2;
+const STARTS: u64 = 4;
+/// Most room that is left for one.
+const START_ROOM_BYTES_MAX: u64 = 32 * 1024;
 
 /// What was done.
 #[derive(Debug, Clone, Default)]
@@ -71,7 +74,7 @@ async fn all(
         running(&mut scene, place, (port, &wanted), done).await.with_context(context)?;
         starting(&mut scene, place, done).await.with_context(context)?;
     }
-    Ok(())
+    scene.judge()
 }
 
 /// The disk becomes full while the node runs.
@@ -89,13 +92,19 @@ async fn running(
     fill(scene, place, done).await?;
     if !scene.is_running(place) {
         let name = scene.name(place);
-        return Err(breach(format!("{name} ends when its disk is full")));
+        scene.complain(format!("{name} ends when its disk is full"));
+        scene.crash(place, None)?;
+        scene.disks.get(place).context("no such disk")?.set_pages(PAGES_DEFAULT);
+        return scene.start_and_check(scene.disks.len() == 1).await;
     }
     scene.handshake(place, port, wanted)?;
     done.handshakes += 1;
     if scene.disks.len() > 1 {
         let other = (place + 1) % scene.disks.len();
-        goes_on(scene, other, OTHERS_PATIENCE, "although only another node's disk is full").await?;
+        let why = "although only another node's disk is full";
+        if let Err(error) = goes_on(scene, other, OTHERS_PATIENCE, why).await {
+            scene.complain(format!("{error:#}"));
+        }
     }
     let disk = scene.disks.get(place).context("no such disk")?;
     disk.set_pages(PAGES_DEFAULT);
@@ -118,9 +127,7 @@ async fn fill(scene: &mut Scene, place: usize, done: &mut Done) -> anyhow::Resul
             done.unknown += 1;
             continue;
         }
-        let text = serde_json::to_string(&failure)?.to_lowercase();
-        let speaks_of_it = ["no space", "no room", "disk is full", "disk is low", "disk full"];
-        if !speaks_of_it.iter().any(|words| text.contains(words)) {
+        if failure.code != Code::F004 {
             continue;
         }
         done.refused += 1;
@@ -169,18 +176,20 @@ async fn starting(scene: &mut Scene, place: usize, done: &mut Done) -> anyhow::R
     let node = scene.cluster.nodes.get_mut(place).context("no such node")?;
     let is_stopped = node.stop()?;
     anyhow::ensure!(is_stopped, breach(format!("{} does not end after SIGTERM", node.name)));
-    scene.disks.get(place).context("no such disk")?.leave_free(0);
     for _ in 0..STARTS {
         done.starts += 1;
+        // Room for the first steps of a start is worse than none.
+        let room = scene.chance.below(START_ROOM_BYTES_MAX);
+        scene.disks.get(place).context("no such disk")?.leave_free(room);
         let (started, name) = scene.try_start(place)?;
         match started {
             Started::Ended(words) => {
                 done.starts_refused += 1;
                 if words.contains("move data_dir away") {
                     let words = shorten(&words);
-                    return Err(breach(format!(
+                    scene.complain(format!(
                         "{name} advises to throw its data away on a full disk: {words}"
-                    )));
+                    ));
                 }
             }
             Started::Ready => {}

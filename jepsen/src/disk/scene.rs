@@ -1,6 +1,7 @@
 //! Nodes with disks of their own, and what was written through them.
 
 use std::{
+    io::Write,
     net::{IpAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,7 +29,7 @@ use crate::{
 /// Longest time until a node is ready.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest time until all nodes hold the same.
-const CATCH_UP_PATIENCE: Duration = Duration::from_secs(60);
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(30);
 /// How often nodes are asked while they catch up.
 const LOOK: Duration = Duration::from_millis(50);
 /// Writers for each node.
@@ -37,6 +38,8 @@ const WRITERS: u64 = 2;
 /// How much of a node's words is shown.
 const WORDS_LINES_MAX: usize = 8;
 const WORDS_LENGTH_MAX: usize = 900;
+/// How many complaints are shown.
+const COMPLAINTS_SHOWN: usize = 5;
 
 /// A promise that was broken: the verdict is "invalid".
 #[derive(Debug)]
@@ -87,6 +90,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) seed: u64,
     /// What the system writes back by itself is durable before the first fault.
     pub(crate) settles: bool,
+    /// What nodes log.
+    pub(crate) log: Option<&'a str>,
 }
 
 /// A cluster on disks of its own.
@@ -98,6 +103,9 @@ pub(crate) struct Scene {
     writers: Vec<JoinHandle<()>>,
     generation: u64,
     store: PathBuf,
+    complaints: Vec<String>,
+    started: Instant,
+    story: std::fs::File,
 }
 
 impl Scene {
@@ -113,14 +121,27 @@ impl Scene {
             std::fs::create_dir(&data)?;
             disk.sync_root()?;
             let address = format!("127.0.{}.{number}", lane + 1);
-            nodes.push(Node::new(&name, Home { binary: setting.binary, dir, data, address })?);
+            let Setting { binary, log, .. } = setting;
+            nodes.push(Node::new(&name, Home { binary, dir, data, address, log })?);
             disks.push(disk);
         }
         let cluster = Cluster::found(nodes).await?;
         let plan = Arc::new(Plan::new(Pool::make()?, setting.sizes));
         let chance = Chance::new(setting.seed.wrapping_mul(1_000).wrapping_add(lane));
-        let scene =
-            Scene { cluster, disks, plan, chance, writers: Vec::new(), generation: 0, store };
+        let story = std::fs::File::create(store.join("story"))?;
+        let started = Instant::now();
+        let scene = Scene {
+            complaints: Vec::new(),
+            started,
+            story,
+            cluster,
+            disks,
+            plan,
+            chance,
+            writers: Vec::new(),
+            generation: 0,
+            store,
+        };
         let first = scene.cluster.nodes.first().context("no node")?;
         writer::prepare(&first.client, &scene.plan).await?;
         if setting.settles {
@@ -214,10 +235,37 @@ impl Scene {
         let node = self.cluster.nodes.get_mut(place).context("no such node")?;
         let disk = self.disks.get(place).context("no such disk")?;
         node.kill_with(|| disk.thaw());
+        let unsynced = disk.unsynced();
         if let Some(survival) = cut {
             disk.cut(survival, &mut self.chance);
         }
+        let name = node.name.clone();
+        self.tell(&format!("{name} is killed; power cut: {cut:?}; not synced: {unsynced}"));
         Ok(())
+    }
+
+    /// Adds a line to the story of this scene, which tells what led to a broken promise.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        // A story that cannot be written changes no verdict.
+        let _ = writeln!(self.story, "{seconds:8.3} {line}");
+    }
+
+    /// Notes a broken promise after which the scene goes on, to find more of them.
+    pub(crate) fn complain(&mut self, what: String) {
+        self.tell(&what);
+        self.complaints.push(what);
+    }
+
+    /// What was complained about, as an error.
+    pub(crate) fn judge(&self) -> anyhow::Result<()> {
+        if self.complaints.is_empty() {
+            return Ok(());
+        }
+        let shown: Vec<&str> =
+            self.complaints.iter().take(COMPLAINTS_SHOWN).map(String::as_str).collect();
+        let count = self.complaints.len();
+        Err(breach(format!("{count} promises are broken; {}", shown.join("; "))))
     }
 
     /// Starts a node that must start, unless its disk freezes; says whether it is ready.
@@ -245,7 +293,10 @@ impl Scene {
         let node = self.cluster.nodes.get_mut(place).context("no such node")?;
         let disk = self.disks.get(place).context("no such disk")?;
         let started = node.try_start(START_PATIENCE, || disk.is_frozen())?;
-        Ok((started, node.name.clone()))
+        let name = node.name.clone();
+        let shown = format!("{started:?}");
+        self.tell(&format!("{name} is started: {}", shorten(&shown)));
+        Ok((started, name))
     }
 
     /// Keeps the disk of a node as it was before a start that failed.
@@ -282,26 +333,41 @@ impl Scene {
     pub(crate) async fn check(&mut self, is_final: bool) -> anyhow::Result<()> {
         let place = self.chance.place(self.cluster.nodes.len());
         let node = self.cluster.nodes.get(place).context("no such node")?;
+        let (client, name) = (node.client.clone(), node.name.clone());
         let deadline = Instant::now() + START_PATIENCE;
         let seen = loop {
-            match writer::read(&node.client).await {
+            match writer::read(&client).await {
                 Ok(seen) => break seen,
+                Err(_) if !self.is_running(place) => self.all_run()?,
                 Err(failure) if Instant::now() > deadline => {
                     let code = failure.code.as_str();
-                    return Err(breach(format!("{} cannot be read: {code} {failure}", node.name)));
+                    return Err(breach(format!("{name} cannot be read: {code} {failure}")));
                 }
                 Err(_) => tokio::time::sleep(LOOK).await,
             }
         };
+        self.tell(&format!("{} things are read through {name}", seen.len()));
         let checked = self.plan.ledger.check(&seen, is_final);
-        checked.map_err(|wrong| breach(format!("read through {}: {wrong}", node.name)))?;
+        checked.map_err(|wrong| breach(format!("read through {name}: {wrong}")))?;
         self.compare().await
     }
 
+    /// A node that nobody killed must run.
+    fn all_run(&mut self) -> anyhow::Result<()> {
+        for node in &mut self.cluster.nodes {
+            if !node.is_running() {
+                let words = shorten(&node.words()?);
+                return Err(breach(format!("{} ended by itself: {words}", node.name)));
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until all nodes hold the same state at the same index.
-    async fn compare(&self) -> anyhow::Result<()> {
+    async fn compare(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + CATCH_UP_PATIENCE;
         loop {
+            self.all_run()?;
             let mut found = Vec::new();
             for node in &self.cluster.nodes {
                 if let Ok(status) = node.client.status().await
@@ -318,10 +384,11 @@ impl Scene {
                 [one, other] => one.1 == other.1,
                 _ => true,
             });
-            if found.len() == self.cluster.nodes.len() && is_same_index {
-                if is_same {
-                    return Ok(());
-                }
+            if found.len() == self.cluster.nodes.len() && is_same_index && is_same {
+                return Ok(());
+            }
+            // Index and digest of one answer may be of two moments; only what stays counts.
+            if Instant::now() > deadline && is_same_index {
                 return Err(breach(format!("the nodes differ at the same index: {found:?}")));
             }
             if Instant::now() > deadline {

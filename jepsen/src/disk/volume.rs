@@ -325,6 +325,24 @@ impl Volume {
         found
     }
 
+    /// What was not synced: ranges of files, and numbers of changed names of directories.
+    pub(crate) fn unsynced(&self) -> String {
+        let mut found = Vec::new();
+        for (number, inode) in &self.inodes {
+            let path = self.path(*number);
+            match &inode.kind {
+                Kind::File(file) if !file.unsynced().is_empty() => {
+                    found.push(format!("{} {:?}", path.display(), file.unsynced()));
+                }
+                Kind::Directory(directory) if directory.unsynced() > 0 => {
+                    found.push(format!("{}/ {}", path.display(), directory.unsynced()));
+                }
+                _ => {}
+            }
+        }
+        found.join(", ")
+    }
+
     /// Path of an inode below the root; empty if it has no name.
     pub(crate) fn path(&self, number: u64) -> PathBuf {
         let (mut path, mut wanted) = (PathBuf::new(), number);
