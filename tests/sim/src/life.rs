@@ -8,7 +8,7 @@ use openraft::AsyncRuntime;
 use crate::{
     node::Node,
     oracle,
-    world::{Options, World},
+    world::{End, Options, World},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -20,6 +20,7 @@ const KINDS: u64 = 22;
 /// One whole life.
 pub async fn live(options: Options) {
     let world = World::new(options.clone());
+    let _end = End(world.clone());
     let mut rng = Rng::new(options.seed, 3);
     {
         let (world, mut rng) = (world.clone(), Rng::new(options.seed, 5));
