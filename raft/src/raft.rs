@@ -22,6 +22,7 @@ use crate::{
     mark::LogOpenError,
     network::{CallError, Identity, Links, Transport},
     rt::{Rt, Threads, now},
+    segments::Entropy,
     types::{LogId, NodeId, Payload, Position, Types, Vote},
 };
 
@@ -39,7 +40,7 @@ pub struct Options {
     /// Random number of this data directory, kept by the caller.
     pub incarnation: u64,
     /// Fills with random bytes.
-    pub entropy: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub entropy: Entropy,
     /// A follower that hears nothing for 1 to 1.5 of these stands for election.
     pub election_timeout: Duration,
     /// Entries after which a snapshot is made and older ones are purged.

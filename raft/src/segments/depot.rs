@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Bytes written at once while a file is filled with zeros.
-const ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
 /// Name of a file while it is filled.
 const UNFINISHED: &str = "unfinished";
 const SPARE: &str = "spare-";

@@ -2,24 +2,28 @@
 
 use std::time::Duration;
 
-use conclave_raft::executor::{self, SimRt, WORLD, rng::Rng, since_start, trace};
+use conclave_raft::{
+    NodeId,
+    executor::{self, SimRt, WORLD, rng::Rng, since_start, trace},
+};
 use openraft::AsyncRuntime;
 
 use crate::{
     node::Node,
     oracle,
-    world::{Options, World},
+    world::{End, Options, World},
 };
 
 const SECOND: u64 = 1_000_000_000;
 /// Kinds of trouble that a seed may have or not.
 const SOMETIMES: u64 = 16;
 /// All kinds of trouble, and of help.
-const KINDS: u64 = 22;
+const KINDS: u64 = 23;
 
 /// One whole life.
 pub async fn live(options: Options) {
     let world = World::new(options.clone());
+    let _end = End(world.clone());
     let mut rng = Rng::new(options.seed, 3);
     {
         let (world, mut rng) = (world.clone(), Rng::new(options.seed, 5));
@@ -131,8 +135,28 @@ impl Trouble {
             16 => self.snapshot(target),
             17 => self.world.pause(target, false),
             18 => self.ids().into_iter().for_each(|id| self.repair(id)),
+            19 => self.hand_over(rng),
             _ => self.world.heal(),
         }
+    }
+
+    /// The leader hands over to another voter, which hears of it a little later.
+    fn hand_over(&self, rng: &mut Rng) {
+        let (Some(from), to) = (self.world.leader(), self.world.any(rng)) else { return };
+        if from.id == to {
+            return;
+        }
+        oracle::counts(|counts| counts.handovers += 1);
+        let world = self.world.clone();
+        executor::spawn_on(from.id, async move {
+            let Some(handover) = from.raft.hand_over(NodeId(to as u64)).await else { return };
+            executor::spawn_on(WORLD, async move {
+                world.net.pass(from.id, to, 100).await;
+                if let Some(node) = world.node(to) {
+                    executor::spawn_on(to, async move { node.raft.take_over(handover).await });
+                }
+            });
+        });
     }
 
     fn quorum(&self) -> usize {

@@ -88,6 +88,13 @@ impl Net {
         }
     }
 
+    /// Nothing is left: nodes and network hold each other.
+    pub fn clear(&self) {
+        let doors = std::mem::take(&mut self.state().doors);
+        self.lines_of(|_| true).into_iter().for_each(|line| line.end_both());
+        drop(doors);
+    }
+
     /// Changes paths; connections that hear nothing for a while end.
     pub fn change(&self, change: impl FnOnce(&mut [[Path; PLACES]; PLACES])) {
         let (before, after) = {

@@ -109,7 +109,7 @@ impl Node {
 
     pub async fn write(&self, key: u64, value: u64, filling: usize) -> Answer {
         let written = self.raft.propose(payload(key, value, filling)).await;
-        oracle::settled(self.id, self.raft.settled());
+        oracle::settled(self.id, *self.raft.settled().borrow());
         match written {
             Ok(committed) => Answer::Written(committed.index),
             Err(ProposeError::NotLeader { leader }) => Answer::NotLeader(leader.map(|l| l.0)),
@@ -137,7 +137,7 @@ impl Node {
         if !self.raft.wait_applied(index, APPLY_PATIENCE).await {
             return Answer::Failed;
         }
-        oracle::settled(self.id, self.raft.settled());
+        oracle::settled(self.id, *self.raft.settled().borrow());
         Answer::Value(self.state.lock().unwrap().values.get(&key).copied())
     }
 

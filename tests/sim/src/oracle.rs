@@ -48,6 +48,7 @@ pub struct Counts {
     pub dials: u64,
     pub snapshots: u64,
     pub learners: u64,
+    pub handovers: u64,
     pub last_index: u64,
 }
 
@@ -69,6 +70,7 @@ impl Counts {
             dials,
             snapshots,
             learners,
+            handovers,
             last_index,
         } = other;
         self.writes += writes;
@@ -85,6 +87,7 @@ impl Counts {
         self.dials += dials;
         self.snapshots += snapshots;
         self.learners += learners;
+        self.handovers += handovers;
         self.last_index += last_index;
     }
 }

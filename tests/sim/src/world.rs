@@ -57,6 +57,17 @@ struct Place {
     is_power_cut: bool,
 }
 
+/// Ends a life, however it ends: the world and its nodes hold each other.
+pub struct End(pub World);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let nodes: Vec<_> = self.0.places().iter_mut().map(|place| place.node.take()).collect();
+        executor::as_killed(WORLD, || drop(nodes));
+        self.0.net.clear();
+    }
+}
+
 impl World {
     pub fn new(options: Options) -> World {
         let net = Net::new(Rng::new(options.seed, 10));
