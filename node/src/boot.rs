@@ -86,8 +86,11 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
     let (old, dir) = (config.data_dir.join("local"), config.data_dir.join("local.v2"));
     let local = Local::open(&old, &dir, live.clone()).map_err(|error| {
         match error.is_of_later_version() || error.is_disk_full() {
-            true => state_problem(&error),
-            false => data_problem("the local scope", &Causes(&error)),
+            true => state_problem(&dir, &error),
+            false => {
+                let what = format!("the local scope in {}", dir.join("db").display());
+                data_problem(&what, &Causes(&error))
+            }
         }
     })?;
     local.raise_level(now).map_err(|error| data_problem("the local scope", &error))?;

@@ -247,6 +247,7 @@ impl Node {
         let id = NodeId(membership.node);
         let published = Arc::new(Published::default());
         let (old, dir) = (self.data_dir().join("state"), self.data_dir().join("state.v2"));
+        let shown = dir.clone();
         let open_published = Arc::clone(&published);
         let (keyring, live) = (Arc::clone(self.keyring()), self.live().clone());
         let applier = tokio::task::spawn_blocking(move || {
@@ -255,7 +256,7 @@ impl Node {
         let applier = applier
             .await
             .map_err(|error| internal("cannot open the state", error))?
-            .map_err(|error| state_problem(&error))?;
+            .map_err(|error| state_problem(&shown, &error))?;
         let home = applier.home();
         let options = Options {
             dir: self.data_dir().join("raft"),
@@ -339,7 +340,13 @@ async fn watch_raft(node: Node, replica: Replica) {
 }
 
 /// Why a State cannot be opened, and what to do next.
-pub(crate) fn state_problem(error: &conclave_store_sled::OpenError) -> Problem {
+pub(crate) fn state_problem(dir: &Path, error: &conclave_store_sled::OpenError) -> Problem {
+    let problem = state_error_problem(error);
+    let detail = problem.detail.clone().unwrap_or_default();
+    problem.detail(format!("{}: {detail}", dir.join("db").display()))
+}
+
+fn state_error_problem(error: &conclave_store_sled::OpenError) -> Problem {
     if error.is_of_later_version() {
         later_version(error)
     } else if error.is_disk_full() {

@@ -176,7 +176,8 @@ impl OpenLog {
 }
 
 /// Opens the log in `files`, or makes one for a node that never had one. `persisted` is the last
-/// entry whose effect is durable elsewhere: the log must reach back to it.
+/// entry whose effect is durable elsewhere, 0 if there is none, `u64::MAX` if that is not known:
+/// the log must reach back to it.
 pub(crate) fn open(
     files: Arc<dyn Files>,
     id: LogId,
@@ -213,7 +214,10 @@ pub(crate) fn open(
     let found = segments::open(Arc::clone(&files), id, witness, Arc::clone(&entropy))?;
     let open = match found {
         Some(found) => found,
-        None if mark.witness.is_some() => return Err(damaged(LogDamage::LogMissing)),
+        // A state that has seen entries had a log, also if the marker went with it.
+        None if mark.witness.is_some() || (1..u64::MAX).contains(&persisted) => {
+            return Err(damaged(LogDamage::LogMissing));
+        }
         None => {
             segments::create(files, id, entropy).map_err(|fault| log_fault(path.clone(), fault))?
         }

@@ -137,30 +137,27 @@ fn handshake(
         let mut bytes = Vec::new();
         let io = |error: std::io::Error| Error::General(error.to_string());
         client.write_tls(&mut bytes).map_err(io)?;
-        feed(&bytes, |input| server.read_tls(input)).map_err(io)?;
-        server.process_new_packets()?;
+        let mut input = bytes.as_slice();
+        while !input.is_empty() {
+            // rustls takes no more than a record at once.
+            server.read_tls(&mut input).map_err(io)?;
+            server.process_new_packets()?;
+        }
         bytes.clear();
         while server.wants_write() {
             server.write_tls(&mut bytes).map_err(io)?;
         }
-        feed(&bytes, |input| client.read_tls(input)).map_err(io)?;
-        client.process_new_packets()?;
+        let mut input = bytes.as_slice();
+        while !input.is_empty() {
+            client.read_tls(&mut input).map_err(io)?;
+            client.process_new_packets()?;
+        }
     }
     if client.is_handshaking() {
         return Err(Error::General("the handshake does not end".to_owned()));
     }
     let chain = seen.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok(chain)
-}
-
-fn feed(
-    mut bytes: &[u8],
-    mut read: impl FnMut(&mut dyn std::io::Read) -> std::io::Result<usize>,
-) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        read(&mut bytes)?;
-    }
-    Ok(())
 }
 
 /// Notes what is presented; signatures are checked, trust is not the question here.

@@ -90,7 +90,7 @@ impl Applier {
     fn wait_for_home(&self) -> Result<(), MachineFault> {
         loop {
             if let Some(fault) = self.home_fault.borrow().clone() {
-                return Err(MachineFault(format!("the state cannot be stored: {fault}")));
+                return Err(MachineFault(format!("state.v2/db cannot be written: {fault}")));
             }
             if !self.home.is_full() {
                 return Ok(());
@@ -189,7 +189,7 @@ impl Machine for Applier {
         let (state, checkpoint) = self
             .home
             .install(*stage)
-            .map_err(|fault| MachineFault(format!("the state cannot be stored: {fault}")))?;
+            .map_err(|fault| MachineFault(format!("state.v2/db cannot be written: {fault}")))?;
         self.state = state;
         self.checkpoint = Some(checkpoint);
         self.show();

@@ -266,6 +266,10 @@ fn files_that_are_missing_or_of_another_log_are_refused() {
     missing.remove(&Depot::name(1)).unwrap();
     let refused = open_at(&missing, 0, 2);
     assert!(matches!(refused, Err(LogOpenError::Damaged { damage: LogDamage::LogMissing, .. })));
+    let refused = open_at(&TestDisk::new(), 7, 2);
+    let missing =
+        matches!(refused, Err(LogOpenError::Damaged { damage: LogDamage::LogMissing, .. }));
+    assert!(missing, "the state has seen entries, and the log is gone with its marker");
     let other = LogId { incarnation: 4, ..ID };
     let refused = mark::open(Arc::new(disk), other, entropy(), 0);
     assert!(matches!(refused, Err(LogOpenError::Damaged { damage: LogDamage::OtherCluster, .. })));

@@ -57,13 +57,20 @@ pub struct Directory {
     path: PathBuf,
 }
 
+/// Directories above one that is opened whose names are made durable: `raft` and `data_dir`.
+const NAMES_SYNCED: usize = 2;
+
 impl Directory {
     /// Opens the directory, or makes it with its parents, for this user only. Its own name is
     /// durable when this returns.
     pub fn open(path: &Path) -> io::Result<Directory> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            File::open(parent)?.sync_all()?;
+        // A killed process may have made any of them without a sync, so those that exist count
+        // too: without the name of a parent the whole log is gone after a power cut.
+        for parent in path.ancestors().skip(1).take(NAMES_SYNCED) {
+            if !parent.as_os_str().is_empty() {
+                File::open(parent)?.sync_all()?;
+            }
         }
         Ok(Directory { path: path.to_owned() })
     }
