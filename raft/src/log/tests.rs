@@ -124,7 +124,7 @@ async fn entries_come_once_and_in_order_although_the_first_ones_are_purged() {
     let files: Arc<dyn conclave_disk::Files> = Arc::new(TestDisk::new());
     let open = || {
         let owner = Owner { cluster: [7; 16], incarnation: 1 };
-        let open = mark::open(Arc::clone(&files), owner, Arc::new(|_| ()), 9).unwrap();
+        let open = mark::open(Arc::clone(&files), owner, Arc::new(|_| ()), u64::MAX).unwrap();
         let (point, entries) = (open.engine.point(), open.engine.reader());
         let persisted = Arc::new(AtomicU64::new(9));
         let writer = Writer::new(open.engine, open.marker, open.mark, persisted);
