@@ -75,13 +75,12 @@ pub(crate) fn new_operation() -> String {
     let _ = SystemRandom::new().fill(&mut bytes);
     let since = now().duration_since(std::time::UNIX_EPOCH);
     let made_ms = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
-    let [_, _, time @ ..] = made_ms.to_be_bytes();
     let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
     *version = 0x70 | *version & 0x0f;
     *variant = 0x80 | *variant & 0x3f;
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let [_, _, _, _, _, _, random @ ..] = bytes;
-    let (time, random) = (hex(&time), hex(&random));
+    let (time, random) = (format!("{:012x}", made_ms & 0xffff_ffff_ffff), hex(&random));
     let (high, low) = time.split_at(8);
     let (version, rest) = random.split_at(4);
     let (variant, node) = rest.split_at(4);
