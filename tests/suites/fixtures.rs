@@ -92,7 +92,7 @@ const MARKS: [&str; 13] = [
 ];
 
 /// What shows each format: files of samples, the cluster, or why there is none of our own.
-const SHOWN_BY: [(&str, &str); 38] = [
+const SHOWN_BY: [(&str, &str); 39] = [
     ("store/src/wire.rs", "store-command store-outcome store-entry store-key store-row"),
     ("store/src/snapshot.rs", "store-snapshot"),
     ("store/src/state.rs", "store-snapshot"),
@@ -100,10 +100,11 @@ const SHOWN_BY: [(&str, &str); 38] = [
     ("store/src/record/domain.rs", "store-row"),
     ("store/disk/src/marker.rs", "disk-marker"),
     ("store/disk/src/record.rs", "disk-piece"),
-    ("store/disk/src/old.rs", "disk-record"),
+    ("store/sled/src/home.rs", "home-layout"),
     ("store/sled/src/layout.rs", "home-layout"),
     ("store/sled/src/migrate.rs", "sled-layout"),
     ("raft/src/wire.rs", "raft-message"),
+    ("raft/src/migrate.rs", "raft-message"),
     ("raft/src/segments/format.rs", "raft-segment"),
     ("raft/src/snapshot.rs", "raft-message"),
     ("raft/src/network/frame.rs", "raft-message"),
