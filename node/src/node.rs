@@ -22,10 +22,10 @@ use crate::{
     replica::{Applier, Published, Replica, Reports},
 };
 
-/// Entries after which a snapshot is made.
-const SNAPSHOT_EVERY: u64 = 10_000;
+/// Entries after which a snapshot is made; an entry may hold 64 commands.
+const SNAPSHOT_EVERY: u64 = 2_500;
 /// Entries kept behind it.
-const KEEP_LOG: u64 = 2_000;
+const KEEP_LOG: u64 = 500;
 
 /// Public halves of a node's own keys, and its transport identity.
 pub(crate) struct OwnKeys {

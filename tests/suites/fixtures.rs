@@ -13,6 +13,8 @@ use serde_json::Value;
 #[test]
 fn the_cluster_of_every_release_goes_on_under_this_one() {
     assert!(!release::releases().is_empty());
+    echo_upstream_at(UPSTREAM);
+    echo_datagrams_at(UPSTREAM);
     for dir in release::releases() {
         let _lock = release::lock();
         println!("{}", dir.display());
@@ -20,8 +22,6 @@ fn the_cluster_of_every_release_goes_on_under_this_one() {
         for (file, rows) in release::row_files(&cluster) {
             assert_rows(&std::fs::read_to_string(dir.join(file)).unwrap(), &rows);
         }
-        echo_upstream_at(UPSTREAM);
-        echo_datagrams_at(UPSTREAM);
         cluster.nodes.iter_mut().for_each(Node::start);
         cluster.leader();
         let facts = std::fs::read_to_string(dir.join("facts.json")).unwrap();
