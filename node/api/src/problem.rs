@@ -14,18 +14,24 @@ pub struct Location {
     pub text: Option<String>,
 }
 
-/// Longest run of base64 that may be shown; shorter lines are not whole lines of a key.
-const BASE64_RUN_MAX: usize = 32;
+/// Longest run of base64 that may be shown.
+const BASE64_RUN_MAX: usize = 23;
+/// A path has more slashes than one in so many letters; base64 has fewer.
+const LETTERS_PER_SLASH: usize = 16;
+/// Longest label of a PEM block that a hint may name.
+const LABEL_BYTES_MAX: usize = 30;
 
 /// A text without what may be part of a private key: everything from the frame of a PEM block on,
-/// and runs of base64 as long as the lines of a key. Messages tell what callers gave, and callers
-/// give keys in the wrong places.
-fn masked(text: String) -> String {
+/// and long runs of base64. Messages tell what callers gave, and callers give keys in the wrong
+/// places. A frame that ends the text is the advice of a hint.
+pub fn masked(text: String) -> String {
     let end = text.find("-----BEGIN").unwrap_or(text.len());
     let (head, tail) = text.split_at_checked(end).unwrap_or((text.as_str(), ""));
     let is_of_base64 = |letter: char| letter.is_ascii_alphanumeric() || "+/=".contains(letter);
     let is_secret = |run: &str| {
+        let slashes = run.matches('/').count();
         run.len() > BASE64_RUN_MAX
+            && slashes * LETTERS_PER_SLASH <= run.len()
             && run.contains(|letter: char| letter.is_ascii_uppercase())
             && run.contains(|letter: char| letter.is_ascii_lowercase())
     };
@@ -37,8 +43,15 @@ fn masked(text: String) -> String {
             false => shown.push_str(piece),
         }
     }
-    if !tail.is_empty() {
-        shown.push_str("(a PEM block, not shown)");
+    let is_frame = |label: &str| {
+        let is_upper = |byte: u8| byte.is_ascii_uppercase() || byte == b' ';
+        label.len() <= LABEL_BYTES_MAX && label.bytes().all(is_upper)
+    };
+    let frame = tail.strip_prefix("-----BEGIN").and_then(|rest| rest.strip_suffix("-----"));
+    match frame {
+        Some(label) if is_frame(label) => shown.push_str(tail),
+        _ if tail.is_empty() => {}
+        _ => shown.push_str("(a PEM block, not shown)"),
     }
     shown
 }
@@ -116,7 +129,8 @@ impl Problem {
     }
 
     /// The same problem with its place in the input.
-    pub fn at(mut self, location: Location) -> Problem {
+    pub fn at(mut self, mut location: Location) -> Problem {
+        location.text = location.text.map(masked);
         self.location = Some(location);
         self
     }
@@ -325,5 +339,23 @@ mod tests {
         let later = serde_json::from_str::<Problem>(&text.replace("R004", "Q999")).unwrap();
         assert_eq!((later.code, later.exit_code), (Code::X007, problem.exit_code));
         assert_eq!((later.title, later.hint), (problem.title, problem.hint));
+    }
+
+    #[test]
+    fn what_may_be_a_key_is_not_shown_and_what_helps_is() {
+        let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
+        let told = Problem::new(Code::D001, format!("{key:?} is not a domain name"))
+            .detail(format!("it begins so: -----BEGIN PRIVATE KEY-----{key}"))
+            .hint("give the file that begins with -----BEGIN PRIVATE KEY-----")
+            .at(Location { file: "f".to_owned(), line: 1, text: Some(format!("name = {key}")) });
+        let all = serde_json::to_string(&told).unwrap();
+        for start in 0..key.len() - 12 {
+            assert!(!all.contains(&key[start..start + 12]), "{all}");
+        }
+        assert!(told.hint.unwrap().ends_with("-----BEGIN PRIVATE KEY-----"));
+        let path = "/Users/anna/Documents/certs/shop/fullchain";
+        for shown in [path, "a-long-name-of-a-domain.example", "0191f1a2b3c4d5e6f708192a3b4c5d6e"] {
+            assert_eq!(masked(shown.to_owned()), shown);
+        }
     }
 }

@@ -111,9 +111,7 @@ impl FromRequest<Node> for Asked {
             Some("local") => true,
             Some(other) => return Err(malformed(format!("consistency={other:?}")).into()),
         };
-        if parameters.reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
-            return Err(malformed(format!("a reason has at most {REASON_BYTES_MAX} bytes")).into());
-        }
+        check_reason(parameters.reason.as_deref())?;
         let family = parameters.family.map(|family| match family {
             ApiFamily::Ec => KeyFamily::Ec,
             ApiFamily::Rsa => KeyFamily::Rsa,
@@ -154,6 +152,19 @@ impl FromRequest<Node> for Asked {
 
 fn random_operation() -> OperationId {
     OperationId::new(clock::now(), entropy::array())
+}
+
+/// A reason is kept in the history, where everybody reads it.
+fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
+    let reason = reason.unwrap_or_default();
+    if reason.len() > REASON_BYTES_MAX {
+        let title = format!("a reason has at most {REASON_BYTES_MAX} bytes");
+        return Err(Problem::new(Code::X004, title));
+    }
+    match reason.contains("-----BEGIN") {
+        true => Err(Problem::new(Code::X004, "a reason cannot hold a PEM block")),
+        false => Ok(()),
+    }
 }
 
 impl Asked {
