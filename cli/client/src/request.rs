@@ -63,6 +63,11 @@ pub struct Client {
     options: Options,
 }
 
+/// Whether no node said this.
+fn is_silence(code: Code) -> bool {
+    matches!(code, Code::X001 | Code::X002)
+}
+
 fn failure(problem: Problem) -> Failure {
     Box::new(problem)
 }
@@ -223,7 +228,10 @@ impl Client {
             let left = deadline.saturating_duration_since(Instant::now());
             if !tried.is_worth_repeating || left <= pause {
                 let mut problem = tried.problem;
-                if may_be_done && problem.code != Code::R004 && tried.is_worth_repeating {
+                // Only a node's answer to the same operation settles what an earlier try came to;
+                // that nobody answers any more does not.
+                let settles = !tried.is_worth_repeating && !is_silence(problem.code);
+                if may_be_done && problem.code != Code::R004 && !settles {
                     *problem = self.unknown();
                 }
                 if let (Code::R004, Some(operation)) = (problem.code, operation) {
@@ -338,5 +346,31 @@ mod tests {
         let now = now().duration_since(std::time::UNIX_EPOCH).unwrap();
         assert!(u64::try_from(now.as_millis()).unwrap() - made_ms < 60_000, "{id}");
         assert_ne!(id, new_operation());
+    }
+
+    /// Found by jepsen: a node that was stopped after it took a change, and whose socket was gone
+    /// at the next try, made the change look refused.
+    #[tokio::test]
+    async fn what_was_sent_stays_unknown_when_no_node_answers_any_more() {
+        use tokio::io::AsyncReadExt;
+        let path = std::env::temp_dir().join(format!("conclave-{}.sock", new_operation()));
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let gone = path.clone();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            std::fs::remove_file(gone).unwrap();
+        });
+        let options = Options { timeout: Duration::from_secs(5), ..Options::default() };
+        let client = Client::new(&Address::Unix(path), None, options).unwrap();
+        let create = conclave_api::domain::Create {
+            name: "shop.example".to_owned(),
+            aliases: Vec::new(),
+            addresses: Vec::new(),
+            scope: None,
+            pki: None,
+        };
+        let failure = client.create_domain(&create, &crate::Change::default()).await.unwrap_err();
+        assert_eq!(failure.code, Code::R004, "{}", failure.title);
     }
 }
