@@ -299,7 +299,7 @@ impl Raft {
         }
     }
 
-    /// Asks a peer; see [`Calls::call`].
+    /// Asks a peer; see [`crate::Calls::call`].
     pub async fn call(
         &self,
         peer: NodeId,
