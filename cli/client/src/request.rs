@@ -370,7 +370,7 @@ mod tests {
             scope: None,
             pki: None,
         };
-        let failure = client.create_domain(&create, &crate::Change::default()).await.unwrap_err();
+        let failure = client.create_domain(&create, &Change::default()).await.unwrap_err();
         assert_eq!(failure.code, Code::R004, "{}", failure.title);
     }
 }
