@@ -97,7 +97,7 @@ type SharedMachine = Arc<Mutex<Box<dyn Machine>>>;
 ///
 /// openraft hands over every advance of the commit index by itself, often a single entry. An
 /// own thread takes all that waits and applies it in one go. So openraft counts an entry as
-/// applied when it is queued; whoever needs its effect asks [`Progress`].
+/// applied when it is queued; a reader that needs its effect asks [`Progress`].
 pub(crate) struct StateMachine {
     machine: SharedMachine,
     stager: Arc<dyn Stager>,

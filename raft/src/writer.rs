@@ -173,7 +173,7 @@ impl Writer {
         let is_idle = waiting.is_empty();
         let turn = self.take_all(waiting, is_idle);
         if let Err(error) = &turn {
-            // Only what is answered counts; whoever is not answered must not count on anything.
+            // Only what is answered counts: callers learn that nothing of this group is certain.
             for waiting in std::mem::take(&mut self.group).waiting {
                 waiting.answer(Err(io::Error::other(error.to_string())));
             }

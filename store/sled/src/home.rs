@@ -1,6 +1,6 @@
 //! State's home on disk: it follows the State in memory, a little behind.
 //!
-//! Whoever applies commands only notes what changed ([`Home::put`]). [`Home::turn`] writes all
+//! The applying thread only notes what changed ([`Home::put`]). [`Home::turn`] writes all
 //! that was noted as one atomic batch with its checkpoint: on disk there is always the State as of
 //! some command, whole. What is not there yet is in the log.
 
