@@ -121,6 +121,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::R005 => {
             "The node answers, but serves less than the cluster has committed for more than a second. It may be installing a snapshot, or its disk may be slow. Changes do not wait for it, and name it as missing. conclave status shows how far it is; if it comes no further, look at its disk and its log."
         }
+        Code::R008 => {
+            "The operation id is older than what the cluster remembers, so it cannot tell whether the change was made before, and does not make it again. Look whether it is made; if not, make it without --operation. If this was the first try, a clock is wrong: the id tells when it was made."
+        }
         Code::R006 => {
             "This node belongs to no cluster yet: conclave cluster init --name NAME, or conclave cluster join HOST:PORT."
         }

@@ -10,9 +10,19 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::Parser;
+use conclave_api::problem::masked;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = args::Args::try_parse().unwrap_or_else(|refused| {
+        let said = refused.to_string();
+        let shown = masked(said.clone());
+        if shown == said {
+            refused.exit();
+        }
+        // Somebody gave a key where a word was wanted.
+        eprint!("{shown}");
+        std::process::exit(refused.exit_code())
+    });
     let global = args.global.clone();
     match commands::run(args) {
         Ok(code) => ExitCode::from(code),

@@ -7,6 +7,18 @@ use std::{
     path::Path,
 };
 
+use ring::digest::{SHA256, digest};
+use serde::Serialize;
+use zeroize::Zeroize;
+
+/// SHA-256 of a value as compact JSON: the checksum of a file that is JSON. The value has none.
+pub(crate) fn checksum(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut content = serde_json::to_vec(value)?;
+    let checksum = digest(&SHA256, &content).as_ref().to_vec();
+    content.zeroize();
+    Ok(checksum)
+}
+
 /// Replaces `path` by `content`, mode 0600: written beside it, synced, renamed, directory synced.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();

@@ -304,6 +304,7 @@ impl Node {
             tokio::spawn(replica.clone().reconcile_members()).abort_handle(),
             tokio::spawn(replica.clone().rotate_session_keys()).abort_handle(),
             tokio::spawn(replica.clone().raise_level()).abort_handle(),
+            tokio::spawn(replica.clone().leave_full_disk()).abort_handle(),
             tokio::spawn(replica.clone().claim_main_domain(self.config().main_domain.clone()))
                 .abort_handle(),
             tokio::spawn(watch_raft(self.clone(), replica.clone())).abort_handle(),

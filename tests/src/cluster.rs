@@ -1,8 +1,9 @@
 //! Clusters of real processes, driven by the real command line.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::channel,
@@ -204,6 +205,23 @@ impl Node {
         Ran::of(command.stdin(Stdio::null()))
     }
 
+    /// A request to the API on the socket, as any program would make it: the status, and the body.
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let mut stream = UnixStream::connect(self.dir.join("admin.sock")).unwrap();
+        write!(
+            stream,
+            "{method} /v1/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}")))
+    }
+
     /// `status -o json`, whatever needs attention.
     pub fn status(&self) -> Value {
         let ran = self.run(&["status", "-o", "json"]);
@@ -272,6 +290,11 @@ impl Cluster {
     /// Founds it, and lets all other nodes join.
     pub fn found(&self) {
         self.nodes[0].run(&["cluster", "init", "--name", "test"]).ok();
+        self.join_others();
+    }
+
+    /// Lets all nodes but the first join.
+    pub fn join_others(&self) {
         for node in &self.nodes[1..] {
             let token = self.join_token(node);
             let member = self.nodes[0].quic.to_string();

@@ -107,8 +107,11 @@ fn what_an_unfinished_founding_left_is_put_aside_and_a_whole_cluster_is_refused(
     cluster.nodes[0].start();
     cluster.nodes[0].run(&["domain", "show", "precious.example"]).ok();
     cluster.nodes[0].stop();
-    let founding = membership.trim_end().trim_end_matches('}').trim_end();
-    std::fs::write(&path, format!("{founding},\n  \"founding\": true\n}}")).unwrap();
+    // As format 2 had it, without a checksum.
+    let mut founding: serde_json::Value = serde_json::from_str(&membership).unwrap();
+    founding.as_object_mut().unwrap().remove("checksum").unwrap();
+    (founding["format"], founding["founding"]) = (2.into(), true.into());
+    std::fs::write(&path, founding.to_string()).unwrap();
     cluster.nodes[0].start();
     assert!(!path.exists());
     assert_eq!(entries(&cluster, 0, "raft.abandoned-").len(), 1);

@@ -1,10 +1,5 @@
 //! `--dry-run`: the answer that the change would have had, and no change.
 
-use std::{
-    io::{Read, Write},
-    os::unix::net::UnixStream,
-};
-
 use conclave_tests::{Cluster, Node, Pair, forge};
 use serde_json::Value;
 
@@ -142,16 +137,7 @@ fn what_cannot_be_tried_says_so() {
         assert!(ran.code == 2 && ran.err.contains("--dry-run"), "{words:?}: {}", ran.err);
     }
     for (path, body) in [("join-tokens", "{}"), ("tokens", "{\"name\":\"deploy\"}")] {
-        let mut stream = UnixStream::connect(one.dir.join("admin.sock")).unwrap();
-        write!(
-            stream,
-            "POST /v1/{path}?dry_run=true HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("dry_run"), "{answer}");
+        let (status, answer) = one.ask("POST", &format!("{path}?dry_run=true"), body);
+        assert!(status == 400 && answer.to_string().contains("dry_run"), "{answer}");
     }
 }

@@ -3,6 +3,7 @@
 use conclave_node::testing::fill;
 use conclave_pki::certificate::Certificate;
 use conclave_tests::{Cluster, Pair, probe, wait_for};
+use serde_json::Value;
 
 const DOMAINS: u64 = 2_000;
 
@@ -25,6 +26,20 @@ fn each_of_thousands_of_domains_is_served_after_a_restart_and_can_be_changed() {
         let name = format!("d{number}.example");
         assert_eq!(names(&name), (vec![name.clone()], 2), "its own, with the authority");
     }
+    let listed = one.run(&["domain", "list", "-o", "json"]).json();
+    let listed: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|domain| domain["name"].as_str().unwrap()).collect();
+    assert_eq!(listed.len() as u64, DOMAINS + 1, "all pages, with the Main Domain");
+    assert!(listed.is_sorted(), "by name");
+    let (status, page) = one.ask("GET", &format!("domains?limit=3&after={}", listed[9]), "");
+    let names: Vec<_> = page["items"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!((status, names.as_slice()), (200, &[listed[10], listed[11], listed[12]][..]));
+    assert_eq!(page["next"], listed[12]);
+    assert_eq!(
+        one.ask("GET", &format!("domains?after={}", listed[2_000]), "").1["next"],
+        Value::Null
+    );
+    assert_eq!(one.ask("GET", "domains?limit=0", "").0, 400);
     let beyond = format!("d{DOMAINS}.example");
     assert_eq!(names(&beyond).0, ["node-1.main"], "no domain of that name");
     let pair = Pair::make("d97.example");

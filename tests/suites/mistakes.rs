@@ -192,6 +192,12 @@ fn wrong_words_are_refused_with_their_exit_codes() {
     let shown = run(&["domain", "show", "shop.example"]).json();
     assert!(shown["credentials"][0]["certificate"].is_object(), "nothing is removed unasked");
     assert_eq!(one.run(&["nonsense"]).code, 2);
+    let key = Pair::make("x.example").key;
+    let secret = key.lines().nth(1).unwrap();
+    for words in [&["domain", "set", "shop.example", "--pki", &key][..], &["domain", secret]] {
+        let refused = one.run(words);
+        assert!(refused.code == 2 && !refused.err.contains(&secret[..24]), "{}", refused.err);
+    }
 }
 
 #[test]

@@ -99,9 +99,15 @@ impl Client {
         self.change(Method::POST, path::KEYRING_ROTATE, &Nothing {}, change).await
     }
 
-    /// Domains.
+    /// Domains, all pages.
     pub async fn domains(&self) -> Result<List<domain::Domain>, Failure> {
-        self.read(path::DOMAINS).await
+        let mut all: List<domain::Domain> = self.read(path::DOMAINS).await?;
+        while let Some(after) = all.next.take() {
+            let page: List<domain::Domain> = self.read_after(path::DOMAINS, &after).await?;
+            all.items.extend(page.items);
+            all.next = page.next;
+        }
+        Ok(all)
     }
 
     /// A domain.

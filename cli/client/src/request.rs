@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use conclave_api::{
-    path::{IF_MATCH_HEADER, OPERATION_HEADER},
+    path::{AFTER_PARAMETER, IF_MATCH_HEADER, OPERATION_HEADER},
     problem::{Code, Problem},
 };
 use reqwest::Method;
@@ -145,7 +145,25 @@ impl Client {
     }
 
     pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.read_with(path, self.query()).await
+    }
+
+    /// The next page of a long list.
+    pub(crate) async fn read_after<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        after: &str,
+    ) -> Result<T, Failure> {
         let mut query = self.query();
+        query.push((AFTER_PARAMETER, after.to_owned()));
+        self.read_with(path, query).await
+    }
+
+    async fn read_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut query: Vec<(&'static str, String)>,
+    ) -> Result<T, Failure> {
         if self.options.is_stale {
             query.push(("consistency", "local".to_owned()));
         }

@@ -73,9 +73,9 @@ enum Step {
     Sign,
 }
 
-/// Whether an answer says that nothing was done. Only R004 leaves it open.
+/// Whether an answer says that nothing was done. Only R004 and R008 leave it open.
 pub(crate) fn is_definite(failure: &Failure) -> bool {
-    failure.code != Code::R004
+    !matches!(failure.code, Code::R004 | Code::R008)
 }
 
 async fn add(client: &Client, name: &str) -> Result<(), (Step, Failure)> {

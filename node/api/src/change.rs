@@ -86,11 +86,15 @@ pub struct List<T> {
     pub kind: String,
     /// The things.
     pub items: Vec<T>,
+    /// There are more: what [`crate::path::AFTER_PARAMETER`] must be for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 impl<T> List<T> {
-    /// A list of `items`.
+    /// A list of `items`, with nothing after them.
     pub fn new(items: Vec<T>) -> List<T> {
-        List { api_version: crate::API_VERSION.to_owned(), kind: "List".to_owned(), items }
+        let (api_version, kind) = (crate::API_VERSION.to_owned(), "List".to_owned());
+        List { api_version, kind, items, next: None }
     }
 }

@@ -95,6 +95,12 @@ pub const CONSISTENCY_PARAMETER: &str = "consistency";
 /// Query parameter of everything about domains: `shared` or `local`; without it the shared
 /// domain is meant if there is one.
 pub const SCOPE_PARAMETER: &str = "scope";
+/// Query parameter of long lists: things in a page, at most and if not given [`PAGE_MAX`].
+pub const LIMIT_PARAMETER: &str = "limit";
+/// Query parameter of long lists: the page begins after this, which is `next` of the page before.
+pub const AFTER_PARAMETER: &str = "after";
+/// Most things in a page of a long list.
+pub const PAGE_MAX: usize = 1_000;
 
 #[cfg(test)]
 mod tests {

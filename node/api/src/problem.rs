@@ -10,7 +10,11 @@ pub struct Location {
     /// Line, from 1.
     pub line: u64,
     /// The text of that line, if it is no secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "read_masked_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub text: Option<String>,
 }
 
@@ -70,18 +74,31 @@ pub struct Problem {
     #[serde(deserialize_with = "known_code")]
     pub code: Code,
     /// What is wrong, one line.
+    #[serde(deserialize_with = "read_masked")]
     pub title: String,
     /// More about it: values, names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "read_masked_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub detail: Option<String>,
     /// Why it is so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "read_masked_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub why: Option<String>,
     /// Where in the input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
     /// What to do next; commands as they are typed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "read_masked_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub hint: Option<String>,
     /// A repetition may succeed.
     pub retryable: bool,
@@ -134,6 +151,15 @@ impl Problem {
         self.location = Some(location);
         self
     }
+}
+
+/// A text of a node that may be older than [`masked`].
+fn read_masked<'de, D: Deserializer<'de>>(text: D) -> Result<String, D::Error> {
+    String::deserialize(text).map(masked)
+}
+
+fn read_masked_option<'de, D: Deserializer<'de>>(text: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(text)?.map(masked))
 }
 
 /// A code, or X007 for one that only a later version knows: the problem still tells the rest.
@@ -272,6 +298,8 @@ codes! {
     R003 = 6 / 503,
     /// The answer was lost; the change may have been made.
     R004 = 10 / 504,
+    /// The operation may have been forgotten: the change may have been made before.
+    R008 = 10 / 409,
     /// A node serves less than the cluster has committed.
     R005 = 6 / 503,
     /// This node belongs to no cluster yet.
@@ -339,6 +367,23 @@ mod tests {
         let later = serde_json::from_str::<Problem>(&text.replace("R004", "Q999")).unwrap();
         assert_eq!((later.code, later.exit_code), (Code::X007, problem.exit_code));
         assert_eq!((later.title, later.hint), (problem.title, problem.hint));
+    }
+
+    #[test]
+    fn an_answer_of_a_node_that_shows_keys_is_masked_too() {
+        let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
+        let problem = Problem::new(Code::D001, "T").detail("D").why("W").hint("H").at(Location {
+            file: "f".to_owned(),
+            line: 1,
+            text: Some("L".to_owned()),
+        });
+        let mut text = serde_json::to_string(&problem).unwrap();
+        for field in ["T", "D", "W", "H", "L"] {
+            text = text.replace(&format!("\"{field}\""), &format!("\"{key}\""));
+        }
+        assert_eq!(text.matches(key).count(), 5, "{text}");
+        let read: Problem = serde_json::from_str(&text).unwrap();
+        assert!(!serde_json::to_string(&read).unwrap().contains(key), "{read:?}");
     }
 
     #[test]

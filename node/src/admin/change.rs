@@ -11,7 +11,7 @@ use conclave_api::{
     change::{Change, DryRun, Served},
     domain::Scope as ApiScope,
     key::Family as ApiFamily,
-    path::{IF_MATCH_HEADER, OPERATION_HEADER},
+    path::{IF_MATCH_HEADER, OPERATION_HEADER, PAGE_MAX},
     problem::{Code, Problem},
 };
 use conclave_store::{
@@ -56,6 +56,17 @@ pub(super) struct Parameters {
     scope: Option<ApiScope>,
     family: Option<ApiFamily>,
     dry_run: bool,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+/// Which part of a long list is wanted.
+#[derive(Clone)]
+pub(super) struct Page {
+    /// Begins after this; none: at the start.
+    pub(super) after: Option<String>,
+    /// 1 to [`PAGE_MAX`].
+    pub(super) limit: usize,
 }
 
 /// A request, with all that a change or a read needs.
@@ -66,6 +77,7 @@ pub(super) struct Asked {
     pub(super) body: Bytes,
     pub(super) scope: Option<Scope>,
     pub(super) family: Option<KeyFamily>,
+    pub(super) page: Page,
     operation: OperationId,
     request: [u8; 32],
     wait: Wait,
@@ -112,6 +124,10 @@ impl FromRequest<Node> for Asked {
             Some(other) => return Err(malformed(format!("consistency={other:?}")).into()),
         };
         check_reason(parameters.reason.as_deref())?;
+        let limit = parameters.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+        if limit == 0 {
+            return Err(malformed("limit=0".to_owned()).into());
+        }
         let family = parameters.family.map(|family| match family {
             ApiFamily::Ec => KeyFamily::Ec,
             ApiFamily::Rsa => KeyFamily::Rsa,
@@ -136,6 +152,7 @@ impl FromRequest<Node> for Asked {
                 ApiScope::Local => Scope::Local,
             }),
             family,
+            page: Page { after: parameters.after, limit },
             operation,
             request,
             wait,

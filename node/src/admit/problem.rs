@@ -87,7 +87,7 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::OperationReused(_) => (Code::V003, "leave --operation out".to_owned()),
         R::OperationForgotten { .. } => {
             let hint = "look whether the change is made; if not, make it without --operation    if this was the first try, set the clock";
-            (Code::V003, hint.to_owned())
+            (Code::R008, hint.to_owned())
         }
         R::LevelUnknown { .. } | R::LevelReached { .. } => {
             (Code::V001, "conclave status shows the version of each node".to_owned())

@@ -10,8 +10,9 @@ use crate::files;
 
 const FILE: &str = "membership.json";
 /// What this version writes. Version 0.1.0 wrote 1, and refuses what it does not know: it must not
-/// start on storage that was rewritten.
-const FORMAT: u32 = 2;
+/// start on storage that was rewritten. Since 3 there is a checksum.
+const FORMAT: u32 = 3;
+const CHECKED_FORMAT: u32 = 3;
 /// What this version reads.
 const FORMATS: std::ops::RangeInclusive<u32> = 1..=FORMAT;
 
@@ -25,8 +26,9 @@ pub(crate) struct Introduced {
 
 /// This node's membership; written when it founds or joins, before anything else of it exists.
 #[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Membership {
-    format: u32,
+    pub(super) format: u32,
     pub(crate) cluster: [u8; 16],
     pub(crate) cluster_name: String,
     pub(crate) node: u64,
@@ -38,6 +40,9 @@ pub(crate) struct Membership {
     /// The cluster is not founded yet: nothing of it was acknowledged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) founding: bool,
+    /// In the file only: SHA-256 of everything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checksum: Option<Vec<u8>>,
 }
 
 /// Why the membership cannot be used.
@@ -80,7 +85,24 @@ impl Membership {
             certificate_der,
             introduced,
             founding: false,
+            checksum: None,
         }
+    }
+
+    /// With its checksum, if its format has one.
+    fn checked(self) -> Result<Membership, serde_json::Error> {
+        let has_one = self.format >= CHECKED_FORMAT;
+        let bare = Membership { checksum: None, ..self };
+        let checksum = has_one.then(|| files::checksum(&bare)).transpose()?;
+        Ok(Membership { checksum, ..bare })
+    }
+
+    /// What the bytes of the file say; none: damaged, or of an unknown format.
+    fn parse(bytes: &[u8]) -> Option<Membership> {
+        let read: Membership = serde_json::from_slice(bytes).ok()?;
+        let expected = read.clone().checked().ok()?.checksum;
+        let is_whole = read.checksum == expected && FORMATS.contains(&read.format);
+        is_whole.then_some(Membership { checksum: None, ..read })
     }
 
     /// Reads the membership; none: the node belongs to no cluster.
@@ -88,9 +110,9 @@ impl Membership {
         let path = data_dir.join(FILE);
         let shown = || path.display().to_string();
         match std::fs::read(&path) {
-            Ok(bytes) => match serde_json::from_slice::<Membership>(&bytes) {
-                Ok(membership) if FORMATS.contains(&membership.format) => Ok(Some(membership)),
-                _ => Err(MembershipError::Damaged { path: shown() }),
+            Ok(bytes) => match Membership::parse(&bytes) {
+                Some(membership) => Ok(Some(membership)),
+                None => Err(MembershipError::Damaged { path: shown() }),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(MembershipError::File { path: shown(), source }),
@@ -118,7 +140,9 @@ impl Membership {
     /// Makes the membership durable.
     pub(crate) fn write(&self, data_dir: &Path) -> Result<(), MembershipError> {
         let path = data_dir.join(FILE);
-        let written = serde_json::to_vec_pretty(self)
+        let checked = self.clone().checked();
+        let written = checked
+            .and_then(|checked| serde_json::to_vec_pretty(&checked))
             .map_err(io::Error::other)
             .and_then(|bytes| files::write_private(&path, &bytes));
         written.map_err(|source| MembershipError::File { path: path.display().to_string(), source })
@@ -150,14 +174,33 @@ mod tests {
         let mut old: serde_json::Value =
             serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         old["format"] = 1.into();
-        old.as_object_mut().unwrap().remove("founding");
+        old.as_object_mut().unwrap().remove("checksum");
         std::fs::write(&path, old.to_string()).unwrap();
         let read = Membership::read(dir.path()).unwrap().unwrap();
         assert!(!read.founding && read.node == 2);
         Membership::upgrade(dir.path()).unwrap();
         let upgraded = Membership::read(dir.path()).unwrap().unwrap();
         assert_eq!((upgraded.format, upgraded.incarnation), (FORMAT, membership.incarnation));
-        std::fs::write(&path, old.to_string().replace("\"format\":1", "\"format\":3")).unwrap();
+        std::fs::write(&path, old.to_string().replace("\"format\":1", "\"format\":4")).unwrap();
         assert!(Membership::read(dir.path()).is_err(), "a later version wrote it");
+    }
+
+    #[test]
+    fn no_flipped_bit_is_taken_for_the_truth() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut membership =
+            Membership::new([1; 16], "prod".to_owned(), 2, vec![3; 9], vec![4; 9], Vec::new());
+        membership.founding = true;
+        membership.write(dir.path()).unwrap();
+        let path = dir.path().join(FILE);
+        let whole = std::fs::read(&path).unwrap();
+        let told = serde_json::to_string(&membership).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if let Some(read) = Membership::parse(&flipped) {
+                assert_eq!(serde_json::to_string(&read).unwrap(), told, "bit {bit}");
+            }
+        }
     }
 }

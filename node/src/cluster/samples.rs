@@ -69,7 +69,9 @@ fn a_member_knows_itself_by_the_file_of_any_release() {
     let noted = Sample::new("membership.json", written(&membership), &membership);
     membership.founding = true;
     let founding = Sample::new("membership.json founding", written(&membership), &membership);
-    let made = [noted, founding];
+    (membership.founding, membership.format) = (false, 2);
+    let unchecked = Sample::new("membership.json format 2", written(&membership), &membership);
+    let made = [noted, founding, unchecked];
     check("node-membership.tsv", &made, &|_, bytes| {
         let dir = tempfile::tempdir().ok()?;
         std::fs::write(dir.path().join("membership.json"), bytes).ok()?;

@@ -21,7 +21,8 @@ use super::{
 use crate::{entropy, files};
 
 const FILE: &str = "node-keys.json";
-const FORMAT: u32 = 1;
+/// Format 1 has no checksum; it is rewritten when it is read.
+const FORMAT: u32 = 2;
 
 /// Why a node's own keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,7 @@ pub(crate) struct Unlocked {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Stored {
     format: u32,
     identity_pkcs8: Vec<u8>,
@@ -75,6 +77,9 @@ struct Stored {
     /// Sealing key and local key, 32 bytes each.
     secrets: Sealed,
     local_scope: [u8; 16],
+    /// In the file only: SHA-256 of everything else. Since format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checksum: Option<Vec<u8>>,
 }
 
 impl Drop for Stored {
@@ -89,10 +94,15 @@ impl NodeKeys {
         let path = data_dir.join(FILE);
         match std::fs::read(&path) {
             Ok(mut bytes) => {
-                let stored = serde_json::from_slice::<Stored>(&bytes);
+                let stored = Stored::parse(&bytes);
                 bytes.zeroize();
-                let stored = stored.ok().filter(|stored| stored.format == FORMAT);
-                stored.ok_or_else(|| damaged(&path))?.open(&path, unlock_file)
+                let mut stored = stored.ok_or_else(|| damaged(&path))?;
+                if stored.format != FORMAT {
+                    stored.format = FORMAT;
+                    // The old file is whole: a disk without room must not keep a node from starting.
+                    let _ = stored.write(&path);
+                }
+                stored.open(&path, unlock_file)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path, unlock_file),
             Err(source) => Err(IdentityError::File { path: path.display().to_string(), source }),
@@ -101,6 +111,29 @@ impl NodeKeys {
 }
 
 impl Stored {
+    /// What the bytes of the file say; none: damaged, or of an unknown format.
+    fn parse(bytes: &[u8]) -> Option<Stored> {
+        let mut stored: Stored = serde_json::from_slice(bytes).ok()?;
+        let found = stored.checksum.take();
+        let expected = match stored.format {
+            1 => None,
+            FORMAT => Some(files::checksum(&stored).ok()?),
+            _ => return None,
+        };
+        (found == expected).then_some(stored)
+    }
+
+    fn write(&mut self, path: &Path) -> Result<(), IdentityError> {
+        let unmade = |error: serde_json::Error| IdentityError::Make(error.to_string());
+        self.checksum = Some(files::checksum(self).map_err(unmade)?);
+        let bytes = serde_json::to_vec(self);
+        self.checksum = None;
+        let mut bytes = bytes.map_err(unmade)?;
+        let written = files::write_private(path, &bytes);
+        bytes.zeroize();
+        written.map_err(|source| IdentityError::File { path: path.display().to_string(), source })
+    }
+
     fn open(&self, path: &Path, unlock_file: &Path) -> Result<NodeKeys, IdentityError> {
         let identity =
             PrivateKey::from_pkcs8_der(&self.identity_pkcs8).map_err(|_| damaged(path))?;
@@ -137,13 +170,10 @@ fn make(path: &Path, unlock_file: &Path) -> Result<NodeKeys, IdentityError> {
         .map_err(|error| IdentityError::Make(error.to_string()))?;
     let sealing_public = sealing.public();
     let identity_pkcs8 = identity.pkcs8_der().to_vec();
-    let stored =
-        Stored { format: FORMAT, identity_pkcs8, sealing_public, secrets: sealed, local_scope };
-    let mut bytes =
-        serde_json::to_vec(&stored).map_err(|error| IdentityError::Make(error.to_string()))?;
-    let written = files::write_private(path, &bytes);
-    bytes.zeroize();
-    written.map_err(|source| IdentityError::File { path: path.display().to_string(), source })?;
+    let (format, secrets, checksum) = (FORMAT, sealed, None);
+    let mut stored =
+        Stored { format, identity_pkcs8, sealing_public, secrets, local_scope, checksum };
+    stored.write(path)?;
     let local_scope = ClusterId(local_scope);
     let unlocked = Ok(Unlocked { sealing, local });
     Ok(NodeKeys { identity, sealing_public, unlocked, local_scope })
@@ -177,5 +207,31 @@ mod tests {
         assert_eq!(sealed.identity.public_key_der(), made.identity.public_key_der());
         unlock::make(&unlock_file).unwrap();
         assert!(NodeKeys::open(&data, &unlock_file).unwrap().unlocked.is_err(), "another key");
+    }
+
+    #[test]
+    fn no_flipped_bit_gives_other_keys_and_keys_of_the_first_release_get_their_checksum() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, unlock_file) = (dir.path().join(FILE), dir.path().join("unlock"));
+        let made = NodeKeys::open(dir.path(), &unlock_file).unwrap();
+        let whole = std::fs::read(&file).unwrap();
+        let bytes_of = |stored: &Stored| serde_json::to_vec(stored).unwrap();
+        let told = bytes_of(&Stored::parse(&whole).unwrap());
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if let Some(read) = Stored::parse(&flipped) {
+                assert_eq!(bytes_of(&read), told, "bit {bit}");
+            }
+        }
+        let mut old: serde_json::Value = serde_json::from_slice(&whole).unwrap();
+        old.as_object_mut().unwrap().remove("checksum").unwrap();
+        std::fs::write(&file, old.to_string()).unwrap();
+        assert!(NodeKeys::open(dir.path(), &unlock_file).is_err(), "format 2 has a checksum");
+        old["format"] = 1.into();
+        std::fs::write(&file, old.to_string()).unwrap();
+        let read = NodeKeys::open(dir.path(), &unlock_file).unwrap();
+        assert_eq!(read.local_scope, made.local_scope);
+        assert_eq!(std::fs::read(&file).unwrap(), whole);
     }
 }

@@ -42,6 +42,8 @@ pub(super) enum RequestV1 {
     TakeOver { term: u64, index: u64 },
     /// As `Report`, answered with all that a member says of itself since version 0.2.0.
     ReportV2 { after: u64, hold_ms: u64 },
+    /// Whether the callee's disk has room, so that it can lead.
+    HasRoom,
 }
 
 /// The answer to it.
@@ -74,6 +76,7 @@ pub(super) enum AnswerV1 {
     /// The leader's disk is full; nothing was done. Since 0.2.0; to 0.1.0 it is no answer.
     NoRoom,
     ReportV2(ReportV2),
+    HasRoom(bool),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -152,6 +155,7 @@ impl Replica {
                 let last = Position { term, node: from.0, index };
                 AnswerV1::TakingOver(self.shared.raft.take_over(Handover { last }).await)
             }
+            RequestV1::HasRoom => AnswerV1::HasRoom(self.shared.raft.has_room()),
             RequestV1::Drain(asked) => AnswerV1::Drained(self.drain_here(asked)),
             RequestV1::Seal { purpose, mut secret } => {
                 let sealed = self.shared.keyring.seal(Scope::Shared, purpose, &secret);

@@ -1,9 +1,11 @@
-//! A leader that stops hands its work to the voter that has most of the log.
+//! A leader that stops, or whose disk is full, hands its work to the voter that has most of the
+//! log.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use conclave_raft::{Role, Status};
 use conclave_store::id::NodeId;
+use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::{
@@ -25,38 +27,78 @@ fn successors(status: &Status, is_heard: impl Fn(NodeId) -> bool) -> Vec<NodeId>
     ranked.into_iter().map(|(_, _, id)| id).collect()
 }
 
+/// How often a leader looks whether its disk is full.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 impl Replica {
+    /// While this node leads: hands over as soon as its disk is full and another voter has room.
+    /// Never ends.
+    pub(crate) async fn leave_full_disk(self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if !self.shared.raft.has_room() && self.shared.raft.status().role == Role::Leader {
+                let deadline = Instant::now() + self.shared.election_timeout * 2;
+                let (with_room, _) = self.successors(deadline).await;
+                self.hand_over_to(with_room, deadline).await;
+            }
+        }
+    }
+
     /// If this node leads: has another voter lead, and waits for it and for what was proposed
     /// here, for about two election timeouts at most. Without a successor the members elect one.
     pub(crate) async fn hand_over(&self) {
-        let raft = &self.shared.raft;
-        let status = raft.status();
-        if status.role != Role::Leader {
+        if self.shared.raft.status().role != Role::Leader {
             return;
         }
         let deadline = Instant::now() + self.shared.election_timeout * 2;
-        let left = || deadline.saturating_duration_since(Instant::now());
+        let (with_room, others) = self.successors(deadline).await;
+        self.hand_over_to([with_room, others].concat(), deadline).await;
+    }
+
+    /// Voters that may take over, the best first: those that say that their disk has room, and
+    /// the others.
+    async fn successors(&self, deadline: Instant) -> (Vec<NodeId>, Vec<NodeId>) {
         let heard = self.shared.reports.known();
-        let successors = successors(&status, |id| heard.contains_key(&id));
+        let ranked = successors(&self.shared.raft.status(), |id| heard.contains_key(&id));
+        let ask = async |id: NodeId| {
+            let patience = left(deadline).min(self.shared.election_timeout);
+            let request = encode(&RequestV1::HasRoom);
+            let answer = self.shared.raft.call(conclave_raft::NodeId(id.0), request, patience);
+            matches!(decode(&answer.await.unwrap_or_default()), Some(AnswerV1::HasRoom(true)))
+        };
+        let answers = join_all(ranked.iter().map(|id| ask(*id))).await;
+        let (with, without): (Vec<_>, Vec<_>) =
+            ranked.into_iter().zip(answers).partition(|(_, has_room)| *has_room);
+        let ids = |all: Vec<(NodeId, bool)>| all.into_iter().map(|(id, _)| id).collect();
+        (ids(with), ids(without))
+    }
+
+    async fn hand_over_to(&self, successors: Vec<NodeId>, deadline: Instant) {
+        let raft = &self.shared.raft;
         for successor in successors.into_iter().take(HANDOVERS_MAX) {
             let to = conclave_raft::NodeId(successor.0);
             let Some(handover) = raft.hand_over(to).await else { return };
             let last = handover.last;
             let request = encode(&RequestV1::TakeOver { term: last.term, index: last.index });
-            let answer = raft.call(to, request, left().min(self.shared.election_timeout)).await;
+            let patience = left(deadline).min(self.shared.election_timeout);
+            let answer = raft.call(to, request, patience).await;
             match answer.ok().and_then(|answer| decode(&answer)) {
                 Some(AnswerV1::TakingOver(true)) => {}
                 _ => continue,
             }
             let is_led = |now: &Status| now.leader.is_some_and(|leader| leader != now.id);
-            if raft.wait_status(is_led, left()).await.is_some() {
+            if raft.wait_status(is_led, left(deadline)).await.is_some() {
                 // What was proposed here is answered from here, now that another commits it.
-                raft.wait_applied(last.index, left()).await;
+                raft.wait_applied(last.index, left(deadline)).await;
                 tracing::info!(event = "raft.handed_over", to = %successor);
                 return;
             }
         }
     }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 #[cfg(test)]

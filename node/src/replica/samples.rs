@@ -42,6 +42,7 @@ fn requests() -> Vec<RequestV1> {
     let later = [
         RequestV1::TakeOver { term: 3, index: 70_000 },
         RequestV1::ReportV2 { after: 70_000, hold_ms: 500 },
+        RequestV1::HasRoom,
     ];
     others.into_iter().chain(seal).chain(drains.map(RequestV1::Drain)).chain(later).collect()
 }
@@ -91,6 +92,7 @@ fn answers() -> Vec<AnswerV1> {
         AnswerV1::TakingOver(true),
         AnswerV1::NoRoom,
         AnswerV1::ReportV2(report().into()),
+        AnswerV1::HasRoom(true),
     ]
 }
 

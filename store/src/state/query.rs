@@ -193,15 +193,20 @@ impl State {
 
     /// All domains, by name.
     pub fn domains(&self) -> impl Iterator<Item = &Domain> {
-        self.domains_after(&DomainName::lowest())
+        self.domains_after(None)
     }
 
-    /// The domains whose names come after `name`, by name: the next page of a listing.
+    /// The domains whose names come after `name`, or all of them, by name: the next page of a
+    /// listing.
     pub fn domains_after<'a>(
         &'a self,
-        name: &DomainName,
+        name: Option<&DomainName>,
     ) -> impl Iterator<Item = &'a Domain> + use<'a> {
-        let bounds = (Bound::Excluded(RowKey::Domain(name.clone())), Bound::Unbounded);
+        let first = match name {
+            Some(name) => Bound::Excluded(RowKey::Domain(name.clone())),
+            None => Bound::Included(RowKey::Domain(DomainName::lowest())),
+        };
+        let bounds = (first, Bound::Unbounded);
         self.rows.range(bounds).map_while(|(_, row)| match &row.record {
             Record::Domain(domain) => Some(&**domain),
             _ => None,

@@ -1,9 +1,11 @@
 //! Figures: what Conclave does, beside what its neighbours do in the same run.
 #![allow(clippy::print_stdout, reason = "figures are for people")]
 
+mod disturbed;
 mod dtls;
 mod edge;
 mod etcd;
+mod failover;
 mod haproxy;
 mod measure;
 mod served;
@@ -27,8 +29,20 @@ struct Args {
 enum What {
     /// Durable writes per second at 1, 16, 64, 256 in flight, beside etcd.
     Writes,
+    /// kill -9 of the leader: time to the next acknowledged write, beside etcd.
+    Failover {
+        #[arg(long, default_value_t = 30)]
+        kills: usize,
+    },
     /// Time from a request to its being served on all nodes.
     Served,
+    /// Writes while snapshots are made, the log is purged, a member installs a snapshot; and an
+    /// election meanwhile.
+    Disturbed {
+        /// Domains with a key and a certificate each.
+        #[arg(long, default_value_t = 100_000)]
+        domains: u64,
+    },
     /// TLS termination on one core, beside haproxy, nginx, hitch and stunnel.
     Edge {
         /// Beside this one only.
@@ -61,6 +75,8 @@ fn main() {
     println!("{}", machine());
     match args.what {
         What::Writes => writes::run(time),
+        What::Failover { kills } => failover::run(kills),
+        What::Disturbed { domains } => disturbed::run(time, domains),
         What::Served => served::run(),
         What::Edge { beside, other } => edge::run(time, beside.as_deref(), other.as_deref()),
         What::Dtls(wishes) => dtls::run(time, &wishes),

@@ -28,7 +28,7 @@ pub(crate) fn run(time: Duration) {
     drop(cluster);
     let Some(etcd) = Etcd::start() else { return };
     for in_flight in IN_FLIGHT {
-        let putter = etcd.putter();
+        let putter = etcd.putter(etcd.leader());
         let figures = runtime.block_on(many(in_flight, time, move |number| {
             let putter = putter.clone();
             async move { putter.put(&format!("w{in_flight}n{number}"), &[b'x'; 1024]).await }

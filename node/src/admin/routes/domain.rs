@@ -37,25 +37,40 @@ pub(super) async fn delete(Path(name): Path<String>, asked: Asked) -> Answer<Cha
     Ok(Json(asked.change(scope, move |view| admit::delete_domain(view, &name)).await?))
 }
 
+/// A page, by name; each name is whole, also if both scopes have it.
 pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
     let shared = asked.shared_state().await?;
+    let after = asked.page.after.as_deref().map(domain_name).transpose()?;
     let local = asked.node.local().point();
-    let now = clock::now();
-    let mut domains: Vec<Domain> = shared
-        .domains()
-        .map(|domain| show::domain(Scope::Shared, &shared, domain, false, now))
-        .collect();
-    domains.extend(local.state.domains().map(|domain| {
-        let is_hidden = shared.domain(&domain.name).is_some();
-        show::domain(Scope::Local, &local.state, domain, is_hidden, now)
-    }));
-    domains.retain(|domain| match asked.scope {
-        None => true,
-        Some(Scope::Shared) => domain.scope == ApiScope::Shared,
-        Some(Scope::Local) => domain.scope == ApiScope::Local,
+    let (limit, scope, now) = (asked.page.limit, asked.scope, clock::now());
+    let listed = tokio::task::spawn_blocking(move || {
+        let of = |wanted, state: &State| {
+            let is_wanted = scope.is_none_or(|scope| scope == wanted);
+            let page = state.domains_after(after.as_ref()).take(limit + 1);
+            page.filter(|_| is_wanted).cloned().collect::<Vec<_>>()
+        };
+        let mut found: Vec<_> =
+            of(Scope::Shared, &shared).into_iter().map(|one| (Scope::Shared, one)).collect();
+        found.extend(of(Scope::Local, &local.state).into_iter().map(|one| (Scope::Local, one)));
+        found.sort_by(|(_, one), (_, other)| one.name.cmp(&other.name));
+        let names = found.chunk_by(|(_, one), (_, other)| one.name == other.name);
+        let mut page = List::new(Vec::new());
+        for (count, same) in names.enumerate() {
+            if count == limit {
+                page.next = page.items.last().map(|last: &Domain| last.name.clone());
+                break;
+            }
+            page.items.extend(same.iter().map(|(scope, domain)| match scope {
+                Scope::Shared => show::domain(Scope::Shared, &shared, domain, false, now),
+                Scope::Local => {
+                    let is_hidden = shared.domain(&domain.name).is_some();
+                    show::domain(Scope::Local, &local.state, domain, is_hidden, now)
+                }
+            }));
+        }
+        page
     });
-    domains.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(Json(List::new(domains)))
+    Ok(Json(listed.await.map_err(|error| internal("the list", error))?))
 }
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domain> {

@@ -22,6 +22,7 @@ use super::Answer;
 use crate::{
     admin::{change::Asked, show},
     clock,
+    node::internal,
     replica::{NodeReport, Replica},
 };
 
@@ -39,7 +40,7 @@ pub(super) async fn nodes(asked: Asked) -> Answer<List<ApiNode>> {
 pub(super) async fn show(asked: Asked) -> Answer<Status> {
     let now = clock::now();
     let local = asked.node.local().point();
-    let mut status = Status {
+    let status = Status {
         api_version: API_VERSION.to_owned(),
         kind: "Status".to_owned(),
         node: asked.node.config().name.to_string(),
@@ -50,11 +51,18 @@ pub(super) async fn show(asked: Asked) -> Answer<Status> {
         domains: DomainCounts::default(),
         problems: Vec::new(),
     };
-    count(local.state.domains(), now, &mut status);
-    let Some(member) = asked.node.member() else { return Ok(Json(status)) };
+    let member = asked.node.member();
+    let point = member.as_ref().map(|member| member.replica.point()).unwrap_or_default();
+    let shared = point.state.clone();
+    let counted = tokio::task::spawn_blocking(move || {
+        let mut status = status;
+        count(local.state.domains(), now, &mut status);
+        count(shared.domains(), now, &mut status);
+        status
+    });
+    let mut status = counted.await.map_err(|error| internal("the counts", error))?;
+    let Some(member) = member else { return Ok(Json(status)) };
     let replica = &member.replica;
-    let point = replica.point();
-    count(point.state.domains(), now, &mut status);
     let (reports, lagging) = replica.lagging().await;
     status.nodes = members(replica, &reports, &lagging);
     listeners(&asked, &mut status);
