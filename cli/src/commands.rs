@@ -12,7 +12,6 @@ mod file;
 mod key;
 mod listener;
 mod node;
-mod presented;
 mod status;
 mod tls;
 mod token;

@@ -11,12 +11,10 @@ use conclave_store::{
     id::{DomainName, NodeName},
     record::TlsVersion,
 };
+use conclave_tls::CIPHER_SUITES;
 use serde::Deserialize;
 
-use crate::{
-    admit,
-    edge::{limits::DATAGRAM_IDLE, tls::CIPHER_SUITES},
-};
+use crate::{admit, edge::limits::DATAGRAM_IDLE};
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 

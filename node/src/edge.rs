@@ -2,6 +2,7 @@
 
 mod connect;
 mod connection;
+mod converse;
 mod counters;
 mod drain;
 pub(crate) mod dtls;
@@ -10,10 +11,9 @@ mod forward;
 mod handshake;
 pub(crate) mod limits;
 mod listener;
+mod opening;
 mod outgoing;
-pub(crate) mod proxy_protocol;
 mod session;
-pub(crate) mod starttls;
 mod stream;
 pub(crate) mod tls;
 mod tls_stream;

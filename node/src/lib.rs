@@ -9,7 +9,6 @@
 mod admin;
 mod admit;
 mod boot;
-pub mod clear;
 mod clock;
 mod cluster;
 mod config;
@@ -42,21 +41,6 @@ pub use config::Config;
 /// A certificate as the API shows it at this moment; for commands that look at files.
 pub fn shown_certificate(certificate: &Certificate) -> conclave_api::certificate::Certificate {
     admin::parsed_certificate(certificate, clock::now())
-}
-
-/// Algorithms of TLS as the node speaks it, for a command that makes a handshake.
-pub fn tls_provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
-    edge::tls::provider()
-}
-
-/// IANA name of a cipher suite.
-pub fn tls_cipher_name(suite: rustls::CipherSuite) -> String {
-    edge::tls::cipher_name(suite)
-}
-
-/// IANA name of a group.
-pub fn tls_group_name(group: rustls::NamedGroup) -> String {
-    edge::tls::group_name(group)
 }
 
 /// Runs a node until it is told to stop; `say` gets what a person at the terminal wants to see.

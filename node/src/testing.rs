@@ -1,6 +1,6 @@
 //! For measurements: many domains in a cluster's State without a request for each.
 
-use std::{ops::Range, path::Path, sync::Arc, time::Duration};
+use std::{fs::File, io, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use conclave_api::problem::Problem;
 use conclave_pki::{
@@ -44,7 +44,7 @@ const DAYS: u64 = 90;
 pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
     let config = Config::read(config)?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| internal("runtime", error))?;
-    runtime.block_on(async {
+    let filled = runtime.block_on(async {
         let node = boot::assemble(&config)?;
         let membership = Membership::read(node.data_dir()).ok().flatten();
         let membership = membership.ok_or_else(|| internal("this node has no cluster", ""))?;
@@ -65,7 +65,26 @@ pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
         }
         let stopped = replica.raft().shutdown().await;
         stopped.map_err(|error| Box::new(internal("the log did not stop cleanly", error)))
-    })
+    });
+    drop(runtime);
+    filled?;
+    for home in ["state.v2/db", "local.v2/db"] {
+        wait_until_closed(&config.data_dir.join(home))
+            .map_err(|error| internal("the databases stay open", error))?;
+    }
+    Ok(())
+}
+
+/// A database is closed by its own thread, some time after its last user.
+fn wait_until_closed(path: &Path) -> io::Result<()> {
+    let (file, deadline) = (File::open(path)?, std::time::Instant::now() + TIMEOUT);
+    while let Err(error) = file.try_lock() {
+        if std::time::Instant::now() > deadline {
+            return Err(error.into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 struct Filling {

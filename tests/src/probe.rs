@@ -7,12 +7,10 @@ use std::{
     time::Duration,
 };
 
+use conclave_tls::{any_certificate, ring_provider};
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
-    SignatureScheme, StreamOwned, SupportedProtocolVersion,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    AlertDescription, ClientConfig, ClientConnection, Error, StreamOwned, SupportedProtocolVersion,
+    pki_types::ServerName,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,11 +35,10 @@ pub enum Refused {
 pub fn client_config(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(Arc::clone(&provider))
+    Ok(ClientConfig::builder_with_provider(ring_provider())
         .with_protocol_versions(versions)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ShowOnly(provider)))
+        .with_custom_certificate_verifier(any_certificate(ring_provider()))
         .with_no_client_auth())
 }
 
@@ -106,42 +103,4 @@ pub fn echo_upstream_at(address: SocketAddr) -> SocketAddr {
         }
     });
     address
-}
-
-#[derive(Debug)]
-struct ShowOnly(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for ShowOnly {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -29,7 +29,7 @@ fn read(path: &Path) -> String {
 }
 
 /// Level of each crate; every arrow points to a lower level, none stays on its own.
-const LEVELS: [(&str, &str, u32); 12] = [
+const LEVELS: [(&str, &str, u32); 14] = [
     ("conclave", "cli", 4),
     ("conclave-jepsen", "jepsen", 4),
     ("conclave-tests", "tests", 5),
@@ -39,9 +39,11 @@ const LEVELS: [(&str, &str, u32); 12] = [
     ("conclave-store-sled", "store/sled", 2),
     ("conclave-raft", "raft", 2),
     ("conclave-dtls", "node/dtls", 2),
+    ("conclave-preface", "node/preface", 2),
     ("conclave-store", "store", 1),
     ("conclave-pki", "store/pki", 1),
     ("conclave-disk", "store/disk", 1),
+    ("conclave-tls", "store/tls", 1),
 ];
 
 #[test]

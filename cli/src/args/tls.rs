@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
-use conclave_node::clear::{ListenerProtocol, with_server};
+use conclave_preface::starttls::{ListenerProtocol, with_server};
 
 use super::{Changing, duration};
 

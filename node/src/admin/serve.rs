@@ -8,7 +8,6 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::auth::Door;
 use crate::{
-    edge::tls,
     http::{self, HEAD_TIMEOUT},
     node::Node,
 };
@@ -85,7 +84,7 @@ fn config(node: &Node) -> Option<Arc<rustls::ServerConfig>> {
     let chain = [&member.membership.certificate_der, &member.membership.authority_der]
         .map(|der| CertificateDer::from(der.clone()));
     let key = PrivatePkcs8KeyDer::from(node.keys().identity_pkcs8().to_vec());
-    let config = rustls::ServerConfig::builder_with_provider(tls::provider())
+    let config = rustls::ServerConfig::builder_with_provider(conclave_tls::provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .ok()?
         .with_no_client_auth()

@@ -11,7 +11,7 @@ use conclave_store::{
 };
 
 use super::{Admitted, View};
-use crate::edge::tls::{CIPHER_SUITES, GROUPS};
+use conclave_tls::{CIPHER_SUITES, GROUPS};
 
 /// Longest life of a ticket (RFC 8446 §4.6.1).
 const TTL_S_MAX: u32 = 7 * 24 * 60 * 60;

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use conclave_preface::proxy_protocol;
 use conclave_store::record::ListenerProtocol;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
@@ -12,10 +13,9 @@ use super::{
     handshake::{Arrival, Ended},
     limits::{CLEAR_TIMEOUT, PATIENCE, Place},
     listener::Accepting,
+    opening::{Opened, Opening},
     outgoing::ToServer,
-    proxy_protocol,
     session::Session,
-    starttls::{Opened, Opening},
     stream::Stream,
     tls_stream::TlsStream,
     workers::Entry,
@@ -124,7 +124,7 @@ impl Edge {
         session: &Session,
         accepting: &Accepting,
     ) -> Option<Plain<Stream>> {
-        let header = accepting.proxy_to.map(|version| proxy_protocol::header(version, session));
+        let header = accepting.proxy_to.map(|version| session.proxy_header(version));
         let is_ready = header.is_some() || client.has_clear();
         let first = if is_ready { First::Ready } else { First::Unknown };
         let upstreams = accepting.upstreams(&session.domain);

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use conclave_store::record::TlsLogLevel;
+use conclave_tls::{cipher_name, group_name};
 use rustls::{
     CommonState, HandshakeKind,
     server::{Accepted, Acceptor},
@@ -255,7 +256,7 @@ impl Edge {
         }
         let listener = &arrival.door.name;
         let group = connection.negotiated_key_exchange_group();
-        let group = group.map_or_else(|| "-".to_owned(), |group| tls::group_name(group.name()));
+        let group = group.map_or_else(|| "-".to_owned(), |group| group_name(group.name()));
         let alpn = session.alpn.as_deref().unwrap_or(b"-").escape_ascii().to_string();
         let server_name = session.server_name.as_deref().unwrap_or("-").escape_debug().to_string();
         let client = session.client.as_ref().map_or("-", |client| client.subject.as_str());
@@ -322,13 +323,14 @@ fn session(
         _ => "TLSv1.2",
     };
     Ok(Session {
+        is_datagram: false,
         remote: arrival.remote,
         local: arrival.local,
         domain,
         server_name,
         chosen,
         version,
-        cipher: tls::cipher_name(suite.suite()),
+        cipher: cipher_name(suite.suite()),
         alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
         is_resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         client,

@@ -4,6 +4,7 @@ mod verifier;
 
 use std::{io, sync::Arc};
 
+use conclave_preface::starttls::{Conversation, Reason, Sides, with_server};
 use conclave_store::record::{Listener, ListenerProtocol};
 use rustls::{
     ClientConfig, SignatureScheme,
@@ -17,16 +18,16 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{
     Edge,
     connect::First,
+    converse::{Talked, converse, end},
     forward::{Plain, give},
     handshake::{Arrival, Ended},
     limits::CLEAR_TIMEOUT,
     listener::Accepting,
-    starttls::{Conversation, Reason, Sides, Talked, converse, end, with_server},
     stream::Stream,
     tls::CertifiedKeys,
 };
 use crate::live::RemoteTrust;
-use verifier::Verifier;
+use verifier::verifier;
 
 /// A remote server, as a listener knows it.
 #[derive(Debug, Clone)]
@@ -163,12 +164,11 @@ fn client_config(
 ) -> io::Result<Arc<ClientConfig>> {
     let policy = Arc::clone(&trust.policy);
     let own = MainCertificate(trust.own.clone());
-    let verifier = Verifier::new(trust, Arc::clone(policy.provider()));
     let mut config = ClientConfig::builder_with_provider(Arc::clone(policy.provider()))
         .with_protocol_versions(policy.versions())
         .map_err(io::Error::other)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier(trust, Arc::clone(policy.provider())))
         .with_client_cert_resolver(Arc::new(own));
     // A session would outlive the trust that it was made under.
     config.resumption = Resumption::disabled();

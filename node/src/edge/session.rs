@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use conclave_store::id::DomainName;
+use conclave_preface::proxy_protocol::{self, ClientFacts, Protection};
+use conclave_store::{id::DomainName, record::ProxyVersion};
 
 /// A connection whose handshake came to its end.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub(crate) struct Session {
     pub(crate) server_name: Option<String>,
     /// How the domain was found.
     pub(crate) chosen: Chosen,
+    /// Over UDP, by DTLS.
+    pub(crate) is_datagram: bool,
     /// As `TLSv1.3`.
     pub(crate) version: &'static str,
     /// IANA name of the cipher suite.
@@ -30,9 +33,28 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Whether it came over UDP.
-    pub(crate) fn is_datagram(&self) -> bool {
-        self.version.starts_with("DTLS")
+    /// The PROXY header that tells the upstream about it.
+    pub(crate) fn proxy_header(&self, version: ProxyVersion) -> Vec<u8> {
+        proxy_protocol::header(version, self.remote, self.local, Some(&self.protection()))
+    }
+
+    fn protection(&self) -> Protection<'_> {
+        Protection {
+            is_datagram: self.is_datagram,
+            version: self.version,
+            cipher: &self.cipher,
+            alpn: self.alpn.as_deref(),
+            domain: self.domain.as_str(),
+            server_name: self.server_name.as_deref(),
+            is_resumed: self.is_resumed,
+            client: self.client.as_ref().map(|client| ClientFacts {
+                common_name: client.common_name.as_deref(),
+                emails: &client.emails,
+                issuer: &client.issuer,
+                fingerprint: &client.fingerprint,
+                is_verified: client.is_verified,
+            }),
+        }
     }
 }
 

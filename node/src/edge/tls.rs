@@ -8,44 +8,24 @@ mod policy;
 mod tests;
 mod tickets;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use conclave_store::{id::ListenerName, record::Listener};
 use rustls::{
     ServerConfig,
-    crypto::{
-        CryptoProvider,
-        aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768},
-    },
     server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 
 pub(crate) use client::{Asking, ClientPolicy, WrongReason};
 pub(crate) use hello::{FirstBytes, Tried, is_old};
-pub(crate) use policy::{NodeLimits, Policy, cipher_name, group_name};
+pub(crate) use policy::{NodeLimits, Policy};
 pub(crate) use tickets::Sessions;
 
 /// Tickets that a client gets for TLS 1.3. Each resumed connection gets one again, so that one
 /// is enough for a client that uses each only once (RFC 8446 §C.4); a second would cost each full
 /// handshake a tenth more bytes, and most clients would throw it away.
 const TICKETS_PER_CONNECTION: usize = 1;
-
-/// Keys are exchanged by AWS-LC, which has X25519MLKEM768 and needs half of ring's time for X25519
-/// (`docs/benchmarks.md`); everything else is ring's. One instance for the process.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    let make = || {
-        let mut provider = rustls::crypto::ring::default_provider();
-        provider.kx_groups = vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1];
-        provider.cipher_suites.sort_by_key(|suite| {
-            let name = cipher_name(suite.suite());
-            CIPHER_SUITES.iter().position(|one| *one == name).unwrap_or(usize::MAX)
-        });
-        Arc::new(provider)
-    };
-    Arc::clone(PROVIDER.get_or_init(make))
-}
 
 /// What a handshake must know of the listener that the client came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,23 +47,6 @@ impl Door {
         Door { name: listener.name.clone(), alpn }
     }
 }
-
-/// Cipher suites of [`provider`] by their IANA names, in its order: 128 bits are enough for
-/// everybody (RFC 9325 §4.2), and a handshake with SHA-384 costs more.
-pub(crate) const CIPHER_SUITES: [&str; 9] = [
-    "TLS_AES_128_GCM_SHA256",
-    "TLS_AES_256_GCM_SHA384",
-    "TLS_CHACHA20_POLY1305_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
-];
-
-/// Key exchange groups by their IANA names, in the order in which they are wanted.
-pub(crate) const GROUPS: [&str; 4] = ["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"];
 
 /// What a domain can show: a certificate for each family of keys that it has, the one that is
 /// wanted first.

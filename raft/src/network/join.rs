@@ -1,18 +1,9 @@
 //! Asking a member to join: the cluster proves itself before anything is told to it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use rustls::{
-    DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::{
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_cert_signed_by_trust_anchor,
-    },
-    crypto::{CryptoProvider, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-    server::ParsedCertificate,
-    version::TLS13,
-};
+use conclave_tls::{issued_by, ring_provider};
+use rustls::version::TLS13;
 use serde_bytes::ByteBuf;
 
 use super::{
@@ -34,13 +25,12 @@ pub async fn join_call(
     timeout: Duration,
 ) -> Result<Vec<u8>, JoinError> {
     let unreachable = |reason: String| JoinError::Unreachable { address, reason };
-    let verifier =
-        ByAuthority { fingerprint: authority_fingerprint, provider: identity::provider() };
-    let mut tls = rustls::ClientConfig::builder_with_provider(identity::provider())
+    let verifier = issued_by(ring_provider(), authority_fingerprint);
+    let mut tls = rustls::ClientConfig::builder_with_provider(ring_provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| unreachable(error.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     tls.alpn_protocols = vec![ALPN_JOIN.to_vec()];
     let config = identity::client(tls).map_err(|error| unreachable(error.to_string()))?;
@@ -90,63 +80,5 @@ fn connect_error(address: SocketAddr, error: &quinn::ConnectionError) -> JoinErr
         JoinError::OtherCluster { address }
     } else {
         JoinError::Unreachable { address, reason: error.to_string() }
-    }
-}
-
-/// Accepts a server whose certificate is signed by the authority with this fingerprint.
-struct ByAuthority {
-    fingerprint: [u8; 32],
-    provider: Arc<CryptoProvider>,
-}
-
-impl std::fmt::Debug for ByAuthority {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("ByAuthority")
-    }
-}
-
-impl ServerCertVerifier for ByAuthority {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let digest = |der: &CertificateDer<'_>| ring::digest::digest(&ring::digest::SHA256, der);
-        let authority = intermediates
-            .iter()
-            .find(|der| digest(der).as_ref() == self.fingerprint)
-            .ok_or(rustls::CertificateError::UnknownIssuer)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.clone().into_owned())?;
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.3 only".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

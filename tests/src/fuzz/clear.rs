@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 
-use conclave_node::clear::{
-    Conversation, HeaderError, ListenerProtocol, Manners, PROXY_HEADER_BYTES_MAX, Reason,
-    SAID_BYTES_MAX, Sides, Step, Who, parse_proxy_header, with_client, with_server,
+use conclave_preface::{
+    limits::{PROXY_HEADER_BYTES_MAX, SAID_BYTES_MAX},
+    proxy_protocol::{HeaderError, parse as parse_proxy_header},
+    starttls::{
+        Conversation, ListenerProtocol, Manners, Reason, Sides, Step, Who, with_client, with_server,
+    },
 };
 
 /// Protocols by the low half of an input's first byte.

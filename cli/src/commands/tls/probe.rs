@@ -12,19 +12,18 @@ use conclave_api::{
     trust::Type,
 };
 use conclave_client::Failure;
-use conclave_node::clear::ListenerProtocol;
 use conclave_pki::{
     builtin,
     certificate::{Certificate, read_many},
     verify::{Purpose, Request, Rules, Subject, verify},
 };
-use rustls::{
-    ClientConfig, ClientConnection, client::danger::ServerCertVerifier, pki_types::ServerName,
-};
+use conclave_preface::starttls::ListenerProtocol;
+use conclave_tls::{any_certificate, cipher_name, group_name, provider};
+use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 use serde::Serialize;
 
 use super::{
-    super::{Asking, Done, presented::Presented},
+    super::{Asking, Done},
     datagrams, starttls,
 };
 use crate::output;
@@ -208,8 +207,8 @@ fn shake_datagrams(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> 
 }
 
 /// Those that can be read.
-fn certificates(chain: &[Vec<u8>]) -> Vec<Certificate> {
-    chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect()
+fn certificates(chain: &[impl AsRef<[u8]>]) -> Vec<Certificate> {
+    chain.iter().filter_map(|der| Certificate::from_der(der.as_ref()).ok()).collect()
 }
 
 /// Connects; gives the address, the stream and the milliseconds that it took.
@@ -225,13 +224,11 @@ fn shake(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> {
     let (address, sent) = (probe.target.as_str(), probe.name());
     let (to, mut tcp, connect_ms) = dial(address)?;
     let refused = |error: &dyn std::fmt::Display| no_handshake(address, error);
-    let presented = Arc::new(Presented::new(conclave_node::tls_provider()));
-    let verifier: Arc<dyn ServerCertVerifier> = presented.clone();
-    let mut config = ClientConfig::builder_with_provider(conclave_node::tls_provider())
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| refused(&error))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(any_certificate(provider()))
         .with_no_client_auth();
     config.enable_sni = sent.is_some();
     config.alpn_protocols = probe.alpn.iter().map(|one| one.as_bytes().to_vec()).collect();
@@ -254,20 +251,20 @@ fn shake(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> {
     tls.send_close_notify();
     // The server may have closed already.
     let _ = tls.complete_io(&mut tcp);
-    let chain = certificates(&presented.chain());
+    let chain = certificates(tls.peer_certificates().unwrap_or_default());
     let version = match tls.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
         _ => "TLSv1.2",
     };
     let suite = tls.negotiated_cipher_suite().map(|suite| suite.suite());
-    let cipher = suite.map_or_else(String::new, conclave_node::tls_cipher_name);
+    let cipher = suite.map_or_else(String::new, cipher_name);
     let group = tls.negotiated_key_exchange_group();
     let shown = Shown {
         address: to,
         starttls: probe.starttls.map(ListenerProtocol::as_str),
         version: version.to_owned(),
         cipher,
-        group: group.map(|group| conclave_node::tls_group_name(group.name())),
+        group: group.map(|group| group_name(group.name())),
         alpn: tls.alpn_protocol().map(|id| id.escape_ascii().to_string()),
         connect_ms,
         handshake_ms,

@@ -6,8 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use conclave_node::clear::{
-    ListenerProtocol, Reason, SAID_BYTES_MAX, Sides, Step, Who, with_server,
+use conclave_preface::{
+    limits::SAID_BYTES_MAX,
+    starttls::{ListenerProtocol, Reason, Sides, Step, Who, with_server},
 };
 
 /// Speaks with a server until TLS starts on the stream; `name` is whom an XMPP stream is opened

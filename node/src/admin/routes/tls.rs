@@ -17,15 +17,12 @@ use conclave_store::{
     state::State,
     time::UnixMillis,
 };
+use conclave_tls::{CIPHER_SUITES, GROUPS};
 
 use super::Answer;
 use crate::{
     admin::change::Asked,
-    admit, clock,
-    edge::{
-        self,
-        tls::{CIPHER_SUITES, GROUPS},
-    },
+    admit, clock, edge,
     live::{Scope, Wanted},
     node::Node,
     replica::session_key_rotation_ms,

@@ -216,6 +216,7 @@ impl Association {
             domain,
             server_name: facts.server_name,
             chosen,
+            is_datagram: true,
             version: facts.version,
             cipher: facts.cipher,
             alpn: facts.alpn,

@@ -18,7 +18,6 @@ use crate::edge::{
     connect::Upstreams,
     counters::ListenerCounters,
     limits::{DATAGRAM_BYTES_MAX, ROUNDS_MAX},
-    proxy_protocol,
     session::Session,
     upstream::Allowed,
 };
@@ -42,7 +41,7 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
         counters,
         upstreams: accepting.upstreams(&session.domain),
         allowed: &association.edge.shared.options.upstreams,
-        header: accepting.proxy_to.map(|version| proxy_protocol::header(version, &session)),
+        header: accepting.proxy_to.map(|version| session.proxy_header(version)),
     };
     let remote = session.remote;
     drop(session);

@@ -32,7 +32,7 @@ async fn tcp() -> (TcpStream, TcpStream) {
 async fn tls() -> (client::TlsStream<TcpStream>, TlsStream<TcpStream>) {
     let made = rcgen::generate_simple_self_signed(["shop.example".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let server = ServerConfig::builder_with_provider(tls::provider())
+    let server = ServerConfig::builder_with_provider(conclave_tls::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
@@ -40,7 +40,7 @@ async fn tls() -> (client::TlsStream<TcpStream>, TlsStream<TcpStream>) {
         .unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
-    let client = ClientConfig::builder_with_provider(tls::provider())
+    let client = ClientConfig::builder_with_provider(conclave_tls::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)

@@ -1,4 +1,5 @@
-//! Whether a remote server is who it should be, by the trust of this node and its cluster (B2).
+//! Whether a remote server is who it should be, by the trust of this node and its cluster. Paths
+//! are validated by our own rules, so that the reason names the rule and the certificate.
 
 use std::sync::Arc;
 
@@ -6,20 +7,12 @@ use conclave_pki::{
     certificate::Certificate,
     verify::{Purpose, Request, Rules, Subject, verify},
 };
+use conclave_tls::ServerVerifier;
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    CertificateError, Error, OtherError, client::danger::ServerCertVerifier, crypto::CryptoProvider,
 };
 
 use crate::{edge::limits::PEER_CHAIN_MAX, live::RemoteTrust};
-
-/// Validates paths by our own rules, so that the reason names the rule and the certificate.
-pub(super) struct Verifier {
-    trust: Arc<RemoteTrust>,
-    provider: Arc<CryptoProvider>,
-}
 
 /// Why a certificate is refused, with the certificate at fault.
 #[derive(Debug, thiserror::Error)]
@@ -38,27 +31,12 @@ fn refused(at_fault: &str, detail: &str, rule: &str) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why))))
 }
 
-impl Verifier {
-    pub(super) fn new(trust: Arc<RemoteTrust>, provider: Arc<CryptoProvider>) -> Verifier {
-        Verifier { trust, provider }
-    }
-}
-
-impl std::fmt::Debug for Verifier {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Verifier").finish_non_exhaustive()
-    }
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+/// A verifier by `trust`.
+pub(super) fn verifier(
+    trust: Arc<RemoteTrust>,
+    provider: Arc<CryptoProvider>,
+) -> Arc<dyn ServerCertVerifier> {
+    ServerVerifier::new(provider, move |end_entity, intermediates, server_name, now| {
         let certificate = Certificate::from_der(end_entity)
             .map_err(|error| refused("the server", &error.to_string(), "RFC 5280 §4"))?;
         if intermediates.len() > PEER_CHAIN_MAX {
@@ -71,38 +49,14 @@ impl ServerCertVerifier for Verifier {
         let request = Request {
             certificate: &certificate,
             intermediates: &intermediates,
-            anchors: &self.trust.anchors.certificates,
-            crls: &self.trust.anchors.crls,
+            anchors: &trust.anchors.certificates,
+            crls: &trust.anchors.crls,
             purpose: Purpose::Server,
             name: Some(&name),
             at: now.as_secs(),
             rules: Rules::Path,
             is_list_required: false,
         };
-        verify(&request)
-            .map(|_| ServerCertVerified::assertion())
-            .map_err(|why| refused(&why.at_fault, &why.detail, why.rule))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+        verify(&request).map(|_| ()).map_err(|why| refused(&why.at_fault, &why.detail, why.rule))
+    })
 }

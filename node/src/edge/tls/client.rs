@@ -17,11 +17,12 @@ use conclave_store::{
     state::State,
     time::UnixMillis,
 };
+use conclave_tls::{provider, verified_tls12};
 use ring::digest;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    crypto::{verify_tls12_signature, verify_tls13_signature_with_raw_key},
+    crypto::verify_tls13_signature_with_raw_key,
     pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
@@ -323,8 +324,7 @@ impl ClientCertVerifier for Asking {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &super::provider().signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
+        verified_tls12(&provider(), message, cert, dss)
     }
 
     /// By the key alone: what certificates must look like is decided by our own rules.
@@ -337,12 +337,12 @@ impl ClientCertVerifier for Asking {
         let cert = Certificate::from_der(cert)
             .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
         let key = SubjectPublicKeyInfoDer::from(cert.public_key_der());
-        let algorithms = &super::provider().signature_verification_algorithms;
+        let algorithms = &provider().signature_verification_algorithms;
         verify_tls13_signature_with_raw_key(message, &key, dss, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        super::provider().signature_verification_algorithms.supported_schemes()
+        provider().signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -359,47 +359,6 @@ pub(super) mod tests {
     };
 
     use super::*;
-
-    /// Takes every server; its signature is checked.
-    #[derive(Debug)]
-    pub(in crate::edge::tls) struct Anything;
-
-    impl ServerCertVerifier for Anything {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = &super::super::provider().signature_verification_algorithms;
-            verify_tls12_signature(message, cert, dss, algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = &super::super::provider().signature_verification_algorithms;
-            verify_tls13_signature(message, cert, dss, algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            super::super::provider().signature_verification_algorithms.supported_schemes()
-        }
-    }
 
     pub(in crate::edge::tls) struct Authority {
         issuer: Issuer<'static, KeyPair>,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use conclave_store::record::{TlsLogLevel, TlsSettings, TlsVersion};
+use conclave_tls::{cipher_name, group_name, provider};
 use rustls::{
-    CipherSuite, NamedGroup, ServerConfig, SupportedProtocolVersion,
+    ServerConfig, SupportedProtocolVersion,
     crypto::CryptoProvider,
     server::{NoClientAuth, NoServerSessionStorage, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
@@ -49,7 +50,7 @@ impl Policy {
             TlsVersion::V1_2 => vec![&TLS13, &TLS12],
             TlsVersion::V1_3 => vec![&TLS13],
         };
-        let provider = super::provider();
+        let provider = provider();
         let is_free = settings.cipher_suites.is_empty()
             && settings.groups.is_empty()
             && limits.cipher_suites.is_empty();
@@ -147,23 +148,6 @@ fn restricted(
     restricted
 }
 
-/// IANA name of a cipher suite: rustls says `TLS13_` where the registry says `TLS_`.
-pub(crate) fn cipher_name(suite: CipherSuite) -> String {
-    let name = format!("{suite:?}");
-    match name.strip_prefix("TLS13_") {
-        Some(rest) => format!("TLS_{rest}"),
-        None => name,
-    }
-}
-
-/// IANA name of a group.
-pub(crate) fn group_name(group: NamedGroup) -> String {
-    match group {
-        NamedGroup::X25519 => "x25519".to_owned(),
-        other => format!("{other:?}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,15 +171,6 @@ mod tests {
         let found: Vec<_> =
             policy.provider.kx_groups.iter().map(|one| group_name(one.name())).collect();
         assert_eq!(found, groups);
-    }
-
-    #[test]
-    fn every_suite_and_group_has_its_name_of_the_registry() {
-        let provider = crate::edge::tls::provider();
-        let names = provider.cipher_suites.iter().map(|one| cipher_name(one.suite()));
-        assert_eq!(names.collect::<Vec<_>>(), crate::edge::tls::CIPHER_SUITES);
-        let names = provider.kx_groups.iter().map(|one| group_name(one.name()));
-        assert_eq!(names.collect::<Vec<_>>(), crate::edge::tls::GROUPS);
     }
 
     #[test]

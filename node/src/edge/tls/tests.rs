@@ -12,6 +12,7 @@ use conclave_store::{
     },
     time::UnixMillis,
 };
+use conclave_tls::{any_certificate, provider};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind, ServerConfig,
@@ -115,7 +116,7 @@ pub(super) fn client(
         .with_protocol_versions(&[version])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(clients::Anything));
+        .with_custom_certificate_verifier(any_certificate(provider()));
     let mut config = match identity {
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
         None => builder.with_no_client_auth(),

@@ -2,23 +2,24 @@
 
 use std::io;
 
+use conclave_preface::{
+    proxy_protocol,
+    starttls::{Conversation, Manners, Reason, Sides, with_client},
+};
 use conclave_store::record::ListenerProtocol;
 use tokio::net::TcpStream;
 
-use super::{Conversation, Manners, Reason, Sides, Talked, converse, with_client};
-use crate::{
-    edge::{
-        Edge,
-        connect::First,
-        forward::{End, Plain},
-        handshake::{Arrival, Ended},
-        limits::{CLEAR_TIMEOUT, CONTROL_TIMEOUT, GREETING_TIMEOUT},
-        listener::Accepting,
-        proxy_protocol,
-        stream::Stream,
-    },
-    entropy,
+use super::{
+    Edge,
+    connect::First,
+    converse::{Talked, converse},
+    forward::{End, Plain},
+    handshake::{Arrival, Ended},
+    limits::{CLEAR_TIMEOUT, CONTROL_TIMEOUT, GREETING_TIMEOUT},
+    listener::Accepting,
+    stream::Stream,
 };
+use crate::entropy;
 
 /// First byte of a TLS record with a handshake message (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
@@ -71,7 +72,7 @@ impl Opening {
 impl Edge {
     /// Speaks with a client until TLS can start, or until it goes on without. `received` was read
     /// before; what is left in it belongs to TLS.
-    pub(in crate::edge) async fn open(
+    pub(super) async fn open(
         &self,
         stream: TcpStream,
         received: &mut Vec<u8>,
@@ -157,7 +158,7 @@ impl Edge {
         let stream = accepting.upstreams.connect(allowed, First::Unknown).await?;
         let header = accepting
             .proxy_to
-            .map(|version| proxy_protocol::clear_header(version, arrival.remote, arrival.local));
+            .map(|version| proxy_protocol::header(version, arrival.remote, arrival.local, None));
         Ok(Plain::new(stream, header.unwrap_or_default()))
     }
 }

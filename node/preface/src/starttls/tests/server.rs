@@ -1,7 +1,7 @@
 //! Conversations with remote servers: TLS or nothing.
 
 use super::*;
-use crate::edge::starttls::Reason;
+use crate::starttls::Reason;
 
 #[test]
 fn lines_start_tls_with_the_server_and_greet_the_client_then() {

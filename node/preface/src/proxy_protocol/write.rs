@@ -6,10 +6,7 @@ use conclave_pki::name::deceives;
 use conclave_store::record::ProxyVersion;
 
 use super::{SIGNATURE, TYPE_CRC32C, crc32c};
-use crate::edge::{
-    limits::{PROXY_EMAILS_MAX, PROXY_TEXT_BYTES_MAX},
-    session::{ClientIdentity, Session},
-};
+use crate::limits::{PROXY_EMAILS_MAX, PROXY_TEXT_BYTES_MAX};
 
 const TYPE_ALPN: u8 = 0x01;
 const TYPE_AUTHORITY: u8 = 0x02;
@@ -27,25 +24,54 @@ const CLIENT_TLS: u8 = 0x01;
 const CLIENT_CERTIFICATE_CONNECTION: u8 = 0x02;
 const CLIENT_CERTIFICATE_SESSION: u8 = 0x04;
 
-/// The header for a connection.
-pub(crate) fn header(version: ProxyVersion, session: &Session) -> Vec<u8> {
-    let ends = session.local.map(|local| one_family(session.remote, local));
-    match version {
-        ProxyVersion::V1 => line(ends),
-        ProxyVersion::V2 => binary(ends, Some(session)),
-    }
+/// What a header of version 2 says about the protection of a connection.
+#[derive(Debug, Clone)]
+pub struct Protection<'a> {
+    /// DTLS, over UDP.
+    pub is_datagram: bool,
+    /// As `TLSv1.3`.
+    pub version: &'a str,
+    /// IANA name of the cipher suite.
+    pub cipher: &'a str,
+    /// Application protocol agreed on (RFC 7301).
+    pub alpn: Option<&'a [u8]>,
+    /// The domain that was served.
+    pub domain: &'a str,
+    /// Server name of the hello.
+    pub server_name: Option<&'a str>,
+    /// Whether an earlier session was resumed.
+    pub is_resumed: bool,
+    /// The client's certificate, if it has shown one.
+    pub client: Option<ClientFacts<'a>>,
 }
 
-/// The header for a connection that goes on without TLS.
-pub(crate) fn clear_header(
+/// What a header says about a client's certificate. All text comes from the certificate.
+#[derive(Debug, Clone)]
+pub struct ClientFacts<'a> {
+    /// The common name of its subject.
+    pub common_name: Option<&'a str>,
+    /// E-mail addresses of its subject alternative names.
+    pub emails: &'a [String],
+    /// Its issuer (RFC 4514).
+    pub issuer: &'a str,
+    /// SHA-256 of it, lower-case hexadecimal.
+    pub fingerprint: &'a str,
+    /// Valid by the domain's trust and issued by the chosen certificate.
+    pub is_verified: bool,
+}
+
+/// The header for a connection from `remote` to `local`; without `protection` it goes on without
+/// TLS.
+pub fn header(
     version: ProxyVersion,
     remote: SocketAddr,
     local: Option<SocketAddr>,
+    protection: Option<&Protection<'_>>,
 ) -> Vec<u8> {
     let ends = local.map(|local| one_family(remote, local));
     match version {
         ProxyVersion::V1 => line(ends),
-        ProxyVersion::V2 => binary(ends, None),
+        ProxyVersion::V2 => binary(ends, protection),
     }
 }
 
@@ -71,9 +97,9 @@ fn line(ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
         .into_bytes()
 }
 
-fn binary(ends: Option<(SocketAddr, SocketAddr)>, session: Option<&Session>) -> Vec<u8> {
+fn binary(ends: Option<(SocketAddr, SocketAddr)>, protection: Option<&Protection<'_>>) -> Vec<u8> {
     let mut header = SIGNATURE.to_vec();
-    let transport = if session.is_some_and(Session::is_datagram) { 0x02 } else { 0x01 };
+    let transport = if protection.is_some_and(|found| found.is_datagram) { 0x02 } else { 0x01 };
     let family = match ends {
         None => 0x00,
         Some((source, _)) if source.is_ipv4() => 0x10 | transport,
@@ -90,8 +116,8 @@ fn binary(ends: Option<(SocketAddr, SocketAddr)>, session: Option<&Session>) -> 
         header.extend(source.port().to_be_bytes());
         header.extend(destination.port().to_be_bytes());
     }
-    if let Some(session) = session {
-        fields(&mut header, session);
+    if let Some(protection) = protection {
+        fields(&mut header, protection);
     }
     field(&mut header, TYPE_CRC32C, &[0; 4]);
     let length = u16::try_from(header.len() - 16).unwrap_or(u16::MAX);
@@ -105,37 +131,37 @@ fn binary(ends: Option<(SocketAddr, SocketAddr)>, session: Option<&Session>) -> 
     header
 }
 
-fn fields(header: &mut Vec<u8>, session: &Session) {
-    if let Some(alpn) = &session.alpn {
+fn fields(header: &mut Vec<u8>, protection: &Protection<'_>) {
+    if let Some(alpn) = protection.alpn {
         field(header, TYPE_ALPN, alpn);
     }
-    if let Some(name) = &session.server_name {
+    if let Some(name) = protection.server_name {
         text_field(header, TYPE_AUTHORITY, name);
     }
-    field(header, TYPE_SSL, &ssl(session));
-    text_field(header, TYPE_DOMAIN, session.domain.as_str());
-    let Some(client) = &session.client else { return };
-    text_field(header, TYPE_FINGERPRINT, &client.fingerprint);
+    field(header, TYPE_SSL, &ssl(protection));
+    text_field(header, TYPE_DOMAIN, protection.domain);
+    let Some(client) = &protection.client else { return };
+    text_field(header, TYPE_FINGERPRINT, client.fingerprint);
     for email in client.emails.iter().take(PROXY_EMAILS_MAX) {
         text_field(header, TYPE_EMAIL, email);
     }
-    text_field(header, TYPE_ISSUER, &client.issuer);
+    text_field(header, TYPE_ISSUER, client.issuer);
 }
 
 /// §2.2.6.
-fn ssl(session: &Session) -> Vec<u8> {
-    let client = session.client.as_ref();
+fn ssl(protection: &Protection<'_>) -> Vec<u8> {
+    let client = protection.client.as_ref();
     let certificate = match client {
         None => 0,
-        Some(_) if session.is_resumed => CLIENT_CERTIFICATE_SESSION,
+        Some(_) if protection.is_resumed => CLIENT_CERTIFICATE_SESSION,
         Some(_) => CLIENT_CERTIFICATE_CONNECTION | CLIENT_CERTIFICATE_SESSION,
     };
     let is_verified = client.is_some_and(|client| client.is_verified);
     let mut value = vec![CLIENT_TLS | certificate];
     value.extend(u32::from(!is_verified).to_be_bytes());
-    text_field(&mut value, SUBTYPE_VERSION, session.version);
-    text_field(&mut value, SUBTYPE_CIPHER, &session.cipher);
-    if let Some(name) = client.and_then(|client: &ClientIdentity| client.common_name.as_ref()) {
+    text_field(&mut value, SUBTYPE_VERSION, protection.version);
+    text_field(&mut value, SUBTYPE_CIPHER, protection.cipher);
+    if let Some(name) = client.and_then(|client| client.common_name) {
         text_field(&mut value, SUBTYPE_COMMON_NAME, name);
     }
     value

@@ -1,7 +1,7 @@
 //! Clients that mean harm.
 
 use super::*;
-use crate::edge::{
+use crate::{
     limits::{CLEAR_COMMANDS_MAX, LINE_BYTES_MAX},
     starttls::Reason,
 };

@@ -1,7 +1,7 @@
 //! Protocols of lines: SMTP, IMAP, POP3, ManageSieve, FTP.
 
 use super::{Conversation, Manners, Reason, Side, Sides, Step, Who};
-use crate::edge::limits::{CLEAR_COMMANDS_MAX, LINE_BYTES_MAX, SAID_BYTES_MAX};
+use crate::limits::{CLEAR_COMMANDS_MAX, LINE_BYTES_MAX, SAID_BYTES_MAX};
 
 /// What a line of a client means before TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

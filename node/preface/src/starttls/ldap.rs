@@ -1,7 +1,7 @@
 //! LDAP: the StartTLS operation (RFC 4511 §4.14).
 
 use super::{Conversation, Manners, Reason, Sides, Step, Who, lines::take};
-use crate::edge::limits::{CLEAR_COMMANDS_MAX, SAID_BYTES_MAX};
+use crate::limits::{CLEAR_COMMANDS_MAX, SAID_BYTES_MAX};
 
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
 const NOTICE_OF_DISCONNECTION: &[u8] = b"1.3.6.1.4.1.1466.20036";

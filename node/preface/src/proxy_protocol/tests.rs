@@ -1,7 +1,6 @@
-use conclave_store::{id::DomainName, record::ProxyVersion};
+use conclave_store::record::ProxyVersion;
 
 use super::*;
-use crate::edge::session::{Chosen, ClientIdentity, Session};
 
 fn ends(source: &str, destination: &str) -> Option<Ends> {
     Some(Ends { source: source.parse().unwrap(), destination: destination.parse().unwrap() })
@@ -120,43 +119,47 @@ fn no_bytes_make_the_reader_panic() {
     }
 }
 
-fn session() -> Session {
-    Session {
-        remote: "[::ffff:192.0.2.1]:12345".parse().unwrap(),
-        local: Some("[::ffff:192.0.2.2]:443".parse().unwrap()),
-        domain: DomainName::parse("shop.example").unwrap(),
-        server_name: Some("www.shop.example".to_owned()),
-        chosen: Chosen::Name,
+const REMOTE: &str = "[::ffff:192.0.2.1]:12345";
+const LOCAL: &str = "[::ffff:192.0.2.2]:443";
+
+fn protection() -> Protection<'static> {
+    Protection {
+        is_datagram: false,
         version: "TLSv1.3",
-        cipher: "TLS13_AES_128_GCM_SHA256".to_owned(),
-        alpn: Some(b"h2".to_vec()),
+        cipher: "TLS13_AES_128_GCM_SHA256",
+        alpn: Some(b"h2"),
+        domain: "shop.example",
+        server_name: Some("www.shop.example"),
         is_resumed: false,
         client: None,
     }
 }
 
+fn written(version: ProxyVersion, local: Option<&str>) -> Vec<u8> {
+    let local = local.map(|local| local.parse().unwrap());
+    header(version, REMOTE.parse().unwrap(), local, Some(&protection()))
+}
+
 #[test]
 fn what_is_written_is_read_again() {
-    let mut session = session();
     let known = ends("192.0.2.1:12345", "192.0.2.2:443");
-    for version in [ProxyVersion::V1, ProxyVersion::V2] {
-        assert_eq!(parse(&header(version, &session)).unwrap().unwrap().ends, known);
-    }
-    assert_eq!(header(ProxyVersion::V1, &session), b"PROXY TCP4 192.0.2.1 192.0.2.2 12345 443\r\n");
-    session.local = Some("[2001:db8::1]:443".parse().unwrap());
     let mixed = ends("[::ffff:192.0.2.1]:12345", "[2001:db8::1]:443");
     for version in [ProxyVersion::V1, ProxyVersion::V2] {
-        assert_eq!(parse(&header(version, &session)).unwrap().unwrap().ends, mixed);
+        let read = |local| parse(&written(version, Some(local))).unwrap().unwrap().ends;
+        assert_eq!(read(LOCAL), known);
+        assert_eq!(read("[2001:db8::1]:443"), mixed);
     }
-    session.local = None;
-    assert_eq!(header(ProxyVersion::V1, &session), b"PROXY UNKNOWN\r\n");
-    assert_eq!(parse(&header(ProxyVersion::V2, &session)).unwrap().unwrap().ends, None);
+    let line = written(ProxyVersion::V1, Some(LOCAL));
+    assert_eq!(line, b"PROXY TCP4 192.0.2.1 192.0.2.2 12345 443\r\n");
+    assert_eq!(written(ProxyVersion::V1, None), b"PROXY UNKNOWN\r\n");
+    assert_eq!(parse(&written(ProxyVersion::V2, None)).unwrap().unwrap().ends, None);
 }
 
 #[test]
 fn the_facts_of_tls_stand_where_the_specification_says() {
-    let fields = |session: &Session| {
-        let header = header(ProxyVersion::V2, session);
+    let fields = |protection: &Protection<'_>| {
+        let (remote, local) = (REMOTE.parse().unwrap(), LOCAL.parse().unwrap());
+        let header = header(ProxyVersion::V2, remote, Some(local), Some(protection));
         let mut rest = &header[28..];
         let mut fields = Vec::new();
         while let Some([kind, high, low]) = take::<3>(&mut rest) {
@@ -166,7 +169,7 @@ fn the_facts_of_tls_stand_where_the_specification_says() {
         }
         fields
     };
-    let mut session = session();
+    let mut session = protection();
     let version = [&[0x21, 0, 7][..], b"TLSv1.3"].concat();
     let cipher = [&[0x23, 0, 24][..], b"TLS13_AES_128_GCM_SHA256"].concat();
     let without = [&[1, 0, 0, 0, 1][..], &version, &cipher].concat();
@@ -176,13 +179,13 @@ fn the_facts_of_tls_stand_where_the_specification_says() {
         [(0x01, b"h2".to_vec()), (0x02, b"www.shop.example".to_vec()), (0x20, without),]
     );
     assert_eq!(found[3], (0xE3, b"shop.example".to_vec()));
-    session.client = Some(ClientIdentity {
-        certificate_der: Vec::new(),
-        subject: "CN=Eve".to_owned(),
-        common_name: Some("Eve\0\u{202e}\u{1b}".to_owned()),
-        emails: vec!["eve@example.org".to_owned(), "e@example.net".to_owned()],
-        issuer: "CN=Authority".to_owned(),
-        fingerprint: "ab".repeat(32),
+    let emails = ["eve@example.org".to_owned(), "e@example.net".to_owned()];
+    let fingerprint = "ab".repeat(32);
+    session.client = Some(ClientFacts {
+        common_name: Some("Eve\0\u{202e}\u{1b}"),
+        emails: &emails,
+        issuer: "CN=Authority",
+        fingerprint: &fingerprint,
         is_verified: true,
     });
     let name = [&[0x22, 0, 22][..], br"Eve\u{0}\u{202e}\u{1b}"].concat();
@@ -213,9 +216,9 @@ fn the_checksum_is_castagnolis() {
 #[test]
 fn a_connection_without_tls_says_nothing_of_tls() {
     let (remote, local) = ("192.0.2.1:5000".parse().unwrap(), "198.51.100.2:25".parse().unwrap());
-    let line = clear_header(ProxyVersion::V1, remote, Some(local));
+    let line = header(ProxyVersion::V1, remote, Some(local), None);
     assert_eq!(line, b"PROXY TCP4 192.0.2.1 198.51.100.2 5000 25\r\n");
-    let binary = clear_header(ProxyVersion::V2, remote, Some(local));
+    let binary = header(ProxyVersion::V2, remote, Some(local), None);
     // Addresses and the checksum, with its type and length.
     assert_eq!(binary.len(), 16 + 12 + 7);
     let ends = parse(&binary).unwrap().unwrap().ends.unwrap();

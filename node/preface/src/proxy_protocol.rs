@@ -7,9 +7,9 @@ mod write;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-pub(crate) use write::{clear_header, header};
+pub use write::{ClientFacts, Protection, header};
 
-use super::limits::{PROXY_HEADER_BYTES_MAX, PROXY_LINE_BYTES_MAX};
+use crate::limits::{PROXY_HEADER_BYTES_MAX, PROXY_LINE_BYTES_MAX};
 
 /// First bytes of version 2, §2.2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";

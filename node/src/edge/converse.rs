@@ -1,13 +1,16 @@
-//! Moves the bytes of a conversation.
+//! Moves the bytes of a STARTTLS conversation.
 
 use std::{io, time::Duration};
 
+use conclave_preface::{
+    limits::SAID_BYTES_MAX,
+    starttls::{Conversation, Reason, Side, Sides, Step, Who},
+};
 use tokio::time::timeout;
 
-use super::{Conversation, Reason, Side, Sides, Step, Who};
-use crate::edge::{
+use super::{
     forward::{End, Taken, give, take},
-    limits::{GREETING_TIMEOUT, SAID_BYTES_MAX},
+    limits::GREETING_TIMEOUT,
 };
 
 /// How far a conversation came.

@@ -1,16 +1,14 @@
 //! The part of a connection before TLS, where a command of the protocol starts TLS.
 //!
 //! What is said is decided by a [`Conversation`]: bytes in, bytes to say and the next step out;
-//! it knows no socket, no clock and no chance. [`converse`](drive::converse) moves the bytes.
+//! it knows no socket, no clock and no randomness.
 //! Nothing that was read before the handshake is ever taken for something that was said under
 //! its protection (CVE-2011-0411, CVE-2021-23214, CVE-2021-23222, CVE-2021-38371).
 
-mod drive;
 mod ftp;
 mod imap;
 mod ldap;
 mod lines;
-mod opening;
 mod pop3;
 mod postgres;
 mod sieve;
@@ -19,10 +17,7 @@ mod smtp;
 mod tests;
 mod xmpp;
 
-use conclave_store::record::ListenerProtocol;
-
-pub(crate) use drive::{Talked, converse, end};
-pub(crate) use opening::{Opened, Opening};
+pub use conclave_store::record::ListenerProtocol;
 
 /// One side of a conversation.
 #[derive(Debug, Default)]
@@ -51,7 +46,7 @@ pub enum Who {
     Upstream,
 }
 
-/// What is to be done once what is to be told is told.
+/// What to do after the pending output has been written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// More must be heard of one end.
@@ -106,7 +101,7 @@ pub struct Manners {
     pub host: String,
     /// Nothing but the way to TLS is allowed.
     pub requires_tls: bool,
-    /// Chance for the id of an XMPP stream.
+    /// Random bytes for the id of an XMPP stream.
     pub stream_id: [u8; 16],
 }
 

@@ -1,0 +1,25 @@
+//! What every use of rustls in this repository shares: providers of cryptography, names of their
+//! algorithms, and verifiers of certificates.
+//!
+//! No sockets, no clock, no configuration: whoever makes a connection brings those.
+//!
+//! ```
+//! use conclave_tls::{any_certificate, provider};
+//!
+//! // A client that shows what a server presents, whoever issued it.
+//! let config = rustls::ClientConfig::builder_with_provider(provider())
+//!     .with_safe_default_protocol_versions()?
+//!     .dangerous()
+//!     .with_custom_certificate_verifier(any_certificate(provider()))
+//!     .with_no_client_auth();
+//! # drop(config);
+//! # Ok::<(), rustls::Error>(())
+//! ```
+
+mod algorithms;
+mod verifier;
+
+pub use algorithms::{CIPHER_SUITES, GROUPS, cipher_name, group_name, provider, ring_provider};
+pub use verifier::{
+    AnyClientWithKey, ServerVerifier, any_certificate, issued_by, verified_tls12, verified_tls13,
+};

@@ -1,0 +1,244 @@
+//! Verifiers: each says whom it accepts; the signatures are always checked, by one piece of code.
+
+use std::{fmt, sync::Arc};
+
+use ring::digest::{SHA256, digest};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor,
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::{
+        ParsedCertificate,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+};
+
+/// Checks a server's signature of TLS 1.2 (RFC 5246 §7.4.3).
+pub fn verified_tls12(
+    provider: &CryptoProvider,
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let algorithms = &provider.signature_verification_algorithms;
+    verify_tls12_signature(message, certificate, signed, algorithms)
+}
+
+/// Checks a peer's signature of TLS 1.3 (RFC 8446 §4.4.3).
+pub fn verified_tls13(
+    provider: &CryptoProvider,
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let algorithms = &provider.signature_verification_algorithms;
+    verify_tls13_signature(message, certificate, signed, algorithms)
+}
+
+/// A verifier of servers that asks a function whether a certificate is accepted.
+///
+/// The function gets the end-entity certificate, the intermediates as presented, the name that was
+/// dialled and the time.
+pub struct ServerVerifier<F> {
+    provider: Arc<CryptoProvider>,
+    accept: F,
+}
+
+impl<F> ServerVerifier<F>
+where
+    F: Fn(
+            &CertificateDer<'_>,
+            &[CertificateDer<'_>],
+            &ServerName<'_>,
+            UnixTime,
+        ) -> Result<(), Error>
+        + Send
+        + Sync
+        + 'static,
+{
+    /// A verifier that accepts what `accept` accepts.
+    pub fn new(provider: Arc<CryptoProvider>, accept: F) -> Arc<ServerVerifier<F>> {
+        Arc::new(ServerVerifier { provider, accept })
+    }
+}
+
+impl<F> fmt::Debug for ServerVerifier<F> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ServerVerifier")
+    }
+}
+
+impl<F> ServerCertVerifier for ServerVerifier<F>
+where
+    F: Fn(
+            &CertificateDer<'_>,
+            &[CertificateDer<'_>],
+            &ServerName<'_>,
+            UnixTime,
+        ) -> Result<(), Error>
+        + Send
+        + Sync,
+{
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        (self.accept)(end_entity, intermediates, server_name, now)
+            .map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verified_tls12(&self.provider, message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verified_tls13(&self.provider, message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A verifier that accepts every certificate whose key the server has. For probes: the caller
+/// judges the chain that the connection recorded, or only shows it.
+pub fn any_certificate(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    ServerVerifier::new(provider, |_, _, _, _| Ok(()))
+}
+
+/// A verifier that accepts a server whose certificate is issued by the authority with this SHA-256
+/// fingerprint; the server sends the authority along. Names are not compared: the authority issues
+/// for the nodes of one cluster only.
+pub fn issued_by(
+    provider: Arc<CryptoProvider>,
+    authority_fingerprint: [u8; 32],
+) -> Arc<dyn ServerCertVerifier> {
+    let algorithms = provider.signature_verification_algorithms.all;
+    ServerVerifier::new(provider, move |end_entity, intermediates, _, now| {
+        let is_authority =
+            |der: &&CertificateDer<'_>| digest(&SHA256, der).as_ref() == authority_fingerprint;
+        let authority =
+            intermediates.iter().find(is_authority).ok_or(CertificateError::UnknownIssuer)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone().into_owned())?;
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms)
+    })
+}
+
+/// A verifier of clients that accepts every certificate whose key the client has, and clients
+/// without one. Whose key it is must be looked up once the connection stands.
+#[derive(Debug)]
+pub struct AnyClientWithKey(pub Arc<CryptoProvider>);
+
+impl ClientCertVerifier for AnyClientWithKey {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        ParsedCertificate::try_from(end_entity).map(|_| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verified_tls12(&self.0, message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verified_tls13(&self.0, message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+    use super::*;
+    use crate::ring_provider;
+
+    /// An authority, and a certificate by it.
+    fn issued() -> (CertificateDer<'static>, CertificateDer<'static>) {
+        let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&authority_key).unwrap();
+        let issuer = Issuer::from_params(&params, &authority_key);
+        let leaf = CertificateParams::new(vec!["node-1".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&key, &issuer).unwrap();
+        (authority.der().clone(), leaf.der().clone())
+    }
+
+    fn verified(
+        verifier: &dyn ServerCertVerifier,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'static>],
+    ) -> Result<(), Error> {
+        let name = ServerName::try_from("any.example").unwrap();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+        verifier.verify_server_cert(leaf, chain, &name, &[], now).map(drop)
+    }
+
+    #[test]
+    fn an_authority_is_known_by_its_fingerprint_only() {
+        let ((authority, leaf), (other, _)) = (issued(), issued());
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, &authority).as_ref());
+        let verifier = issued_by(ring_provider(), fingerprint);
+        let verifier = verifier.as_ref();
+        assert_eq!(verified(verifier, &leaf, std::slice::from_ref(&authority)), Ok(()));
+        assert!(verified(verifier, &leaf, &[]).is_err(), "the authority is not sent along");
+        assert!(verified(verifier, &leaf, std::slice::from_ref(&other)).is_err());
+        let (_, foreign) = issued();
+        assert!(verified(verifier, &foreign, &[authority]).is_err(), "by another authority");
+    }
+
+    #[test]
+    fn a_probe_takes_any_certificate() {
+        let (_, leaf) = issued();
+        assert_eq!(verified(any_certificate(ring_provider()).as_ref(), &leaf, &[]), Ok(()));
+    }
+}
