@@ -41,7 +41,7 @@ pub struct Options {
     pub incarnation: u64,
     /// Fills with random bytes.
     pub entropy: Entropy,
-    /// A follower that hears nothing for 1 to 1.5 of these stands for election.
+    /// A follower that hears nothing for 1.5 to 1.7 of these stands for election.
     pub election_timeout: Duration,
     /// Entries after which a snapshot is made and older ones are purged.
     pub snapshot_every: u64,

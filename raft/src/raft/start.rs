@@ -192,8 +192,11 @@ fn config(options: &Options) -> Result<Config, openraft::ConfigError> {
     let election_ms = u64::try_from(options.election_timeout.as_millis()).unwrap_or(u64::MAX);
     Config {
         cluster_name: "conclave".to_owned(),
-        election_timeout_min: election_ms,
-        election_timeout_max: election_ms.saturating_mul(3) / 2,
+        // openraft waits for the lease of the old leader, which is the greater of the two, and then
+        // for a time between both: an election begins 1.5 to 1.7 election timeouts after the last
+        // heartbeat. The lesser is also the time that a peer has to make its vote durable.
+        election_timeout_min: election_ms.saturating_mul(2) / 3,
+        election_timeout_max: election_ms.saturating_mul(5) / 6,
         heartbeat_interval: (election_ms / 6).max(10),
         max_payload_entries: APPEND_ENTRIES_MAX,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
