@@ -18,20 +18,18 @@ mod token;
 mod trust;
 
 use conclave_api::problem::{Code, Problem};
+use conclave_keys::{Purpose, SealError, Secret};
 use conclave_store::{
     command::{Action, Expectation},
     id::DomainName,
     outcome::Rejection,
     record::{Credential, Domain, KeyFamily, RowKey, Sealed},
+    scope::Scope,
     state::State,
     time::UnixMillis,
 };
 
-use crate::{
-    keys::{Purpose, SealError, Secret},
-    live::Scope,
-    node::Node,
-};
+use crate::node::Node;
 
 pub(crate) use certificate::{
     common_names, import_certificate, read_import, refresh_certificate, remove_certificate,
@@ -46,7 +44,7 @@ pub(crate) use key::{generate_key, import_key, remove_key, set_key};
 pub(crate) use keyring::rotate_keyring;
 pub(crate) use listener::{add_listener, remove_listener};
 pub(crate) use problem::rejection_problem;
-pub(crate) use tls::{LEGACY, flush_sessions, names, set_tls, version};
+pub(crate) use tls::{LEGACY, flush_sessions, set_tls};
 pub(crate) use token::{create_token, revoke_token};
 pub(crate) use trust::{TrustScope, add_trusted, remove_trusted};
 #[cfg(feature = "testing")]

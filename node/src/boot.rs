@@ -3,26 +3,31 @@
 use std::{io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use conclave_api::problem::{Code, Problem};
+use conclave_edge::{
+    live::{Live, TestCertificate},
+    socket::{self, Edge, EdgeOptions},
+    tls::NodeLimits,
+};
+use conclave_keys::{Keyring, NodeKeys};
 use conclave_store::{
     command::{Action, Command, CreateDomain},
     id::{DomainId, OperationId},
     record::{PkiMode, Principal},
 };
+use conclave_system::{clock, entropy};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 
 use crate::{
-    admin, clock,
-    cluster::{self, LeftoverError, Membership},
+    admin,
+    cluster::{self, LeftoverError},
     config::Config,
-    edge::{self, Edge, EdgeOptions, tls::NodeLimits},
-    entropy,
-    keys::{Keyring, NodeKeys},
-    live::{Live, TestCertificate},
+    fault::{internal, state_problem},
     local::{Local, LocalError},
-    node::{Node, internal, state_problem},
+    membership::Membership,
+    node::Node,
     observe::log,
     process, public,
 };
@@ -72,14 +77,14 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
         live.clone(),
         EdgeOptions {
             addresses: config.addresses.clone(),
-            upstreams: edge::Allowed {
+            upstreams: socket::Allowed {
                 forbidden: config.admin_bind.into_iter().collect(),
                 unix: config.upstream_unix.clone(),
                 admin_socket: config.admin_socket.clone(),
             },
-            handshake_timeout: edge::limits::HANDSHAKE_TIMEOUT,
+            handshake_timeout: socket::limits::HANDSHAKE_TIMEOUT,
             datagram_idle: config.dtls_idle_timeout,
-            descriptors_max: edge::limits::descriptors_max(process::raise_descriptors()),
+            descriptors_max: socket::limits::descriptors_max(process::raise_descriptors()),
         },
     )
     .map_err(|error| internal("cannot start the threads for connections", error))?;
@@ -223,7 +228,7 @@ async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Prob
         Membership::read(data_dir).map_err(|error| Problem::new(Code::F002, error.to_string()))?;
     match membership {
         Some(membership) if !membership.founding => {
-            let replica = node.start_member(&membership).await?;
+            let replica = cluster::start(&node, &membership).await?;
             let address = replica.raft().local_address();
             let address = address.map_or_else(|_| "-".to_owned(), |address| address.to_string());
             let point = replica.point();
@@ -275,7 +280,7 @@ async fn stop_signal() -> &'static str {
 }
 
 async fn stop(node: &Node) -> Result<(), Problem> {
-    node.edge().shutdown(edge::limits::STOP_TIMEOUT).await;
+    node.edge().shutdown(socket::limits::STOP_TIMEOUT).await;
     if let Some(member) = node.member() {
         member.replica.hand_over().await;
         member.stop().await.map_err(|error| internal("the log did not stop cleanly", error))?;

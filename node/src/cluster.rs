@@ -6,18 +6,16 @@ mod join;
 mod leftover;
 mod limits;
 mod main_domain;
-mod membership;
 mod reconcile;
 #[cfg(test)]
 mod samples;
-mod token;
+mod start;
 
 pub(crate) use admission::Admission;
 pub(crate) use found::{abandon, found};
 pub(crate) use join::join;
 pub(crate) use leftover::{LeftoverError, abandon_unknown};
-pub(crate) use membership::{Introduced, Membership};
-pub(crate) use token::{JoinTokenText, access_token_text, parse_access_token};
+pub(crate) use start::start;
 
 /// Years for which certificates among nodes are valid: peers are pinned by key, so the dates
 /// protect nothing and must never cause an outage.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use conclave_api::problem::{Code, Location, Problem};
+use conclave_edge::socket::limits::DATAGRAM_IDLE;
 use conclave_store::{
     id::{DomainName, NodeName},
     record::TlsVersion,
@@ -14,7 +15,7 @@ use conclave_store::{
 use conclave_tls::CIPHER_SUITES;
 use serde::Deserialize;
 
-use crate::{admit, edge::limits::DATAGRAM_IDLE};
+use crate::tls_names;
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -192,13 +193,12 @@ impl Config {
             return Err(setting_problem("[keyring] unlock", why));
         }
         let tls_version_min = match &file.tls.min_version {
-            Some(text) => {
-                admit::version(text).map_err(|problem| tls_problem("[tls] min_version", problem))?
-            }
+            Some(text) => tls_names::version(text)
+                .map_err(|problem| tls_problem("[tls] min_version", problem))?,
             None => TlsVersion::V1_2,
         };
         let suites = Some(file.tls.cipher_suites.as_slice());
-        let tls_cipher_suites = admit::names("cipher suite", suites, &CIPHER_SUITES, &[])
+        let tls_cipher_suites = tls_names::names("cipher suite", suites, &CIPHER_SUITES, &[])
             .map_err(|problem| tls_problem("[tls] cipher_suites", problem))?;
         if let Some(path) = file.upstream.unix.iter().find(|path| !path.is_absolute()) {
             let why = format!("{} is not absolute", path.display());

@@ -9,23 +9,25 @@
 mod admin;
 mod admit;
 mod boot;
-mod clock;
 mod cluster;
 mod config;
-mod edge;
-mod entropy;
-mod files;
+mod fault;
 mod http;
-mod keys;
-mod live;
 mod local;
+mod member;
+mod membership;
 mod node;
 mod observe;
+mod operate;
 mod process;
 mod public;
 mod replica;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tls_names;
+mod token;
+mod turns;
+mod view;
 
 #[cfg(test)]
 #[path = "../../tests/src/samples.rs"]
@@ -40,7 +42,7 @@ pub use config::Config;
 
 /// A certificate as the API shows it at this moment; for commands that look at files.
 pub fn shown_certificate(certificate: &Certificate) -> conclave_api::certificate::Certificate {
-    admin::parsed_certificate(certificate, clock::now())
+    view::parsed_certificate(certificate, conclave_system::clock::now())
 }
 
 /// Runs a node until it is told to stop; `say` gets what a person at the terminal wants to see.

@@ -6,21 +6,20 @@ use std::{
 };
 
 use conclave_disk::DiskOptions;
+use conclave_edge::live::Live;
 use conclave_store::{
     command::{Action, Command},
     id::{LogIndex, NodeId, OperationId},
     machine,
     outcome::Outcome,
     record::{LEVEL_MAX, Principal},
+    scope::Scope,
     state::State,
     time::UnixMillis,
 };
 use conclave_store_sled::{Home, OpenError, Turn, migrate};
 
-use crate::{
-    live::{Live, Scope},
-    replica::{Point, Published},
-};
+use crate::replica::{Point, Published};
 
 /// This node's own domains.
 pub(crate) struct Local {
@@ -56,7 +55,7 @@ impl Local {
             return Ok(());
         }
         let command = Command {
-            operation: OperationId::new(now, crate::entropy::array()),
+            operation: OperationId::new(now, conclave_system::entropy::array()),
             principal: Principal::Node(NodeId(0)),
             request: [0; 32],
             time: now,

@@ -19,10 +19,11 @@ use conclave_store::{
     state::State,
     time::UnixMillis,
 };
+use conclave_system::clock;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
-use crate::{clock, http, node::Node};
+use crate::{http, node::Node};
 
 /// Longest time for a connection: whoever asks slowly, or for ever, keeps nobody else out.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);

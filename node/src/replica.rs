@@ -19,11 +19,12 @@ mod test_key;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use conclave_edge::live::Live;
+use conclave_keys::Keyring;
 use conclave_raft::Raft;
 use conclave_store::{id::NodeId, state::State};
 
 use self::proposer::Proposer;
-use crate::{keys::Keyring, live::Live};
 
 pub(crate) use apply::Applier;
 pub(crate) use drain::{Drain, DrainedV1};

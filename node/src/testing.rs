@@ -3,6 +3,7 @@
 use std::{fs::File, io, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use conclave_api::problem::Problem;
+use conclave_keys::{Keyring, Purpose};
 use conclave_pki::{
     certificate::Certificate,
     issue::{self, Validity},
@@ -13,19 +14,18 @@ use conclave_store::{
     id::{DomainId, DomainName, NodeId, OperationId},
     outcome::Outcome,
     record::{PkiMode, Principal},
+    scope::Scope,
     wire,
 };
+use conclave_system::{clock, entropy};
 use serde_bytes::ByteBuf;
 use tokio::task::JoinSet;
 
 use crate::{
-    admit, boot, clock,
-    cluster::Membership,
+    admit, boot,
     config::Config,
-    entropy,
-    keys::{Keyring, Purpose},
-    live::Scope,
-    node::internal,
+    fault::internal,
+    membership::Membership,
     replica::{Replica, Wait},
 };
 
@@ -48,7 +48,7 @@ pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
         let node = boot::assemble(&config)?;
         let membership = Membership::read(node.data_dir()).ok().flatten();
         let membership = membership.ok_or_else(|| internal("this node has no cluster", ""))?;
-        let replica = node.start_member(&membership).await?;
+        let replica = crate::cluster::start(&node, &membership).await?;
         let filling = Arc::new(Filling::new(replica.clone(), Arc::clone(node.keyring()))?);
         let mut tasks = JoinSet::new();
         for number in numbers {

@@ -33,7 +33,7 @@ pub use network::{
 #[cfg(conclave_sim)]
 pub use raft::Simulated;
 pub use raft::{Committed, MembershipError, Options, ProposeError, Raft, StartError, Status};
-pub use raft::{Handover, PeerStatus, Role};
+pub use raft::{Handover, PeerStatus, Retention, Role};
 #[cfg(conclave_sim)]
 pub use rt::sim as executor;
 pub use types::{NodeId, Position};

@@ -54,7 +54,9 @@ pub const PREPARE_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of the log above which a snapshot is taken before its time.
 pub const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How often the length of the log is looked at.
-pub const LOG_LOOK_EVERY: Duration = Duration::from_millis(500);
+pub const LOG_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Entries that are purged at once, at least: each purge costs a record in the log.
+pub const PURGE_ENTRIES_MIN: u64 = 256;
 /// Patience with a process that is about to end and still holds the log.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Streams that a peer may have open at once.

@@ -1,5 +1,6 @@
 //! A node's part in Raft: propose, read, follow, and say how it stands.
 
+mod retention;
 mod start;
 
 use std::{
@@ -26,6 +27,7 @@ use crate::{
     types::{LogId, NodeId, Payload, Position, Types, Vote},
 };
 
+pub use retention::Retention;
 #[cfg(conclave_sim)]
 pub use start::Simulated;
 
@@ -45,8 +47,8 @@ pub struct Options {
     pub election_timeout: Duration,
     /// Entries after which a snapshot is made and older ones are purged.
     pub snapshot_every: u64,
-    /// Entries kept behind the snapshot, for followers that are a little late.
-    pub keep_log: u64,
+    /// What of the log is kept behind the snapshot, for followers that are late.
+    pub keep_log: Retention,
 }
 
 /// Why a node cannot take part.

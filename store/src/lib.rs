@@ -41,6 +41,7 @@ pub mod limits;
 pub mod machine;
 pub mod outcome;
 pub mod record;
+pub mod scope;
 pub mod snapshot;
 pub mod state;
 pub mod time;

@@ -6,13 +6,13 @@ use axum::{
 };
 use conclave_api::problem::{Code, Problem};
 use conclave_store::{
-    command::Expectation,
     id::Fingerprint,
     record::{Principal, RowKey},
 };
+use conclave_system::clock;
 
 use super::problem::Failed;
-use crate::{clock, cluster::parse_access_token, node::Node};
+use crate::{node::Node, operate::Caller, token::parse_access_token};
 
 /// Where a request came in; put into it by the server.
 #[derive(Debug, Clone, Copy)]
@@ -21,14 +21,6 @@ pub(super) enum Door {
     Socket { uid: u32 },
     /// HTTPS: a token is needed.
     Https,
-}
-
-/// The caller, known by now.
-#[derive(Clone)]
-pub(super) struct Caller {
-    pub(super) principal: Principal,
-    /// The token's row: a change is rejected if the token ended in between.
-    pub(super) expects: Option<Expectation>,
 }
 
 impl FromRequestParts<Node> for Caller {

@@ -7,7 +7,7 @@ use axum::{
 use conclave_api::problem::Problem;
 
 /// A problem on its way out.
-pub(super) struct Failed(pub(super) Box<Problem>);
+pub(crate) struct Failed(pub(super) Box<Problem>);
 
 impl From<Problem> for Failed {
     fn from(problem: Problem) -> Failed {

@@ -18,6 +18,7 @@ use conclave_store::{
     record::{self, Domain, PkiMode},
     time::UnixMillis,
 };
+use conclave_system::{clock, entropy};
 use serde_bytes::ByteBuf;
 
 use super::{
@@ -27,7 +28,6 @@ use super::{
     key::{beside, opened_key, read_key, sealed_key},
     problem, rejection_problem,
 };
-use crate::{clock, entropy};
 
 const DAYS: u32 = 365;
 const DAYS_MAX: u32 = 36_500;

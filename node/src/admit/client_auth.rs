@@ -9,11 +9,11 @@ use conclave_store::{
     command::Action,
     id::Fingerprint,
     record::{ClientAuth, Domain, TrustSet},
+    scope::Scope,
     state::State,
 };
 
 use super::{Admitted, View, domain_name};
-use crate::live::Scope;
 
 /// A trusted certificate that counts for a domain, and the set that it stands in.
 pub(crate) struct Issuer {

@@ -11,10 +11,11 @@ use conclave_store::{
     command::{Action, CreateDomain, SetDomain},
     id::{DomainId, DomainName, ServerName, Version},
     record::{Domain, PkiMode},
+    scope::Scope,
 };
+use conclave_system::entropy;
 
 use super::{Admitted, View, domain_name};
-use crate::{entropy, live::Scope};
 
 fn mode(pki: Pki) -> PkiMode {
     match pki {

@@ -4,6 +4,7 @@ use conclave_api::{
     join_token::Create,
     problem::{Code, Problem},
 };
+use conclave_keys::{Purpose, Secret};
 use conclave_store::{
     command::Action,
     id::Fingerprint,
@@ -12,10 +13,7 @@ use conclave_store::{
 };
 
 use super::{Admitted, View};
-use crate::{
-    cluster::JoinTokenText,
-    keys::{Purpose, Secret},
-};
+use crate::token::JoinTokenText;
 
 const SECONDS: u64 = 3_600;
 const SECONDS_MAX: u64 = 30 * 24 * 3_600;

@@ -4,6 +4,7 @@ use conclave_api::{
     key::{Generate, Import},
     problem::{Code, Problem},
 };
+use conclave_keys::{Purpose, Secret};
 use conclave_pki::key::{KeyAlgorithm, PrivateKey, read_private_key};
 use conclave_store::{
     command::Action,
@@ -12,12 +13,9 @@ use conclave_store::{
     record::{Domain, DomainKey, KeyFamily, Sealed},
     time::UnixMillis,
 };
+use conclave_system::entropy;
 
 use super::{Admitted, View, credential, domain_name, problem, rejection_problem};
-use crate::{
-    entropy,
-    keys::{Purpose, Secret},
-};
 
 /// Makes a key; RSA takes up to seconds, so this runs on a blocking thread, and only once
 /// however often the command is derived afresh.

@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 
 use conclave_api::problem::{Code, Problem};
+use conclave_keys::{Binding, GenerationKey, Purpose, wrap};
 use conclave_store::{
     command::{Action, RotateKeyring},
     id::Generation,
     record::{KeyringGeneration, RowKey},
+    scope::Scope,
 };
 use serde_bytes::ByteBuf;
 
 use super::{Admitted, View};
-use crate::{
-    keys::{Binding, GenerationKey, Purpose, wrap},
-    live::Scope,
-};
 
 /// Makes the next generation: a new key, wrapped for each member, and the authority's key sealed
 /// under it. Secrets sealed before stay where they are and open as before.

@@ -11,6 +11,7 @@ use conclave_store::{
 };
 
 use super::{Admitted, View};
+use crate::tls_names::{is_tls13, names, version};
 use conclave_tls::{CIPHER_SUITES, GROUPS};
 
 /// Longest life of a ticket (RFC 8446 §4.6.1).
@@ -106,19 +107,6 @@ fn check_legacy(asked: &Set) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Reads a version that can be the oldest accepted one.
-pub(crate) fn version(text: &str) -> Result<TlsVersion, Problem> {
-    match text {
-        "1.2" => Ok(TlsVersion::V1_2),
-        "1.3" => Ok(TlsVersion::V1_3),
-        "1.0" | "1.1" => Err(refused(format!("TLS {text} is not offered by this server"))
-            .why("RFC 8996: TLS 1.0 and TLS 1.1 must not be used")
-            .hint("1.2 or 1.3 are possible")),
-        other => Err(refused(format!("{other:?} is no version of TLS that this server speaks"))
-            .hint("1.2 or 1.3 are possible")),
-    }
-}
-
 fn seconds(
     option: &str,
     asked: Option<u64>,
@@ -134,33 +122,6 @@ fn seconds(
             possible.end()
         ))),
     }
-}
-
-/// The names in their normal form; each must be one that the program has.
-pub(crate) fn names(
-    what: &str,
-    asked: Option<&[String]>,
-    known: &[&str],
-    before: &[String],
-) -> Result<Vec<String>, Problem> {
-    let Some(asked) = asked else { return Ok(before.to_vec()) };
-    let mut names: Vec<String> = Vec::with_capacity(asked.len());
-    for name in asked {
-        let Some(found) = known.iter().find(|known| known.eq_ignore_ascii_case(name)) else {
-            return Err(refused(format!("this program has no {what} {name:?}"))
-                .detail(format!("it has {}", known.join(", ")))
-                .hint("names are those of the IANA registry; --help tells more"));
-        };
-        if !names.iter().any(|name| name == found) {
-            names.push((*found).to_owned());
-        }
-    }
-    Ok(names)
-}
-
-/// Whether a cipher suite is one of TLS 1.3.
-pub(crate) fn is_tls13(cipher_suite: &str) -> bool {
-    !cipher_suite.contains("_WITH_")
 }
 
 /// Suites and versions must leave something to speak; what they leave out is said.

@@ -13,10 +13,10 @@ use conclave_store::{
     state::State,
     time::UnixMillis,
 };
+use conclave_system::clock;
 use serde_bytes::ByteBuf;
 
 use super::{Admitted, View, domain_name, problem};
-use crate::clock;
 
 /// A set as people name it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use conclave_api::problem::{Code, Problem};
+use conclave_keys::{Keyring, Purpose, wrap};
 use conclave_pki::{certificate::Certificate, issue, key::PrivateKey};
 use conclave_store::{
     command::{Action, Command, RedeemJoinToken},
@@ -10,9 +11,11 @@ use conclave_store::{
     limits::ADMIT_ATTEMPTS_MAX,
     outcome::{Done, Outcome, Rejection},
     record::{Member, MemberRole, Principal, RowKey},
+    scope::Scope,
     state::State,
     wire,
 };
+use conclave_system::{clock, entropy};
 use ring::hmac;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
@@ -22,10 +25,7 @@ use tokio::time::Instant;
 use super::{node_host_name, validity};
 use crate::{
     admit::rejection_problem,
-    clock, entropy,
-    keys::{Keyring, Purpose, wrap},
-    live::Scope,
-    node::internal,
+    fault::internal,
     replica::{Replica, Wait, knows_level},
 };
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use conclave_api::problem::{Code, Problem};
+use conclave_keys::{GenerationKey, Purpose, wrap};
 use conclave_pki::{
     issue,
     key::{KeyAlgorithm, PrivateKey},
@@ -12,17 +13,19 @@ use conclave_store::{
     id::{ClusterId, ClusterName, Generation, NodeId, OperationId},
     outcome::Outcome,
     record::{Cluster, KeyringGeneration, Member, MemberRole, Principal},
+    scope::Scope,
     wire,
 };
+use conclave_system::{clock, entropy};
 use serde_bytes::ByteBuf;
 use tokio::time::Instant;
 
-use super::{Membership, leftover, node_host_name, validity};
+use super::{leftover, node_host_name, validity};
 use crate::{
-    clock, entropy,
-    keys::{GenerationKey, Purpose, wrap},
-    live::Scope,
-    node::{self, Node, internal},
+    fault::internal,
+    member,
+    membership::{Introduced, Membership},
+    node::Node,
     replica::{Replica, Wait},
 };
 
@@ -86,8 +89,8 @@ async fn order(
     membership: &Membership,
     found: FoundCluster,
     principal: Principal,
-) -> Result<node::Member, Problem> {
-    let member = node.open_member(membership).await?;
+) -> Result<member::Member, Problem> {
+    let member = super::start::open(node, membership).await?;
     match order_at(node, &member.replica, found, principal).await {
         Ok(()) => Ok(member),
         Err(problem) => {
@@ -164,7 +167,7 @@ fn prepare(
         first.0,
         authority.der().to_vec(),
         certificate.der().to_vec(),
-        vec![super::Introduced {
+        vec![Introduced {
             id: first.0,
             identity_der: node.keys().identity_public().to_vec(),
             address: String::new(),

@@ -7,11 +7,13 @@ use conclave_raft::{JoinError, Role, join_call};
 use ring::hmac;
 use tokio::time::Instant;
 
-use super::{
-    Introduced, JoinTokenText, Membership,
-    admission::{JoinAnswerV1, JoinRequestV1, Proved, decode, encode},
+use super::admission::{JoinAnswerV1, JoinRequestV1, Proved, decode, encode};
+use crate::{
+    fault::internal,
+    membership::{Introduced, Membership},
+    node::Node,
+    token::JoinTokenText,
 };
-use crate::node::{Node, internal};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const VOTER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -68,7 +70,7 @@ pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), 
             .collect(),
     );
     membership.write(node.data_dir()).map_err(|e| internal("cannot note the membership", e))?;
-    let replica = node.start_member(&membership).await?;
+    let replica = super::start(&node, &membership).await?;
     let is_voter = |status: &conclave_raft::Status| {
         status.voters.contains_key(&status.id)
             && matches!(status.role, Role::Follower | Role::Leader)

@@ -11,9 +11,9 @@ use conclave_disk::DiskOptions;
 use conclave_raft::checkpoint_index;
 use conclave_store::{id::ClusterId, time::UnixMillis};
 use conclave_store_sled::{Home, OpenError, migrate};
+use conclave_system::files;
 
 use super::limits::ABANDONED_MAX;
-use crate::files;
 
 /// Directories that a member has, of any release.
 const DIRECTORIES: [&str; 4] = ["raft", "state", "state.v2", "state.v2.unfinished"];

@@ -9,13 +9,11 @@ use conclave_store::{
     record::Principal,
     wire,
 };
+use conclave_system::{clock, entropy};
 
 use tokio::time::Instant;
 
-use crate::{
-    clock, entropy,
-    replica::{Replica, Wait},
-};
+use crate::replica::{Replica, Wait};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);

@@ -4,12 +4,12 @@ use conclave_store::id::{Fingerprint, TokenId};
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{
-    Introduced, JoinTokenText, Membership, access_token_text,
-    admission::{JoinAnswerV1, JoinRequestV1, Proved, WelcomeV1, decode, encode},
-    parse_access_token,
+use super::admission::{JoinAnswerV1, JoinRequestV1, Proved, WelcomeV1, decode, encode};
+use crate::{
+    membership::{Introduced, Membership},
+    samples::{Sample, check, check_variants, meaning},
+    token::{JoinTokenText, access_token_text, parse_access_token},
 };
-use crate::samples::{Sample, check, check_variants, meaning};
 
 fn reread_as<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<(String, Vec<u8>)> {
     let message: T = decode(bytes)?;

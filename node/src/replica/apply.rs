@@ -8,12 +8,15 @@ use std::{
 };
 
 use conclave_disk::DiskOptions;
+use conclave_edge::live::Live;
+use conclave_keys::Keyring;
 use conclave_raft::{Entry, Machine, MachineFault, Staged, Stager, View, checkpoint_index};
 use conclave_store::{
     change::Change,
     id::{LogIndex, NodeId},
     machine,
     record::RowKey,
+    scope::Scope,
     snapshot,
     state::State,
     wire,
@@ -22,10 +25,6 @@ use conclave_store_sled::{Home, OpenError, Stage, Turn, migrate};
 use tokio::sync::watch;
 
 use super::Published;
-use crate::{
-    keys::Keyring,
-    live::{Live, Scope},
-};
 
 /// How often changes are written to the home, at most: each time costs a few device syncs.
 const HOME_EVERY: Duration = Duration::from_millis(50);

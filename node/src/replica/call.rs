@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bincode::config::{Configuration, Limit};
+use conclave_keys::Purpose;
 use conclave_raft::{Handover, Position};
-use conclave_store::{id::NodeId, record::Sealed, wire};
+use conclave_store::{id::NodeId, record::Sealed, scope::Scope, wire};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tokio::time::Instant;
@@ -16,7 +17,6 @@ use super::{
     report::{ReportV1, ReportV2},
     reports::HOLD_MAX,
 };
-use crate::{keys::Purpose, live::Scope};
 
 const FORMAT: u8 = 1;
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;

@@ -10,10 +10,10 @@ use conclave_store::{
     record::{LEVEL_MAX, Principal},
     wire,
 };
+use conclave_system::{clock, entropy};
 use tokio::time::Instant;
 
 use super::{ExecuteError, Replica, Wait};
-use crate::{clock, entropy};
 
 /// How often the leader looks; an upgrade takes minutes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

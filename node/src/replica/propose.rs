@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use conclave_keys::{Purpose, Secret};
 use conclave_raft::{CallError, ProposeError, Role};
 use conclave_store::{
     id::{LogIndex, NodeId},
@@ -16,7 +17,6 @@ use super::{
     Replica,
     call::{AnswerV1, RequestV1, decode, encode},
 };
-use crate::keys::{Purpose, Secret};
 
 /// Pause before asking again for a leader.
 const RETRY_PAUSE: Duration = Duration::from_millis(15);

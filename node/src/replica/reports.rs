@@ -6,11 +6,15 @@ use std::{
     time::Duration,
 };
 
+use conclave_edge::{live::Live, socket::Edge};
+use conclave_keys::Keyring;
 use conclave_raft::Role;
 use conclave_store::{
     id::{LogIndex, NodeId},
+    scope::Scope,
     time::UnixMillis,
 };
+use conclave_system::clock;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use super::{
@@ -18,12 +22,6 @@ use super::{
     call::{AnswerV1, RequestV1, decode, encode},
     limits::{LAG_ENTRIES_MAX, LAG_SHOWN, LAG_TIME_MAX},
     report::NodeReport,
-};
-use crate::{
-    clock,
-    edge::Edge,
-    keys::Keyring,
-    live::{Live, Scope},
 };
 
 /// Longest time for which a member holds back an unchanged report.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use conclave_keys::Purpose;
 use conclave_store::{
     id::{DomainId, Generation, LogIndex, SessionKeyId, TokenId},
     record::{Sealed, SessionKeyUse},
@@ -14,10 +15,7 @@ use super::{
     Drain, DrainedV1, NodeReport,
     call::{AnswerV1, RequestV1, decode, encode},
 };
-use crate::{
-    keys::Purpose,
-    samples::{Sample, check, check_variants, meaning},
-};
+use crate::samples::{Sample, check, check_variants, meaning};
 
 fn requests() -> Vec<RequestV1> {
     let purposes = [

@@ -3,24 +3,22 @@
 
 use std::time::Duration;
 
+use conclave_keys::{Purpose, SealError, Secret};
 use conclave_raft::Role;
 use conclave_store::{
     command::{Action, Command},
     id::{LogIndex, OperationId, SessionKeyId},
     outcome::Outcome,
     record::{Principal, RowKey, SessionKey, SessionKeyUse, TlsSettings},
+    scope::Scope,
     state::State,
     time::UnixMillis,
     wire,
 };
+use conclave_system::{clock, entropy};
 use tokio::time::Instant;
 
 use super::{ExecuteError, Replica, Wait};
-use crate::{
-    clock, entropy,
-    keys::{Purpose, SealError, Secret},
-    live::Scope,
-};
 
 /// How often the leader looks; nothing is written unless something is to be done.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -1,13 +1,15 @@
 //! Testing a domain's key on every member.
 
-use conclave_store::id::{DomainName, NodeId};
+use conclave_store::{
+    id::{DomainName, NodeId},
+    scope::Scope,
+};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     Replica,
     call::{AnswerV1, RequestV1, decode, encode},
 };
-use crate::live::Scope;
 
 /// Microseconds that the test took, or why the key cannot be used there.
 pub(crate) type Tested = Result<u64, String>;

@@ -10,16 +10,14 @@ use std::{
 };
 
 use conclave_disk::{Directory, lock};
-use openraft::{
-    Config, SnapshotPolicy, async_runtime::AsyncRuntime, async_runtime::watch::WatchReceiver,
-};
+use openraft::{Config, SnapshotPolicy, async_runtime::AsyncRuntime};
 #[cfg(conclave_sim)]
 pub use simulated::Simulated;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Options, Raft, StartError};
+use super::{Options, Raft, StartError, retention::retain};
 use crate::{
-    limits::{APPEND_ENTRIES_MAX, LOCK_PATIENCE, LOG_BYTES_MAX, LOG_LOOK_EVERY, PREPARE_EVERY},
+    limits::{APPEND_ENTRIES_MAX, LOCK_PATIENCE, PREPARE_EVERY},
     log::Log,
     machine::{self, Applier, Machine, Progress, StateMachine, Work},
     mark::{self, LogOpenError, OpenLog},
@@ -27,7 +25,6 @@ use crate::{
     network::{Accept, Calls, Factory, Links, Peers, Quic, Transport},
     rt::{Handle, Rt, Threads},
     segments::{self, Depot},
-    types::Types,
     writer::{self, Queue, Writer, Written},
 };
 
@@ -111,7 +108,7 @@ impl Raft {
         let inner =
             openraft::Raft::new(id.0, config, factory, log.clone(), state).await.map_err(other)?;
         replayed(&to_applier, &progress).await.map_err(other)?;
-        Rt::spawn(keep_log_short(inner.clone(), written));
+        Rt::spawn(retain(inner.clone(), written, options.keep_log));
         let accept =
             Accept { raft: inner.clone(), calls, above, links: links.clone(), snapshots, stager };
         let raft =
@@ -126,20 +123,6 @@ fn drive_by_threads(steps: Steps) -> io::Result<Queue> {
     machine::start(applier, work)?;
     prepare_segments(depot, written)?;
     writer::start(writer)
-}
-
-/// Takes a snapshot when the log has grown long in bytes: openraft counts entries only.
-async fn keep_log_short(raft: openraft::Raft<Types, StateMachine>, written: Arc<Written>) {
-    loop {
-        Rt::sleep(LOG_LOOK_EVERY).await;
-        if raft.metrics().borrow_watched().running_state.is_err() {
-            return;
-        }
-        if written.bytes.load(Ordering::Relaxed) > LOG_BYTES_MAX {
-            // A fault shows in the running state.
-            let _ = raft.trigger().snapshot().await;
-        }
-    }
 }
 
 /// Opens the log off the async threads: it is read as a whole.
@@ -200,9 +183,8 @@ fn config(options: &Options) -> Result<Config, openraft::ConfigError> {
         heartbeat_interval: (election_ms / 6).max(10),
         max_payload_entries: APPEND_ENTRIES_MAX,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
-        max_in_snapshot_log_to_keep: options.keep_log,
-        // Each purge costs a record in the log, so entries go in batches.
-        purge_batch_size: (options.snapshot_every / 4).clamp(1, 256),
+        // Entries are purged by `retain`.
+        max_in_snapshot_log_to_keep: u64::MAX,
         install_snapshot_timeout: 600_000,
         enable_pre_vote: Some(true),
         // A leader sends entries before its own copy is durable. Killed then, and restored as

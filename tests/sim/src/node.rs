@@ -8,7 +8,7 @@ use std::{
 };
 
 use conclave_raft::{
-    BoxFuture, Calls, Identity, NodeId, Options, ProposeError, Raft, Simulated, StartError,
+    BoxFuture, Calls, Identity, NodeId, Options, ProposeError, Raft, Retention, Simulated, StartError,
     executor::{SimRt, rng::Rng},
 };
 use openraft::AsyncRuntime;
@@ -79,7 +79,7 @@ impl Node {
             }),
             election_timeout: Duration::from_millis(300),
             snapshot_every,
-            keep_log: snapshot_every / 5,
+            keep_log: Retention { entries: snapshot_every / 5, bytes: 0, bytes_behind: 0 },
         };
         let device = Arc::clone(disk);
         let simulated = Simulated {

@@ -6,36 +6,38 @@ use conclave_api::{
     change::Change,
 };
 use conclave_store::outcome::Rejection;
+use conclave_system::clock;
 
 use super::{Answer, domain};
 use crate::{
-    admin::{change::Asked, problem::Failed, show},
-    admit, clock,
-    node::internal,
+    admin::{asked::Asked, problem::Failed},
+    admit,
+    fault::internal,
+    view,
 };
 
 pub(super) async fn import(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let import: Import = asked.json()?;
     let read = tokio::task::spawn_blocking(move || admit::read_import(&import));
     let imported = read.await.map_err(|error| internal("the import failed", error))??;
-    let scope = asked.scope_of(&name);
+    let scope = asked.operator.scope_of(&name);
     let changed =
-        asked.change(scope, move |view| admit::import_certificate(view, &name, &imported));
+        asked.operator.change(scope, move |view| admit::import_certificate(view, &name, &imported));
     Ok(Json(changed.await?))
 }
 
 pub(super) async fn self_sign(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let self_sign: SelfSign = asked.json()?;
-    let scope = asked.scope_of(&name);
+    let scope = asked.operator.scope_of(&name);
     let derive = move |view: &admit::View<'_>| admit::self_sign(view, &name, &self_sign);
-    Ok(Json(asked.change(scope, derive).await?.made_afresh("certificate")))
+    Ok(Json(asked.operator.change(scope, derive).await?.made_afresh("certificate")))
 }
 
 pub(super) async fn refresh(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let refresh: Refresh = asked.json()?;
-    let scope = asked.scope_of(&name);
+    let scope = asked.operator.scope_of(&name);
     let derive = move |view: &admit::View<'_>| admit::refresh_certificate(view, &name, &refresh);
-    Ok(Json(asked.change(scope, derive).await?.made_afresh("certificate")))
+    Ok(Json(asked.operator.change(scope, derive).await?.made_afresh("certificate")))
 }
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Certificate> {
@@ -43,12 +45,16 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Certi
     let missing = || {
         Failed::from(admit::rejection_problem(&Rejection::CertificateMissing(found.name.clone())))
     };
-    let certificate =
-        admit::credential(&found, asked.family)?.certificate.as_ref().ok_or_else(missing)?;
-    show::certificate(&certificate.der, clock::now()).map(Json).ok_or_else(missing)
+    let certificate = admit::credential(&found, asked.operator.family)?
+        .certificate
+        .as_ref()
+        .ok_or_else(missing)?;
+    view::certificate(&certificate.der, clock::now()).map(Json).ok_or_else(missing)
 }
 
 pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
-    let scope = asked.scope_of(&name);
-    Ok(Json(asked.change(scope, move |view| admit::remove_certificate(view, &name)).await?))
+    let scope = asked.operator.scope_of(&name);
+    Ok(Json(
+        asked.operator.change(scope, move |view| admit::remove_certificate(view, &name)).await?,
+    ))
 }

@@ -6,22 +6,24 @@ use conclave_api::{
     change::Change,
 };
 use conclave_store::outcome::Rejection;
+use conclave_system::clock;
 
 use super::{Answer, domain};
 use crate::{
-    admin::{change::Asked, problem::Failed, show},
-    admit, clock,
+    admin::{asked::Asked, problem::Failed},
+    admit, view,
 };
 
 pub(super) async fn set(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let set: Set = asked.json()?;
-    let scope = asked.scope_of(&name);
-    Ok(Json(asked.change(scope, move |view| admit::set_chain(view, &name, &set)).await?))
+    let scope = asked.operator.scope_of(&name);
+    Ok(Json(asked.operator.change(scope, move |view| admit::set_chain(view, &name, &set)).await?))
 }
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Chain> {
     let (_, state, found) = domain::find(&asked, &name).await?;
-    let certificates = show::chain(&state, admit::credential(&found, asked.family)?, clock::now());
+    let certificates =
+        view::chain(&state, admit::credential(&found, asked.operator.family)?, clock::now());
     if certificates.is_empty() {
         let missing = Rejection::ChainMissing(found.name);
         return Err(Failed::from(admit::rejection_problem(&missing)));
@@ -30,6 +32,6 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Chain
 }
 
 pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
-    let scope = asked.scope_of(&name);
-    Ok(Json(asked.change(scope, move |view| admit::remove_chain(view, &name)).await?))
+    let scope = asked.operator.scope_of(&name);
+    Ok(Json(asked.operator.change(scope, move |view| admit::remove_chain(view, &name)).await?))
 }

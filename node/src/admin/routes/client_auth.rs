@@ -6,34 +6,34 @@ use conclave_api::{
     change::Change,
     client_auth::{Set, Shown},
 };
+use conclave_system::clock;
 
 use super::{Answer, domain};
-use crate::{
-    admin::{change::Asked, show},
-    admit, clock,
-};
+use crate::{admin::asked::Asked, admit, view};
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Shown> {
     let (scope, state, domain) = domain::find(&asked, &name).await?;
     let found = domain.client_auth;
     let issuer = found.and_then(|one| admit::issuer(scope, &state, &domain, one.issuer));
-    let problem = show::client_auth_problem(&domain, issuer.as_ref(), clock::now());
+    let problem = view::client_auth_problem(&domain, issuer.as_ref(), clock::now());
     Ok(Json(Shown {
         api_version: API_VERSION.to_owned(),
         kind: "ClientAuth".to_owned(),
         domain: domain.name.to_string(),
-        client_auth: found.map(|one| show::client_auth(&one, issuer.as_ref())),
+        client_auth: found.map(|one| view::client_auth(&one, issuer.as_ref())),
         problems: problem.into_iter().collect(),
     }))
 }
 
 pub(super) async fn set(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let set: Set = asked.json()?;
-    let scope = asked.scope_of(&name);
-    Ok(Json(asked.change(scope, move |view| admit::set_client_auth(view, &name, &set)).await?))
+    let scope = asked.operator.scope_of(&name);
+    Ok(Json(
+        asked.operator.change(scope, move |view| admit::set_client_auth(view, &name, &set)).await?,
+    ))
 }
 
 pub(super) async fn clear(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
-    let scope = asked.scope_of(&name);
-    Ok(Json(asked.change(scope, move |view| admit::clear_client_auth(view, &name)).await?))
+    let scope = asked.operator.scope_of(&name);
+    Ok(Json(asked.operator.change(scope, move |view| admit::clear_client_auth(view, &name)).await?))
 }

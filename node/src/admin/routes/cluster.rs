@@ -8,34 +8,34 @@ use conclave_api::{
 use conclave_store::id::{ClusterName, Fingerprint};
 
 use super::Answer;
-use crate::{admin::change::Asked, cluster};
+use crate::{admin::asked::Asked, cluster};
 
 pub(super) async fn init(asked: Asked) -> Answer<Membership> {
     let init: Init = asked.json()?;
-    asked.for_real()?;
+    asked.operator.for_real()?;
     let name = ClusterName::parse(&init.name)
         .map_err(|error| Problem::new(Code::X004, error.to_string()))?;
     // A caller that goes away must not leave a half-founded cluster behind.
-    let (node, principal) = (asked.node.clone(), asked.caller.principal.clone());
+    let (node, principal) = (asked.operator.node.clone(), asked.operator.caller.principal.clone());
     finish(tokio::spawn(async move { cluster::found(&node, name, principal).await })).await?;
     membership(&asked)
 }
 
 pub(super) async fn join(asked: Asked) -> Answer<Membership> {
-    asked.for_real()?;
+    asked.operator.for_real()?;
     let join: Join = asked.json()?;
-    let node = asked.node.clone();
+    let node = asked.operator.node.clone();
     finish(tokio::spawn(async move { cluster::join(&node, &join.address, &join.token).await }))
         .await?;
     membership(&asked)
 }
 
 async fn finish(task: tokio::task::JoinHandle<Result<(), Problem>>) -> Result<(), Problem> {
-    task.await.map_err(|error| crate::node::internal("the change of membership failed", error))?
+    task.await.map_err(|error| crate::fault::internal("the change of membership failed", error))?
 }
 
 fn membership(asked: &Asked) -> Answer<Membership> {
-    let replica = asked.node.replica()?;
+    let replica = asked.operator.node.replica()?;
     let point = replica.point();
     let cluster = point
         .state
@@ -45,7 +45,7 @@ fn membership(asked: &Asked) -> Answer<Membership> {
         cluster: cluster.name.to_string(),
         id: cluster.id.to_string(),
         fingerprint: Fingerprint::of(&cluster.authority_der).to_string(),
-        node: asked.node.config().name.to_string(),
+        node: asked.operator.node.config().name.to_string(),
         node_id: replica.id().0,
         voters: u64::try_from(replica.raft().status().voters.len()).unwrap_or(0),
     }))

@@ -5,13 +5,13 @@ use conclave_api::{
     certificate::SelfSign,
     csr::{Choices, Csr},
 };
+use conclave_system::clock;
 
 use super::{Answer, domain};
 use crate::{
-    admin::change::Asked,
+    admin::asked::Asked,
     admit::{self, View},
-    clock,
-    node::internal,
+    fault::internal,
 };
 
 pub(super) async fn choices(Path(name): Path<String>, asked: Asked) -> Answer<Choices> {
@@ -24,12 +24,12 @@ pub(super) async fn create(Path(name): Path<String>, asked: Asked) -> Answer<Csr
     let (scope, state, _) = domain::find(&asked, &name).await?;
     let made = tokio::task::spawn_blocking(move || {
         let view = View {
-            node: &asked.node,
+            node: &asked.operator.node,
             scope,
             state: &state,
             now: clock::now(),
             if_version: None,
-            family: asked.family,
+            family: asked.operator.family,
         };
         admit::create_csr(&view, &name, &fields)
     });

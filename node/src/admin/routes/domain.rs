@@ -5,15 +5,15 @@ use conclave_api::{
     change::{Change, List},
     domain::{Create, Domain, DomainVersion, Rename, Rollback, Scope as ApiScope, Set},
 };
-use conclave_store::{record::Domain as Record, state::State};
+use conclave_store::{record::Domain as Record, scope::Scope, state::State};
+use conclave_system::clock;
 
 use super::Answer;
 use crate::{
-    admin::{change::Asked, problem::Failed, show, trusted::trusted_by},
+    admin::{asked::Asked, problem::Failed},
     admit::{self, domain_name},
-    clock,
-    live::Scope,
-    node::internal,
+    fault::internal,
+    view::{self, trusted::trusted_by},
 };
 
 pub(super) async fn create(asked: Asked) -> Answer<Change> {
@@ -21,28 +21,28 @@ pub(super) async fn create(asked: Asked) -> Answer<Change> {
     let scope = match create.scope {
         Some(ApiScope::Local) => Scope::Local,
         Some(ApiScope::Shared) => Scope::Shared,
-        None => asked.scope.unwrap_or(Scope::Shared),
+        None => asked.operator.scope.unwrap_or(Scope::Shared),
     };
-    Ok(Json(asked.change(scope, move |_| admit::create_domain(&create)).await?))
+    Ok(Json(asked.operator.change(scope, move |_| admit::create_domain(&create)).await?))
 }
 
 pub(super) async fn set(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let set: Set = asked.json()?;
-    let scope = asked.scope_of(&name);
-    Ok(Json(asked.change(scope, move |view| admit::set_domain(view, &name, &set)).await?))
+    let scope = asked.operator.scope_of(&name);
+    Ok(Json(asked.operator.change(scope, move |view| admit::set_domain(view, &name, &set)).await?))
 }
 
 pub(super) async fn delete(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
-    let scope = asked.scope_of(&name);
-    Ok(Json(asked.change(scope, move |view| admit::delete_domain(view, &name)).await?))
+    let scope = asked.operator.scope_of(&name);
+    Ok(Json(asked.operator.change(scope, move |view| admit::delete_domain(view, &name)).await?))
 }
 
 /// A page, by name; each name is whole, also if both scopes have it.
 pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
-    let shared = asked.shared_state().await?;
+    let shared = asked.operator.read().await?;
     let after = asked.page.after.as_deref().map(domain_name).transpose()?;
-    let local = asked.node.local().point();
-    let (limit, scope, now) = (asked.page.limit, asked.scope, clock::now());
+    let local = asked.operator.node.local().point();
+    let (limit, scope, now) = (asked.page.limit, asked.operator.scope, clock::now());
     let listed = tokio::task::spawn_blocking(move || {
         let of = |wanted, state: &State| {
             let is_wanted = scope.is_none_or(|scope| scope == wanted);
@@ -61,10 +61,10 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
                 break;
             }
             page.items.extend(same.iter().map(|(scope, domain)| match scope {
-                Scope::Shared => show::domain(Scope::Shared, &shared, domain, false, now),
+                Scope::Shared => view::domain(Scope::Shared, &shared, domain, false, now),
                 Scope::Local => {
                     let is_hidden = shared.domain(&domain.name).is_some();
-                    show::domain(Scope::Local, &local.state, domain, is_hidden, now)
+                    view::domain(Scope::Local, &local.state, domain, is_hidden, now)
                 }
             }));
         }
@@ -75,8 +75,8 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domain> {
     let (scope, state, domain) = find(&asked, &name).await?;
-    let mut shown = show::domain(scope, &state, &domain, false, clock::now());
-    let broken = domain.credentials.iter().filter_map(|one| show::chain_problem(&state, one));
+    let mut shown = view::domain(scope, &state, &domain, false, clock::now());
+    let broken = domain.credentials.iter().filter_map(|one| view::chain_problem(&state, one));
     shown.problems.extend(broken);
     let trusting = tokio::task::spawn_blocking(move || {
         for (shown, credential) in shown.credentials.iter_mut().zip(&domain.credentials) {
@@ -84,8 +84,8 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domai
         }
         if let Some(asked) = &domain.client_auth {
             let issuer = admit::issuer(scope, &state, &domain, asked.issuer);
-            shown.client_auth = Some(show::client_auth(asked, issuer.as_ref()));
-            let problem = show::client_auth_problem(&domain, issuer.as_ref(), clock::now());
+            shown.client_auth = Some(view::client_auth(asked, issuer.as_ref()));
+            let problem = view::client_auth_problem(&domain, issuer.as_ref(), clock::now());
             shown.problems.extend(problem);
         }
         shown
@@ -96,15 +96,15 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domai
 /// A domain of either scope, with the State that it was found in.
 pub(super) async fn find(asked: &Asked, name: &str) -> Result<(Scope, State, Record), Failed> {
     let name = domain_name(name)?;
-    let shared = match asked.scope {
+    let shared = match asked.operator.scope {
         Some(Scope::Local) => State::default(),
-        _ => asked.shared_state().await?,
+        _ => asked.operator.read().await?,
     };
     if let Some(domain) = shared.domain(&name).cloned() {
         return Ok((Scope::Shared, shared, domain));
     }
-    let local = asked.node.local().point();
-    match local.state.domain(&name).filter(|_| asked.scope != Some(Scope::Shared)) {
+    let local = asked.operator.node.local().point();
+    match local.state.domain(&name).filter(|_| asked.operator.scope != Some(Scope::Shared)) {
         Some(domain) => Ok((Scope::Local, local.state.clone(), domain.clone())),
         None => {
             let unknown = conclave_store::outcome::Rejection::DomainUnknown(name);
@@ -115,23 +115,28 @@ pub(super) async fn find(asked: &Asked, name: &str) -> Result<(Scope, State, Rec
 
 pub(super) async fn rename(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let rename: Rename = asked.json()?;
-    let scope = asked.scope_of(&name);
-    Ok(Json(asked.change(scope, move |view| admit::rename_domain(view, &name, &rename)).await?))
+    let scope = asked.operator.scope_of(&name);
+    Ok(Json(
+        asked
+            .operator
+            .change(scope, move |view| admit::rename_domain(view, &name, &rename))
+            .await?,
+    ))
 }
 
 pub(super) async fn rollback(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let rollback: Rollback = asked.json()?;
-    let scope = asked.scope_of(&name);
+    let scope = asked.operator.scope_of(&name);
     let derive = move |view: &admit::View<'_>| admit::rollback_domain(view, &name, &rollback);
-    Ok(Json(asked.change(scope, derive).await?))
+    Ok(Json(asked.operator.change(scope, derive).await?))
 }
 
 /// All versions that are kept, the present one first.
 pub(super) async fn history(Path(name): Path<String>, asked: Asked) -> Answer<List<DomainVersion>> {
     let (_, state, found) = find(&asked, &name).await?;
     let mut versions: Vec<DomainVersion> =
-        state.domain_versions(found.id).map(|one| show::version(&one, false)).collect();
-    versions.push(show::version(&found, true));
+        state.domain_versions(found.id).map(|one| view::version(&one, false)).collect();
+    versions.push(view::version(&found, true));
     versions.reverse();
     Ok(Json(List::new(versions)))
 }

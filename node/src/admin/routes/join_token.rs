@@ -5,27 +5,32 @@ use conclave_api::{
     API_VERSION,
     join_token::{Create, JoinToken},
 };
-use conclave_store::id::{Fingerprint, TokenId};
+use conclave_store::{
+    id::{Fingerprint, TokenId},
+    scope::Scope,
+};
+use conclave_system::{clock, entropy};
 use zeroize::Zeroizing;
 
 use super::Answer;
-use crate::{admin::change::Asked, admit, clock, cluster::JoinTokenText, entropy, live::Scope};
+use crate::{admin::asked::Asked, admit, token::JoinTokenText};
 
 pub(super) async fn create(asked: Asked) -> Answer<JoinToken> {
-    asked.for_real()?;
+    asked.operator.for_real()?;
     let create: Create = asked.json()?;
     let (id, secret) = (TokenId(entropy::array()), entropy::array::<32>());
     let expires = admit::expires(&create, clock::now())?;
-    let made = asked.stamp();
+    let made = asked.operator.stamp();
     let token = move |authority: Fingerprint| JoinTokenText {
         id,
         secret: Zeroizing::new(secret),
         authority,
     };
-    let state = asked.shared_state().await?;
+    let state = asked.operator.read().await?;
     let cluster = state.cluster().map(|cluster| Fingerprint::of(&cluster.authority_der));
     let authority = cluster.unwrap_or(Fingerprint([0; 32]));
     let change = asked
+        .operator
         .change(Scope::Shared, move |view| {
             let authority = admit::authority_fingerprint(view)?;
             admit::create_join_token(view, &token(authority), expires, &made)
@@ -36,7 +41,7 @@ pub(super) async fn create(asked: Asked) -> Answer<JoinToken> {
         kind: "JoinToken".to_owned(),
         id: id.to_string(),
         token: token(authority).text(),
-        address: asked.node.advertised()?,
+        address: asked.operator.node.advertised()?,
         fingerprint: authority.to_string(),
         expires: clock::rfc3339(expires),
         change,

@@ -8,15 +8,11 @@ use conclave_api::{
     key::{Generate, Import, Key, Test},
 };
 use conclave_pki::key::PrivateKey;
+use conclave_store::scope::Scope;
 use tokio::time::Instant;
 
 use super::{Answer, domain};
-use crate::{
-    admin::{change::Asked, show},
-    admit,
-    live::Scope,
-    node::internal,
-};
+use crate::{admin::asked::Asked, admit, fault::internal, view};
 
 pub(super) async fn generate(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let generate: Generate = asked.json()?;
@@ -34,32 +30,32 @@ pub(super) async fn import(Path(name): Path<String>, asked: Asked) -> Answer<Cha
 }
 
 async fn set(name: String, asked: Asked, key: PrivateKey) -> Answer<Change> {
-    let (scope, key) = (asked.scope_of(&name), Arc::new(key));
-    Ok(Json(asked.change(scope, move |view| admit::set_key(view, &name, &key)).await?))
+    let (scope, key) = (asked.operator.scope_of(&name), Arc::new(key));
+    Ok(Json(asked.operator.change(scope, move |view| admit::set_key(view, &name, &key)).await?))
 }
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Key> {
     let (_, _, found) = domain::find(&asked, &name).await?;
-    Ok(Json(show::key(&admit::credential(&found, asked.family)?.key)))
+    Ok(Json(view::key(&admit::credential(&found, asked.operator.family)?.key)))
 }
 
 pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
-    let scope = asked.scope_of(&name);
-    Ok(Json(asked.change(scope, move |view| admit::remove_key(view, &name)).await?))
+    let scope = asked.operator.scope_of(&name);
+    Ok(Json(asked.operator.change(scope, move |view| admit::remove_key(view, &name)).await?))
 }
 
 pub(super) async fn test(Path(name): Path<String>, asked: Asked) -> Answer<List<Test>> {
     let (scope, state, found) = domain::find(&asked, &name).await?;
-    let own = asked.node.config().name.to_string();
+    let own = asked.operator.node.config().name.to_string();
     let tested = match scope {
         Scope::Shared => {
-            let tested = asked.node.replica()?.test_key(&found.name).await;
+            let tested = asked.operator.node.replica()?.test_key(&found.name).await;
             let name = |id| state.member(&id).map_or(own.clone(), |one| one.name.to_string());
             tested.into_iter().map(|(id, tested)| shown(name(id), tested)).collect()
         }
         Scope::Local => {
             let started = Instant::now();
-            let node = asked.node.clone();
+            let node = asked.operator.node.clone();
             let testing = move || node.keyring().test_keys(Scope::Local, &found);
             let tested = tokio::task::spawn_blocking(testing).await;
             let tested = tested.map_err(|error| internal("the key was not tested", error))?;

@@ -7,12 +7,13 @@ use conclave_api::{
     keyring::Keyring,
     problem::{Code, Problem},
 };
+use conclave_store::scope::Scope;
 
 use super::Answer;
-use crate::{admin::change::Asked, admit, live::Scope};
+use crate::{admin::asked::Asked, admit};
 
 pub(super) async fn show(asked: Asked) -> Answer<Keyring> {
-    let state = asked.shared_state().await?;
+    let state = asked.operator.read().await?;
     let cluster = state
         .cluster()
         .ok_or_else(|| Problem::new(Code::R006, "this node belongs to no cluster yet"))?;
@@ -25,10 +26,10 @@ pub(super) async fn show(asked: Asked) -> Answer<Keyring> {
         generation: cluster.generation.0,
         generations: u64::try_from(state.generations().count()).unwrap_or(u64::MAX),
         members: members.map(|(_, member)| member.name.to_string()).collect(),
-        sealed: asked.node.keyring().sealed_reason().is_some(),
+        sealed: asked.operator.node.keyring().sealed_reason().is_some(),
     }))
 }
 
 pub(super) async fn rotate(asked: Asked) -> Answer<Change> {
-    Ok(Json(asked.change(Scope::Shared, admit::rotate_keyring).await?))
+    Ok(Json(asked.operator.change(Scope::Shared, admit::rotate_keyring).await?))
 }

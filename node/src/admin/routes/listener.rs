@@ -5,19 +5,25 @@ use conclave_api::{
     change::{Change, List},
     listener::{Add, Listener},
 };
-use conclave_store::record::{Listener as Record, ProxyVersion};
+use conclave_edge::socket::ListenerState;
+use conclave_store::{
+    record::{Listener as Record, ProxyVersion},
+    scope::Scope,
+};
 
 use super::Answer;
-use crate::{admin::change::Asked, admit, edge::ListenerState, live::Scope};
+use crate::{admin::asked::Asked, admit};
 
 pub(super) async fn add(asked: Asked) -> Answer<Change> {
     let add: Add = asked.json()?;
-    Ok(Json(asked.change(Scope::Shared, move |view| admit::add_listener(view, &add)).await?))
+    Ok(Json(
+        asked.operator.change(Scope::Shared, move |view| admit::add_listener(view, &add)).await?,
+    ))
 }
 
 pub(super) async fn list(asked: Asked) -> Answer<List<Listener>> {
-    let state = asked.shared_state().await?;
-    let open = asked.node.edge().listeners();
+    let state = asked.operator.read().await?;
+    let open = asked.operator.node.edge().listeners();
     let shown = state
         .listeners()
         .map(|(name, listener)| shown(listener, open.iter().find(|known| known.name == *name)));
@@ -53,5 +59,10 @@ fn shown(listener: &Record, found: Option<&ListenerState>) -> Listener {
 }
 
 pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
-    Ok(Json(asked.change(Scope::Shared, move |view| admit::remove_listener(view, &name)).await?))
+    Ok(Json(
+        asked
+            .operator
+            .change(Scope::Shared, move |view| admit::remove_listener(view, &name))
+            .await?,
+    ))
 }

@@ -8,7 +8,7 @@ use conclave_api::{
 };
 
 use super::Answer;
-use crate::{admin::change::Asked, replica::Drain};
+use crate::{admin::asked::Asked, replica::Drain};
 
 const DEADLINE_S: u64 = 600;
 const DEADLINE_S_MAX: u64 = 24 * 60 * 60;
@@ -18,7 +18,7 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Drain
 }
 
 pub(super) async fn drain(Path(name): Path<String>, asked: Asked) -> Answer<Drained> {
-    asked.for_real()?;
+    asked.operator.for_real()?;
     let drain: Asking = asked.json()?;
     let deadline_s = drain.deadline_s.unwrap_or(DEADLINE_S);
     if deadline_s > DEADLINE_S_MAX {
@@ -29,12 +29,12 @@ pub(super) async fn drain(Path(name): Path<String>, asked: Asked) -> Answer<Drai
 }
 
 pub(super) async fn resume(Path(name): Path<String>, asked: Asked) -> Answer<Drained> {
-    asked.for_real()?;
+    asked.operator.for_real()?;
     ask(&asked, name, Drain::Resume).await
 }
 
 async fn ask(asked: &Asked, name: String, drain: Drain) -> Answer<Drained> {
-    let replica = asked.node.replica()?;
+    let replica = asked.operator.node.replica()?;
     // What this node knows of the members is enough: a drain needs no quorum.
     let point = replica.point();
     let found = point.state.members().find(|(_, member)| member.name.as_str() == name);

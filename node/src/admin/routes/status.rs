@@ -17,13 +17,14 @@ use conclave_store::{
     state::State,
     time::UnixMillis,
 };
+use conclave_system::clock;
 
 use super::Answer;
 use crate::{
-    admin::{change::Asked, show},
-    clock,
-    node::internal,
+    admin::asked::Asked,
+    fault::internal,
     replica::{NodeReport, Replica},
+    view,
 };
 
 const EXPIRING_MS: u64 = 30 * 24 * 60 * 60 * 1000;
@@ -31,7 +32,7 @@ const EXPIRING_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 const PROBLEMS_MAX: usize = 100;
 
 pub(super) async fn nodes(asked: Asked) -> Answer<List<ApiNode>> {
-    let replica = asked.node.replica()?;
+    let replica = asked.operator.node.replica()?;
     let (reports, lagging) = replica.lagging().await;
     Ok(Json(List::new(members(&replica, &reports, &lagging))))
 }
@@ -39,11 +40,11 @@ pub(super) async fn nodes(asked: Asked) -> Answer<List<ApiNode>> {
 /// Answers without a quorum and before there is a cluster: it tells what this node knows.
 pub(super) async fn show(asked: Asked) -> Answer<Status> {
     let now = clock::now();
-    let local = asked.node.local().point();
+    let local = asked.operator.node.local().point();
     let status = Status {
         api_version: API_VERSION.to_owned(),
         kind: "Status".to_owned(),
-        node: asked.node.config().name.to_string(),
+        node: asked.operator.node.config().name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cluster: None,
         keyring: None,
@@ -51,7 +52,7 @@ pub(super) async fn show(asked: Asked) -> Answer<Status> {
         domains: DomainCounts::default(),
         problems: Vec::new(),
     };
-    let member = asked.node.member();
+    let member = asked.operator.node.member();
     let point = member.as_ref().map(|member| member.replica.point()).unwrap_or_default();
     let shared = point.state.clone();
     let counted = tokio::task::spawn_blocking(move || {
@@ -197,7 +198,7 @@ fn count<'a>(domains: impl Iterator<Item = &'a Domain>, now: UnixMillis, status:
         if status.problems.len() < PROBLEMS_MAX {
             let text = match (code, ending) {
                 (Code::C004, Some(found)) => format!("expires {}", clock::rfc3339(found.not_after)),
-                _ => show::problems(domain, now).join("; "),
+                _ => view::problems(domain, now).join("; "),
             };
             status.problems.push(StatusProblem {
                 code,
@@ -211,13 +212,13 @@ fn count<'a>(domains: impl Iterator<Item = &'a Domain>, now: UnixMillis, status:
 }
 
 fn listeners(asked: &Asked, status: &mut Status) {
-    for listener in asked.node.edge().listeners() {
+    for listener in asked.operator.node.edge().listeners() {
         for problem in listener.problems {
             status.problems.push(StatusProblem {
                 code: Code::N001,
                 severity: "error".to_owned(),
                 object: listener.name.to_string(),
-                text: format!("not open on {}: {problem}", asked.node.config().name),
+                text: format!("not open on {}: {problem}", asked.operator.node.config().name),
                 hint: "conclave listener list".to_owned(),
             });
         }
@@ -226,7 +227,7 @@ fn listeners(asked: &Asked, status: &mut Status) {
 
 /// A shared domain that was there before this node's Main Domain got its name.
 fn main_domain(asked: &Asked, state: &State, status: &mut Status) {
-    let config = asked.node.config();
+    let config = asked.operator.node.config();
     let name = ServerName::from(config.main_domain.clone());
     if let Some(owner) = state.name_owner(&name) {
         status.problems.push(StatusProblem {

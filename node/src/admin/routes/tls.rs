@@ -11,22 +11,19 @@ use conclave_api::{
         Settings,
     },
 };
+use conclave_edge::{live::Wanted, socket};
 use conclave_store::{
     id::{Fingerprint, SessionKeyId},
     record::{Member, SessionKey as Record, SessionKeyUse, TlsLogLevel, TlsVersion},
+    scope::Scope,
     state::State,
     time::UnixMillis,
 };
+use conclave_system::clock;
 use conclave_tls::{CIPHER_SUITES, GROUPS};
 
 use super::Answer;
-use crate::{
-    admin::change::Asked,
-    admit, clock, edge,
-    live::{Scope, Wanted},
-    node::Node,
-    replica::session_key_rotation_ms,
-};
+use crate::{admin::asked::Asked, admit, node::Node, replica::session_key_rotation_ms};
 
 fn version_word(version: TlsVersion) -> String {
     match version {
@@ -37,13 +34,13 @@ fn version_word(version: TlsVersion) -> String {
 }
 
 pub(super) async fn show(asked: Asked) -> Answer<Settings> {
-    let settings = asked.shared_state().await?.tls_settings();
+    let settings = asked.operator.read().await?.tls_settings();
     let legacy = |(setting, reason): (&str, &str)| Legacy {
         setting: setting.to_owned(),
         value: "off".to_owned(),
         reason: reason.to_owned(),
     };
-    let config = asked.node.config();
+    let config = asked.operator.node.config();
     Ok(Json(Settings {
         api_version: API_VERSION.to_owned(),
         kind: "TlsSettings".to_owned(),
@@ -74,15 +71,15 @@ pub(super) async fn show(asked: Asked) -> Answer<Settings> {
 
 pub(super) async fn set(asked: Asked) -> Answer<Change> {
     let set: Set = asked.json()?;
-    Ok(Json(asked.change(Scope::Shared, move |view| admit::set_tls(view, &set)).await?))
+    Ok(Json(asked.operator.change(Scope::Shared, move |view| admit::set_tls(view, &set)).await?))
 }
 
 pub(super) async fn flush(asked: Asked) -> Answer<Change> {
-    Ok(Json(asked.change(Scope::Shared, admit::flush_sessions).await?))
+    Ok(Json(asked.operator.change(Scope::Shared, admit::flush_sessions).await?))
 }
 
 pub(super) async fn sessions(asked: Asked) -> Answer<Sessions> {
-    let state = asked.shared_state().await?;
+    let state = asked.operator.read().await?;
     let (settings, now) = (state.tls_settings(), clock::now());
     Ok(Json(Sessions {
         api_version: API_VERSION.to_owned(),
@@ -90,7 +87,7 @@ pub(super) async fn sessions(asked: Asked) -> Answer<Sessions> {
         ttl_s: settings.session_ttl_s.into(),
         flushes: settings.flushes,
         keys: SessionKeyUse::ALL.map(|of| keys(&state, of, now)).to_vec(),
-        node: handshakes(&asked.node),
+        node: handshakes(&asked.operator.node),
     }))
 }
 
@@ -113,7 +110,7 @@ pub(super) async fn served(
     let address = ip.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
     let server_name = (name != "-").then_some(name.as_str());
     let wanted = Wanted { server_name, local: address, ..Wanted::default() };
-    let found = asked.node.live().explain(wanted);
+    let found = asked.operator.node.live().explain(wanted);
     let certificates = found.iter().flat_map(|(served, _)| served.domain.certificates());
     Ok(Json(Served {
         api_version: API_VERSION.to_owned(),
@@ -121,14 +118,14 @@ pub(super) async fn served(
         domain: found.as_ref().map(|(served, _)| served.domain.name.to_string()),
         chosen: found.as_ref().map(|(_, chosen)| chosen.word().to_owned()),
         certificates: certificates.map(|one| Fingerprint::of(&one.der).to_string()).collect(),
-        node: address.and_then(|address| node_at(&asked.node, address)),
+        node: address.and_then(|address| node_at(&asked.operator.node, address)),
     }))
 }
 
 /// The member with that address: by the address for other nodes, or by the sockets of listeners
 /// of the node that is asked.
 fn node_at(node: &Node, address: IpAddr) -> Option<String> {
-    let listens = |listener: edge::ListenerState| {
+    let listens = |listener: socket::ListenerState| {
         listener.open.iter().any(|socket| socket.ip().to_canonical() == address)
     };
     if node.edge().listeners().into_iter().any(listens) {

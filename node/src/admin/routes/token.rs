@@ -9,13 +9,12 @@ use conclave_api::{
 use conclave_store::{
     id::{Fingerprint, TokenId},
     record::AccessToken,
+    scope::Scope,
 };
+use conclave_system::{clock, entropy};
 
 use super::Answer;
-use crate::{
-    admin::change::Asked, admit, clock, cluster::access_token_text, entropy, live::Scope,
-    node::internal,
-};
+use crate::{admin::asked::Asked, admit, fault::internal, token::access_token_text};
 
 fn shown(id: TokenId, token: &AccessToken) -> Token {
     Token {
@@ -28,14 +27,15 @@ fn shown(id: TokenId, token: &AccessToken) -> Token {
 }
 
 pub(super) async fn create(asked: Asked) -> Answer<NewToken> {
-    asked.for_real()?;
+    asked.operator.for_real()?;
     let create: Create = asked.json()?;
     let (id, secret) = (TokenId(entropy::array()), entropy::array::<32>());
-    let made = asked.stamp();
+    let made = asked.operator.stamp();
     let change = asked
+        .operator
         .change(Scope::Shared, move |view| admit::create_token(view, id, &secret, &create, &made))
         .await?;
-    let state = asked.shared_state().await?;
+    let state = asked.operator.read().await?;
     let cluster = state.cluster().ok_or_else(|| internal("no cluster", id))?;
     let token = state.access_token(&id).ok_or_else(|| internal("the token is gone", id))?;
     Ok(Json(NewToken {
@@ -48,10 +48,12 @@ pub(super) async fn create(asked: Asked) -> Answer<NewToken> {
 }
 
 pub(super) async fn list(asked: Asked) -> Answer<List<Token>> {
-    let state = asked.shared_state().await?;
+    let state = asked.operator.read().await?;
     Ok(Json(List::new(state.access_tokens().map(|(id, token)| shown(*id, token)).collect())))
 }
 
 pub(super) async fn revoke(Path(id): Path<String>, asked: Asked) -> Answer<Change> {
-    Ok(Json(asked.change(Scope::Shared, move |view| admit::revoke_token(view, &id)).await?))
+    Ok(Json(
+        asked.operator.change(Scope::Shared, move |view| admit::revoke_token(view, &id)).await?,
+    ))
 }

@@ -6,18 +6,19 @@ use conclave_api::{
     trust::{Add, Remove, Trusted, Type},
 };
 use conclave_pki::{certificate::Certificate, crl::Crl};
-use conclave_store::{id::Fingerprint, record::TrustSet, state::State, time::UnixMillis};
+use conclave_store::{
+    id::Fingerprint, record::TrustSet, scope::Scope, state::State, time::UnixMillis,
+};
+use conclave_system::clock;
 
 use super::{Answer, domain};
 use crate::{
-    admin::{
-        change::Asked,
-        show,
+    admin::asked::Asked,
+    admit::{self, TrustScope},
+    view::{
+        self,
         trusted::{Listed, sets_of},
     },
-    admit::{self, TrustScope},
-    clock,
-    live::Scope,
 };
 
 pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<Trusted>> {
@@ -26,12 +27,12 @@ pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<
     let system = |set, state: &State| Listed::read(set, state, &TrustSet::System);
     match &scope {
         TrustScope::Builtin => {}
-        TrustScope::Cluster => sets.push(system("cluster", &asked.shared_state().await?)),
+        TrustScope::Cluster => sets.push(system("cluster", &asked.operator.read().await?)),
         TrustScope::Server => {
-            sets.push(system("server", &asked.node.local().point().state));
+            sets.push(system("server", &asked.operator.node.local().point().state));
             // A node without a cluster has no set of one.
-            if asked.node.replica().is_ok() {
-                sets.push(system("cluster", &asked.shared_state().await?));
+            if asked.operator.node.replica().is_ok() {
+                sets.push(system("cluster", &asked.operator.read().await?));
             }
         }
         TrustScope::Domain(name) => {
@@ -59,7 +60,7 @@ fn own_set(scope: &TrustScope) -> &'static str {
 }
 
 fn shown(set: &str, own: &str, certificate: &Certificate) -> Option<Trusted> {
-    let shown = show::certificate(certificate.der(), clock::now())?;
+    let shown = view::certificate(certificate.der(), clock::now())?;
     Some(Trusted {
         set: set.to_owned(),
         own: set == own,
@@ -95,7 +96,7 @@ pub(super) async fn add(Path(name): Path<String>, asked: Asked) -> Answer<Change
     let trust = TrustScope::parse(&name)?;
     let scope = state_of(&asked, &trust);
     let derive = move |view: &admit::View<'_>| admit::add_trusted(view, &trust, &add);
-    Ok(Json(asked.change(scope, derive).await?))
+    Ok(Json(asked.operator.change(scope, derive).await?))
 }
 
 pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
@@ -103,7 +104,7 @@ pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Cha
     let trust = TrustScope::parse(&name)?;
     let scope = state_of(&asked, &trust);
     let derive = move |view: &admit::View<'_>| admit::remove_trusted(view, &trust, &remove);
-    Ok(Json(asked.change(scope, derive).await?))
+    Ok(Json(asked.operator.change(scope, derive).await?))
 }
 
 /// Which State holds the set.
@@ -111,6 +112,6 @@ fn state_of(asked: &Asked, trust: &TrustScope) -> Scope {
     match trust {
         TrustScope::Server => Scope::Local,
         TrustScope::Builtin | TrustScope::Cluster => Scope::Shared,
-        TrustScope::Domain(name) => asked.scope_of(name.as_str()),
+        TrustScope::Domain(name) => asked.operator.scope_of(name.as_str()),
     }
 }

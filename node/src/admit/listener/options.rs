@@ -9,6 +9,7 @@ use conclave_api::{
     listener::Add,
     problem::{Code, Problem},
 };
+use conclave_edge::tls::datagrams;
 use conclave_store::{
     id::DomainName,
     limits::{ALPN_MAX, DOMAIN_UPSTREAMS_MAX, PROXY_NETWORKS_MAX, UPSTREAMS_MAX},
@@ -18,7 +19,7 @@ use conclave_store::{
     state::State,
 };
 
-use crate::{admit::domain_name, edge::dtls, node::Node};
+use crate::{admit::domain_name, node::Node};
 
 fn unfit(title: impl Into<String>) -> Problem {
     Problem::new(Code::N006, title)
@@ -245,7 +246,7 @@ pub(super) fn warnings(state: &State, listener: &Listener) -> Vec<String> {
         );
     }
     if listener.protocol.is_datagram() {
-        let is_shown = |key: &DomainKey| dtls::can_show(&key.algorithm);
+        let is_shown = |key: &DomainKey| datagrams::can_show(&key.algorithm);
         let lacks_key = |domain: &&Domain| {
             let mut keys = domain.credentials.iter().map(|one| &one.key).peekable();
             domain.mode == PkiMode::Enabled && keys.peek().is_some() && !keys.any(is_shown)

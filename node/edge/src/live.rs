@@ -1,0 +1,261 @@
+//! What is served right now: one immutable index, swapped whole.
+//!
+//! A handshake loads the index once and waits for nothing. Whoever applies commands swaps the
+//! index first; the feed then proves each changed domain by a real handshake inside the
+//! process, and only after that reports the command as served.
+
+mod cache;
+mod datagrams;
+mod feed;
+mod index;
+mod limits;
+mod prove;
+mod ready;
+mod remote;
+mod session_keys;
+mod test_certificate;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use conclave_keys::{Keyring, SessionKeys};
+use conclave_store::{
+    change::Change,
+    id::{DomainName, LogIndex},
+    record::{Domain, RowKey, TrustSet},
+    scope::Scope,
+    state::State,
+};
+use tokio::sync::{Notify, watch};
+
+use crate::tls::{NodeLimits, Policy};
+
+use cache::{Cache, Key};
+pub(crate) use datagrams::ReadyDatagrams;
+pub use feed::Sockets;
+pub use index::{Chosen, Wanted};
+use index::{Index, Served};
+use limits::{OPENED_MAX, PREPARED_MAX};
+pub(crate) use ready::{Choice, Refusal};
+use ready::{Opened, Prepared};
+use remote::Anchors;
+pub(crate) use remote::RemoteTrust;
+pub use test_certificate::TestCertificate;
+
+/// What this node serves of a scope.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Every command up to this one is served, but for those in `failed`.
+    pub index: LogIndex,
+    /// Commands whose domain or listener this node cannot serve; the newest few.
+    pub failed: BTreeSet<LogIndex>,
+    /// From this command on `failed` is complete.
+    pub failed_from: LogIndex,
+    /// Digest of the State at `index`.
+    pub digest: [u8; 32],
+    /// Rows of the State at `index`.
+    pub rows: u64,
+}
+
+/// The live index and its feed; cheap to clone.
+#[derive(Clone)]
+pub struct Live {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    index: ArcSwap<Index>,
+    opened: Cache<Opened>,
+    prepared: Cache<Prepared>,
+    keyring: Arc<Keyring>,
+    test: TestCertificate,
+    test_proved: AtomicBool,
+    main_domain: DomainName,
+    anchors: ArcSwapOption<Anchors>,
+    session_keys: Arc<ArcSwap<SessionKeys>>,
+    /// Held while session keys are opened.
+    following: Mutex<()>,
+    pending: Mutex<BTreeMap<Scope, Pending>>,
+    wake: Notify,
+    reports: [watch::Sender<Report>; 2],
+    /// Index of the shared scope up to which a restart shows everything again.
+    settled: ArcSwapOption<watch::Receiver<u64>>,
+}
+
+/// Commands applied but not yet reported; grows with the number of domains, not of commands.
+#[derive(Default)]
+struct Pending {
+    state: State,
+    index: LogIndex,
+    domains: BTreeMap<DomainName, BTreeSet<LogIndex>>,
+    listeners: BTreeSet<LogIndex>,
+    /// Up to this command the whole State was taken over, so that none of them was proved.
+    rebuilt: Option<LogIndex>,
+}
+
+impl Live {
+    /// An index without domains. `limits`: where this node is stricter than its cluster.
+    pub fn new(
+        keyring: Arc<Keyring>,
+        test: TestCertificate,
+        main_domain: DomainName,
+        limits: NodeLimits,
+    ) -> Live {
+        let shared = Shared {
+            index: ArcSwap::from_pointee(Index::new(Policy::new(limits))),
+            opened: Cache::new(OPENED_MAX),
+            prepared: Cache::new(PREPARED_MAX),
+            keyring,
+            test,
+            test_proved: AtomicBool::new(false),
+            main_domain,
+            anchors: ArcSwapOption::empty(),
+            session_keys: Arc::default(),
+            following: Mutex::default(),
+            pending: Mutex::default(),
+            wake: Notify::new(),
+            reports: [watch::Sender::default(), watch::Sender::default()],
+            settled: ArcSwapOption::empty(),
+        };
+        Live { shared: Arc::new(shared) }
+    }
+
+    /// Builds the index of a scope from the whole of its State: at start, after a snapshot.
+    pub fn rebuild(&self, scope: Scope, state: &State, index: LogIndex) {
+        self.swap(|old| old.rebuilt(scope, state));
+        self.shared.prepared.clear();
+        if scope == Scope::Shared {
+            self.follow_session_keys(state);
+        }
+        // A whole State is not proved domain by domain: each was proved when it was made, and
+        // a node with many domains shall serve at once.
+        self.enqueue(scope, state, index, |pending| {
+            pending.listeners.insert(index);
+            pending.rebuilt = Some(index);
+        });
+    }
+
+    /// Takes over what changed; costs as much as the changes. Called from the thread that
+    /// applies, after the changes are durable.
+    pub fn advance(
+        &self,
+        scope: Scope,
+        state: &State,
+        changes: &[(LogIndex, Vec<Change>)],
+        index: LogIndex,
+    ) {
+        let mut domains: BTreeMap<DomainName, BTreeSet<LogIndex>> = BTreeMap::new();
+        let mut listeners = BTreeSet::new();
+        let mut is_settled = true;
+        let mut session_keys_changed = false;
+        for (at, changes) in changes {
+            for change in changes {
+                match &change.key {
+                    RowKey::Domain(name) => {
+                        domains.entry(name.clone()).or_default().insert(*at);
+                    }
+                    RowKey::Listener(_) => {
+                        listeners.insert(*at);
+                    }
+                    RowKey::TlsSettings
+                    | RowKey::Trusted((TrustSet::System, _))
+                    | RowKey::Crl((TrustSet::System, _)) => is_settled = false,
+                    // With a generation of the keyring more of them may open.
+                    RowKey::SessionKey(_) | RowKey::Generation(_) => session_keys_changed = true,
+                    _ => {}
+                }
+            }
+        }
+        if !domains.is_empty() || !is_settled {
+            self.forget(scope, state, domains.keys());
+            self.swap(|old| {
+                let mut index = old.changed(scope, state, domains.keys());
+                if !is_settled {
+                    index.settle(scope);
+                }
+                index
+            });
+        }
+        if !is_settled {
+            self.shared.prepared.clear();
+        }
+        if session_keys_changed && scope == Scope::Shared {
+            self.follow_session_keys(state);
+        }
+        self.enqueue(scope, state, index, |pending| {
+            for (name, indexes) in domains {
+                pending.domains.entry(name).or_default().extend(indexes);
+            }
+            pending.listeners.extend(listeners);
+        });
+    }
+
+    /// Drops what was made for domains that change, and the open keys of those that lose one. A
+    /// handshake that is under way may put it back; it is not used, because the domain is another
+    /// by then.
+    fn forget<'a>(
+        &self,
+        scope: Scope,
+        state: &State,
+        domains: impl Iterator<Item = &'a DomainName>,
+    ) {
+        let index = self.shared.index.load();
+        for name in domains {
+            let Some(Served { domain: old, .. }) = index.domain(scope, name) else { continue };
+            let key = Key { scope, id: old.id };
+            self.shared.prepared.remove(key);
+            let keys = |domain: &Domain| {
+                let keys = domain.credentials.iter().map(|one| one.key.public_key);
+                (domain.id, keys.collect::<Vec<_>>())
+            };
+            if state.domain(name).map(keys) != Some(keys(&old)) {
+                self.shared.opened.remove(key);
+            }
+        }
+    }
+
+    /// How handshakes are made now.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.shared.index.load().policy)
+    }
+
+    /// From here on the shared scope is reported only as far as a restart shows it again.
+    pub fn follow_settled(&self, settled: watch::Receiver<u64>) {
+        self.shared.settled.store(Some(Arc::new(settled)));
+    }
+
+    /// What is served of a scope, as it changes.
+    pub fn reports(&self, scope: Scope) -> watch::Receiver<Report> {
+        self.report_sender(scope).subscribe()
+    }
+
+    fn report_sender(&self, scope: Scope) -> &watch::Sender<Report> {
+        let [shared, local] = &self.shared.reports;
+        match scope {
+            Scope::Shared => shared,
+            Scope::Local => local,
+        }
+    }
+
+    fn swap(&self, change: impl Fn(&Index) -> Index) {
+        self.shared.index.rcu(|old| Arc::new(change(old)));
+    }
+
+    fn enqueue(
+        &self,
+        scope: Scope,
+        state: &State,
+        index: LogIndex,
+        add: impl FnOnce(&mut Pending),
+    ) {
+        let mut pending = self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let pending = pending.entry(scope).or_default();
+        pending.state = state.clone();
+        pending.index = index;
+        add(pending);
+        self.shared.wake.notify_one();
+    }
+}

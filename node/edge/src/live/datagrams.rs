@@ -1,0 +1,70 @@
+//! What DTLS needs of a domain: a context of its engine, made when first needed.
+
+use std::sync::Arc;
+
+use conclave_keys::Purpose;
+use conclave_store::record::PkiMode;
+
+use super::{
+    Live, Wanted,
+    index::{Index, Served},
+    ready::{self, Choice, Prepared, Refusal},
+};
+use crate::tls::{
+    ClientPolicy, Door,
+    datagrams::{self, Shown},
+};
+
+/// All that a DTLS handshake needs.
+pub(crate) struct ReadyDatagrams {
+    pub(crate) context: Arc<conclave_dtls::Context>,
+    /// How clients prove who they are, if they are asked.
+    pub(crate) client: Option<Arc<ClientPolicy>>,
+    /// Whether sessions resume.
+    pub(crate) resumes: bool,
+}
+
+impl Live {
+    /// Chooses a domain, and how to speak DTLS with its clients at `door`.
+    pub(crate) fn choose_datagrams(
+        &self,
+        wanted: Wanted<'_>,
+        door: &Arc<Door>,
+    ) -> Choice<ReadyDatagrams> {
+        self.choose_with(wanted, |index, served, prepared| {
+            let make = || self.context(index, served, prepared, door);
+            Ok(ReadyDatagrams {
+                context: prepared.contexts.find_or_make(door, make)?,
+                client: prepared.client.clone(),
+                resumes: prepared.sessions.as_ref().is_some_and(|one| one.ttl_s() > 0),
+            })
+        })
+    }
+
+    /// The engine has its own copies of keys, so each is opened once more for it.
+    fn context(
+        &self,
+        index: &Index,
+        served: &Served,
+        prepared: &Prepared,
+        door: &Door,
+    ) -> Result<Arc<conclave_dtls::Context>, Refusal> {
+        let Served { scope, domain } = served;
+        let shown = match domain.mode {
+            PkiMode::Disabled => return Err(Refusal::Disabled),
+            PkiMode::Test => vec![self.shared.test.shown()],
+            PkiMode::Enabled => ready::shows(index.state(*scope), domain)
+                .filter(|(credential, _)| datagrams::can_show(&credential.key.algorithm))
+                .map(|(credential, chain)| {
+                    let purpose = Purpose::DomainKey(domain.id);
+                    let key = self.shared.keyring.open(*scope, purpose, &credential.key.sealed);
+                    let key = key.map_err(|error| Refusal::KeyUnavailable(error.to_string()))?;
+                    Ok(Shown { chain, key })
+                })
+                .collect::<Result<Vec<_>, Refusal>>()?,
+        };
+        let (client, sessions) = (prepared.client.as_ref(), prepared.sessions.as_ref());
+        let made = datagrams::context(&index.policy, &shown, door, sessions, client);
+        made.map(Arc::new).map_err(Refusal::Settings)
+    }
+}

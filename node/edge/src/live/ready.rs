@@ -1,0 +1,260 @@
+//! What a domain shows, and the settings of its handshakes: made when first needed, kept in
+//! bounded caches.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use conclave_keys::SealError;
+use conclave_store::{
+    id::{DomainName, Fingerprint},
+    record::{Credential, Domain, DomainKey, PkiMode},
+    state::State,
+};
+use rustls::{
+    ServerConfig,
+    pki_types::CertificateDer,
+    sign::{CertifiedKey, SigningKey},
+};
+
+use super::{
+    Live,
+    cache::Key,
+    index::{Index, Served, Wanted},
+    limits::DOORS_MAX,
+};
+use crate::{
+    live::Chosen,
+    tls::{self, CertifiedKeys, ClientPolicy, Door, Policy, Sessions},
+};
+
+/// Why a domain, or no domain, is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No domain has this name, and there is no Main Domain to stand in.
+    Unknown,
+    /// PKI services are disabled.
+    Disabled,
+    /// Enabled, but without key or certificate.
+    Incomplete,
+    /// The key does not open on this node.
+    KeyUnavailable(String),
+    /// The settings of the cluster leave nothing that this program could speak.
+    Settings(String),
+}
+
+impl Refusal {
+    /// One word for logs and counters.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Refusal::Unknown => "unknown_name",
+            Refusal::Disabled => "disabled",
+            Refusal::Incomplete => "incomplete",
+            Refusal::KeyUnavailable(_) => "key_unavailable",
+            Refusal::Settings(_) => "settings",
+        }
+    }
+}
+
+/// The answer to a hello.
+pub(crate) struct Choice<R> {
+    pub(crate) policy: Arc<Policy>,
+    /// The domain and how it was found; none if no domain is meant.
+    pub(crate) found: Option<(DomainName, Chosen)>,
+    pub(crate) ready: Result<R, Refusal>,
+}
+
+/// All that a handshake needs.
+pub(crate) struct Ready {
+    pub(crate) config: Arc<ServerConfig>,
+    /// How clients prove who they are, if they are asked.
+    pub(crate) client: Option<tls::Asking>,
+}
+
+/// Private keys of a domain, opened.
+pub(super) struct Opened {
+    keys: Vec<(Fingerprint, Arc<dyn SigningKey>)>,
+    /// Digest of the certificates that a handshake has shown with these keys.
+    pub(super) proved: ArcSwapOption<Fingerprint>,
+}
+
+/// What is the same for all handshakes of a domain, as long as it and the policy are the same.
+pub(super) struct Prepared {
+    domain: Arc<Domain>,
+    policy: Arc<Policy>,
+    pub(super) shown: Arc<CertifiedKeys>,
+    pub(super) client: Option<Arc<ClientPolicy>>,
+    pub(super) sessions: Option<Sessions>,
+    configs: ByDoor<ServerConfig>,
+    pub(super) contexts: ByDoor<conclave_dtls::Context>,
+}
+
+/// What was made of a domain for each listener, while the listener stays as it is.
+pub(super) struct ByDoor<T>(ArcSwap<Vec<(Arc<Door>, Arc<T>)>>);
+
+impl Live {
+    /// Chooses a domain, and how to speak with its clients at `door`.
+    pub(crate) fn choose(&self, wanted: Wanted<'_>, door: &Arc<Door>) -> Choice<Ready> {
+        self.choose_with(wanted, |_, _, prepared| prepared.ready(door))
+    }
+
+    pub(super) fn choose_with<R>(
+        &self,
+        wanted: Wanted<'_>,
+        ready: impl FnOnce(&Index, &Served, &Prepared) -> Result<R, Refusal>,
+    ) -> Choice<R> {
+        let index = self.shared.index.load();
+        let policy = Arc::clone(&index.policy);
+        let Some((served, chosen)) = index.find(wanted, &self.shared.main_domain) else {
+            return Choice { policy, found: None, ready: Err(Refusal::Unknown) };
+        };
+        let found = Some((served.domain.name.clone(), chosen));
+        let prepared = self.prepared(&index, &served);
+        let ready = prepared.and_then(|prepared| ready(&index, &served, &prepared));
+        Choice { policy, found, ready }
+    }
+
+    /// The domain that a client would be served, and why that one.
+    pub fn explain(&self, wanted: Wanted<'_>) -> Option<(Served, Chosen)> {
+        self.shared.index.load().find(wanted, &self.shared.main_domain)
+    }
+
+    pub(super) fn prepared(
+        &self,
+        index: &Index,
+        served: &Served,
+    ) -> Result<Arc<Prepared>, Refusal> {
+        let Served { scope, domain } = served;
+        let key = Key { scope: *scope, id: domain.id };
+        let is_current = |known: &Arc<Prepared>| {
+            Arc::ptr_eq(&known.domain, domain) && Arc::ptr_eq(&known.policy, &index.policy)
+        };
+        if let Some(known) = self.shared.prepared.find(key).filter(is_current) {
+            return Ok(known);
+        }
+        let shown = match domain.mode {
+            PkiMode::Disabled => return Err(Refusal::Disabled),
+            PkiMode::Test => self.shared.test.certified_keys(),
+            PkiMode::Enabled => self.open(index.state(*scope), served)?,
+        };
+        let state = index.state(*scope);
+        let client = ClientPolicy::of(state, domain, &index.policy.settings).map(Arc::new);
+        let sessions = (domain.mode == PkiMode::Enabled).then(|| {
+            let client = client.as_deref();
+            Sessions::of(&self.shared.session_keys, *scope, domain, client, &index.policy)
+        });
+        let prepared = Arc::new(Prepared {
+            domain: Arc::clone(domain),
+            policy: Arc::clone(&index.policy),
+            shown,
+            client,
+            sessions,
+            configs: ByDoor::default(),
+            contexts: ByDoor::default(),
+        });
+        self.shared.prepared.put(key, Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    /// What an enabled domain shows: its keys, opened, with their certificates.
+    fn open(&self, state: &State, served: &Served) -> Result<Arc<CertifiedKeys>, Refusal> {
+        let opened = self.opened(served)?;
+        let key = |key: &DomainKey| {
+            let found = opened.keys.iter().find(|(public, _)| *public == key.public_key);
+            found.map(|(_, key)| Arc::clone(key))
+        };
+        let keys = shows(state, &served.domain).filter_map(|(credential, certificates)| {
+            Some(Arc::new(CertifiedKey::new(certificates, key(&credential.key)?)))
+        });
+        let keys: Vec<_> = keys.collect();
+        if keys.is_empty() { Err(Refusal::Incomplete) } else { Ok(CertifiedKeys::new(keys)) }
+    }
+
+    /// The keys of a domain, opened now unless they are open already.
+    pub(super) fn opened(&self, served: &Served) -> Result<Arc<Opened>, Refusal> {
+        let Served { scope, domain } = served;
+        let key = Key { scope: *scope, id: domain.id };
+        let wanted = || {
+            let complete = domain.credentials.iter().filter(|one| one.certificate.is_some());
+            complete.map(|one| &one.key)
+        };
+        let is_current = |known: &Arc<Opened>| {
+            wanted().map(|key| key.public_key).eq(known.keys.iter().map(|(public, _)| *public))
+        };
+        if let Some(known) = self.shared.opened.find(key).filter(is_current) {
+            return Ok(known);
+        }
+        let open = |key: &DomainKey| {
+            let opened = self.shared.keyring.signing_key(*scope, domain, key);
+            let opened =
+                opened.map_err(|error: SealError| Refusal::KeyUnavailable(error.to_string()))?;
+            Ok((key.public_key, opened))
+        };
+        let keys = wanted().map(open).collect::<Result<Vec<_>, Refusal>>()?;
+        let opened = Arc::new(Opened { keys, proved: ArcSwapOption::empty() });
+        self.shared.opened.put(key, Arc::clone(&opened));
+        Ok(opened)
+    }
+}
+
+/// What a domain shows when it is enabled: for each key with a certificate that and its chain.
+pub(super) fn shows<'a>(
+    state: &'a State,
+    domain: &'a Domain,
+) -> impl Iterator<Item = (&'a Credential, Vec<CertificateDer<'static>>)> {
+    domain.credentials.iter().filter_map(|credential| {
+        let leaf = CertificateDer::from(credential.certificate.as_ref()?.der.clone());
+        let chain = state.sent_chain(credential).iter();
+        let chain = chain.map(|der| CertificateDer::from(der.to_vec()));
+        Some((credential, std::iter::once(leaf).chain(chain).collect()))
+    })
+}
+
+impl<T> Default for ByDoor<T> {
+    fn default() -> ByDoor<T> {
+        ByDoor(ArcSwap::default())
+    }
+}
+
+impl<T> ByDoor<T> {
+    pub(super) fn find_or_make(
+        &self,
+        door: &Arc<Door>,
+        make: impl FnOnce() -> Result<Arc<T>, Refusal>,
+    ) -> Result<Arc<T>, Refusal> {
+        let known = self.0.load();
+        if let Some((_, found)) = known.iter().find(|(known, _)| *known == *door) {
+            return Ok(Arc::clone(found));
+        }
+        let made = make()?;
+        self.0.rcu(|known| {
+            let others = known.iter().filter(|(other, _)| other.name != door.name);
+            let others = others.take(DOORS_MAX - 1).cloned();
+            let own = (Arc::clone(door), Arc::clone(&made));
+            std::iter::once(own).chain(others).collect::<Vec<_>>()
+        });
+        Ok(made)
+    }
+}
+
+impl Prepared {
+    fn ready(&self, door: &Arc<Door>) -> Result<Ready, Refusal> {
+        let settings = |error: rustls::Error| Refusal::Settings(error.to_string());
+        if let Some(client) = &self.client {
+            // What a client proves belongs to its connection, so its settings do too.
+            let asking = tls::Asking::new(Arc::clone(client));
+            let config = self.config(door, Some(&asking)).map_err(settings)?;
+            return Ok(Ready { config, client: Some(asking) });
+        }
+        let make = || self.config(door, None).map_err(settings);
+        Ok(Ready { config: self.configs.find_or_make(door, make)?, client: None })
+    }
+
+    fn config(
+        &self,
+        door: &Door,
+        asking: Option<&tls::Asking>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let shown = Arc::clone(&self.shown);
+        tls::config(&self.policy, shown, door, self.sessions.as_ref(), asking)
+    }
+}

@@ -1,0 +1,304 @@
+//! Sockets where TLS ends, and the way from there to the upstream.
+
+mod connect;
+mod connection;
+mod converse;
+mod counters;
+mod drain;
+pub(crate) mod dtls;
+mod failure;
+mod forward;
+mod handshake;
+pub mod limits;
+mod listener;
+mod opening;
+mod outgoing;
+mod session;
+mod stream;
+mod tls_stream;
+mod upstream;
+mod workers;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use conclave_store::{
+    id::ListenerName,
+    record::{Listener, ListenerProtocol},
+};
+
+use crate::live::{Live, Sockets};
+use counters::ListenerCounters;
+use drain::Draining;
+use limits::Places;
+use listener::{Accepting, Open};
+use workers::Worker;
+
+pub use upstream::{Allowed, Upstream, UpstreamError};
+
+/// How to open sockets.
+pub struct EdgeOptions {
+    /// Addresses for listeners that name none; empty: all.
+    pub addresses: Vec<IpAddr>,
+    /// What upstreams may be.
+    pub upstreams: Allowed,
+    /// Longest time for a handshake.
+    pub handshake_timeout: Duration,
+    /// A session of DTLS in which nobody says anything ends after this time.
+    pub datagram_idle: Duration,
+    /// Descriptors of connections at once.
+    pub descriptors_max: usize,
+}
+
+/// A listener on this node.
+#[derive(Debug, Clone)]
+pub struct ListenerState {
+    /// Its name.
+    pub name: ListenerName,
+    /// Addresses that are open.
+    pub open: Vec<SocketAddr>,
+    /// Why an address is not open, one sentence each.
+    pub problems: Vec<String>,
+}
+
+/// What has happened since the start, on all listeners.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counters {
+    /// Connections that are open now.
+    pub connections: u64,
+    /// Handshakes that came to their end, resumed ones among them.
+    pub handshakes: u64,
+    /// Handshakes that resumed an earlier session.
+    pub resumed: u64,
+}
+
+/// All listeners of this node; cheap to clone.
+#[derive(Clone)]
+pub struct Edge {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    live: Live,
+    options: EdgeOptions,
+    workers: Vec<Worker>,
+    places: Arc<Places>,
+    listeners: Mutex<BTreeMap<ListenerName, OpenListener>>,
+    draining: Mutex<Option<Draining>>,
+}
+
+struct OpenListener {
+    listener: Listener,
+    accepting: Arc<ArcSwap<Accepting>>,
+    counters: Arc<ListenerCounters>,
+    sockets: BTreeMap<SocketAddr, Result<Open, String>>,
+}
+
+impl Edge {
+    /// Starts the threads; nothing is open yet.
+    pub fn new(live: Live, options: EdgeOptions) -> io::Result<Edge> {
+        let places = Places::new(options.descriptors_max);
+        let shared = Shared {
+            live,
+            options,
+            workers: workers::start()?,
+            places,
+            listeners: Mutex::default(),
+            draining: Mutex::default(),
+        };
+        Ok(Edge { shared: Arc::new(shared) })
+    }
+
+    /// Keeps what stays, and gives the sockets that are to be closed.
+    fn take_over(&self, listeners: Vec<Listener>) -> Vec<Open> {
+        let mut known = self.listeners_mut();
+        let mut old = std::mem::take(&mut *known);
+        let mut closing = Vec::new();
+        for listener in listeners {
+            let mut before = old.remove(&listener.name);
+            let counters = before.as_ref().map(|before| Arc::clone(&before.counters));
+            let counters = counters.unwrap_or_default();
+            let is_other = |before: &mut OpenListener| {
+                before.listener.protocol.is_datagram() != listener.protocol.is_datagram()
+            };
+            closing.extend(before.take_if(is_other).into_iter().flat_map(OpenListener::into_open));
+            let addresses = self.addresses(&listener);
+            let allowed = &self.shared.options.upstreams;
+            let accepting = Accepting::new(&listener, allowed, Arc::clone(&counters));
+            let accepting = match (accepting, &before) {
+                (Ok(new), Some(before)) => {
+                    before.accepting.store(Arc::new(new));
+                    Arc::clone(&before.accepting)
+                }
+                (Ok(new), None) => Arc::new(ArcSwap::from_pointee(new)),
+                (Err(error), _) => {
+                    closing.extend(before.take().into_iter().flat_map(OpenListener::into_open));
+                    let problem = |address| (address, Err(format!("{address}: {error}")));
+                    let sockets = addresses.into_iter().map(problem).collect();
+                    let nowhere = Accepting::nowhere(&listener, Arc::clone(&counters));
+                    let accepting = Arc::new(ArcSwap::from_pointee(nowhere));
+                    let refused = OpenListener { accepting, counters, sockets, listener };
+                    known.insert(refused.listener.name.clone(), refused);
+                    continue;
+                }
+            };
+            let mut sockets = before.map(|before| before.sockets).unwrap_or_default();
+            let gone = sockets.extract_if(.., |address, _| !addresses.contains(address));
+            closing.extend(gone.filter_map(|(_, socket)| socket.ok()));
+            let name = listener.name.clone();
+            known.insert(name, OpenListener { listener, accepting, counters, sockets });
+        }
+        closing.extend(old.into_values().flat_map(OpenListener::into_open));
+        closing
+    }
+
+    /// Opens what is not open. True if everything is, or if the node drains.
+    fn open_all(&self) -> bool {
+        if self.draining().is_some() {
+            return true;
+        }
+        let mut listeners = self.listeners_mut();
+        listeners.values_mut().for_each(|known| self.open_sockets(known));
+        listeners.values().all(|known| known.sockets.values().all(Result::is_ok))
+    }
+
+    fn open_sockets(&self, known: &mut OpenListener) {
+        if !known.accepting.load().is_possible() {
+            return;
+        }
+        for address in self.addresses(&known.listener) {
+            if matches!(known.sockets.get(&address), Some(Ok(_))) {
+                continue;
+            }
+            let (workers, accepting) = (&self.shared.workers, &known.accepting);
+            let opened = match known.listener.protocol.is_datagram() {
+                true => dtls::open(self, workers, address, accepting),
+                false => listener::open(self, workers, address, accepting),
+            };
+            if let Err(error) = &opened {
+                let name = &known.listener.name;
+                tracing::warn!(event = "listener.not_open", listener = %name, %address, %error);
+            }
+            let problem = |error: io::Error| format!("{address}: {error}");
+            known.sockets.insert(address, opened.map_err(problem));
+        }
+    }
+
+    /// Closes the sockets of these protocols, after accepting whoever waits already.
+    async fn close_sockets(&self, of: impl Fn(ListenerProtocol) -> bool) {
+        let sockets = |known: &mut OpenListener| match of(known.listener.protocol) {
+            true => std::mem::take(&mut known.sockets),
+            false => BTreeMap::new(),
+        };
+        let open: Vec<_> = self.listeners_mut().values_mut().flat_map(sockets).collect();
+        for open in open.into_iter().filter_map(|(_, socket)| socket.ok()) {
+            open.close().await;
+        }
+    }
+
+    /// Tries again what could not be opened; works until it is dropped.
+    pub async fn retry(self) {
+        let mut interval = tokio::time::interval(limits::OPEN_RETRY);
+        loop {
+            interval.tick().await;
+            self.open_all();
+        }
+    }
+
+    /// Whether this node could open the sockets of a new listener now.
+    pub fn try_bind(&self, listener: &Listener) -> Result<(), (SocketAddr, io::Error)> {
+        for address in self.addresses(listener) {
+            let kind = listener::socket_type(listener.protocol);
+            listener::check(kind, address).map_err(|error| (address, error))?;
+        }
+        Ok(())
+    }
+
+    /// Reads `HOST:PORT` or `unix:PATH` and refuses what no upstream may be.
+    pub fn check_upstream(&self, text: &str) -> Result<Upstream, UpstreamError> {
+        Upstream::parse(text, &self.shared.options.upstreams)
+    }
+
+    /// Every listener and its sockets.
+    pub fn listeners(&self) -> Vec<ListenerState> {
+        let state = |(name, known): (&ListenerName, &OpenListener)| {
+            let sockets = || known.sockets.iter();
+            let open = sockets().filter(|(_, socket)| socket.is_ok());
+            let problems = sockets().filter_map(|(_, socket)| socket.as_ref().err());
+            ListenerState {
+                name: name.clone(),
+                open: open.map(|(address, _)| *address).collect(),
+                problems: problems.cloned().collect(),
+            }
+        };
+        self.listeners_mut().iter().map(state).collect()
+    }
+
+    /// Counters of all listeners together.
+    pub fn counters(&self) -> Counters {
+        let connections = u64::try_from(self.places().taken()).unwrap_or(u64::MAX);
+        let mut all = Counters { connections, ..Counters::default() };
+        for known in self.listeners_mut().values() {
+            all.handshakes += known.counters.handshakes.load(Ordering::Relaxed);
+            all.resumed += known.counters.resumed.load(Ordering::Relaxed);
+        }
+        all
+    }
+
+    /// Connections that did not come to their end as they should, by reason.
+    pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let mut all: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for known in self.listeners_mut().values() {
+            for (reason, count) in known.counters.failures.all() {
+                *all.entry(reason).or_default() += count;
+            }
+        }
+        all.into_iter()
+    }
+
+    fn places(&self) -> &Arc<Places> {
+        &self.shared.places
+    }
+
+    fn draining(&self) -> MutexGuard<'_, Option<Draining>> {
+        self.shared.draining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listeners_mut(&self) -> MutexGuard<'_, BTreeMap<ListenerName, OpenListener>> {
+        self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn addresses(&self, listener: &Listener) -> Vec<SocketAddr> {
+        let addresses = match listener.address {
+            Some(address) => vec![address],
+            None if self.shared.options.addresses.is_empty() => {
+                vec![IpAddr::from(Ipv6Addr::UNSPECIFIED)]
+            }
+            None => self.shared.options.addresses.clone(),
+        };
+        addresses.into_iter().map(|address| SocketAddr::new(address, listener.port)).collect()
+    }
+}
+
+impl Sockets for Edge {
+    /// Connections that stand go on, and sockets that stay where they are lose nobody. What cannot
+    /// be opened is tried again.
+    async fn reconcile(&self, listeners: Vec<Listener>) -> bool {
+        for open in self.take_over(listeners) {
+            open.close().await;
+        }
+        self.open_all()
+    }
+}
+
+impl OpenListener {
+    fn into_open(self) -> impl Iterator<Item = Open> {
+        self.sockets.into_values().filter_map(Result::ok)
+    }
+}

@@ -1,0 +1,181 @@
+//! UDP sockets where DTLS ends. Who has no session meets the door, everybody else a session.
+
+mod aged;
+mod association;
+mod forward;
+mod keys;
+mod socket;
+mod table;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use conclave_dtls::{Answer, Assembly, ClientHello, is_client_hello};
+use rustix::net::SocketType;
+use tokio::sync::oneshot;
+
+use super::{
+    Edge,
+    limits::{
+        self, ACCEPT_PAUSE, ASSEMBLIES_MAX, ASSEMBLY_VALID, DATAGRAM_HANDSHAKES_ADDRESS_MAX,
+        DATAGRAM_HANDSHAKES_MAX, Full, Place, SESSION_DESCRIPTORS,
+    },
+    listener::{self, Accepting, Open},
+    workers::{Connections, Worker},
+};
+use aged::Aged;
+use association::Association;
+use keys::Doorkeeper;
+use socket::{Pair, Socket};
+use table::Table;
+
+/// Opens a socket for each thread; the system gives all datagrams of a client to one of them.
+pub(super) fn open(
+    edge: &Edge,
+    workers: &[Worker],
+    address: SocketAddr,
+    accepting: &Arc<ArcSwap<Accepting>>,
+) -> io::Result<Open> {
+    // Sockets that share an address would share it with a stranger's too: ask alone first.
+    listener::check(SocketType::DGRAM, address)?;
+    let bind = |_: &Worker| listener::bind(SocketType::DGRAM, address, true);
+    let sockets = workers.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
+    let receive = |(worker, socket): (&Worker, std::os::fd::OwnedFd)| {
+        // The socket belongs to the thread's runtime.
+        let _runtime = worker.handle.enter();
+        let receive = Receive {
+            edge: edge.clone(),
+            accepting: Arc::clone(accepting),
+            sessions: Arc::clone(&worker.sessions),
+            connections: Arc::clone(&worker.connections),
+            socket: Arc::new(Socket::new(socket.into())?),
+            table: Table::new(),
+            doorkeeper: Doorkeeper::new(edge.shared.live.clone()),
+            assemblies: Aged::new(ASSEMBLIES_MAX, ASSEMBLY_VALID),
+        };
+        let (open, closing) = oneshot::channel();
+        Ok((open, worker.handle.spawn(receive.run(closing))))
+    };
+    let tasks = workers.iter().zip(sockets).map(receive).collect::<io::Result<_>>()?;
+    Ok(Open { tasks })
+}
+
+/// One socket.
+struct Receive {
+    edge: Edge,
+    accepting: Arc<ArcSwap<Accepting>>,
+    sessions: Arc<Connections>,
+    connections: Arc<Connections>,
+    socket: Arc<Socket>,
+    table: Arc<Table>,
+    doorkeeper: Doorkeeper,
+    /// Proven hellos of which fragments are missing.
+    assemblies: Aged<Assembly>,
+}
+
+impl Receive {
+    async fn run(mut self, mut closing: oneshot::Receiver<()>) {
+        let socket = Arc::clone(&self.socket);
+        loop {
+            let received = tokio::select! {
+                biased;
+                _ = &mut closing => break,
+                ready = socket.readable() => ready,
+            };
+            let take = |pair, datagram: &[u8]| self.datagram(pair, datagram);
+            if let Err(error) = received.and_then(|()| socket.receive(take)) {
+                let listener = &self.accepting.load().name;
+                tracing::warn!(event = "listener.receive_failed", %listener, %error);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        self.table.close().await;
+    }
+
+    fn datagram(&mut self, pair: Pair, datagram: &[u8]) {
+        if !is_client_hello(datagram) {
+            self.table.pass(pair, datagram);
+        } else if let Some(hello) = self.hello(pair, datagram) {
+            self.begin(pair, hello);
+        }
+    }
+
+    /// The hello of a client whose address is proven, once all of it is there.
+    fn hello(&mut self, pair: Pair, datagram: &[u8]) -> Option<ClientHello> {
+        let now = Instant::now();
+        if let Some(assembly) = self.assemblies.find_mut(pair, now) {
+            let taken = assembly.datagram(datagram);
+            match taken {
+                Ok(None) => return None,
+                Ok(whole) => {
+                    self.assemblies.remove(pair);
+                    return whole;
+                }
+                // It has begun anew, or this is somebody else's: the door knows.
+                Err(_) => self.assemblies.remove(pair),
+            }
+        }
+        match self.doorkeeper.door().answer(pair.remote, datagram) {
+            Answer::Verify(cookie) => self.socket.send(pair, &cookie),
+            Answer::Partial(assembly) => self.assemblies.put(pair, assembly, now),
+            Answer::Proven(hello) => return Some(hello),
+            Answer::Ignore(why) => {
+                tracing::trace!(event = "dtls.ignored", remote = %pair.remote, %why);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// A session for a hello that has none.
+    fn begin(&mut self, pair: Pair, hello: ClientHello) {
+        let is_known = self.table.knows(pair, hello.random(), Instant::now());
+        // While the node drains, new clients find no answer here and ask another node.
+        if is_known || self.edge.is_draining() {
+            return;
+        }
+        let accepting = self.accepting.load_full();
+        accepting.counters.connections.fetch_add(1, Relaxed);
+        let Some(place) = self.place(pair, &accepting) else { return };
+        let network = limits::network(pair.remote.ip());
+        let (max, address_max) = (DATAGRAM_HANDSHAKES_MAX, DATAGRAM_HANDSHAKES_ADDRESS_MAX);
+        if self.sessions.make_room(network, max, address_max) {
+            accepting.counters.failures.count("displaced");
+        }
+        let (seat, datagrams) = self.table.enter(pair, hello.random());
+        let association = Association {
+            edge: self.edge.clone(),
+            accepting,
+            socket: Arc::clone(&self.socket),
+            pair,
+            seat,
+            datagrams,
+            _place: place,
+        };
+        self.sessions.spawn(network, |entry| association.run(hello, entry));
+    }
+
+    /// A place; if there is none, somebody who has not made use of theirs gives it up, and this
+    /// client finds it when it repeats its hello.
+    fn place(&self, pair: Pair, accepting: &Accepting) -> Option<Place> {
+        let full = match self.edge.places().take(Some(pair.remote.ip()), SESSION_DESCRIPTORS) {
+            Ok(place) => return Some(place),
+            Err(full) => full,
+        };
+        let of = match full {
+            Full::Node => None,
+            Full::Address => Some(limits::network(pair.remote.ip())),
+        };
+        let is_displaced = self.sessions.displace(of) || self.connections.displace(of);
+        let reason = if is_displaced { "displaced" } else { full.word() };
+        accepting.counters.failures.count(reason);
+        let (listener, remote) = (&accepting.name, pair.remote);
+        tracing::debug!(event = "dtls.no_place", %listener, %remote, ?full);
+        None
+    }
+}

@@ -1,0 +1,179 @@
+//! Datagrams between a client and its upstream, each as it came.
+
+use std::{
+    cell::RefCell,
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use conclave_dtls::{SendError, State};
+use conclave_store::id::ListenerName;
+use futures::StreamExt;
+use tokio::{net::UdpSocket, time::sleep_until};
+
+use super::association::{Association, Peer};
+use crate::socket::{
+    connect::Upstreams,
+    counters::ListenerCounters,
+    limits::{DATAGRAM_BYTES_MAX, ROUNDS_MAX},
+    session::Session,
+    upstream::Allowed,
+};
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An upstream of a session, and what its first datagram begins with.
+struct Reached {
+    socket: UdpSocket,
+    number: usize,
+    header: Vec<u8>,
+}
+
+/// Passes datagrams on until one end is gone or nobody says anything any more.
+pub(super) async fn forward(association: &mut Association, mut peer: Peer, session: Session) {
+    let accepting = Arc::clone(&association.accepting);
+    let (counters, listener) = (&*accepting.counters, &accepting.name);
+    let way = Way {
+        counters,
+        upstreams: accepting.upstreams(&session.domain),
+        allowed: &association.edge.shared.options.upstreams,
+        header: accepting.proxy_to.map(|version| session.proxy_header(version)),
+    };
+    let remote = session.remote;
+    drop(session);
+    // In boxes, because they are large and soon over.
+    let mut reached = match Box::pin(way.reach()).await {
+        Ok(reached) => reached,
+        Err(error) => {
+            counters.failures.count("upstream");
+            tracing::info!(event = "dtls.no_upstream", %listener, %remote, %error);
+            return;
+        }
+    };
+    let (idle, mut said) = (association.edge.shared.options.datagram_idle, Instant::now());
+    loop {
+        let passed = up(&mut peer, &mut reached, counters);
+        peer.flush();
+        match passed {
+            Ok(false) => {}
+            Ok(true) => said = Instant::now(),
+            Err(error) => Box::pin(way.lost(&mut reached, &error, listener, remote)).await,
+        }
+        if let State::Closed(reason) = peer.session.state() {
+            tracing::debug!(event = "dtls.session_ended", %listener, %remote, %reason);
+            return;
+        }
+        let end = said + idle;
+        let timer = peer.session.next_timer().map_or(end, |timer| timer.min(end));
+        tokio::select! {
+            datagram = association.datagrams.next() => match datagram {
+                Some(datagram) => peer.session.datagram(Instant::now(), &datagram),
+                None => return,
+            },
+            ready = reached.socket.readable() => {
+                match ready.and_then(|()| down(&mut peer, &reached, counters)) {
+                    Ok(has_said) => {
+                        if has_said {
+                            said = Instant::now();
+                            way.upstreams.answered(reached.number);
+                        }
+                    }
+                    Err(error) => Box::pin(way.lost(&mut reached, &error, listener, remote)).await,
+                }
+            }
+            () = sleep_until(timer.into()) => {
+                if Instant::now() >= end {
+                    tracing::debug!(event = "dtls.session_idle", %listener, %remote);
+                    return;
+                }
+                peer.session.timer(Instant::now());
+            }
+        }
+    }
+}
+
+struct Way<'a> {
+    counters: &'a ListenerCounters,
+    upstreams: &'a Upstreams,
+    allowed: &'a Allowed,
+    header: Option<Vec<u8>>,
+}
+
+impl Way<'_> {
+    async fn reach(&self) -> io::Result<Reached> {
+        let (socket, number) = self.upstreams.connect_datagrams(self.allowed).await?;
+        let header = self.header.clone().unwrap_or_default();
+        Ok(Reached { socket, number, header })
+    }
+
+    /// Nobody takes datagrams there, as the network says: the next ones go elsewhere, if there is
+    /// any elsewhere.
+    async fn lost(
+        &self,
+        reached: &mut Reached,
+        error: &io::Error,
+        listener: &ListenerName,
+        remote: SocketAddr,
+    ) {
+        self.counters.failures.count("upstream");
+        // At each datagram; that the upstream is down is said once, elsewhere.
+        tracing::debug!(event = "dtls.no_upstream", %listener, %remote, %error);
+        self.upstreams.refused(reached.number);
+        if let Ok(other) = self.reach().await {
+            *reached = other;
+        }
+    }
+}
+
+/// What the client has said goes to the upstream; what that cannot take now is lost. Says whether
+/// there was anything.
+fn up(peer: &mut Peer, reached: &mut Reached, counters: &ListenerCounters) -> io::Result<bool> {
+    let mut has_said = false;
+    while let Some(plaintext) = peer.session.next_plaintext() {
+        has_said = true;
+        counters.bytes_up.fetch_add(u64::try_from(plaintext.len()).unwrap_or(0), Relaxed);
+        let sent = if reached.header.is_empty() {
+            reached.socket.try_send(&plaintext)
+        } else {
+            let first = [std::mem::take(&mut reached.header), plaintext].concat();
+            reached.socket.try_send(&first)
+        };
+        match sent {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(has_said)
+}
+
+/// What the upstream has said goes to the client. Says whether there was anything.
+fn down(peer: &mut Peer, reached: &Reached, counters: &ListenerCounters) -> io::Result<bool> {
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.resize(DATAGRAM_BYTES_MAX, 0);
+        let mut has_said = false;
+        for _ in 0..ROUNDS_MAX {
+            let count = match reached.socket.try_recv(buffer) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
+            has_said = true;
+            let datagram = buffer.get(..count).unwrap_or_default();
+            match peer.session.send(datagram) {
+                Ok(()) => {
+                    counters.bytes_down.fetch_add(u64::try_from(count).unwrap_or(0), Relaxed);
+                }
+                Err(SendError::TooLong { bytes, max }) => {
+                    tracing::debug!(event = "dtls.datagram_too_long", bytes, max);
+                }
+                Err(_) => break,
+            }
+            peer.flush();
+        }
+        Ok(has_said)
+    })
+}

@@ -1,0 +1,469 @@
+//! Clients that prove who they are by a certificate (E1 to E3).
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use conclave_pki::{
+    builtin,
+    certificate::Certificate,
+    crl::Crl,
+    verify::{self, Purpose, Reason, Request, Rules},
+};
+use conclave_store::{
+    id::Fingerprint,
+    record::{Domain, TlsSettings, TrustSet},
+    state::State,
+    time::UnixMillis,
+};
+use conclave_tls::{provider, verified_tls12};
+use ring::digest;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::verify_tls13_signature_with_raw_key,
+    pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+
+use super::tickets;
+use crate::tls::limits::PEER_CHAIN_MAX;
+
+/// Who a client proved to be. All text comes from its certificate: escape it where it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientIdentity {
+    /// The certificate.
+    pub(crate) certificate_der: Vec<u8>,
+    /// Its subject (RFC 4514).
+    pub(crate) subject: String,
+    /// The common name of the subject.
+    pub(crate) common_name: Option<String>,
+    /// E-mail addresses of the subject alternative names.
+    pub(crate) emails: Vec<String>,
+    /// Its issuer (RFC 4514).
+    pub(crate) issuer: String,
+    /// SHA-256 of the certificate, lower-case hex.
+    pub(crate) fingerprint: String,
+    /// Valid by the domain's trust and issued by the chosen certificate.
+    pub(crate) is_verified: bool,
+}
+
+/// Why a client certificate does not count; each has its counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WrongReason {
+    /// Not within its dates, or one above it is not.
+    Expired,
+    /// On a revocation list.
+    Revoked,
+    /// Not issued by the chosen certificate.
+    Issuer,
+    /// Not for clients.
+    Purpose,
+    /// A signature is wrong.
+    Signature,
+    /// It breaks another rule, or cannot be read.
+    Malformed,
+    /// A revocation list that counts cannot be used.
+    Crl,
+}
+
+impl WrongReason {
+    /// Every reason, in the order of [`Self::index`].
+    pub(crate) const ALL: [WrongReason; 7] = [
+        WrongReason::Expired,
+        WrongReason::Revoked,
+        WrongReason::Issuer,
+        WrongReason::Purpose,
+        WrongReason::Signature,
+        WrongReason::Malformed,
+        WrongReason::Crl,
+    ];
+
+    /// One word for logs and counters.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            WrongReason::Expired => "client_certificate_expired",
+            WrongReason::Revoked => "client_certificate_revoked",
+            WrongReason::Issuer => "client_certificate_issuer",
+            WrongReason::Purpose => "client_certificate_purpose",
+            WrongReason::Signature => "client_certificate_signature",
+            WrongReason::Malformed => "client_certificate_malformed",
+            WrongReason::Crl => "client_certificate_crl",
+        }
+    }
+}
+
+/// A client certificate that does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    pub(crate) reason: WrongReason,
+    /// In words; names from the certificate are escaped.
+    pub(crate) detail: String,
+}
+
+impl Wrong {
+    fn malformed(detail: impl ToString) -> Wrong {
+        Wrong { reason: WrongReason::Malformed, detail: detail.to_string() }
+    }
+
+    /// What ends the handshake, with the alert that RFC 8446 §6.2 has for it.
+    fn error(&self) -> Error {
+        Error::InvalidCertificate(match self.reason {
+            WrongReason::Expired => CertificateError::Expired,
+            WrongReason::Revoked => CertificateError::Revoked,
+            WrongReason::Issuer => CertificateError::UnknownIssuer,
+            WrongReason::Purpose => CertificateError::InvalidPurpose,
+            // bad_certificate: "corrupt, contained signatures that did not verify correctly".
+            WrongReason::Signature | WrongReason::Malformed => CertificateError::BadEncoding,
+            WrongReason::Crl => CertificateError::UnknownRevocationStatus,
+        })
+    }
+}
+
+impl From<verify::Refused> for Wrong {
+    fn from(refused: verify::Refused) -> Wrong {
+        let reason = match refused.reason {
+            Reason::Dates => WrongReason::Expired,
+            Reason::Revoked => WrongReason::Revoked,
+            Reason::NoPath => WrongReason::Issuer,
+            Reason::Signature => WrongReason::Signature,
+            Reason::Crl => WrongReason::Crl,
+            _ if refused.rule == "RFC 5280 §4.2.1.12" => WrongReason::Purpose,
+            _ => WrongReason::Malformed,
+        };
+        Wrong { reason, detail: format!("{}: {}", refused.at_fault, refused.detail) }
+    }
+}
+
+/// Which client certificates a domain accepts.
+pub(crate) struct ClientPolicy {
+    /// The chosen certificate alone: it is trusted, so a path that ends at it is one that leads to
+    /// a trusted certificate and was issued by the chosen one. None if nobody trusts it any more.
+    anchors: Vec<Certificate>,
+    /// Authorities among the trusted certificates; a client need not send them.
+    known: Vec<Certificate>,
+    crls: Vec<Crl>,
+    hints: Vec<DistinguishedName>,
+    is_required: bool,
+    aborts: bool,
+    digest: [u8; 32],
+}
+
+impl ClientPolicy {
+    /// The policy of a domain; none if it asks for no certificate. The State is the one that
+    /// holds the domain, so that its own set is the scope's (B2).
+    pub(crate) fn of(
+        state: &State,
+        domain: &Domain,
+        settings: &TlsSettings,
+    ) -> Option<ClientPolicy> {
+        let asked = domain.client_auth?;
+        let sets = [TrustSet::Domain(domain.id), TrustSet::System];
+        let mut hash = digest::Context::new(&digest::SHA256);
+        let aborts = settings.abort_on_wrong_client_certificate;
+        tickets::add(&mut hash, &asked.issuer.0);
+        tickets::add(&mut hash, &[u8::from(asked.is_required), u8::from(aborts)]);
+        let (mut known, mut crls) = (Vec::new(), Vec::new());
+        for set in &sets {
+            for (_, trusted) in state.trusted(set) {
+                tickets::add(&mut hash, &trusted.der);
+                known.extend(Certificate::from_der(&trusted.der).ok());
+            }
+            for (_, crl) in state.crls(set) {
+                tickets::add(&mut hash, &crl.der);
+                crls.extend(Crl::from_der(&crl.der).ok());
+            }
+        }
+        let is_chosen = |one: &&Certificate| Fingerprint::of(one.der()) == asked.issuer;
+        let chosen = known.iter().find(is_chosen);
+        let chosen = chosen.or_else(|| builtin::certificates().iter().find(is_chosen)).cloned();
+        known.retain(|one| one.is_authority() && !is_chosen(&one));
+        let subject = chosen.as_ref().and_then(Certificate::subject_der);
+        let mut digest = [0; 32];
+        digest.copy_from_slice(hash.finish().as_ref());
+        Some(ClientPolicy {
+            anchors: chosen.into_iter().collect(),
+            known,
+            crls,
+            hints: subject.map(DistinguishedName::from).into_iter().collect(),
+            is_required: asked.is_required,
+            aborts,
+            digest,
+        })
+    }
+
+    /// Hash of all that decides; sessions are bound to it.
+    pub(super) fn digest(&self) -> &[u8] {
+        &self.digest
+    }
+
+    /// Whether a wrong certificate ends the handshake: if the setting says so, and also if one is
+    /// required, because then the client hears why rather than that it had none.
+    pub(crate) fn aborts(&self) -> bool {
+        self.aborts || self.is_required
+    }
+
+    /// Whether a handshake without a certificate fails.
+    pub(crate) fn is_required(&self) -> bool {
+        self.is_required
+    }
+
+    /// Subjects of the authorities that count, DER.
+    pub(crate) fn hints(&self) -> impl Iterator<Item = &[u8]> {
+        self.hints.iter().map(AsRef::as_ref)
+    }
+
+    /// Who a client is whose certificate was accepted already.
+    pub(crate) fn accepted(certificate_der: &[u8]) -> Result<ClientIdentity, Wrong> {
+        Certificate::from_der(certificate_der).map(|leaf| identity(&leaf)).map_err(Wrong::malformed)
+    }
+
+    /// Who a client is by the certificates it showed, and until when (milliseconds).
+    pub(crate) fn check(
+        &self,
+        chain: &[CertificateDer<'_>],
+        at: u64,
+    ) -> Result<(ClientIdentity, UnixMillis), Wrong> {
+        if chain.len() > PEER_CHAIN_MAX {
+            return Err(Wrong::malformed("more certificates than any honest chain has"));
+        }
+        let read = |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(Wrong::malformed);
+        let (leaf, others) =
+            chain.split_first().ok_or_else(|| Wrong::malformed("no certificate"))?;
+        let leaf = read(leaf)?;
+        let mut intermediates = others.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        intermediates.extend(self.known.iter().cloned());
+        verify::verify(&Request {
+            certificate: &leaf,
+            intermediates: &intermediates,
+            anchors: &self.anchors,
+            crls: &self.crls,
+            is_list_required: false,
+            purpose: Purpose::Client,
+            name: None,
+            at,
+            rules: Rules::Path,
+        })?;
+        let until = UnixMillis(leaf.not_after().saturating_mul(1_000));
+        Ok((identity(&leaf), until))
+    }
+}
+
+fn identity(leaf: &Certificate) -> ClientIdentity {
+    ClientIdentity {
+        certificate_der: leaf.der().to_vec(),
+        subject: leaf.subject(),
+        common_name: leaf.common_name(),
+        emails: leaf.emails(),
+        issuer: leaf.issuer(),
+        fingerprint: Fingerprint::of(leaf.der()).to_string(),
+        is_verified: true,
+    }
+}
+
+/// Asking the client of one connection.
+#[derive(Clone)]
+pub(crate) struct Asking(Arc<Asked>);
+
+struct Asked {
+    policy: Arc<ClientPolicy>,
+    answer: OnceLock<Result<ClientIdentity, Wrong>>,
+    /// Milliseconds since 1970 that no session of this connection may outlive.
+    until: AtomicU64,
+}
+
+impl std::fmt::Debug for Asking {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Asking")
+    }
+}
+
+impl Asking {
+    pub(crate) fn new(policy: Arc<ClientPolicy>) -> Asking {
+        let (answer, until) = (OnceLock::new(), AtomicU64::new(u64::MAX));
+        Asking(Arc::new(Asked { policy, answer, until }))
+    }
+
+    pub(crate) fn policy(&self) -> &ClientPolicy {
+        &self.0.policy
+    }
+
+    /// What came of the certificate that the client showed in this handshake, if it showed one.
+    pub(crate) fn answer(&self) -> Option<&Result<ClientIdentity, Wrong>> {
+        self.0.answer.get()
+    }
+
+    /// Until when a session may resume; none: not at all, because its certificate was wrong.
+    pub(super) fn session_until(&self) -> Option<UnixMillis> {
+        match self.answer() {
+            Some(Err(_)) => None,
+            _ => Some(UnixMillis(self.0.until.load(Ordering::Relaxed))),
+        }
+    }
+
+    /// A session was resumed that ends then; what follows from it ends then too.
+    pub(super) fn resumes_until(&self, until: UnixMillis) {
+        self.0.until.fetch_min(until.0, Ordering::Relaxed);
+    }
+}
+
+impl ClientCertVerifier for Asking {
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.policy.is_required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.0.policy.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+        let checked = self.0.policy.check(&chain, now.as_secs()).map(|(identity, until)| {
+            self.resumes_until(until);
+            identity
+        });
+        let ended = match &checked {
+            Err(wrong) if self.0.policy.aborts() => Err(wrong.error()),
+            _ => Ok(ClientCertVerified::assertion()),
+        };
+        // Asked once for each connection.
+        let _ = self.0.answer.set(checked);
+        ended
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verified_tls12(&provider(), message, cert, dss)
+    }
+
+    /// By the key alone: what certificates must look like is decided by our own rules.
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let cert = Certificate::from_der(cert)
+            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        let key = SubjectPublicKeyInfoDer::from(cert.public_key_der());
+        let algorithms = &provider().signature_verification_algorithms;
+        verify_tls13_signature_with_raw_key(message, &key, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+        KeyPair, SanType,
+    };
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+    use super::*;
+
+    pub(in crate::tls) struct Authority {
+        issuer: Issuer<'static, KeyPair>,
+        der: CertificateDer<'static>,
+        above: Vec<CertificateDer<'static>>,
+    }
+
+    pub(in crate::tls) struct Identity {
+        pub(in crate::tls) chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    }
+
+    impl Identity {
+        pub(in crate::tls) fn own(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+            (self.chain.clone(), self.key.clone_key())
+        }
+    }
+
+    fn authority_params(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    pub(in crate::tls) fn authority(name: &str) -> Authority {
+        let (params, key) = (authority_params(name), KeyPair::generate().unwrap());
+        let der = params.self_signed(&key).unwrap().der().clone();
+        Authority { issuer: Issuer::new(params, key), der, above: Vec::new() }
+    }
+
+    impl Authority {
+        pub(in crate::tls) fn der(&self) -> Vec<u8> {
+            self.der.to_vec()
+        }
+
+        pub(in crate::tls) fn below(&self, name: &str) -> Authority {
+            let (params, key) = (authority_params(name), KeyPair::generate().unwrap());
+            let der = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+            Authority { issuer: Issuer::new(params, key), der: der.clone(), above: vec![der] }
+        }
+
+        pub(in crate::tls) fn issue(
+            &self,
+            change: impl FnOnce(&mut CertificateParams),
+        ) -> Identity {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.distinguished_name.push(DnType::CommonName, "client");
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            params.use_authority_key_identifier_extension = true;
+            change(&mut params);
+            let leaf = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+            let chain = std::iter::once(leaf).chain(self.above.iter().cloned()).collect();
+            let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+            Identity { chain, key }
+        }
+
+        pub(in crate::tls) fn policy(&self, is_required: bool, aborts: bool) -> Arc<ClientPolicy> {
+            let anchor = Certificate::from_der(&self.der).unwrap();
+            let hints = vec![DistinguishedName::from(anchor.subject_der().unwrap())];
+            let digest = Fingerprint::of(&[&self.der[..], &[u8::from(is_required)]].concat()).0;
+            let (known, crls) = (Vec::new(), Vec::new());
+            let anchors = vec![anchor];
+            let policy = ClientPolicy { anchors, known, crls, hints, is_required, aborts, digest };
+            Arc::new(policy)
+        }
+    }
+
+    /// Names that would move the cursor, turn the direction of text or end it early are shown by
+    /// their code points.
+    #[test]
+    fn names_of_clients_are_escaped() {
+        let authority = authority("root");
+        let identity = authority.issue(|params| {
+            let name = "mallory\u{1b}[2J\u{202e}\0,CN=alice";
+            params.distinguished_name.push(DnType::CommonName, name);
+            let email = "eve\u{1b}@mail.example".try_into().unwrap();
+            params.subject_alt_names.push(SanType::Rfc822Name(email));
+            let other = "d\u{f6}rte\u{202e}@mail.example".to_owned();
+            let oid = vec![1, 3, 6, 1, 5, 5, 7, 8, 9];
+            params.subject_alt_names.push(SanType::OtherName((oid, other.into())));
+        });
+        let policy = authority.policy(true, true);
+        let (client, _) =
+            policy.check(&identity.chain, conclave_system::clock::now().0 / 1_000).unwrap();
+        let name = "mallory\\u{1b}[2J\\u{202e}\\u{0}\\,CN=alice";
+        assert_eq!(client.common_name.as_deref(), Some(name));
+        assert_eq!(client.subject, format!("CN={name}"));
+        let emails = ["eve\\u{1b}@mail.example", "d\u{f6}rte\\u{202e}@mail.example"];
+        assert_eq!(client.emails, emails);
+    }
+}

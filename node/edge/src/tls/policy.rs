@@ -1,0 +1,191 @@
+//! The settings of the cluster as rustls needs them.
+
+use std::sync::Arc;
+
+use conclave_store::record::{TlsLogLevel, TlsSettings, TlsVersion};
+use conclave_tls::{cipher_name, group_name, provider};
+use rustls::{
+    ServerConfig, SupportedProtocolVersion,
+    crypto::CryptoProvider,
+    server::{NoClientAuth, NoServerSessionStorage, danger::ClientCertVerifier},
+    version::{TLS12, TLS13},
+};
+
+use super::CertifiedKeys;
+
+/// Where this node is stricter than its cluster.
+#[derive(Debug, Clone)]
+pub struct NodeLimits {
+    /// Oldest version that it accepts.
+    pub version_min: TlsVersion,
+    /// Cipher suites that it accepts at most, by their IANA names; empty: those of the cluster.
+    pub cipher_suites: Vec<String>,
+}
+
+/// How handshakes are made, the same for all domains.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) settings: TlsSettings,
+    limits: NodeLimits,
+    provider: Arc<CryptoProvider>,
+    versions: Vec<&'static SupportedProtocolVersion>,
+    /// What connections are set up from: a copy costs little, and making one some kilobytes.
+    config: Result<ServerConfig, rustls::Error>,
+}
+
+impl Policy {
+    /// Default settings on this node.
+    pub(crate) fn new(limits: NodeLimits) -> Policy {
+        Policy::make(limits, TlsSettings::default())
+    }
+
+    /// The same node under other settings.
+    pub(crate) fn with(&self, settings: TlsSettings) -> Policy {
+        Policy::make(self.limits.clone(), settings)
+    }
+
+    fn make(limits: NodeLimits, settings: TlsSettings) -> Policy {
+        let oldest = settings.version_min.max(limits.version_min);
+        let versions = match oldest {
+            TlsVersion::V1_2 => vec![&TLS13, &TLS12],
+            TlsVersion::V1_3 => vec![&TLS13],
+        };
+        let provider = provider();
+        let is_free = settings.cipher_suites.is_empty()
+            && settings.groups.is_empty()
+            && limits.cipher_suites.is_empty();
+        let provider = match is_free {
+            true => provider,
+            false => Arc::new(restricted(&provider, &settings, &limits)),
+        };
+        let config = base(&provider, &versions, Arc::new(NoClientAuth));
+        Policy { settings, limits, provider, versions, config }
+    }
+
+    /// Settings of connections whose clients are asked by `verifier`, if there is one; for all
+    /// else that differs see [`super::config`].
+    pub(super) fn config(
+        &self,
+        verifier: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<ServerConfig, rustls::Error> {
+        match verifier {
+            Some(verifier) => base(&self.provider, &self.versions, verifier),
+            None => self.config.clone(),
+        }
+    }
+
+    pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
+    }
+
+    pub(crate) fn versions(&self) -> &[&'static SupportedProtocolVersion] {
+        &self.versions
+    }
+
+    /// Whether TLS 1.2, and with it DTLS 1.2, is accepted.
+    pub(crate) fn allows_version_1_2(&self) -> bool {
+        self.versions.contains(&&TLS12)
+    }
+
+    /// IANA names of the cipher suites, wanted ones first.
+    pub(crate) fn cipher_suites(&self) -> Vec<String> {
+        self.provider.cipher_suites.iter().map(|suite| cipher_name(suite.suite())).collect()
+    }
+
+    /// IANA names of the groups, wanted ones first.
+    pub(crate) fn groups(&self) -> Vec<String> {
+        self.provider.kx_groups.iter().map(|group| group_name(group.name())).collect()
+    }
+
+    /// Whether what is said at `level` is wanted in the log.
+    pub(crate) fn logs(&self, level: TlsLogLevel) -> bool {
+        self.settings.log_level >= level
+    }
+}
+
+/// Sessions resume by tickets only, never from memory, and no data comes before the handshake has
+/// ended (RFC 8446 §8).
+fn base(
+    provider: &Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Result<ServerConfig, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider));
+    let builder = builder.with_protocol_versions(versions)?.with_client_cert_verifier(verifier);
+    let mut config = builder.with_cert_resolver(CertifiedKeys::new(Vec::new()));
+    config.ignore_client_order = true;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// What is named, in the order of the names. A list of nothing but unknown names leaves nothing,
+/// and handshakes fail rather than go on with what was not wanted.
+fn restricted(
+    provider: &CryptoProvider,
+    settings: &TlsSettings,
+    limits: &NodeLimits,
+) -> CryptoProvider {
+    let mut restricted = provider.clone();
+    if !settings.cipher_suites.is_empty() {
+        let find = |name: &String| {
+            let mut all = provider.cipher_suites.iter();
+            all.find(|suite| cipher_name(suite.suite()) == *name).copied()
+        };
+        restricted.cipher_suites = settings.cipher_suites.iter().filter_map(find).collect();
+    }
+    if !limits.cipher_suites.is_empty() {
+        let is_allowed = |name: String| limits.cipher_suites.contains(&name);
+        restricted.cipher_suites.retain(|suite| is_allowed(cipher_name(suite.suite())));
+    }
+    if !settings.groups.is_empty() {
+        let find = |name: &String| {
+            let mut all = provider.kx_groups.iter();
+            all.find(|group| group_name(group.name()).eq_ignore_ascii_case(name)).copied()
+        };
+        restricted.kx_groups = settings.groups.iter().filter_map(find).collect();
+    }
+    restricted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(version_min: TlsVersion) -> NodeLimits {
+        NodeLimits { version_min, cipher_suites: Vec::new() }
+    }
+
+    #[test]
+    fn names_choose_suites_and_groups_in_their_order() {
+        let suites = ["TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256", "TLS_NULL"];
+        let groups = ["secp256r1", "X25519MLKEM768"];
+        let policy = Policy::new(node(TlsVersion::V1_2)).with(TlsSettings {
+            cipher_suites: suites.map(str::to_owned).to_vec(),
+            groups: groups.map(str::to_owned).to_vec(),
+            ..TlsSettings::default()
+        });
+        let found: Vec<_> =
+            policy.provider.cipher_suites.iter().map(|one| cipher_name(one.suite())).collect();
+        assert_eq!(found, suites[..2]);
+        let found: Vec<_> =
+            policy.provider.kx_groups.iter().map(|one| group_name(one.name())).collect();
+        assert_eq!(found, groups);
+    }
+
+    #[test]
+    fn a_node_may_be_stricter_than_its_cluster_but_not_weaker() {
+        let check = |own, cluster, expected: usize| {
+            let settings = TlsSettings { version_min: cluster, ..TlsSettings::default() };
+            assert_eq!(Policy::new(node(own)).with(settings).versions.len(), expected);
+        };
+        check(TlsVersion::V1_2, TlsVersion::V1_2, 2);
+        check(TlsVersion::V1_3, TlsVersion::V1_2, 1);
+        check(TlsVersion::V1_2, TlsVersion::V1_3, 1);
+        let suites = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"].map(str::to_owned);
+        let own = NodeLimits { cipher_suites: suites[..1].to_vec(), ..node(TlsVersion::V1_2) };
+        let settings = TlsSettings { cipher_suites: suites.to_vec(), ..TlsSettings::default() };
+        let policy = Policy::new(own).with(settings);
+        assert_eq!(policy.provider.cipher_suites.len(), 1, "what both allow");
+    }
+}

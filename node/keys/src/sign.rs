@@ -1,0 +1,53 @@
+//! From a sealed key to one that rustls signs with.
+
+use std::sync::Arc;
+
+use conclave_pki::key::PrivateKey;
+use conclave_store::{
+    record::{Domain, DomainKey},
+    scope::Scope,
+};
+use rustls::{
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    sign::SigningKey,
+};
+
+use super::{Keyring, SealError, Secret};
+
+impl Keyring {
+    /// Opens a domain's key for signing.
+    pub fn signing_key(
+        &self,
+        scope: Scope,
+        domain: &Domain,
+        key: &DomainKey,
+    ) -> Result<Arc<dyn SigningKey>, SealError> {
+        signing_key(&self.open(scope, super::Purpose::DomainKey(domain.id), &key.sealed)?)
+    }
+
+    /// Opens a domain's keys on this node, signs with each and verifies; RSA decrypts too (A5).
+    /// The error says why one cannot be used.
+    pub fn test_keys(&self, scope: Scope, domain: &Domain) -> Result<(), String> {
+        if domain.credentials.is_empty() {
+            return Err("the domain has no private key".to_owned());
+        }
+        domain.credentials.iter().try_for_each(|one| {
+            let tested = self.test_key(scope, domain, &one.key);
+            tested.map_err(|error| format!("{}: {error}", one.key.algorithm))
+        })
+    }
+
+    fn test_key(&self, scope: Scope, domain: &Domain, key: &DomainKey) -> Result<(), String> {
+        let opened = self
+            .open(scope, super::Purpose::DomainKey(domain.id), &key.sealed)
+            .map_err(|error| error.to_string())?;
+        let key = PrivateKey::from_pkcs8_der(opened.expose()).map_err(|error| error.to_string())?;
+        key.test().map_err(|error| error.to_string())
+    }
+}
+
+/// rustls' form of a PKCS#8 key; ring's own copy of it cannot be wiped.
+pub(crate) fn signing_key(pkcs8: &Secret) -> Result<Arc<dyn SigningKey>, SealError> {
+    let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.expose()));
+    rustls::crypto::ring::sign::any_supported_type(&der).map_err(|_| SealError::Refused)
+}

@@ -1,0 +1,43 @@
+//! The unlock key: a file outside the data directory that opens a node's sealing key.
+
+use std::{io, path::Path};
+
+use conclave_system::files;
+use zeroize::Zeroize;
+
+use super::seal::GenerationKey;
+
+/// Reads the unlock key; `None` if there is no such file.
+pub(crate) fn read(path: &Path) -> io::Result<Option<GenerationKey>> {
+    let mut text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let key = parse(text.trim());
+    text.zeroize();
+    key.map(Some)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not 64 hexadecimal digits"))
+}
+
+/// Makes the file with a new random key, readable for this user only.
+pub(crate) fn make(path: &Path) -> io::Result<GenerationKey> {
+    let key = GenerationKey::make();
+    let mut text: String = key.expose().iter().map(|byte| format!("{byte:02x}")).collect();
+    text.push('\n');
+    let written = files::write_private(path, text.as_bytes());
+    text.zeroize();
+    written.map(|()| key)
+}
+
+fn parse(text: &str) -> Option<GenerationKey> {
+    conclave_store::id::Fingerprint::parse(text).map(|bytes| GenerationKey::from_bytes(bytes.0))
+}
+
+/// A random key for a node whose unlock file does not exist yet.
+pub(crate) fn read_or_make(path: &Path) -> io::Result<GenerationKey> {
+    match read(path)? {
+        Some(key) => Ok(key),
+        None => make(path),
+    }
+}

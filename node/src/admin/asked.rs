@@ -1,0 +1,157 @@
+//! What a request of the API asks for.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Query, Request},
+};
+use conclave_api::{
+    BODY_BYTES_MAX,
+    domain::Scope as ApiScope,
+    key::Family as ApiFamily,
+    path::{IF_MATCH_HEADER, OPERATION_HEADER, PAGE_MAX},
+    problem::{Code, Problem},
+};
+use conclave_store::{id::OperationId, limits::REASON_BYTES_MAX, record::KeyFamily, scope::Scope};
+use conclave_system::{clock, entropy};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use super::problem::Failed;
+use crate::{
+    node::Node,
+    operate::{Caller, Operator},
+    replica::Wait,
+};
+
+const TIMEOUT_MS: u64 = 15_000;
+const TIMEOUT_MS_MAX: u64 = 600_000;
+
+/// Query parameters of changes and reads.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Parameters {
+    wait: Option<String>,
+    timeout_ms: Option<u64>,
+    reason: Option<String>,
+    consistency: Option<String>,
+    scope: Option<ApiScope>,
+    family: Option<ApiFamily>,
+    dry_run: bool,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+/// Which part of a long list is wanted.
+#[derive(Clone)]
+pub(super) struct Page {
+    /// Begins after this; none: at the start.
+    pub(super) after: Option<String>,
+    /// 1 to [`PAGE_MAX`].
+    pub(super) limit: usize,
+}
+
+/// A request of the API: what its operator does, and what only a route reads.
+pub(super) struct Asked {
+    pub(super) operator: Operator,
+    pub(super) page: Page,
+    body: Bytes,
+}
+
+impl FromRequest<Node> for Asked {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, node: &Node) -> Result<Asked, Failed> {
+        let started = Instant::now();
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, node).await?;
+        let malformed = |what: String| Problem::new(Code::X004, what);
+        let Query(parameters) = Query::<Parameters>::try_from_uri(&parts.uri)
+            .map_err(|error| malformed(error.body_text()))?;
+        let body = axum::body::to_bytes(axum::body::Body::new(body), BODY_BYTES_MAX)
+            .await
+            .map_err(|_| Problem::new(Code::X006, "the request is larger than 2 MiB"))?;
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let operation = match header(OPERATION_HEADER) {
+            Some(text) => OperationId::parse(text).map_err(|error| malformed(error.to_string()))?,
+            None => OperationId::new(clock::now(), entropy::array()),
+        };
+        let if_version = header(IF_MATCH_HEADER)
+            .map(|text| text.trim_matches('"').parse::<u64>())
+            .transpose()
+            .map_err(|_| malformed("If-Match is no version".to_owned()))?;
+        let wait = match parameters.wait.as_deref() {
+            None | Some("served") => Wait::Served,
+            Some("committed") => Wait::Committed,
+            Some(other) => return Err(malformed(format!("wait={other:?}")).into()),
+        };
+        let is_stale = match parameters.consistency.as_deref() {
+            None | Some("linearizable") => false,
+            Some("local") => true,
+            Some(other) => return Err(malformed(format!("consistency={other:?}")).into()),
+        };
+        check_reason(parameters.reason.as_deref())?;
+        let limit = parameters.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+        if limit == 0 {
+            return Err(malformed("limit=0".to_owned()).into());
+        }
+        let family = parameters.family.map(|family| match family {
+            ApiFamily::Ec => KeyFamily::Ec,
+            ApiFamily::Rsa => KeyFamily::Rsa,
+        });
+        let means = family.map(|family| family.to_string()).unwrap_or_default();
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        let (method, path) = (parts.method.as_str(), parts.uri.path());
+        for part in [method.as_bytes(), path.as_bytes(), means.as_bytes(), &body] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        let mut request = [0; 32];
+        request.copy_from_slice(context.finish().as_ref());
+        let timeout_ms = parameters.timeout_ms.unwrap_or(TIMEOUT_MS).min(TIMEOUT_MS_MAX);
+        let timeout = Duration::from_millis(timeout_ms);
+        let operator = Operator {
+            node: node.clone(),
+            caller,
+            scope: parameters.scope.map(|scope| match scope {
+                ApiScope::Shared => Scope::Shared,
+                ApiScope::Local => Scope::Local,
+            }),
+            family,
+            operation,
+            request,
+            wait,
+            timeout,
+            deadline: started + timeout,
+            reason: parameters.reason,
+            is_stale,
+            is_dry_run: parameters.dry_run,
+            if_version,
+            started,
+        };
+        Ok(Asked { operator, page: Page { after: parameters.after, limit }, body })
+    }
+}
+
+/// A reason is kept in the history, where everybody reads it.
+fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
+    let reason = reason.unwrap_or_default();
+    if reason.len() > REASON_BYTES_MAX {
+        let title = format!("a reason has at most {REASON_BYTES_MAX} bytes");
+        return Err(Problem::new(Code::X004, title));
+    }
+    match reason.contains("-----BEGIN") {
+        true => Err(Problem::new(Code::X004, "a reason cannot hold a PEM block")),
+        false => Ok(()),
+    }
+}
+
+impl Asked {
+    /// The body as JSON.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        serde_json::from_slice(body)
+            .map_err(|error| Problem::new(Code::X004, format!("the request's body: {error}")))
+    }
+}

@@ -1,0 +1,156 @@
+//! From a membership on disk to a member that takes part.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use conclave_api::problem::Problem;
+use conclave_raft::{BoxFuture, Calls, Identity, Options, Peers, Raft, Retention};
+use conclave_store::id::NodeId;
+
+use super::Admission;
+use crate::{
+    fault::{damaged, internal, start_problem, state_problem},
+    member::{Member, MemberTasks},
+    membership::Membership,
+    node::Node,
+    replica::{Applier, Published, Replica, Reports},
+};
+
+/// Entries after which a snapshot is made; an entry may hold 64 commands.
+const SNAPSHOT_EVERY: u64 = 2_500;
+/// What is kept behind it. The bytes are some twenty seconds of the fastest writes, and more than
+/// a minute for a member that is installing a snapshot meanwhile.
+const KEEP_LOG: Retention =
+    Retention { entries: 500, bytes: 64 * 1024 * 1024, bytes_behind: 256 * 1024 * 1024 };
+
+/// Starts Raft and State of a member, and lets callers reach it.
+pub(crate) async fn start(node: &Node, membership: &Membership) -> Result<Replica, Problem> {
+    let member = open(node, membership).await?;
+    let replica = member.replica.clone();
+    node.publish(member);
+    Ok(replica)
+}
+
+/// Starts Raft and State of a member that no caller reaches yet.
+pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member, Problem> {
+    // Before anything of this version is written: version 0.1.0 must not start on it.
+    Membership::upgrade(node.data_dir()).map_err(|error| damaged(&error))?;
+    let id = NodeId(membership.node);
+    let published = Arc::new(Published::default());
+    let (old, dir) = (node.data_dir().join("state"), node.data_dir().join("state.v2"));
+    let shown = dir.clone();
+    let open_published = Arc::clone(&published);
+    let (keyring, live) = (Arc::clone(node.keyring()), node.live().clone());
+    let applier = tokio::task::spawn_blocking(move || {
+        Applier::open(&old, &dir, id, open_published, keyring, live)
+    });
+    let applier = applier
+        .await
+        .map_err(|error| internal("cannot open the state", error))?
+        .map_err(|error| state_problem(&shown, &error))?;
+    let home = applier.home();
+    let options = Options {
+        dir: node.data_dir().join("raft"),
+        bind: node.config().cluster_bind,
+        identity: Identity {
+            id: conclave_raft::NodeId(id.0),
+            cluster: membership.cluster,
+            certificate_der: membership.certificate_der.clone(),
+            private_key_der: node.keys().identity_pkcs8().to_vec(),
+            authority_der: membership.authority_der.clone(),
+        },
+        incarnation: membership.incarnation,
+        entropy: Arc::new(conclave_system::entropy::fill),
+        election_timeout: node.config().election_timeout,
+        snapshot_every: SNAPSHOT_EVERY,
+        keep_log: KEEP_LOG,
+    };
+    let peers =
+        Arc::new(KnownPeers { membership: membership.clone(), published: Arc::clone(&published) });
+    let calls = Arc::new(Answers::default());
+    let raft = Raft::start(options, Box::new(applier), peers, calls.clone())
+        .await
+        .map_err(|error| start_problem(&error))?;
+    node.live().follow_settled(raft.settled());
+    let reports = Reports::new(
+        id,
+        node.live().clone(),
+        node.edge().clone(),
+        Arc::clone(node.keyring()),
+        node.started(),
+    );
+    let replica = Replica::new(
+        raft,
+        published,
+        node.live().clone(),
+        Arc::clone(node.keyring()),
+        reports,
+        node.config().election_timeout,
+    );
+    calls.set(Admission { replica: replica.clone(), keyring: Arc::clone(node.keyring()) });
+    let tasks = vec![
+        tokio::spawn(replica.clone().follow_reports()).abort_handle(),
+        tokio::spawn(replica.clone().reconcile_members()).abort_handle(),
+        tokio::spawn(replica.clone().rotate_session_keys()).abort_handle(),
+        tokio::spawn(replica.clone().raise_level()).abort_handle(),
+        tokio::spawn(replica.clone().leave_full_disk()).abort_handle(),
+        tokio::spawn(replica.clone().claim_main_domain(node.config().main_domain.clone()))
+            .abort_handle(),
+        tokio::spawn(watch_raft(node.clone(), replica.clone())).abort_handle(),
+    ];
+    let tasks = MemberTasks(tasks);
+    Ok(Member { replica, home, membership: membership.clone(), tasks })
+}
+
+async fn watch_raft(node: Node, replica: Replica) {
+    node.fail(replica.raft().stopped().await);
+}
+
+/// Who the members are, by State or by introduction.
+struct KnownPeers {
+    membership: Membership,
+    published: Arc<Published>,
+}
+
+impl Peers for KnownPeers {
+    fn identify(&self, public_key_der: &[u8]) -> Option<conclave_raft::NodeId> {
+        self.membership.identify(&self.published.load().state, public_key_der)
+    }
+}
+
+/// Answers other nodes as soon as the replica stands.
+#[derive(Default)]
+struct Answers(std::sync::OnceLock<Admission>);
+
+impl Answers {
+    fn set(&self, admission: Admission) {
+        // Set once, right after the start.
+        let _ = self.0.set(admission);
+    }
+}
+
+impl Calls for Answers {
+    fn call(&self, from: conclave_raft::NodeId, request: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
+        let admission = self.0.get().cloned();
+        Box::pin(async move {
+            match admission {
+                Some(admission) => admission.replica.answer(NodeId(from.0), request).await,
+                None => Vec::new(),
+            }
+        })
+    }
+
+    fn join(
+        &self,
+        exporter: [u8; 32],
+        _remote: SocketAddr,
+        request: Vec<u8>,
+    ) -> BoxFuture<'static, Vec<u8>> {
+        let admission = self.0.get().cloned();
+        Box::pin(async move {
+            match admission {
+                Some(admission) => admission.answer(exporter, &request).await,
+                None => Vec::new(),
+            }
+        })
+    }
+}

@@ -1,0 +1,355 @@
+//! A change on its way: derived, ordered, waited for, told.
+
+use std::{sync::Arc, time::Duration};
+
+use conclave_api::{
+    API_VERSION,
+    change::{Change, DryRun, Served},
+    problem::{Code, Problem},
+};
+use conclave_store::{
+    command::{Command, Expectation},
+    id::{LogIndex, NodeId},
+    machine,
+    outcome::{Done, Outcome, Rejection},
+    record::RowKey,
+    scope::Scope,
+    wire,
+};
+use conclave_system::{clock, entropy};
+
+use super::{Operator, dry_run};
+use crate::{
+    admit::{Admitted, View, rejection_problem},
+    fault::{disk_full, internal},
+    local::LocalError,
+    replica::{ExecuteError, Executed, Wait},
+};
+
+/// Pauses after a change that another one overtook.
+const CONFLICT_PAUSE_MIN: Duration = Duration::from_millis(2);
+const CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(100);
+/// Longest time for this node to apply what the leader has applied.
+const OWN_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
+
+impl Operator {
+    /// Derives a command, has it ordered and served, and tells what came of it. What is stale
+    /// by then is derived afresh until the time is over: only a caller that names a version is
+    /// told of a conflict. With `dry_run` it only tells.
+    pub(crate) async fn change(
+        &self,
+        scope: Scope,
+        derive: impl Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync + 'static,
+    ) -> Result<Change, Problem> {
+        let derive: Derive = Arc::new(derive);
+        if self.is_dry_run && scope == Scope::Shared {
+            // What is tried is tried on all that was acknowledged.
+            self.read().await?;
+        }
+        // Taken after the first conflict: the callers of this node then change the object one
+        // after the other, so that each round of the cluster lets one of each node through.
+        let mut turn = None;
+        let mut pause = CONFLICT_PAUSE_MIN;
+        loop {
+            let (command, admitted) = match self.admitted(scope, &derive).await? {
+                Derived::Command(command, told) => (command, told),
+                Derived::Repeated(done, index, told) => {
+                    return Ok(self.told_again(scope, &done, index, told).await);
+                }
+            };
+            let object = admitted.object.clone();
+            let (executed, dry_run) = match (self.is_dry_run, scope) {
+                (true, _) => self.try_out(scope, *command).await?,
+                (false, Scope::Shared) => (self.execute_shared(&command).await?, None),
+                (false, Scope::Local) => (self.execute_local(*command).await?, None),
+            };
+            match &executed.outcome {
+                Outcome::Done(done) => {
+                    let change = self.told(scope, done, &executed, admitted);
+                    return Ok(Change { dry_run, ..change });
+                }
+                Outcome::Rejected(
+                    Rejection::Stale(_)
+                    | Rejection::WrapsMismatch
+                    | Rejection::GenerationOld { .. },
+                ) => {}
+                Outcome::Rejected(rejection) => return Err(rejection_problem(rejection).into()),
+            }
+            if self.left() <= pause {
+                return Err(self.overtaken(&object).into());
+            }
+            if scope == Scope::Shared {
+                self.node.replica()?.wait_applied(executed.index.0, self.left()).await;
+            }
+            if turn.is_none() {
+                let turns = self.node.turns().wait(&object);
+                turn = Some(
+                    tokio::time::timeout_at(self.deadline, turns)
+                        .await
+                        .map_err(|_| self.overtaken(&object))?,
+                );
+            } else {
+                tokio::time::sleep(jittered(pause)).await;
+                pause = (pause * 2).min(CONFLICT_PAUSE_MAX);
+            }
+        }
+    }
+
+    fn overtaken(&self, object: &str) -> Problem {
+        let seconds = self.timeout.as_secs();
+        let title = format!("{object} was changed by others at every try for {seconds} s");
+        Problem::new(Code::V002, title)
+            .why("each time another change came between this one and what it was made from")
+            .hint("repeat the command, or give it more time with --timeout")
+    }
+
+    /// What a command would come to now; nothing of it is ordered.
+    async fn try_out(
+        &self,
+        scope: Scope,
+        command: Command,
+    ) -> Result<(Executed, Option<DryRun>), Problem> {
+        let point = match scope {
+            Scope::Shared => self.node.replica()?.point(),
+            Scope::Local => self.node.local().point(),
+        };
+        let tried = tokio::task::spawn_blocking(move || {
+            // The index is only that of a row's last change, which nobody is shown.
+            let applied = machine::apply(&point.state, LogIndex(u64::MAX), &command);
+            let (after, changes) = (&applied.state, &applied.changes);
+            let compared = dry_run::compare(scope, &point.state, after, changes, command.time);
+            (Executed::local(LogIndex(0), applied.outcome, None), Some(compared))
+        });
+        Ok(tried.await.map_err(|error| internal("the dry run", error))?)
+    }
+
+    /// Derives from what this node has. If that is refused, this node may only lag behind, so
+    /// the refusal counts after a linearizable read, not before.
+    async fn admitted(&self, scope: Scope, derive: &Derive) -> Result<Derived, Problem> {
+        let problem = match self.derive(scope, Arc::clone(derive)).await {
+            Ok((command, told)) => return Ok(Derived::Command(command, told)),
+            Err(problem) => problem,
+        };
+        if scope == Scope::Local {
+            return self.repeated(scope, problem);
+        }
+        if self.node.replica()?.linearizable(self.left()).await.is_err() {
+            return Err(problem.into());
+        }
+        match self.derive(scope, Arc::clone(derive)).await {
+            Ok((command, told)) => Ok(Derived::Command(command, told)),
+            Err(problem) => self.repeated(scope, problem),
+        }
+    }
+
+    async fn derive(&self, scope: Scope, derive: Derive) -> Result<(Box<Command>, Told), Problem> {
+        let asked = self.clone();
+        let derived = tokio::task::spawn_blocking(move || {
+            let point = match scope {
+                Scope::Shared => asked.node.replica()?.point(),
+                Scope::Local => asked.node.local().point(),
+            };
+            let now = clock::now();
+            let view = View {
+                node: &asked.node,
+                scope,
+                state: &point.state,
+                now,
+                if_version: asked.if_version,
+                family: asked.family,
+            };
+            let admitted = derive(&view)?;
+            let mut expects = admitted.expects;
+            let is_versioned =
+                |one: &Expectation| matches!(one.key, RowKey::Domain(_) | RowKey::TlsSettings);
+            if asked.if_version.is_some() && !expects.iter().any(is_versioned) {
+                let title = format!("{} has no version that can be expected", admitted.object);
+                return Err(Problem::new(Code::X004, title)
+                    .why("domains that exist and the TLS settings have versions")
+                    .hint("leave --if-version out"));
+            }
+            if scope == Scope::Shared {
+                expects.extend(asked.caller.expects.clone());
+            }
+            let told = Told { object: admitted.object, warnings: admitted.warnings };
+            let command = Command {
+                operation: asked.operation.clone(),
+                principal: asked.caller.principal.clone(),
+                request: asked.request,
+                time: now,
+                reason: asked.reason.clone(),
+                expects,
+                action: admitted.action,
+            };
+            Ok::<_, Problem>((Box::new(command), told))
+        });
+        derived.await.map_err(|error| internal("admission failed", error))?
+    }
+
+    /// A repetition of a finished change may not be derivable any more, because the change is
+    /// made: then the replicated answer of the first time counts, not today's problem.
+    fn repeated(&self, scope: Scope, problem: Problem) -> Result<Derived, Problem> {
+        let point = match scope {
+            Scope::Shared => self.node.replica()?.point(),
+            Scope::Local => self.node.local().point(),
+        };
+        let before = point.state.operation(&self.operation).filter(|before| {
+            before.principal == self.caller.principal && before.request == self.request
+        });
+        let Some(before) = before else { return Err(problem.into()) };
+        let object = match &before.done {
+            Done::Domain { name, .. } => name.to_string(),
+            _ => self.operation.to_string(),
+        };
+        let told = Told { object, warnings: Vec::new() };
+        Ok(Derived::Repeated(before.done.clone(), before.index, told))
+    }
+
+    /// Tells the answer of the first time, and who serves the change by now.
+    async fn told_again(&self, scope: Scope, done: &Done, index: LogIndex, told: Told) -> Change {
+        let outcome = Outcome::Done(done.clone());
+        let executed = match (scope, self.wait, self.node.replica()) {
+            (Scope::Shared, Wait::Served, Ok(replica)) => {
+                let (served, missing) = replica.serving(index).await;
+                Executed::new(index, outcome, served, missing)
+            }
+            (Scope::Shared, ..) => Executed::new(index, outcome, Vec::new(), Vec::new()),
+            (Scope::Local, wait, _) => {
+                let report = self.node.live().reports(Scope::Local).borrow().clone();
+                let is_served = report.index >= index && !report.failed.contains(&index);
+                Executed::local(index, outcome, (wait == Wait::Served).then_some(is_served))
+            }
+        };
+        self.told(scope, done, &executed, told)
+    }
+
+    async fn execute_shared(&self, command: &Command) -> Result<Executed, Problem> {
+        let bytes = wire::encode_command(command).map_err(|error| {
+            Problem::new(Code::D004, "the change is larger than 64 KiB").detail(error.to_string())
+        })?;
+        let replica = self.node.replica()?;
+        let executed = replica.execute(&bytes, self.wait, self.deadline).await;
+        if let Ok(executed) = &executed {
+            // Whoever asks this node next sees the change, also if only the leader had it.
+            replica.wait_applied(executed.index.0, OWN_WRITE_TIMEOUT).await;
+        }
+        executed.map_err(|error| {
+            let problem = match error {
+                ExecuteError::Unknown => {
+                    let operation = &self.operation;
+                    let seconds = self.timeout.as_secs();
+                    let title =
+                        format!("no answer after {seconds} s; the change may have been made");
+                    Problem::new(Code::R004, title).hint(format!(
+                        "repeat with --operation {operation}: it will not be done twice"
+                    ))
+                }
+                ExecuteError::NoLeader | ExecuteError::NotLeader(_) | ExecuteError::NoQuorum => {
+                    self.no_leader()
+                }
+                ExecuteError::NoRoom => disk_full("the disk of the leader has too little room"),
+                ExecuteError::NotKnown => Problem::new(Code::V001, error.to_string())
+                    .hint("upgrade every node first: conclave status shows their versions"),
+                ExecuteError::Refused(reason) => internal("the change was not ordered", reason),
+            };
+            Problem { operation: Some(self.operation.to_string()), ..problem }
+        })
+    }
+
+    async fn execute_local(&self, command: Command) -> Result<Executed, Problem> {
+        let node = self.node.clone();
+        let applied = tokio::task::spawn_blocking(move || node.local().apply(&command));
+        let applied = applied.await.map_err(|error| internal("the local scope failed", error))?;
+        let (index, outcome) = applied.map_err(|error| match error {
+            LocalError::DiskFull { .. } => {
+                disk_full("the disk of this node has too little room").detail(error.to_string())
+            }
+            LocalError::Fault(fault) => {
+                self.node.fail(format!("the local scope cannot be stored: {fault}"));
+                internal("the local scope cannot be stored", fault)
+            }
+        })?;
+        let mut reports = self.node.live().reports(Scope::Local);
+        let waits = self.wait == Wait::Served && matches!(outcome, Outcome::Done(_));
+        let is_served = waits && {
+            let served = reports.wait_for(|report| report.index >= index);
+            let served = tokio::time::timeout_at(self.deadline, served).await;
+            matches!(served, Ok(Ok(report)) if !report.failed.contains(&index))
+        };
+        Ok(Executed::local(index, outcome, waits.then_some(is_served)))
+    }
+
+    fn told(&self, scope: Scope, done: &Done, executed: &Executed, told: Told) -> Change {
+        let version = match done {
+            Done::Domain { version, .. } | Done::TlsSettings(version) => Some(version.0),
+            _ => None,
+        };
+        let served = match scope {
+            Scope::Shared => Served {
+                nodes: self.names(&executed.served),
+                missing: self.names(&executed.missing),
+            },
+            Scope::Local => {
+                let own = vec![self.node.config().name.to_string()];
+                match (executed.served.is_empty(), executed.missing.is_empty()) {
+                    (false, _) => Served { nodes: own, missing: Vec::new() },
+                    (_, false) => Served { nodes: Vec::new(), missing: own },
+                    _ => Served::default(),
+                }
+            }
+        };
+        Change {
+            api_version: API_VERSION.to_owned(),
+            kind: "Change".to_owned(),
+            object: told.object,
+            version,
+            index: executed.index.0,
+            operation: self.operation.to_string(),
+            served,
+            took_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            warnings: told.warnings,
+            dry_run: None,
+        }
+    }
+
+    fn names(&self, ids: &[NodeId]) -> Vec<String> {
+        let Ok(replica) = self.node.replica() else { return Vec::new() };
+        let point = replica.point();
+        let name = |id: &NodeId| match point.state.member(id) {
+            Some(member) => member.name.to_string(),
+            None => format!("node {id}"),
+        };
+        ids.iter().map(name).collect()
+    }
+}
+
+/// Derives a command from what admission looks at; may be asked again.
+type Derive = Arc<dyn Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync>;
+
+/// What an admission came to.
+enum Derived {
+    /// A command, to be ordered.
+    Command(Box<Command>, Told),
+    /// The operation was done before: its answer, and the command's place then.
+    Repeated(Done, LogIndex, Told),
+}
+
+/// A pause between a half and the whole of this one: callers that met do not meet again.
+fn jittered(pause: Duration) -> Duration {
+    let [random] = entropy::array::<1>();
+    pause / 2 + pause / 2 * u32::from(random) / 255
+}
+
+/// What of an admission is told.
+struct Told {
+    object: String,
+    warnings: Vec<String>,
+}
+
+impl Executed {
+    /// A change of the local scope; `is_served` if it was waited for.
+    fn local(index: LogIndex, outcome: Outcome, is_served: Option<bool>) -> Executed {
+        let own = |wanted| if is_served == Some(wanted) { vec![NodeId(0)] } else { Vec::new() };
+        Executed::new(index, outcome, own(true), own(false))
+    }
+}

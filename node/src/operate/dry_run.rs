@@ -1,0 +1,220 @@
+//! What a change would come to: the real rules, on a copy of State that nobody else sees.
+
+use std::collections::BTreeMap;
+
+use conclave_api::change::{Difference, DryRun};
+use conclave_pki::{certificate::Certificate, crl::Crl};
+use conclave_store::{
+    change::Change,
+    id::Fingerprint,
+    record::{Credential, Domain, PkiMode, Record, RowKey, TlsSettings, TlsVersion},
+    scope::Scope,
+    state::State,
+    time::UnixMillis,
+};
+use conclave_system::clock;
+
+use crate::{
+    admit,
+    view::{self, trusted::trusted_by},
+};
+
+/// Compares State before and after the `changes`.
+pub(super) fn compare(
+    scope: Scope,
+    before: &State,
+    after: &State,
+    changes: &[Change],
+    now: UnixMillis,
+) -> DryRun {
+    let mut told = DryRun::default();
+    // By id, since a domain may have got another name.
+    let mut domains: BTreeMap<_, (Option<&Domain>, Option<&Domain>)> = BTreeMap::new();
+    for change in changes {
+        if let RowKey::Domain(name) = &change.key {
+            let (was, is) = (before.domain(name), after.domain(name));
+            if let Some(was) = was {
+                domains.entry(was.id).or_default().0 = Some(was);
+            }
+            if let Some(is) = is {
+                domains.entry(is.id).or_default().1 = Some(is);
+            }
+        } else if change.key == RowKey::TlsSettings {
+            let (was, is) = (before.tls_settings(), after.tls_settings());
+            told.version = Some(was.version.0);
+            told.differences.extend(differences(settings(&was), settings(&is)));
+        } else {
+            told.differences.extend(other(before, change));
+        }
+    }
+    for (was, is) in domains.values() {
+        // A domain that goes has no next version.
+        told.version = was.filter(|_| is.is_some()).map(|was| was.version.0);
+        let was = was.map(|was| facts(before, was)).unwrap_or_default();
+        let will = is.map(|is| facts(after, is)).unwrap_or_default();
+        told.differences.extend(differences(was, will));
+        if let Some(is) = is {
+            check(scope, after, is, now, &mut told);
+        }
+    }
+    told
+}
+
+/// No fault: a private authority is known to its clients only.
+const UNTRUSTED: &str =
+    "the chain leads to no trusted certificate: clients must know its authority";
+
+type Facts = Vec<(String, String)>;
+
+fn facts(state: &State, domain: &Domain) -> Facts {
+    let names: Vec<String> = domain.server_names().map(String::from).collect();
+    let addresses: Vec<String> = domain.addresses.iter().map(ToString::to_string).collect();
+    let mode = match domain.mode {
+        PkiMode::Disabled => "disabled",
+        PkiMode::Test => "test",
+        PkiMode::Enabled => "enabled",
+    };
+    let mut facts =
+        vec![("PKI services".to_owned(), mode.to_owned()), ("names".to_owned(), names.join(" "))];
+    if !addresses.is_empty() {
+        facts.push(("addresses".to_owned(), addresses.join(" ")));
+    }
+    if let Some(asked) = domain.client_auth {
+        let how = if asked.is_required { "required" } else { "asked for" };
+        let text = format!("{how}, issued by SHA-256 {}", asked.issuer);
+        facts.push(("client certs".to_owned(), text));
+    }
+    let has_two = domain.credentials.len() > 1;
+    for credential in &domain.credentials {
+        let of = if has_two { format!("{} ", credential.key.family) } else { String::new() };
+        let said = credential_facts(state, credential);
+        facts.extend(said.map(|(what, text)| (format!("{of}{what}"), text)));
+    }
+    facts
+}
+
+fn settings(settings: &TlsSettings) -> Facts {
+    let names = |names: &[String]| match names {
+        [] => "all".to_owned(),
+        names => names.join(" "),
+    };
+    let switch = |is_on: bool| if is_on { "on" } else { "off" }.to_owned();
+    let version = match settings.version_min {
+        TlsVersion::V1_2 => "1.2",
+        TlsVersion::V1_3 => "1.3",
+    };
+    let facts = [
+        ("log level", format!("{:?}", settings.log_level).to_lowercase()),
+        ("time to live", format!("{} s", settings.session_ttl_s)),
+        ("key rotation", format!("{} s", settings.ticket_rotation_s)),
+        ("oldest version", version.to_owned()),
+        ("target domain", switch(settings.process_target_domain)),
+        ("abort on wrong", switch(settings.abort_on_wrong_client_certificate)),
+        ("cipher suites", names(&settings.cipher_suites)),
+        ("groups", names(&settings.groups)),
+        ("flushes", settings.flushes.to_string()),
+    ];
+    facts.map(|(what, text)| (what.to_owned(), text)).to_vec()
+}
+
+fn credential_facts<'c>(
+    state: &State,
+    credential: &'c Credential,
+) -> impl Iterator<Item = (&'static str, String)> + use<'c> {
+    let key = &credential.key;
+    let certificate = credential.certificate.as_ref().and_then(|one| {
+        let serial = Certificate::from_der(&one.der).ok()?.serial();
+        let till = clock::rfc3339(one.not_after);
+        Some(format!("serial {serial} until {till}, SHA-256 {}", short(&Fingerprint::of(&one.der))))
+    });
+    let chain: Vec<String> = state
+        .sent_chain(credential)
+        .iter()
+        .filter_map(|der| Some(Certificate::from_der(der).ok()?.subject()))
+        .collect();
+    let chain = (!chain.is_empty()).then(|| chain.join(" <- "));
+    let key = format!("{}, SHA-256 {}", key.algorithm, short(&key.public_key));
+    [("key", Some(key)), ("certificate", certificate), ("CA chain", chain)]
+        .into_iter()
+        .filter_map(|(what, text)| Some((what, text?)))
+}
+
+/// Enough of a fingerprint to tell two apart.
+fn short(fingerprint: &Fingerprint) -> String {
+    fingerprint.to_string().chars().take(16).collect()
+}
+
+/// Facts side by side, in the order in which they are known.
+fn differences(before: Facts, mut after: Facts) -> Vec<Difference> {
+    let mut all = Vec::new();
+    for (what, text) in before {
+        let place = after.iter().position(|(other, _)| *other == what);
+        let will = place.map(|place| after.remove(place).1);
+        all.push(Difference { what, before: Some(text), after: will });
+    }
+    let new = |(what, text)| Difference { what, before: None, after: Some(text) };
+    all.extend(after.into_iter().map(new));
+    all
+}
+
+/// What is right, and what is not, with a domain as it would be.
+fn check(scope: Scope, state: &State, domain: &Domain, now: UnixMillis, told: &mut DryRun) {
+    for credential in &domain.credentials {
+        let found = credential.certificate.as_ref();
+        let Some(found) = found.and_then(|one| Certificate::from_der(&one.der).ok()) else {
+            continue;
+        };
+        // Apply has refused a certificate of another key.
+        told.checks.push("key matches".to_owned());
+        let wrong = admit::warnings(domain, &found, now);
+        if wrong.is_empty() {
+            told.checks.extend(["names match", "dates fine"].map(str::to_owned));
+        }
+        told.problems.extend(wrong);
+        match trusted_by(scope, state, domain, credential) {
+            Some(anchor) => told.checks.push(format!("chain leads to {anchor}")),
+            None => told.problems.push(UNTRUSTED.to_owned()),
+        }
+        told.problems.extend(view::chain_problem(state, credential));
+    }
+    for problem in view::problems(domain, now) {
+        if !told.problems.contains(&problem) {
+            told.problems.push(problem);
+        }
+    }
+}
+
+/// A row that belongs to no domain; rows that only serve others say nothing.
+fn other(before: &State, change: &Change) -> Option<Difference> {
+    let what = match &change.key {
+        RowKey::Trusted(_) => "trusted certificate",
+        RowKey::Crl(_) => "revocation list",
+        RowKey::Listener(_) => "listener",
+        RowKey::AccessToken(_) => "access token",
+        RowKey::Generation(_) => "keyring",
+        _ => return None,
+    };
+    let text = |record: &Record| match record {
+        Record::Trusted(one) => {
+            let found = Certificate::from_der(&one.der).ok()?;
+            Some(format!("{}, serial {}", found.subject(), found.serial()))
+        }
+        Record::Crl(one) => {
+            let found = Crl::from_der(&one.der).ok()?;
+            let at = clock::rfc3339(one.this_update);
+            Some(format!("{}, issued {at}, {} revoked", found.issuer(), found.revoked_count()))
+        }
+        Record::Listener(one) => {
+            let address = one.address.map(|address| address.to_string()).unwrap_or_default();
+            Some(format!("{} on {address}:{} to {}", one.name, one.port, one.upstreams.join(" ")))
+        }
+        Record::AccessToken(one) => Some(one.name.clone()),
+        Record::Generation(one) => Some(format!("wrapped for {} nodes", one.wraps.len())),
+        _ => None,
+    };
+    Some(Difference {
+        what: what.to_owned(),
+        before: before.row(&change.key).and_then(|row| text(&row.record)),
+        after: change.record.as_ref().and_then(text),
+    })
+}

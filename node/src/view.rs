@@ -1,0 +1,205 @@
+//! State as the API shows it.
+
+pub(crate) mod trusted;
+
+use conclave_api::{
+    API_VERSION,
+    certificate::Certificate as ApiCertificate,
+    client_auth::ClientAuth as ApiClientAuth,
+    domain::{
+        Credential as ApiCredential, Domain as ApiDomain, DomainVersion, Pki, Scope as ApiScope,
+    },
+    key::{Family, Key},
+};
+use conclave_pki::certificate::Certificate;
+use conclave_store::{
+    record::{ClientAuth, Credential, Domain, DomainKey, KeyFamily, PkiMode},
+    scope::Scope,
+    state::State,
+    time::UnixMillis,
+};
+use conclave_system::clock;
+
+use crate::admit::{self, Issuer};
+
+pub(crate) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate> {
+    Some(parsed_certificate(&Certificate::from_der(der).ok()?, now))
+}
+
+/// A certificate as the API shows it.
+pub(crate) fn parsed_certificate(certificate: &Certificate, now: UnixMillis) -> ApiCertificate {
+    let time = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1000)));
+    let left = certificate.not_after().cast_signed() - (now.0 / 1000).cast_signed();
+    let sha256 = |der: &[u8]| conclave_store::id::Fingerprint::of(der).to_string();
+    ApiCertificate {
+        subject: certificate.subject(),
+        issuer: certificate.issuer(),
+        serial: certificate.serial(),
+        not_before: time(certificate.not_before()),
+        not_after: time(certificate.not_after()),
+        days_left: left.div_euclid(24 * 60 * 60),
+        names: certificate.names(),
+        algorithm: certificate
+            .key_algorithm()
+            .map_or_else(|| "unknown".to_owned(), |algorithm| algorithm.to_string()),
+        sha256: sha256(certificate.der()),
+        key_sha256: sha256(certificate.public_key_der()),
+        pem: certificate.pem(),
+    }
+}
+
+pub(crate) fn chain(
+    state: &State,
+    credential: &Credential,
+    now: UnixMillis,
+) -> Vec<ApiCertificate> {
+    state.sent_chain(credential).iter().filter_map(|der| certificate(der, now)).collect()
+}
+
+pub(crate) fn key(key: &DomainKey) -> Key {
+    Key {
+        family: match key.family {
+            KeyFamily::Ec => Family::Ec,
+            KeyFamily::Rsa => Family::Rsa,
+        },
+        algorithm: key.algorithm.clone(),
+        sha256: key.public_key.to_string(),
+        generation: key.sealed.generation.0,
+        assigned: clock::rfc3339(key.assigned),
+    }
+}
+
+fn credential(state: &State, credential: &Credential, now: UnixMillis) -> ApiCredential {
+    let found = credential.certificate.as_ref();
+    ApiCredential {
+        key: key(&credential.key),
+        certificate: found.and_then(|found| certificate(&found.der, now)),
+        chain: chain(state, credential, now),
+        trusted_by: None,
+    }
+}
+
+/// A domain; `is_hidden`: a shared one of the same name is served instead.
+pub(crate) fn domain(
+    scope: Scope,
+    state: &State,
+    domain: &Domain,
+    is_hidden: bool,
+    now: UnixMillis,
+) -> ApiDomain {
+    let mut problems = problems(domain, now);
+    if is_hidden {
+        problems.push("a shared domain of this name is served instead".to_owned());
+    }
+    ApiDomain {
+        api_version: API_VERSION.to_owned(),
+        kind: "Domain".to_owned(),
+        name: domain.name.to_string(),
+        scope: match scope {
+            Scope::Shared => ApiScope::Shared,
+            Scope::Local => ApiScope::Local,
+        },
+        hidden: is_hidden,
+        aliases: domain.aliases.iter().map(ToString::to_string).collect(),
+        addresses: domain.addresses.iter().map(ToString::to_string).collect(),
+        pki: pki(domain.mode),
+        credentials: domain.credentials.iter().map(|one| credential(state, one, now)).collect(),
+        client_auth: domain.client_auth.as_ref().map(|asked| client_auth(asked, None)),
+        version: domain.version.0,
+        changed: clock::rfc3339(domain.changed.time),
+        changed_by: domain.changed.principal.to_string(),
+        reason: domain.changed.reason.clone(),
+        problems,
+    }
+}
+
+/// What clients are asked for; with their issuer, if it is looked for and found.
+pub(crate) fn client_auth(asked: &ClientAuth, issuer: Option<&Issuer>) -> ApiClientAuth {
+    ApiClientAuth {
+        required: asked.is_required,
+        issuer: asked.issuer.to_string(),
+        subject: issuer.map(|issuer| issuer.certificate.subject()),
+        set: issuer.map(|issuer| issuer.set.to_owned()),
+    }
+}
+
+/// What is wrong with the issuer of a domain's client certificates.
+pub(crate) fn client_auth_problem(
+    domain: &Domain,
+    issuer: Option<&Issuer>,
+    now: UnixMillis,
+) -> Option<String> {
+    let asked = domain.client_auth?;
+    match issuer {
+        None => Some(format!(
+            "clients must have a certificate issued by SHA-256 {}, which is not trusted any more: \
+             none is valid",
+            asked.issuer
+        )),
+        Some(issuer) if issuer.certificate.not_after().saturating_mul(1_000) < now.0 => {
+            let subject = issuer.certificate.subject();
+            Some(format!("{subject}, which issues its client certificates, has expired"))
+        }
+        Some(_) => None,
+    }
+}
+
+/// What is wrong with a domain that is enabled.
+pub(crate) fn problems(domain: &Domain, now: UnixMillis) -> Vec<String> {
+    if domain.mode != PkiMode::Enabled {
+        return Vec::new();
+    }
+    if domain.credentials.is_empty() {
+        return vec!["enabled, but it has no private key: TLS is refused".to_owned()];
+    }
+    if domain.certificates().next().is_none() {
+        return vec!["enabled, but it has no certificate: TLS is refused".to_owned()];
+    }
+    let mut problems = Vec::new();
+    for credential in &domain.credentials {
+        let Some(found) = &credential.certificate else {
+            let family = credential.key.family;
+            problems.push(format!("the {family} key has no certificate: it is not used"));
+            continue;
+        };
+        if let Ok(certificate) = Certificate::from_der(&found.der) {
+            problems.extend(admit::warnings(domain, &certificate, now));
+        }
+    }
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+/// One version of a domain.
+pub(crate) fn version(domain: &Domain, current: bool) -> DomainVersion {
+    let certificates = domain.certificates().filter_map(|one| Certificate::from_der(&one.der).ok());
+    DomainVersion {
+        version: domain.version.0,
+        current,
+        changed: clock::rfc3339(domain.changed.time),
+        changed_by: domain.changed.principal.to_string(),
+        reason: domain.changed.reason.clone(),
+        pki: pki(domain.mode),
+        keys: domain.credentials.iter().map(|one| one.key.public_key.to_string()).collect(),
+        certificates: certificates.map(|one| one.serial()).collect(),
+    }
+}
+
+fn pki(mode: PkiMode) -> Pki {
+    match mode {
+        PkiMode::Disabled => Pki::Disabled,
+        PkiMode::Test => Pki::Test,
+        PkiMode::Enabled => Pki::Enabled,
+    }
+}
+
+/// What is wrong with the links of a chain that a domain sends.
+pub(crate) fn chain_problem(state: &State, credential: &Credential) -> Option<String> {
+    let read = |der: &[u8]| Certificate::from_der(der).ok();
+    let certificates: Vec<_> =
+        state.sent_chain(credential).iter().filter_map(|der| read(der)).collect();
+    let leaf = credential.certificate.as_ref().and_then(|one| read(&one.der));
+    let broken = conclave_pki::chain::check(leaf.as_ref(), &certificates).err()?;
+    Some(format!("the CA chain is broken: {broken}"))
+}

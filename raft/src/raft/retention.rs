@@ -1,0 +1,140 @@
+//! How long entries are kept: openraft counts entries only, and purges what a follower that is
+//! receiving a snapshot will need right after it. Under load that follower would never catch up.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use openraft::async_runtime::{AsyncRuntime, watch::WatchReceiver};
+
+use crate::{
+    limits::{LOG_BYTES_MAX, LOG_LOOK_EVERY, PURGE_ENTRIES_MIN},
+    machine::StateMachine,
+    rt::Rt,
+    types::Types,
+    writer::Written,
+};
+
+/// What of the log is kept behind the snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Entries at least.
+    pub entries: u64,
+    /// Bytes of entries at least.
+    pub bytes: u64,
+    /// Bytes of entries at most for a peer that does not have them yet.
+    pub bytes_behind: u64,
+}
+
+/// A log as the rule sees it. Indexes are 0 if there is none.
+struct Extent {
+    purged: u64,
+    snapshot: u64,
+    last: u64,
+    bytes: u64,
+    /// The lowest index that a peer has; none: there is no peer, or this node does not lead.
+    matched: Option<u64>,
+    has_room: bool,
+}
+
+impl Extent {
+    /// Bytes of an entry, on the average.
+    fn entry_bytes(&self) -> u64 {
+        (self.bytes / self.last.saturating_sub(self.purged).max(1)).max(1)
+    }
+
+    /// Whether the log is so long in bytes that a snapshot is due before its time.
+    fn wants_snapshot(&self) -> bool {
+        self.last.saturating_sub(self.snapshot) * self.entry_bytes() > LOG_BYTES_MAX
+    }
+
+    /// The entry up to which the log can be purged, if that is worth it.
+    fn purge_upto(&self, keep: Retention) -> Option<u64> {
+        let keeping = |bytes: u64| {
+            // A full disk needs its room more than a late follower its entries.
+            let bytes = if self.has_room { bytes } else { 0 };
+            let entries = keep.entries.max(bytes / self.entry_bytes());
+            self.last.saturating_sub(entries).min(self.snapshot.saturating_sub(keep.entries))
+        };
+        let usual = keeping(keep.bytes);
+        let upto = match self.matched {
+            Some(matched) if matched < usual => usual.min(matched.max(keeping(keep.bytes_behind))),
+            _ => usual,
+        };
+        (upto >= self.purged + PURGE_ENTRIES_MIN.min(keep.entries.max(1))).then_some(upto)
+    }
+}
+
+/// Takes snapshots of a log that is long in bytes, and purges what `keep` does not keep. Ends with
+/// Raft.
+pub(super) async fn retain(
+    raft: openraft::Raft<Types, StateMachine>,
+    written: Arc<Written>,
+    keep: Retention,
+) {
+    loop {
+        Rt::sleep(LOG_LOOK_EVERY).await;
+        let extent = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            if metrics.running_state.is_err() {
+                return;
+            }
+            let index = |id: &Option<_>| {
+                id.as_ref().map_or(0, |id: &openraft::alias::LogIdOf<Types>| id.index())
+            };
+            let peers = metrics.replication.as_ref();
+            Extent {
+                purged: index(&metrics.purged),
+                snapshot: index(&metrics.snapshot),
+                last: metrics.last_log_index.unwrap_or(0),
+                bytes: written.bytes.load(Ordering::Relaxed),
+                matched: peers.and_then(|peers| peers.values().map(index).min()),
+                has_room: *written.has_room.borrow(),
+            }
+        };
+        // A fault of either shows in the running state.
+        if extent.wants_snapshot() {
+            let _ = raft.trigger().snapshot().await;
+        }
+        if let Some(upto) = extent.purge_upto(keep) {
+            let _ = raft.trigger().purge_log(upto).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP: Retention = Retention { entries: 500, bytes: 64_000, bytes_behind: 256_000 };
+
+    /// Entries of 64 bytes.
+    fn extent(purged: u64, snapshot: u64, last: u64, matched: Option<u64>) -> Extent {
+        let bytes = (last - purged) * 64;
+        Extent { purged, snapshot, last, bytes, matched, has_room: true }
+    }
+
+    #[test]
+    fn what_is_kept_is_counted_in_bytes_and_never_reaches_beyond_the_snapshot() {
+        assert_eq!(extent(0, 10_000, 10_100, None).purge_upto(KEEP), Some(9_100));
+        assert_eq!(extent(0, 3_000, 10_100, None).purge_upto(KEEP), Some(2_500));
+        assert_eq!(extent(0, 0, 10_100, None).purge_upto(KEEP), None, "no snapshot yet");
+        assert_eq!(extent(9_000, 10_000, 10_100, None).purge_upto(KEEP), None, "too little");
+        let entries = Retention { entries: 10, bytes: 0, bytes_behind: 0 };
+        assert_eq!(extent(0, 100, 101, None).purge_upto(entries), Some(90));
+    }
+
+    #[test]
+    fn a_peer_that_is_behind_keeps_its_entries_up_to_a_bound() {
+        assert_eq!(extent(0, 10_000, 10_000, Some(9_800)).purge_upto(KEEP), Some(9_000));
+        assert_eq!(extent(0, 10_000, 10_000, Some(7_000)).purge_upto(KEEP), Some(7_000));
+        assert_eq!(extent(0, 10_000, 10_000, Some(1_000)).purge_upto(KEEP), Some(6_000));
+        let full = Extent { has_room: false, ..extent(0, 10_000, 10_000, Some(1_000)) };
+        assert_eq!(full.purge_upto(KEEP), Some(9_500));
+    }
+
+    #[test]
+    fn a_snapshot_is_due_by_bytes_behind_the_last_one() {
+        let long = |snapshot| Extent { bytes: 2 * LOG_BYTES_MAX, ..extent(0, snapshot, 100, None) };
+        assert!(long(0).wants_snapshot() && !long(60).wants_snapshot());
+    }
+}
