@@ -29,22 +29,111 @@ fn read(path: &Path) -> String {
 }
 
 /// Level of each crate; every arrow points to a lower level, none stays on its own.
-const LEVELS: [(&str, &str, u32); 14] = [
-    ("conclave", "cli", 4),
-    ("conclave-jepsen", "jepsen", 4),
-    ("conclave-tests", "tests", 5),
+const LEVELS: [(&str, &str, u32); 17] = [
+    ("conclave-tests", "tests", 7),
+    ("conclave", "cli", 6),
+    ("conclave-jepsen", "jepsen", 6),
+    ("conclave-node", "node", 5),
+    ("conclave-edge", "node/edge", 4),
+    ("conclave-keys", "node/keys", 3),
     ("conclave-client", "cli/client", 3),
-    ("conclave-node", "node", 3),
     ("conclave-api", "node/api", 2),
+    ("conclave-preface", "node/preface", 2),
+    ("conclave-system", "node/system", 2),
     ("conclave-store-sled", "store/sled", 2),
     ("conclave-raft", "raft", 2),
-    ("conclave-dtls", "node/dtls", 2),
-    ("conclave-preface", "node/preface", 2),
     ("conclave-store", "store", 1),
     ("conclave-pki", "store/pki", 1),
     ("conclave-disk", "store/disk", 1),
     ("conclave-tls", "store/tls", 1),
+    ("conclave-dtls", "node/dtls", 1),
 ];
+
+/// Rooms inside the crates, lower ones first; those of a line are strangers to each other.
+const ROOMS: [(&str, &[&[&str]]); 3] = [
+    (
+        "node/src",
+        &[
+            &["process", "http", "turns", "fault", "tls_names", "token", "membership", "replica"],
+            &["config", "local", "member"],
+            &["node", "observe"],
+            &["admit", "public"],
+            &["view", "cluster"],
+            &["operate"],
+            &["admin"],
+            &["boot"],
+            &["testing"],
+        ],
+    ),
+    ("node/edge/src", &[&["tls"], &["live"], &["socket"]]),
+    (
+        "node/keys/src",
+        &[&["seal", "wrap"], &["unlock"], &["identity"], &["keyring"], &["sign", "session"]],
+    ),
+];
+
+/// Rooms that the production code of a file uses by `crate::…`.
+fn rooms_used(source: &str) -> BTreeSet<String> {
+    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let word = |text: &str| -> String {
+        text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
+    let mut used = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(list) = rest.strip_prefix('{') else {
+            used.insert(word(rest));
+            continue;
+        };
+        let (mut depth, mut is_start) = (0, true);
+        for (at, c) in list.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => is_start = true,
+                c if c.is_alphabetic() && depth == 0 && is_start => {
+                    used.insert(word(&list[at..]));
+                    is_start = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    used
+}
+
+#[test]
+fn no_room_knows_a_higher_one_or_its_neighbour() {
+    for (folder, levels) in ROOMS {
+        let level = |room: &str| levels.iter().position(|rooms| rooms.contains(&room));
+        let sources = root().join(folder);
+        for path in files(".rs").into_iter().filter(|path| path.starts_with(&sources)) {
+            let inside = path.strip_prefix(&sources).unwrap();
+            let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+            let room = first.trim_end_matches(".rs");
+            let shown = inside.to_str().unwrap();
+            if ["lib", "samples", "samples_of_formats"].contains(&room) || shown.contains("tests") {
+                continue;
+            }
+            let own = level(room).unwrap_or_else(|| panic!("{folder}: no level for {room}"));
+            let mut source = read(&path);
+            if inside.components().count() == 1 {
+                source = source.replace("super::", "crate::");
+            }
+            for used in rooms_used(&source).iter().filter(|used| *used != room) {
+                let is_below = level(used).is_none_or(|used| used < own);
+                assert!(is_below, "{folder}/{shown} must not use {used}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rooms_are_found_in_every_form_of_a_use() {
+    let source = "use crate::{\n    a::{b, c},\n    d,\n    e::f,\n};\nuse crate::g::H;\nlet x = crate::i::j();";
+    let expected = ["a", "d", "e", "g", "i"].map(str::to_owned);
+    assert_eq!(rooms_used(source), BTreeSet::from(expected));
+}
 
 #[test]
 fn every_arrow_points_down() {
@@ -116,7 +205,7 @@ fn versions_stand_in_the_root_manifest_only() {
 
 #[test]
 fn the_feature_table_has_every_row_and_names_tests_that_exist() {
-    let readme = read(&root().join("README.md"));
+    let table = read(&root().join("docs/features.md"));
     let sources: String = files(".rs").iter().map(|path| read(path)).collect();
     let counts = [('A', 20), ('B', 7), ('C', 6), ('D', 3), ('E', 4), ('F', 6), ('G', 4), ('H', 9)];
     let wanted: BTreeSet<String> = counts
@@ -124,7 +213,7 @@ fn the_feature_table_has_every_row_and_names_tests_that_exist() {
         .flat_map(|(letter, count)| (1..=*count).map(move |number| format!("{letter}{number}")))
         .collect();
     let mut found = BTreeSet::new();
-    for line in readme.lines().filter(|line| line.starts_with("| ")) {
+    for line in table.lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         if !wanted.contains(cells[0]) {
             continue;
