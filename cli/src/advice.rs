@@ -188,6 +188,7 @@ data_dir = "/var/lib/conclave"
 bind = "0.0.0.0:7444"                # UDP, for other nodes
 # advertise = "10.0.0.1:7444"        # HOST:PORT at which they reach this node; default: found
 # election_timeout = "300ms"
+# keep_log_mib = 256                 # log that is kept for members that are away or behind
 
 [admin]
 # socket = "/run/conclave/admin.sock"

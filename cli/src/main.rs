@@ -6,6 +6,8 @@ mod args;
 mod commands;
 mod output;
 mod progress;
+#[cfg(test)]
+mod reference;
 
 use std::process::ExitCode;
 

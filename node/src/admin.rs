@@ -1,5 +1,7 @@
-//! The admin API: HTTP on a unix socket, where opening it is the permission, and over HTTPS with
-//! a token.
+//! The admin API over HTTP, on a unix socket and over HTTPS.
+//!
+//! On the unix socket the file permissions decide who may do everything. HTTPS requires an access
+//! token.
 
 mod asked;
 mod auth;

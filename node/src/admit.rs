@@ -1,7 +1,8 @@
-//! From what a caller asks to a command: parsed, checked, sealed, timed.
+//! Admission: turns a request into a command. Parses, checks, seals secrets and sets the time.
 //!
-//! Everything uncertain ends here. A command carries the rows that it was derived from; if one
-//! of them has changed when it is applied, it is rejected and derived afresh.
+//! All nondeterminism ends here, so that applying a command depends on State only. A command
+//! carries the rows from which it was derived. If one of them has changed when the command is
+//! applied, it is rejected and derived again.
 
 mod certificate;
 mod chain;
@@ -50,23 +51,23 @@ pub(crate) use trust::{TrustScope, add_trusted, remove_trusted};
 #[cfg(feature = "testing")]
 pub(crate) use {certificate::record_of, key::key_record};
 
-/// What admission looks at.
+/// The input of admission besides the request.
 pub(crate) struct View<'a> {
     pub(crate) node: &'a Node,
     pub(crate) scope: Scope,
     pub(crate) state: &'a State,
     pub(crate) now: UnixMillis,
-    /// Version that the caller expects of the domain.
+    /// Version of the object that the caller expects.
     pub(crate) if_version: Option<u64>,
-    /// Family of the key that the caller means.
+    /// Key family that the caller selects.
     pub(crate) family: Option<KeyFamily>,
 }
 
-/// An action, and what it was derived from.
+/// An action with the rows from which it was derived.
 pub(crate) struct Admitted {
     pub(crate) action: Action,
     pub(crate) expects: Vec<Expectation>,
-    /// What the change is about, in the answer.
+    /// Name of the changed object, for the answer.
     pub(crate) object: String,
     pub(crate) warnings: Vec<String>,
 }
@@ -88,7 +89,7 @@ impl Admitted {
 }
 
 impl View<'_> {
-    /// A domain as it stands, at the version that the caller expects.
+    /// Returns a domain. Fails if it does not have the version that the caller expects.
     fn domain(&self, name: &DomainName) -> Result<(&Domain, Expectation), Problem> {
         let domain = self.state.domain(name).ok_or_else(|| problem::domain_unknown(name))?;
         if let Some(expected) = self.if_version
@@ -102,7 +103,7 @@ impl View<'_> {
         Ok((domain, self.state.expectation(RowKey::Domain(name.clone()))))
     }
 
-    /// Seals a secret; a node that is sealed itself has another one do it.
+    /// Seals a secret. In the shared scope a sealed node asks an unsealed member to do it.
     fn seal(&self, purpose: Purpose, secret: &Secret) -> Result<Sealed, Problem> {
         match self.node.keyring().seal(self.scope, purpose, secret.expose()) {
             Ok(sealed) => Ok(sealed),
@@ -115,7 +116,7 @@ impl View<'_> {
 
     fn seal_elsewhere(&self, purpose: Purpose, secret: &Secret) -> Result<Sealed, Problem> {
         let replica = self.node.replica()?;
-        // Admission runs on a blocking thread, so waiting here holds nobody up.
+        // Admission runs on a blocking thread, so this wait blocks no other task.
         let sealed =
             tokio::runtime::Handle::current().block_on(replica.seal_elsewhere(purpose, secret));
         sealed.ok_or_else(|| self.sealed_problem(&SealError::Sealed))
@@ -135,7 +136,7 @@ impl View<'_> {
     }
 }
 
-/// The credential that a caller means: that of the family it named, else the only one.
+/// Returns the credential of the given family. Without a family the domain must have exactly one.
 pub(crate) fn credential(
     domain: &Domain,
     family: Option<KeyFamily>,
@@ -156,7 +157,7 @@ pub(crate) fn credential(
     }
 }
 
-/// A domain's name as the caller wrote it.
+/// Parses a domain name in a request.
 pub(crate) fn domain_name(text: &str) -> Result<DomainName, Problem> {
     DomainName::parse(text).map_err(|error| Problem::new(Code::D001, error.to_string()))
 }

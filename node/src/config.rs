@@ -18,6 +18,9 @@ use serde::Deserialize;
 use crate::tls_names;
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// More than a minute of the fastest writes: time for a member to install a snapshot of 100,000
+/// domains.
+const KEEP_LOG_MIB: u32 = 256;
 
 /// Settings as they hold, defaults filled in.
 #[derive(Debug, Clone)]
@@ -36,6 +39,8 @@ pub struct Config {
     pub cluster_advertise: Option<String>,
     /// Raft election timeout.
     pub election_timeout: Duration,
+    /// Bytes of the log that are kept for members that do not have them yet.
+    pub keep_log_bytes: u64,
     /// Unix socket of the admin API.
     pub admin_socket: PathBuf,
     /// TCP address of the admin API over HTTPS, if wanted.
@@ -97,6 +102,7 @@ struct ClusterSection {
     bind: Option<SocketAddr>,
     advertise: Option<String>,
     election_timeout: Option<String>,
+    keep_log_mib: Option<u32>,
 }
 
 #[derive(Deserialize, Default)]
@@ -215,6 +221,7 @@ impl Config {
             cluster_bind: file.cluster.bind.unwrap_or(default_bind),
             cluster_advertise: file.cluster.advertise,
             election_timeout,
+            keep_log_bytes: u64::from(file.cluster.keep_log_mib.unwrap_or(KEEP_LOG_MIB)) << 20,
             admin_socket: file.admin.socket.unwrap_or(default_socket),
             admin_bind: file.admin.bind,
             public_bind: file.public.bind,

@@ -17,6 +17,7 @@ mod raft;
 mod rt;
 mod segments;
 mod snapshot;
+mod state_machine;
 mod types;
 mod wire;
 mod writer;
@@ -25,8 +26,9 @@ mod writer;
 #[path = "../../tests/src/samples.rs"]
 mod samples;
 
+pub use engine::LogDamage;
 pub use machine::{Entry, Machine, MachineFault, Staged, Stager, View};
-pub use mark::{LogDamage, LogOpenError, payloads};
+pub use mark::{LogOpenError, payloads};
 pub use network::{
     Accept, BoxFuture, CallError, Calls, Identity, JoinError, Peers, join::join_call, transport,
 };

@@ -11,85 +11,15 @@ use std::{
 use conclave_disk::{Directory, Fault, Files, Marker, OpenError};
 
 use crate::{
-    engine::{LogEngine, LogFault},
+    engine::{LogDamage, LogEngine, LogFault},
     limits::{CREATE_BYTES, READ_BYTES_MAX},
-    migrate::SEGMENTS,
-    segments::{self, Depot, Entropy, GroupPoint, LogId, OpenSegments, SegmentsError},
-    types::Position,
+    segments::{self, Depot, Entropy, LogId, OpenSegments, SEGMENTS, SegmentsError},
+    types::GroupPoint,
     wire::{self, MarkV2, WireError},
 };
 
 /// Name of the marker, beside the segments.
 pub(crate) const MARKER: &str = "marker";
-
-/// What is wrong with a log. The node must not vote again under its id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LogDamage {
-    /// Segments without the marker.
-    #[error("there are segments of a log, but no marker")]
-    MarkerMissing,
-    /// A marker without segments.
-    #[error("there is a marker, but no segment of its log")]
-    LogMissing,
-    /// The log is shorter than it was.
-    #[error("the log ends at group {found}, but group {expected} was durable")]
-    GroupsLost {
-        /// The newest group that is there.
-        found: u64,
-        /// A group that was durable.
-        expected: u64,
-    },
-    /// Another group is in the place of one that was durable.
-    #[error("a group is not the one that was durable")]
-    GroupReplaced,
-    /// A group in the middle cannot be read.
-    #[error("the group at byte {offset} is damaged; groups behind it are whole")]
-    GroupDamaged {
-        /// Where it begins.
-        offset: usize,
-    },
-    /// A group in the middle is missing.
-    #[error("the group that follows group {after} is missing")]
-    GroupMissing {
-        /// The newest group before the gap.
-        after: u64,
-    },
-    /// A file is missing in the middle.
-    #[error("this segment is missing")]
-    SegmentMissing,
-    /// What the marker of a log in sled calls the newest entry is not there.
-    #[error("the marker says that entry {expected:?} was durable, the log has {found:?} there")]
-    EntryLost {
-        /// What was durable.
-        expected: Position,
-        /// What the log has at that index.
-        found: Option<Position>,
-    },
-    /// Entries are missing in the middle.
-    #[error("entry {missing} is missing in the log")]
-    Gap {
-        /// Index of the first missing entry.
-        missing: u64,
-    },
-    /// The log belongs to another cluster.
-    #[error("the log belongs to another cluster")]
-    OtherCluster,
-    /// The log begins after the end of the state.
-    #[error("the state is durable up to entry {found}, but the log begins after entry {purged}")]
-    StateLost {
-        /// Entries up to this one are no longer in the log.
-        purged: u64,
-        /// Last entry whose effect is in the state.
-        found: u64,
-    },
-    /// A record cannot be read.
-    #[error("a record is damaged")]
-    Record,
-    /// A record is whole, but not of a kind that this version knows.
-    #[error("a record was written by a later version")]
-    LaterVersion,
-}
 
 impl From<WireError> for LogDamage {
     fn from(error: WireError) -> LogDamage {

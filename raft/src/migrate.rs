@@ -13,18 +13,16 @@ use std::{
 use conclave_disk::{Directory, Disk, DiskOptions, Files, Marker, OpenError};
 
 use crate::{
-    engine::{LogEngine, Record},
+    engine::{LogDamage, LogEngine, Record},
     limits::{CREATE_BYTES, MIGRATE_RECORDS},
-    mark::{self, LogDamage, LogOpenError, MARKER},
-    segments::{Entropy, LogId},
+    mark::{self, LogOpenError, MARKER},
+    segments::{Entropy, LogId, SEGMENTS},
     types::Position,
     wire::{self, EntryV1, MarkV1, NoteV1},
 };
 
 #[cfg(test)]
 mod tests;
-/// Directory of the segments, in that of the log.
-pub(crate) const SEGMENTS: &str = "segments";
 const UNFINISHED: &str = "segments.new";
 const OLD_LOG: &str = "log";
 

@@ -19,11 +19,11 @@ use tokio::sync::watch;
 use crate::{
     limits::PAYLOAD_BYTES_MAX,
     log::Log,
-    machine::{Progress, StateMachine},
     mark::LogOpenError,
     network::{CallError, Identity, Links, Transport},
     rt::{Rt, Threads, now},
     segments::Entropy,
+    state_machine::{Progress, StateMachine},
     types::{LogId, NodeId, Payload, Position, Types, Vote},
 };
 

@@ -17,8 +17,8 @@ use std::{
 
 use conclave_disk::Files;
 
+pub(crate) use crate::types::GroupPoint;
 pub(crate) use depot::Depot;
-pub(crate) use format::GroupPoint;
 pub(crate) use open::{OpenSegments, SegmentsError, open};
 
 use self::{
@@ -32,6 +32,9 @@ use crate::{
     types::Position,
     wire::{self, EntryV1, NoteV1},
 };
+
+/// Directory of the segments within that of the log.
+pub(crate) const SEGMENTS: &str = "segments";
 
 /// Whose log it is; segments of another one are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -72,3 +72,22 @@ impl Position {
         LogId::new(leader, self.index)
     }
 }
+
+/// Where a group stands in the order of groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct GroupPoint {
+    /// Number of the group; one more for each, never given twice.
+    pub(crate) sequence: u64,
+    /// Checksum over the checksums of all groups up to this one.
+    pub(crate) chain: u32,
+}
+
+impl GroupPoint {
+    /// The point after it, of a group whose body has this checksum.
+    pub(crate) fn next(self, body_checksum: u32) -> GroupPoint {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.chain.to_be_bytes());
+        hasher.update(&body_checksum.to_be_bytes());
+        GroupPoint { sequence: self.sequence + 1, chain: hasher.finalize() }
+    }
+}

@@ -13,8 +13,9 @@ use serde_bytes::ByteBuf;
 
 use crate::{
     limits::FRAME_BYTES_MAX,
-    segments::GroupPoint,
-    types::{LogEntry, LogId, Membership, Payload, Position, StoredMembership, Types, Vote},
+    types::{
+        GroupPoint, LogEntry, LogId, Membership, Payload, Position, StoredMembership, Types, Vote,
+    },
 };
 
 const MAGIC: [u8; 2] = *b"CR";

@@ -1,16 +1,16 @@
-//! What one command changed, for the disk and for the live index.
+//! Row changes made by a command, for the disk and for the live index.
 
 use crate::record::{Record, RowKey};
 
 /// One row that was put or removed.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// Which row.
+    /// The row's key.
     pub key: RowKey,
-    /// What it holds now; none: it is gone.
+    /// Its new content; `None` if the row was removed.
     pub record: Option<Record>,
     /// The row's key as stored, see [`crate::wire::encode_key`].
     pub key_bytes: Vec<u8>,
-    /// The row as stored, see [`crate::wire::encode_row`]; none: it is gone.
+    /// The row as stored, see [`crate::wire::encode_row`]; `None` if the row was removed.
     pub row_bytes: Option<Vec<u8>>,
 }

@@ -1,7 +1,7 @@
-//! What may be asked of State: everything uncertain is settled before it gets here.
+//! Commands: changes of State with every uncertain input already settled.
 //!
-//! Time, chance, parsing and sealing happened at admission; a command only says what shall be
-//! and what it was derived from.
+//! Admission reads the clock, draws randomness, parses and seals. A command carries only the
+//! results, and the rows from which they were derived.
 
 use std::net::IpAddr;
 
@@ -21,20 +21,20 @@ use crate::{
     time::UnixMillis,
 };
 
-/// One change, asked for by somebody.
+/// A change requested by a principal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// The caller's id of this wish; every retry carries the same.
+    /// The caller's id of the operation; every retry carries the same one.
     pub operation: OperationId,
-    /// Who asks.
+    /// The caller.
     pub principal: Principal,
     /// SHA-256 of the request as the caller made it.
     pub request: [u8; 32],
     /// Time of admission.
     pub time: UnixMillis,
-    /// Why, for the history.
+    /// The caller's reason, kept in the history.
     pub reason: Option<String>,
-    /// Rows that admission looked at; any difference rejects the command.
+    /// Rows that admission read. The command is rejected if one of them has changed since.
     pub expects: Vec<Expectation>,
     /// The change itself.
     pub action: Action,
@@ -45,36 +45,36 @@ pub struct Command {
 pub struct Expectation {
     /// The row.
     pub key: RowKey,
-    /// Index of its last change; none: it did not exist.
+    /// Index of its last change; `None` if it did not exist.
     pub changed_at: Option<LogIndex>,
 }
 
-/// The changes that exist.
+/// A kind of change, with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// The first command of a cluster.
+    /// Founds a cluster; its first command.
     FoundCluster(Box<FoundCluster>),
     /// Adds a join token.
     CreateJoinToken(TokenId, JoinToken),
-    /// Uses a join token and adds the member, in one.
+    /// Uses a join token and adds the member in one step.
     RedeemJoinToken(Box<RedeemJoinToken>),
     /// Adds an access token.
     CreateAccessToken(TokenId, AccessToken),
-    /// Ends an access token.
+    /// Revokes an access token.
     RevokeAccessToken(TokenId),
-    /// A new generation of the keyring.
+    /// Starts a new generation of the keyring.
     RotateKeyring(Box<RotateKeyring>),
     /// Adds a domain.
     CreateDomain(CreateDomain),
     /// Changes a domain's settings.
     SetDomain(SetDomain),
-    /// Removes a domain with all that belongs to it.
+    /// Removes a domain and everything that belongs to it.
     DeleteDomain(DomainName),
     /// Assigns a private key to a domain that has none of its family.
     SetKey(DomainName, Box<DomainKey>),
     /// Removes a domain's private key and, with it, the certificate and the chain.
     RemoveKey(DomainName, KeyFamily),
-    /// Sets a domain's certificate; with a key and a chain if they come along.
+    /// Sets a domain's certificate, optionally together with its key and chain.
     SetCertificate(Box<SetCertificate>),
     /// Removes a domain's certificate.
     RemoveCertificate(DomainName, KeyFamily),
@@ -90,24 +90,24 @@ pub enum Action {
     AddTrusted(Option<DomainName>, Box<AddTrusted>),
     /// Removes trusted certificates.
     RemoveTrusted(Option<DomainName>, Vec<Fingerprint>),
-    /// Gives a domain another name; all that belongs to it stays as it is.
+    /// Renames a domain; everything that belongs to it is kept.
     RenameDomain(DomainName, DomainName),
-    /// Makes an earlier version of a domain the present one; its name stays.
+    /// Restores an earlier version of a domain, except its name.
     RollbackDomain(DomainName, Version),
-    /// Asks clients of a domain for a certificate, or not any more.
+    /// Sets the client certificate policy of a domain; `None` stops asking for certificates.
     SetClientAuth(DomainName, Option<ClientAuth>),
-    /// Changes the TLS settings; its number of changes and of flushes is counted by apply.
+    /// Replaces the TLS settings. Apply counts changes and flushes itself and ignores these fields.
     SetTlsSettings(Box<TlsSettings>),
-    /// No session made before resumes.
+    /// Prevents the resumption of all existing sessions.
     FlushSessions,
-    /// A new session key, which nodes open with but do not use yet; ends expired ones.
+    /// Adds a session key with which nodes open but do not seal yet. Removes expired keys.
     PublishSessionKey(SessionKeyUse, SessionKeyId, SessionKey),
-    /// The session key is used from now on.
+    /// Makes nodes seal with a published session key from now on.
     ActivateSessionKey(SessionKeyUse, SessionKeyId),
-    /// A member says what its Main Domain is called, so that no shared domain takes the name.
+    /// Reserves the name of a member's Main Domain, so that no shared domain takes it.
     SetMainDomain(NodeId, DomainName),
-    /// Raises the level of the rules. The leader asks for it when every member knows that level:
-    /// a member that does not would make another State of the same commands.
+    /// Raises the level of the rules. The leader proposes this once every member knows the level: a
+    /// member that does not would derive another State from the same commands.
     SetLevel(u32),
 }
 
@@ -134,7 +134,7 @@ pub struct FoundCluster {
 /// See [`Action::RedeemJoinToken`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RedeemJoinToken {
-    /// The token, proved at admission.
+    /// The token; admission has verified the proof of possession.
     pub token: TokenId,
     /// The new member.
     pub member: Member,
@@ -145,9 +145,9 @@ pub struct RedeemJoinToken {
 /// See [`Action::RotateKeyring`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotateKeyring {
-    /// The new generation: the current one and one more.
+    /// The new generation: the current one plus one.
     pub generation: Generation,
-    /// Its key, wrapped for exactly the present members.
+    /// Its key, wrapped for exactly the current members.
     pub keyring: KeyringGeneration,
     /// The authority's key, sealed under the new generation.
     pub authority_key: Sealed,
@@ -162,22 +162,22 @@ pub struct CreateDomain {
     pub name: DomainName,
     /// Further server names.
     pub aliases: Vec<ServerName>,
-    /// Local addresses that mean this domain.
+    /// Local addresses that select this domain.
     pub addresses: Vec<IpAddr>,
     /// PKI services.
     pub mode: PkiMode,
 }
 
-/// See [`Action::SetDomain`]; what is `None` stays.
+/// See [`Action::SetDomain`]; `None` keeps a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetDomain {
     /// Which domain.
     pub name: DomainName,
     /// PKI services.
     pub mode: Option<PkiMode>,
-    /// All aliases.
+    /// The new list of aliases.
     pub aliases: Option<Vec<ServerName>>,
-    /// All assigned addresses.
+    /// The new list of assigned addresses.
     pub addresses: Option<Vec<IpAddr>>,
 }
 
@@ -186,16 +186,16 @@ pub struct SetDomain {
 pub struct SetCertificate {
     /// Which domain.
     pub name: DomainName,
-    /// A new key, replacing the present one of its family.
+    /// A new key, replacing the existing one of its family.
     pub key: Option<DomainKey>,
     /// The certificate.
     pub certificate: Certificate,
-    /// The CA chain: none leaves it, an empty one removes it.
+    /// The CA chain: `None` keeps the existing one, an empty list removes it.
     pub chain: Option<Vec<ByteBuf>>,
 }
 
 impl Action {
-    /// The domain that this action is about, if it is about one.
+    /// Returns the domain that this action concerns, if any.
     pub fn domain(&self) -> Option<&DomainName> {
         match self {
             Action::CreateDomain(create) => Some(&create.name),
@@ -215,7 +215,7 @@ impl Action {
         }
     }
 
-    /// Every secret that this action would store.
+    /// Returns every sealed secret that this action stores.
     pub fn sealed(&self) -> Vec<&Sealed> {
         match self {
             Action::FoundCluster(found) => vec![&found.cluster.authority_key],

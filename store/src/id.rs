@@ -1,4 +1,5 @@
-//! Names and numbers of things, each its own type, each right by construction.
+//! Identifiers: names, numbers and hashes, each with a type of its own. A parsed name is always
+//! valid.
 
 use std::{fmt, sync::Arc};
 
@@ -6,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::UnixMillis;
 
-/// Why a text is no name of the kind asked for.
+/// Reason why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// Nothing was given.
+    /// The text is empty.
     #[error("an empty {what} was given")]
     Empty {
-        /// Kind of name.
+        /// The text is longer than this kind of name allows.
         what: &'static str,
     },
     /// More bytes than the kind of name may have.
@@ -26,7 +27,7 @@ pub enum NameError {
         /// Bytes allowed.
         max: usize,
     },
-    /// A character or a form that the kind of name does not have.
+    /// The text has a character or a form that this kind of name does not allow.
     #[error("{name:?} is not a {what}: {why}")]
     Malformed {
         /// Kind of name.
@@ -42,7 +43,7 @@ fn malformed(what: &'static str, name: &str, why: &'static str) -> NameError {
     NameError::Malformed { what, name: name.chars().take(80).collect(), why }
 }
 
-/// Checks one DNS label: letters, digits, hyphens inside, underscore allowed as in practice.
+/// Checks one DNS label: letters, digits, inner hyphens, and underscores, which occur in practice.
 fn check_label(what: &'static str, name: &str, label: &str) -> Result<(), NameError> {
     if label.is_empty() {
         return Err(malformed(what, name, "a part between two dots is empty"));
@@ -80,7 +81,7 @@ fn parse_dns(what: &'static str, text: &str) -> Result<String, NameError> {
     Ok(name)
 }
 
-// Names are keys of large maps whose nodes are copied on every change: a copy must be cheap.
+// Names are keys of persistent maps whose nodes are copied on every change: a clone must be cheap.
 macro_rules! text_name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $parse:expr) => {
         $(#[$doc])*
@@ -89,19 +90,20 @@ macro_rules! text_name {
         pub struct $type(Arc<str>);
 
         impl $type {
-            /// Reads a name in the form that people write; see the type for its bounds.
+            /// Parses a name as people write it and normalises it; see the type for its bounds.
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 let parse: fn(&'static str, &str) -> Result<String, NameError> = $parse;
                 parse($what, text).map(|name| Self(name.into()))
             }
 
-            /// Below every name, itself none: where a range over names begins.
+            /// Returns a value that sorts below every name and is not a valid name: the start of a
+            /// range.
             #[allow(dead_code, reason = "not every kind of name is ranged over")]
             pub(crate) fn lowest() -> Self {
                 Self(Arc::from(""))
             }
 
-            /// The name in its one normal form.
+            /// Returns the name in its normal form.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -136,7 +138,7 @@ text_name!(
 );
 
 text_name!(
-    /// A name that clients may ask for: a DNS name, or `*.` and a DNS name (RFC 6125 §6.4.3).
+    /// Server name of a domain: a DNS name, or `*.` followed by a DNS name (RFC 6125 §6.4.3).
     ServerName,
     "server name",
     |what, text| match text.strip_prefix("*.") {
@@ -167,7 +169,8 @@ text_name!(
 );
 
 text_name!(
-    /// Identifies one wish of one caller, so that repeating it does it once: 1 to 64 of `A-Za-z0-9_-`.
+    /// Id of an operation, chosen by its caller, so that a retry is not done twice: 1 to 64
+    /// characters of `A-Za-z0-9_-`.
     OperationId,
     "operation id",
     |what, text| {
@@ -185,8 +188,8 @@ text_name!(
 );
 
 impl OperationId {
-    /// An id that tells when it was made: a UUID of version 7 (RFC 9562 §5.7), in lower case. Of
-    /// the 80 bits 6 make room for version and variant.
+    /// Returns a UUID of version 7 (RFC 9562 §5.7) in lower case, which contains its time of
+    /// creation. Version and variant replace 6 of the 80 random bits.
     pub fn new(made: UnixMillis, random: [u8; 10]) -> OperationId {
         let time = format!("{:012x}", made.0 & 0xffff_ffff_ffff);
         let (high, low) = time.split_at(8);
@@ -196,8 +199,8 @@ impl OperationId {
         OperationId(format!("{high}-{low}-{a:02x}{b:02x}-{c:02x}{d:02x}-{node}").into())
     }
 
-    /// When the id was made, if it has the form that [`OperationId::new`] gives it: nobody tried
-    /// the operation before.
+    /// Returns the time of creation if the id has the form that [`OperationId::new`] gives it. The
+    /// operation was not tried before that time.
     pub fn made_at(&self) -> Option<UnixMillis> {
         let parts: Vec<&str> = self.0.split('-').collect();
         let [high, low, version, variant, node] = *parts else { return None };
@@ -222,13 +225,14 @@ fn parse_single_label(what: &'static str, text: &str) -> Result<String, NameErro
 }
 
 impl ServerName {
-    /// The wildcard that would cover `name`: its first part replaced by `*`; none for one part.
+    /// Returns the wildcard that covers `name`: its first label replaced by `*`; `None` for a
+    /// single label.
     pub fn wildcard_of(name: &DomainName) -> Option<ServerName> {
         let (_, rest) = name.as_str().split_once('.')?;
         Some(ServerName(format!("*.{rest}").into()))
     }
 
-    /// The same name as one of a domain; none for a wildcard.
+    /// Returns the same name as a domain name; `None` for a wildcard.
     pub(crate) fn as_domain_name(&self) -> Option<DomainName> {
         (!self.0.starts_with("*.")).then(|| DomainName(Arc::clone(&self.0)))
     }
@@ -258,23 +262,23 @@ macro_rules! number {
 }
 
 number!(
-    /// Number of a member, never given twice; 0 is nobody.
+    /// Number of a member, never reused; 0 is no member.
     NodeId
 );
 number!(
-    /// Place of a command in its scope's order; 0 is before the first.
+    /// Position of a command in the order of its scope; 0 precedes the first.
     LogIndex
 );
 number!(
-    /// Version of a domain: 1 when made, one more by each change.
+    /// Version of a domain: 1 at creation, incremented by each change.
     Version
 );
 number!(
-    /// Generation of the keyring: 1 when the cluster is founded.
+    /// Generation of the keyring: 1 at the founding of the cluster.
     Generation
 );
 
-/// Prints bytes as lower-case hex.
+/// Writes bytes as lower-case hex.
 fn hex(bytes: &[u8], out: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
 }
@@ -298,7 +302,7 @@ macro_rules! bytes_id {
         }
 
         impl $type {
-            /// Reads the hex form that `Display` writes.
+            /// Parses the hex form that `Display` writes.
             pub fn parse(text: &str) -> Option<Self> {
                 let mut bytes = [0; $size];
                 if text.len() != 2 * $size || !text.is_ascii() {
@@ -314,12 +318,12 @@ macro_rules! bytes_id {
 }
 
 bytes_id!(
-    /// Random name of a cluster that no two clusters share.
+    /// Random id of a cluster, unique among all clusters.
     ClusterId,
     16
 );
 bytes_id!(
-    /// Name of a domain that outlives renames and is never given twice.
+    /// Random id of a domain, kept across renames and never reused.
     DomainId,
     16
 );
@@ -329,7 +333,7 @@ bytes_id!(
     8
 );
 bytes_id!(
-    /// Public name of a session key, as tickets and cookies carry it.
+    /// Public id of a session key, as contained in tickets and cookies.
     SessionKeyId,
     8
 );
@@ -340,7 +344,7 @@ bytes_id!(
 );
 
 impl Fingerprint {
-    /// Fingerprint of `der`.
+    /// Returns the SHA-256 of `der`.
     pub fn of(der: &[u8]) -> Fingerprint {
         let digest = ring::digest::digest(&ring::digest::SHA256, der);
         let mut bytes = [0; 32];

@@ -1,4 +1,4 @@
-//! What is true about domains, keys, certificates, members, and how a command changes it.
+//! State (domains, keys, certificates, members) and the rules by which commands change it.
 //!
 //! Pure: no clock, no randomness, no files, no sockets, no parsing of X.509. Every node that
 //! applies the same commands in the same order holds the same [`state::State`], byte for byte.

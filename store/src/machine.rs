@@ -1,4 +1,4 @@
-//! How a command changes State: the rules, and nothing but the rules.
+//! Rules of State: checks a command and applies it.
 
 mod certificate;
 mod chain;
@@ -30,18 +30,18 @@ use crate::{
     state::State,
 };
 
-/// What came of applying one command.
+/// Result of applying one command.
 pub struct Applied {
-    /// State after the command; equal to the one before if it was rejected.
+    /// State after the command; unchanged if the command was rejected.
     pub state: State,
-    /// The answer for whoever asked.
+    /// The answer to the caller.
     pub outcome: Outcome,
     /// Rows that changed, for the disk and the live index.
     pub changes: Vec<Change>,
 }
 
-/// Applies `command`, which stands at `index` of its scope's order. Cannot fail: a refusal is
-/// an outcome. Reads nothing but its arguments.
+/// Applies `command` at position `index` in the order of its scope. Cannot fail: a refusal is an
+/// outcome. Reads nothing but its arguments, so that every node computes the same result.
 pub fn apply(state: &State, index: LogIndex, command: &Command) -> Applied {
     let mut change = Changing { state: state.clone(), changes: Vec::new(), index, command };
     match change.command_outcome() {
@@ -56,7 +56,7 @@ pub fn apply(state: &State, index: LogIndex, command: &Command) -> Applied {
     }
 }
 
-/// A command on its way: State so far and what changed so far.
+/// A command being applied, with the State and the changes so far.
 struct Changing<'a> {
     state: State,
     changes: Vec<Change>,
@@ -127,12 +127,12 @@ impl Changing<'_> {
         Ok(())
     }
 
-    /// The domain that a command is about.
+    /// Returns a copy of a domain, or a rejection if it does not exist.
     fn domain(&self, name: &DomainName) -> Result<Domain, Rejection> {
         self.state.domain(name).cloned().ok_or_else(|| Rejection::DomainUnknown(name.clone()))
     }
 
-    /// Puts a changed domain back, one version higher; what it was goes into its history.
+    /// Stores a changed domain as its next version. The previous version goes into its history.
     fn put_domain(&mut self, mut domain: Domain) -> Result<Done, Rejection> {
         history::keep(self, domain.id, &domain.name)?;
         chain::hold(self, &domain)?;
@@ -152,13 +152,13 @@ impl Changing<'_> {
     }
 }
 
-/// The credential that a command is about.
+/// Returns the credential of a key family, or a rejection if the domain has no such key.
 fn credential(domain: &mut Domain, family: KeyFamily) -> Result<&mut Credential, Rejection> {
     let missing = Rejection::KeyMissing(domain.name.clone());
     domain.credential_mut(family).ok_or(missing)
 }
 
-/// A row above its bound; commands are bounded so that only a bug gets here.
+/// Rejects a row above its bound. Commands are bounded, so only a bug leads here.
 fn too_large() -> Rejection {
     too_many("bytes in one row", crate::limits::ROW_BYTES_MAX)
 }

@@ -1,7 +1,8 @@
-//! What came of a command. A refusal is data too: the same on every node.
+//! Outcomes of commands. A rejection is data as well: every node computes the same one.
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::record::Done;
 use crate::{
     id::{
         ClusterName, DomainName, Fingerprint, Generation, ListenerName, NodeId, NodeName,
@@ -11,52 +12,30 @@ use crate::{
     time::UnixMillis,
 };
 
-/// What came of a command.
+/// Result of applying a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The change is made.
+    /// The change was made.
     Done(Done),
-    /// The rules say no; nothing changed.
+    /// The rules refused the command; nothing changed.
     Rejected(Rejection),
 }
 
-/// What was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Done {
-    /// A domain has this version now; deleted domains keep their last.
-    Domain {
-        /// Which.
-        name: DomainName,
-        /// Its version.
-        version: Version,
-    },
-    /// A member was added, or was there with the same key already.
-    Member {
-        /// Its number.
-        id: NodeId,
-    },
-    /// The keyring has a new generation.
-    Generation(Generation),
-    /// The TLS settings have this version now.
-    TlsSettings(Version),
-    /// The change has no more to tell.
-    Changed,
-}
-
-/// Why the rules say no.
+/// Reason why the rules refuse a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// A row that the command was derived from has changed; derive it afresh.
+    /// A row from which the command was derived has changed. Admission must derive the command
+    /// again.
     #[error("{0:?} changed while the command was made")]
     Stale(RowKey),
     /// The operation id belongs to another request or another caller.
     #[error("operation {0} was used for another request")]
     OperationReused(OperationId),
-    /// A second founding.
+    /// The cluster is already founded.
     #[error("this node belongs to the cluster {0} already")]
     ClusterExists(ClusterName),
-    /// The state has no cluster, so nothing of it can change.
+    /// State has no cluster, so nothing in it can change.
     #[error("this state belongs to no cluster")]
     NoCluster,
     /// No such join token.
@@ -67,21 +46,21 @@ pub enum Rejection {
     JoinTokenUsed {
         /// Which token.
         token: TokenId,
-        /// Who used it.
+        /// The node that used it.
         node: NodeId,
     },
-    /// The join token's time is over.
+    /// The join token has expired.
     #[error("join token {token} has expired")]
     JoinTokenExpired {
         /// Which token.
         token: TokenId,
-        /// When.
+        /// Time of expiry.
         expired: UnixMillis,
     },
     /// Another member has this name.
     #[error("a member {0} exists already")]
     NodeNameTaken(NodeName),
-    /// The wrapped keys are not exactly those that are needed.
+    /// The wrapped keys or the number of the node do not match the current members and generations.
     #[error("the keyring changed while the command was made")]
     WrapsMismatch,
     /// A secret is sealed under a generation that is not the current one.
@@ -103,10 +82,10 @@ pub enum Rejection {
     NameTaken {
         /// The name asked for.
         name: ServerName,
-        /// Whose it is.
+        /// The domain that owns it.
         owner: DomainName,
     },
-    /// The domain has a key of this family, which is not replaced silently.
+    /// The domain already has a key of this family, which is never replaced silently.
     #[error("the domain {name} has an {family} key already")]
     KeyExists {
         /// Which domain.
@@ -114,7 +93,7 @@ pub enum Rejection {
         /// Which family.
         family: KeyFamily,
     },
-    /// The domain has no key, so it can have no certificate.
+    /// The domain has no private key, so it cannot have a certificate.
     #[error("the domain {0} has no private key")]
     KeyMissing(DomainName),
     /// The certificate belongs to another key.
@@ -125,16 +104,16 @@ pub enum Rejection {
         /// The certificate's key.
         certificate: Fingerprint,
     },
-    /// There is no certificate to remove.
+    /// The domain has no certificate to remove.
     #[error("the domain {0} has no certificate")]
     CertificateMissing(DomainName),
-    /// There is no chain to remove.
+    /// The domain has no chain to remove.
     #[error("the domain {0} has no CA chain")]
     ChainMissing(DomainName),
     /// A listener of this name exists.
     #[error("a listener {0} exists already")]
     ListenerExists(ListenerName),
-    /// Another listener opens this socket.
+    /// Another listener uses this port on the same address.
     #[error("the listener {0} opens this port already")]
     PortTaken(ListenerName),
     /// No such listener.
@@ -143,7 +122,7 @@ pub enum Rejection {
     /// The set holds no such certificate.
     #[error("no trusted certificate {0} in this set")]
     TrustedUnknown(Fingerprint),
-    /// The version is not kept any more, or never was.
+    /// The version is no longer kept, or never existed.
     #[error("version {version} of {name} is not kept")]
     VersionUnknown {
         /// Which domain.
@@ -151,23 +130,23 @@ pub enum Rejection {
         /// Which version.
         version: Version,
     },
-    /// The session key has expired, or never was.
+    /// The session key has expired, or never existed.
     #[error("no session key {0}")]
     SessionKeyUnknown(SessionKeyId),
     /// A bound of the store is reached.
     #[error("there can be at most {max} {what}")]
     TooMany {
-        /// Of what.
+        /// Name of the bounded things.
         what: String,
         /// The bound.
         max: u64,
     },
-    /// A node's Main Domain has the name.
+    /// The name is reserved for the Main Domain of a node.
     #[error("{name} is the Main Domain of {node}")]
     MainDomain {
         /// Its name.
         name: DomainName,
-        /// Whose it is.
+        /// The node that it belongs to.
         node: String,
     },
     /// Whether the operation was done is no longer known, so it is never done again.
@@ -175,10 +154,10 @@ pub enum Rejection {
     OperationForgotten {
         /// Which operation.
         operation: OperationId,
-        /// What was tried at this time or before it may be forgotten.
+        /// An operation first tried at or before this time may be forgotten.
         forgotten: UnixMillis,
     },
-    /// A level that this program does not know.
+    /// This program does not know the level.
     #[error("level {level} is not known, the highest is {max}")]
     LevelUnknown {
         /// The level asked for.
@@ -186,10 +165,10 @@ pub enum Rejection {
         /// The highest level known.
         max: u32,
     },
-    /// The level only rises.
+    /// The level has been reached; it never decreases.
     #[error("the level is {level} already and never sinks")]
     LevelReached {
-        /// The present level.
+        /// The current level.
         level: u32,
     },
 }

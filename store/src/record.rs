@@ -1,10 +1,11 @@
-//! What State consists of: one type per kind of row.
+//! Rows of State: one type per kind of row.
 
 mod certificate;
 mod chain;
 mod client_auth;
 mod cluster;
 mod domain;
+mod done;
 mod key;
 mod keyring;
 mod level;
@@ -24,6 +25,7 @@ pub use chain::Chain;
 pub use client_auth::ClientAuth;
 pub use cluster::Cluster;
 pub use domain::{Credential, Domain, EarlierVersion, PkiMode, Stamp};
+pub use done::Done;
 pub use key::{DomainKey, KeyFamily, Sealed};
 pub use keyring::KeyringGeneration;
 pub use level::LEVEL_MAX;
@@ -42,7 +44,7 @@ use crate::id::{
     ServerName, SessionKeyId, TokenId, Version,
 };
 
-/// Where a row stands in State; the order of rows is the order of these.
+/// Key of a row. State keeps its rows in the order of their keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RowKey {
     /// The cluster itself; one row.
@@ -57,8 +59,8 @@ pub enum RowKey {
     AccessToken(TokenId),
     /// A domain, by its name.
     Domain(DomainName),
-    /// Who owns a server name: a domain's name or alias. Written at level 0 only, for members that
-    /// read it; State derives the owners from the domains.
+    /// The owner of a server name (a domain's name or alias). Written at level 0 only, for members
+    /// of version 0.1.0. State derives the owners from the domains.
     Name(ServerName),
     /// A CA chain, stored once for all domains that send it.
     Chain(Fingerprint),
@@ -66,7 +68,7 @@ pub enum RowKey {
     Listener(ListenerName),
     /// A finished operation, by the caller's id.
     Operation(OperationId),
-    /// The same operation by age, so that the oldest is found first. Written at level 0 only.
+    /// A finished operation by its index, to find the oldest first. Written at level 0 only.
     OperationAge(LogIndex),
     /// A trusted certificate of a set, by its hash.
     Trusted((TrustSet, Fingerprint)),
@@ -80,13 +82,14 @@ pub enum RowKey {
     SessionKey((SessionKeyUse, SessionKeyId)),
     /// The name of a member's Main Domain, which is local to it.
     MainDomain(NodeId),
-    /// Level of the rules; one row, none at level 0.
+    /// Level of the rules; one row, absent at level 0.
     Level,
-    /// What is known of forgotten operations; one row, from level 1 on.
+    /// Summary of the forgotten operations; one row, from level 1 on.
     OperationMemory,
 }
 
-/// Content of a row. All but names lie behind a pointer: most rows are small, and a copy is cheap.
+/// Content of a row. Large contents are behind a pointer: an enum is as large as its largest
+/// variant, and most rows are small.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     /// The cluster.
@@ -125,6 +128,6 @@ pub enum Record {
     MainDomain(DomainName),
     /// Level of the rules.
     Level(u32),
-    /// What is known of forgotten operations.
+    /// Summary of the forgotten operations.
     OperationMemory(OperationMemory),
 }

@@ -1,10 +1,10 @@
-//! Which State something belongs to.
+//! Scopes of State.
 
-/// A State: the cluster's, or a node's own.
+/// One of the two States: the cluster's, or a node's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// The cluster's.
+    /// Replicated to every node of the cluster.
     Shared,
-    /// This node's own.
+    /// Kept by this node alone.
     Local,
 }

@@ -1,7 +1,8 @@
-//! A whole State as a stream of bytes, for nodes that were away too long and for backups.
+//! Snapshots: a whole State as a stream of bytes, for nodes that lag too far behind and for
+//! backups.
 //!
-//! Magic `CVSN`, format version, row count, digest; then each row: key length, row length, key,
-//! row, as stored. Reading checks every row, the count and the digest.
+//! Layout: magic `CVSN`, format version, row count, digest; then for each row its key length, row
+//! length, key and row as stored. Reading verifies every row, the count and the digest.
 
 use std::io::{self, Read, Write};
 
@@ -14,31 +15,31 @@ use crate::{
 const MAGIC: [u8; 4] = *b"CVSN";
 const FORMAT: u8 = 1;
 
-/// Why a stream is no State.
+/// Reason why a stream is not a valid snapshot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
     /// The stream cannot be read to its end.
     #[error("the snapshot cannot be read to its end")]
     Read(#[from] io::Error),
-    /// Not a snapshot, or of a format that this program does not know.
+    /// The stream is not a snapshot, or has a format that this program does not know.
     #[error("not a snapshot of a known format")]
     Format,
     /// A row is damaged.
     #[error("row {row} of the snapshot is damaged")]
     Row {
-        /// Which row, from 0.
+        /// Number of the row, from 0.
         row: u64,
         /// What is wrong with it.
         #[source]
         source: WireError,
     },
-    /// Each row is right, but not all are there.
+    /// Every row is valid, but rows are missing, added or replaced.
     #[error("the rows do not match the digest of the snapshot")]
     Digest,
 }
 
-/// Writes `state`; the caller buffers.
+/// Writes a snapshot of `state`. The caller provides buffering.
 pub fn write(state: &State, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(&MAGIC)?;
     out.write_all(&[FORMAT])?;
@@ -57,7 +58,8 @@ pub fn write(state: &State, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads what [`write()`] wrote; the caller buffers. A damaged stream gives an error, never a State.
+/// Reads a snapshot written by [`write()`]. The caller provides buffering. A damaged stream is an
+/// error, never a State.
 pub fn read(input: &mut dyn Read) -> Result<State, SnapshotError> {
     let [m0, m1, m2, m3, format] = read_array::<5>(input)?;
     if [m0, m1, m2, m3] != MAGIC || format != FORMAT {
@@ -65,7 +67,7 @@ pub fn read(input: &mut dyn Read) -> Result<State, SnapshotError> {
     }
     let row_count = u64::from_be_bytes(read_array(input)?);
     let digest = read_array::<32>(input)?;
-    // The count may be damaged, so that it is no reason to ask for room.
+    // Reserve no capacity: the count is not verified yet and may be damaged.
     let mut rows = Vec::new();
     for row in 0..row_count {
         let key_length = u32::from_be_bytes(read_array(input)?);
@@ -89,7 +91,7 @@ fn read_array<const N: usize>(input: &mut dyn Read) -> io::Result<[u8; N]> {
 }
 
 fn read_bytes(input: &mut dyn Read, length: u32, row: u64) -> Result<Vec<u8>, SnapshotError> {
-    // The header of a stored row comes on top of its payload.
+    // The bound is for the payload; a stored row has a header as well.
     let max = ROW_BYTES_MAX + 64;
     let found = usize::try_from(length).unwrap_or(usize::MAX);
     if found > max {

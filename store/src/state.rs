@@ -1,7 +1,7 @@
-//! The truth: one persistent, ordered map of rows.
+//! State: one persistent, ordered map of rows.
 //!
-//! Cloning a State is cheap and gives a view that never changes: snapshots and listings read
-//! from such a clone while commands go on.
+//! Cloning a State is cheap and gives a view that never changes: snapshots and listings read from
+//! such a clone while further commands are applied.
 
 mod derived;
 mod query;
@@ -24,20 +24,20 @@ use crate::{
 pub struct Row {
     /// Index of the command that changed it last.
     pub changed_at: LogIndex,
-    /// What it holds.
+    /// Its content.
     pub record: Record,
     /// SHA-256 of key and row as stored; part of the digest.
     hash: [u8; 32],
 }
 
-/// A row as it was stored, read but not yet part of a State.
+/// A stored row, decoded but not yet part of a State.
 pub struct StoredRow {
     key: RowKey,
     row: Arc<Row>,
 }
 
 impl StoredRow {
-    /// Reads key and row. This is most of the work of loading; the rest is [`State::load`].
+    /// Decodes key and row. This is most of the work of loading; the rest is [`State::load`].
     pub fn read(key_bytes: &[u8], row_bytes: &[u8]) -> Result<StoredRow, WireError> {
         let key = wire::decode_key(key_bytes)?;
         let (changed_at, mut record) = wire::decode_row(row_bytes)?;
@@ -47,7 +47,7 @@ impl StoredRow {
     }
 }
 
-/// Keeps one copy of a name that stands in key and row alike: there are many domains.
+/// Shares one allocation of a name that is in both key and row: there may be a million domains.
 fn share_name(key: &RowKey, record: &mut Record) {
     match (key, record) {
         (RowKey::Domain(name), Record::Domain(domain)) => {
@@ -73,32 +73,33 @@ pub struct State {
 }
 
 impl State {
-    /// Rows in the order of their keys.
+    /// Returns the rows in the order of their keys.
     pub fn rows(&self) -> impl Iterator<Item = (&RowKey, &Arc<Row>)> {
         self.rows.iter()
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn row_count(&self) -> u64 {
         u64::try_from(self.rows.len()).unwrap_or(u64::MAX)
     }
 
-    /// Digest of all rows: equal on two nodes if and only if they hold the same rows.
+    /// Returns the digest of all rows. Nodes with the same rows have the same digest; nodes with
+    /// other rows almost certainly have another.
     pub fn digest(&self) -> [u8; 32] {
         self.digest.bytes()
     }
 
-    /// One row.
+    /// Returns one row.
     pub fn row(&self, key: &RowKey) -> Option<&Arc<Row>> {
         self.rows.get(key)
     }
 
-    /// All rows of a disk or a snapshot.
+    /// Builds a State from all rows of a disk or a snapshot.
     pub fn load(mut rows: Vec<StoredRow>) -> State {
         rows.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         let mut state = State::default();
-        // Every second row, then the others: a tree that grows in order leaves half of each node
-        // empty, and they fill it.
+        // Insert every second row, then the others. Inserting in key order leaves half of each tree
+        // node empty; the second pass fills these halves.
         let others = rows.iter().skip(1).step_by(2);
         for StoredRow { key, row } in rows.iter().step_by(2).chain(others) {
             state.insert(key.clone(), Arc::clone(row));
@@ -106,7 +107,7 @@ impl State {
         state
     }
 
-    /// Puts a row and says what changed.
+    /// Stores a row and returns the change.
     pub(crate) fn put(
         &mut self,
         key: RowKey,
@@ -121,7 +122,7 @@ impl State {
         Ok(Change { key, record: Some(record), key_bytes, row_bytes: Some(row_bytes) })
     }
 
-    /// Removes a row and says what changed; none if there was no such row.
+    /// Removes a row and returns the change; `None` if there was no such row.
     pub(crate) fn remove(&mut self, key: &RowKey) -> Result<Option<Change>, WireError> {
         let Some(old) = self.rows.remove(key) else { return Ok(None) };
         self.digest.subtract(&old.hash);
@@ -130,7 +131,7 @@ impl State {
         Ok(Some(Change { key: key.clone(), record: None, key_bytes, row_bytes: None }))
     }
 
-    /// Whether what is derived here is what is derived there.
+    /// Returns whether both States have the same derived indexes.
     #[cfg(test)]
     pub(crate) fn has_derived_of(&self, other: &State) -> bool {
         self.derived == other.derived
@@ -147,7 +148,8 @@ impl State {
 }
 
 fn row_hash(key_bytes: &[u8], row_bytes: &[u8]) -> [u8; 32] {
-    // Both parts begin with a header that carries their length, so they cannot run together.
+    // Both parts begin with a header that contains their length, so no two pairs hash the same
+    // bytes.
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     context.update(key_bytes);
     context.update(row_bytes);
@@ -156,8 +158,9 @@ fn row_hash(key_bytes: &[u8], row_bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
-/// Sum of row hashes, in four lanes of 64 bits: order does not matter, and a row can be taken
-/// out again. It finds damage and divergence; it does not defend against forged rows.
+/// Sum of the row hashes in four lanes of 64 bits. A sum does not depend on the order, and a row
+/// can be subtracted again, so a change costs only its own row. Detects damage and divergence; does
+/// not protect against forged rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Digest([u64; 4]);
 
@@ -201,7 +204,7 @@ mod tests {
                 let put = state.put(key, Record::Name(name), LogIndex(number)).unwrap();
                 stored.push((put.row_bytes.unwrap(), put.key_bytes));
             }
-            // By their bytes they stand in another order than by their keys.
+            // Sorted by bytes, which is another order than by keys.
             stored.sort();
             let rows = stored.iter().map(|(row, key)| StoredRow::read(key, row).unwrap());
             let loaded = State::load(rows.collect());

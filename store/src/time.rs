@@ -1,4 +1,4 @@
-//! Points of time, handed in by whoever has a clock.
+//! Time stamps. This crate has no clock: callers pass times in.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {
-    /// This time, `milliseconds` later; the end of time stays the end of time.
+    /// Returns this time plus `milliseconds`, saturating at the end of time.
     pub fn plus(self, milliseconds: u64) -> UnixMillis {
         UnixMillis(self.0.saturating_add(milliseconds))
     }

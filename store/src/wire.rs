@@ -1,4 +1,4 @@
-//! Bytes of commands, outcomes and rows, as they stand in logs, on disks and in snapshots.
+//! Encoding of commands, outcomes and rows in logs, on disks and in snapshots.
 //!
 //! Every message: magic `CV`, format version, kind, length, CRC-32 of the payload, payload
 //! (bincode, standard configuration, with a limit; every byte must be consumed).
@@ -19,7 +19,7 @@ const MAGIC: [u8; 2] = *b"CV";
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 12;
 
-/// What a message holds.
+/// Kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Command,
@@ -30,11 +30,11 @@ enum Kind {
     Outcomes,
 }
 
-/// Why bytes are no message of the kind asked for.
+/// Reason why bytes are not a valid message of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// Larger than such a message may be.
+    /// Larger than this kind of message may be.
     #[error("{found} bytes, at most {max} are possible")]
     TooLarge {
         /// Bytes found.
@@ -42,10 +42,10 @@ pub enum WireError {
         /// Bytes allowed.
         max: usize,
     },
-    /// Shorter or longer than its header says, or no header at all.
+    /// Shorter or longer than the header says, or too short for a header.
     #[error("cut or padded")]
     Length,
-    /// Another magic or kind.
+    /// Wrong magic or kind.
     #[error("not a message of this kind")]
     Kind,
     /// A format version that this program does not know.
@@ -54,15 +54,16 @@ pub enum WireError {
     /// The checksum does not match.
     #[error("the checksum does not match")]
     Checksum,
-    /// The payload is not what the kind says.
+    /// The payload does not decode.
     #[error("the payload is malformed")]
     Payload,
 }
 
 impl WireError {
-    /// Whether the bytes are as they were written, but by a version that knows more.
+    /// Returns whether the bytes are probably intact, but written by a later version of the
+    /// program.
     pub fn is_of_later_version(&self) -> bool {
-        // The checksum was right before the payload was looked at.
+        // The checksum is verified before the payload is decoded, so such a payload is not damaged.
         matches!(self, WireError::Format(_) | WireError::Payload)
     }
 }
@@ -76,7 +77,7 @@ fn encode<T: Serialize>(kind: Kind, max: usize, value: &T) -> Result<Vec<u8>, Wi
     whole(kind, &payload)
 }
 
-/// Header and payload.
+/// Prepends the header to a payload.
 fn whole(kind: Kind, payload: &[u8]) -> Result<Vec<u8>, WireError> {
     let length = u32::try_from(payload.len()).map_err(|_| WireError::Length)?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
@@ -132,24 +133,24 @@ fn decode<T: DeserializeOwned, const MAX: usize>(kind: Kind, bytes: &[u8]) -> Re
     Ok(value)
 }
 
-/// Bytes of a command for the log; refused above [`COMMAND_BYTES_MAX`].
+/// Encodes a command for the log. Fails above [`COMMAND_BYTES_MAX`].
 pub fn encode_command(command: &Command) -> Result<Vec<u8>, WireError> {
     encode(Kind::Command, COMMAND_BYTES_MAX, command)
 }
 
-/// Reads what [`encode_command`] wrote.
+/// Decodes the output of [`encode_command`].
 pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
     decode::<_, COMMAND_BYTES_MAX>(Kind::Command, bytes)
 }
 
-/// Bytes of one log entry for several commands, each as [`encode_command`] gave it. Only from
-/// level 1 on: version 0.1.0 reads one command an entry.
+/// Encodes one log entry of several commands, each the output of [`encode_command`]. Used from
+/// level 1 on: version 0.1.0 reads one command per entry.
 pub fn encode_commands(commands: &[Vec<u8>]) -> Result<Vec<u8>, WireError> {
     let commands: Vec<&Bytes> = commands.iter().map(|command| Bytes::new(command)).collect();
     encode(Kind::Commands, ENTRY_BYTES_MAX, &commands)
 }
 
-/// The commands of a log entry: one, or several.
+/// Decodes the commands of a log entry, which has one or several.
 pub fn decode_entry(bytes: &[u8]) -> Result<Vec<Command>, WireError> {
     if !is_shared_entry(bytes) {
         return Ok(vec![decode_command(bytes)?]);
@@ -158,60 +159,60 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Vec<Command>, WireError> {
     commands.iter().map(|command| decode_command(command)).collect()
 }
 
-/// Bytes of the outcomes of several commands, each as [`encode_outcome`] gave it.
+/// Encodes the outcomes of several commands, each the output of [`encode_outcome`].
 pub fn encode_outcomes(outcomes: &[Vec<u8>]) -> Result<Vec<u8>, WireError> {
     let outcomes: Vec<&Bytes> = outcomes.iter().map(|outcome| Bytes::new(outcome)).collect();
     encode(Kind::Outcomes, ENTRY_BYTES_MAX, &outcomes)
 }
 
-/// Reads what [`encode_outcomes`] wrote; the outcomes stay bytes.
+/// Decodes the output of [`encode_outcomes`]; each outcome stays encoded.
 pub fn decode_outcomes(bytes: &[u8]) -> Result<Vec<Vec<u8>>, WireError> {
     let outcomes = decode::<Vec<ByteBuf>, ENTRY_BYTES_MAX>(Kind::Outcomes, bytes)?;
     Ok(outcomes.into_iter().map(ByteBuf::into_vec).collect())
 }
 
-/// Whether an entry was made for several commands, so that its answer is a list too.
+/// Returns whether an entry was made for several commands, so that its answer is a list as well.
 pub fn is_shared_entry(bytes: &[u8]) -> bool {
     bytes.get(3) == Some(&Kind::Commands.byte())
 }
 
-/// Bytes of an outcome for whoever proposed the command.
+/// Encodes an outcome for the node that proposed the command.
 pub fn encode_outcome(outcome: &Outcome) -> Result<Vec<u8>, WireError> {
     encode(Kind::Outcome, COMMAND_BYTES_MAX, outcome)
 }
 
-/// Reads what [`encode_outcome`] wrote.
+/// Decodes the output of [`encode_outcome`].
 pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, WireError> {
     decode::<_, COMMAND_BYTES_MAX>(Kind::Outcome, bytes)
 }
 
-/// Bytes of a row's key. Unique per key; their order means nothing.
+/// Encodes a row's key. The bytes are unique per key; their order has no meaning.
 pub fn encode_key(key: &RowKey) -> Result<Vec<u8>, WireError> {
     encode(Kind::Key, ROW_BYTES_MAX, key)
 }
 
-/// Reads what [`encode_key`] wrote.
+/// Decodes the output of [`encode_key`].
 pub fn decode_key(bytes: &[u8]) -> Result<RowKey, WireError> {
     decode::<_, ROW_BYTES_MAX>(Kind::Key, bytes)
 }
 
-/// What [`encode_key`] gave, without what its header repeats of it: neighbours in State are
-/// neighbours on disk, and a key is not checked apart from its row.
+/// Strips the header from the output of [`encode_key`]. Without it, neighbours in State are
+/// neighbours on disk. Its checksum is not needed there: a key is checked together with its row.
 pub fn key_payload(key_bytes: &[u8]) -> &[u8] {
     key_bytes.get(HEADER_BYTES..).unwrap_or_default()
 }
 
-/// What [`encode_key`] gave, from its payload.
+/// Restores the output of [`encode_key`] from its payload.
 pub fn key_of_payload(payload: &[u8]) -> Result<Vec<u8>, WireError> {
     whole(Kind::Key, payload)
 }
 
-/// Bytes of a row: index of its last change, and the record.
+/// Encodes a row: the index of its last change, and the record.
 pub fn encode_row(changed_at: LogIndex, record: &Record) -> Result<Vec<u8>, WireError> {
     encode(Kind::Row, ROW_BYTES_MAX, &(changed_at, record))
 }
 
-/// Reads what [`encode_row`] wrote.
+/// Decodes the output of [`encode_row`].
 pub fn decode_row(bytes: &[u8]) -> Result<(LogIndex, Record), WireError> {
     decode::<_, ROW_BYTES_MAX>(Kind::Row, bytes)
 }

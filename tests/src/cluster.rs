@@ -116,6 +116,15 @@ impl Node {
         Node::existing(dir, name, quic)
     }
 
+    /// Adds a line to a section of its configuration; it counts from the next start on.
+    pub fn configure(&self, section: &str, line: &str) {
+        let path = self.dir.join("node.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let section = format!("[{section}]\n");
+        assert!(config.contains(&section), "{config}");
+        std::fs::write(&path, config.replace(&section, &format!("{section}{line}\n"))).unwrap();
+    }
+
     /// Starts it and waits until it is ready.
     pub fn start(&mut self) {
         self.start_under(&[]);
@@ -278,6 +287,18 @@ impl Cluster {
             node
         });
         Cluster { nodes: nodes.collect(), dir }
+    }
+
+    /// A founded cluster of voters whose log keeps no more than it must, so that a member that was
+    /// away needs a snapshot.
+    pub fn with_short_log(count: u8) -> Cluster {
+        let mut cluster = Cluster::start(count);
+        for node in &mut cluster.nodes {
+            node.configure("cluster", "keep_log_mib = 0");
+            node.stop();
+            node.start();
+        }
+        cluster
     }
 
     /// A founded cluster of voters.

@@ -87,7 +87,7 @@ fn a_follower_that_was_away_comes_back_by_snapshot() {
     // wait at the same time share an entry, so there are few writers.
     const CHANGES: usize = 4_000;
     const WRITERS: usize = 2;
-    let mut cluster = Cluster::start(3);
+    let mut cluster = Cluster::with_short_log(3);
     cluster.nodes[2].kill();
     let one = cluster.nodes[0].dir.join("admin.sock");
     let slowest = write_many(&one, CHANGES, WRITERS);

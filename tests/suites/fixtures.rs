@@ -92,7 +92,7 @@ const MARKS: [&str; 13] = [
 ];
 
 /// What shows each format: files of samples, the cluster, or why there is none of our own.
-const SHOWN_BY: [(&str, &str); 39] = [
+const SHOWN_BY: [(&str, &str); 41] = [
     ("store/src/wire.rs", "store-command store-outcome store-entry store-key store-row"),
     ("store/src/snapshot.rs", "store-snapshot"),
     ("store/src/state.rs", "store-snapshot"),
@@ -105,6 +105,7 @@ const SHOWN_BY: [(&str, &str); 39] = [
     ("store/sled/src/migrate.rs", "sled-layout"),
     ("raft/src/wire.rs", "raft-message"),
     ("raft/src/migrate.rs", "raft-message"),
+    ("raft/src/types.rs", "raft-segment"),
     ("raft/src/segments/format.rs", "raft-segment"),
     ("raft/src/snapshot.rs", "raft-message"),
     ("raft/src/network/frame.rs", "raft-message"),
@@ -114,25 +115,26 @@ const SHOWN_BY: [(&str, &str); 39] = [
     ("node/src/replica/call.rs", "node-request node-answer"),
     ("node/src/cluster/admission.rs", "node-join"),
     ("node/src/cluster/join.rs", "node-join"),
-    ("node/src/cluster/membership.rs", "node-membership"),
-    ("node/src/cluster/token.rs", "node-token"),
-    ("node/src/keys/identity.rs", "node-keys"),
-    ("node/src/keys/seal.rs", "node-sealed"),
-    ("node/src/keys/wrap.rs", "node-wrapped"),
-    ("node/src/edge/tls/tickets.rs", "node-ticket"),
+    ("node/src/membership.rs", "node-membership"),
+    ("node/src/token.rs", "node-token"),
+    ("node/keys/src/identity.rs", "node-keys"),
+    ("node/keys/src/seal.rs", "node-sealed"),
+    ("node/keys/src/wrap.rs", "node-wrapped"),
+    ("node/edge/src/tls/tickets.rs", "node-ticket"),
     ("node/dtls/src/ticket.rs", "dtls-ticket"),
     ("node/dtls/src/cookie.rs", "dtls-cookie"),
     ("node/src/local.rs", "cluster"),
     ("node/api/src/lib.rs", "cluster"),
     ("cli/client/src/address.rs", "node-token"),
-    ("node/src/edge/proxy_protocol/write.rs", "public: docs/proxy-protocol.md"),
-    ("node/src/edge/starttls/ldap.rs", "public: RFC 4511"),
-    ("node/src/edge/starttls/postgres.rs", "public: PostgreSQL's SSLRequest"),
+    ("node/preface/src/proxy_protocol/write.rs", "public: docs/proxy-protocol.md"),
+    ("node/preface/src/starttls/ldap.rs", "public: RFC 4511"),
+    ("node/preface/src/starttls/postgres.rs", "public: PostgreSQL's SSLRequest"),
     ("node/dtls/src/hello.rs", "public: RFC 6347"),
     ("node/dtls/src/door.rs", "public: RFC 6347"),
     ("node/dtls/src/queue.rs", "public: RFC 6347"),
     // The hash of a request, for whoever repeats it within a day.
-    ("node/src/admin/change.rs", "none"),
+    ("node/src/admin/asked.rs", "none"),
+    ("node/system/src/files.rs", "node-membership node-keys"),
 ];
 
 #[test]

@@ -1,13 +1,9 @@
 //! Protocols whose own command starts TLS: servers from Debian with TLS off behind a node, and
 //! the programs that people use with them in front.
 
-#[path = "starttls/outgoing.rs"]
 mod outgoing;
-#[path = "starttls/peers.rs"]
 mod peers;
-#[path = "starttls/probe.rs"]
 mod probe;
-#[path = "starttls/servers.rs"]
 mod servers;
 
 use std::{

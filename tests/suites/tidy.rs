@@ -50,7 +50,7 @@ const LEVELS: [(&str, &str, u32); 17] = [
 ];
 
 /// Rooms inside the crates, lower ones first; those of a line are strangers to each other.
-const ROOMS: [(&str, &[&[&str]]); 3] = [
+const ROOMS: [(&str, &[&[&str]]); 7] = [
     (
         "node/src",
         &[
@@ -65,6 +65,57 @@ const ROOMS: [(&str, &[&[&str]]); 3] = [
             &["testing"],
         ],
     ),
+    (
+        "raft/src",
+        &[
+            &["limits", "mutant"],
+            &["rt"],
+            &["types"],
+            &["wire"],
+            &["engine", "machine"],
+            &["segments", "snapshot"],
+            &["mark", "state_machine"],
+            &["writer", "migrate", "network"],
+            &["log"],
+            &["raft"],
+        ],
+    ),
+    (
+        "store/src",
+        &[
+            &["time", "limits", "scope"],
+            &["id"],
+            &["record"],
+            &["change", "command", "outcome"],
+            &["wire"],
+            &["state"],
+            &["machine", "snapshot"],
+        ],
+    ),
+    (
+        "store/pki/src",
+        &[
+            &["limits", "rule", "element", "name"],
+            &["budget", "pem"],
+            &["key"],
+            &["certificate"],
+            &["signature", "crl", "issue"],
+            &["verify", "csr", "chain"],
+            &["builtin"],
+        ],
+    ),
+    (
+        "node/dtls/src",
+        &[
+            &["limits", "queue"],
+            &["hello", "ticket"],
+            &["cookie", "terms"],
+            &["door", "session", "ffi"],
+            &["engine"],
+            &["context"],
+            &["connector"],
+        ],
+    ),
     ("node/edge/src", &[&["tls"], &["live"], &["socket"]]),
     (
         "node/keys/src",
@@ -75,6 +126,8 @@ const ROOMS: [(&str, &[&[&str]]); 3] = [
 /// Rooms that the production code of a file uses by `crate::…`.
 fn rooms_used(source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    let code: String = code.lines().filter(is_code).flat_map(|line| [line, "\n"]).collect();
     let word = |text: &str| -> String {
         text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
     };
@@ -200,6 +253,51 @@ fn versions_stand_in_the_root_manifest_only() {
                 || line.contains("workspace = true");
             assert!(is_ok, "{folder}: {line}");
         }
+    }
+}
+
+#[test]
+fn no_dependency_is_unused() {
+    for (_, folder, _) in LEVELS {
+        let manifest = read(&root().join(folder).join("Cargo.toml"));
+        let sources = root().join(folder);
+        let is_inner = |path: &Path| {
+            LEVELS.iter().any(|(_, other, _)| {
+                other.len() > folder.len()
+                    && other.starts_with(folder)
+                    && path.starts_with(root().join(other))
+            })
+        };
+        let own = files(".rs").into_iter().filter(|path| path.starts_with(&sources));
+        let mut own: String = own.filter(|path| !is_inner(path)).map(|path| read(&path)).collect();
+        if own.contains("tests/src/samples.rs") {
+            own.push_str(&read(&root().join("tests/src/samples.rs")));
+        }
+        let section = manifest.split("dependencies]\n").skip(1).collect::<String>();
+        for line in section.lines().filter(|line| line.contains("workspace = true")) {
+            let line = line.trim_start_matches("[dev-");
+            let name = line.split(['.', ' ']).next().unwrap();
+            let module = name.replace('-', "_");
+            let is_used =
+                own.contains(&format!("{module}::")) || own.contains(&format!("use {module}"));
+            assert!(is_used, "{folder} does not use {name}");
+        }
+    }
+}
+
+#[test]
+fn every_line_of_the_table_of_dependencies_is_used() {
+    let table = read(&root().join("Cargo.toml"));
+    let table = table.split("[workspace.dependencies]\n").nth(1).unwrap();
+    let manifests: String =
+        LEVELS.iter().map(|(_, folder, _)| read(&root().join(folder).join("Cargo.toml"))).collect();
+    for line in table.lines().take_while(|line| !line.starts_with('[')) {
+        let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) else {
+            continue;
+        };
+        let is_used = manifests.contains(&format!("\n{name}.workspace"))
+            || manifests.contains(&format!("\n{name} = {{ workspace"));
+        assert!(is_used, "no crate uses {name}");
     }
 }
 

@@ -1,31 +1,31 @@
-//! Certificates.
+//! Requests and answers about certificates.
 
 use serde::{Deserialize, Serialize};
 
-/// Brings a certificate along: alone, with its chain, with its key.
+/// Request to import a certificate, with or without its chain and its key.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
     /// PEM: the certificate and, if it has one, its chain.
     pub certificate: String,
-    /// PEM: the private key, to replace the present one.
+    /// PEM: the private key, which replaces the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// What opens the key if it is encrypted PKCS#8; it is used once and not kept.
+    /// Passphrase of an encrypted PKCS#8 key. It is used once and not stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<String>,
-    /// Take it though it is for none of the domain's names.
+    /// Accept a certificate that covers none of the domain's names.
     #[serde(default)]
     pub allow_name_mismatch: bool,
-    /// Take the chain though it is broken.
+    /// Accept a broken chain.
     #[serde(default)]
     pub allow_broken_chain: bool,
-    /// Put the chain in order.
+    /// Sort the chain.
     #[serde(default)]
     pub sort: bool,
 }
 
-/// Asks for the same self-signed certificate with a new validity.
+/// Request to renew the self-signed certificate with a new validity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Refresh {
@@ -33,7 +33,7 @@ pub struct Refresh {
     pub days: Option<u32>,
 }
 
-/// Asks for a self-signed certificate; every field may stay empty.
+/// Request to make a self-signed certificate. Every field is optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelfSign {
@@ -51,7 +51,7 @@ pub struct SelfSign {
     pub unit: Option<String>,
     /// E-mail address of a contact.
     pub contact: Option<String>,
-    /// Further names beside the domain's own and its aliases.
+    /// Names in addition to the domain's own name and its aliases.
     pub names: Vec<String>,
     /// Days of validity; 365 if not given.
     pub days: Option<u32>,
@@ -60,19 +60,19 @@ pub struct SelfSign {
 /// A certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// All attributes of whom it was issued to.
+    /// Subject, with all attributes.
     pub subject: String,
-    /// All attributes of who issued it.
+    /// Issuer, with all attributes.
     pub issuer: String,
     /// Serial number, hex.
     pub serial: String,
-    /// First moment of validity.
+    /// Start of validity.
     pub not_before: String,
-    /// Last moment of validity.
+    /// End of validity.
     pub not_after: String,
     /// Full days left; negative if it has expired.
     pub days_left: i64,
-    /// DNS names, addresses and e-mail addresses that it is for.
+    /// DNS names, IP addresses and e-mail addresses that it covers.
     pub names: Vec<String>,
     /// Algorithm and size of its key.
     pub algorithm: String,
@@ -80,6 +80,6 @@ pub struct Certificate {
     pub sha256: String,
     /// SHA-256 of its public key.
     pub key_sha256: String,
-    /// The certificate.
+    /// The certificate, PEM.
     pub pem: String,
 }

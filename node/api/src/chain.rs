@@ -1,19 +1,19 @@
-//! CA chains.
+//! Requests and answers about CA chains.
 
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
 
-/// Sets the chain.
+/// Request to set the chain.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Set {
     /// PEM, issuer of the domain certificate first.
     pub chain: String,
-    /// Take it though it is broken.
+    /// Accept a broken chain.
     #[serde(default)]
     pub allow_broken_chain: bool,
-    /// Put it in order.
+    /// Sort the chain.
     #[serde(default)]
     pub sort: bool,
 }

@@ -1,8 +1,8 @@
-//! Answer to every change.
+//! The answer to every change, and lists.
 
 use serde::{Deserialize, Serialize};
 
-/// A change is made, or, with `dry_run`, would be.
+/// The result of a change, or of its dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Always [`crate::API_VERSION`].
@@ -10,29 +10,29 @@ pub struct Change {
     pub api_version: String,
     /// Always `Change`.
     pub kind: String,
-    /// What was changed: a domain, a listener, a token.
+    /// The changed object: a domain, a listener, a token.
     pub object: String,
     /// Version of the domain after the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// Place in the order of its scope; 0 if nothing was changed.
+    /// Index in the order of its scope; 0 if nothing changed.
     pub index: u64,
-    /// Id of the operation: repeating the request under it does nothing twice.
+    /// Id of the operation. Repeating the request with this id applies it at most once.
     pub operation: String,
-    /// Who serves it.
+    /// Which nodes serve the change.
     pub served: Served,
     /// Milliseconds from request to answer.
     pub took_ms: u64,
-    /// What the caller should know besides.
+    /// Warnings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What would change; nothing did.
+    /// The differences, in a dry run. Then nothing was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<DryRun>,
 }
 
 impl Change {
-    /// The same; of a dry run it says that the thing itself will be another one.
+    /// Adds to a dry run the warning that the real change makes another `what`.
     #[must_use]
     pub fn made_afresh(mut self, what: &str) -> Change {
         if self.dry_run.is_some() {
@@ -42,41 +42,41 @@ impl Change {
     }
 }
 
-/// What a change would come to, if it were made now.
+/// The effect that a change would have now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DryRun {
-    /// Version of the domain now.
+    /// Current version of the domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// What is now, and what would be.
+    /// Current and future values.
     pub differences: Vec<Difference>,
-    /// What was checked and is right.
+    /// Checks that passed.
     pub checks: Vec<String>,
-    /// What would be wrong, in sentences.
+    /// Problems that would exist after the change, in sentences.
     pub problems: Vec<String>,
 }
 
-/// One thing before and after a change; equal if it stays.
+/// One value before and after a change. Both are equal if the value does not change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// What it is: `certificate`, `names`, a trusted certificate, a listener.
+    /// Name of the value: `certificate`, `names`, a trusted certificate, a listener.
     pub what: String,
-    /// What it is now; none if it would be new.
+    /// Current value; none if it would be added.
     pub before: Option<String>,
-    /// What it would be; none if it would go.
+    /// Future value; none if it would be removed.
     pub after: Option<String>,
 }
 
 /// Which nodes serve a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
-    /// Nodes that serve it, also after their restart, by name.
+    /// Names of the nodes that serve it and still serve it after a restart.
     pub nodes: Vec<String>,
-    /// Nodes that do not, by name. They follow when they can.
+    /// Names of the other nodes. They serve it as soon as they can.
     pub missing: Vec<String>,
 }
 
-/// A list of anything.
+/// A list of objects, or one page of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List<T> {
     /// Always [`crate::API_VERSION`].
@@ -84,15 +84,15 @@ pub struct List<T> {
     pub api_version: String,
     /// Always `List`.
     pub kind: String,
-    /// The things.
+    /// The objects.
     pub items: Vec<T>,
-    /// There are more: what [`crate::path::AFTER_PARAMETER`] must be for the next page.
+    /// Value of [`crate::path::AFTER_PARAMETER`] for the next page, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
 impl<T> List<T> {
-    /// A list of `items`, with nothing after them.
+    /// Makes a list of `items` without a next page.
     pub fn new(items: Vec<T>) -> List<T> {
         let (api_version, kind) = (crate::API_VERSION.to_owned(), "List".to_owned());
         List { api_version, kind, items, next: None }

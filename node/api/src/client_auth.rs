@@ -1,35 +1,36 @@
-//! Client certificates of domains.
+//! Requests and answers about client certificates of domains.
 
 use serde::{Deserialize, Serialize};
 
-/// Asks clients of a domain for a certificate.
+/// Request to make a domain ask its clients for a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Set {
-    /// SHA-256 of the trusted certificate that must have issued them, hex; as many leading digits
-    /// as make it clear.
+    /// SHA-256 of the trusted certificate that must have issued them, hex. A unique prefix is
+    /// enough.
     pub issuer: String,
-    /// Nobody connects without one.
+    /// Whether clients without a certificate are refused.
     #[serde(default)]
     pub required: bool,
 }
 
-/// Whether clients of a domain are asked for a certificate.
+/// The client-certificate policy of a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientAuth {
-    /// Nobody connects without one.
+    /// Whether clients without a certificate are refused.
     pub required: bool,
     /// SHA-256 of the certificate that must have issued them, hex.
     pub issuer: String,
-    /// Whom that was issued to; none if it is not trusted any more, or in lists of domains.
+    /// Subject of the issuer's certificate; none if it is no longer trusted, and in lists of
+    /// domains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// The set that it stands in.
+    /// The set of trusted certificates that holds the issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
 }
 
-/// The same for one domain.
+/// The client-certificate policy as an answer of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// Always [`crate::API_VERSION`].
@@ -39,8 +40,8 @@ pub struct Shown {
     pub kind: String,
     /// The domain.
     pub domain: String,
-    /// What is asked for; none: clients are not asked.
+    /// The policy; none: clients are not asked for a certificate.
     pub client_auth: Option<ClientAuth>,
-    /// What is wrong, in sentences.
+    /// Problems of the policy, in sentences.
     pub problems: Vec<String>,
 }

@@ -1,8 +1,8 @@
-//! Founding and joining a cluster.
+//! Requests and answers about founding and joining a cluster.
 
 use serde::{Deserialize, Serialize};
 
-/// Asks a node to found a cluster.
+/// Request to found a cluster with this node as its first member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Init {
@@ -10,17 +10,17 @@ pub struct Init {
     pub name: String,
 }
 
-/// Asks a node to join a cluster.
+/// Request to join a cluster.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Join {
-    /// `HOST:PORT` at which a member answers other nodes.
+    /// `HOST:PORT` of a member, as other nodes reach it.
     pub address: String,
     /// Join token.
     pub token: String,
 }
 
-/// A node is a member now.
+/// The membership of a node that has founded or joined a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     /// Name of the cluster.
@@ -33,6 +33,6 @@ pub struct Membership {
     pub node: String,
     /// Number of this node.
     pub node_id: u64,
-    /// Voters, this one included.
+    /// Number of voters, including this node.
     pub voters: u64,
 }

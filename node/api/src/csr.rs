@@ -1,23 +1,24 @@
-//! Signing requests. They are made, not stored.
+//! Certificate signing requests. They are made on demand and not stored.
 
 use serde::{Deserialize, Serialize};
 
-/// Which names a domain can have as common name.
+/// The possible common names of a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choices {
-    /// The domain's name, its aliases, and the wildcard.
+    /// The domain's name, its aliases and the wildcard.
     pub common_names: Vec<String>,
 }
 
-/// A signing request; asked for with [`crate::certificate::SelfSign`], whose `days` do not count.
+/// A certificate signing request. The request body is [`crate::certificate::SelfSign`], whose
+/// `days` is ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Csr {
-    /// Common name in it.
+    /// Common name.
     pub common_name: String,
-    /// Subject alternative names in it.
+    /// Subject alternative names.
     pub names: Vec<String>,
     /// Algorithm and size of the key.
     pub algorithm: String,
-    /// The request, PKCS#10, PEM.
+    /// The signing request (PKCS#10), PEM.
     pub pem: String,
 }

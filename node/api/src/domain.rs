@@ -1,83 +1,83 @@
-//! Domains.
+//! Requests and answers about domains.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{certificate::Certificate, client_auth::ClientAuth, key::Key};
 
-/// Where a domain lives.
+/// Scope of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// On every node.
+    /// The domain exists on every node.
     Shared,
-    /// On one node.
+    /// The domain exists on one node.
     Local,
 }
 
-/// PKI services of a domain.
+/// PKI mode of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pki {
     /// No TLS.
     Disabled,
-    /// The node's test certificate.
+    /// TLS with the node's test certificate.
     Test,
-    /// The domain's own certificate.
+    /// TLS with the domain's own certificate.
     Enabled,
 }
 
-/// Asks for a new domain.
+/// Request to create a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Create {
     /// Name.
     pub name: String,
-    /// Further names, wildcards included.
+    /// Aliases; wildcards are possible.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// Local addresses that mean this domain when a client sends no name.
+    /// Local addresses that select this domain when a client sends no server name.
     #[serde(default)]
     pub addresses: Vec<String>,
-    /// Where it lives; shared if not given.
+    /// Scope; shared if not given.
     #[serde(default)]
     pub scope: Option<Scope>,
-    /// PKI services; `test` if not given.
+    /// PKI mode; `test` if not given.
     #[serde(default)]
     pub pki: Option<Pki>,
 }
 
-/// Changes a domain; what is not given stays.
+/// Request to change a domain. Fields that are not given stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Set {
-    /// PKI services.
+    /// PKI mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pki: Option<Pki>,
-    /// All aliases.
+    /// Replacement for all aliases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aliases: Option<Vec<String>>,
-    /// Aliases to have besides.
+    /// Aliases to add.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub add_aliases: Vec<String>,
-    /// Aliases to have no more.
+    /// Aliases to remove.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove_aliases: Vec<String>,
-    /// All addresses.
+    /// Replacement for all addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<Vec<String>>,
 }
 
-/// A private key and what was issued for it.
+/// A private key with its certificate and chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
-    /// What may be known of the key.
+    /// Public facts about the key.
     pub key: Key,
     /// Certificate.
     pub certificate: Option<Certificate>,
     /// CA chain, issuer of the certificate first.
     pub chain: Vec<Certificate>,
-    /// Which trusted certificate the chain leads to, and the set that it stands in; only when
-    /// one domain is shown.
+    /// Trusted certificate at the end of the chain, and the set that holds it. Only in answers
+    /// about one domain, since it needs path validation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_by: Option<String>,
 }
@@ -92,36 +92,36 @@ pub struct Domain {
     pub kind: String,
     /// Name.
     pub name: String,
-    /// Where it lives.
+    /// Scope.
     pub scope: Scope,
-    /// A shared domain of the same name exists and is served instead of this local one.
+    /// A shared domain of the same name is served instead of this local one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
-    /// Further names.
+    /// Aliases.
     pub aliases: Vec<String>,
     /// Addresses.
     pub addresses: Vec<String>,
-    /// PKI services.
+    /// PKI mode.
     pub pki: Pki,
-    /// Keys with what belongs to them: at most one of each family. A client gets the
-    /// certificate of the first that it can verify.
+    /// Keys with their certificates and chains, at most one of each family. A client gets the first
+    /// certificate whose signatures it can verify.
     pub credentials: Vec<Credential>,
-    /// Whether clients are asked for a certificate.
+    /// Client-certificate policy; none: clients are not asked for a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_auth: Option<ClientAuth>,
     /// Version.
     pub version: u64,
-    /// When it was changed last.
+    /// Time of the last change.
     pub changed: String,
-    /// By whom.
+    /// Author of that change.
     pub changed_by: String,
-    /// Why.
+    /// Reason of that change.
     pub reason: Option<String>,
-    /// What is wrong with it, in sentences; empty if nothing is.
+    /// Problems of the domain, in sentences.
     pub problems: Vec<String>,
 }
 
-/// Gives a domain another name.
+/// Request to rename a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rename {
@@ -129,28 +129,28 @@ pub struct Rename {
     pub name: String,
 }
 
-/// Makes an earlier version the present one.
+/// Request to restore an earlier version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
-    /// Which version.
+    /// Version to restore.
     pub version: u64,
 }
 
 /// One version of a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainVersion {
-    /// Its number.
+    /// Number of the version.
     pub version: u64,
-    /// It is the present one.
+    /// Whether this is the current version.
     pub current: bool,
-    /// When it was made.
+    /// Time of the change that made it.
     pub changed: String,
-    /// By whom.
+    /// Author of that change.
     pub changed_by: String,
-    /// Why.
+    /// Reason of that change.
     pub reason: Option<String>,
-    /// PKI services.
+    /// PKI mode.
     pub pki: Pki,
     /// SHA-256 of each public key.
     pub keys: Vec<String>,

@@ -1,8 +1,8 @@
-//! Join tokens.
+//! Requests and answers about join tokens.
 
 use serde::{Deserialize, Serialize};
 
-/// Asks for a join token.
+/// Request to create a join token.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Create {
@@ -10,7 +10,7 @@ pub struct Create {
     pub expires_in: Option<u64>,
 }
 
-/// A new join token; it is shown once.
+/// A new join token. Its secret is shown only in this answer.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinToken {
     /// Always [`crate::API_VERSION`].
@@ -18,7 +18,7 @@ pub struct JoinToken {
     pub api_version: String,
     /// Always `JoinToken`.
     pub kind: String,
-    /// Its public part.
+    /// Public id of the token.
     pub id: String,
     /// The whole token.
     pub token: String,
@@ -26,8 +26,8 @@ pub struct JoinToken {
     pub address: String,
     /// SHA-256 of the certificate of the cluster's authority; part of the token.
     pub fingerprint: String,
-    /// When it expires.
+    /// Time at which the token expires.
     pub expires: String,
-    /// The change that made it.
+    /// The change that created the token.
     pub change: crate::change::Change,
 }

@@ -1,8 +1,9 @@
-//! Private keys. They are write-only: no answer holds one.
+//! Requests and answers about private keys. Keys are write-only: no answer contains one.
 
 use serde::{Deserialize, Serialize};
 
-/// What a client must be able to verify; a domain can have one key of each.
+/// Key family, by the signatures that a client must be able to verify. A domain can have one key of
+/// each family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
@@ -12,7 +13,7 @@ pub enum Family {
     Rsa,
 }
 
-/// Asks for a new key.
+/// Request to generate a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generate {
@@ -21,41 +22,41 @@ pub struct Generate {
     pub algorithm: Option<String>,
 }
 
-/// Brings a key along.
+/// Request to import a key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
-    /// PEM.
+    /// The private key, PEM.
     pub key: String,
-    /// What opens an encrypted PKCS#8 key; it is used once and not kept.
+    /// Passphrase of an encrypted PKCS#8 key. It is used once and not stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<String>,
 }
 
-/// What may be known of a key.
+/// Public facts about a private key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// Family of its algorithm.
     pub family: Family,
-    /// Algorithm and size in words, `EC P-256`.
+    /// Algorithm and size, as `EC P-256`.
     pub algorithm: String,
     /// SHA-256 of the public key (SubjectPublicKeyInfo, DER).
     pub sha256: String,
-    /// Generation of the keyring that seals it.
+    /// Keyring generation under which the key is sealed.
     pub generation: u64,
-    /// When it was assigned.
+    /// Time at which the key was assigned to the domain.
     pub assigned: String,
 }
 
-/// What one node says of a domain's keys.
+/// Result of one node's test of a domain's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Test {
-    /// Which node.
+    /// Name of the node.
     pub node: String,
-    /// Each key opens there, signs, and what it signs verifies; RSA also decrypts.
+    /// Whether each key opens there, signs, and its signature verifies. RSA keys must also decrypt.
     pub ok: bool,
-    /// `Verification String is OK`, or why not.
+    /// `Verification String is OK`, or the reason of the failure.
     pub message: String,
-    /// Microseconds that it took.
+    /// Duration in microseconds.
     pub took_us: u64,
 }

@@ -1,8 +1,8 @@
-//! The keyring.
+//! Answers about the keyring.
 
 use serde::{Deserialize, Serialize};
 
-/// Generations of the keyring.
+/// The keyring of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keyring {
     /// Always [`crate::API_VERSION`].
@@ -14,8 +14,8 @@ pub struct Keyring {
     pub generation: u64,
     /// Number of generations kept.
     pub generations: u64,
-    /// Members that the current generation is wrapped for, by name.
+    /// Names of the members for which the current generation is wrapped.
     pub members: Vec<String>,
-    /// The answering node cannot open the keyring.
+    /// Whether the answering node is sealed and cannot open the keyring.
     pub sealed: bool,
 }

@@ -1,7 +1,7 @@
-//! Shapes and paths of the admin API, and its stable error codes.
+//! JSON types, paths and stable error codes of the admin API.
 //!
-//! No behaviour and no HTTP library: the node answers with these, the client asks with them.
-//! Times are RFC 3339 texts in UTC, fingerprints lower-case hex.
+//! Shared by the node and its clients, so it contains no behaviour and no HTTP library. Times are
+//! RFC 3339 strings in UTC. Fingerprints are lower-case hex.
 
 pub mod certificate;
 pub mod chain;
@@ -22,7 +22,7 @@ pub mod tls;
 pub mod token;
 pub mod trust;
 
-/// Version of the API, in every object.
+/// API version, which every object carries.
 pub const API_VERSION: &str = "conclave/v1";
 
 /// Largest request body that a node reads, in bytes.

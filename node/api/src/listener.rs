@@ -1,10 +1,10 @@
-//! Listeners.
+//! Requests and answers about listeners.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Asks for a new listener on every node.
+/// Request to add a listener on every node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Add {
@@ -15,22 +15,22 @@ pub struct Add {
     pub protocol: Option<String>,
     /// `:PORT` for every address of each node, or `ADDRESS:PORT`.
     pub bind: String,
-    /// Where the decrypted bytes go, in turn: `HOST:PORT`, `unix:PATH`, or `udp:HOST:PORT` for
-    /// DTLS.
+    /// Upstreams for the decrypted bytes, used in turn: `HOST:PORT`, `unix:PATH`, or
+    /// `udp:HOST:PORT` for DTLS.
     pub upstreams: Vec<String>,
-    /// The same for single domains.
+    /// Upstreams for individual domains.
     pub domain_upstreams: BTreeMap<String, Vec<String>>,
-    /// STARTTLS only: nothing but the way to TLS is allowed before TLS stands.
+    /// STARTTLS only: before TLS is established, only the commands that lead to TLS are allowed.
     pub requires_tls: bool,
-    /// Application protocols to agree on, wanted ones first; empty: those of the protocol.
+    /// ALPN protocols, most preferred first; empty: the defaults of the listener's protocol.
     pub alpn: Vec<String>,
-    /// Networks whose connections begin with a PROXY header, as `10.0.0.0/8`.
+    /// Networks whose connections must begin with a PROXY header, as `10.0.0.0/8`.
     pub proxy_from: Vec<String>,
-    /// PROXY header for the upstream: `v1` or `v2`.
+    /// Version of the PROXY header for the upstream: `v1` or `v2`.
     pub proxy_to: Option<String>,
-    /// Outgoing TLS only: the protocol whose own command starts TLS.
+    /// Outgoing TLS only: the STARTTLS protocol of the server; none: TLS from the first byte.
     pub starttls: Option<String>,
-    /// Outgoing TLS only: the name that the server's certificate must be for.
+    /// Outgoing TLS only: the name that the server's certificate must cover.
     pub server_name: Option<String>,
 }
 
@@ -39,28 +39,28 @@ pub struct Add {
 pub struct Listener {
     /// Name.
     pub name: String,
-    /// What is spoken, see [`Add::protocol`].
+    /// Protocol, see [`Add::protocol`].
     pub protocol: String,
-    /// As it was asked for.
+    /// Bind address, see [`Add::bind`].
     pub bind: String,
-    /// Where the decrypted bytes go.
+    /// Upstreams for the decrypted bytes.
     pub upstreams: Vec<String>,
-    /// The same for single domains.
+    /// Upstreams for individual domains.
     pub domain_upstreams: BTreeMap<String, Vec<String>>,
-    /// STARTTLS only: nothing but the way to TLS is allowed before TLS stands.
+    /// STARTTLS only: before TLS is established, only the commands that lead to TLS are allowed.
     pub requires_tls: bool,
-    /// Application protocols; empty: those of the protocol.
+    /// ALPN protocols; empty: the defaults of the listener's protocol.
     pub alpn: Vec<String>,
-    /// Networks whose connections begin with a PROXY header.
+    /// Networks whose connections must begin with a PROXY header.
     pub proxy_from: Vec<String>,
-    /// PROXY header for the upstream.
+    /// Version of the PROXY header for the upstream.
     pub proxy_to: Option<String>,
-    /// Outgoing TLS only: the protocol whose own command starts TLS.
+    /// Outgoing TLS only: the STARTTLS protocol of the server; none: TLS from the first byte.
     pub starttls: Option<String>,
-    /// Outgoing TLS only: the name that the server's certificate must be for.
+    /// Outgoing TLS only: the name that the server's certificate must cover.
     pub server_name: Option<String>,
-    /// Sockets that the answering node has open for it.
+    /// Sockets that the answering node has open for this listener.
     pub open: Vec<String>,
-    /// Why sockets are not open on the answering node.
+    /// Reasons why sockets are not open on the answering node.
     pub problems: Vec<String>,
 }

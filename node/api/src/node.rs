@@ -1,4 +1,4 @@
-//! Nodes.
+//! Requests and answers about nodes.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,33 +15,33 @@ pub struct Node {
     pub state: String,
     /// `HOST:PORT` for other nodes.
     pub address: String,
-    /// Entries that it is behind the leader, if known.
+    /// Log entries by which it is behind the leader, if known.
     pub lag_entries: Option<u64>,
-    /// Index that it serves, if known.
+    /// Index up to which it serves, if known.
     pub served_index: Option<u64>,
-    /// Digest of its state at that index, hex, if known.
+    /// Digest of its State at that index, hex, if known.
     pub digest: Option<String>,
-    /// Rows of its state, if known.
+    /// Number of rows in its State, if known.
     pub rows: Option<u64>,
     /// Open TLS connections, if known.
     pub connections: Option<u64>,
-    /// Handshakes done since its start, if known.
+    /// Completed handshakes since its start, if known.
     pub handshakes: Option<u64>,
-    /// Since when it runs, if known.
+    /// Start time of its process, if known.
     pub started: Option<String>,
     /// Version of its program, if known.
     pub version: Option<String>,
 }
 
-/// Drains a node: it takes no new connections.
+/// Request to drain a node, which then accepts no new connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
-    /// Seconds after which connections that still stand are closed; 600 if not given.
+    /// Seconds after which the remaining connections are closed; 600 if not given.
     pub deadline_s: Option<u64>,
 }
 
-/// How far a drain is.
+/// Progress of a drain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drained {
     /// Always [`crate::API_VERSION`].
@@ -53,9 +53,9 @@ pub struct Drained {
     pub node: String,
     /// `serving`, `draining` or `drained`.
     pub state: String,
-    /// Connections that still stand.
+    /// Connections that are still open.
     pub remaining: u64,
-    /// Connections that have come to their own end.
+    /// Connections that ended on their own.
     pub finished: u64,
     /// Connections that were closed at the deadline.
     pub closed: u64,

@@ -1,4 +1,4 @@
-//! Paths, headers and query parameters.
+//! Paths, headers and query parameters of the admin API.
 
 /// `GET`: [`crate::status::Status`].
 pub const STATUS: &str = "/v1/status";
@@ -8,7 +8,7 @@ pub const CLUSTER: &str = "/v1/cluster";
 pub const CLUSTER_JOIN: &str = "/v1/cluster/join";
 /// `GET`: list of [`crate::node::Node`].
 pub const NODES: &str = "/v1/nodes";
-/// `GET`, `POST` [`crate::node::Drain`]: [`crate::node::Drained`]; `DELETE`: it serves again.
+/// `GET`, `POST` [`crate::node::Drain`]: [`crate::node::Drained`]; `DELETE`: ends the drain.
 pub const NODE_DRAIN: &str = "/v1/nodes/{name}/drain";
 /// `POST` [`crate::join_token::Create`].
 pub const JOIN_TOKENS: &str = "/v1/join-tokens";
@@ -18,7 +18,7 @@ pub const TOKENS: &str = "/v1/tokens";
 pub const TOKEN: &str = "/v1/tokens/{id}";
 /// `GET`: [`crate::keyring::Keyring`].
 pub const KEYRING: &str = "/v1/keyring";
-/// `POST`: a new generation.
+/// `POST`: makes a new generation.
 pub const KEYRING_ROTATE: &str = "/v1/keyring/rotate";
 /// `GET`: list of [`crate::domain::Domain`]; `POST` [`crate::domain::Create`].
 pub const DOMAINS: &str = "/v1/domains";
@@ -48,25 +48,25 @@ pub const CHAIN: &str = "/v1/domains/{name}/chain";
 pub const CLIENT_AUTH: &str = "/v1/domains/{name}/client-auth";
 /// `GET`: [`crate::tls::Settings`]; `PATCH` [`crate::tls::Set`].
 pub const TLS: &str = "/v1/tls";
-/// `GET`: [`crate::tls::Served`] for a server name and an address, `-` where there is none.
+/// `GET`: [`crate::tls::Served`] for a server name and an address. `-` stands for "none".
 pub const TLS_SERVED: &str = "/v1/tls/served/{name}/{ip}";
 /// `GET`: [`crate::tls::Sessions`].
 pub const TLS_SESSIONS: &str = "/v1/tls/sessions";
-/// `POST`: no session made before resumes.
+/// `POST`: ends resumption of all existing sessions.
 pub const TLS_FLUSH: &str = "/v1/tls/flush";
 /// `GET`: list of [`crate::listener::Listener`]; `POST` [`crate::listener::Add`].
 pub const LISTENERS: &str = "/v1/listeners";
 /// `DELETE`.
 pub const LISTENER: &str = "/v1/listeners/{name}";
 
-/// `GET`: list of [`crate::trust::Trusted`], inherited ones too; `POST` [`crate::trust::Add`].
-/// `{name}` is `builtin`, `server`, `cluster` or `domain:NAME`.
+/// `GET`: list of [`crate::trust::Trusted`], including inherited ones; `POST`
+/// [`crate::trust::Add`]. `{name}` is `builtin`, `server`, `cluster` or `domain:NAME`.
 pub const TRUST: &str = "/v1/trust/{name}";
 /// `POST` [`crate::trust::Remove`].
 pub const TRUST_REMOVE: &str = "/v1/trust/{name}/remove";
 
-/// Puts `name` into a path with `{name}` or `{id}`; names need no escaping by construction, and
-/// whatever does is escaped.
+/// Puts `name` into a path with `{name}` or `{id}`. Valid names need no escaping; any other byte is
+/// percent-encoded, so that no input adds a path segment.
 pub fn with_name(path: &str, name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for byte in name.bytes() {
@@ -79,27 +79,27 @@ pub fn with_name(path: &str, name: &str) -> String {
     path.replace("{name}", &escaped).replace("{id}", &escaped)
 }
 
-/// Request header: the caller's id of a change, see `--operation`. Made by the client and kept
-/// through every retry.
+/// Request header: the client's id of a change, see `--operation`. Every retry sends the same id.
 pub const OPERATION_HEADER: &str = "idempotency-key";
 /// Request header: the version that the caller expects, as `"17"`.
 pub const IF_MATCH_HEADER: &str = "if-match";
 /// Query parameter of changes: `served` (default) or `committed`.
 pub const WAIT_PARAMETER: &str = "wait";
-/// Query parameter of changes: milliseconds to wait for the nodes, 15000 if not given.
+/// Query parameter of changes: milliseconds until the answer at the latest, 15000 if not given.
 pub const TIMEOUT_PARAMETER: &str = "timeout_ms";
-/// Query parameter of changes: a text for the history.
+/// Query parameter of changes: a reason, which the history shows.
 pub const REASON_PARAMETER: &str = "reason";
 /// Query parameter of reads: `linearizable` (default) or `local`.
 pub const CONSISTENCY_PARAMETER: &str = "consistency";
-/// Query parameter of everything about domains: `shared` or `local`; without it the shared
-/// domain is meant if there is one.
+/// Query parameter of all requests about domains: `shared` or `local`. Without it the shared domain
+/// is used if it exists.
 pub const SCOPE_PARAMETER: &str = "scope";
-/// Query parameter of long lists: things in a page, at most and if not given [`PAGE_MAX`].
+/// Query parameter of long lists: page size, [`PAGE_MAX`] by default and at most.
 pub const LIMIT_PARAMETER: &str = "limit";
-/// Query parameter of long lists: the page begins after this, which is `next` of the page before.
+/// Query parameter of long lists: the page begins after this name. The previous page gives it as
+/// `next`.
 pub const AFTER_PARAMETER: &str = "after";
-/// Most things in a page of a long list.
+/// Largest page of a long list.
 pub const PAGE_MAX: usize = 1_000;
 
 #[cfg(test)]

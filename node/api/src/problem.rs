@@ -1,15 +1,15 @@
-//! Errors as the API tells them.
+//! Error answers of the admin API, and the mask that keeps private keys out of them.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Where in the caller's input something is wrong.
+/// Location of an error in the caller's input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
     /// Name of the file, or of the request's field (`key`, `certificate`, `chain`).
     pub file: String,
-    /// Line, from 1.
+    /// Line number, from 1.
     pub line: u64,
-    /// The text of that line, if it is no secret.
+    /// The text of that line, if it cannot be a secret.
     #[serde(
         default,
         deserialize_with = "read_masked_option",
@@ -18,16 +18,17 @@ pub struct Location {
     pub text: Option<String>,
 }
 
-/// Longest run of base64 that may be shown.
+/// Longest run of base64 that is shown.
 const BASE64_RUN_MAX: usize = 23;
-/// A path has more slashes than one in so many letters; base64 has fewer.
+/// Tells paths from base64: a path has more than one slash in this many characters, base64 has
+/// fewer.
 const LETTERS_PER_SLASH: usize = 16;
-/// Longest label of a PEM block that a hint may name.
+/// Longest PEM label that a hint may name.
 const LABEL_BYTES_MAX: usize = 30;
 
-/// A text without what may be part of a private key: everything from the frame of a PEM block on,
-/// and long runs of base64. Messages tell what callers gave, and callers give keys in the wrong
-/// places. A frame that ends the text is the advice of a hint.
+/// Removes from a text what may be part of a private key: long runs of base64, and everything from
+/// the first `-----BEGIN` on. Messages quote the caller's input, and callers paste keys into the
+/// wrong places. A frame without content at the end of the text stays, because hints name it.
 pub fn masked(text: String) -> String {
     let end = text.find("-----BEGIN").unwrap_or(text.len());
     let (head, tail) = text.split_at_checked(end).unwrap_or((text.as_str(), ""));
@@ -60,7 +61,7 @@ pub fn masked(text: String) -> String {
     shown
 }
 
-/// An error answer: what, where, why, and what to do next. `application/problem+json`.
+/// An error answer (`application/problem+json`): what is wrong, where, why, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{title}")]
 #[serde(rename_all = "snake_case")]
@@ -70,47 +71,47 @@ pub struct Problem {
     pub api_version: String,
     /// Always `Error`.
     pub kind: String,
-    /// Stable code, see [`Code`]; one of a later version reads as [`Code::X007`].
+    /// Stable code, see [`Code`]. A code of a later version reads as [`Code::X007`].
     #[serde(deserialize_with = "known_code")]
     pub code: Code,
-    /// What is wrong, one line.
+    /// The error in one line.
     #[serde(deserialize_with = "read_masked")]
     pub title: String,
-    /// More about it: values, names.
+    /// Details: values, names.
     #[serde(
         default,
         deserialize_with = "read_masked_option",
         skip_serializing_if = "Option::is_none"
     )]
     pub detail: Option<String>,
-    /// Why it is so.
+    /// Reason.
     #[serde(
         default,
         deserialize_with = "read_masked_option",
         skip_serializing_if = "Option::is_none"
     )]
     pub why: Option<String>,
-    /// Where in the input.
+    /// Location in the input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
-    /// What to do next; commands as they are typed.
+    /// Next step, with commands as they are typed.
     #[serde(
         default,
         deserialize_with = "read_masked_option",
         skip_serializing_if = "Option::is_none"
     )]
     pub hint: Option<String>,
-    /// A repetition may succeed.
+    /// Whether a retry may succeed.
     pub retryable: bool,
-    /// Exit code of the command line for it.
+    /// Exit code of the command line.
     pub exit_code: u8,
-    /// Id under which the change can be repeated safely.
+    /// Operation id under which the change can be repeated safely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
 }
 
 impl Problem {
-    /// A problem with nothing but its code and first line.
+    /// Makes a problem that has only a code and a title.
     pub fn new(code: Code, title: impl Into<String>) -> Problem {
         Problem {
             api_version: crate::API_VERSION.to_owned(),
@@ -127,25 +128,25 @@ impl Problem {
         }
     }
 
-    /// The same problem with more about it.
+    /// Adds details.
     pub fn detail(mut self, detail: impl Into<String>) -> Problem {
         self.detail = Some(masked(detail.into()));
         self
     }
 
-    /// The same problem with its reason.
+    /// Adds the reason.
     pub fn why(mut self, why: impl Into<String>) -> Problem {
         self.why = Some(masked(why.into()));
         self
     }
 
-    /// The same problem with what to do next.
+    /// Adds the next step.
     pub fn hint(mut self, hint: impl Into<String>) -> Problem {
         self.hint = Some(masked(hint.into()));
         self
     }
 
-    /// The same problem with its place in the input.
+    /// Adds the location in the input.
     pub fn at(mut self, mut location: Location) -> Problem {
         location.text = location.text.map(masked);
         self.location = Some(location);
@@ -153,7 +154,7 @@ impl Problem {
     }
 }
 
-/// A text of a node that may be older than [`masked`].
+/// Reads a text and masks it, because the answering node may be older than [`masked`].
 fn read_masked<'de, D: Deserializer<'de>>(text: D) -> Result<String, D::Error> {
     String::deserialize(text).map(masked)
 }
@@ -162,7 +163,8 @@ fn read_masked_option<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Strin
     Ok(Option::<String>::deserialize(text)?.map(masked))
 }
 
-/// A code, or X007 for one that only a later version knows: the problem still tells the rest.
+/// Reads a code. A code of a later version becomes X007, so that the rest of the problem stays
+/// readable.
 pub(crate) fn known_code<'de, D: Deserializer<'de>>(text: D) -> Result<Code, D::Error> {
     let text = String::deserialize(text)?;
     let known = Code::ALL.iter().copied().find(|code| code.as_str() == text);
@@ -171,19 +173,18 @@ pub(crate) fn known_code<'de, D: Deserializer<'de>>(text: D) -> Result<Code, D::
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $exit:literal / $status:literal,)*) => {
-        /// Stable error codes. The letter names the matter: K key, C certificate, H chain,
-        /// N network, R Raft, S seal, J join, V version, X client and access, D domain, T trust,
-        /// F settings.
+        /// Stable error codes. The letter names the area: K key, C certificate, H chain, N network,
+        /// R Raft, S seal, J join, V version, X client and access, D domain, T trust, F settings.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Code {
             $($(#[$doc])* $code,)*
         }
 
         impl Code {
-            /// Every code.
+            /// All codes.
             pub const ALL: &[Code] = &[$(Code::$code,)*];
 
-            /// The code as written, `K002`.
+            /// Returns the code as text, `K002`.
             pub fn as_str(self) -> &'static str {
                 match self { $(Code::$code => stringify!($code),)* }
             }
@@ -193,7 +194,7 @@ macro_rules! codes {
                 match self { $(Code::$code => $exit,)* }
             }
 
-            /// Status of the HTTP answer.
+            /// Returns the HTTP status of the answer.
             pub fn status(self) -> u16 {
                 match self { $(Code::$code => $status,)* }
             }
@@ -202,29 +203,29 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The input holds no private key.
+    /// The input contains no private key.
     K001 = 8 / 422,
     /// The private key is protected by a passphrase.
     K002 = 8 / 422,
-    /// The key is too weak or of a type that is not supported.
+    /// The key is too weak or of an unsupported type.
     K003 = 8 / 422,
-    /// A key was expected, something else was found.
+    /// The input is something else than a key.
     K004 = 8 / 422,
-    /// More than one key.
+    /// The input contains more than one key.
     K005 = 8 / 422,
     /// The key is damaged.
     K006 = 8 / 422,
-    /// DER where PEM is expected.
+    /// The input is DER, but PEM is expected.
     K007 = 8 / 422,
-    /// The key fails its test: what it signs does not verify.
+    /// The key fails its test: its signature does not verify.
     K008 = 8 / 422,
-    /// The domain has a key already.
+    /// The domain already has a key.
     K009 = 4 / 409,
     /// The domain has no key.
     K010 = 3 / 404,
     /// The passphrase does not open the key.
     K011 = 8 / 422,
-    /// The input holds no certificate.
+    /// The input contains no certificate.
     C001 = 8 / 422,
     /// The certificate is damaged.
     C002 = 8 / 422,
@@ -234,19 +235,19 @@ codes! {
     C004 = 9 / 200,
     /// The certificate has expired or is not valid yet.
     C005 = 8 / 422,
-    /// The certificate is for other names.
+    /// The certificate covers none of the domain's names.
     C006 = 8 / 422,
-    /// A certificate was expected, something else was found.
+    /// The input is something else than a certificate.
     C007 = 8 / 422,
-    /// A field of the certificate to make is not possible.
+    /// A field of the new certificate is invalid.
     C008 = 8 / 422,
     /// The certificate is revoked.
     C009 = 8 / 422,
-    /// The certificate was not signed by the domain's key itself.
+    /// The certificate is not self-signed by the domain's key.
     C011 = 8 / 422,
     /// The domain has no certificate.
     C010 = 3 / 404,
-    /// The input holds no CA chain.
+    /// The input contains no CA chain.
     H001 = 8 / 422,
     /// The chain is in the wrong order.
     H002 = 8 / 422,
@@ -254,102 +255,102 @@ codes! {
     H003 = 8 / 422,
     /// The chain is too long.
     H004 = 8 / 422,
-    /// No path to a trusted certificate.
+    /// No path leads to a trusted certificate.
     H005 = 8 / 422,
     /// A certificate of the path breaks a rule.
     H006 = 8 / 422,
-    /// A signature of the path is wrong or not accepted.
+    /// A signature of the path is wrong or uses an algorithm that is not accepted.
     H007 = 8 / 422,
     /// A revocation list cannot be used.
     H008 = 8 / 422,
-    /// More work than any honest chain needs.
+    /// The chain takes more work than any honest chain needs.
     H009 = 8 / 422,
     /// The domain has no CA chain.
     H010 = 3 / 404,
-    /// No such trusted certificate.
+    /// The trusted certificate does not exist.
     T001 = 3 / 404,
-    /// Not a certificate to be trusted as an authority.
+    /// The certificate cannot be trusted, because it is not an authority.
     T002 = 8 / 422,
-    /// Not a set of trusted certificates.
+    /// The set of trusted certificates does not exist or cannot change.
     T003 = 2 / 400,
-    /// Not a domain name.
+    /// The domain name, alias or address is invalid.
     D001 = 2 / 422,
-    /// No such domain.
+    /// The domain does not exist.
     D002 = 3 / 404,
-    /// The name belongs to a domain already.
+    /// The name already belongs to a domain.
     D003 = 4 / 409,
-    /// A bound is reached.
+    /// A limit is reached.
     D004 = 4 / 409,
     /// A port cannot be opened.
     N001 = 2 / 409,
-    /// Not allowed to open a port.
+    /// The process may not open the port.
     N002 = 2 / 422,
-    /// Not an address to listen on, or not a possible upstream.
+    /// The bind address, the upstream or another value of a listener is invalid.
     N003 = 2 / 422,
-    /// A listener of this name or on this port exists.
+    /// A listener with this name or on this port exists.
     N004 = 4 / 409,
-    /// No such listener.
+    /// The listener does not exist.
     N005 = 3 / 404,
-    /// An option that does not go with the protocol of a listener.
+    /// An option does not fit the protocol of the listener.
     N006 = 2 / 422,
-    /// No quorum.
+    /// Too few voters answer.
     R001 = 6 / 503,
-    /// No leader within the time limit.
+    /// No leader was found within the time limit.
     R003 = 6 / 503,
     /// The answer was lost; the change may have been made.
     R004 = 10 / 504,
     /// The operation may have been forgotten: the change may have been made before.
     R008 = 10 / 409,
-    /// A node serves less than the cluster has committed.
+    /// A node lags: it serves less than the cluster has committed.
     R005 = 6 / 503,
-    /// This node belongs to no cluster yet.
+    /// This node does not belong to a cluster yet.
     R006 = 6 / 409,
-    /// This node belongs to a cluster already.
+    /// This node already belongs to a cluster.
     R007 = 4 / 409,
-    /// Sealed: private keys cannot be used.
+    /// The node is sealed and cannot use private keys.
     S001 = 7 / 503,
-    /// The join token is malformed or for another cluster.
+    /// The join token is malformed or belongs to another cluster.
     J001 = 5 / 403,
-    /// The join token is expired or used.
+    /// The join token is unknown, expired or used.
     J002 = 5 / 403,
-    /// The cluster cannot be reached to join it.
+    /// The cluster to join cannot be reached.
     J003 = 6 / 503,
-    /// A node of this name is a member.
+    /// A member with this name exists.
     J004 = 4 / 409,
-    /// A member's version does not know what is asked.
+    /// A member's version does not support the request.
     V001 = 4 / 409,
-    /// The object has another version than expected.
+    /// The object does not have the expected version.
     V002 = 4 / 409,
-    /// The version is not kept.
+    /// The version is no longer stored.
     V004 = 3 / 404,
     /// The operation id belongs to another request.
     V003 = 4 / 409,
     /// No node can be reached.
     X001 = 6 / 503,
-    /// Not allowed.
+    /// The operating system denies access.
     X002 = 5 / 403,
-    /// Not logged in: no token, or one that is not known or has ended.
+    /// The token is missing, unknown, revoked or expired.
     X003 = 5 / 401,
-    /// The request cannot be understood.
+    /// The request is malformed.
     X004 = 2 / 400,
-    /// No such path or object.
+    /// The path or object does not exist.
     X005 = 3 / 404,
     /// The request is too large.
     X006 = 2 / 413,
-    /// The node could not do its work.
+    /// An internal error of the node.
     X007 = 1 / 500,
-    /// A setting of the configuration file is wrong.
+    /// A setting in the configuration file is invalid.
     F001 = 2 / 422,
     /// The data directory cannot be used.
     F002 = 1 / 500,
-    /// A TLS setting cannot have this value.
+    /// The value of a TLS setting is invalid.
     F003 = 2 / 422,
-    /// The disk is full; nothing was changed.
+    /// The disk is full. Nothing was changed.
     F004 = 6 / 507,
 }
 
 impl Code {
-    /// Whether a repetition of the same request may succeed.
+    /// Whether a retry of the same request may succeed.
     pub fn is_retryable(self) -> bool {
         matches!(self.exit_code(), 6 | 7 | 10)
     }

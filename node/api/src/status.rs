@@ -1,10 +1,10 @@
-//! How the cluster is.
+//! Answers about the health of the cluster.
 
 use serde::{Deserialize, Serialize};
 
 use crate::node::Node;
 
-/// How the cluster is, as the answering node knows it.
+/// Status of the cluster, as the answering node knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Always [`crate::API_VERSION`].
@@ -12,11 +12,11 @@ pub struct Status {
     pub api_version: String,
     /// Always `Status`.
     pub kind: String,
-    /// Node that answers.
+    /// Name of the answering node.
     pub node: String,
-    /// Version of its program.
+    /// Version of the answering node's program.
     pub version: String,
-    /// The cluster; none: the node waits for `cluster init` or `cluster join`.
+    /// The cluster; none if the node has not founded or joined one yet.
     pub cluster: Option<ClusterStatus>,
     /// The keyring.
     pub keyring: Option<KeyringStatus>,
@@ -24,11 +24,11 @@ pub struct Status {
     pub nodes: Vec<Node>,
     /// Counts of domains.
     pub domains: DomainCounts,
-    /// What needs attention.
+    /// Problems that need attention.
     pub problems: Vec<StatusProblem>,
 }
 
-/// The cluster.
+/// Status of the cluster and of its Raft group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterStatus {
     /// Name.
@@ -47,23 +47,23 @@ pub struct ClusterStatus {
     pub leader: Option<String>,
     /// Raft term.
     pub term: u64,
-    /// Voters that must answer for a change.
+    /// Number of voters that must accept a change.
     pub quorum: u64,
-    /// Voters that may still fail.
+    /// Number of reachable voters that may still fail without loss of the quorum.
     pub can_lose: u64,
-    /// No leader: everything here is what the answering node last knew.
+    /// Whether there is no leader. Then all values are the last ones that the answering node knew.
     pub stale: bool,
-    /// Highest index committed, as the answering node knows it.
+    /// Highest committed index, as the answering node knows it.
     pub commit_index: u64,
     /// Highest index applied by the answering node.
     pub applied_index: u64,
     /// Index of the answering node's last snapshot.
     pub snapshot_index: u64,
-    /// Log entries up to this one are purged on the answering node.
+    /// Index up to which the answering node has purged its log.
     pub purged_index: u64,
-    /// Rows of the answering node's state.
+    /// Number of rows in the answering node's State.
     pub rows: u64,
-    /// Digest of the answering node's state, hex.
+    /// Digest of the answering node's State, hex.
     pub digest: String,
 }
 
@@ -72,20 +72,20 @@ pub struct ClusterStatus {
 pub struct KeyringStatus {
     /// Current generation.
     pub generation: u64,
-    /// Nodes that are sealed, by name.
+    /// Names of the sealed nodes.
     pub sealed_nodes: Vec<String>,
 }
 
-/// Counts of domains, shared and local together.
+/// Numbers of domains, shared and local ones together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainCounts {
-    /// All.
+    /// All domains.
     pub total: u64,
-    /// Enabled, with a certificate that is within its dates.
+    /// Enabled, with certificates that are valid for at least 30 more days.
     pub valid: u64,
-    /// Enabled, with a certificate that expires within 30 days.
+    /// Enabled, with a valid certificate that expires within 30 days.
     pub expiring: u64,
-    /// Enabled, but incomplete or with a certificate outside its dates.
+    /// Enabled, but without a certificate, or with one outside its validity.
     pub problem: u64,
     /// In test mode.
     pub test: u64,
@@ -93,7 +93,7 @@ pub struct DomainCounts {
     pub disabled: u64,
 }
 
-/// Something that needs attention.
+/// A problem that needs attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusProblem {
     /// Error code.
@@ -101,10 +101,10 @@ pub struct StatusProblem {
     pub code: crate::problem::Code,
     /// `error` or `warning`.
     pub severity: String,
-    /// What it is about: a domain, a node, a listener.
+    /// The affected object: a domain, a node, a listener.
     pub object: String,
-    /// What is wrong.
+    /// The problem in words.
     pub text: String,
-    /// What to do next.
+    /// Next step.
     pub hint: String,
 }

@@ -1,29 +1,29 @@
-//! TLS settings of the cluster, and its sessions.
+//! Requests and answers about the cluster's TLS settings and sessions.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How much a handshake says in the log.
+/// Log level of handshakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Only what an operator must act on.
+    /// Only events on which an operator must act.
     Error,
-    /// Refused and failed handshakes too.
+    /// Also refused and failed handshakes.
     Info,
-    /// Every handshake.
+    /// All handshakes.
     Debug,
 }
 
-/// Changes settings; what is not given stays.
+/// Request to change TLS settings. Fields that are not given stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Set {
-    /// How much is logged.
+    /// Log level of handshakes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_level: Option<LogLevel>,
-    /// Seconds for which a session may resume; 0: never.
+    /// Lifetime of sessions in seconds; 0 disables resumption.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u64>,
     /// Seconds after which a new ticket key is made.
@@ -32,30 +32,30 @@ pub struct Set {
     /// Oldest version accepted: `1.2` or `1.3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<String>,
-    /// Choose the domain by the server name of the hello.
+    /// Choose the domain by the server name of the ClientHello.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process_target_domain: Option<bool>,
-    /// A wrong client certificate ends the handshake.
+    /// Whether an invalid client certificate always ends the handshake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub abort_on_wrong_client_certificate: Option<bool>,
-    /// Cipher suites by their IANA names, wanted ones first; empty: all.
+    /// Cipher suites by their IANA names, most preferred first; empty: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cipher_suites: Option<Vec<String>>,
-    /// Key exchange groups by their IANA names, wanted ones first; empty: all.
+    /// Key exchange groups by their IANA names, most preferred first; empty: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
-    /// Cannot be turned on.
+    /// Legacy option. Only `false` is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cbc_ciphers_for_old_tls: Option<bool>,
-    /// Cannot be turned on.
+    /// Legacy option. Only `false` is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weak_ciphers: Option<bool>,
-    /// Cannot be turned on.
+    /// Legacy option. Only `false` is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept_sslv2_hello: Option<bool>,
 }
 
-/// The settings.
+/// The TLS settings of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Always [`crate::API_VERSION`].
@@ -63,59 +63,60 @@ pub struct Settings {
     pub api_version: String,
     /// Always `TlsSettings`.
     pub kind: String,
-    /// How much is logged.
+    /// Log level of handshakes.
     pub log_level: LogLevel,
-    /// Seconds for which a session may resume; 0: never.
+    /// Lifetime of sessions in seconds; 0 disables resumption.
     pub ttl_s: u64,
     /// Seconds after which a new ticket key is made.
     pub rotation_s: u64,
     /// Oldest version accepted: `1.2` or `1.3`.
     pub min_version: String,
-    /// The domain is chosen by the server name of the hello.
+    /// Whether the server name of the ClientHello selects the domain.
     pub process_target_domain: bool,
-    /// A wrong client certificate ends the handshake; else it counts as none.
+    /// Whether an invalid client certificate always ends the handshake. If not, it is ignored where
+    /// a certificate is optional.
     pub abort_on_wrong_client_certificate: bool,
-    /// Cipher suites, wanted ones first; empty: all that the program has.
+    /// Cipher suites, most preferred first; empty: all that the program supports.
     pub cipher_suites: Vec<String>,
-    /// Groups, wanted ones first; empty: all that the program has.
+    /// Key exchange groups, most preferred first; empty: all that the program supports.
     pub groups: Vec<String>,
-    /// All cipher suites of the answering node's program.
+    /// All cipher suites that the answering node supports.
     pub known_cipher_suites: Vec<String>,
-    /// All groups of the answering node's program.
+    /// All key exchange groups that the answering node supports.
     pub known_groups: Vec<String>,
-    /// What this server does not speak, with the reason.
+    /// Legacy options that cannot be turned on, each with its reason.
     pub legacy: Vec<Legacy>,
-    /// Number of times that all sessions were ended.
+    /// Number of session flushes.
     pub flushes: u64,
-    /// Number of changes.
+    /// Version of the settings.
     pub version: u64,
-    /// Where the answering node is stricter by its configuration file.
+    /// Stricter limits in the configuration file of the answering node.
     pub node: NodeLimits,
 }
 
-/// Something old that cannot be turned on.
+/// A legacy option that cannot be turned on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Legacy {
-    /// Option of `tls set`.
+    /// The option of `tls set`.
     pub setting: String,
     /// Always `off`.
     pub value: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Limits in the configuration file of one node.
+/// TLS limits in the configuration file of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeLimits {
-    /// The node.
+    /// Name of the node.
     pub name: String,
-    /// Oldest version that it accepts, whatever the cluster says.
+    /// Oldest version that the node accepts, even if the cluster accepts older ones.
     pub min_version: String,
-    /// Cipher suites that it accepts at most; empty: those of the cluster.
+    /// The only cipher suites that the node accepts; empty: those of the cluster.
     pub cipher_suites: Vec<String>,
 }
 
-/// What is known of sessions.
+/// State of session resumption.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sessions {
     /// Always [`crate::API_VERSION`].
@@ -123,30 +124,30 @@ pub struct Sessions {
     pub api_version: String,
     /// Always `TlsSessions`.
     pub kind: String,
-    /// Seconds for which a session may resume; 0: never.
+    /// Lifetime of sessions in seconds; 0 disables resumption.
     pub ttl_s: u64,
-    /// Number of times that all sessions were ended.
+    /// Number of session flushes.
     pub flushes: u64,
-    /// Keys that tickets and cookies are sealed with.
+    /// Session keys, which seal tickets and cookies.
     pub keys: Vec<SessionKeys>,
-    /// What the node that answers has done since its start.
+    /// Handshakes of the answering node since its start.
     pub node: Handshakes,
 }
 
 /// Handshakes of one node since its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handshakes {
-    /// Which node.
+    /// Name of the node.
     pub name: String,
-    /// Those that came to their end.
+    /// Completed handshakes.
     pub done: u64,
-    /// Those of them that resumed a session.
+    /// Completed handshakes that resumed a session.
     pub resumed: u64,
-    /// Those that did not, by reason; reasons that never occurred are left out.
+    /// Failed handshakes by reason. Reasons that never occurred are omitted.
     pub failed: BTreeMap<String, u64>,
 }
 
-/// Which domain a client of this name at this address is served.
+/// The domain that a client with a given server name at a given address is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
     /// Always [`crate::API_VERSION`].
@@ -154,45 +155,45 @@ pub struct Served {
     pub api_version: String,
     /// Always `TlsServed`.
     pub kind: String,
-    /// The domain; none if the name leads to none.
+    /// Name of the domain; none if no domain matches.
     pub domain: Option<String>,
-    /// How it is found: `name`, `address` or `main`.
+    /// Rule that found it: `name`, `address` or `main`.
     pub chosen: Option<String>,
-    /// SHA-256 of its certificates, hex.
+    /// SHA-256 of the domain's certificates, hex.
     pub certificates: Vec<String>,
-    /// The member with that address, as far as it is known.
+    /// Name of the member with that address, if known.
     pub node: Option<String>,
 }
 
-/// Session keys of one use.
+/// The session keys of one use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionKeys {
     /// `ticket` or `cookie`.
     #[serde(rename = "use")]
     pub used_for: String,
-    /// Keys that may still open something.
+    /// Number of keys that have not expired.
     pub count: u64,
-    /// Seconds after which a new one is made.
+    /// Seconds after which a new key is made.
     pub rotation_s: u64,
-    /// The key in use.
+    /// The key that seals now.
     pub active: Option<SessionKey>,
-    /// Its successor, which nodes open with but do not use yet.
+    /// Its successor. Nodes already open with it, but do not seal with it yet.
     pub next: Option<SessionKey>,
 }
 
-/// One session key; the key itself is never shown.
+/// Public facts about a session key. The key itself is never shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionKey {
-    /// Its public name.
+    /// Public id.
     pub id: String,
-    /// When it was made.
+    /// Time at which the key was made.
     pub made: String,
-    /// Seconds since then.
+    /// Age in seconds.
     pub age_s: u64,
-    /// No node seals with it after this.
+    /// Time after which no node seals with the key.
     pub not_after: String,
-    /// No node opens with it after this.
+    /// Time after which no node opens with the key.
     pub expires: String,
-    /// Generation of the keyring that it is sealed under.
+    /// Keyring generation under which the key is sealed.
     pub generation: u64,
 }

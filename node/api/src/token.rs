@@ -1,8 +1,8 @@
-//! Access tokens of the admin API.
+//! Requests and answers about access tokens of the admin API.
 
 use serde::{Deserialize, Serialize};
 
-/// Asks for an access token.
+/// Request to create an access token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Create {
@@ -16,19 +16,19 @@ pub struct Create {
 /// An access token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// Its public part.
+    /// Public id.
     pub id: String,
     /// Name.
     pub name: String,
-    /// When it expires.
+    /// Time at which the token expires; none: never.
     pub expires: Option<String>,
-    /// When it was made.
+    /// Time at which the token was created.
     pub made: String,
-    /// By whom.
+    /// Principal that created it.
     pub made_by: String,
 }
 
-/// A new access token; the secret is shown once.
+/// A new access token. Its secret is shown only in this answer.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewToken {
     /// Always [`crate::API_VERSION`].
@@ -36,12 +36,12 @@ pub struct NewToken {
     pub api_version: String,
     /// Always `Token`.
     pub kind: String,
-    /// The whole token: `cvt_ID.SECRET.FINGERPRINT`. The fingerprint is that of the cluster's
-    /// authority, so that its holder knows whom to trust over HTTPS.
+    /// The whole token: `cvt_ID.SECRET.FINGERPRINT`. With the fingerprint of the cluster's
+    /// authority its holder can verify the node's HTTPS certificate.
     pub token: String,
-    /// What it is.
+    /// Public facts about the token.
     #[serde(flatten)]
     pub about: Token,
-    /// The change that made it.
+    /// The change that created the token.
     pub change: crate::change::Change,
 }

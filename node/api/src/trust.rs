@@ -1,24 +1,24 @@
-//! Trusted certificates.
+//! Requests and answers about trusted certificates and revocation lists.
 
 use serde::{Deserialize, Serialize};
 
-/// Adds certificates and revocation lists to a set.
+/// Request to add certificates and revocation lists to a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Add {
-    /// PEM: certificates and revocation lists, one at least.
+    /// PEM: at least one certificate or revocation list.
     pub certificates: String,
 }
 
-/// Removes certificates and revocation lists from a set.
+/// Request to remove certificates and revocation lists from a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Remove {
-    /// SHA-256 of each as it is listed, hex; as many leading digits as make it clear.
+    /// SHA-256 of each entry as listed, hex. A unique prefix is enough.
     pub fingerprints: Vec<String>,
 }
 
-/// What stands in a set.
+/// Type of an entry of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Type {
@@ -28,29 +28,30 @@ pub enum Type {
     Crl,
 }
 
-/// A trusted certificate or a revocation list, as a set holds or inherits it.
+/// A trusted certificate or revocation list that a set contains or inherits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trusted {
     /// `domain`, `server`, `cluster` or `builtin`.
     pub set: String,
-    /// It stands in this very set and can be removed from it.
+    /// Whether the requested set itself contains the entry. Inherited entries cannot be removed
+    /// from it.
     pub own: bool,
-    /// What it is.
+    /// Type of the entry.
     #[serde(rename = "type")]
     pub of: Type,
-    /// All attributes of whom it was issued to; of a list: of who issued it.
+    /// Certificate: subject, with all attributes. List: issuer, with all attributes.
     pub subject: String,
-    /// Serial number, or number of the list, hex.
+    /// Certificate: serial number, hex. List: CRL number, hex.
     pub serial: String,
-    /// First moment of validity; of a list: when it was issued.
+    /// Certificate: start of validity. List: time of issue.
     pub not_before: String,
-    /// Last moment of validity; of a list: when the next one comes at the latest.
+    /// Certificate: end of validity. List: latest time of the next list.
     pub not_after: String,
-    /// SHA-256 of the certificate, hex; of a list: of its issuer's name.
+    /// Certificate: its SHA-256, hex. List: SHA-256 of its issuer's name, hex.
     pub sha256: String,
-    /// Number of certificates that a list revokes.
+    /// List: number of certificates that it revokes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<u64>,
-    /// The certificate or list.
+    /// The certificate or list, PEM.
     pub pem: String,
 }

@@ -1,9 +1,6 @@
 //! What many sessions share: certificates, client policy, what a ticket is bound to.
 
-use std::{
-    sync::{Arc, OnceLock, atomic::AtomicBool},
-    time::Instant,
-};
+use std::sync::Arc;
 
 use openssl::{
     error::ErrorStack,
@@ -18,7 +15,12 @@ use openssl::{
 use ring::digest;
 
 use crate::{
-    engine::Engine, ffi, hello::ClientHello, limits, session::Session, ticket::TicketKeys,
+    engine::Engine,
+    ffi,
+    hello::ClientHello,
+    limits,
+    session::Session,
+    terms::{Decision, Opening, Policy, Wrong},
 };
 
 /// A key with its certificate and the certificates that are sent beside it.
@@ -27,19 +29,6 @@ pub struct Credential<'a> {
     pub chain: &'a [Vec<u8>],
     /// Private key, PKCS#8 DER.
     pub key: &'a [u8],
-}
-
-/// Decides about the chain that a client presents, its certificate first, DER; `Err` says why
-/// not. It runs within the handshake: no lock, no disk, no network. A panic refuses.
-pub type Decision = Arc<dyn Fn(&[Vec<u8>]) -> Result<(), Refused> + Send + Sync>;
-
-/// Why a client's certificate does not count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// One word, for counters.
-    pub reason: &'static str,
-    /// For people.
-    pub detail: String,
 }
 
 /// Whether and how clients are asked for a certificate.
@@ -64,15 +53,6 @@ pub enum ClientPolicy {
     },
 }
 
-/// What becomes of a handshake with a wrong client certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wrong {
-    /// It fails.
-    Aborts,
-    /// It goes on as if there were none.
-    IsIgnored,
-}
-
 /// What a context is made of.
 pub struct Settings<'a> {
     /// At most one credential with an EC key and one with an RSA key; a client is shown the one
@@ -92,19 +72,6 @@ pub struct Settings<'a> {
     pub binding: &'a [u8],
     /// How long a session can be resumed, in seconds, never beyond its client's certificates.
     pub ticket_seconds: u32,
-}
-
-/// What is new for each session.
-pub struct Opening {
-    /// Time of the arrival of the ClientHello.
-    pub now: Instant,
-    /// The same in seconds since 1970, for the dates of client certificates.
-    pub unix_seconds: i64,
-    /// Keys of tickets; `None`: nothing is resumed and nothing can be later.
-    pub tickets: Option<Arc<TicketKeys>>,
-    /// Largest IP packet that the path carries, clamped to 576 to 1500. The engine tries smaller
-    /// ones by itself when a flight gets lost.
-    pub path_mtu_bytes: u16,
 }
 
 /// Why a context cannot be made.
@@ -164,14 +131,6 @@ pub enum ContextError {
 pub struct Context {
     shared: SslContext,
     policy: Arc<Policy>,
-}
-
-/// What the callbacks of a handshake must know of its context.
-pub(crate) struct Policy {
-    pub(crate) decision: Option<Decision>,
-    pub(crate) wrong: Wrong,
-    pub(crate) binding: [u8; 32],
-    pub(crate) ticket_seconds: u32,
 }
 
 impl Context {
@@ -337,15 +296,4 @@ fn set_client_policy(
     builder.set_verify(mode);
     ffi::set_client_decision(builder);
     Ok((Some(decision), wrong))
-}
-
-/// What the callbacks of one handshake see and leave behind.
-pub(crate) struct Terms {
-    pub(crate) policy: Arc<Policy>,
-    pub(crate) tickets: Option<Arc<TicketKeys>>,
-    pub(crate) unix_seconds: i64,
-    /// Why the client's certificate was refused or ignored.
-    pub(crate) refusal: OnceLock<Refused>,
-    /// A certificate that the decision accepted although its time is over: no ticket.
-    pub(crate) is_expired: AtomicBool,
 }

@@ -13,12 +13,12 @@ use openssl::{
 };
 
 use crate::{
-    context::{Opening, Policy, Terms, Wrong},
     ffi,
     hello::ClientHello,
     limits,
     queue::Queue,
     session::{Facts, Reason, SendError, Session, State},
+    terms::{Opening, Policy, Terms, Wrong},
 };
 
 pub(crate) struct Engine {

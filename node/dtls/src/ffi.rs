@@ -31,8 +31,8 @@ use openssl::{
 use openssl_sys as sys;
 
 use crate::{
-    context::{Terms, Wrong},
     limits,
+    terms::{Terms, Wrong},
     ticket::Subkey,
 };
 

@@ -63,16 +63,16 @@ mod hello;
 pub mod limits;
 mod queue;
 mod session;
+mod terms;
 mod ticket;
 
 pub use connector::Connector;
-pub use context::{
-    ClientPolicy, Context, ContextError, Credential, Decision, Opening, Refused, Settings, Wrong,
-};
+pub use context::{ClientPolicy, Context, ContextError, Credential, Settings};
 pub use cookie::{CookieKey, CookieKeys};
 pub use door::{Answer, Door};
 pub use hello::{Alert, Assembly, ClientHello, Ignored, is_client_hello};
 pub use session::{Facts, Reason, SendError, Session, State};
+pub use terms::{Decision, Opening, Refused, Wrong};
 pub use ticket::{TicketKey, TicketKeys};
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{context::Refused, hello::ClientHello};
+use crate::{hello::ClientHello, terms::Refused};
 
 /// A DTLS association without a socket and without a clock of its own.
 ///

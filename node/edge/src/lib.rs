@@ -1,11 +1,11 @@
-//! Where TLS and DTLS end: three rooms, each of which knows only those before it.
+//! TLS and DTLS termination, in three modules. Each module knows only the ones before it.
 //!
-//! - [`tls`]: how TLS and DTLS are spoken: policy, client certificates, tickets, contexts.
-//! - [`live`]: what is served right now, as one immutable index.
-//! - [`socket`]: listeners, handshakes, and the bytes between clients and upstreams.
+//! - [`tls`]: TLS and DTLS parameters: policy, client certificates, tickets, contexts.
+//! - [`live`]: the current configuration of this node, as one immutable index.
+//! - [`socket`]: listeners, handshakes, and forwarding between clients and upstreams.
 //!
-//! The edge follows State by what it is told of it, and knows no Raft, no commands and no API: it
-//! goes on serving when the cluster does not.
+//! The edge receives State and its changes from outside. It knows no Raft, no commands and no API,
+//! so it keeps serving when the cluster has no leader.
 
 pub mod live;
 pub mod socket;

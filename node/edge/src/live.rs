@@ -1,7 +1,7 @@
-//! What is served right now: one immutable index, swapped whole.
+//! The live index: the current configuration of this node, immutable and replaced as a whole.
 //!
-//! A handshake loads the index once and waits for nothing. Whoever applies commands swaps the
-//! index first; the feed then proves each changed domain by a real handshake inside the
+//! A handshake loads the index once and waits for nothing. The thread that applies commands swaps
+//! the index first. The feed then proves each changed domain by a real handshake inside the
 //! process, and only after that reports the command as served.
 
 mod cache;
@@ -45,14 +45,14 @@ use remote::Anchors;
 pub(crate) use remote::RemoteTrust;
 pub use test_certificate::TestCertificate;
 
-/// What this node serves of a scope.
+/// Progress of this node in serving a scope.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// Every command up to this one is served, but for those in `failed`.
+    /// Every command up to this index is served, except those in `failed`.
     pub index: LogIndex,
-    /// Commands whose domain or listener this node cannot serve; the newest few.
+    /// Commands whose domain or listener this node cannot serve; at most the newest `FAILED_MAX`.
     pub failed: BTreeSet<LogIndex>,
-    /// From this command on `failed` is complete.
+    /// `failed` is complete from this command on.
     pub failed_from: LogIndex,
     /// Digest of the State at `index`.
     pub digest: [u8; 32],
@@ -76,28 +76,31 @@ struct Shared {
     main_domain: DomainName,
     anchors: ArcSwapOption<Anchors>,
     session_keys: Arc<ArcSwap<SessionKeys>>,
-    /// Held while session keys are opened.
+    /// Serialises updates of `session_keys`.
     following: Mutex<()>,
     pending: Mutex<BTreeMap<Scope, Pending>>,
     wake: Notify,
     reports: [watch::Sender<Report>; 2],
-    /// Index of the shared scope up to which a restart shows everything again.
+    /// Index in the shared scope up to which commands survive a restart of this node.
     settled: ArcSwapOption<watch::Receiver<u64>>,
 }
 
-/// Commands applied but not yet reported; grows with the number of domains, not of commands.
+/// Applied commands that are not reported yet. Its size is bounded by the number of domains, not of
+/// commands.
 #[derive(Default)]
 struct Pending {
     state: State,
     index: LogIndex,
     domains: BTreeMap<DomainName, BTreeSet<LogIndex>>,
     listeners: BTreeSet<LogIndex>,
-    /// Up to this command the whole State was taken over, so that none of them was proved.
+    /// Up to this command the State was replaced as a whole, so its domains were not proved one by
+    /// one.
     rebuilt: Option<LogIndex>,
 }
 
 impl Live {
-    /// An index without domains. `limits`: where this node is stricter than its cluster.
+    /// Creates an index without domains. `limits` holds the rules by which this node is stricter
+    /// than its cluster.
     pub fn new(
         keyring: Arc<Keyring>,
         test: TestCertificate,
@@ -123,23 +126,23 @@ impl Live {
         Live { shared: Arc::new(shared) }
     }
 
-    /// Builds the index of a scope from the whole of its State: at start, after a snapshot.
+    /// Builds the index of a scope from its whole State, at start or after a snapshot.
     pub fn rebuild(&self, scope: Scope, state: &State, index: LogIndex) {
         self.swap(|old| old.rebuilt(scope, state));
         self.shared.prepared.clear();
         if scope == Scope::Shared {
             self.follow_session_keys(state);
         }
-        // A whole State is not proved domain by domain: each was proved when it was made, and
-        // a node with many domains shall serve at once.
+        // Do not prove a whole State domain by domain. Each domain was proved when it changed, and
+        // a node with many domains must serve at once.
         self.enqueue(scope, state, index, |pending| {
             pending.listeners.insert(index);
             pending.rebuilt = Some(index);
         });
     }
 
-    /// Takes over what changed; costs as much as the changes. Called from the thread that
-    /// applies, after the changes are durable.
+    /// Applies changes to the index; the cost is proportional to the changes. The applying thread
+    /// calls this after the changes are durable.
     pub fn advance(
         &self,
         scope: Scope,
@@ -163,7 +166,8 @@ impl Live {
                     RowKey::TlsSettings
                     | RowKey::Trusted((TrustSet::System, _))
                     | RowKey::Crl((TrustSet::System, _)) => is_settled = false,
-                    // With a generation of the keyring more of them may open.
+                    // A new keyring generation may unseal session keys that could not be opened
+                    // before.
                     RowKey::SessionKey(_) | RowKey::Generation(_) => session_keys_changed = true,
                     _ => {}
                 }
@@ -193,9 +197,9 @@ impl Live {
         });
     }
 
-    /// Drops what was made for domains that change, and the open keys of those that lose one. A
-    /// handshake that is under way may put it back; it is not used, because the domain is another
-    /// by then.
+    /// Removes the prepared settings of changed domains, and the opened keys of domains whose keys
+    /// change. A concurrent handshake may put an old entry back. That entry is never used, because
+    /// it belongs to the old version of the domain.
     fn forget<'a>(
         &self,
         scope: Scope,
@@ -217,17 +221,17 @@ impl Live {
         }
     }
 
-    /// How handshakes are made now.
+    /// Returns the current TLS policy.
     pub(crate) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.shared.index.load().policy)
     }
 
-    /// From here on the shared scope is reported only as far as a restart shows it again.
+    /// From now on reports the shared scope only up to the index that survives a restart.
     pub fn follow_settled(&self, settled: watch::Receiver<u64>) {
         self.shared.settled.store(Some(Arc::new(settled)));
     }
 
-    /// What is served of a scope, as it changes.
+    /// Returns a receiver for the progress in a scope.
     pub fn reports(&self, scope: Scope) -> watch::Receiver<Report> {
         self.report_sender(scope).subscribe()
     }

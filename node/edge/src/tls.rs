@@ -1,4 +1,4 @@
-//! TLS as this node speaks it.
+//! TLS parameters of this node: certificate selection, server settings and alerts.
 
 mod alpn;
 mod client;
@@ -25,18 +25,18 @@ pub use policy::NodeLimits;
 pub(crate) use policy::Policy;
 pub(crate) use tickets::Sessions;
 
-/// Tickets that a client gets for TLS 1.3. Each resumed connection gets one again, so that one
-/// is enough for a client that uses each only once (RFC 8446 §C.4); a second would cost each full
-/// handshake a tenth more bytes, and most clients would throw it away.
+/// Tickets sent per TLS 1.3 connection. One is enough even for a client that uses each ticket once
+/// (RFC 8446 §C.4), because each resumed connection brings another. A second one would make each
+/// full handshake a tenth longer, and most clients would discard it.
 const TICKETS_PER_CONNECTION: usize = 1;
 
-/// What a handshake must know of the listener that the client came to.
+/// The parameters of a listener that a handshake depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Door {
-    /// A session of one listener never resumes on another.
+    /// Name of the listener. A session of one listener never resumes on another.
     pub(crate) name: ListenerName,
-    /// Application protocols that are agreed on, wanted ones first; empty: the client's wishes
-    /// are not looked at.
+    /// Application protocols (ALPN), most preferred first. If empty, the client's ALPN extension is
+    /// ignored.
     pub(crate) alpn: Vec<Vec<u8>>,
 }
 
@@ -51,8 +51,7 @@ impl Door {
     }
 }
 
-/// What a domain can show: a certificate for each family of keys that it has, the one that is
-/// wanted first.
+/// The certificates of a domain: one for each key family, most preferred first.
 #[derive(Debug)]
 pub(crate) struct CertifiedKeys(Vec<Arc<CertifiedKey>>);
 
@@ -67,9 +66,9 @@ impl CertifiedKeys {
 }
 
 impl ResolvesServerCert for CertifiedKeys {
-    /// The first whose signatures the client can verify (A19). In TLS 1.2 the cipher suites have
-    /// a say as well; rustls has taken out of the hello what they exclude. A client that can
-    /// verify none of them learns so from its handshake with the first.
+    /// Chooses the first certificate whose signatures the client can verify. In TLS 1.2 the cipher
+    /// suites matter too; rustls has already removed the signature schemes that they exclude. If
+    /// none fits, the first is used, so that the client sees its failure in the handshake.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let fits =
             |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
@@ -77,7 +76,7 @@ impl ResolvesServerCert for CertifiedKeys {
     }
 }
 
-/// Settings for connections that show one of `keys`.
+/// Makes settings for connections that show one of `keys`.
 pub(crate) fn config(
     policy: &Policy,
     keys: Arc<CertifiedKeys>,
@@ -99,23 +98,23 @@ pub(crate) fn config(
     Ok(Arc::new(config))
 }
 
-/// Alerts that are sent before rustls has a part in the connection.
+/// Alerts that this node sends itself, before a rustls connection exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Alert {
-    /// The domain may not be used so: RFC 8446 §6.2.
+    /// The domain refuses TLS: RFC 8446 §6.2.
     AccessDenied,
-    /// This node cannot do what it should: RFC 8446 §6.2.
+    /// This node cannot serve the domain: RFC 8446 §6.2.
     InternalError,
-    /// No domain has this name: RFC 6066 §3.
+    /// No domain matches the server name: RFC 6066 §3.
     UnrecognizedName,
-    /// A version that is not spoken here: RFC 8446 §6.2.
+    /// The client's version is not supported: RFC 8446 §6.2.
     ProtocolVersion,
-    /// No TLS at all: RFC 8446 §6.2.
+    /// The first bytes are not TLS: RFC 8446 §6.2.
     UnexpectedMessage,
 }
 
 impl Alert {
-    /// The alert as a fatal, unprotected record (RFC 8446 §5.1 and §6).
+    /// Encodes the alert as a fatal, unprotected record (RFC 8446 §5.1 and §6).
     pub(crate) const fn record(self) -> [u8; 7] {
         let description = match self {
             Alert::AccessDenied => 49,

@@ -1,7 +1,8 @@
-//! The keys of a node itself: its transport identity and its sealing key.
+//! The node's own keys: its transport identity and its sealing key.
 //!
-//! The identity is not under the unlock key: a sealed node still votes and replicates. The
-//! sealing key is, so that a stolen data directory opens nothing.
+//! The identity key is stored unencrypted, because a node without its unlock key must still vote
+//! and replicate. The sealing key is encrypted under the unlock key, so that a stolen data
+//! directory opens no secret.
 
 use std::{io, path::Path};
 
@@ -21,10 +22,10 @@ use super::{
 };
 
 const FILE: &str = "node-keys.json";
-/// Format 1 has no checksum; it is rewritten when it is read.
+/// Current file format. Format 1 has no checksum; a file in format 1 is rewritten when read.
 const FORMAT: u32 = 2;
 
-/// Why a node's own keys cannot be used.
+/// Errors of reading, writing or making a node's own keys.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
@@ -37,7 +38,7 @@ pub enum IdentityError {
         #[source]
         source: io::Error,
     },
-    /// The file of keys is damaged or of an unknown format.
+    /// The key file is damaged or has an unknown format.
     #[error("{path} is damaged, or of a format that this program does not know")]
     Damaged {
         /// Which file.
@@ -48,15 +49,15 @@ pub enum IdentityError {
     Make(String),
 }
 
-/// Keys of this node.
+/// The keys of this node.
 pub struct NodeKeys {
     /// Transport identity.
     pub identity: PrivateKey,
     /// Public half of the sealing key.
     pub sealing_public: [u8; 32],
-    /// What the unlock key opens; else why the node is sealed.
+    /// The secrets under the unlock key, or the reason why the node is sealed.
     pub unlocked: Result<Unlocked, String>,
-    /// Random id of this node's local scope.
+    /// Random id of this node's local scope. Local secrets are bound to it.
     pub local_scope: ClusterId,
 }
 
@@ -74,10 +75,10 @@ struct Stored {
     format: u32,
     identity_pkcs8: Vec<u8>,
     sealing_public: [u8; 32],
-    /// Sealing key and local key, 32 bytes each.
+    /// Sealing key and local key, 32 bytes each, under the unlock key.
     secrets: Sealed,
     local_scope: [u8; 16],
-    /// In the file only: SHA-256 of everything else. Since format 2.
+    /// SHA-256 of all other fields. Set only in the file, since format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checksum: Option<Vec<u8>>,
 }
@@ -89,7 +90,7 @@ impl Drop for Stored {
 }
 
 impl NodeKeys {
-    /// Reads the keys of this node, or makes them, and the unlock key, for a new one.
+    /// Reads the keys of this node. For a new node, makes the keys and the unlock key.
     pub fn open(data_dir: &Path, unlock_file: &Path) -> Result<NodeKeys, IdentityError> {
         let path = data_dir.join(FILE);
         match std::fs::read(&path) {
@@ -99,7 +100,8 @@ impl NodeKeys {
                 let mut stored = stored.ok_or_else(|| damaged(&path))?;
                 if stored.format != FORMAT {
                     stored.format = FORMAT;
-                    // The old file is whole: a disk without room must not keep a node from starting.
+                    // The old file is still valid, so a full disk must not keep the node from
+                    // starting.
                     let _ = stored.write(&path);
                 }
                 stored.open(&path, unlock_file)
@@ -111,7 +113,7 @@ impl NodeKeys {
 }
 
 impl Stored {
-    /// What the bytes of the file say; none: damaged, or of an unknown format.
+    /// Parses the file. Returns `None` if it is damaged or has an unknown format.
     fn parse(bytes: &[u8]) -> Option<Stored> {
         let mut stored: Stored = serde_json::from_slice(bytes).ok()?;
         let found = stored.checksum.take();
@@ -179,7 +181,8 @@ fn make(path: &Path, unlock_file: &Path) -> Result<NodeKeys, IdentityError> {
     Ok(NodeKeys { identity, sealing_public, unlocked, local_scope })
 }
 
-/// A node's own keys are bound to its local scope, under a purpose that nothing replicated has.
+/// Returns the binding of a node's own secrets: its local scope, and a purpose that no replicated
+/// secret has.
 fn binding(local_scope: [u8; 16]) -> Binding {
     Binding { scope: ClusterId(local_scope), purpose: Purpose::NodeSealing }
 }

@@ -1,4 +1,4 @@
-//! The keyring as this node holds it.
+//! The keyring of this node: opens and seals secrets under the generations that it holds.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,15 +15,16 @@ use super::{
     seal::{Binding, GenerationKey, Purpose, SealError, Secret},
 };
 
-/// Opens and seals secrets; lock-free for readers, because handshakes open keys.
+/// The generations and the local key of this node. Reads take no lock, because handshakes open
+/// keys.
 pub struct Keyring {
-    /// What the unlock key opened; else why the node is sealed.
+    /// The secrets under the unlock key, or the reason why the node is sealed.
     unlocked: Result<Unlocked, String>,
     local_scope: ClusterId,
     opened: ArcSwap<Opened>,
 }
 
-/// Generations opened so far.
+/// The generations that have been opened.
 #[derive(Clone, Default)]
 struct Opened {
     cluster: Option<ClusterId>,
@@ -32,19 +33,19 @@ struct Opened {
 }
 
 impl Keyring {
-    /// A keyring without generations yet. `unlocked`: what the unlock key opened, else why the
-    /// node is sealed.
+    /// Makes a keyring without generations. `unlocked` holds the secrets under the unlock key, or
+    /// the reason why the node is sealed.
     pub fn new(unlocked: Result<Unlocked, String>, local_scope: ClusterId) -> Keyring {
         Keyring { unlocked, local_scope, opened: ArcSwap::default() }
     }
 
-    /// Why this node is sealed, if it is.
+    /// Returns the reason why this node is sealed, if it is.
     pub fn sealed_reason(&self) -> Option<&str> {
         self.unlocked.as_ref().err().map(String::as_str)
     }
 
-    /// Opens the generations of `state` that are wrapped for this node. Called whenever they
-    /// change; what does not open is left out and logged.
+    /// Opens the generations of `state` that are wrapped for this node. Must be called whenever
+    /// they change. A generation that does not open is logged and left out.
     pub fn follow(&self, state: &State, node: NodeId) {
         let (Ok(unlocked), Some(cluster)) = (&self.unlocked, state.cluster()) else { return };
         let mut opened = Opened::clone(&self.opened.load());
@@ -67,20 +68,21 @@ impl Keyring {
         self.opened.store(Arc::new(opened));
     }
 
-    /// Makes the first generation of a new cluster known before State has it.
+    /// Installs the first generation of a new cluster, before State has it.
     pub fn found(&self, cluster: ClusterId, generation: Generation, key: GenerationKey) {
         let generations = BTreeMap::from([(generation, Arc::new(key))]);
         let opened = Opened { cluster: Some(cluster), current: Some(generation), generations };
         self.opened.store(Arc::new(opened));
     }
 
-    /// Every generation that this node holds, for wrapping them to a new member.
+    /// Returns every generation that this node holds, so that it can wrap them for a new member.
     pub fn generations(&self) -> Vec<(Generation, Arc<GenerationKey>)> {
         let opened = self.opened.load();
         opened.generations.iter().map(|(id, key)| (*id, Arc::clone(key))).collect()
     }
 
-    /// Seals under the current generation, or for the local scope under this node's own key.
+    /// Seals a secret: in the shared scope under the current generation, in the local scope under
+    /// this node's local key.
     pub fn seal(&self, scope: Scope, purpose: Purpose, secret: &[u8]) -> Result<Sealed, SealError> {
         let unlocked = self.unlocked.as_ref().map_err(|_| SealError::Sealed)?;
         match scope {
@@ -100,7 +102,7 @@ impl Keyring {
         }
     }
 
-    /// Opens what [`Self::seal`] sealed, on this node or another.
+    /// Opens a secret that [`Self::seal`] sealed. A shared secret may come from another node.
     pub fn open(
         &self,
         scope: Scope,

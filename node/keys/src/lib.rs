@@ -1,8 +1,11 @@
-//! Secrets: the only crate, with the live index of the edge, that ever holds a private key in plaintext.
+//! Key management: sealing, wrapping and unlocking of private keys.
 //!
-//! A domain's key is sealed under the current generation of the keyring before it enters the
-//! log. A generation's key is wrapped for each member's sealing key. A node's sealing key lies
-//! on disk under the unlock key, and the unlock key lies outside the data directory.
+//! Only three places hold private keys in plaintext: this crate, `node/admit` until it has sealed
+//! them, and the live index of `conclave-edge`.
+//!
+//! A domain's key is sealed under the current generation of the keyring before it enters the log. A
+//! generation's key is wrapped for the sealing key of each member. A node's sealing key is stored
+//! under its unlock key. The unlock key is stored outside the data directory.
 
 mod identity;
 mod keyring;

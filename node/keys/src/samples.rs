@@ -1,5 +1,5 @@
-//! Samples of sealed and wrapped secrets, see `tests/src/samples.rs`. They are made with chance, so
-//! what counts is that old ones open.
+//! Samples of sealed and wrapped secrets, see `tests/src/samples.rs`. They contain randomness, so
+//! the tests check that old samples open, not that new ones are equal.
 
 use conclave_store::{
     id::{ClusterId, DomainId, Generation, NodeId, SessionKeyId, TokenId},
@@ -15,7 +15,7 @@ use crate::samples_of_formats::{Sample, check, check_variants, meaning};
 const KEY: [u8; 32] = [1; 32];
 const CLUSTER: ClusterId = ClusterId([8; 16]);
 const GENERATION: Generation = Generation(2);
-/// Digits of the unlock file, and the end of its line.
+/// Length of the unlock file: 64 hexadecimal digits and a newline.
 const UNLOCK_BYTES: usize = 65;
 
 fn random(name: &str, bytes: Vec<u8>, value: &impl serde::Serialize) -> Sample {
@@ -67,7 +67,7 @@ fn what_was_wrapped_unwraps() {
     });
 }
 
-/// What the two files of a node hold.
+/// Describes the keys that a node's two files hold.
 fn opened(keys: NodeKeys) -> Option<String> {
     let unlocked = keys.unlocked.ok()?;
     let identity = keys.identity.public_key_der().to_vec();

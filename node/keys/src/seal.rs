@@ -1,7 +1,7 @@
-//! Sealing: AES-256-GCM under a subkey that is bound to what the secret is for.
+//! Sealing of secrets: AES-256-GCM under a subkey that is bound to the purpose of the secret.
 //!
-//! Subkey and associated data are both derived from the [`Binding`], so that a sealed secret
-//! moved to another domain, purpose, scope or generation does not open.
+//! The subkey and the associated data are both derived from the [`Binding`] and the generation. A
+//! sealed secret that is moved to another domain, purpose, scope or generation does not open.
 
 use conclave_store::{
     id::{ClusterId, DomainId, Generation, SessionKeyId, TokenId},
@@ -15,7 +15,7 @@ use ring::{
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A secret in the clear; wiped when dropped.
+/// A secret in plaintext; wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(Vec<u8>);
 
@@ -25,13 +25,13 @@ impl Secret {
         Secret(bytes)
     }
 
-    /// The secret.
+    /// Returns the plaintext.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// What a secret is for.
+/// The purpose of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
     /// Private key of a domain.
@@ -46,31 +46,31 @@ pub enum Purpose {
     SessionKey(SessionKeyUse, SessionKeyId),
 }
 
-/// All that a sealed secret is bound to.
+/// The context of a sealed secret, without its generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
-    /// The cluster, or for a local scope the node's own random id.
+    /// The cluster; in the local scope the random id of the node's local scope.
     pub scope: ClusterId,
-    /// What it is for.
+    /// The purpose of the secret.
     pub purpose: Purpose,
 }
 
-/// Why a secret cannot be sealed or opened.
+/// Errors of sealing and opening.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// The node does not hold the keyring.
+    /// This node does not hold the keyring.
     #[error("this node is sealed")]
     Sealed,
-    /// The keyring lacks the generation.
+    /// This node does not hold the generation.
     #[error("this node does not hold generation {0} of the keyring")]
     GenerationMissing(Generation),
-    /// Damaged, or sealed for something else.
+    /// The sealed secret is damaged, or its binding is another one.
     #[error("the sealed secret is damaged or belongs to something else")]
     Refused,
 }
 
-/// Key of one generation; wiped when dropped.
+/// The key of one generation; wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct GenerationKey([u8; 32]);
 
@@ -83,7 +83,7 @@ impl hkdf::KeyType for KeyBytes {
 }
 
 impl GenerationKey {
-    /// A new random key.
+    /// Makes a new random key.
     pub fn make() -> GenerationKey {
         GenerationKey(entropy::array())
     }
@@ -93,12 +93,12 @@ impl GenerationKey {
         GenerationKey(bytes)
     }
 
-    /// The key.
+    /// Returns the key.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Seals `secret`; the result opens only under the same generation and binding.
+    /// Seals `secret`. The result opens only under the same generation and binding.
     pub fn seal(
         &self,
         generation: Generation,
@@ -120,7 +120,7 @@ impl GenerationKey {
         Ok(Sealed { generation, nonce, ciphertext })
     }
 
-    /// Opens what [`Self::seal`] sealed under the same binding.
+    /// Opens a secret that [`Self::seal`] sealed under the same binding.
     pub fn open(&self, binding: &Binding, sealed: &Sealed) -> Result<Secret, SealError> {
         let context = context(sealed.generation, binding)?;
         let mut buffer = sealed.ciphertext.clone();
@@ -147,7 +147,7 @@ impl GenerationKey {
     }
 }
 
-/// Binding and generation as bytes, unambiguous; the version is part of it.
+/// Encodes binding and generation unambiguously, with the version of this format.
 fn context(generation: Generation, binding: &Binding) -> Result<Vec<u8>, SealError> {
     let fields = ("conclave-seal-1", generation, binding);
     bincode::serde::encode_to_vec(fields, bincode::config::standard())

@@ -1,4 +1,4 @@
-//! Session keys as this node has them open: what tickets and cookies are sealed with.
+//! Opened session keys: the keys under which this node seals tickets and cookies.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,30 +12,30 @@ use conclave_store::{
 
 use super::{Keyring, Purpose, SealError, Secret};
 
-/// All session keys that open on this node; never changes, a newer one takes its place.
+/// All session keys that open on this node. Immutable: a change makes a new set.
 #[derive(Default)]
 pub struct SessionKeys {
     keys: BTreeMap<(SessionKeyUse, SessionKeyId), Arc<OpenedKey>>,
 }
 
-/// A session key in the clear.
+/// A session key in plaintext.
 pub struct OpenedKey {
     id: SessionKeyId,
     secret: Secret,
     active: Option<UnixMillis>,
-    /// Command that changed it last; of an active key the one that activated it.
+    /// Index of the command that last changed the key: for an active key the one that activated it.
     changed_at: LogIndex,
     not_after: UnixMillis,
     expires: UnixMillis,
 }
 
 impl OpenedKey {
-    /// Its public name, for the ticket or cookie.
+    /// Returns the public id of the key, which a ticket or cookie carries.
     pub fn id(&self) -> SessionKeyId {
         self.id
     }
 
-    /// A key that is active since then, for tests of what is sealed with it.
+    /// Makes a key that is active since `active`, for tests.
     #[cfg(any(test, feature = "testing"))]
     pub fn for_test(id: u8, active: UnixMillis, not_after: UnixMillis) -> OpenedKey {
         let (id, secret) = (SessionKeyId([id; 8]), Secret::new(vec![id; 32]));
@@ -43,23 +43,24 @@ impl OpenedKey {
         OpenedKey { id, secret, active: Some(active), changed_at, not_after, expires }
     }
 
-    /// The key, 32 random bytes.
+    /// Returns the key, 32 random bytes.
     pub fn expose(&self) -> &[u8] {
         self.secret.expose()
     }
 }
 
 impl SessionKeys {
-    /// The key to seal with now: the one activated last, if its time is not over. Without one
-    /// nothing is sealed: a node cut off for long must not go on with an old key. What is last is
-    /// told by the order of commands: a clock that was ahead must not keep its key in use.
+    /// Returns the key to seal with: the key that was activated last, unless `not_after` has
+    /// passed. Without such a key nothing is sealed, so a node that is cut off for long stops using
+    /// an old key. The order of commands decides which key is last, not their times: a clock that
+    /// was ahead must not keep its key in use.
     pub fn sealing(&self, of: SessionKeyUse, now: UnixMillis) -> Option<&Arc<OpenedKey>> {
         let active = self.of(of).filter(|key| key.active.is_some());
         let last = active.max_by_key(|key| (key.changed_at, key.active))?;
         (now <= last.not_after).then_some(last)
     }
 
-    /// The key of that name, if it may still open something.
+    /// Returns the key with this id, if it has not expired.
     pub fn opening(
         &self,
         of: SessionKeyUse,
@@ -69,7 +70,7 @@ impl SessionKeys {
         self.keys.get(&(of, id)).filter(|key| now <= key.expires)
     }
 
-    /// All keys that may still open something.
+    /// Returns all keys that have not expired.
     pub fn all_opening(
         &self,
         of: SessionKeyUse,
@@ -78,19 +79,19 @@ impl SessionKeys {
         self.of(of).filter(move |key| now <= key.expires)
     }
 
-    /// These keys for tickets.
+    /// Makes a set of ticket keys, for tests.
     #[cfg(any(test, feature = "testing"))]
     pub fn for_test(keys: impl IntoIterator<Item = OpenedKey>) -> SessionKeys {
         let keys = keys.into_iter().map(|key| ((SessionKeyUse::Ticket, key.id), Arc::new(key)));
         SessionKeys { keys: keys.collect() }
     }
 
-    /// Keys of one use.
+    /// Returns the keys of one use.
     fn of(&self, of: SessionKeyUse) -> impl Iterator<Item = &Arc<OpenedKey>> {
         self.keys.iter().filter(move |((found, _), _)| *found == of).map(|(_, key)| key)
     }
 
-    /// The keys of `state`; those that are open already are not opened again.
+    /// Returns the keys of `state`. Keys that are already open are not opened again.
     pub fn followed(&self, state: &State, keyring: &Keyring) -> SessionKeys {
         let mut keys = BTreeMap::new();
         for of in SessionKeyUse::ALL {
@@ -102,12 +103,12 @@ impl SessionKeys {
                     Ok(opened) => {
                         keys.insert((of, id), opened);
                     }
-                    // A node that joins hears of keys before its part of the keyring; they are
-                    // tried again with that.
+                    // A joining node receives session keys before its generations of the keyring.
+                    // It retries when the generations arrive.
                     Err(error @ SealError::GenerationMissing(_)) => {
                         tracing::debug!(event = "session_key.unopened", ?of, %id, %error);
                     }
-                    // Sessions of this key are full handshakes here, no failures.
+                    // Tickets under this key lead to full handshakes here, not to failures.
                     Err(error) => {
                         tracing::warn!(event = "session_key.unopened", ?of, %id, %error);
                     }

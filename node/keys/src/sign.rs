@@ -1,4 +1,4 @@
-//! From a sealed key to one that rustls signs with.
+//! Signing keys for rustls, made from sealed private keys, and the test of such keys.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ impl Keyring {
         signing_key(&self.open(scope, super::Purpose::DomainKey(domain.id), &key.sealed)?)
     }
 
-    /// Opens a domain's keys on this node, signs with each and verifies; RSA decrypts too (A5).
-    /// The error says why one cannot be used.
+    /// Opens each key of a domain on this node, signs with it and verifies the signature. An RSA
+    /// key also decrypts. The error says why a key cannot be used.
     pub fn test_keys(&self, scope: Scope, domain: &Domain) -> Result<(), String> {
         if domain.credentials.is_empty() {
             return Err("the domain has no private key".to_owned());
@@ -46,7 +46,7 @@ impl Keyring {
     }
 }
 
-/// rustls' form of a PKCS#8 key; ring's own copy of it cannot be wiped.
+/// Converts a PKCS#8 key for rustls. ring keeps its own copy, which cannot be wiped.
 pub(crate) fn signing_key(pkcs8: &Secret) -> Result<Arc<dyn SigningKey>, SealError> {
     let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.expose()));
     rustls::crypto::ring::sign::any_supported_type(&der).map_err(|_| SealError::Refused)

@@ -1,4 +1,4 @@
-//! The unlock key: a file outside the data directory that opens a node's sealing key.
+//! The unlock key: a file outside the data directory whose key encrypts the node's sealing key.
 
 use std::{io, path::Path};
 
@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 
 use super::seal::GenerationKey;
 
-/// Reads the unlock key; `None` if there is no such file.
+/// Reads the unlock key. Returns `None` if the file does not exist.
 pub(crate) fn read(path: &Path) -> io::Result<Option<GenerationKey>> {
     let mut text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -20,7 +20,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<GenerationKey>> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not 64 hexadecimal digits"))
 }
 
-/// Makes the file with a new random key, readable for this user only.
+/// Writes a new random key to the file, readable by this user only.
 pub(crate) fn make(path: &Path) -> io::Result<GenerationKey> {
     let key = GenerationKey::make();
     let mut text: String = key.expose().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -34,7 +34,7 @@ fn parse(text: &str) -> Option<GenerationKey> {
     conclave_store::id::Fingerprint::parse(text).map(|bytes| GenerationKey::from_bytes(bytes.0))
 }
 
-/// A random key for a node whose unlock file does not exist yet.
+/// Reads the unlock key, or makes one if the file does not exist.
 pub(crate) fn read_or_make(path: &Path) -> io::Result<GenerationKey> {
     match read(path)? {
         Some(key) => Ok(key),

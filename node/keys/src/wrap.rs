@@ -1,4 +1,4 @@
-//! Wrapping a generation's key for a member: HPKE (RFC 9180), base mode, DHKEM(X25519,
+//! Wrapping of a generation's key for a member: HPKE (RFC 9180), base mode, DHKEM(X25519,
 //! HKDF-SHA256), HKDF-SHA256, AES-256-GCM.
 
 use conclave_store::id::{ClusterId, Generation, NodeId};
@@ -11,26 +11,26 @@ use zeroize::Zeroize;
 
 use super::seal::GenerationKey;
 
-/// Bytes of an encapsulated X25519 key.
+/// Length of an encapsulated X25519 key (RFC 9180 §7.1, `Nenc`).
 const ENCAPSULATED_BYTES: usize = 32;
 
-/// Why a key cannot be wrapped or unwrapped.
+/// Errors of wrapping and unwrapping.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WrapError {
-    /// The recipient's public key is none.
+    /// The recipient's public key is not a valid X25519 key.
     #[error("the sealing key of node {0} is no X25519 key")]
     Recipient(NodeId),
-    /// Damaged, or wrapped for somebody or something else.
+    /// The wrapped key is damaged, or was wrapped for another node, cluster or generation.
     #[error("the wrapped key is damaged or was wrapped for another node")]
     Refused,
 }
 
-/// Private half of a node's sealing key; wiped when dropped.
+/// The private half of a node's sealing key; wiped when dropped.
 pub struct SealingKey(<X25519HkdfSha256 as Kem>::PrivateKey);
 
 impl SealingKey {
-    /// A new random key.
+    /// Makes a new random key.
     pub fn make() -> SealingKey {
         let mut seed: [u8; 32] = entropy::array();
         let (private, _) = X25519HkdfSha256::derive_keypair(&seed);
@@ -38,22 +38,22 @@ impl SealingKey {
         SealingKey(private)
     }
 
-    /// Reads the bytes that [`Self::expose`] gave.
+    /// Reads the bytes that [`Self::expose`] returned.
     pub fn from_bytes(bytes: &[u8]) -> Option<SealingKey> {
         <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(bytes).ok().map(SealingKey)
     }
 
-    /// The private key.
+    /// Returns the private key.
     pub fn expose(&self) -> [u8; 32] {
         self.0.to_bytes().into()
     }
 
-    /// The public key, as members show it.
+    /// Returns the public key, which the node's member row carries.
     pub fn public(&self) -> [u8; 32] {
         X25519HkdfSha256::sk_to_pk(&self.0).to_bytes().into()
     }
 
-    /// Opens what [`wrap`] made for this key.
+    /// Unwraps a key that [`wrap`] wrapped for this sealing key.
     pub fn unwrap(
         &self,
         wrapped: &[u8],
@@ -80,8 +80,8 @@ impl SealingKey {
     }
 }
 
-/// Wraps `key` so that only the node with the private half of `recipient` opens it, and only as
-/// this generation of this cluster.
+/// Wraps `key` for the private half of `recipient`. It unwraps only as this generation of this
+/// cluster for this node.
 pub fn wrap(
     key: &GenerationKey,
     recipient: &[u8; 32],

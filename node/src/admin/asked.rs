@@ -1,4 +1,4 @@
-//! What a request of the API asks for.
+//! Parsing of API requests: headers, query parameters and body.
 
 use std::time::Duration;
 
@@ -43,16 +43,16 @@ pub(super) struct Parameters {
     after: Option<String>,
 }
 
-/// Which part of a long list is wanted.
+/// The requested page of a long list.
 #[derive(Clone)]
 pub(super) struct Page {
-    /// Begins after this; none: at the start.
+    /// Name after which the page begins; none: the start of the list.
     pub(super) after: Option<String>,
-    /// 1 to [`PAGE_MAX`].
+    /// Page size, 1 to [`PAGE_MAX`].
     pub(super) limit: usize,
 }
 
-/// A request of the API: what its operator does, and what only a route reads.
+/// A parsed request: the operator that carries it out, and the parts that only routes read.
 pub(super) struct Asked {
     pub(super) operator: Operator,
     pub(super) page: Page,
@@ -134,7 +134,8 @@ impl FromRequest<Node> for Asked {
     }
 }
 
-/// A reason is kept in the history, where everybody reads it.
+/// Refuses a reason that is too long or contains a PEM block. Everyone who reads the history sees
+/// the reason.
 fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
     let reason = reason.unwrap_or_default();
     if reason.len() > REASON_BYTES_MAX {
@@ -148,7 +149,7 @@ fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
 }
 
 impl Asked {
-    /// The body as JSON.
+    /// Parses the body as JSON. An empty body is an empty object.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
         serde_json::from_slice(body)

@@ -1,4 +1,4 @@
-//! Who asks.
+//! Authentication of API requests: by unix socket or by access token.
 
 use axum::{
     extract::{FromRequestParts, State},
@@ -14,12 +14,12 @@ use conclave_system::clock;
 use super::problem::Failed;
 use crate::{node::Node, operate::Caller, token::parse_access_token};
 
-/// Where a request came in; put into it by the server.
+/// The socket by which a request arrived. The server attaches it to each request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Door {
-    /// The unix socket: whoever could open it may do everything.
+    /// The unix socket. A client that could open it may do everything.
     Socket { uid: u32 },
-    /// HTTPS: a token is needed.
+    /// HTTPS. A client needs an access token.
     Https,
 }
 
@@ -47,7 +47,8 @@ impl FromRequestParts<Node> for Caller {
             .ok_or_else(|| refused("not logged in: this address needs a token"))?;
         let (id, secret) = parse_access_token(text).ok_or_else(|| refused("this is no token"))?;
         let point = node.replica()?.point();
-        // Only hashes of random secrets are compared, so timing tells nothing of use.
+        // A comparison in constant time is not needed: it compares hashes of random secrets, so its
+        // timing reveals nothing useful.
         let token = point.state.access_token(&id).filter(|token| {
             token.secret == Fingerprint::of(&secret)
                 && token.expires.is_none_or(|expires| clock::now() <= expires)

@@ -1,4 +1,4 @@
-//! Problems as HTTP answers.
+//! Conversion of problems to HTTP answers.
 
 use axum::{
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
@@ -6,7 +6,7 @@ use axum::{
 };
 use conclave_api::problem::Problem;
 
-/// A problem on its way out.
+/// A problem as the error of a route.
 pub(crate) struct Failed(pub(super) Box<Problem>);
 
 impl From<Problem> for Failed {

@@ -1,4 +1,4 @@
-//! What answers which path; one file per noun.
+//! Routes of the admin API, one file per noun.
 
 mod certificate;
 mod chain;
@@ -29,10 +29,10 @@ use conclave_api::{
 use super::problem::Failed;
 use crate::node::Node;
 
-/// An answer, or the problem why there is none.
+/// A JSON answer, or the problem that prevented it.
 type Answer<T> = Result<Json<T>, Failed>;
 
-/// Every path of the API.
+/// Returns the router with every path of the API.
 pub(crate) fn router(node: Node) -> Router {
     Router::new()
         .route(path::STATUS, get(status::show))

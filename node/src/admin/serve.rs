@@ -1,4 +1,4 @@
-//! Sockets of the admin API.
+//! Sockets of the admin API: the unix socket and HTTPS.
 
 use std::{io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
@@ -12,8 +12,8 @@ use crate::{
     node::Node,
 };
 
-/// Opens the admin socket: mode 0660, the group `conclave` if there is one. A socket that
-/// nobody answers on is a leftover and replaced; one that is answered is not.
+/// Opens the admin socket with mode 0660 and, if it exists, the group `conclave`. Replaces a socket
+/// file on which no process answers: a crash left it. Fails if a process answers.
 pub(crate) fn open_socket(path: &Path) -> io::Result<UnixListener> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
@@ -34,7 +34,7 @@ pub(crate) fn open_socket(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Number of a group, from the system's file of groups.
+/// Looks up the id of a group in `/etc/group`.
 fn group_id(name: &str) -> Option<u32> {
     let groups = std::fs::read_to_string("/etc/group").ok()?;
     let mut lines = groups.lines().map(|line| line.split(':'));
@@ -43,12 +43,12 @@ fn group_id(name: &str) -> Option<u32> {
     })
 }
 
-/// Opens the port of the API over HTTPS.
+/// Opens the HTTPS port of the API.
 pub(crate) async fn open_https(bind: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(bind).await
 }
 
-/// Answers on the socket until dropped.
+/// Serves the API on the unix socket until dropped.
 pub(crate) async fn serve_socket(listener: UnixListener, router: Router) {
     http::serve(listener, |stream, _| {
         let uid = stream.peer_cred().map_or(u32::MAX, |credentials| credentials.uid());
@@ -57,8 +57,8 @@ pub(crate) async fn serve_socket(listener: UnixListener, router: Router) {
     .await;
 }
 
-/// Answers over HTTPS until dropped; before this node belongs to a cluster it has no
-/// certificate to show, and connections are closed.
+/// Serves the API over HTTPS until dropped. Closes connections while the node belongs to no
+/// cluster, because it has no certificate yet.
 pub(crate) async fn serve_https(listener: TcpListener, node: Node, router: Router) {
     let router = router.layer(axum::Extension(Door::Https));
     http::serve(listener, |stream: TcpStream, remote| {
@@ -78,7 +78,8 @@ pub(crate) async fn serve_https(listener: TcpListener, node: Node, router: Route
     .await;
 }
 
-/// TLS with the node's identity; whoever asks knows the authority by its fingerprint.
+/// Returns the TLS settings: the node's certificate, issued by the cluster's authority. A client
+/// verifies the authority by the fingerprint in its token.
 fn config(node: &Node) -> Option<Arc<rustls::ServerConfig>> {
     let member = node.member()?;
     let chain = [&member.membership.certificate_der, &member.membership.authority_der]

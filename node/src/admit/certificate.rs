@@ -1,4 +1,4 @@
-//! Certificates of domains.
+//! Admission of certificates: import, self-signing, renewal and removal.
 
 use conclave_api::{
     certificate::{Import, Refresh, SelfSign},
@@ -32,7 +32,7 @@ use super::{
 const DAYS: u32 = 365;
 const DAYS_MAX: u32 = 36_500;
 
-/// A certificate with the facts that rules need.
+/// Makes the record of a certificate, with the facts that apply needs: apply never parses X.509.
 pub(crate) fn record_of(certificate: &Certificate) -> record::Certificate {
     record::Certificate {
         der: certificate.der().to_vec(),
@@ -42,7 +42,7 @@ pub(crate) fn record_of(certificate: &Certificate) -> record::Certificate {
     }
 }
 
-/// What an import brought, read once however often the command is derived afresh.
+/// A parsed import. It is parsed once, even if the command is derived several times.
 pub(crate) struct Imported {
     bundle: Vec<Certificate>,
     key: Option<PrivateKey>,
@@ -51,7 +51,7 @@ pub(crate) struct Imported {
     sort: bool,
 }
 
-/// Reads what the caller brings.
+/// Parses an import. A private key may also be in the certificate's file.
 pub(crate) fn read_import(asked: &Import) -> Result<Imported, Problem> {
     let key = match asked.key.as_deref() {
         Some(key) => Some(("key", key)),
@@ -73,7 +73,7 @@ pub(crate) fn read_import(asked: &Import) -> Result<Imported, Problem> {
     })
 }
 
-/// Sets the certificate, its key and its chain, as far as they were brought.
+/// Sets the certificate, and the key and chain if the import contains them.
 pub(crate) fn import_certificate(
     view: &View<'_>,
     name: &str,
@@ -104,7 +104,7 @@ pub(crate) fn import_certificate(
             .detail(format!("{CHAIN_CERTIFICATES_MAX} are possible")));
     }
     let key = imported.key.as_ref().map(|key| sealed_key(view, domain.id, key)).transpose()?;
-    // A bundle that brings no chain leaves the present one, unless the key is new as well.
+    // A bundle without a chain keeps the current chain, unless it brings a new key.
     let brought = !rest.is_empty() || key.is_some();
     let chain =
         brought.then(|| rest.iter().map(|certificate| ByteBuf::from(certificate.der())).collect());
@@ -117,8 +117,8 @@ pub(crate) fn import_certificate(
     Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
 }
 
-/// The key of the domain that a bundle was issued for; if for none, the one that it will be
-/// compared with in the refusal.
+/// Returns the domain's public key that the bundle certifies. If it certifies none, returns a key
+/// that the refusal can name.
 fn certified_key<'d>(
     view: &View<'_>,
     domain: &'d Domain,
@@ -136,7 +136,7 @@ fn certified_key<'d>(
     Ok(&key.public_key_der)
 }
 
-/// A certificate outside its dates serves nobody (C005).
+/// Refuses a certificate outside its validity ([`Code::C005`]), since no client would accept it.
 fn check_dates(certificate: &Certificate, view: &View<'_>) -> Result<(), Problem> {
     const DAY: u64 = 24 * 60 * 60;
     let now = view.now.0 / 1_000;
@@ -154,7 +154,8 @@ fn check_dates(certificate: &Certificate, view: &View<'_>) -> Result<(), Problem
         .hint("have a new certificate made; or, if the clock is wrong, set it"))
 }
 
-/// A certificate for none of the domain's names was meant for another domain (C006).
+/// Refuses a certificate that covers none of the domain's names ([`Code::C006`]): it was probably
+/// meant for another domain.
 fn check_names(
     domain: &Domain,
     certificate: &Certificate,
@@ -178,7 +179,8 @@ fn check_names(
     .hint(format!("conclave domain alias {name} --add {alias}    or: --allow-name-mismatch")))
 }
 
-/// What is wrong with a certificate for a domain, without refusing it.
+/// Returns warnings about a certificate of a domain: its validity and the names that it does not
+/// cover.
 pub(crate) fn warnings(domain: &Domain, certificate: &Certificate, now: UnixMillis) -> Vec<String> {
     let mut warnings = Vec::new();
     let at = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1000)));
@@ -196,7 +198,8 @@ pub(crate) fn warnings(domain: &Domain, certificate: &Certificate, now: UnixMill
     warnings
 }
 
-/// A certificate that is set while PKI services are not enabled is kept and not used (A1).
+/// Warns that a certificate which is set while the PKI mode is not `enabled` is stored but not
+/// used.
 fn unused(domain: &Domain) -> Option<String> {
     let name = &domain.name;
     let why = match domain.mode {
@@ -209,7 +212,7 @@ fn unused(domain: &Domain) -> Option<String> {
     ))
 }
 
-/// Makes a certificate that the domain's key signs itself (A14).
+/// Makes a self-signed certificate for the domain's key.
 pub(crate) fn self_sign(
     view: &View<'_>,
     name: &str,
@@ -233,7 +236,7 @@ pub(crate) fn self_sign(
     Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
 }
 
-/// What may stand as common name (A8): the domain's name, its aliases, and the wildcard.
+/// Returns the possible common names: the domain's name, its aliases and the wildcard.
 pub(crate) fn common_names(domain: &Domain) -> Vec<String> {
     let wildcard = match domain.name.as_str().split_once('.') {
         Some((_, rest)) if rest.contains('.') => format!("*.{rest}"),
@@ -242,8 +245,8 @@ pub(crate) fn common_names(domain: &Domain) -> Vec<String> {
     domain.server_names().map(String::from).chain([wildcard]).collect()
 }
 
-/// The subject and all names of a certificate or request to be made; the common name is always
-/// among the names.
+/// Returns the subject and the alternative names for a new certificate or signing request. The
+/// names always include the common name.
 pub(super) fn subject(
     domain: &Domain,
     asked: &SelfSign,
@@ -275,7 +278,7 @@ pub(super) fn subject(
     Ok((attributes, names))
 }
 
-/// Makes the same self-signed certificate with a new validity (A14).
+/// Renews a self-signed certificate: the same contents with a new validity.
 pub(crate) fn refresh_certificate(
     view: &View<'_>,
     name: &str,

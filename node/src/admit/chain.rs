@@ -1,4 +1,4 @@
-//! CA chains.
+//! Admission of CA chains.
 
 use conclave_api::{
     chain::Set,
@@ -41,8 +41,8 @@ fn leaf(credential: &Credential) -> Option<Certificate> {
     Certificate::from_der(&credential.certificate.as_ref()?.der).ok()
 }
 
-/// The credential that a chain is for: the one that the caller means, else the one whose
-/// certificate somebody in the chain issued.
+/// Returns the credential to which a chain belongs: the one of the family that the caller selected,
+/// otherwise the one whose certificate a member of the chain issued.
 fn certified_by<'d>(
     view: &View<'_>,
     domain: &'d Domain,
@@ -59,7 +59,8 @@ fn certified_by<'d>(
     }
 }
 
-/// A chain whose links hold, in order; or, if that is allowed, as it came, with a warning.
+/// Checks the order and the links of a chain. With `sort` puts it in order. If a broken chain is
+/// allowed, returns it unchanged with a warning.
 pub(super) fn linked(
     leaf: Option<&Certificate>,
     chain: Vec<Certificate>,

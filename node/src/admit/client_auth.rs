@@ -1,4 +1,4 @@
-//! Client certificates of domains.
+//! Admission of client-certificate policies of domains.
 
 use conclave_api::{
     client_auth::Set,
@@ -15,14 +15,14 @@ use conclave_store::{
 
 use super::{Admitted, View, domain_name};
 
-/// A trusted certificate that counts for a domain, and the set that it stands in.
+/// A certificate that a domain trusts, and the set that contains it.
 pub(crate) struct Issuer {
     pub(crate) set: &'static str,
     pub(crate) certificate: Certificate,
 }
 
-/// Hashes of all certificates that count for a domain (B2): its own, those of its scope, the
-/// built-in ones. `state` is the one that holds the domain.
+/// Returns the hashes of all certificates that a domain trusts: those of its own set, of its scope
+/// and the built-in ones. `state` must be the State that contains the domain.
 fn counting(scope: Scope, state: &State, domain: &Domain) -> Vec<(&'static str, Fingerprint)> {
     let system = match scope {
         Scope::Shared => "cluster",
@@ -35,7 +35,7 @@ fn counting(scope: Scope, state: &State, domain: &Domain) -> Vec<(&'static str, 
     own.chain(others).chain(builtin).collect()
 }
 
-/// The certificate that counts for a domain under this hash.
+/// Returns the certificate with this hash, if the domain trusts it.
 pub(crate) fn issuer(
     scope: Scope,
     state: &State,
@@ -90,12 +90,12 @@ pub(crate) fn clear_client_auth(view: &View<'_>, name: &str) -> Result<Admitted,
     Ok(Admitted::new(Action::SetClientAuth(name.clone(), None), name).expecting(expectation))
 }
 
-/// The one certificate that counts for the domain and whose fingerprint begins so.
+/// Finds the only trusted certificate of the domain whose fingerprint begins with `text`.
 fn resolve(view: &View<'_>, domain: &Domain, text: &str) -> Result<Fingerprint, Problem> {
     let wanted = text.replace(':', "").to_ascii_lowercase();
     let all = counting(view.scope, view.state, domain).into_iter().map(|(_, one)| one);
     let mut found: Vec<_> = all.filter(|one| one.to_string().starts_with(&wanted)).collect();
-    // One that stands in several sets is still one.
+    // A certificate in several sets counts once.
     found.sort_unstable();
     found.dedup();
     let name = &domain.name;

@@ -1,4 +1,4 @@
-//! Signing requests: made from the domain's key, not stored.
+//! Certificate signing requests, made with the domain's key. They are not stored.
 
 use conclave_api::{certificate::SelfSign, csr::Csr, problem::Problem};
 use conclave_pki::csr;

@@ -1,4 +1,4 @@
-//! Domains.
+//! Admission of changes of domains.
 
 use std::net::IpAddr;
 
@@ -30,7 +30,7 @@ fn aliases(texts: &[String], name: &DomainName) -> Result<Vec<ServerName>, Probl
     for text in texts {
         let alias =
             ServerName::parse(text).map_err(|error| Problem::new(Code::D001, error.to_string()))?;
-        // Naming a domain twice changes nothing.
+        // The domain's own name and duplicates are dropped.
         if alias.as_str() != name.as_str() && !aliases.contains(&alias) {
             aliases.push(alias);
         }
@@ -70,7 +70,7 @@ pub(crate) fn set_domain(view: &View<'_>, name: &str, asked: &Set) -> Result<Adm
     Ok(Admitted::new(Action::SetDomain(action), name).expecting(expectation))
 }
 
-/// The aliases that the domain shall have; none if they stay as they are.
+/// Returns the new list of aliases; none if the request does not change it.
 fn all_aliases(domain: &Domain, asked: &Set) -> Result<Option<Vec<ServerName>>, Problem> {
     let name = &domain.name;
     if asked.aliases.is_none() && asked.add_aliases.is_empty() && asked.remove_aliases.is_empty() {

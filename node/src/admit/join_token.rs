@@ -1,4 +1,4 @@
-//! Join tokens.
+//! Admission of join tokens.
 
 use conclave_api::{
     join_token::Create,
@@ -18,7 +18,7 @@ use crate::token::JoinTokenText;
 const SECONDS: u64 = 3_600;
 const SECONDS_MAX: u64 = 30 * 24 * 3_600;
 
-/// When a token made now expires.
+/// Returns the expiry of a token that is created now.
 pub(crate) fn expires(asked: &Create, now: UnixMillis) -> Result<UnixMillis, Problem> {
     let seconds = asked.expires_in.unwrap_or(SECONDS);
     if !(1..=SECONDS_MAX).contains(&seconds) {
@@ -28,7 +28,8 @@ pub(crate) fn expires(asked: &Create, now: UnixMillis) -> Result<UnixMillis, Pro
     Ok(now.plus(seconds * 1000))
 }
 
-/// Adds a token; its secret is sealed like every other.
+/// Creates a token. Its secret is sealed, because admission of a joining node needs it in plaintext
+/// for the HMAC.
 pub(crate) fn create_join_token(
     view: &View<'_>,
     token: &JoinTokenText,
@@ -41,7 +42,7 @@ pub(crate) fn create_join_token(
     Ok(Admitted::new(Action::CreateJoinToken(token.id, record), token.id))
 }
 
-/// Fingerprint of the cluster's authority, which tokens carry.
+/// Returns the fingerprint of the cluster's authority, which tokens carry.
 pub(crate) fn authority_fingerprint(view: &View<'_>) -> Result<Fingerprint, Problem> {
     let cluster = view.state.cluster();
     let cluster =

@@ -1,4 +1,4 @@
-//! Private keys of domains.
+//! Admission of private keys: generated, imported and removed.
 
 use conclave_api::{
     key::{Generate, Import},
@@ -17,8 +17,8 @@ use conclave_system::entropy;
 
 use super::{Admitted, View, credential, domain_name, problem, rejection_problem};
 
-/// Makes a key; RSA takes up to seconds, so this runs on a blocking thread, and only once
-/// however often the command is derived afresh.
+/// Generates a key. RSA can take seconds, so this runs on a blocking thread, and only once even if
+/// the command is derived several times.
 pub(crate) fn generate_key(asked: &Generate) -> Result<PrivateKey, Problem> {
     let algorithm = asked.algorithm.as_deref().unwrap_or("p256");
     let algorithm: KeyAlgorithm =
@@ -29,12 +29,12 @@ pub(crate) fn generate_key(asked: &Generate) -> Result<PrivateKey, Problem> {
     Ok(key)
 }
 
-/// Reads a key that the caller brings, and tests that it works.
+/// Parses an imported key and tests it.
 pub(crate) fn import_key(asked: &Import) -> Result<PrivateKey, Problem> {
     read_key("key", &asked.key, asked.passphrase.as_deref())
 }
 
-/// Reads and tests a key; `field` is where the caller gave it.
+/// Parses and tests a key. `field` is the request's field that contains it.
 pub(super) fn read_key(
     field: &str,
     pem: &str,
@@ -60,7 +60,7 @@ pub(crate) fn set_key(view: &View<'_>, name: &str, key: &PrivateKey) -> Result<A
     Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
 }
 
-/// Which of a domain's two possible keys this one would be.
+/// Returns the family of a key, by which a domain's two possible keys are told apart.
 pub(super) fn family(key: &PrivateKey) -> KeyFamily {
     match key.algorithm() {
         KeyAlgorithm::Rsa(_) => KeyFamily::Rsa,
@@ -68,7 +68,7 @@ pub(super) fn family(key: &PrivateKey) -> KeyFamily {
     }
 }
 
-/// What whoever meant to replace a key should know.
+/// Warns that a key of the other family stays: the caller may have meant to replace it.
 pub(super) fn beside(domain: &Domain, family: KeyFamily) -> Vec<String> {
     let others = domain.credentials.iter().map(|one| one.key.family);
     let told = others.filter(|other| *other != family).map(|other| {
@@ -82,7 +82,7 @@ pub(super) fn beside(domain: &Domain, family: KeyFamily) -> Vec<String> {
     told.collect()
 }
 
-/// The key as the log may hold it.
+/// Seals a key for the log.
 pub(super) fn sealed_key(
     view: &View<'_>,
     domain: DomainId,
@@ -93,7 +93,7 @@ pub(super) fn sealed_key(
     Ok(key_record(key, sealed, view.now))
 }
 
-/// A key that is sealed already.
+/// Makes the record of a key that is already sealed.
 pub(crate) fn key_record(key: &PrivateKey, sealed: Sealed, assigned: UnixMillis) -> DomainKey {
     DomainKey {
         family: family(key),
@@ -105,7 +105,7 @@ pub(crate) fn key_record(key: &PrivateKey, sealed: Sealed, assigned: UnixMillis)
     }
 }
 
-/// A key of the domain in the clear, for signing something at admission.
+/// Opens a key of the domain, for signing at admission.
 pub(super) fn opened_key(
     view: &View<'_>,
     domain: &Domain,

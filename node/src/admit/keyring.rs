@@ -1,4 +1,4 @@
-//! Generations of the keyring.
+//! Admission of keyring rotations.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use serde_bytes::ByteBuf;
 use super::{Admitted, View};
 
 /// Makes the next generation: a new key, wrapped for each member, and the authority's key sealed
-/// under it. Secrets sealed before stay where they are and open as before.
+/// under it. Existing secrets stay sealed under their generations and still open.
 pub(crate) fn rotate_keyring(view: &View<'_>) -> Result<Admitted, Problem> {
     let cluster = view
         .state

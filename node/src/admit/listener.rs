@@ -1,4 +1,4 @@
-//! Listeners.
+//! Admission of listeners.
 
 mod options;
 
@@ -61,7 +61,8 @@ pub(crate) fn add_listener(view: &View<'_>, asked: &Add) -> Result<Admitted, Pro
                 || other.address == listener.address)
     };
     if !view.state.listeners().any(|(_, other)| overlaps(other)) {
-        // A port that this node cannot open is told before anything is stored.
+        // Try the port on this node, so that an obvious failure is reported before anything is
+        // stored. Skip this if another listener has the port: the rules report that conflict.
         view.node
             .edge()
             .try_bind(&listener)

@@ -1,4 +1,4 @@
-//! Refusals in the words of the API.
+//! Conversion of refusals and rejections to problems of the API.
 
 use conclave_api::problem::{Code, Location, Problem};
 use conclave_pki::{
@@ -15,13 +15,13 @@ fn code(text: &str) -> Code {
     Code::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Code::X007)
 }
 
-/// Where it is; never what is there: a key may be in any line of any file.
+/// Makes a location without the text of the line: any line of any file may be part of a key.
 fn location(field: &str, line: usize) -> Location {
     let line = u64::try_from(line).unwrap_or(u64::MAX);
     Location { file: field.to_owned(), line, text: None }
 }
 
-/// A key that cannot be used; `field` is where the caller gave it.
+/// Converts an error of a private key. `field` is the request's field that contains the key.
 pub(super) fn key(field: &str, error: &KeyError) -> Problem {
     let mut problem = Problem::new(code(error.code()), error.to_string())
         .hint(error.hint().replace("FILE", field));
@@ -37,7 +37,7 @@ pub(super) fn key(field: &str, error: &KeyError) -> Problem {
     }
 }
 
-/// A certificate that cannot be used.
+/// Converts an error of an imported certificate.
 pub(super) fn certificate(field: &str, error: &CertificateError) -> Problem {
     let problem = Problem::new(code(error.code()), error.to_string())
         .hint(error.hint().replace("FILE", field));
@@ -47,7 +47,7 @@ pub(super) fn certificate(field: &str, error: &CertificateError) -> Problem {
     }
 }
 
-/// A certificate that cannot be made.
+/// Converts an error of making a certificate.
 pub(super) fn issue(error: &IssueError) -> Problem {
     let code = if matches!(error, IssueError::Attribute { .. } | IssueError::Name { .. }) {
         Code::C008
@@ -57,7 +57,7 @@ pub(super) fn issue(error: &IssueError) -> Problem {
     Problem::new(code, error.to_string())
 }
 
-/// A CA chain whose links do not hold.
+/// Converts an error of a CA chain.
 pub(super) fn chain(error: &ChainError) -> Problem {
     match error {
         ChainError::Order { should } => {
@@ -77,7 +77,7 @@ pub(super) fn chain(error: &ChainError) -> Problem {
     }
 }
 
-/// A refusal of the rules.
+/// Converts a rejection of apply.
 pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
     use Rejection as R;
     let (code, hint) = match rejection {

@@ -1,4 +1,4 @@
-//! TLS settings.
+//! Admission of TLS settings and of session flushes.
 
 use conclave_api::{
     problem::{Code, Problem},
@@ -14,12 +14,13 @@ use super::{Admitted, View};
 use crate::tls_names::{is_tls13, names, version};
 use conclave_tls::{CIPHER_SUITES, GROUPS};
 
-/// Longest life of a ticket (RFC 8446 §4.6.1).
+/// Longest lifetime of a ticket (RFC 8446 §4.6.1).
 const TTL_S_MAX: u32 = 7 * 24 * 60 * 60;
-/// A ticket key seals no longer than tickets live.
+/// Longest rotation period of ticket keys: the longest lifetime of a ticket.
 const ROTATION_S_MAX: u32 = 7 * 24 * 60 * 60;
 
-/// What old servers could turn on and this one does not speak: the option, and why.
+/// Legacy options of other servers that cannot be turned on here, each with its reason. They exist
+/// so that an operator who looks for them finds the reason.
 pub(crate) const LEGACY: [(&str, &str); 4] = [
     (
         "cbc-ciphers-for-old-tls",
@@ -82,7 +83,8 @@ pub(crate) fn flush_sessions(view: &View<'_>) -> Result<Admitted, Problem> {
     admitted(view, Action::FlushSessions)
 }
 
-/// What is not given is taken from the settings as they are, so they must still be these.
+/// Completes the admission. Fields that the caller did not give come from the current settings, so
+/// the command expects these settings unchanged.
 fn admitted(view: &View<'_>, action: Action) -> Result<Admitted, Problem> {
     let version = view.state.tls_settings().version;
     if let Some(expected) = view.if_version
@@ -124,7 +126,7 @@ fn seconds(
     }
 }
 
-/// Suites and versions must leave something to speak; what they leave out is said.
+/// Refuses settings under which no client could connect. Warns if they exclude a TLS version.
 fn check_versions(settings: &TlsSettings) -> Result<Vec<String>, Problem> {
     let suites = &settings.cipher_suites;
     if suites.is_empty() {
@@ -146,7 +148,8 @@ fn check_versions(settings: &TlsSettings) -> Result<Vec<String>, Problem> {
     }
 }
 
-/// Every ticket key is kept until the last ticket that it sealed has ended.
+/// Refuses a rotation that would keep too many ticket keys. A key is kept until the last ticket
+/// that it sealed has expired.
 fn check_key_count(settings: &TlsSettings) -> Result<(), Problem> {
     let (ttl, rotation) = (settings.session_ttl_s, settings.ticket_rotation_s);
     let keys = (ttl + 60) / rotation.max(1) + 4;

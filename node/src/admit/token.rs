@@ -1,4 +1,4 @@
-//! Access tokens of the admin API.
+//! Admission of access tokens of the admin API.
 
 use conclave_api::{
     problem::{Code, Problem},
@@ -14,7 +14,7 @@ use super::{Admitted, View};
 
 const NAME_BYTES_MAX: usize = 64;
 
-/// Adds a token; only the hash of its random secret is kept.
+/// Creates a token. Only the hash of its random secret is stored.
 pub(crate) fn create_token(
     view: &View<'_>,
     id: TokenId,

@@ -1,4 +1,4 @@
-//! Trusted certificates.
+//! Admission of trusted certificates and revocation lists.
 
 use conclave_api::{
     problem::{Code, Problem},
@@ -18,16 +18,16 @@ use serde_bytes::ByteBuf;
 
 use super::{Admitted, View, domain_name, problem};
 
-/// A set as people name it.
+/// A set of trusted certificates, by its name in the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TrustScope {
-    /// What came with the program.
+    /// The certificates built into the program.
     Builtin,
-    /// This node's.
+    /// The set of this node.
     Server,
-    /// The cluster's.
+    /// The set of the cluster.
     Cluster,
-    /// One domain's.
+    /// The set of one domain.
     Domain(DomainName),
 }
 
@@ -48,7 +48,7 @@ impl TrustScope {
         }
     }
 
-    /// Whose set it is in State.
+    /// Returns the domain that owns the set in State; none: the set of the scope.
     fn owner(&self) -> Result<Option<DomainName>, Problem> {
         match self {
             TrustScope::Builtin => Err(Problem::new(Code::T003, "the built-in set cannot change")
@@ -89,7 +89,8 @@ pub(crate) fn add_trusted(
         .map(|admitted| admitted.warning(warnings))
 }
 
-/// A revocation list with what rules need of it, under the hash of its issuer's name.
+/// Makes the record of a revocation list, under the hash of its issuer's name. Refuses lists with
+/// which no certificate of the issuer would be valid: deltas and lists that are not valid yet.
 fn admitted_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, record::Crl), Problem> {
     let issuer = crl.issuer();
     if crl.is_delta() {
@@ -119,7 +120,8 @@ fn admitted_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, record::Crl)
     Ok((Fingerprint::of(&name), record::Crl { der: ByteBuf::from(crl.der()), this_update }))
 }
 
-/// A list that is out of date refuses everything of its issuer.
+/// Warns about a list that has expired or does not say when it expires: with it no certificate of
+/// its issuer is valid.
 fn crl_warning(crl: &Crl, now: UnixMillis) -> Option<String> {
     let issuer = crl.issuer();
     match crl.next_update() {
@@ -153,8 +155,8 @@ pub(crate) fn remove_trusted(
     admitted(view, owner.clone(), Action::RemoveTrusted(owner, fingerprints))
 }
 
-/// Adding and removing are single operations: whatever others change meanwhile stays, so the
-/// domain's version is looked at only if the caller asks for it.
+/// Completes the admission. Adding and removing entries do not conflict with other changes, so the
+/// command expects the domain's version only if the caller gave one.
 fn admitted(
     view: &View<'_>,
     owner: Option<DomainName>,
@@ -166,7 +168,7 @@ fn admitted(
     Ok(if view.if_version.is_some() { admitted.expecting(expectation) } else { admitted })
 }
 
-/// The one certificate or revocation list of the set whose fingerprint begins so.
+/// Finds the only certificate or revocation list of the set whose fingerprint begins with `text`.
 fn resolve(state: &State, set: &TrustSet, text: &str) -> Result<Fingerprint, Problem> {
     let wanted = text.replace(':', "").to_ascii_lowercase();
     let mut found = state

@@ -17,10 +17,8 @@ use crate::{
 
 /// Entries after which a snapshot is made; an entry may hold 64 commands.
 const SNAPSHOT_EVERY: u64 = 2_500;
-/// What is kept behind it. The bytes are some twenty seconds of the fastest writes, and more than
-/// a minute for a member that is installing a snapshot meanwhile.
-const KEEP_LOG: Retention =
-    Retention { entries: 500, bytes: 64 * 1024 * 1024, bytes_behind: 256 * 1024 * 1024 };
+/// Entries kept behind it, though every member has them.
+const KEEP_ENTRIES: u64 = 500;
 
 /// Starts Raft and State of a member, and lets callers reach it.
 pub(crate) async fn start(node: &Node, membership: &Membership) -> Result<Replica, Problem> {
@@ -62,7 +60,7 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
         entropy: Arc::new(conclave_system::entropy::fill),
         election_timeout: node.config().election_timeout,
         snapshot_every: SNAPSHOT_EVERY,
-        keep_log: KEEP_LOG,
+        keep_log: Retention { entries: KEEP_ENTRIES, bytes_behind: node.config().keep_log_bytes },
     };
     let peers =
         Arc::new(KnownPeers { membership: membership.clone(), published: Arc::clone(&published) });

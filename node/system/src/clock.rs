@@ -1,9 +1,9 @@
-//! The only clock of the node.
+//! The only wall clock of the node.
 
 use conclave_store::time::UnixMillis;
 use jiff::Timestamp;
 
-/// Now, by the system's clock.
+/// Returns the current time of the system's clock.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn now() -> UnixMillis {
     let since_epoch =
@@ -11,7 +11,7 @@ pub fn now() -> UnixMillis {
     UnixMillis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// RFC 3339, UTC, whole seconds.
+/// Formats a time by RFC 3339, in UTC and whole seconds.
 pub fn rfc3339(time: UnixMillis) -> String {
     let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()

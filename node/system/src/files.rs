@@ -1,4 +1,5 @@
-//! Small files that must be whole or absent after a power cut.
+//! Durable replacement of small files: after a power cut a file has its old or its new content,
+//! never a part.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,7 +12,8 @@ use ring::digest::{SHA256, digest};
 use serde::Serialize;
 use zeroize::Zeroize;
 
-/// SHA-256 of a value as compact JSON: the checksum of a file that is JSON. The value has none.
+/// Returns the SHA-256 of `value` as compact JSON, for the checksum field of a JSON file. That
+/// field must be unset in `value`.
 pub fn checksum(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut content = serde_json::to_vec(value)?;
     let checksum = digest(&SHA256, &content).as_ref().to_vec();
@@ -19,7 +21,8 @@ pub fn checksum(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     Ok(checksum)
 }
 
-/// Replaces `path` by `content`, mode 0600: written beside it, synced, renamed, directory synced.
+/// Replaces the file at `path`, with mode 0600. Writes a temporary file beside it, syncs it,
+/// renames it and syncs the directory.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
@@ -30,13 +33,13 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     rename(Path::new(&temporary), path)
 }
 
-/// Renames within a directory, durably.
+/// Renames a file within a directory and syncs the directory.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
     sync_parent(to)
 }
 
-/// Removes a file durably; one that is not there is no error.
+/// Removes a file and syncs the directory. A missing file is not an error.
 pub fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,7 +1,6 @@
-//! What a node takes from the operating system beside sockets: the time, randomness, and small
-//! files that are whole or absent after a power cut.
+//! Services of the operating system other than sockets: time, randomness and small durable files.
 //!
-//! One place for each, so that no other code reads a clock or a source of randomness by itself.
+//! Each has one place, so that no other code reads a clock or a source of randomness directly.
 
 pub mod clock;
 pub mod entropy;

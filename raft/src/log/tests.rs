@@ -12,9 +12,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    machine::{self, Entry, Machine, MachineFault, Staged, Stager, StateMachine, View},
+    machine::{Entry, Machine, MachineFault, Staged, Stager, View},
     mark,
     segments::{LogId as Owner, tests::disk::TestDisk},
+    state_machine::{self, StateMachine},
     writer::{self, Writer},
 };
 
@@ -105,7 +106,7 @@ impl StoreBuilder<Types, Log, StateMachine, TempDir> for Builder {
             let log = Log::new(entries, writer::start(writer)?, written, None, point);
             let snapshots = dir.path().join("snap");
             let (state, applier, work) = StateMachine::new(Box::new(counter), snapshots)?;
-            machine::start(applier, work)?;
+            state_machine::start(applier, work)?;
             Ok((dir, log, state))
         };
         made().map_err(|error| StorageError::read(Types::err_from_error(&error)))

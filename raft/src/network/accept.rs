@@ -19,9 +19,10 @@ use super::{
 };
 use crate::{
     limits::{APPENDS_IN_FLIGHT_MAX, SNAPSHOT_CHUNK_BYTES},
-    machine::{Stager, StateMachine},
+    machine::Stager,
     rt::{Handle, Rt, blocking},
     snapshot::{Snapshot, SnapshotFile, SnapshotWriter},
+    state_machine::StateMachine,
     types::{NodeId, Position, Types},
     wire::{
         AppendAnswerV1, AppendV1, CallV1, SnapshotAnswerV1, SnapshotHeadV1, StreamAnswerV1,

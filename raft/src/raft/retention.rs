@@ -7,8 +7,8 @@ use openraft::async_runtime::{AsyncRuntime, watch::WatchReceiver};
 
 use crate::{
     limits::{LOG_BYTES_MAX, LOG_LOOK_EVERY, PURGE_ENTRIES_MIN},
-    machine::StateMachine,
     rt::Rt,
+    state_machine::StateMachine,
     types::Types,
     writer::Written,
 };
@@ -18,8 +18,6 @@ use crate::{
 pub struct Retention {
     /// Entries at least.
     pub entries: u64,
-    /// Bytes of entries at least.
-    pub bytes: u64,
     /// Bytes of entries at most for a peer that does not have them yet.
     pub bytes_behind: u64,
 }
@@ -54,7 +52,7 @@ impl Extent {
             let entries = keep.entries.max(bytes / self.entry_bytes());
             self.last.saturating_sub(entries).min(self.snapshot.saturating_sub(keep.entries))
         };
-        let usual = keeping(keep.bytes);
+        let usual = keeping(0);
         let upto = match self.matched {
             Some(matched) if matched < usual => usual.min(matched.max(keeping(keep.bytes_behind))),
             _ => usual,
@@ -105,7 +103,7 @@ pub(super) async fn retain(
 mod tests {
     use super::*;
 
-    const KEEP: Retention = Retention { entries: 500, bytes: 64_000, bytes_behind: 256_000 };
+    const KEEP: Retention = Retention { entries: 500, bytes_behind: 256_000 };
 
     /// Entries of 64 bytes.
     fn extent(purged: u64, snapshot: u64, last: u64, matched: Option<u64>) -> Extent {
@@ -114,18 +112,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_counted_in_bytes_and_never_reaches_beyond_the_snapshot() {
-        assert_eq!(extent(0, 10_000, 10_100, None).purge_upto(KEEP), Some(9_100));
+    fn a_purge_never_reaches_beyond_the_snapshot_and_is_worth_its_record() {
+        assert_eq!(extent(0, 10_000, 10_100, None).purge_upto(KEEP), Some(9_500));
         assert_eq!(extent(0, 3_000, 10_100, None).purge_upto(KEEP), Some(2_500));
         assert_eq!(extent(0, 0, 10_100, None).purge_upto(KEEP), None, "no snapshot yet");
-        assert_eq!(extent(9_000, 10_000, 10_100, None).purge_upto(KEEP), None, "too little");
-        let entries = Retention { entries: 10, bytes: 0, bytes_behind: 0 };
+        assert_eq!(extent(9_300, 10_000, 10_100, None).purge_upto(KEEP), None, "too little");
+        let entries = Retention { entries: 10, bytes_behind: 0 };
         assert_eq!(extent(0, 100, 101, None).purge_upto(entries), Some(90));
     }
 
     #[test]
     fn a_peer_that_is_behind_keeps_its_entries_up_to_a_bound() {
-        assert_eq!(extent(0, 10_000, 10_000, Some(9_800)).purge_upto(KEEP), Some(9_000));
+        assert_eq!(extent(0, 10_000, 10_000, Some(9_800)).purge_upto(KEEP), Some(9_500));
         assert_eq!(extent(0, 10_000, 10_000, Some(7_000)).purge_upto(KEEP), Some(7_000));
         assert_eq!(extent(0, 10_000, 10_000, Some(1_000)).purge_upto(KEEP), Some(6_000));
         let full = Extent { has_room: false, ..extent(0, 10_000, 10_000, Some(1_000)) };

@@ -19,12 +19,13 @@ use super::{Options, Raft, StartError, retention::retain};
 use crate::{
     limits::{APPEND_ENTRIES_MAX, LOCK_PATIENCE, PREPARE_EVERY},
     log::Log,
-    machine::{self, Applier, Machine, Progress, StateMachine, Work},
+    machine::Machine,
     mark::{self, LogOpenError, OpenLog},
     migrate,
     network::{Accept, Calls, Factory, Links, Peers, Quic, Transport},
     rt::{Handle, Rt, Threads},
     segments::{self, Depot},
+    state_machine::{self, Applier, Progress, StateMachine, Work},
     writer::{self, Queue, Writer, Written},
 };
 
@@ -120,7 +121,7 @@ impl Raft {
 /// Each kind of step has a thread.
 fn drive_by_threads(steps: Steps) -> io::Result<Queue> {
     let Steps { writer, depot, written, applier, work } = steps;
-    machine::start(applier, work)?;
+    state_machine::start(applier, work)?;
     prepare_segments(depot, written)?;
     writer::start(writer)
 }

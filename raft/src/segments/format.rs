@@ -8,6 +8,7 @@ use conclave_disk::DiskFile;
 
 use crate::{
     limits::{GROUP_RECORDS_MAX, SEGMENT_BYTES},
+    types::GroupPoint,
     wire::{self, WireError},
 };
 
@@ -63,24 +64,6 @@ impl SegmentHeader {
         let checksum = u32::from_be_bytes(rest.first_chunk().copied()?);
         let is_whole = is_known && is_sized && crc32fast::hash(header) == checksum;
         is_whole.then_some(SegmentHeader { cluster, incarnation, number, salt })
-    }
-}
-
-/// Where a group stands in the order of groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub(crate) struct GroupPoint {
-    /// Number of the group; one more for each, never given twice.
-    pub(crate) sequence: u64,
-    /// Checksum over the checksums of all groups up to this one.
-    pub(crate) chain: u32,
-}
-
-impl GroupPoint {
-    fn next(self, body_checksum: u32) -> GroupPoint {
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&self.chain.to_be_bytes());
-        hasher.update(&body_checksum.to_be_bytes());
-        GroupPoint { sequence: self.sequence + 1, chain: hasher.finalize() }
     }
 }
 

@@ -8,13 +8,13 @@ use conclave_disk::{DiskFile, Files};
 use super::{
     Entropy, LogId, Segments,
     depot::{Depot, Segment},
-    format::{BLOCK_BYTES, FoundGroup, GroupPoint, SegmentHeader, group_at, sequence_at},
+    format::{BLOCK_BYTES, FoundGroup, SegmentHeader, group_at, sequence_at},
     index::{Index, Place},
     segment_length,
 };
 use crate::{
-    mark::LogDamage,
-    types::Position,
+    engine::LogDamage,
+    types::{GroupPoint, Position},
     wire::{self, EntryV1, NoteV1},
 };
 

@@ -14,7 +14,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use self::disk::TestDisk;
 use super::*;
 use crate::{
-    mark::{self, LogDamage, LogOpenError, OpenLog},
+    engine::LogDamage,
+    mark::{self, LogOpenError, OpenLog},
     types::{LogEntry, Payload},
 };
 

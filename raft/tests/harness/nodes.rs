@@ -255,7 +255,7 @@ pub(crate) async fn start_with(
         entropy: Arc::new(|bytes| rand::fill(bytes)),
         election_timeout: Duration::from_millis(300),
         snapshot_every: 50,
-        keep_log: Retention { entries: 10, bytes: 0, bytes_behind: 0 },
+        keep_log: Retention { entries: 10, bytes_behind: 0 },
     };
     let raft = Raft::start(options, Box::new(journal), peers, Arc::new(Echo)).await?;
     Ok(Node { raft, content })

@@ -16,7 +16,6 @@ use crate::{
     },
     name,
     pem::{self, Block, PemError},
-    verify,
 };
 
 /// id-on-SmtpUTF8Mailbox (RFC 9598 §3).
@@ -116,7 +115,7 @@ impl CertificateError {
 #[derive(Clone)]
 pub struct Certificate {
     der: Vec<u8>,
-    parsed: x509_cert::Certificate,
+    pub(crate) parsed: x509_cert::Certificate,
     public_key: Vec<u8>,
 }
 
@@ -241,7 +240,7 @@ impl Certificate {
 
     /// The part that is signed (TBSCertificate), as it stands.
     pub(crate) fn signed_bytes(&self) -> Option<&[u8]> {
-        crate::crl::first_element(&self.der)
+        crate::element::first_element(&self.der)
     }
 
     /// The certificate, PEM.
@@ -301,13 +300,6 @@ impl Certificate {
         let (_, access) = found.ok()??;
         let issuers = access.0.iter().filter(|one| one.access_method == CA_ISSUERS);
         issuers.filter_map(|one| shown(&one.access_location)).next()
-    }
-
-    /// Whether `issuer` issued it: its name stands there, and its key signed.
-    pub fn is_issued_by(&self, issuer: &Certificate) -> bool {
-        let (own, other) = (self.parsed.tbs_certificate(), issuer.parsed.tbs_certificate());
-        name::Comparable::of(own.issuer()) == name::Comparable::of(other.subject())
-            && verify::is_signed_by(self, issuer)
     }
 
     /// The certified public key (SubjectPublicKeyInfo, DER).

@@ -1,9 +1,11 @@
 //! Bundles and CA chains.
 
 use crate::{
+    budget::Budget,
     certificate::{Certificate, CertificateError, read_certificates},
     name::Comparable,
-    verify::{Budget, Reason, check_signed},
+    rule::Reason,
+    signature,
 };
 
 /// Reads a CA chain in the order of the input; a certificate that stands there twice is taken
@@ -126,7 +128,7 @@ impl<'a> Link<'a> {
         if self.issuer != issuer.subject {
             return Ok(false);
         }
-        match check_signed(self.certificate, issuer.certificate, budget) {
+        match signature::check(self.certificate, issuer.certificate, budget) {
             Err(broken) if broken.reason == Reason::TooMuch => Err(ChainError::TooMuch),
             checked => Ok(checked.is_ok()),
         }

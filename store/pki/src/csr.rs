@@ -14,10 +14,11 @@ use x509_cert::{
 
 use crate::{
     certificate::{CertificateError, pem_error, shown},
-    issue::{Attributes, IssueError, extension, general_name},
+    issue::{Attributes, IssueError, extension, from_attributes, general_name},
     key::{KeyAlgorithm, PrivateKey, public_key_algorithm, signature_algorithm},
     limits::CERTIFICATE_BYTES_MAX,
-    name, pem, verify,
+    name, pem,
+    signature::check_bytes,
 };
 
 const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
@@ -54,9 +55,9 @@ pub fn read_request(input: &[u8]) -> Result<Request, CertificateError> {
     let parsed = CertReq::from_der(&block.der).map_err(|_| damaged(not_pkcs10))?;
     let public_key_der =
         parsed.info.public_key.to_der().map_err(|_| damaged("its public key cannot be read"))?;
-    let signed = crate::crl::first_element(&block.der).unwrap_or_default();
+    let signed = crate::element::first_element(&block.der).unwrap_or_default();
     let signature = parsed.signature.as_bytes().unwrap_or_default();
-    let checked = verify::check_signature(&public_key_der, &parsed.algorithm, signed, signature);
+    let checked = check_bytes(&public_key_der, &parsed.algorithm, signed, signature);
     Ok(Request {
         subject: name::shown(&parsed.info.subject),
         names: asked_names(&parsed.info).unwrap_or_default(),
@@ -86,7 +87,7 @@ pub fn request(
     asked_for.insert(asked.try_into()?)?;
     let info = CertReqInfo {
         version: Version::V1,
-        subject: Name::from_der(&name::from_attributes(attributes)?)?,
+        subject: Name::from_der(&from_attributes(attributes)?)?,
         public_key: SubjectPublicKeyInfoOwned::from_der(key.public_key_der())?,
         attributes: asked_for,
     };

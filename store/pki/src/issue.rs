@@ -1,5 +1,7 @@
 //! Making certificates.
 
+mod subject;
+
 use der::{
     Any, Decode, Encode, Sequence,
     asn1::{BitString, GeneralizedTime, OctetString, Uint, UtcTime},
@@ -19,10 +21,12 @@ use x509_cert::{
     time::{Time, Validity as DerValidity},
 };
 
+pub(crate) use subject::from_attributes;
+
 use crate::{
     certificate::Certificate,
     key::{PrivateKey, signature_algorithm},
-    name,
+    name::is_email,
 };
 
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
@@ -190,7 +194,7 @@ fn make(
     if let Some(first) = serial.first_mut() {
         *first = *first & 0x7f | 0x40;
     }
-    let subject = name::from_attributes(attributes)?;
+    let subject = from_attributes(attributes)?;
     let issuer_name = match issuer.certificate {
         Some(certificate) => certificate.subject_der().ok_or(IssueError::Encode)?,
         None => subject.clone(),
@@ -309,11 +313,7 @@ pub(crate) fn general_name(name: &str) -> Result<GeneralName, IssueError> {
     }
     let text = der::asn1::Ia5String::new(name).map_err(|_| invalid())?;
     if name.contains('@') {
-        return if name::is_email(name) {
-            Ok(GeneralName::Rfc822Name(text))
-        } else {
-            Err(invalid())
-        };
+        return if is_email(name) { Ok(GeneralName::Rfc822Name(text)) } else { Err(invalid()) };
     }
     let rest = name.strip_prefix("*.").unwrap_or(name);
     let is_label = |label: &str| {

@@ -17,14 +17,18 @@
 //! assert!(certificate.matches(&key));
 //! ```
 
+mod budget;
 pub mod builtin;
 pub mod certificate;
 pub mod chain;
 pub mod crl;
 pub mod csr;
+mod element;
 pub mod issue;
 pub mod key;
 pub mod limits;
 pub mod name;
 mod pem;
+mod rule;
+mod signature;
 pub mod verify;

@@ -1,24 +1,18 @@
-//! Names of subjects and issuers: written for people, and made from attributes.
+//! Names of subjects and issuers: written for people.
 
-use der::{
-    Any, Encode, Tag, Tagged,
-    asn1::{Ia5StringRef, PrintableStringRef, SetOfVec, Utf8StringRef},
-};
+use der::{Any, Encode, Tag, Tagged};
 use x509_cert::{
-    attr::AttributeTypeAndValue,
-    name::{Name, RdnSequence, RelativeDistinguishedName},
+    name::{Name, RelativeDistinguishedName},
     spki::ObjectIdentifier,
 };
 
-use crate::issue::{Attributes, IssueError};
-
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
-const CITY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.7");
-const PROVINCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.8");
-const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
-const UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
-const EMAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
+pub(crate) const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+pub(crate) const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
+pub(crate) const CITY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.7");
+pub(crate) const PROVINCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.8");
+pub(crate) const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+pub(crate) const UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
+pub(crate) const EMAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
 
 /// How many attributes the names have; a part without any counts too.
 pub(crate) fn parts(names: &[&Name]) -> usize {
@@ -93,48 +87,6 @@ pub(crate) fn escaped(text: &str) -> String {
         }
     }
     shown
-}
-
-/// The name that the attributes say, DER.
-pub(crate) fn from_attributes(attributes: &Attributes) -> Result<Vec<u8>, IssueError> {
-    let fields = [
-        (COUNTRY, "country", &attributes.country, 2),
-        (PROVINCE, "province", &attributes.province, 128),
-        (CITY, "city", &attributes.city, 128),
-        (ORGANIZATION, "organization", &attributes.organization, 64),
-        (UNIT, "unit", &attributes.unit, 64),
-        (COMMON_NAME, "common name", &Some(attributes.common_name.clone()), 64),
-        (EMAIL, "contact", &attributes.contact, 255),
-    ];
-    let mut sequence = RdnSequence::default();
-    for (oid, field, value, max) in fields {
-        let Some(value) = value.as_deref().filter(|value| !value.is_empty()) else { continue };
-        let invalid = |why| IssueError::Attribute { field, why };
-        // A host name longer than RFC 5280's bound for a common name stands in the subject
-        // alternative names only.
-        if oid == COMMON_NAME && value.chars().count() > max {
-            continue;
-        }
-        if value.chars().count() > max {
-            return Err(invalid("it is too long"));
-        }
-        let encoded = match oid {
-            COUNTRY if value.len() != 2 || !value.bytes().all(|b| b.is_ascii_alphabetic()) => {
-                return Err(invalid("two letters are expected"));
-            }
-            EMAIL if !is_email(value) => return Err(invalid("an e-mail address is expected")),
-            EMAIL => Ia5StringRef::new(value).and_then(|text| Any::encode_from(&text)),
-            _ => match PrintableStringRef::new(value) {
-                Ok(text) => Any::encode_from(&text),
-                Err(_) => Utf8StringRef::new(value).and_then(|text| Any::encode_from(&text)),
-            },
-        };
-        let value = encoded.map_err(|_| invalid("it cannot be encoded"))?;
-        let mut set = SetOfVec::new();
-        set.insert(AttributeTypeAndValue { oid, value }).map_err(|_| invalid("it is twice"))?;
-        sequence.push(RelativeDistinguishedName::from(set));
-    }
-    sequence.to_der().map_err(|_| IssueError::Encode)
 }
 
 pub(crate) fn is_email(text: &str) -> bool {

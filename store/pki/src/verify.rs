@@ -4,12 +4,11 @@
 //! All checks are ours, on `x509-cert` and `ring`: `rustls-webpki` refuses what RFC 5280 allows
 //! (e-mail constraints, critical policies, long paths) and accepts what it forbids.
 
-mod budget;
 mod build;
 mod path;
 mod policy;
 mod profile;
-mod signature;
+mod revocation;
 mod subtrees;
 mod syntax;
 #[cfg(test)]
@@ -17,12 +16,8 @@ mod tests;
 
 use std::net::IpAddr;
 
-pub(crate) use budget::{Budget, each};
-pub(crate) use signature::{
-    check as check_signed, check_bytes as check_signature, is_signed_by, key_cost,
-};
-
-use crate::{certificate::Certificate, crl::Crl};
+pub use crate::rule::Reason;
+use crate::{certificate::Certificate, crl::Crl, rule::Broken};
 
 /// What the certificate is to be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,44 +97,6 @@ pub struct Path {
     pub anchor: usize,
 }
 
-/// What kind of rule is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason {
-    /// Not within its dates.
-    Dates,
-    /// Not for this name.
-    Name,
-    /// Nothing leads to a trusted certificate.
-    NoPath,
-    /// A rule of RFC 5280.
-    Rule,
-    /// A signature is wrong, or made in a way that is not accepted.
-    Signature,
-    /// Revoked.
-    Revoked,
-    /// A revocation list cannot be used.
-    Crl,
-    /// Too much work: no honest chain needs so much.
-    TooMuch,
-}
-
-impl Reason {
-    /// Stable code.
-    pub fn code(self) -> &'static str {
-        match self {
-            Reason::Dates => "C005",
-            Reason::Name => "C006",
-            Reason::NoPath => "H005",
-            Reason::Rule => "H006",
-            Reason::Signature => "H007",
-            Reason::Revoked => "C009",
-            Reason::Crl => "H008",
-            Reason::TooMuch => "H009",
-        }
-    }
-}
-
 /// Why a certificate is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
@@ -154,29 +111,13 @@ pub struct Refused {
     pub at_fault: String,
 }
 
-/// A broken rule, before it is known whose.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Broken {
-    pub(crate) reason: Reason,
-    pub(crate) detail: String,
-    pub(crate) source: &'static str,
-}
-
-impl Broken {
-    pub(crate) fn new(reason: Reason, source: &'static str, detail: impl Into<String>) -> Broken {
-        Broken { reason, detail: detail.into(), source }
-    }
-
-    pub(crate) fn rule(source: &'static str, detail: impl Into<String>) -> Broken {
-        Broken::new(Reason::Rule, source, detail)
-    }
-
-    fn of(self, certificate: &Certificate) -> Refused {
+impl Refused {
+    fn of(broken: Broken, certificate: &Certificate) -> Refused {
         let mut at_fault = certificate.subject();
         if at_fault.is_empty() {
             at_fault = format!("serial {}", certificate.serial());
         }
-        Refused { reason: self.reason, detail: self.detail, rule: self.source, at_fault }
+        Refused { reason: broken.reason, detail: broken.detail, rule: broken.source, at_fault }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Certificates of domains.
+//! Rules for certificates of domains.
 
 use super::{Changing, chain, credential, key};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     record::KeyFamily,
 };
 
-/// Sets the certificate; it must certify a key of the domain, or the key that comes with it.
+/// Sets the certificate. It must certify a key of the domain, or the key in the same command.
 pub(super) fn set(change: &mut Changing<'_>, set: &SetCertificate) -> Result<Done, Rejection> {
     let mut domain = change.domain(&set.name)?;
     if let Some(new) = &set.key {
@@ -30,7 +30,7 @@ pub(super) fn set(change: &mut Changing<'_>, set: &SetCertificate) -> Result<Don
     change.put_domain(domain)
 }
 
-/// Removes the certificate; the key stays.
+/// Removes the certificate and keeps the key.
 pub(super) fn remove(
     change: &mut Changing<'_>,
     name: &DomainName,

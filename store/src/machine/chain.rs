@@ -1,4 +1,4 @@
-//! CA chains: stored once, counted by their users.
+//! Rules for CA chains. Equal chains are stored once, with a count of their uses.
 
 use serde_bytes::ByteBuf;
 
@@ -10,7 +10,7 @@ use crate::{
     record::{Chain, Credential, Domain, KeyFamily, Record, RowKey},
 };
 
-/// Sets the chain that is sent after a certificate of the domain.
+/// Sets the chain that follows a certificate of the domain.
 pub(super) fn set(
     change: &mut Changing<'_>,
     name: &DomainName,
@@ -35,8 +35,9 @@ pub(super) fn remove(
     change.put_domain(domain)
 }
 
-/// Gives a credential another chain, an empty one meaning none. The use of the old one goes with the
-/// version that had it; that of the new one is counted when the domain is put back.
+/// Replaces the chain of a credential; an empty list removes it. The use of the old chain ends with
+/// the version that has it. The use of the new one is counted by [`hold`] when the domain is
+/// stored.
 pub(super) fn replace(
     change: &mut Changing<'_>,
     credential: &mut Credential,
@@ -58,7 +59,7 @@ pub(super) fn replace(
     change.put(RowKey::Chain(fingerprint), Record::Chain(chain.into()))
 }
 
-/// Counts one more version of a domain that sends its chains.
+/// Counts a use of each of the domain's chains, for one more version that has them.
 pub(super) fn hold(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
     for fingerprint in domain.credentials.iter().filter_map(|one| one.chain) {
         let Some(mut chain) = change.state.chain(&fingerprint).cloned() else { continue };
@@ -68,7 +69,7 @@ pub(super) fn hold(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rej
     Ok(())
 }
 
-/// Takes one use off each of the domain's chains; the last one removes the row.
+/// Releases a use of each of the domain's chains. The last release removes the row.
 pub(super) fn release(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
     for fingerprint in domain.credentials.iter().filter_map(|one| one.chain) {
         let Some(mut chain) = change.state.chain(&fingerprint).cloned() else { continue };

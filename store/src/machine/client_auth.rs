@@ -1,4 +1,4 @@
-//! Client certificates of domains.
+//! Rules for client certificates of domains.
 
 use super::Changing;
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
     record::ClientAuth,
 };
 
-/// Sets whether clients are asked for a certificate. Sessions of before do not resume, because
-/// a ticket is bound to the policy.
+/// Sets the client certificate policy. Existing sessions do not resume, because a ticket is bound
+/// to the policy.
 pub(super) fn set(
     change: &mut Changing<'_>,
     name: &DomainName,

@@ -1,4 +1,4 @@
-//! Founding a cluster.
+//! Rule for founding a cluster.
 
 use super::Changing;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     record::{Record, RowKey},
 };
 
-/// The first command of every cluster; a second one is refused.
+/// Founds the cluster. Rejected if State already has one.
 pub(super) fn found(change: &mut Changing<'_>, found: &FoundCluster) -> Result<Done, Rejection> {
     if let Some(cluster) = change.state.cluster() {
         return Err(Rejection::ClusterExists(cluster.name.clone()));

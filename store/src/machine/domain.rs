@@ -1,4 +1,4 @@
-//! Domains and their names.
+//! Rules for domains and their names.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ pub(super) fn create(change: &mut Changing<'_>, create: &CreateDomain) -> Result
     change.put_domain(domain)
 }
 
-/// Changes settings; what is not given stays.
+/// Changes the settings that are `Some` and keeps the others.
 pub(super) fn set(change: &mut Changing<'_>, set: &SetDomain) -> Result<Done, Rejection> {
     let mut domain = change.domain(&set.name)?;
     if let Some(mode) = set.mode {
@@ -48,7 +48,7 @@ pub(super) fn set(change: &mut Changing<'_>, set: &SetDomain) -> Result<Done, Re
     change.put_domain(domain)
 }
 
-/// Gives a domain another name. Its certificate stays as it is, also if it is not for that name.
+/// Renames a domain. Its certificate is kept, even if it is not valid for the new name.
 pub(super) fn rename(
     change: &mut Changing<'_>,
     name: &DomainName,
@@ -75,8 +75,8 @@ pub(super) fn delete(change: &mut Changing<'_>, name: &DomainName) -> Result<Don
     Ok(Done::Domain { name: domain.name, version: domain.version })
 }
 
-/// A member's Main Domain has this name from now on. Two members may use the same name, since
-/// each means its own domain by it.
+/// Sets the name of a member's Main Domain. Two members may use the same name, since each of these
+/// domains exists on its own node only.
 pub(super) fn set_main(
     change: &mut Changing<'_>,
     id: NodeId,
@@ -98,8 +98,8 @@ fn check_bounds(domain: &Domain) -> Result<(), Rejection> {
     check_count("addresses of a domain", domain.addresses.len(), ADDRESSES_MAX)
 }
 
-/// Refuses names that are not free for `domain`. Those of the domain `present`, whose row it takes
-/// the place of, are free.
+/// Rejects names that are not free for `domain`. The names of the domain `present` are free,
+/// because `domain` replaces its row. At level 0 also writes the rows of the names.
 pub(super) fn claim_names(
     change: &mut Changing<'_>,
     domain: &Domain,
@@ -122,7 +122,8 @@ pub(super) fn claim_names(
     Ok(())
 }
 
-/// A Main Domain belongs to its node and is never shared (A17).
+/// Rejects the name of a Main Domain: on that node, clients that ask for the Main Domain would get
+/// the shared domain.
 fn check_not_main(state: &State, name: &ServerName) -> Result<(), Rejection> {
     let found = state.main_domains().find(|(_, main)| main.as_str() == name.as_str());
     let Some((id, main)) = found else { return Ok(()) };
@@ -130,7 +131,7 @@ fn check_not_main(state: &State, name: &ServerName) -> Result<(), Rejection> {
     Err(Rejection::MainDomain { name: main.clone(), node })
 }
 
-/// Removes the rows of the domain's names; from level 1 on there are none.
+/// Removes the rows of the domain's names. From level 1 on there are none.
 pub(super) fn release_names(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
     if change.state.level() > 0 {
         return Ok(());

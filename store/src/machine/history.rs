@@ -1,4 +1,5 @@
-//! Earlier versions of domains. Every version, present or earlier, holds one use of each of its chains.
+//! Rules for earlier versions of domains. Every version, current or earlier, holds one use of each
+//! of its chains.
 
 use super::{Changing, chain, domain, too_large};
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
     record::{Domain, EarlierVersion, Record, RowKey},
 };
 
-/// Moves the present version of a domain into its history; the oldest one goes.
+/// Adds the current version of a domain to its history and drops the oldest above the bound.
 pub(super) fn keep(
     change: &mut Changing<'_>,
     id: DomainId,
@@ -25,7 +26,7 @@ pub(super) fn keep(
     versions.iter().take(too_many).try_for_each(|oldest| forget(change, id, *oldest))
 }
 
-/// Forgets all earlier versions of a domain that goes.
+/// Removes all earlier versions of a deleted domain.
 pub(super) fn clear(change: &mut Changing<'_>, id: DomainId) -> Result<(), Rejection> {
     let versions: Vec<Version> = change.state.version_numbers(id).collect();
     versions.iter().try_for_each(|version| forget(change, id, *version))
@@ -38,8 +39,8 @@ fn forget(change: &mut Changing<'_>, id: DomainId, version: Version) -> Result<(
     change.remove(&RowKey::DomainVersion((id, version)))
 }
 
-/// Makes an earlier version the present one, sealed key included; the name stays, and with it
-/// the right to it.
+/// Makes an earlier version current, sealed keys included. The domain keeps its name, and with it
+/// the claim to that name.
 pub(super) fn rollback(
     change: &mut Changing<'_>,
     name: &DomainName,

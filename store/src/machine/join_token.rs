@@ -1,4 +1,4 @@
-//! Join tokens, and joining by one.
+//! Rules for join tokens and for joining with one.
 
 use super::{Changing, check_count};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     record::{JoinToken, Record, RowKey, TokenUse},
 };
 
-/// Adds a join token, and removes those whose time was over long ago.
+/// Adds a join token and removes those that expired more than a day ago.
 pub(super) fn create(
     change: &mut Changing<'_>,
     id: TokenId,
@@ -31,8 +31,8 @@ pub(super) fn create(
     Ok(Done::Changed)
 }
 
-/// Uses the token and inserts the member, in one. The same node asking again, by the same
-/// identity key, gets the answer of the first time.
+/// Uses the token and adds the member in one step. A retry of the same node, by its identity key,
+/// gets the answer of the first try.
 pub(super) fn redeem(
     change: &mut Changing<'_>,
     redeem: &RedeemJoinToken,
@@ -80,7 +80,7 @@ fn check_member(
     if change.state.members().any(|(_, other)| other.name == member.name) {
         return Err(Rejection::NodeNameTaken(member.name.clone()));
     }
-    // The number was chosen at admission; another join in between takes it.
+    // Admission chose the number; another join may have taken it since.
     let is_next = member.id.0 == node_last.0 + 1;
     let generations = change.state.generations().map(|(generation, _)| generation);
     if !is_next || !redeem.wraps.iter().map(|(generation, _)| generation).eq(generations) {

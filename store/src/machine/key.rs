@@ -1,4 +1,4 @@
-//! Private keys of domains.
+//! Rules for private keys of domains.
 
 use super::{Changing, credential};
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
     record::{Credential, Domain, DomainKey, KeyFamily},
 };
 
-/// Assigns a key to a domain that has none of its family: a key in use is never replaced in
-/// passing.
+/// Assigns a key to a domain that has none of its family. A key in use is never replaced as a side
+/// effect.
 pub(super) fn set(
     change: &mut Changing<'_>,
     name: &DomainName,
@@ -22,7 +22,7 @@ pub(super) fn set(
     change.put_domain(domain)
 }
 
-/// Puts a key in its place; another key of its family goes, and what was issued for it.
+/// Stores a key. An existing key of its family is removed with its certificate and chain.
 pub(super) fn put(domain: &mut Domain, key: &DomainKey) {
     domain.credentials.retain(|one| one.key.family != key.family);
     domain.credentials.push(Credential::new(key.clone()));

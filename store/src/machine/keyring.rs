@@ -1,4 +1,4 @@
-//! Generations of the keyring.
+//! Rules for generations of the keyring.
 
 use super::{Changing, check_count};
 use crate::{
@@ -10,13 +10,14 @@ use crate::{
     state::State,
 };
 
-/// Refuses secrets sealed under any generation but the one that will be current: a node that
-/// was removed must not be able to open what came after it.
+/// Rejects secrets sealed under any other generation than the one that is current after the
+/// command: a removed node must not be able to open later secrets.
 pub(super) fn check_generations(state: &State, action: &Action) -> Result<(), Rejection> {
     let current = match action {
         Action::FoundCluster(found) => found.cluster.generation,
         Action::RotateKeyring(rotate) => rotate.generation,
-        // A local scope has no cluster: its secrets are sealed under the node's own key, 0.
+        // A local scope has no cluster: its secrets are sealed under the node's own key, as
+        // generation 0.
         _ => state.cluster().map_or(Generation(0), |cluster| cluster.generation),
     };
     match action.sealed().into_iter().find(|sealed| sealed.generation != current) {
@@ -25,7 +26,7 @@ pub(super) fn check_generations(state: &State, action: &Action) -> Result<(), Re
     }
 }
 
-/// Makes the next generation current. Its wraps must be for exactly the present members.
+/// Makes the next generation current. It must be wrapped for exactly the current members.
 pub(super) fn rotate(change: &mut Changing<'_>, rotate: &RotateKeyring) -> Result<Done, Rejection> {
     let mut cluster = change.state.cluster().cloned().ok_or(Rejection::NoCluster)?;
     check_count("keyring generations", change.state.generations().count() + 1, GENERATIONS_MAX)?;

@@ -1,4 +1,4 @@
-//! The level of the rules, see [`crate::record::LEVEL_MAX`].
+//! Rules for the level, see [`crate::record::LEVEL_MAX`].
 
 use super::{Changing, operation};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     record::{LEVEL_MAX, Record, RowKey},
 };
 
-/// Raises the level. Asking for the present level again changes nothing.
+/// Raises the level. A command for the current level changes nothing.
 pub(super) fn set(change: &mut Changing<'_>, asked: u32) -> Result<Done, Rejection> {
     let level = change.state.level();
     if asked > LEVEL_MAX {
@@ -25,8 +25,8 @@ pub(super) fn set(change: &mut Changing<'_>, asked: u32) -> Result<Done, Rejecti
     Ok(Done::Changed)
 }
 
-/// Removes rows of level 0 that level 1 no longer reads. A bounded number goes with each command:
-/// a State of a million domains has too many for one.
+/// Removes rows of level 0 that level 1 no longer reads. Each command removes a bounded number: a
+/// State of a million domains has too many for one command.
 pub(super) fn remove_left_over(change: &mut Changing<'_>) -> Result<(), Rejection> {
     if change.state.level() == 0 {
         return Ok(());

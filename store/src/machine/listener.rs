@@ -1,4 +1,4 @@
-//! Listeners of every node.
+//! Rules for listeners.
 
 use super::{Changing, check_count};
 use crate::{
@@ -8,13 +8,12 @@ use crate::{
     record::{Listener, Record, RowKey},
 };
 
-/// Adds a listener; its name and its socket must be free.
+/// Adds a listener. Its name and its port must be free.
 pub(super) fn add(change: &mut Changing<'_>, listener: &Listener) -> Result<Done, Rejection> {
     if change.state.listener(&listener.name).is_some() {
         return Err(Rejection::ListenerExists(listener.name.clone()));
     }
-    // A listener without an address has the port on all of them. TCP and UDP have ports of their
-    // own.
+    // A listener without an address uses the port on all addresses. TCP and UDP ports are separate.
     let overlaps = |other: &Listener| {
         other.port == listener.port
             && other.protocol.is_datagram() == listener.protocol.is_datagram()

@@ -1,24 +1,24 @@
-//! Doing a repeated operation once.
+//! Idempotence: a repeated operation is done only once.
 //!
-//! From level 1 on an operation is remembered for a time, by the times of the commands. What is
-//! forgotten raises the *watermark*, the greatest time of a forgotten operation. A command whose
-//! operation is not remembered, and which may have been tried at the watermark or before, may have
-//! been done: it is refused, so that it is never done again.
+//! From level 1 on, an operation is remembered for a period measured by the times of the commands.
+//! Forgetting one raises the *watermark*, the greatest time of a forgotten operation. A command is
+//! refused if its operation is not remembered and may have been tried at or before the watermark:
+//! it may already have been done.
 //!
-//! Times come from the clocks of several nodes, and an id's time from its maker's. A clock can be
-//! wrong, so no rule trusts one command:
+//! Times come from the clocks of several nodes, and the time in an id from the clock of its maker.
+//! A clock can be wrong, so no rule trusts a single command:
 //!
-//! - A command forgets at most two operations, the oldest. A clock that jumps ten years ahead for a
-//!   second takes as many of the oldest with it as were ordered in that second, no more, and the
-//!   watermark rises to the times of those, which are right. Commands after it are not refused.
-//! - [`OPERATIONS_KEPT_MIN`] operations are kept whatever the times say.
-//! - An operation with a time far ahead would never get old. It goes together with one that was
-//!   ordered later and is old by its own time.
-//! - A clock that is wrong for longer than the memory lasts, and is the only one, raises the
-//!   watermark too far. A command that is more than a day below it is done nonetheless, since no
-//!   repetition is so late; and the first operation that is forgotten then sets it right.
-//! - A clock that is behind the watermark by less than a day has its commands refused. That can
-//!   only be told to people: their repetition looks the same.
+//! - A command forgets at most two operations, the oldest. If a clock jumps ten years ahead for a
+//!   second, each command ordered in that second forgets at most two. The watermark rises to the
+//!   times of these operations, which are correct, so later commands are not refused.
+//! - [`OPERATIONS_KEPT_MIN`] operations are kept regardless of times.
+//! - An operation with a time far ahead would never be the oldest. It is forgotten together with
+//!   one that was ordered later and is the oldest by its own time.
+//! - A clock that is wrong for longer than operations are remembered, and is the only one, raises
+//!   the watermark too far. A command more than a day below the watermark is done nonetheless,
+//!   since no retry is that late. The next operation that is forgotten then corrects the watermark.
+//! - Commands of a clock that is less than a day behind the watermark are refused. The rules cannot
+//!   distinguish them from late retries, so only an operator can correct this.
 
 use super::Changing;
 use crate::{
@@ -34,8 +34,8 @@ use crate::{
     time::UnixMillis,
 };
 
-/// The answer of the same operation if it was done before. Refused: another request under its id,
-/// and an operation of which it is no longer known whether it was done.
+/// Returns the answer of an operation that was already done. Rejects another request under its id,
+/// and an operation that may have been done and forgotten.
 pub(super) fn repeated(state: &State, command: &Command) -> Result<Option<Done>, Rejection> {
     let id = &command.operation;
     if let Some(before) = state.operation(id) {
@@ -52,7 +52,7 @@ pub(super) fn repeated(state: &State, command: &Command) -> Result<Option<Done>,
     Ok(None)
 }
 
-/// Remembers a finished operation and forgets the oldest.
+/// Remembers a finished operation and forgets the oldest ones.
 pub(super) fn remember(change: &mut Changing<'_>, done: &Done) -> Result<(), Rejection> {
     let is_row = change.state.level() == 0;
     for _ in 0..OPERATIONS_EVICTED_PER_COMMAND {
@@ -76,7 +76,7 @@ pub(super) fn remember(change: &mut Changing<'_>, done: &Done) -> Result<(), Rej
     Ok(())
 }
 
-/// Level 0: by age in the order and in time. Says whether there was one to forget.
+/// Forgets by age in the order and in time (level 0). Returns whether an operation was forgotten.
 fn forget_by_index(change: &mut Changing<'_>) -> Result<bool, Rejection> {
     let Some((index, id)) = change.state.oldest_operation_row() else { return Ok(false) };
     let age_ms = change
@@ -92,8 +92,8 @@ fn forget_by_index(change: &mut Changing<'_>) -> Result<bool, Rejection> {
     Ok(true)
 }
 
-/// From level 1 on: by age in time, within the bounds of their number. Says whether there was one
-/// to forget.
+/// Forgets by age in time, within the bounds on the number of operations (from level 1 on). Returns
+/// whether an operation was forgotten.
 fn forget_by_time(change: &mut Changing<'_>) -> Result<bool, Rejection> {
     let (count, now) = (change.state.operation_count(), change.command.time);
     let Some(oldest) = change.state.oldest_operation().cloned() else { return Ok(false) };
@@ -102,7 +102,7 @@ fn forget_by_time(change: &mut Changing<'_>) -> Result<bool, Rejection> {
     }
     change.remove(&RowKey::Operation(oldest.id.clone()))?;
     raise_watermark(change, oldest.time)?;
-    // Its time is wrong: it was ordered before the oldest.
+    // An operation with a later time that was ordered before the oldest has a wrong time.
     let ahead = change.state.newest_operation().filter(|newest| {
         newest.index < oldest.index && newest.time > oldest.time.plus(CLOCK_WRONG_MS)
     });
@@ -112,7 +112,7 @@ fn forget_by_time(change: &mut Changing<'_>) -> Result<bool, Rejection> {
     Ok(true)
 }
 
-/// Whether the oldest of so many operations is to be forgotten.
+/// Returns whether the oldest of `count` operations has to be forgotten.
 pub(super) fn is_due(count: usize, oldest: &OperationAge, now: UnixMillis) -> bool {
     let is_old = oldest.time.plus(OPERATION_MS_KEPT) < now;
     count >= OPERATIONS_KEPT_MAX || (count >= OPERATIONS_KEPT_MIN && is_old)
@@ -131,10 +131,10 @@ fn raise_watermark(change: &mut Changing<'_>, time: UnixMillis) -> Result<(), Re
     change.put(RowKey::OperationMemory, Record::OperationMemory(memory))
 }
 
-/// Begins with level 1. What level 0 has forgotten was ordered before all that is remembered, so
-/// the watermark is just below.
+/// Sets the first watermark, when level 1 begins. Level 0 forgot only operations that were ordered
+/// before all remembered ones, so the watermark is just below the oldest.
 pub(super) fn begin_watermark(change: &mut Changing<'_>) -> Result<(), Rejection> {
-    // Earlier than this level 0 forgets nothing but what is a day old.
+    // Up to this index, level 0 forgets only operations that are a day old. No retry is that late.
     if change.index <= LogIndex(OPERATIONS_KEPT) {
         return Ok(());
     }

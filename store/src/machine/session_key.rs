@@ -1,4 +1,4 @@
-//! Session keys: published, then active, then gone.
+//! Rules for session keys: each is published, then activated, then removed.
 
 use super::Changing;
 use crate::{
@@ -9,9 +9,9 @@ use crate::{
     time::UnixMillis,
 };
 
-/// Adds a key that nodes open with but do not seal with. Expired keys of every use leave State,
-/// and of this use the oldest where there would be too many: a session that ends early is a full
-/// handshake, but a key that cannot be published would be a ticket key that never changes.
+/// Adds a key with which nodes open but do not seal. Removes expired keys of every use, and the
+/// oldest keys of this use above the bound. A key that is removed early costs full handshakes;
+/// refusing the new key instead would end the rotation of keys.
 pub(super) fn publish(
     change: &mut Changing<'_>,
     of: SessionKeyUse,
@@ -43,8 +43,8 @@ fn remove(
     ids.into_iter().try_for_each(|id| change.remove(&RowKey::SessionKey((of, id))))
 }
 
-/// From now on nodes seal with the key: the one that was activated last is used, whatever the
-/// clocks say.
+/// Makes nodes seal with the key. Nodes use the key that was activated last in the order of
+/// commands, regardless of clocks.
 pub(super) fn activate(
     change: &mut Changing<'_>,
     of: SessionKeyUse,
@@ -61,8 +61,8 @@ pub(super) fn activate(
     Ok(Done::Changed)
 }
 
-/// Level 0, whose members take the key of the highest time: a time above that of every other key.
-/// A clock that was ahead once made that time wrong for as long.
+/// Returns a time above that of every other key. At level 0 members use the key with the highest
+/// time. After a clock was ahead once, the times stay ahead until the correct time has passed them.
 fn after_last(change: &Changing<'_>, of: SessionKeyUse, id: SessionKeyId) -> UnixMillis {
     let others = change.state.session_keys(of).filter(|(other, _)| *other != id);
     let last = others.filter_map(|(_, key)| key.active).max();

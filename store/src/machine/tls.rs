@@ -1,4 +1,4 @@
-//! TLS settings.
+//! Rules for TLS settings.
 
 use super::Changing;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     record::{Record, RowKey, TlsSettings},
 };
 
-/// Changes the settings; how often sessions were flushed stays.
+/// Replaces the settings and keeps the number of flushes. Equal settings make no new version.
 pub(super) fn set(change: &mut Changing<'_>, settings: &TlsSettings) -> Result<Done, Rejection> {
     let before = change.state.tls_settings();
     let same = TlsSettings { flushes: before.flushes, version: before.version, ..settings.clone() };

@@ -1,4 +1,4 @@
-//! Access tokens of the admin API.
+//! Rules for access tokens of the admin API.
 
 use super::{Changing, check_count};
 use crate::{
@@ -19,7 +19,7 @@ pub(super) fn create(
     Ok(Done::Changed)
 }
 
-/// Ends an access token at once.
+/// Revokes an access token at once.
 pub(super) fn revoke(change: &mut Changing<'_>, id: TokenId) -> Result<Done, Rejection> {
     change.state.access_token(&id).ok_or(Rejection::AccessTokenUnknown(id))?;
     change.remove(&RowKey::AccessToken(id))?;

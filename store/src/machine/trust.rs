@@ -1,4 +1,5 @@
-//! Trusted certificates: added and removed one by one, so that two who edit lose nothing.
+//! Rules for trusted certificates. They are added and removed one by one, so that concurrent edits
+//! do not overwrite each other.
 
 use super::{Changing, check_count};
 use crate::{
@@ -9,8 +10,8 @@ use crate::{
     record::{Domain, Record, RowKey, TrustSet, Trusted},
 };
 
-/// Adds certificates and revocation lists to the set of a domain, or of the scope. Certificates
-/// that stand there stay; a list takes the place of an older one of its issuer.
+/// Adds certificates and revocation lists to the set of a domain, or of the scope. Existing
+/// certificates are kept. A revocation list replaces one of its issuer that is not newer.
 pub(super) fn add(
     change: &mut Changing<'_>,
     owner: Option<&DomainName>,
@@ -39,8 +40,7 @@ pub(super) fn add(
     done(change, domain)
 }
 
-/// Removes certificates, or revocation lists by the hash of their issuer's name; each must
-/// stand there.
+/// Removes certificates, or revocation lists by the hash of their issuer's name. Each must exist.
 pub(super) fn remove(
     change: &mut Changing<'_>,
     owner: Option<&DomainName>,
@@ -58,7 +58,7 @@ pub(super) fn remove(
     done(change, domain)
 }
 
-/// Removes the whole set of a domain that goes.
+/// Removes the whole set of a deleted domain.
 pub(super) fn clear(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
     let set = TrustSet::Domain(domain.id);
     let trusted = change.state.trusted(&set).map(|(one, _)| RowKey::Trusted((set.clone(), one)));

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{id::Fingerprint, time::UnixMillis};
 
-/// A certificate, parsed before it entered the log: apply never reads X.509.
+/// A certificate with the facts parsed from it at admission. Apply never parses X.509: two versions
+/// of a parser would make replicas differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
     /// The certificate, DER.

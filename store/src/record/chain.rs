@@ -1,21 +1,21 @@
-//! A CA chain, stored once by its hash.
+//! CA chains, each stored once under its hash.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::id::Fingerprint;
 
-/// The certificates that a server sends after its own, issuer of the domain certificate first.
+/// Certificates sent after the domain's own, its issuer first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
     /// DER certificates in sending order; 1 to [`crate::limits::CHAIN_CERTIFICATES_MAX`].
     pub certificates: Vec<ByteBuf>,
-    /// Versions of domains that refer to this chain; at 0 the row goes.
+    /// Number of domain versions with this chain; the row is removed at 0.
     pub uses: u64,
 }
 
 impl Chain {
-    /// Name of a chain: the hash over its certificates, each with its length before it.
+    /// Returns the id of a chain: the hash over its certificates, each preceded by its length.
     pub fn fingerprint(certificates: &[ByteBuf]) -> Fingerprint {
         let mut all = Vec::new();
         for certificate in certificates {

@@ -1,14 +1,15 @@
-//! Whether clients of a domain are asked for a certificate.
+//! Client certificate policy of a domain.
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::Fingerprint;
 
-/// Client certificates of a domain (E1, E2).
+/// Policy for client certificates of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientAuth {
-    /// Trusted certificate of the domain that must have issued them, directly or through others.
+    /// Trusted certificate of the domain from which a client certificate must be issued, directly
+    /// or through others.
     pub issuer: Fingerprint,
-    /// Nobody connects without one.
+    /// Whether a client certificate is required; without one the handshake fails.
     pub is_required: bool,
 }

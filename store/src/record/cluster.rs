@@ -8,22 +8,23 @@ use crate::{
     time::UnixMillis,
 };
 
-/// What holds for the whole cluster; made once, by the founding command.
+/// Facts about the whole cluster; one row, created by the founding command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     /// Random id.
     pub id: ClusterId,
-    /// Name that people gave.
+    /// Name chosen by the operator.
     pub name: ClusterName,
-    /// Certificate of the cluster's authority, DER. Names the cluster; peers are pinned by key.
+    /// Certificate of the cluster's authority, DER. It identifies the cluster; peers are
+    /// authenticated by their pinned keys.
     #[serde(with = "serde_bytes")]
     pub authority_der: Vec<u8>,
     /// Private key of the authority, sealed.
     pub authority_key: Sealed,
     /// Generation under which every new secret is sealed.
     pub generation: Generation,
-    /// Highest node number ever given.
+    /// Highest node number ever assigned.
     pub node_last: NodeId,
-    /// When the cluster was founded.
+    /// Time of founding.
     pub founded: UnixMillis,
 }

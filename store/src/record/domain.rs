@@ -11,7 +11,6 @@ use super::{Certificate, ClientAuth, DomainKey, KeyFamily, Principal};
 use crate::{
     id::{DomainId, DomainName, Fingerprint, ServerName, Version},
     time::UnixMillis,
-    wire::WireError,
 };
 
 /// PKI services of a domain.
@@ -25,18 +24,18 @@ pub enum PkiMode {
     Enabled,
 }
 
-/// Who changed something, when and why.
+/// Author, time and reason of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     /// Time of the command, by the clock of the node that admitted it.
     pub time: UnixMillis,
-    /// Who asked.
+    /// The author.
     pub principal: Principal,
-    /// Why, in the words of whoever asked.
+    /// The reason given by the author.
     pub reason: Option<String>,
 }
 
-/// A private key and what was issued for it.
+/// A private key with its certificate and CA chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
     /// Private key, sealed.
@@ -48,7 +47,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// A key for which nothing is issued yet.
+    /// Returns a credential without a certificate.
     pub fn new(key: DomainKey) -> Credential {
         Credential { key, certificate: None, chain: None }
     }
@@ -57,19 +56,19 @@ impl Credential {
 /// All PKI settings of one domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Domain {
-    /// Outlives renames.
+    /// Id, kept across renames.
     pub id: DomainId,
     /// Name, also the first server name.
     pub name: DomainName,
     /// Further server names.
     pub aliases: Vec<ServerName>,
-    /// Local addresses that mean this domain when a client sends no name.
+    /// Local addresses that select this domain when a client sends no name.
     pub addresses: Vec<IpAddr>,
     /// PKI services.
     pub mode: PkiMode,
-    /// Keys with what belongs to them: at most one of each family, in their order.
+    /// Keys with their certificates and chains: at most one per family, in the order of families.
     pub credentials: Vec<Credential>,
-    /// Whether clients are asked for a certificate.
+    /// Client certificate policy; `None` if clients are not asked.
     pub client_auth: Option<ClientAuth>,
     /// Number of changes, the first included.
     pub version: Version,
@@ -78,48 +77,54 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// The credential with a key of that family.
+    /// Returns the credential of a key family.
     pub fn credential(&self, family: KeyFamily) -> Option<&Credential> {
         self.credentials.iter().find(|one| one.key.family == family)
     }
 
-    /// The same, to be changed.
+    /// Returns the credential of a key family for changing it.
     pub(crate) fn credential_mut(&mut self, family: KeyFamily) -> Option<&mut Credential> {
         self.credentials.iter_mut().find(|one| one.key.family == family)
     }
 
-    /// Certificates of all credentials that have one.
+    /// Returns the certificates of all credentials that have one.
     pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
         self.credentials.iter().filter_map(|one| one.certificate.as_ref())
     }
 
-    /// Every name by which clients may ask for this domain, its own first.
+    /// Returns every server name of this domain, its own name first.
     pub fn server_names(&self) -> impl Iterator<Item = ServerName> + '_ {
         std::iter::once(ServerName::from(self.name.clone())).chain(self.aliases.iter().cloned())
     }
 }
 
-/// An earlier version of a domain. There are many and few are looked at, so each is kept in the
-/// bytes of its encoding, a fraction of what its fields take.
+/// An earlier version of a domain, kept in encoded form. There are many of them and few are read,
+/// and the encoding takes a fraction of the memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EarlierVersion(Box<[u8]>);
 
+/// Failure to encode a domain.
+#[derive(Debug, thiserror::Error)]
+#[error("a domain cannot be packed")]
+pub(crate) struct PackError;
+
 impl EarlierVersion {
-    /// Packs a domain.
-    pub(crate) fn of(domain: &Domain) -> Result<EarlierVersion, WireError> {
+    /// Encodes a domain.
+    pub(crate) fn of(domain: &Domain) -> Result<EarlierVersion, PackError> {
         let bytes = bincode::serde::encode_to_vec(domain, bincode::config::standard());
-        Ok(EarlierVersion(bytes.map_err(|_| WireError::Payload)?.into()))
+        Ok(EarlierVersion(bytes.map_err(|_| PackError)?.into()))
     }
 
-    /// The domain as it was; none only if these bytes did not come from a domain.
+    /// Decodes the domain; `None` only if the bytes do not come from a domain.
     pub(crate) fn domain(&self) -> Option<Domain> {
         let config = bincode::config::standard();
         bincode::serde::decode_from_slice(&self.0, config).map(|(domain, _)| domain).ok()
     }
 }
 
-// In a stored row it is the domain itself. Its bytes are written as they are: to read the domain
-// and encode it again would give the same ones, at each change of any domain and in each snapshot.
+// In a stored row an earlier version has the same encoding as a domain. The kept bytes are written
+// as they are: decoding and encoding them would give the same bytes, but at a cost for each change
+// of any domain and for each snapshot.
 impl Serialize for EarlierVersion {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if to.is_human_readable() {
@@ -128,7 +133,7 @@ impl Serialize for EarlierVersion {
                 .ok_or_else(|| ser::Error::custom("a damaged version"))?
                 .serialize(to);
         }
-        // A tuple of bytes has no length before it.
+        // Unlike a byte string, a tuple has no length prefix.
         let mut raw = to.serialize_tuple(self.0.len())?;
         self.0.iter().try_for_each(|byte| raw.serialize_element(byte))?;
         raw.end()

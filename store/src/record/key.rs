@@ -9,7 +9,7 @@ use crate::{
     time::UnixMillis,
 };
 
-/// A secret under AES-256-GCM; what it is bound to is in `node/src/keys`.
+/// A secret sealed with AES-256-GCM; `node/keys/src/seal.rs` says what it is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
     /// Generation of the keyring whose key it was sealed under.
@@ -21,10 +21,11 @@ pub struct Sealed {
     pub ciphertext: Vec<u8>,
 }
 
-/// What a client must be able to verify; a domain can have one key of each (A19).
+/// Family of key algorithms. A client must be able to verify the family's signatures; a domain has
+/// at most one key of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum KeyFamily {
-    /// Elliptic curves: ECDSA and Ed25519. Faster, so it goes first.
+    /// Elliptic curves: ECDSA and Ed25519. Preferred, because signing is faster.
     Ec,
     /// RSA.
     Rsa,
@@ -39,7 +40,7 @@ impl fmt::Display for KeyFamily {
     }
 }
 
-/// A domain's private key: sealed, with what may be known of it.
+/// A domain's private key, sealed, with its public facts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainKey {
     /// Family of its algorithm.
@@ -49,10 +50,10 @@ pub struct DomainKey {
     /// Public key (SubjectPublicKeyInfo), DER.
     #[serde(with = "serde_bytes")]
     pub public_key_der: Vec<u8>,
-    /// SHA-256 of that.
+    /// SHA-256 of `public_key_der`.
     pub public_key: Fingerprint,
     /// PKCS#8, sealed.
     pub sealed: Sealed,
-    /// When it was assigned.
+    /// Time of assignment.
     pub assigned: UnixMillis,
 }

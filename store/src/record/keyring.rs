@@ -12,6 +12,6 @@ use crate::{id::NodeId, time::UnixMillis};
 pub struct KeyringGeneration {
     /// HPKE encapsulated key and ciphertext, by member.
     pub wraps: BTreeMap<NodeId, ByteBuf>,
-    /// When the generation was made.
+    /// Time of creation.
     pub made: UnixMillis,
 }

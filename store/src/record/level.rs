@@ -1,12 +1,12 @@
-//! The level of the rules: what all members of a cluster understand.
+//! Level of the rules: the version of rules and rows that all members of a cluster know.
 //!
-//! All members must make the same State of the same commands, so a rule or a kind of row that an
-//! older version does not know must wait until no member has that version. The level says so in
-//! State itself: it rises by a command, at one place in the order of commands, on every node.
+//! All members must derive the same State from the same commands. A rule or a kind of row that an
+//! older version does not know must wait until no member runs that version. The level is a row of
+//! State: a command raises it, so it rises at the same position in the order on every node.
 //!
 //! - Level 0: the rules and the rows of 0.1.0, exactly.
-//! - Level 1: server names and ages of operations are derived and no longer rows; operations are
-//!   remembered by time; a command of a forgotten operation is refused. From 0.2.0 on.
+//! - Level 1, from 0.2.0 on: owners of server names and ages of operations are derived and no
+//!   longer rows; operations are remembered by time; commands of forgotten operations are refused.
 
-/// The highest level that this program knows.
+/// Highest level known to this program.
 pub const LEVEL_MAX: u32 = 1;

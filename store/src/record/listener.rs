@@ -1,4 +1,4 @@
-//! Sockets on each node where TLS ends.
+//! Listeners: sockets on each node where TLS is terminated.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{DomainName, ListenerName};
 
-/// What is spoken on a listener.
+/// Protocol of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ListenerProtocol {
     /// TLS from the first byte.
@@ -29,7 +29,7 @@ pub enum ListenerProtocol {
     Sieve,
     /// The control connection of FTP with AUTH TLS (RFC 4217).
     Ftp,
-    /// Clear connections in, TLS to a remote server out.
+    /// Unencrypted connections in, TLS to a remote server out.
     OutgoingTls,
     /// DTLS; datagrams go to a UDP upstream.
     Dtls,
@@ -52,7 +52,7 @@ impl ListenerProtocol {
         ListenerProtocol::Dtls,
     ];
 
-    /// Its name as people write it.
+    /// Returns the protocol's name.
     pub fn as_str(self) -> &'static str {
         match self {
             ListenerProtocol::Tls => "tls",
@@ -70,18 +70,18 @@ impl ListenerProtocol {
         }
     }
 
-    /// The protocol of that name.
+    /// Returns the protocol of that name.
     pub fn parse(text: &str) -> Option<ListenerProtocol> {
         ListenerProtocol::ALL.into_iter().find(|one| one.as_str() == text)
     }
 
-    /// Whether connections begin in the clear and start TLS by a command.
+    /// Returns whether connections begin unencrypted and start TLS by a command.
     pub fn has_starttls(self) -> bool {
         use ListenerProtocol as P;
         !matches!(self, P::Tls | P::OutgoingTls | P::Dtls)
     }
 
-    /// Whether it runs over UDP, whose ports are others than TCP's.
+    /// Returns whether the protocol runs over UDP, whose ports are separate from TCP's.
     pub fn is_datagram(self) -> bool {
         self == ListenerProtocol::Dtls
     }
@@ -90,23 +90,24 @@ impl ListenerProtocol {
 /// Version of the PROXY protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProxyVersion {
-    /// The line of text; it has no place for facts of TLS.
+    /// The text header, which cannot carry facts about TLS.
     V1,
-    /// The binary header, with the facts of TLS.
+    /// The binary header, with facts about TLS.
     V2,
 }
 
-/// Addresses that begin with the same bits.
+/// A range of IP addresses with a common prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
-    /// An address of it.
+    /// An address in the network.
     pub address: IpAddr,
-    /// Number of bits that count; at most 32 for IPv4, 128 for IPv6.
+    /// Length of the prefix in bits; at most 32 for IPv4, 128 for IPv6.
     pub prefix: u8,
 }
 
 impl Network {
-    /// Whether it holds the address; an IPv4-mapped IPv6 address counts as IPv4.
+    /// Returns whether the network contains `address`. An IPv4-mapped IPv6 address is treated as
+    /// IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let bits = |address: IpAddr| match address.to_canonical() {
             IpAddr::V4(v4) => (32_u8, u128::from(u32::from(v4)) << 96),
@@ -120,12 +121,12 @@ impl Network {
     }
 }
 
-/// How a listener opens TLS to a remote server; only for [`ListenerProtocol::OutgoingTls`].
+/// TLS to a remote server; only for [`ListenerProtocol::OutgoingTls`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outgoing {
-    /// Name that the server's certificate must be for; none: the host of the upstream.
+    /// Name for which the server's certificate must be valid; `None`: the host of the upstream.
     pub server_name: Option<String>,
-    /// Protocol whose own command starts TLS; none: TLS from the first byte.
+    /// Protocol whose own command starts TLS; `None`: TLS from the first byte.
     pub starttls: Option<ListenerProtocol>,
 }
 
@@ -134,27 +135,27 @@ pub struct Outgoing {
 pub struct Listener {
     /// Name.
     pub name: ListenerName,
-    /// What is spoken.
+    /// Protocol spoken on it.
     pub protocol: ListenerProtocol,
-    /// Local address; none means every address in `[node] addresses` of each node.
+    /// Local address; `None` means every address in `[node] addresses` of each node.
     pub address: Option<IpAddr>,
     /// Local port, never 0.
     pub port: u16,
-    /// Where the decrypted bytes go, in turn: `HOST:PORT`, `unix:PATH`, or `udp:HOST:PORT` for
-    /// DTLS; 1 to [`crate::limits::UPSTREAMS_MAX`].
+    /// Destinations of the decrypted bytes, used in turn: `HOST:PORT`, `unix:PATH`, or
+    /// `udp:HOST:PORT` for DTLS; 1 to [`crate::limits::UPSTREAMS_MAX`].
     pub upstreams: Vec<String>,
-    /// Domains whose bytes go elsewhere.
+    /// Domains with upstreams of their own.
     pub domain_upstreams: BTreeMap<DomainName, Vec<String>>,
-    /// STARTTLS only: nothing but the way to TLS is allowed before TLS stands.
+    /// STARTTLS only: without TLS, only the commands that lead to TLS are allowed.
     pub requires_tls: bool,
-    /// Application protocols that are agreed on (ALPN, RFC 7301), wanted ones first; empty:
-    /// those of the protocol.
+    /// Application protocols (ALPN, RFC 7301), most preferred first; empty: those of the listener's
+    /// protocol.
     pub alpn: Vec<String>,
-    /// Who may send a PROXY header; whoever is in here must send one.
+    /// Networks from which a connection must begin with a PROXY header. Elsewhere none is accepted.
     pub proxy_from: Vec<Network>,
-    /// PROXY header that the upstream gets.
+    /// PROXY header sent to the upstream.
     pub proxy_to: Option<ProxyVersion>,
-    /// For outgoing TLS.
+    /// Settings for outgoing TLS.
     pub outgoing: Option<Outgoing>,
 }
 

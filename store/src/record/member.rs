@@ -1,4 +1,4 @@
-//! The nodes of the cluster.
+//! Members: the nodes of the cluster.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::{
     time::UnixMillis,
 };
 
-/// What a member does in Raft.
+/// Role of a member in Raft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemberRole {
     /// Votes.
@@ -16,14 +16,14 @@ pub enum MemberRole {
     Learner,
 }
 
-/// A node that belongs to the cluster. Its public key here is what peers check.
+/// A node of the cluster. Peers authenticate it by the public key in this row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Number.
     pub id: NodeId,
     /// Name, unique among members.
     pub name: NodeName,
-    /// Role that it shall have.
+    /// Intended role.
     pub role: MemberRole,
     /// Public key of its transport identity (SubjectPublicKeyInfo, DER), pinned.
     #[serde(with = "serde_bytes")]
@@ -32,6 +32,6 @@ pub struct Member {
     pub sealing_key: [u8; 32],
     /// `HOST:PORT` at which peers reach it.
     pub address: String,
-    /// When it joined.
+    /// Time of joining.
     pub joined: UnixMillis,
 }

@@ -1,29 +1,30 @@
-//! Operations that are done, so that a repetition gets the same answer.
+//! Finished operations, remembered so that a retry gets the same answer.
 
 use serde::{Deserialize, Serialize};
 
+use super::Done;
 use super::Principal;
-use crate::{id::LogIndex, outcome::Done, time::UnixMillis};
+use crate::{id::LogIndex, time::UnixMillis};
 
 /// A finished operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
-    /// Who asked; somebody else's equal id is a conflict.
+    /// The caller; the same id from another caller is a conflict.
     pub principal: Principal,
     /// Hash of the request; another request under this id is a conflict.
     pub request: [u8; 32],
-    /// What came of it.
+    /// Its result.
     pub done: Done,
-    /// Where it stands in the order.
+    /// Position of its command in the order.
     pub index: LogIndex,
     /// Time of the command.
     pub time: UnixMillis,
 }
 
-/// What is known of operations that are forgotten.
+/// Summary of the forgotten operations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationMemory {
-    /// The greatest time of a forgotten operation: a command that may have been tried at this time
-    /// or before it may be done already.
+    /// The greatest time of a forgotten operation. A command first tried at or before this time may
+    /// already have been done.
     pub forgotten: UnixMillis,
 }

@@ -1,4 +1,4 @@
-//! Who asks.
+//! Principals: the authors of changes.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, TokenId};
 
-/// Whoever a change is done for.
+/// Author of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Principal {
     /// A process that could open a node's admin socket.
@@ -21,9 +21,9 @@ pub enum Principal {
         /// The token's name when it was used.
         name: String,
     },
-    /// A node, on its own account.
+    /// A node, acting on its own.
     Node(NodeId),
-    /// A node that is not yet a member, by its join token.
+    /// A node that is not yet a member, identified by its join token.
     Joiner(TokenId),
 }
 

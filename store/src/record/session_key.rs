@@ -1,11 +1,11 @@
-//! Keys that all nodes share for a while: session tickets and DTLS cookies.
+//! Session keys: short-lived keys, shared by all nodes, for session tickets and DTLS cookies.
 
 use serde::{Deserialize, Serialize};
 
 use super::Sealed;
 use crate::time::UnixMillis;
 
-/// What a session key is for; one key of each use is active at a time.
+/// Purpose of a session key. One key of each use is active at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SessionKeyUse {
     /// Seals session tickets.
@@ -19,17 +19,18 @@ impl SessionKeyUse {
     pub const ALL: [SessionKeyUse; 2] = [SessionKeyUse::Ticket, SessionKeyUse::Cookie];
 }
 
-/// A key of 32 bytes, published to all nodes before any of them uses it.
+/// A key of 32 bytes. It is published to all nodes before one of them seals with it, so that every
+/// node can open what it seals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionKey {
     /// The key, sealed.
     pub sealed: Sealed,
-    /// When it was published.
+    /// Time of publication.
     pub made: UnixMillis,
-    /// Since when nodes seal with it; none: they only open with it.
+    /// Time from which nodes seal with it; `None`: they only open with it.
     pub active: Option<UnixMillis>,
-    /// No node seals with it after this, with or without a successor.
+    /// No node seals with it after this time, even if there is no successor.
     pub not_after: UnixMillis,
-    /// No node opens with it after this; then it leaves State.
+    /// No node opens with it after this time. It is then removed from State.
     pub expires: UnixMillis,
 }

@@ -1,21 +1,21 @@
-//! How TLS and DTLS are spoken in the whole cluster.
+//! TLS and DTLS settings of the whole cluster.
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::Version;
 
-/// How much a handshake says in the log.
+/// Verbosity of the log about handshakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TlsLogLevel {
-    /// Only what an operator must act on.
+    /// Only events on which an operator must act.
     Error,
-    /// Refused and failed handshakes too.
+    /// Refused and failed handshakes as well.
     Info,
     /// Every handshake, with how its domain was chosen.
     Debug,
 }
 
-/// Oldest version that is accepted; DTLS knows only 1.2 so far.
+/// Oldest accepted version; DTLS has only 1.2 so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246), AEAD suites only.
@@ -24,26 +24,27 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// TLS settings of the cluster (C3); one row, made when it is first changed.
+/// TLS settings of the cluster; one row, created by the first change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsSettings {
-    /// How much is logged.
+    /// Verbosity of the log about handshakes.
     pub log_level: TlsLogLevel,
-    /// Seconds for which a session may resume; 0: never.
+    /// Seconds for which a session may be resumed; 0 disables resumption.
     pub session_ttl_s: u32,
-    /// Seconds after which a new ticket key is made.
+    /// Seconds after which the ticket key is replaced.
     pub ticket_rotation_s: u32,
     /// Oldest version accepted.
     pub version_min: TlsVersion,
-    /// The domain is chosen by the server name of the hello, if it has one.
+    /// Whether the server name of the ClientHello, if present, selects the domain.
     pub process_target_domain: bool,
-    /// A wrong client certificate ends the handshake; else it counts as none.
+    /// Whether a wrong client certificate ends the handshake. If not, it is treated as absent.
     pub abort_on_wrong_client_certificate: bool,
-    /// Cipher suites by their IANA names, wanted ones first; empty: all that the program has.
+    /// Cipher suites by their IANA names, most preferred first; empty: all that are supported.
     pub cipher_suites: Vec<String>,
-    /// Key exchange groups by their IANA names, wanted ones first; empty: all.
+    /// Key exchange groups by their IANA names, most preferred first; empty: all that are
+    /// supported.
     pub groups: Vec<String>,
-    /// Sessions made under another number do not resume.
+    /// Number of flushes. Sessions made under another number do not resume.
     pub flushes: u64,
     /// Number of changes.
     pub version: Version,

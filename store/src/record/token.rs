@@ -1,4 +1,4 @@
-//! Tokens that let somebody in.
+//! Join tokens and access tokens.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,37 +8,37 @@ use crate::{
     time::UnixMillis,
 };
 
-/// Who used a join token.
+/// Use of a join token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenUse {
-    /// Number that the new member got.
+    /// Number assigned to the new member.
     pub node: NodeId,
-    /// SHA-256 of its identity key: the same key may ask again and gets the same answer.
+    /// SHA-256 of its identity key. A retry with the same key gets the same answer.
     pub identity: Fingerprint,
 }
 
-/// Lets one node join, once.
+/// Permission for one node to join, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinToken {
-    /// The secret with which the joining node proves that it has the token, sealed.
+    /// Secret by which the joining node proves possession of the token, sealed.
     pub secret: Sealed,
-    /// No use after this.
+    /// The token is invalid after this time.
     pub expires: UnixMillis,
-    /// By whom it was used.
+    /// Its use, once it has been used.
     pub used: Option<TokenUse>,
-    /// Who made it.
+    /// Its creation.
     pub made: Stamp,
 }
 
-/// Lets its holder use the admin API.
+/// Permission to use the admin API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessToken {
-    /// Name that people gave.
+    /// Name chosen by the operator.
     pub name: String,
-    /// SHA-256 of the secret; the secret itself is random and long enough for that.
+    /// SHA-256 of the secret. A plain hash suffices, because the secret is random and long.
     pub secret: Fingerprint,
-    /// No use after this, if set.
+    /// The token is invalid after this time, if set.
     pub expires: Option<UnixMillis>,
-    /// Who made it.
+    /// Its creation.
     pub made: Stamp,
 }

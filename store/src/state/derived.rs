@@ -1,7 +1,7 @@
-//! What State knows beside its rows: indexes over them, in memory only.
+//! Indexes derived from the rows of State, in memory only.
 //!
-//! They are no part of rows or digest. Every change of a row goes through [`Derived::change`], so
-//! that the same rows always have the same indexes, however they came about.
+//! They are not part of the rows or the digest. Every change of a row goes through
+//! [`Derived::change`], so the same rows always have the same indexes, regardless of their history.
 
 use imbl::{OrdMap, OrdSet};
 
@@ -12,11 +12,11 @@ use crate::{
     time::UnixMillis,
 };
 
-/// A remembered operation by its age: the oldest is the lowest. Several commands may have one time
-/// and one index.
+/// A remembered operation by its age: the oldest sorts first. The id is part of the order, because
+/// several operations may have the same time and index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OperationAge {
-    /// No try of the operation under this id claims to be later.
+    /// The latest time at which the operation claims to have been tried, by its command or its id.
     pub(crate) time: UnixMillis,
     pub(crate) index: LogIndex,
     pub(crate) id: OperationId,
@@ -27,8 +27,9 @@ impl OperationAge {
         let (RowKey::Operation(id), Some(Record::Operation(operation))) = (key, record) else {
             return None;
         };
-        // An id that was made by a clock ahead of the command's must not be forgotten before its
-        // own time, or its repetition looks new. One that is far ahead is not believed.
+        // The clock that made the id may be ahead of the command's. The operation must not be
+        // forgotten before the id's time, or a retry looks new. An id that is far ahead is not
+        // believed.
         let believed = operation.time.plus(CLOCK_APART_MS_MAX);
         let made = id.made_at().filter(|made| *made <= believed).unwrap_or_default();
         Some(OperationAge {
@@ -42,23 +43,23 @@ impl OperationAge {
 /// Indexes over the rows of a State.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Derived {
-    // Key and value share the strings of the domain: there are many.
+    // Key and value share the strings of the domain: there may be a million domains.
     names: OrdMap<ServerName, DomainName>,
     ages: OrdSet<OperationAge>,
 }
 
 impl Derived {
-    /// The domain that owns a server name.
+    /// Returns the domain that owns a server name.
     pub(super) fn name_owner(&self, name: &ServerName) -> Option<&DomainName> {
         self.names.get(name)
     }
 
-    /// Remembered operations, the oldest first.
+    /// Returns the remembered operations, oldest first.
     pub(super) fn ages(&self) -> &OrdSet<OperationAge> {
         &self.ages
     }
 
-    /// Follows a row from what it held to what it holds; none: there is no row.
+    /// Updates the indexes for a row that changes from `old` to `new`; `None`: no row.
     pub(super) fn change(&mut self, key: &RowKey, old: Option<&Record>, new: Option<&Record>) {
         match key {
             RowKey::Domain(_) => self.change_domain(domain(old), domain(new)),
@@ -73,7 +74,7 @@ impl Derived {
     }
 
     fn change_domain(&mut self, old: Option<&Domain>, new: Option<&Domain>) {
-        // Certificates change often, the names seldom.
+        // Most changes of a domain do not change its names.
         if let (Some(old), Some(new)) = (old, new)
             && (&old.name, &old.aliases) == (&new.name, &new.aliases)
         {

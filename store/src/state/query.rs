@@ -1,4 +1,4 @@
-//! Reading State by meaning.
+//! Typed queries on State.
 
 use std::{ops::Bound, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// A reader for one kind of row, and one for all rows of that kind in order.
+/// Defines a reader for one row of a kind, and optionally one for all rows of that kind in order.
 macro_rules! read {
     ($(#[$doc:meta])* $one:ident($key:ty) -> $record:ty, $kind:ident) => {
         $(#[$doc])*
@@ -48,7 +48,7 @@ macro_rules! read {
 }
 
 impl State {
-    /// The cluster, once it is founded.
+    /// Returns the cluster, if it has been founded.
     pub fn cluster(&self) -> Option<&Cluster> {
         match &self.row(&RowKey::Cluster)?.record {
             Record::Cluster(cluster) => Some(cluster),
@@ -57,34 +57,34 @@ impl State {
     }
 
     read!(
-        /// A member.
+        /// Returns a member.
         member(NodeId),
-        /// All members, by number.
+        /// Returns all members, by number.
         members -> Member, Member, NodeId(0)
     );
     read!(
-        /// A generation of the keyring.
+        /// Returns a generation of the keyring.
         generation(Generation),
-        /// All generations, oldest first.
+        /// Returns all generations, oldest first.
         generations -> KeyringGeneration, Generation, Generation(0)
     );
     read!(
-        /// A join token.
+        /// Returns a join token.
         join_token(TokenId),
-        /// All join tokens.
+        /// Returns all join tokens.
         join_tokens -> JoinToken, JoinToken, TokenId([0; 8])
     );
     read!(
-        /// An access token.
+        /// Returns an access token.
         access_token(TokenId),
-        /// All access tokens.
+        /// Returns all access tokens.
         access_tokens -> AccessToken, AccessToken, TokenId([0; 8])
     );
     read!(
-        /// A CA chain.
+        /// Returns a CA chain.
         chain(Fingerprint) -> Chain, Chain
     );
-    /// Level of the rules, see [`crate::record::LEVEL_MAX`].
+    /// Returns the level of the rules, see [`crate::record::LEVEL_MAX`].
     pub fn level(&self) -> u32 {
         match self.row(&RowKey::Level).map(|row| &row.record) {
             Some(Record::Level(level)) => *level,
@@ -92,12 +92,12 @@ impl State {
         }
     }
 
-    /// The domain that owns a server name.
+    /// Returns the domain that owns a server name.
     pub fn name_owner(&self, name: &ServerName) -> Option<&DomainName> {
         self.derived.name_owner(name)
     }
 
-    /// Rows that are written and read at level 0 only.
+    /// Returns the rows that are written and read at level 0 only.
     pub(crate) fn left_over_rows(&self) -> impl Iterator<Item = &RowKey> {
         let names = self.rows.range(RowKey::Name(ServerName::lowest())..);
         let ages = self.rows.range(RowKey::OperationAge(LogIndex(0))..);
@@ -107,17 +107,17 @@ impl State {
     }
 
     read!(
-        /// A finished operation.
+        /// Returns a finished operation.
         operation(OperationId) -> Operation, Operation
     );
     read!(
-        /// A listener.
+        /// Returns a listener.
         listener(ListenerName),
-        /// All listeners, by name.
+        /// Returns all listeners, by name.
         listeners -> Listener, Listener, ListenerName::lowest()
     );
 
-    /// TLS settings; the defaults until somebody changes them.
+    /// Returns the TLS settings, or the defaults if they were never changed.
     pub fn tls_settings(&self) -> TlsSettings {
         match self.row(&RowKey::TlsSettings).map(|row| &row.record) {
             Some(Record::TlsSettings(settings)) => TlsSettings::clone(settings),
@@ -125,7 +125,7 @@ impl State {
         }
     }
 
-    /// The session keys of one use.
+    /// Returns the session keys of one use.
     pub fn session_keys(
         &self,
         wanted: SessionKeyUse,
@@ -139,18 +139,18 @@ impl State {
         })
     }
 
-    /// The session key that nodes seal with: the one activated last. What comes last is said by the
-    /// order of commands and not by their times, since clocks differ and jump.
+    /// Returns the session key that nodes seal with: the one activated last. The order of commands
+    /// decides which one that is, not their times, since clocks differ and jump.
     pub fn active_session_key(&self, wanted: SessionKeyUse) -> Option<(SessionKeyId, &SessionKey)> {
         let keys = self.session_keys(wanted).filter(|(_, key)| key.active.is_some());
         keys.max_by_key(|(id, key)| {
             let row = self.row(&RowKey::SessionKey((wanted, *id)));
-            // Its activation is the last change of an active key.
+            // The last change of an active key is its activation.
             (row.map(|row| row.changed_at), key.active)
         })
     }
 
-    /// The revocation lists of a set, by the hash of their issuer's name.
+    /// Returns the revocation lists of a set, by the hash of their issuer's name.
     pub fn crls<'a>(
         &'a self,
         set: &TrustSet,
@@ -166,18 +166,19 @@ impl State {
     }
 
     read!(
-        /// The name of a member's Main Domain.
+        /// Returns the name of a member's Main Domain.
         main_domain(NodeId),
-        /// All Main Domains, by member.
+        /// Returns all Main Domains, by member.
         main_domains -> DomainName, MainDomain, NodeId(0)
     );
 
-    /// A domain, by its name.
+    /// Returns a domain, by its name.
     pub fn domain(&self, name: &DomainName) -> Option<&Domain> {
         self.domain_shared(name).map(|domain| &**domain)
     }
 
-    /// A domain, to be kept without a copy: as long as State has it unchanged, it is the same.
+    /// Returns a domain for keeping it without a copy. The pointer is the same as long as the
+    /// domain does not change.
     pub fn domain_shared(&self, name: &DomainName) -> Option<&Arc<Domain>> {
         match &self.row(&RowKey::Domain(name.clone()))?.record {
             Record::Domain(domain) => Some(domain),
@@ -185,19 +186,19 @@ impl State {
         }
     }
 
-    /// The CA chain that is sent after a certificate, its issuer first; empty if there is none.
+    /// Returns the CA chain sent after a certificate, its issuer first; empty if there is none.
     pub fn sent_chain(&self, credential: &Credential) -> &[ByteBuf] {
         let chain = credential.chain.and_then(|fingerprint| self.chain(&fingerprint));
         chain.map(|chain| chain.certificates.as_slice()).unwrap_or_default()
     }
 
-    /// All domains, by name.
+    /// Returns all domains, by name.
     pub fn domains(&self) -> impl Iterator<Item = &Domain> {
         self.domains_after(None)
     }
 
-    /// The domains whose names come after `name`, or all of them, by name: the next page of a
-    /// listing.
+    /// Returns the domains after `name`, or all domains, in the order of their names: the next page
+    /// of a listing.
     pub fn domains_after<'a>(
         &'a self,
         name: Option<&DomainName>,
@@ -213,7 +214,7 @@ impl State {
         })
     }
 
-    /// Earlier versions of a domain, oldest first.
+    /// Returns earlier versions of a domain, oldest first.
     pub fn domain_versions(&self, id: DomainId) -> impl Iterator<Item = Domain> {
         let first = RowKey::DomainVersion((id, Version(0)));
         self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
@@ -224,7 +225,7 @@ impl State {
         })
     }
 
-    /// Numbers of the earlier versions of a domain, oldest first.
+    /// Returns the numbers of the earlier versions of a domain, oldest first.
     pub(crate) fn version_numbers(&self, id: DomainId) -> impl Iterator<Item = Version> {
         let first = RowKey::DomainVersion((id, Version(0)));
         self.rows.range(first..).map_while(move |(key, _)| match key {
@@ -233,7 +234,7 @@ impl State {
         })
     }
 
-    /// An earlier version of a domain.
+    /// Returns an earlier version of a domain.
     pub(crate) fn domain_version(&self, id: DomainId, version: Version) -> Option<Domain> {
         match &self.row(&RowKey::DomainVersion((id, version)))?.record {
             Record::DomainVersion(version) => version.domain(),
@@ -241,7 +242,7 @@ impl State {
         }
     }
 
-    /// The certificates of a set, by their hash.
+    /// Returns the certificates of a set, by their hash.
     pub fn trusted<'a>(
         &'a self,
         set: &TrustSet,
@@ -256,7 +257,7 @@ impl State {
         })
     }
 
-    /// The operation of the lowest index of those remembered, by the rows of level 0.
+    /// Returns the remembered operation of the lowest index, by the rows of level 0.
     pub(crate) fn oldest_operation_row(&self) -> Option<(LogIndex, OperationId)> {
         let (key, row) = self.rows.range(RowKey::OperationAge(LogIndex(0))..).next()?;
         match (key, &row.record) {
@@ -265,22 +266,22 @@ impl State {
         }
     }
 
-    /// Number of remembered operations.
+    /// Returns the number of remembered operations.
     pub fn operation_count(&self) -> usize {
         self.derived.ages().len()
     }
 
-    /// The remembered operation of the lowest time.
+    /// Returns the remembered operation of the lowest time.
     pub(crate) fn oldest_operation(&self) -> Option<&OperationAge> {
         self.derived.ages().get_min()
     }
 
-    /// The remembered operation of the highest time.
+    /// Returns the remembered operation of the highest time.
     pub(crate) fn newest_operation(&self) -> Option<&OperationAge> {
         self.derived.ages().get_max()
     }
 
-    /// What is known of forgotten operations; none: no operation was forgotten.
+    /// Returns the summary of the forgotten operations; `None` if no operation was forgotten.
     pub fn operation_memory(&self) -> Option<OperationMemory> {
         match self.row(&RowKey::OperationMemory)?.record {
             Record::OperationMemory(memory) => Some(memory),
@@ -288,7 +289,7 @@ impl State {
         }
     }
 
-    /// A row as it stands now, for a command that is derived from it.
+    /// Returns the current change index of a row, for a command derived from the row.
     pub fn expectation(&self, key: RowKey) -> Expectation {
         let changed_at = self.row(&key).map(|row| row.changed_at);
         Expectation { key, changed_at }

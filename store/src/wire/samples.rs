@@ -76,7 +76,7 @@ fn every_row_is_read_as_it_was_written() {
     });
 }
 
-/// What came of a snapshot.
+/// Describes the rows of a State.
 fn rows_of(state: &State) -> String {
     let rows: Vec<_> = state.rows().map(|(key, row)| (key, row.changed_at, &row.record)).collect();
     meaning(&rows)

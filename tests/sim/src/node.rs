@@ -79,7 +79,7 @@ impl Node {
             }),
             election_timeout: Duration::from_millis(300),
             snapshot_every,
-            keep_log: Retention { entries: snapshot_every / 5, bytes: 0, bytes_behind: 0 },
+            keep_log: Retention { entries: snapshot_every / 5, bytes_behind: 0 },
         };
         let device = Arc::clone(disk);
         let simulated = Simulated {

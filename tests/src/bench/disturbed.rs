@@ -20,12 +20,20 @@ use crate::{
 };
 
 const IN_FLIGHT: usize = 16;
+/// Less than by default, so that a member which was away soon needs a snapshot, and still enough
+/// for the time that it takes to install it.
+const KEEP_LOG_MIB: u32 = 32;
 /// How long before and after a change of the log's numbers a write counts as disturbed by it.
 const AROUND: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(time: Duration, domains: u64) {
     let mut cluster = Cluster::unfounded(3);
+    for node in &mut cluster.nodes {
+        node.configure("cluster", &format!("keep_log_mib = {KEEP_LOG_MIB}"));
+        node.stop();
+        node.start();
+    }
     cluster.nodes[0].run(&["cluster", "init", "--name", "test"]).ok();
     cluster.nodes[0].stop();
     conclave_node::testing::fill(&cluster.nodes[0].dir.join("node.toml"), 0..domains).unwrap();
@@ -109,8 +117,14 @@ fn split(
 fn tell(what: &str, disturbed: Vec<Duration>, quiet: Vec<Duration>) {
     let (disturbed, quiet) = (Figures::of(disturbed), Figures::of(quiet));
     let ratio = disturbed.percentile(99) / quiet.percentile(99);
-    println!("disturbed  quiet          {quiet} of {}", quiet.count());
-    println!("disturbed  {what:<14} {disturbed} of {}  p99 x {ratio:.2}", disturbed.count());
+    for (which, figures) in [("quiet", &quiet), (what, &disturbed)] {
+        let [p50, p99, most] = [50, 99, 100].map(|percent| figures.percentile(percent));
+        println!(
+            "disturbed  {which:<16} p50 {p50:>6.2} ms  p99 {p99:>6.2} ms  max {most:>7.2} ms  of {}",
+            figures.count()
+        );
+    }
+    println!("disturbed  {what:<16} p99 x {ratio:.2}");
 }
 
 /// Around each snapshot of the leader, and each purge of its log.

@@ -1,4 +1,4 @@
-//! A bounded cache whose readers wait for nobody.
+//! A bounded cache with lock-free readers.
 
 use std::sync::{
     Arc,
@@ -8,18 +8,18 @@ use std::sync::{
 use arc_swap::ArcSwapOption;
 use conclave_store::{id::DomainId, scope::Scope};
 
-/// Entries among which one is looked for.
+/// Slots per set: an entry can be in any slot of its set.
 const WAYS: usize = 8;
 
-/// A domain of a scope.
+/// Cache key: a domain of a scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) scope: Scope,
     pub(super) id: DomainId,
 }
 
-/// Something for each of the domains that were used last. An entry that finds no room takes the
-/// place of another; whoever misses one makes it again.
+/// A set-associative cache with one value per domain. When a set is full, a new entry replaces
+/// another. A miss is never an error: the caller makes the value again.
 pub(super) struct Cache<V> {
     slots: Box<[ArcSwapOption<Entry<V>>]>,
     turn: AtomicUsize,
@@ -31,7 +31,7 @@ struct Entry<V> {
 }
 
 impl<V> Cache<V> {
-    /// Room for `entries_max`, eight at least.
+    /// Creates a cache with room for `entries_max` entries, but at least eight.
     pub(super) fn new(entries_max: usize) -> Cache<V> {
         let count = entries_max.div_ceil(WAYS).max(1) * WAYS;
         let slots = std::iter::repeat_with(ArcSwapOption::empty).take(count).collect();
@@ -46,7 +46,7 @@ impl<V> Cache<V> {
         })
     }
 
-    /// Takes the place of what stood there for this domain.
+    /// Inserts a value and replaces the one of the same domain.
     pub(super) fn put(&self, key: Key, value: Arc<V>) {
         let ways = self.ways(key);
         let holds = |slot: &&ArcSwapOption<Entry<V>>| {
@@ -72,7 +72,7 @@ impl<V> Cache<V> {
         self.slots.iter().for_each(|slot| slot.store(None));
     }
 
-    /// The slots where a domain may be. Ids are random, so their first bytes spread evenly.
+    /// Returns the slots for a domain. Ids are random, so their first bytes spread evenly.
     fn ways(&self, key: Key) -> &[ArcSwapOption<Entry<V>>] {
         let [a, b, c, d, ..] = key.id.0;
         let number = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(0);

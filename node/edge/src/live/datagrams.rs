@@ -1,4 +1,4 @@
-//! What DTLS needs of a domain: a context of its engine, made when first needed.
+//! DTLS contexts of domains, made when first needed.
 
 use std::sync::Arc;
 
@@ -15,17 +15,17 @@ use crate::tls::{
     datagrams::{self, Shown},
 };
 
-/// All that a DTLS handshake needs.
+/// All inputs of a DTLS handshake.
 pub(crate) struct ReadyDatagrams {
     pub(crate) context: Arc<conclave_dtls::Context>,
-    /// How clients prove who they are, if they are asked.
+    /// Rules for client certificates, if the domain asks for them.
     pub(crate) client: Option<Arc<ClientPolicy>>,
-    /// Whether sessions resume.
+    /// Whether sessions can resume.
     pub(crate) resumes: bool,
 }
 
 impl Live {
-    /// Chooses a domain, and how to speak DTLS with its clients at `door`.
+    /// Chooses a domain and its DTLS context for clients of `door`.
     pub(crate) fn choose_datagrams(
         &self,
         wanted: Wanted<'_>,
@@ -41,7 +41,8 @@ impl Live {
         })
     }
 
-    /// The engine has its own copies of keys, so each is opened once more for it.
+    /// Makes a context. OpenSSL needs the private keys itself, so each key is opened once more for
+    /// it.
     fn context(
         &self,
         index: &Index,

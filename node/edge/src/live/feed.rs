@@ -1,4 +1,4 @@
-//! From applied to served: sockets opened, domains proved, then reported.
+//! The step from applied to served: opens sockets, proves domains, then reports.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,13 +13,14 @@ use conclave_store::{
 
 use super::{Live, Pending, Report, limits::FAILED_MAX};
 
-/// The sockets of this node, as the feed needs them.
+/// The listening sockets of this node. A port, so that the index does not depend on `socket`.
 pub trait Sockets: Send + Sync + 'static {
-    /// Opens and closes sockets until they are those of `listeners`; false if one cannot be opened.
+    /// Opens and closes sockets until they match `listeners`. Returns false if one cannot be
+    /// opened.
     fn reconcile(&self, listeners: Vec<Listener>) -> impl Future<Output = bool> + Send;
 }
 
-/// Keeps the newest failures; gives the command from which they are complete.
+/// Keeps the newest failures and returns the command from which `failed` is complete.
 fn complete_from(
     before: LogIndex,
     rebuilt: Option<LogIndex>,
@@ -35,7 +36,7 @@ fn complete_from(
 }
 
 impl Live {
-    /// Works until it is dropped; one at a time.
+    /// Serves pending commands until it is dropped. Run only one feed at a time.
     pub async fn feed(self, sockets: impl Sockets) {
         loop {
             match self.take_pending() {
@@ -81,17 +82,17 @@ impl Live {
         });
     }
 
-    /// What is reported as served is served after any restart, from the first handshake on: so a
-    /// report waits until the log says durably that its commands are committed.
+    /// Waits until the log durably records that the commands are committed. A reported command must
+    /// be served after any restart, from the first handshake on.
     async fn wait_settled(&self, index: LogIndex) {
         let settled = self.shared.settled.load_full();
         if let Some(mut settled) = settled.map(|settled| (*settled).clone()) {
-            // A log that has ended settles nothing more, and its node ends.
+            // A closed channel means that the log has stopped, and then the node stops too.
             let _ = settled.wait_for(|settled| *settled >= index.0).await;
         }
     }
 
-    /// Commands whose domains are not served as State says.
+    /// Returns the commands whose domains are not served as State requires.
     fn unproved(
         &self,
         scope: Scope,

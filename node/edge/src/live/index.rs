@@ -1,4 +1,4 @@
-//! Which name means which domain.
+//! The index from server names and addresses to domains.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -12,28 +12,28 @@ use imbl::HashMap;
 
 use crate::tls::Policy;
 
-/// A domain where it lives.
+/// A domain and the scope that it belongs to.
 #[derive(Clone)]
 pub struct Served {
     pub scope: Scope,
     pub domain: Arc<Domain>,
 }
 
-/// How a domain was found (C2).
+/// How a domain was selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chosen {
     /// By the server name of the hello.
     Name,
     /// By the local address.
     Address,
-    /// Nothing led to another domain.
+    /// The Main Domain, because nothing selected another domain.
     MainDomain,
     /// By the `to` of an XMPP stream.
     StreamTo,
 }
 
 impl Chosen {
-    /// One word for logs and answers.
+    /// Returns one word for logs and answers.
     pub fn word(self) -> &'static str {
         match self {
             Chosen::Name => "name",
@@ -44,24 +44,25 @@ impl Chosen {
     }
 }
 
-/// By what a client says which domain it means.
+/// The hints by which a client selects a domain.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
     /// `to` of an XMPP stream.
     pub stream_to: Option<&'a str>,
     /// Server name of the hello.
     pub server_name: Option<&'a str>,
-    /// Where it connected to.
+    /// Local address that the client connected to.
     pub local: Option<IpAddr>,
 }
 
-/// Both scopes as of one moment. Names are looked up in State itself, so that a domain costs
-/// nothing here unless it has addresses.
+/// A consistent view of both scopes. Names are looked up in State itself, so a domain costs nothing
+/// here unless it has addresses.
 #[derive(Clone)]
 pub(super) struct Index {
     shared: Names,
     local: Names,
-    /// Another one whenever settings change, or trusted certificates of a whole scope.
+    /// Replaced whenever the settings change, or the trusted certificates of a whole scope.
+    /// Prepared settings compare this pointer to see whether they are current.
     pub(super) policy: Arc<Policy>,
 }
 
@@ -76,7 +77,7 @@ impl Index {
         Index { shared: Names::default(), local: Names::default(), policy: Arc::new(policy) }
     }
 
-    /// The index with one scope built anew.
+    /// Returns the index with one scope rebuilt.
     pub(super) fn rebuilt(&self, scope: Scope, state: &State) -> Index {
         let mut names = Names { state: state.clone(), addresses: HashMap::new() };
         state.domains().for_each(|domain| names.put(domain));
@@ -86,7 +87,7 @@ impl Index {
         index
     }
 
-    /// The index after some domains changed.
+    /// Returns the index after changes to some domains.
     pub(super) fn changed<'a>(
         &self,
         scope: Scope,
@@ -107,8 +108,8 @@ impl Index {
         index
     }
 
-    /// Takes over the settings of the shared scope; a new policy even if they are the same, so
-    /// that nothing is used that was made under trusted certificates of before.
+    /// Takes over the settings of the shared scope. Always makes a new policy, even from the same
+    /// settings, so that nothing is reused that was made under the previous trusted certificates.
     pub(super) fn settle(&mut self, scope: Scope) {
         let settings = match scope {
             Scope::Shared => self.shared.state.tls_settings(),
@@ -124,7 +125,7 @@ impl Index {
         }
     }
 
-    /// The State of a scope.
+    /// Returns the State of a scope.
     pub(super) fn state(&self, scope: Scope) -> &State {
         match scope {
             Scope::Shared => &self.shared.state,
@@ -132,14 +133,14 @@ impl Index {
         }
     }
 
-    /// A domain by its own name.
+    /// Finds a domain by its own name.
     pub(super) fn domain(&self, scope: Scope, name: &DomainName) -> Option<Served> {
         let domain = Arc::clone(self.state(scope).domain_shared(name)?);
         Some(Served { scope, domain })
     }
 
-    /// The domain that a client means (C2): by the `to` of its stream; else by server name, exact
-    /// before wildcard; else by the address it connected to; else the Main Domain.
+    /// Finds the domain for a client: by the `to` of its XMPP stream, else by server name (exact
+    /// before wildcard), else by the local address, else the Main Domain.
     pub(super) fn find(
         &self,
         wanted: Wanted<'_>,
@@ -154,7 +155,8 @@ impl Index {
         by_stream().or_else(by_name).or_else(by_address).or_else(main)
     }
 
-    /// An address is no name here: no wildcard covers one (RFC 6125 §6.4.3).
+    /// Finds a domain by a server name. An IP address is not a server name: no wildcard covers one
+    /// (RFC 6125 §6.4.3).
     fn by_name(&self, text: &str) -> Option<Served> {
         let name = DomainName::parse(text).ok()?;
         let wildcard = ServerName::wildcard_of(&name);
@@ -185,7 +187,7 @@ impl Names {
     fn take(&mut self, domain: &Domain) {
         for address in &domain.addresses {
             let address = address.to_canonical();
-            // An address that has moved to another domain in the same batch stays there.
+            // The same batch may have moved the address to another domain; that entry must stay.
             if self.addresses.get(&address) == Some(&domain.name) {
                 self.addresses.remove(&address);
             }

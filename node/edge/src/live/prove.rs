@@ -1,4 +1,4 @@
-//! A real handshake inside the process: does this node show what State says?
+//! Proofs: a handshake inside the process checks that this node shows what State requires.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -23,7 +23,8 @@ use super::{
 use crate::tls::{self, CertifiedKeys, Door};
 
 impl Live {
-    /// Whether proving the domain needs a handshake, which is work for another thread.
+    /// Returns whether a proof needs a handshake. A handshake is too much work for the caller's
+    /// thread.
     pub(super) fn needs_handshake(&self, scope: Scope, name: &DomainName) -> bool {
         let index = self.shared.index.load();
         index.domain(scope, name).is_some_and(|served| match served.domain.mode {
@@ -37,15 +38,15 @@ impl Live {
         })
     }
 
-    /// Proves that the name leads to the domain, and that a handshake shows the chain that State
-    /// has, or is refused if State says so. The error says what is wrong. A key and a chain that
-    /// a handshake has shown once are not shown again until one of them changes.
+    /// Proves that the name leads to the domain, and that a handshake shows the chain in State or
+    /// is refused if State requires that. The error says what is wrong. Keys and chains that were
+    /// shown once are not shown again until one of them changes.
     pub(super) fn prove(&self, scope: Scope, name: &DomainName) -> Result<(), String> {
         let index = self.shared.index.load_full();
         let Some(served) = index.domain(scope, name) else { return Ok(()) };
         let wanted = Wanted { stream_to: Some(name.as_str()), ..Wanted::default() };
         let chosen = index.find(wanted, &self.shared.main_domain);
-        // A shared domain of the same name goes before a local one.
+        // A shared domain takes precedence over a local one of the same name.
         let is_found =
             |(one, _): (Served, _)| Arc::ptr_eq(&one.domain, &served.domain) || one.scope < scope;
         if !chosen.is_some_and(is_found) {
@@ -82,7 +83,7 @@ impl Live {
     }
 }
 
-/// A handshake for each key.
+/// Performs one handshake for each key.
 fn show_each(index: &Index, keys: &CertifiedKeys, name: &DomainName) -> Result<(), String> {
     let door = ListenerName::parse("proof").map_err(|error| error.to_string())?;
     let door = Door { name: door, alpn: Vec::new() };
@@ -136,7 +137,7 @@ fn handshake(
         client.write_tls(&mut bytes).map_err(io)?;
         let mut input = bytes.as_slice();
         while !input.is_empty() {
-            // rustls takes no more than a record at once.
+            // rustls reads at most one record per call.
             server.read_tls(&mut input).map_err(io)?;
             server.process_new_packets()?;
         }

@@ -1,5 +1,5 @@
-//! What a domain shows, and the settings of its handshakes: made when first needed, kept in
-//! bounded caches.
+//! Certificates, keys and handshake settings of domains: made when first needed, kept in bounded
+//! caches.
 
 use std::sync::Arc;
 
@@ -27,23 +27,23 @@ use crate::{
     tls::{self, CertifiedKeys, ClientPolicy, Door, Policy, Sessions},
 };
 
-/// Why a domain, or no domain, is served.
+/// Why a handshake is refused before it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// No domain has this name, and there is no Main Domain to stand in.
+    /// No domain matches, and there is no Main Domain.
     Unknown,
     /// PKI services are disabled.
     Disabled,
-    /// Enabled, but without key or certificate.
+    /// The domain is enabled but has no key with a certificate.
     Incomplete,
-    /// The key does not open on this node.
+    /// This node cannot unseal the key.
     KeyUnavailable(String),
-    /// The settings of the cluster leave nothing that this program could speak.
+    /// The cluster's settings leave no version, cipher suite or group that this program supports.
     Settings(String),
 }
 
 impl Refusal {
-    /// One word for logs and counters.
+    /// Returns one word for logs and counters.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Refusal::Unknown => "unknown_name",
@@ -58,26 +58,26 @@ impl Refusal {
 /// The answer to a hello.
 pub(crate) struct Choice<R> {
     pub(crate) policy: Arc<Policy>,
-    /// The domain and how it was found; none if no domain is meant.
+    /// The selected domain and how it was found; none if no domain matches.
     pub(crate) found: Option<(DomainName, Chosen)>,
     pub(crate) ready: Result<R, Refusal>,
 }
 
-/// All that a handshake needs.
+/// All inputs of a TLS handshake.
 pub(crate) struct Ready {
     pub(crate) config: Arc<ServerConfig>,
-    /// How clients prove who they are, if they are asked.
+    /// The client-certificate verifier of this connection, if the domain asks for certificates.
     pub(crate) client: Option<tls::Asking>,
 }
 
-/// Private keys of a domain, opened.
+/// Opened private keys of a domain.
 pub(super) struct Opened {
     keys: Vec<(Fingerprint, Arc<dyn SigningKey>)>,
-    /// Digest of the certificates that a handshake has shown with these keys.
+    /// Digest of the certificates that a proof has shown with these keys.
     pub(super) proved: ArcSwapOption<Fingerprint>,
 }
 
-/// What is the same for all handshakes of a domain, as long as it and the policy are the same.
+/// The handshake settings of a domain, valid while the domain and the policy are unchanged.
 pub(super) struct Prepared {
     domain: Arc<Domain>,
     policy: Arc<Policy>,
@@ -88,11 +88,11 @@ pub(super) struct Prepared {
     pub(super) contexts: ByDoor<conclave_dtls::Context>,
 }
 
-/// What was made of a domain for each listener, while the listener stays as it is.
+/// Values made from a domain for each listener. A changed listener replaces its value.
 pub(super) struct ByDoor<T>(ArcSwap<Vec<(Arc<Door>, Arc<T>)>>);
 
 impl Live {
-    /// Chooses a domain, and how to speak with its clients at `door`.
+    /// Chooses a domain and its TLS settings for clients of `door`.
     pub(crate) fn choose(&self, wanted: Wanted<'_>, door: &Arc<Door>) -> Choice<Ready> {
         self.choose_with(wanted, |_, _, prepared| prepared.ready(door))
     }
@@ -113,7 +113,7 @@ impl Live {
         Choice { policy, found, ready }
     }
 
-    /// The domain that a client would be served, and why that one.
+    /// Returns the domain that a client would get, and why.
     pub fn explain(&self, wanted: Wanted<'_>) -> Option<(Served, Chosen)> {
         self.shared.index.load().find(wanted, &self.shared.main_domain)
     }
@@ -155,7 +155,7 @@ impl Live {
         Ok(prepared)
     }
 
-    /// What an enabled domain shows: its keys, opened, with their certificates.
+    /// Pairs the keys of an enabled domain with their certificates.
     fn open(&self, state: &State, served: &Served) -> Result<Arc<CertifiedKeys>, Refusal> {
         let opened = self.opened(served)?;
         let key = |key: &DomainKey| {
@@ -169,7 +169,7 @@ impl Live {
         if keys.is_empty() { Err(Refusal::Incomplete) } else { Ok(CertifiedKeys::new(keys)) }
     }
 
-    /// The keys of a domain, opened now unless they are open already.
+    /// Returns the private keys of a domain, and unseals them if they are not in the cache.
     pub(super) fn opened(&self, served: &Served) -> Result<Arc<Opened>, Refusal> {
         let Served { scope, domain } = served;
         let key = Key { scope: *scope, id: domain.id };
@@ -196,7 +196,7 @@ impl Live {
     }
 }
 
-/// What a domain shows when it is enabled: for each key with a certificate that and its chain.
+/// Returns what an enabled domain shows: each key that has a certificate, with its chain.
 pub(super) fn shows<'a>(
     state: &'a State,
     domain: &'a Domain,
@@ -240,7 +240,7 @@ impl Prepared {
     fn ready(&self, door: &Arc<Door>) -> Result<Ready, Refusal> {
         let settings = |error: rustls::Error| Refusal::Settings(error.to_string());
         if let Some(client) = &self.client {
-            // What a client proves belongs to its connection, so its settings do too.
+            // The verifier keeps what this client proves, so the settings belong to one connection.
             let asking = tls::Asking::new(Arc::clone(client));
             let config = self.config(door, Some(&asking)).map_err(settings)?;
             return Ok(Ready { config, client: Some(asking) });

@@ -1,4 +1,4 @@
-//! What outgoing connections need of State: whom to trust, and what to show.
+//! Trust anchors and the client certificate for outgoing TLS connections.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use conclave_store::{
 use super::{Live, index::Index};
 use crate::tls::{CertifiedKeys, Policy};
 
-/// Whom this node trusts as a remote server, by the sets of its own, of its cluster and built in
-/// (B2); and what it shows of itself.
+/// Trust in remote servers, from the sets of this node, of its cluster and the built-in one, and
+/// the certificate that this node shows.
 pub(crate) struct RemoteTrust {
-    /// Versions, suites and groups.
+    /// Policy for versions, cipher suites and groups.
     pub(crate) policy: Arc<Policy>,
     pub(crate) anchors: Arc<Anchors>,
-    /// The Main Domain's certificate, if it has one of its own.
+    /// The Main Domain's certificate, unless it is a test certificate.
     pub(crate) own: Option<Arc<CertifiedKeys>>,
 }
 
-/// Trusted certificates and revocation lists, read once.
+/// Trusted certificates and revocation lists, parsed once per policy.
 pub(crate) struct Anchors {
     policy: Arc<Policy>,
     pub(crate) certificates: Vec<Certificate>,
@@ -29,16 +29,16 @@ pub(crate) struct Anchors {
 }
 
 impl Live {
-    /// The domain that stands in where nothing leads to another one.
+    /// Returns the name of the Main Domain, the fallback when nothing selects another domain.
     pub(crate) fn main_domain(&self) -> &conclave_store::id::DomainName {
         &self.shared.main_domain
     }
 
-    /// Trust in remote servers as it is now.
+    /// Returns the current trust in remote servers.
     pub(crate) fn remote_trust(&self) -> Arc<RemoteTrust> {
         let index = self.shared.index.load();
         let policy = Arc::clone(&index.policy);
-        // There is another policy whenever trusted certificates of a scope change.
+        // The policy is replaced whenever trusted certificates of a scope change.
         let known = self.shared.anchors.load_full();
         let known = known.filter(|known| Arc::ptr_eq(&known.policy, &policy));
         let anchors = known.unwrap_or_else(|| {
@@ -47,7 +47,7 @@ impl Live {
             anchors
         });
         let main = index.domain(Scope::Local, &self.shared.main_domain);
-        // A test certificate proves nothing to anybody.
+        // A test certificate proves nothing to a server.
         let main = main.filter(|main| main.domain.mode == PkiMode::Enabled);
         let own = main.and_then(|main| self.prepared(&index, &main).ok());
         let own = own.map(|prepared| Arc::clone(&prepared.shown));

@@ -1,4 +1,4 @@
-//! The node's own test certificate: fresh at each start, never stored (A2).
+//! The test certificate of a node: fresh at each start, never stored.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ const AUTHORITY: &str = "Conclave Test Authority";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestCertificateError {
-    /// The key.
+    /// The key cannot be generated or read.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The certificate.
+    /// The certificate cannot be issued.
     #[error(transparent)]
     Issue(#[from] IssueError),
     /// rustls refuses the key.
@@ -43,8 +43,8 @@ pub struct TestCertificate {
 }
 
 impl TestCertificate {
-    /// A new key and certificate for `main_domain`, valid for 30 days from `now`, issued by the
-    /// product's test authority, whose key is thrown away at once.
+    /// Makes a new key and certificate for `main_domain`, valid for 30 days from `now`. The issuer
+    /// is a test authority whose key is dropped at once.
     pub fn make(
         main_domain: &DomainName,
         now: UnixMillis,
@@ -72,12 +72,12 @@ impl TestCertificate {
         Ok(TestCertificate { keys: CertifiedKeys::new(vec![shown]), chain: chain.to_vec(), pkcs8 })
     }
 
-    /// For a handshake.
+    /// Returns the certificate for TLS handshakes.
     pub(crate) fn certified_keys(&self) -> Arc<CertifiedKeys> {
         Arc::clone(&self.keys)
     }
 
-    /// For a handshake of DTLS.
+    /// Returns the certificate for DTLS handshakes.
     pub(crate) fn shown(&self) -> Shown {
         Shown { chain: self.chain.clone(), key: self.pkcs8.clone() }
     }

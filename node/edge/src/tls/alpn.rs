@@ -1,10 +1,10 @@
-//! Application protocols by their registered ids, so that a client that means another protocol
-//! is turned away in the handshake (ALPACA: a server of one protocol must not answer for another).
+//! Default ALPN protocol ids per listener protocol. They make the handshake fail for a client that
+//! means another protocol (ALPACA: a server of one protocol must not answer for another).
 
 use conclave_store::record::ListenerProtocol;
 
-/// What a listener agrees on unless it says otherwise; empty where no id is registered or the
-/// protocol behind is not known.
+/// Returns the default protocols of a listener. Empty if no id is registered, or if the upstream's
+/// protocol is unknown.
 pub(super) fn of(protocol: ListenerProtocol) -> &'static [&'static [u8]] {
     match protocol {
         ListenerProtocol::Imap => &[b"imap"],
@@ -14,7 +14,7 @@ pub(super) fn of(protocol: ListenerProtocol) -> &'static [&'static [u8]] {
         ListenerProtocol::XmppClient => &[b"xmpp-client"],
         ListenerProtocol::XmppServer => &[b"xmpp-server"],
         ListenerProtocol::Postgres => &[b"postgresql"],
-        // Not registered, but the one word that mail servers use and no other protocol does.
+        // Not registered, but mail servers use this id and no other protocol does.
         ListenerProtocol::Smtp => &[b"smtp"],
         ListenerProtocol::Ldap => &[b"ldap"],
         ListenerProtocol::Tls | ListenerProtocol::OutgoingTls | ListenerProtocol::Dtls => &[],

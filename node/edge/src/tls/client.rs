@@ -1,4 +1,4 @@
-//! Clients that prove who they are by a certificate (E1 to E3).
+//! Client certificates: which ones a domain accepts, and the check during a handshake.
 
 use std::sync::{
     Arc, OnceLock,
@@ -30,7 +30,8 @@ use rustls::{
 use super::tickets;
 use crate::tls::limits::PEER_CHAIN_MAX;
 
-/// Who a client proved to be. All text comes from its certificate: escape it where it is shown.
+/// The identity of an authenticated client. All text comes from its certificate: escape it before
+/// display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientIdentity {
     /// The certificate.
@@ -45,31 +46,32 @@ pub(crate) struct ClientIdentity {
     pub(crate) issuer: String,
     /// SHA-256 of the certificate, lower-case hex.
     pub(crate) fingerprint: String,
-    /// Valid by the domain's trust and issued by the chosen certificate.
+    /// Whether the certificate is valid by the domain's trust and was issued by the chosen
+    /// certificate.
     pub(crate) is_verified: bool,
 }
 
-/// Why a client certificate does not count; each has its counter.
+/// Why a client certificate is not accepted; each reason has a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WrongReason {
-    /// Not within its dates, or one above it is not.
+    /// It, or a certificate above it, is outside its validity period.
     Expired,
-    /// On a revocation list.
+    /// A revocation list names it or a certificate above it.
     Revoked,
-    /// Not issued by the chosen certificate.
+    /// The chosen certificate did not issue it.
     Issuer,
-    /// Not for clients.
+    /// Its extended key usage excludes clients.
     Purpose,
     /// A signature is wrong.
     Signature,
-    /// It breaks another rule, or cannot be read.
+    /// It breaks another rule or cannot be parsed.
     Malformed,
-    /// A revocation list that counts cannot be used.
+    /// A revocation list that applies cannot be used.
     Crl,
 }
 
 impl WrongReason {
-    /// Every reason, in the order of [`Self::index`].
+    /// All reasons, in the order of their counters.
     pub(crate) const ALL: [WrongReason; 7] = [
         WrongReason::Expired,
         WrongReason::Revoked,
@@ -80,7 +82,7 @@ impl WrongReason {
         WrongReason::Crl,
     ];
 
-    /// One word for logs and counters.
+    /// Returns one word for logs and counters.
     pub(crate) fn word(self) -> &'static str {
         match self {
             WrongReason::Expired => "client_certificate_expired",
@@ -94,11 +96,11 @@ impl WrongReason {
     }
 }
 
-/// A client certificate that does not count.
+/// A rejected client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wrong {
     pub(crate) reason: WrongReason,
-    /// In words; names from the certificate are escaped.
+    /// Explanation in words; names from the certificate are escaped.
     pub(crate) detail: String,
 }
 
@@ -107,7 +109,7 @@ impl Wrong {
         Wrong { reason: WrongReason::Malformed, detail: detail.to_string() }
     }
 
-    /// What ends the handshake, with the alert that RFC 8446 §6.2 has for it.
+    /// Returns the error that makes rustls send the matching alert of RFC 8446 §6.2.
     fn error(&self) -> Error {
         Error::InvalidCertificate(match self.reason {
             WrongReason::Expired => CertificateError::Expired,
@@ -136,12 +138,13 @@ impl From<verify::Refused> for Wrong {
     }
 }
 
-/// Which client certificates a domain accepts.
+/// The client certificates that a domain accepts.
 pub(crate) struct ClientPolicy {
-    /// The chosen certificate alone: it is trusted, so a path that ends at it is one that leads to
-    /// a trusted certificate and was issued by the chosen one. None if nobody trusts it any more.
+    /// The chosen certificate alone. It is trusted itself, so every valid path both leads to a
+    /// trusted certificate and was issued by the chosen one. Empty if the certificate is no longer
+    /// trusted.
     anchors: Vec<Certificate>,
-    /// Authorities among the trusted certificates; a client need not send them.
+    /// Authorities among the trusted certificates, as intermediates. Clients need not send them.
     known: Vec<Certificate>,
     crls: Vec<Crl>,
     hints: Vec<DistinguishedName>,
@@ -151,8 +154,8 @@ pub(crate) struct ClientPolicy {
 }
 
 impl ClientPolicy {
-    /// The policy of a domain; none if it asks for no certificate. The State is the one that
-    /// holds the domain, so that its own set is the scope's (B2).
+    /// Returns the policy of a domain, or none if the domain asks for no certificate. `state` must
+    /// be the State that holds the domain, because the system set of that scope applies.
     pub(crate) fn of(
         state: &State,
         domain: &Domain,
@@ -193,33 +196,34 @@ impl ClientPolicy {
         })
     }
 
-    /// Hash of all that decides; sessions are bound to it.
+    /// Returns the hash of everything that the decision depends on; sessions are bound to it.
     pub(super) fn digest(&self) -> &[u8] {
         &self.digest
     }
 
-    /// Whether a wrong certificate ends the handshake: if the setting says so, and also if one is
-    /// required, because then the client hears why rather than that it had none.
+    /// Returns whether a wrong certificate ends the handshake. This also holds if a certificate is
+    /// required: otherwise the client would be told that it sent none.
     pub(crate) fn aborts(&self) -> bool {
         self.aborts || self.is_required
     }
 
-    /// Whether a handshake without a certificate fails.
+    /// Returns whether a handshake without a certificate fails.
     pub(crate) fn is_required(&self) -> bool {
         self.is_required
     }
 
-    /// Subjects of the authorities that count, DER.
+    /// Returns the subjects of the accepted authorities, DER.
     pub(crate) fn hints(&self) -> impl Iterator<Item = &[u8]> {
         self.hints.iter().map(AsRef::as_ref)
     }
 
-    /// Who a client is whose certificate was accepted already.
+    /// Returns the identity in a certificate that was accepted earlier.
     pub(crate) fn accepted(certificate_der: &[u8]) -> Result<ClientIdentity, Wrong> {
         Certificate::from_der(certificate_der).map(|leaf| identity(&leaf)).map_err(Wrong::malformed)
     }
 
-    /// Who a client is by the certificates it showed, and until when (milliseconds).
+    /// Checks a client's chain at a time in seconds since 1970. Returns the identity and the expiry
+    /// of the certificate.
     pub(crate) fn check(
         &self,
         chain: &[CertificateDer<'_>],
@@ -262,14 +266,14 @@ fn identity(leaf: &Certificate) -> ClientIdentity {
     }
 }
 
-/// Asking the client of one connection.
+/// The client-certificate verifier of one connection.
 #[derive(Clone)]
 pub(crate) struct Asking(Arc<Asked>);
 
 struct Asked {
     policy: Arc<ClientPolicy>,
     answer: OnceLock<Result<ClientIdentity, Wrong>>,
-    /// Milliseconds since 1970 that no session of this connection may outlive.
+    /// Expiry of the sessions of this connection, in milliseconds since 1970.
     until: AtomicU64,
 }
 
@@ -289,12 +293,13 @@ impl Asking {
         &self.0.policy
     }
 
-    /// What came of the certificate that the client showed in this handshake, if it showed one.
+    /// Returns the verdict about the certificate shown in this handshake, if one was shown.
     pub(crate) fn answer(&self) -> Option<&Result<ClientIdentity, Wrong>> {
         self.0.answer.get()
     }
 
-    /// Until when a session may resume; none: not at all, because its certificate was wrong.
+    /// Returns the expiry for new sessions. None forbids resumption, because the certificate was
+    /// wrong.
     pub(super) fn session_until(&self) -> Option<UnixMillis> {
         match self.answer() {
             Some(Err(_)) => None,
@@ -302,7 +307,7 @@ impl Asking {
         }
     }
 
-    /// A session was resumed that ends then; what follows from it ends then too.
+    /// Caps this connection's sessions at the resumed session's expiry.
     pub(super) fn resumes_until(&self, until: UnixMillis) {
         self.0.until.fetch_min(until.0, Ordering::Relaxed);
     }
@@ -332,7 +337,7 @@ impl ClientCertVerifier for Asking {
             Err(wrong) if self.0.policy.aborts() => Err(wrong.error()),
             _ => Ok(ClientCertVerified::assertion()),
         };
-        // Asked once for each connection.
+        // rustls asks only once per connection, so the cell is still empty.
         let _ = self.0.answer.set(checked);
         ended
     }
@@ -346,7 +351,8 @@ impl ClientCertVerifier for Asking {
         verified_tls12(&provider(), message, cert, dss)
     }
 
-    /// By the key alone: what certificates must look like is decided by our own rules.
+    /// Verifies with the bare key. rustls would apply its own rules to the certificate; ours
+    /// already decided.
     fn verify_tls13_signature(
         &self,
         message: &[u8],
@@ -443,8 +449,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Names that would move the cursor, turn the direction of text or end it early are shown by
-    /// their code points.
+    /// Characters that would move the cursor, change the text direction or end the text early are
+    /// shown as code points.
     #[test]
     fn names_of_clients_are_escaped() {
         let authority = authority("root");

@@ -1,4 +1,4 @@
-//! Settings of DTLS handshakes, in the engine's terms.
+//! Settings of DTLS handshakes, translated for the DTLS engine.
 
 use std::sync::Arc;
 
@@ -9,21 +9,21 @@ use rustls::pki_types::CertificateDer;
 
 use crate::tls::{ClientPolicy, Door, Policy, Sessions};
 
-/// A certificate with what is sent beside it, and its key.
+/// A certificate chain with its private key.
 pub(crate) struct Shown {
-    /// The certificate first.
+    /// The end-entity certificate first.
     pub(crate) chain: Vec<CertificateDer<'static>>,
-    /// PKCS#8.
+    /// Private key, PKCS#8.
     pub(crate) key: Secret,
 }
 
-/// Whether clients of DTLS 1.2 can be shown a key of this algorithm.
+/// Returns whether a DTLS 1.2 handshake can use a key of this algorithm.
 pub fn can_show(algorithm: &str) -> bool {
     algorithm != "Ed25519"
 }
 
-/// Settings for sessions that show one of `shown`. The error says why there can be none, in words
-/// for the operator.
+/// Makes a context for sessions that show one of `shown`. The error explains to the operator why
+/// there can be none.
 pub(crate) fn context(
     policy: &Policy,
     shown: &[Shown],
@@ -57,8 +57,8 @@ pub(crate) fn context(
     made.map_err(|error| error.to_string())
 }
 
-/// The same decision as for TLS. It is asked once for each chain that a client shows; a session
-/// that resumes has been decided, and its ticket is bound to all that decided.
+/// Wraps the decision that TLS uses. The engine asks it once for each chain that a client shows. It
+/// does not ask for a resumed session, whose ticket is bound to everything that decided.
 fn ask(client: &Arc<ClientPolicy>) -> Ask {
     let authorities = client.hints().map(<[u8]>::to_vec).collect();
     let judge = Arc::clone(client);

@@ -1,23 +1,24 @@
-//! The first bytes of a connection: a TLS hello, or what the client tried instead.
+//! The first bytes of a connection: a TLS hello, or the protocol that the client tried instead.
 
-/// Bytes after which it is always clear.
+/// Number of bytes that always suffices for a verdict.
 pub(crate) const CLEAR_BYTES: usize = 11;
 
-/// What the first bytes are.
+/// Verdict about the first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FirstBytes {
-    /// Too few to say.
+    /// Too few bytes for a verdict.
     Unclear,
-    /// A record of TLS; the client offers at most this version unless an extension says more.
+    /// A TLS record. The string is the legacy version field; an extension may offer a newer
+    /// version.
     Hello(&'static str),
-    /// Something else.
+    /// Not a TLS record.
     Tried(Tried),
 }
 
-/// What a client tried that is not TLS as it is spoken today.
+/// Protocols that clients mistake for TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tried {
-    /// A hello of SSL 2.0, or one in its form (RFC 6176 forbids both).
+    /// A hello of SSL 2.0, or a newer hello in that format (RFC 6176 forbids both).
     Ssl2,
     /// HTTP without TLS.
     Http,
@@ -28,7 +29,7 @@ pub(crate) enum Tried {
 }
 
 impl Tried {
-    /// In words, for the log.
+    /// Returns the description for the log.
     pub(crate) fn words(self) -> &'static str {
         match self {
             Tried::Ssl2 => "SSL 2.0",
@@ -39,7 +40,7 @@ impl Tried {
     }
 }
 
-/// Request methods, each with the space behind it (RFC 9110 §9, RFC 9113 §3.4).
+/// Request methods, each with the space after it (RFC 9110 §9, RFC 9113 §3.4).
 const METHODS: [&[u8]; 10] = [
     b"GET ",
     b"HEAD ",
@@ -54,11 +55,12 @@ const METHODS: [&[u8]; 10] = [
 ];
 
 impl FirstBytes {
-    /// Looks at what has come so far; never [`FirstBytes::Unclear`] for [`CLEAR_BYTES`].
+    /// Judges the bytes received so far. Never returns [`FirstBytes::Unclear`] for [`CLEAR_BYTES`]
+    /// bytes.
     pub(crate) fn of(bytes: &[u8]) -> FirstBytes {
         match bytes {
-            // A handshake record with a hello (RFC 8446 §5.1, §4.1.2): the version in the hello,
-            // not that of the record, says what is offered.
+            // A handshake record with a ClientHello (RFC 8446 §5.1, §4.1.2). The version in the
+            // hello says what is offered, not the version of the record.
             [22, 3, _, _, _, 1, _, _, _, major, minor, ..] => {
                 FirstBytes::Hello(version(*major, *minor))
             }
@@ -85,12 +87,12 @@ impl FirstBytes {
     }
 }
 
-/// Whether a version, as a hello names it, is spoken no more (RFC 8996).
+/// Returns whether the version of a hello is obsolete (RFC 8996).
 pub(crate) fn is_old(version: &str) -> bool {
     ["SSL 3.0", "TLS 1.0", "TLS 1.1"].contains(&version)
 }
 
-/// The version that a hello names.
+/// Returns the name of a version.
 fn version(major: u8, minor: u8) -> &'static str {
     match (major, minor) {
         (3, 0) => "SSL 3.0",
@@ -126,7 +128,7 @@ mod tests {
         check(&[0x80, 46, 9, 3, 1], FirstBytes::Tried(Tried::Other));
     }
 
-    /// However the bytes come in pieces, the answer is the same, and it comes in time.
+    /// However the bytes are split, the verdict is the same and comes by `CLEAR_BYTES` bytes.
     #[test]
     fn an_answer_does_not_change_as_more_bytes_come() {
         let inputs: [&[u8]; 7] = [

@@ -1,4 +1,4 @@
-//! The settings of the cluster as rustls needs them.
+//! The TLS settings of the cluster, translated for rustls.
 
 use std::sync::Arc;
 
@@ -13,33 +13,34 @@ use rustls::{
 
 use super::CertifiedKeys;
 
-/// Where this node is stricter than its cluster.
+/// Rules by which this node is stricter than its cluster.
 #[derive(Debug, Clone)]
 pub struct NodeLimits {
-    /// Oldest version that it accepts.
+    /// Oldest version accepted by this node.
     pub version_min: TlsVersion,
-    /// Cipher suites that it accepts at most, by their IANA names; empty: those of the cluster.
+    /// Allowed cipher suites, by their IANA names. If empty, the cluster's settings alone decide.
     pub cipher_suites: Vec<String>,
 }
 
-/// How handshakes are made, the same for all domains.
+/// TLS policy, the same for all domains.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) settings: TlsSettings,
     limits: NodeLimits,
     provider: Arc<CryptoProvider>,
     versions: Vec<&'static SupportedProtocolVersion>,
-    /// What connections are set up from: a copy costs little, and making one some kilobytes.
+    /// Template for connections. Copying it is cheap; building it takes some kilobytes of new
+    /// objects.
     config: Result<ServerConfig, rustls::Error>,
 }
 
 impl Policy {
-    /// Default settings on this node.
+    /// Returns a policy with default settings.
     pub(crate) fn new(limits: NodeLimits) -> Policy {
         Policy::make(limits, TlsSettings::default())
     }
 
-    /// The same node under other settings.
+    /// Returns the policy of the same node under other settings.
     pub(crate) fn with(&self, settings: TlsSettings) -> Policy {
         Policy::make(self.limits.clone(), settings)
     }
@@ -62,8 +63,8 @@ impl Policy {
         Policy { settings, limits, provider, versions, config }
     }
 
-    /// Settings of connections whose clients are asked by `verifier`, if there is one; for all
-    /// else that differs see [`super::config`].
+    /// Returns settings for connections, with a client-certificate verifier if one is given.
+    /// [`super::config`] sets everything else that differs.
     pub(super) fn config(
         &self,
         verifier: Option<Arc<dyn ClientCertVerifier>>,
@@ -82,29 +83,29 @@ impl Policy {
         &self.versions
     }
 
-    /// Whether TLS 1.2, and with it DTLS 1.2, is accepted.
+    /// Returns whether TLS 1.2, and with it DTLS 1.2, is allowed.
     pub(crate) fn allows_version_1_2(&self) -> bool {
         self.versions.contains(&&TLS12)
     }
 
-    /// IANA names of the cipher suites, wanted ones first.
+    /// Returns the IANA names of the cipher suites, most preferred first.
     pub(crate) fn cipher_suites(&self) -> Vec<String> {
         self.provider.cipher_suites.iter().map(|suite| cipher_name(suite.suite())).collect()
     }
 
-    /// IANA names of the groups, wanted ones first.
+    /// Returns the IANA names of the groups, most preferred first.
     pub(crate) fn groups(&self) -> Vec<String> {
         self.provider.kx_groups.iter().map(|group| group_name(group.name())).collect()
     }
 
-    /// Whether what is said at `level` is wanted in the log.
+    /// Returns whether the cluster's TLS log level includes `level`.
     pub(crate) fn logs(&self, level: TlsLogLevel) -> bool {
         self.settings.log_level >= level
     }
 }
 
-/// Sessions resume by tickets only, never from memory, and no data comes before the handshake has
-/// ended (RFC 8446 §8).
+/// Builds base settings. Sessions resume by tickets only, never from memory. Early data is off,
+/// because it can be replayed (RFC 8446 §8).
 fn base(
     provider: &Arc<CryptoProvider>,
     versions: &[&'static SupportedProtocolVersion],
@@ -119,8 +120,9 @@ fn base(
     Ok(config)
 }
 
-/// What is named, in the order of the names. A list of nothing but unknown names leaves nothing,
-/// and handshakes fail rather than go on with what was not wanted.
+/// Restricts the provider to the named algorithms, in their order. A list with only unknown names
+/// leaves nothing, and handshakes fail. Falling back to other algorithms would be weaker than the
+/// settings.
 fn restricted(
     provider: &CryptoProvider,
     settings: &TlsSettings,

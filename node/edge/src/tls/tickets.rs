@@ -1,11 +1,10 @@
-//! Session tickets (RFC 5077, RFC 8446 §4.6.1), sealed under keys that all nodes have: a session
-//! resumes on any node, and only where it was made to: the same domain and listener, under the
-//! same policy, keys, certificates and trust.
+//! Session tickets (RFC 5077, RFC 8446 §4.6.1), sealed under keys that all nodes share.
 //!
-//! A ticket is the id of its key, a nonce, and under AES-256-GCM the time it was made, the time it
-//! must not outlive, and what rustls wants back. Subkey and associated data are both derived from
-//! the binding, so that a ticket shown anywhere else does not open and the handshake goes on as if
-//! there were none.
+//! A session resumes on any node, but only for the same domain and listener and under the same
+//! policy, keys, certificates and trust. A ticket consists of the id of its key, a nonce and an
+//! AES-256-GCM ciphertext. The ciphertext holds the time of issue, the expiry and rustls's session
+//! state. The subkey and the associated data are both derived from the binding. A ticket presented
+//! elsewhere therefore does not open, and a full handshake follows.
 
 use std::sync::Arc;
 
@@ -28,23 +27,23 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{Asking, ClientPolicy, Door, Policy};
 use crate::tls::limits::SESSION_BYTES_MAX;
 
-/// Longest life that TLS 1.3 allows (RFC 8446 §4.6.1).
+/// Longest lifetime of a ticket in TLS 1.3 (RFC 8446 §4.6.1).
 const LIFETIME_S_MAX: u32 = 7 * 24 * 60 * 60;
-/// By how much the clock of the node that made a ticket may be ahead.
+/// Most that the clock of the issuing node may be ahead of this node's.
 const CLOCK_SKEW_MS: u64 = 60_000;
 
 const ID_BYTES: usize = 8;
 const NONCE_BYTES: usize = 12;
 const TIMES_BYTES: usize = 16;
 
-/// What the tickets of a domain are bound to, whatever the listener.
+/// The ticket binding of a domain, without the listener.
 pub(crate) struct Sessions {
     keys: Arc<ArcSwap<SessionKeys>>,
     binding: digest::Context,
     ttl_s: u32,
 }
 
-/// Adds parts to a hash, each with its length, so that they cannot run together.
+/// Adds a part to a hash, prefixed by its length so that adjacent parts cannot be confused.
 pub(super) fn add(hash: &mut digest::Context, part: &[u8]) {
     let bytes = u64::try_from(part.len()).unwrap_or(u64::MAX);
     hash.update(&bytes.to_be_bytes());
@@ -52,7 +51,7 @@ pub(super) fn add(hash: &mut digest::Context, part: &[u8]) {
 }
 
 impl Sessions {
-    /// For a domain, its client-certificate policy and the settings that count.
+    /// Computes the binding of a domain from its client-certificate policy and the TLS settings.
     pub(crate) fn of(
         keys: &Arc<ArcSwap<SessionKeys>>,
         scope: Scope,
@@ -77,12 +76,12 @@ impl Sessions {
         Sessions { keys: Arc::clone(keys), binding: hash, ttl_s }
     }
 
-    /// How long sessions resume, in seconds; 0: not at all.
+    /// Returns how long sessions can resume, in seconds; 0 disables resumption.
     pub(crate) fn ttl_s(&self) -> u32 {
         self.ttl_s
     }
 
-    /// What the tickets of one listener are bound to.
+    /// Returns the ticket binding for one listener.
     pub(crate) fn binding(&self, door: &Door) -> [u8; 32] {
         let mut binding = self.binding.clone();
         add(&mut binding, door.name.as_str().as_bytes());
@@ -91,7 +90,7 @@ impl Sessions {
         bytes
     }
 
-    /// What makes and opens tickets at one listener; none if sessions do not resume at all.
+    /// Returns the rustls ticketer for one listener, or none if resumption is disabled.
     pub(super) fn ticketer(
         &self,
         door: &Door,
@@ -113,7 +112,7 @@ struct Ticketer {
     keys: Arc<ArcSwap<SessionKeys>>,
     binding: [u8; 32],
     ttl_s: u32,
-    /// For a connection whose client may have a certificate.
+    /// Set if the domain asks for client certificates.
     asking: Option<Asking>,
 }
 
@@ -190,8 +189,8 @@ impl Ticketer {
         Some(ticket)
     }
 
-    /// What a ticket holds and until when it does, if it was sealed for this place and is neither
-    /// too old nor from the future.
+    /// Opens a ticket and returns its expiry and session. Returns none if it was sealed for another
+    /// binding, is too old, has expired or is from the future.
     fn open(
         &self,
         key: &OpenedKey,

@@ -1,4 +1,4 @@
-//! Certificates.
+//! Routes for certificates.
 
 use axum::{Json, extract::Path};
 use conclave_api::{

@@ -1,4 +1,4 @@
-//! CA chains.
+//! Routes for CA chains.
 
 use axum::{Json, extract::Path};
 use conclave_api::{

@@ -1,4 +1,4 @@
-//! Client certificates of domains.
+//! Routes for client certificates of domains.
 
 use axum::{Json, extract::Path};
 use conclave_api::{

@@ -1,4 +1,4 @@
-//! Founding and joining.
+//! Routes for founding and joining a cluster.
 
 use axum::Json;
 use conclave_api::{
@@ -15,7 +15,7 @@ pub(super) async fn init(asked: Asked) -> Answer<Membership> {
     asked.operator.for_real()?;
     let name = ClusterName::parse(&init.name)
         .map_err(|error| Problem::new(Code::X004, error.to_string()))?;
-    // A caller that goes away must not leave a half-founded cluster behind.
+    // A task of its own: a caller that disconnects must not leave a half-founded cluster.
     let (node, principal) = (asked.operator.node.clone(), asked.operator.caller.principal.clone());
     finish(tokio::spawn(async move { cluster::found(&node, name, principal).await })).await?;
     membership(&asked)

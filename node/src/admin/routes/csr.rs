@@ -1,4 +1,4 @@
-//! Signing requests.
+//! Routes for certificate signing requests.
 
 use axum::{Json, extract::Path};
 use conclave_api::{

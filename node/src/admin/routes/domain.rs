@@ -1,4 +1,4 @@
-//! Domains.
+//! Routes for domains.
 
 use axum::{Json, extract::Path};
 use conclave_api::{
@@ -37,7 +37,8 @@ pub(super) async fn delete(Path(name): Path<String>, asked: Asked) -> Answer<Cha
     Ok(Json(asked.operator.change(scope, move |view| admit::delete_domain(view, &name)).await?))
 }
 
-/// A page, by name; each name is whole, also if both scopes have it.
+/// Answers a page of domains, ordered by name. A name that exists in both scopes is never split
+/// over two pages.
 pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
     let shared = asked.operator.read().await?;
     let after = asked.page.after.as_deref().map(domain_name).transpose()?;
@@ -93,7 +94,7 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domai
     Ok(Json(trusting.await.map_err(|error| internal("the chain", error))?))
 }
 
-/// A domain of either scope, with the State that it was found in.
+/// Finds a domain of either scope, with the State that contains it. The shared scope comes first.
 pub(super) async fn find(asked: &Asked, name: &str) -> Result<(Scope, State, Record), Failed> {
     let name = domain_name(name)?;
     let shared = match asked.operator.scope {
@@ -131,7 +132,7 @@ pub(super) async fn rollback(Path(name): Path<String>, asked: Asked) -> Answer<C
     Ok(Json(asked.operator.change(scope, derive).await?))
 }
 
-/// All versions that are kept, the present one first.
+/// Answers all stored versions, the current one first.
 pub(super) async fn history(Path(name): Path<String>, asked: Asked) -> Answer<List<DomainVersion>> {
     let (_, state, found) = find(&asked, &name).await?;
     let mut versions: Vec<DomainVersion> =

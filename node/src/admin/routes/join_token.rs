@@ -1,4 +1,4 @@
-//! Join tokens.
+//! Routes for join tokens.
 
 use axum::Json;
 use conclave_api::{

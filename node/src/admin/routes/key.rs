@@ -1,4 +1,4 @@
-//! Private keys: written, never read.
+//! Routes for private keys. Keys can be written, never read.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The keyring.
+//! Routes for the keyring.
 
 use axum::Json;
 use conclave_api::{

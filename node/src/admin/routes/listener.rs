@@ -1,4 +1,4 @@
-//! Listeners.
+//! Routes for listeners.
 
 use axum::{Json, extract::Path};
 use conclave_api::{

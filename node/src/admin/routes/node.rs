@@ -1,4 +1,4 @@
-//! Members, one by one.
+//! Routes for individual members: draining.
 
 use axum::{Json, extract::Path};
 use conclave_api::{
@@ -35,7 +35,7 @@ pub(super) async fn resume(Path(name): Path<String>, asked: Asked) -> Answer<Dra
 
 async fn ask(asked: &Asked, name: String, drain: Drain) -> Answer<Drained> {
     let replica = asked.operator.node.replica()?;
-    // What this node knows of the members is enough: a drain needs no quorum.
+    // A local read is enough, so that a drain needs no quorum.
     let point = replica.point();
     let found = point.state.members().find(|(_, member)| member.name.as_str() == name);
     let Some((id, _)) = found else {

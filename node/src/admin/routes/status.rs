@@ -1,4 +1,4 @@
-//! How the cluster is.
+//! Routes for the status of the cluster and its nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ use crate::{
 };
 
 const EXPIRING_MS: u64 = 30 * 24 * 60 * 60 * 1000;
-/// Problems shown at most; the counts tell of the rest.
+/// Most domain problems in a status. The counts include the others.
 const PROBLEMS_MAX: usize = 100;
 
 pub(super) async fn nodes(asked: Asked) -> Answer<List<ApiNode>> {
@@ -37,7 +37,8 @@ pub(super) async fn nodes(asked: Asked) -> Answer<List<ApiNode>> {
     Ok(Json(List::new(members(&replica, &reports, &lagging))))
 }
 
-/// Answers without a quorum and before there is a cluster: it tells what this node knows.
+/// Answers the status as this node knows it. Needs no quorum, and works before the node has a
+/// cluster.
 pub(super) async fn show(asked: Asked) -> Answer<Status> {
     let now = clock::now();
     let local = asked.operator.node.local().point();
@@ -166,7 +167,7 @@ fn members(
 fn count<'a>(domains: impl Iterator<Item = &'a Domain>, now: UnixMillis, status: &mut Status) {
     for domain in domains {
         let counts = &mut status.domains;
-        // Of two certificates the one that ends first decides.
+        // Of two certificates, the one that expires first decides.
         let ending = domain.certificates().min_by_key(|one| one.not_after);
         counts.total += 1;
         let (severity, code) = match (domain.mode, &ending) {
@@ -225,7 +226,8 @@ fn listeners(asked: &Asked, status: &mut Status) {
     }
 }
 
-/// A shared domain that was there before this node's Main Domain got its name.
+/// Reports a shared domain that already had the name of this node's Main Domain when the node
+/// claimed it.
 fn main_domain(asked: &Asked, state: &State, status: &mut Status) {
     let config = asked.operator.node.config();
     let name = ServerName::from(config.main_domain.clone());

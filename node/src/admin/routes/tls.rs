@@ -1,4 +1,4 @@
-//! TLS settings, and what is known of sessions.
+//! Routes for TLS settings and sessions.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -102,7 +102,8 @@ fn handshakes(node: &Node) -> Handshakes {
     }
 }
 
-/// By what this node has: it answers without a quorum, as handshakes go on without one.
+/// Answers which domain a client gets from this node. Needs no quorum, because handshakes need
+/// none.
 pub(super) async fn served(
     Path((name, ip)): Path<(String, String)>,
     asked: Asked,
@@ -122,8 +123,8 @@ pub(super) async fn served(
     }))
 }
 
-/// The member with that address: by the address for other nodes, or by the sockets of listeners
-/// of the node that is asked.
+/// Finds the member with an address: this node by the sockets of its listeners, any member by its
+/// address for other nodes.
 fn node_at(node: &Node, address: IpAddr) -> Option<String> {
     let listens = |listener: socket::ListenerState| {
         listener.open.iter().any(|socket| socket.ip().to_canonical() == address)

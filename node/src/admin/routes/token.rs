@@ -1,4 +1,4 @@
-//! Access tokens.
+//! Routes for access tokens.
 
 use axum::{Json, extract::Path};
 use conclave_api::{

@@ -1,4 +1,4 @@
-//! Trusted certificates: four sets, and what each inherits.
+//! Routes for trusted certificates: four sets, and what each set inherits.
 
 use axum::{Json, extract::Path};
 use conclave_api::{
@@ -30,7 +30,7 @@ pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<
         TrustScope::Cluster => sets.push(system("cluster", &asked.operator.read().await?)),
         TrustScope::Server => {
             sets.push(system("server", &asked.operator.node.local().point().state));
-            // A node without a cluster has no set of one.
+            // A node without a cluster has no cluster set.
             if asked.operator.node.replica().is_ok() {
                 sets.push(system("cluster", &asked.operator.read().await?));
             }
@@ -51,7 +51,7 @@ pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<
 
 fn own_set(scope: &TrustScope) -> &'static str {
     match scope {
-        // What is built in belongs to nobody and cannot be removed.
+        // The built-in set cannot change, so none of its certificates counts as removable.
         TrustScope::Builtin => "",
         TrustScope::Server => "server",
         TrustScope::Cluster => "cluster",
@@ -107,7 +107,7 @@ pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Cha
     Ok(Json(asked.operator.change(scope, derive).await?))
 }
 
-/// Which State holds the set.
+/// Returns the scope whose State contains the set.
 fn state_of(asked: &Asked, trust: &TrustScope) -> Scope {
     match trust {
         TrustScope::Server => Scope::Local,

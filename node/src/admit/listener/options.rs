@@ -1,4 +1,4 @@
-//! What can be asked of a listener, and what goes with which protocol.
+//! Options of listeners: parsing, and which options fit which protocol.
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +44,7 @@ pub(super) fn protocol(text: &str) -> Result<ListenerProtocol, Problem> {
     })
 }
 
-/// Refuses what would be stored and never looked at.
+/// Refuses options that the protocol ignores. They would be stored without effect.
 pub(super) fn check_fit(protocol: ListenerProtocol, asked: &Add) -> Result<(), Problem> {
     use ListenerProtocol as P;
     let (is_outgoing, is_dtls) = (protocol == P::OutgoingTls, protocol == P::Dtls);
@@ -150,7 +150,7 @@ pub(super) fn domain_upstreams(
 
 pub(super) fn alpn(asked: &[String]) -> Result<Vec<String>, Problem> {
     check_count("application protocols", asked.len(), ALPN_MAX)?;
-    // RFC 7301 §3.1: 1 to 255 bytes; those that are registered can be read.
+    // RFC 7301 §3.1: 1 to 255 bytes. Only printable names are accepted, as registered ones are.
     let is_possible = |name: &String| {
         (1..=255).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
     };
@@ -213,7 +213,7 @@ pub(super) fn outgoing(of: ListenerProtocol, asked: &Add) -> Result<Option<Outgo
     Ok(Some(Outgoing { server_name: asked.server_name.clone(), starttls }))
 }
 
-/// What whoever adds the listener should know.
+/// Returns warnings about a new listener.
 pub(super) fn warnings(state: &State, listener: &Listener) -> Vec<String> {
     let mut warnings = Vec::new();
     let all = listener.domain_upstreams.values().flatten().chain(&listener.upstreams);
@@ -268,7 +268,8 @@ fn is_this_host(upstream: &str) -> bool {
         || upstream.parse().is_ok_and(is_loopback)
 }
 
-/// What an upstream commonly allows to whoever comes from its own host, and the cure.
+/// Returns the privilege that upstreams of this protocol commonly grant to their own host, and the
+/// remedy.
 fn trusts_this_host(protocol: ListenerProtocol) -> Option<&'static str> {
     match protocol {
         ListenerProtocol::Smtp => Some(

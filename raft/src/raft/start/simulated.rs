@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 use super::{Drive, Ground, Options, Raft, StartError, Steps, Work};
 use crate::{
     limits::{APPLY_ENTRIES_MAX, COMMITTED_DELAY, MARKER_LAG, NO_ROOM_PAUSE, PREPARE_EVERY},
-    machine::{Applier, Machine},
+    machine::Machine,
     mark,
     network::{Accept, Calls, Transport},
     rt::{Handle, Rt, Threads, now},
     segments::{Depot, LogId},
+    state_machine::Applier,
     types::Position,
     writer::{Queue, Turn, Write, WriteError, Writer, Written},
 };

@@ -3,14 +3,18 @@
 use std::collections::HashMap;
 
 use super::{
-    Broken, Budget, Path, Reason, Refused, Request, budget::each, path, profile::Profiled,
-    signature,
+    Path, Refused, Request, path,
+    profile::Profiled,
+    revocation::{self, Signer},
 };
 use crate::{
+    budget::{Budget, each},
     certificate::Certificate,
-    crl::{self, Signer},
+    crl::Crl,
     limits::PATH_INTERMEDIATES_MAX,
     name::Comparable,
+    rule::{Broken, Reason},
+    signature,
 };
 
 /// Where a certificate stands in the request.
@@ -74,7 +78,7 @@ impl<'a> Search<'a> {
         }
         Search {
             request,
-            budget: Budget::with_lists(request.crls),
+            budget: Budget::with_list_bytes(request.crls.iter().map(Crl::bytes).sum()),
             known,
             named,
             judged: HashMap::new(),
@@ -93,16 +97,16 @@ impl<'a> Search<'a> {
             },
             spent => spent,
         };
-        checked.map_err(|broken| broken.of(certificate))?;
+        checked.map_err(|broken| Refused::of(broken, certificate))?;
         match self.extend(&mut vec![Place::Leaf]) {
             Ok(Some(found)) => Ok(found),
-            Err(broken) => Err(broken.of(certificate)),
+            Err(broken) => Err(Refused::of(broken, certificate)),
             Ok(None) => Err(match self.furthest {
-                Some((_, broken, at_fault)) => broken.of(at_fault),
+                Some((_, broken, at_fault)) => Refused::of(broken, at_fault),
                 None => {
                     let detail =
                         format!("nobody here issued it; its issuer is {:?}", certificate.issuer());
-                    Broken::new(Reason::NoPath, "RFC 5280 §6.1", detail).of(certificate)
+                    Refused::of(Broken::new(Reason::NoPath, "RFC 5280 §6.1", detail), certificate)
                 }
             }),
         }
@@ -289,13 +293,13 @@ impl<'a> Search<'a> {
         let certificate = self.certificate(place);
         let (judged, budget) = (&self.judged, &mut self.budget);
         let Some(Ok(one)) = judged.get(&place) else { return Ok(()) };
-        let status = crl::Status {
+        let status = revocation::Status {
             issuer_name: &one.profiled.issuer,
             signers,
             is_required: place == Place::Leaf && self.request.is_list_required,
             points: &one.profiled.crl_points,
         };
-        crl::check(certificate, &status, self.request.crls, self.request.at, budget)
+        revocation::check(certificate, &status, self.request.crls, self.request.at, budget)
     }
 
     fn signer(&self, place: Place) -> Signer<'a> {
@@ -309,7 +313,7 @@ impl<'a> Search<'a> {
     fn other_signers(&mut self, lower: Place, above: &[Place]) -> Result<Vec<Signer<'a>>, Broken> {
         self.budget.spend(each(self.request.crls.len(), 50))?;
         let Some(one) = self.profiled(lower) else { return Ok(Vec::new()) };
-        if !self.request.crls.iter().any(|crl| crl::is_of(crl, &one.issuer)) {
+        if !self.request.crls.iter().any(|crl| revocation::is_of(crl, &one.issuer)) {
             return Ok(Vec::new());
         }
         let issuer = self.known.get(&lower).map(|known| known.issuer);

@@ -3,11 +3,13 @@
 use der::oid::ObjectIdentifier;
 use x509_cert::ext::pkix::{KeyUsage, name::GeneralName};
 
-use super::{
-    Broken, Budget, Purpose, Reason, Request, Rules, Subject, policy::Policies, profile::Profiled,
-    subtrees,
+use super::{Purpose, Request, Rules, Subject, policy::Policies, profile::Profiled, subtrees};
+use crate::{
+    budget::Budget,
+    certificate::Certificate,
+    limits::PATH_INTERMEDIATES_MAX,
+    rule::{Broken, Reason},
 };
-use crate::{certificate::Certificate, limits::PATH_INTERMEDIATES_MAX};
 
 const ANY_EKU: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 

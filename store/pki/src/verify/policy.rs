@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use der::oid::ObjectIdentifier;
 
-use super::{Broken, profile::Profiled};
+use super::profile::Profiled;
+use crate::rule::Broken;
 
 const ANY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.32.0");
 

@@ -14,8 +14,14 @@ use x509_cert::{
     },
 };
 
-use super::{Broken, Reason, Request, Rules, budget::each, signature, subtrees, syntax};
-use crate::{certificate::Certificate, name};
+use super::{Request, Rules, subtrees, syntax};
+use crate::{
+    budget::each,
+    certificate::Certificate,
+    name,
+    rule::{Broken, Reason},
+    signature,
+};
 
 const SKI: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");

@@ -4,12 +4,14 @@ use der::Encode;
 use x509_cert::ext::pkix::{NameConstraints, constraints::name::GeneralSubtree, name::GeneralName};
 
 use super::{
-    Broken, Budget,
-    budget::each,
     profile::Profiled,
     syntax::{is_host, is_mailbox},
 };
-use crate::name::{self, Comparable};
+use crate::{
+    budget::{Budget, each},
+    name::{self, Comparable},
+    rule::Broken,
+};
 
 const SOURCE: &str = "RFC 5280 §4.2.1.10";
 

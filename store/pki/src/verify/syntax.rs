@@ -1,8 +1,7 @@
 //! What alternative names must look like (RFC 5280 §4.2.1.6).
 
+use crate::rule::Broken;
 use x509_cert::ext::pkix::name::GeneralName;
-
-use super::Broken;
 
 const SOURCE: &str = "RFC 5280 §4.2.1.6";
 /// Longest host name and longest label of one, in bytes (RFC 1035 §2.3.4).

@@ -15,7 +15,7 @@ fn command(principal: Principal, action: Action) -> Command {
     }
 }
 
-/// Commands by their names.
+/// Returns commands of every kind, by their names.
 pub(super) fn all() -> Vec<(String, Command)> {
     let mut all = Vec::new();
     let [socket, ..] = principals();

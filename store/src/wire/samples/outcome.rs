@@ -8,7 +8,7 @@ use crate::{
     samples::variant,
 };
 
-/// Outcomes by their names.
+/// Returns outcomes of every kind, by their names.
 pub(super) fn all() -> Vec<(String, Outcome)> {
     let done = done().map(|done| (variant(&done), Outcome::Done(done)));
     let rejected = rejections().into_iter();
@@ -16,7 +16,7 @@ pub(super) fn all() -> Vec<(String, Outcome)> {
     done.into_iter().chain(rejected).collect()
 }
 
-/// What can have been done.
+/// Returns every kind of result.
 pub(super) fn done() -> [Done; 5] {
     [
         Done::Domain { name: domain_name("shop.example"), version: Version(9) },

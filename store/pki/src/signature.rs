@@ -6,10 +6,12 @@ use p521::ecdsa::{Signature, VerifyingKey, signature::hazmat::PrehashVerifier};
 use ring::signature as ring;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
-use super::{Broken, Budget, Reason, budget::each};
 use crate::{
+    budget::{Budget, each},
     certificate::Certificate,
     key::{KeyAlgorithm, public_key_algorithm},
+    name,
+    rule::{Broken, Reason},
 };
 
 const RSA_SHA1: &[&str] = &["1.2.840.113549.1.1.5", "1.2.840.10045.4.1", "1.2.840.113549.1.1.4"];
@@ -104,7 +106,7 @@ fn pss_parameters(hash: u8, salt: u8, with_null: bool) -> Vec<u8> {
 }
 
 /// A key that is accepted at all.
-pub(super) fn check_key(certificate: &Certificate) -> Result<(), Broken> {
+pub(crate) fn check_key(certificate: &Certificate) -> Result<(), Broken> {
     let weak = |what: String| {
         Err(Broken::new(Reason::Signature, "NIST SP 800-131A", format!("its key is {what}")))
     };
@@ -189,6 +191,15 @@ pub(crate) fn check_bytes(
     match is_signature {
         true => Ok(()),
         false => Err(broken("its signature is not that of its issuer".to_owned())),
+    }
+}
+
+impl Certificate {
+    /// Whether `issuer` issued it: its name stands there, and its key signed.
+    pub fn is_issued_by(&self, issuer: &Certificate) -> bool {
+        let (own, other) = (self.parsed().tbs_certificate(), issuer.parsed().tbs_certificate());
+        name::Comparable::of(own.issuer()) == name::Comparable::of(other.subject())
+            && is_signed_by(self, issuer)
     }
 }
 

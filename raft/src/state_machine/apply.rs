@@ -8,9 +8,10 @@ use std::{
 use openraft::{EntryPayload, storage::ApplyResponder};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Entry, SharedMachine, lock};
+use super::{SharedMachine, lock};
 use crate::{
     limits::APPLY_ENTRIES_MAX,
+    machine::Entry,
     types::{LogEntry, Position, Response, StoredMembership, Types},
     wire::{self, CheckpointV1},
 };

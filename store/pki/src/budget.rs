@@ -1,9 +1,8 @@
 //! Bounded work: hostile inputs run out of it, honest ones do not.
 
-use super::{Broken, Reason};
 use crate::{
-    crl::Crl,
     limits::{VERIFY_WORK_MAX, VERIFY_WORK_PER_LIST_BYTE},
+    rule::{Broken, Reason},
 };
 
 /// Work left, in nanoseconds. They are estimated and not measured, so that the same question has
@@ -18,8 +17,7 @@ impl Budget {
     }
 
     /// Honest lists may be large, and must be hashed.
-    pub(super) fn with_lists(crls: &[Crl]) -> Budget {
-        let bytes: u64 = crls.iter().map(Crl::bytes).sum();
+    pub(crate) fn with_list_bytes(bytes: u64) -> Budget {
         Budget { nanoseconds: VERIFY_WORK_MAX + bytes.saturating_mul(VERIFY_WORK_PER_LIST_BYTE) }
     }
 
