@@ -1,175 +1,189 @@
-//! What each error code means, and what to do.
+//! Explanations of error codes, and the commented configuration file.
 
 use conclave_api::problem::Code;
 
-/// One paragraph for a code.
+/// Returns one paragraph about a code.
 #[expect(clippy::too_many_lines, reason = "one table, a line per code")]
 pub(crate) fn explain(code: Code) -> &'static str {
     match code {
-        Code::K001 => {
+        Code::NoPrivateKey => {
             "The input holds no private key. Give a PEM file that begins with -----BEGIN PRIVATE KEY-----, -----BEGIN RSA PRIVATE KEY----- or -----BEGIN EC PRIVATE KEY-----."
         }
-        Code::K002 => {
+        Code::KeyEncrypted => {
             "The private key is protected by a passphrase. A node must use its keys after a restart with nobody at hand, so it takes keys without one and seals them under the cluster's keyring. Take the passphrase off with: openssl pkey -in FILE -out PLAIN, import PLAIN, and delete it."
         }
-        Code::K003 => {
+        Code::KeyUnsupported => {
             "The key is too weak or of a type that is not supported. EC P-256, EC P-384, Ed25519 and RSA of 2048 to 4096 bits are."
         }
-        Code::K004 => {
+        Code::NotAKey => {
             "A private key was expected and something else was found, most often because FILE and --key were swapped."
         }
-        Code::K005 => {
+        Code::SeveralKeys => {
             "The file holds several private keys, and it is not clear which one is meant."
         }
-        Code::K006 => {
+        Code::KeyDamaged => {
             "The private key is damaged: cut off, not base64, or its numbers do not belong together."
         }
-        Code::K007 => {
+        Code::KeyNotPem => {
             "The key is in DER form. Convert it: openssl pkey -inform DER -in FILE -out FILE.pem"
         }
-        Code::K008 => "What the key signs does not verify. Such a key can serve nobody.",
-        Code::K009 => {
+        Code::KeyTestFailed => "What the key signs does not verify. Such a key is of no use.",
+        Code::KeyExists => {
             "The domain has a private key already. A key in use is never replaced in passing: remove it, or import a certificate together with its key."
         }
-        Code::K011 => {
+        Code::PassphraseWrong => {
             "The passphrase in --passphrase-file is not that of the key. Its first line counts, without the line's end."
         }
-        Code::K010 => "The domain has no private key yet. Make one, or import one.",
-        Code::C001 => {
+        Code::KeyMissing => "The domain has no private key yet. Make one, or import one.",
+        Code::NoCertificate => {
             "The input holds no certificate that can be used. Give a PEM file that begins with -----BEGIN CERTIFICATE-----."
         }
-        Code::C002 => {
+        Code::CertificateDamaged => {
             "The certificate is damaged: cut off, not base64, or not built as RFC 5280 says."
         }
-        Code::C003 => {
+        Code::CertificateOfOtherKey => {
             "The certificate belongs to another private key than the domain's. Import the key with it (--key FILE), or have a certificate made for the domain's key."
         }
-        Code::C004 => "The certificate expires within 30 days.",
-        Code::C005 => {
+        Code::CertificateExpiring => "The certificate expires within 30 days.",
+        Code::CertificateOutOfDate => {
             "The certificate has expired, or is not valid yet. If it should be valid, look at the clock of the node."
         }
-        Code::C006 => "The certificate is for other names than the domain's.",
-        Code::C007 => {
+        Code::CertificateForOtherNames => "The certificate is for other names than the domain's.",
+        Code::NotACertificate => {
             "A certificate was expected and something else was found, most often because FILE and --key were swapped."
         }
-        Code::C008 => {
+        Code::CertificateFieldInvalid => {
             "A field of the certificate to make is not possible: too long, or not of its form."
         }
-        Code::C009 => "A revocation list of the issuer names the certificate: it is revoked.",
-        Code::C011 => {
-            "Only a certificate that the domain's own key signed can be refreshed. Others are renewed by whoever issued them: conclave csr create NAME"
+        Code::CertificateRevoked => {
+            "A revocation list of the issuer names the certificate: it is revoked."
         }
-        Code::C010 => "The domain has no certificate yet.",
-        Code::H001 => "The input holds no CA chain.",
-        Code::H002 => {
+        Code::NotSelfSigned => {
+            "Only a certificate that the domain's own key signed can be refreshed. Others are renewed by their issuer: conclave csr create NAME"
+        }
+        Code::CertificateMissing => "The domain has no certificate yet.",
+        Code::NoChain => "The input holds no CA chain.",
+        Code::ChainOrder => {
             "All certificates of the chain are there, but not each is followed by its issuer. --sort puts them in order."
         }
-        Code::H003 => {
-            "A certificate of the chain is followed by nobody who issued it. Get the missing one; the address in the hint stands in the certificate itself and is never fetched for you. --allow-broken-chain takes the chain as it is; clients that do not know the missing certificate will refuse it."
+        Code::ChainLinkMissing => {
+            "The issuer of a certificate in the chain is missing. Get it; the address in the hint comes from the certificate itself and is never fetched for you. --allow-broken-chain takes the chain as it is; clients that do not know the missing certificate will refuse it."
         }
-        Code::H004 => "The CA chain has more certificates than any client would follow.",
-        Code::H005 => {
+        Code::ChainTooLong => "The CA chain has more certificates than any client would follow.",
+        Code::NoTrustedPath => {
             "No trusted certificate is reached. Nobody in the file, the intermediates or the trusted sets issued the certificate named: get the missing intermediate, or add its authority with: conclave trust add"
         }
-        Code::H006 => {
+        Code::PathRuleBroken => {
             "A certificate of the path breaks a rule of RFC 5280; the answer names certificate, rule and section. --path-only asks for the rules of paths alone (§6), without those of what certificates must look like (§4)."
         }
-        Code::H007 => {
+        Code::PathSignature => {
             "A signature of the path is wrong, or made with a key or an algorithm that is not accepted: RSA below 2048 bits, SHA-1, MD5, or a type that this version does not know."
         }
-        Code::H008 => {
+        Code::RevocationListUnusable => {
             "A revocation list of the issuer is there, but cannot be used: expired, wrongly signed, a delta, or with a critical extension that is not known; or lists are there, and none speaks about the certificate. Then nothing is known about the certificate, and it is refused. A list that could not be used by anybody is not taken into a set either."
         }
-        Code::H009 => "Checking took more steps than any honest chain needs, and was given up.",
-        Code::T001 => {
+        Code::TooMuchWork => {
+            "Checking took more steps than any honest chain needs, and was given up."
+        }
+        Code::TrustedCertificateUnknown => {
             "No certificate and no revocation list with this fingerprint stands in this set; for client-auth: no trusted certificate with it counts for the domain. conclave trust list --scope domain:NAME shows all."
         }
-        Code::T002 => {
+        Code::NotAnAuthority => {
             "Only a certificate of an authority, or one that signed itself, can be trusted for others."
         }
-        Code::T003 => "Sets are builtin, server, cluster and domain:NAME.",
-        Code::H010 => "The domain has no CA chain.",
-        Code::D001 => {
+        Code::NotATrustSet => "Sets are builtin, server, cluster and domain:NAME.",
+        Code::ChainMissing => "The domain has no CA chain.",
+        Code::InvalidDomainName => {
             "This is not a domain name. Names are letters, digits and hyphens in parts with dots between; international names are written as xn--…."
         }
-        Code::D002 => "There is no domain of this name.",
-        Code::D003 => "The name belongs to a domain already, as its name or as one of its aliases.",
-        Code::D004 => {
+        Code::DomainUnknown => "There is no domain of this name.",
+        Code::NameTaken => {
+            "The name belongs to a domain already, as its name or as one of its aliases."
+        }
+        Code::LimitReached => {
             "A bound of the cluster is reached. Bounds keep every node able to start and to serve."
         }
-        Code::N001 => "A port cannot be opened, most often because another process has it.",
-        Code::N002 => {
+        Code::PortUnavailable => {
+            "A port cannot be opened, most often because another process has it."
+        }
+        Code::PortForbidden => {
             "Ports below 1024 need a right: sudo setcap cap_net_bind_service=+ep $(command -v conclave), or the packaged unit."
         }
-        Code::N003 => {
+        Code::InvalidAddress => {
             "This is not an address to listen on, or not a possible upstream. Upstreams may not be the node's own administration, nor link-local addresses."
         }
-        Code::N004 => "A listener of this name, or on this port, exists already.",
-        Code::N005 => "There is no listener of this name.",
-        Code::N006 => {
+        Code::ListenerExists => "A listener of this name, or on this port, exists already.",
+        Code::ListenerUnknown => "There is no listener of this name.",
+        Code::OptionUnfit => {
             "The listener's protocol has no use for this option, so it would be stored and never looked at. conclave listener add --help says which goes with which."
         }
-        Code::R001 => {
+        Code::NoQuorum => {
             "Too few voters answer to decide anything. TLS goes on with what is known. Start the missing nodes."
         }
-        Code::R003 => {
+        Code::NoLeader => {
             "No leader was found within the time limit: an election is running, or too few voters answer. TLS goes on with what is known."
         }
-        Code::R004 => {
+        Code::OutcomeUnknown => {
             "The answer was lost, so the change may have been made. Repeat the command with the printed --operation: it will not be done twice."
         }
-        Code::R005 => {
+        Code::NodeLagging => {
             "The node answers, but serves less than the cluster has committed for more than a second. It may be installing a snapshot, or its disk may be slow. Changes do not wait for it, and name it as missing. conclave status shows how far it is; if it comes no further, look at its disk and its log."
         }
-        Code::R008 => {
+        Code::OperationForgotten => {
             "The operation id is older than what the cluster remembers, so it cannot tell whether the change was made before, and does not make it again. Look whether it is made; if not, make it without --operation. If this was the first try, a clock is wrong: the id tells when it was made."
         }
-        Code::R006 => {
+        Code::NoCluster => {
             "This node belongs to no cluster yet: conclave cluster init --name NAME, or conclave cluster join HOST:PORT."
         }
-        Code::R007 => {
-            "This node belongs to a cluster already. A node that shall belong to another one starts with an empty data directory."
+        Code::AlreadyMember => {
+            "This node belongs to a cluster already. To join another one, start the node with an empty data directory."
         }
-        Code::S001 => {
+        Code::Sealed => {
             "The node is sealed: its unlock key is missing or wrong, so it cannot use private keys. It still votes and replicates. Put the unlock key back and restart it."
         }
-        Code::J001 => {
+        Code::JoinTokenInvalid => {
             "The join token is malformed or belongs to another cluster. It carries the fingerprint of its cluster, so that a new node cannot be led astray."
         }
-        Code::J002 => {
+        Code::JoinTokenSpent => {
             "The join token is not known, expired, or used. Each token lets one node join, once."
         }
-        Code::J003 => {
+        Code::ClusterUnreachable => {
             "No member answers at this address. Other nodes are reached over UDP, by default on port 7444."
         }
-        Code::J004 => "A member of this name exists. Give the node another [node] name.",
-        Code::V001 => {
+        Code::NodeNameTaken => "A member of this name exists. Give the node another [node] name.",
+        Code::VersionTooOld => {
             "A member's version does not know what is asked, so nothing was done. Upgrade every node first: conclave status shows their versions."
         }
-        Code::V002 => {
+        Code::VersionConflict => {
             "The object has changed since you looked at it. Look again, and decide again. Without --if-version a change meets this only if others were faster at every try for its whole time; then repeat it."
         }
-        Code::V004 => {
+        Code::VersionNotKept => {
             "Sixteen earlier versions of a domain are kept; this one is not among them. conclave domain history NAME lists them."
         }
-        Code::V003 => "The operation id was used for another request. Leave --operation out.",
-        Code::X001 => "No node answers at this address.",
-        Code::X002 => "The admin socket may be opened by root, the service and the group conclave.",
-        Code::X003 => "HTTPS needs an access token, made on a member: conclave token create NAME",
-        Code::X004 => "The request cannot be understood.",
-        Code::X005 => "There is no such thing.",
-        Code::X006 => "The request is larger than 2 MiB.",
-        Code::X007 => "The node could not do its work. Its log says more.",
-        Code::F001 => {
+        Code::OperationReused => {
+            "The operation id was used for another request. Leave --operation out."
+        }
+        Code::NodeUnreachable => "No node answers at this address.",
+        Code::NotAllowed => {
+            "The admin socket may be opened by root, the service and the group conclave."
+        }
+        Code::NotLoggedIn => {
+            "HTTPS needs an access token, made on a member: conclave token create NAME"
+        }
+        Code::Malformed => "The request cannot be understood.",
+        Code::NotFound => "This path of the API, or this object, does not exist.",
+        Code::TooLarge => "The request is larger than 2 MiB.",
+        Code::Internal => "The node could not do its work. Its log says more.",
+        Code::ConfigurationInvalid => {
             "A setting of the configuration file is wrong. conclave config init prints every setting."
         }
-        Code::F002 => {
+        Code::DataUnusable => {
             "The data of this node cannot be used, or its disk failed. A node that lost what it had acknowledged must not vote again under its number: move data_dir away and let it join anew."
         }
-        Code::F004 => {
+        Code::DiskFull => {
             "The disk of data_dir has too little room. Nothing was changed and nothing is lost: changes are refused, and a node that is started does not touch its data. TLS goes on with what is known. Make room; a running node goes on by itself. Never remove files of data_dir for it."
         }
-        Code::F003 => {
+        Code::TlsSettingInvalid => {
             "This value of a TLS setting is not possible. Old versions and weak ciphers are no settings of this server at all: RFC 8996, RFC 7465, RFC 6176 and RFC 9325 say why. Names of cipher suites and groups are those of the IANA registry; conclave tls show lists all that this program has."
         }
     }

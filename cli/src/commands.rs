@@ -1,4 +1,4 @@
-//! What each command does: ask, and say what came of it.
+//! Commands: each sends requests and reports the results.
 
 mod cert;
 mod chain;
@@ -31,11 +31,11 @@ use crate::{
     output, progress,
 };
 
-/// Longest file that a command reads.
+/// Longest file read by a command.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const SOCKET: &str = "/run/conclave/admin.sock";
 
-/// Exit code of a command that was done.
+/// Exit code of a completed command.
 type Done = Result<u8, Failure>;
 
 pub(crate) fn run(args: Args) -> Done {
@@ -69,14 +69,14 @@ pub(crate) fn run(args: Args) -> Done {
     }
 }
 
-/// A client, or why there is none, and how to answer.
+/// Context of a command: a client, or the reason why there is none, and the output options.
 pub(crate) struct Asking {
     client: Result<Client, Failure>,
     global: Global,
 }
 
 impl Asking {
-    /// The client; commands that only look at files need none.
+    /// Returns the client. Commands on local files need none, so only here its absence is an error.
     fn client(&self) -> Result<&Client, Failure> {
         self.client.as_ref().map_err(Clone::clone)
     }
@@ -107,33 +107,32 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| {
-        Box::new(Problem::new(Code::X007, "cannot start").detail(error.to_string()))
+        Box::new(Problem::new(Code::Internal, "cannot start").detail(error.to_string()))
     })?;
     runtime.block_on(work)
 }
 
 fn explain(code: &str) -> Done {
     let wanted = code.to_ascii_uppercase();
-    let found = Code::ALL
-        .iter()
-        .find(|code| code.as_str() == wanted)
-        .ok_or_else(|| Box::new(Problem::new(Code::X005, format!("no error code {wanted:?}"))))?;
+    let found = Code::ALL.iter().find(|code| code.as_str() == wanted).ok_or_else(|| {
+        Box::new(Problem::new(Code::NotFound, format!("no error code {wanted:?}")))
+    })?;
     output::line(&format!("{}  {}", found.as_str(), advice::explain(*found)));
     Ok(0)
 }
 
-/// The client for the address that is meant: --address, CONCLAVE_ADDRESS, or the usual socket.
-/// `cluster join` reads a join token from --token-file, so there it is no access token.
+/// Returns a client for --address, CONCLAVE_ADDRESS, or the default socket. For `cluster join`,
+/// --token-file is the join token and not an access token.
 fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
     let is_join = matches!(command, Command::Cluster(_));
-    // There a scope is a set of trusted certificates, and stands in the path.
+    // For these commands --scope is a set of trusted certificates, and is part of the path.
     let is_trust = matches!(command, Command::Trust(_));
     let is_known = |scope: &String| ["shared", "local"].contains(&scope.as_str());
     if !is_trust && !global.scope.as_ref().is_none_or(is_known) {
         let title =
             format!("--scope {:?} is not possible here", global.scope.as_deref().unwrap_or(""));
         return Err(Box::new(
-            Problem::new(Code::X004, title).hint("--scope shared or --scope local"),
+            Problem::new(Code::Malformed, title).hint("--scope shared or --scope local"),
         ));
     }
     let address: Address = match &global.address {
@@ -141,7 +140,7 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
         None if Path::new(SOCKET).exists() => Address::Unix(SOCKET.into()),
         None => {
             return Err(Box::new(
-                Problem::new(Code::X001, "no node to ask")
+                Problem::new(Code::NodeUnreachable, "no node to ask")
                     .detail(format!("neither --address nor CONCLAVE_ADDRESS is given, and {SOCKET} does not exist"))
                     .hint("conclave server run --config FILE    or: --address unix:PATH"),
             ));
@@ -161,16 +160,16 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
 }
 
 fn file_problem(path: &Path, what: String) -> Failure {
-    Box::new(Problem::new(Code::X004, format!("cannot read {}", path.display())).detail(what))
+    Box::new(Problem::new(Code::Malformed, format!("cannot read {}", path.display())).detail(what))
 }
 
-/// A file as text, bounded; `-` is standard input.
+/// Reads a file as text, bounded; `-` is standard input.
 pub(crate) fn read_file(path: &Path) -> Result<String, Failure> {
-    // What is no text is refused by the node by name, DER above all.
+    // Binary content is not refused here: the node names what it found, such as DER.
     read_bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A file, bounded; `-` is standard input.
+/// Reads a file, bounded; `-` is standard input.
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
@@ -194,11 +193,11 @@ pub(crate) fn write_file(out: Option<&Path>, text: &str) -> Result<(), Failure> 
     };
     std::fs::write(path, text).map_err(|error| {
         let title = format!("cannot write {}", path.display());
-        Box::new(Problem::new(Code::X004, title).detail(error.to_string()))
+        Box::new(Problem::new(Code::Malformed, title).detail(error.to_string()))
     })
 }
 
-/// Puts the file's name where the node, which saw only its content, named the field.
+/// Replaces the field names in a node's error by file names. The node saw only the content.
 pub(crate) fn in_file(mut failure: Failure, files: &[(&str, &Path)]) -> Failure {
     for (field, path) in files {
         let shown = path.display().to_string();
@@ -224,7 +223,7 @@ pub(crate) fn change(changing: &Changing) -> Change {
     }
 }
 
-/// Asks before something is removed: the name is typed again.
+/// Asks for confirmation before a removal: the name must be typed again.
 pub(crate) fn confirm(
     global: &Global,
     changing: &Changing,
@@ -235,22 +234,22 @@ pub(crate) fn confirm(
         return Ok(());
     }
     let refused = |why: &str| {
-        Box::new(Problem::new(Code::X004, why).hint("add --yes to do it without being asked"))
+        Box::new(Problem::new(Code::Malformed, why).hint("add --yes to do it without being asked"))
     };
     if global.no_input || !std::io::stdin().is_terminal() {
-        return Err(refused("this removes something, and nobody can be asked"));
+        return Err(refused("confirmation needed, but standard input is not a terminal"));
     }
-    // Whoever is asked is not waiting.
+    // Stop the progress display while the user answers.
     progress::end();
     let mut stderr = std::io::stderr();
     let _ = write!(stderr, "This removes {what}.\nType {name} to go on: ");
     let _ = stderr.flush();
     let mut typed = String::new();
     let _ = std::io::stdin().read_line(&mut typed);
-    if typed.trim() == name { Ok(()) } else { Err(refused("not done: another name was typed")) }
+    if typed.trim() == name { Ok(()) } else { Err(refused("aborted: the name does not match")) }
 }
 
-/// What a person is told who waits for a command.
+/// Returns the text of the progress display for a command.
 fn waiting_for(command: &Command) -> String {
     match command {
         Command::Key(Key::Generate { name, algorithm, .. }) => {

@@ -1,4 +1,4 @@
-//! The one binary of Conclave: words to people.
+//! The one binary of Conclave: command line and node.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the command line talks to people")]
 
 mod advice;
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         if shown == said {
             refused.exit();
         }
-        // Somebody gave a key where a word was wanted.
+        // An argument contained a private key. Print only the masked text.
         eprint!("{shown}");
         std::process::exit(refused.exit_code())
     });

@@ -1,4 +1,4 @@
-//! Answers and errors, for people and for machines.
+//! Output of answers and errors, for people and for machines.
 
 use std::io::{IsTerminal, Write};
 
@@ -14,7 +14,7 @@ use crate::{
     progress,
 };
 
-/// Writes to standard output; a reader that has gone away is no error.
+/// Writes to standard output. A reader that has gone away is not an error.
 pub(crate) fn line(text: &str) {
     progress::end();
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -28,7 +28,7 @@ pub(crate) fn advice(global: &Global, text: &str) {
     }
 }
 
-/// Writes an object as JSON if that is asked for; true if it was.
+/// Writes an object as JSON if that is requested. Returns whether it did.
 pub(crate) fn json<T: Serialize>(global: &Global, value: &T) -> bool {
     let text = match global.output {
         Form::Json => serde_json::to_string_pretty(value),
@@ -39,12 +39,12 @@ pub(crate) fn json<T: Serialize>(global: &Global, value: &T) -> bool {
     true
 }
 
-/// Whether a person reads the answer.
+/// Returns whether the answer is for people.
 pub(crate) fn is_table(global: &Global) -> bool {
     matches!(global.output, Form::Table | Form::Wide)
 }
 
-/// Writes a list in the form asked for.
+/// Writes a list in the requested form.
 pub(crate) fn list<T: Serialize>(
     global: &Global,
     items: &[T],
@@ -66,7 +66,7 @@ pub(crate) fn list<T: Serialize>(
     }
 }
 
-/// Columns in capitals, two spaces between, no borders.
+/// Formats a table with two spaces between columns and no borders.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -81,7 +81,7 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-/// Says what a change came to: in use where, after how long.
+/// Reports the result of a change: on how many nodes it is in use, and after how long.
 pub(crate) fn change(global: &Global, what: &str, change: &Change) {
     if json(global, change) {
         return;
@@ -113,14 +113,14 @@ pub(crate) fn change(global: &Global, what: &str, change: &Change) {
     }
 }
 
-/// Says what to do next; nothing has been done after a dry run.
+/// Advises the next step. After a dry run there is none, since nothing was done.
 pub(crate) fn next(global: &Global, change: &Change, text: &str) {
     if change.dry_run.is_none() {
         advice(global, &format!("Next: {text}"));
     }
 }
 
-/// Says how to have the domain as it was before.
+/// Advises how to restore the previous version of the domain.
 pub(crate) fn undo(global: &Global, change: &Change) {
     let before = change.version.and_then(|version| version.checked_sub(1)).filter(|one| *one > 0);
     if let (Some(before), None) = (before, &change.dry_run) {
@@ -128,7 +128,7 @@ pub(crate) fn undo(global: &Global, change: &Change) {
     }
 }
 
-/// Says what a change would come to.
+/// Reports the effects of a dry run.
 fn dry_run(change: &Change, would: &DryRun) {
     let versions = match (would.version, change.version) {
         (Some(now), Some(then)) => format!(" (version {now} -> {then})"),
@@ -213,15 +213,16 @@ mod tests {
 
     #[test]
     fn an_error_says_what_where_why_and_what_next() {
-        let problem = Problem::new(Code::K002, "the private key is protected by a passphrase")
-            .at(Location {
-                file: "shop.key".to_owned(),
-                line: 2,
-                text: Some("Proc-Type: 4,ENCRYPTED".to_owned()),
-            })
-            .detail("old OpenSSL encryption")
-            .why("a node must be able to use the key without a person")
-            .hint("openssl pkey -in shop.key -out shop.plain.key");
+        let problem =
+            Problem::new(Code::KeyEncrypted, "the private key is protected by a passphrase")
+                .at(Location {
+                    file: "shop.key".to_owned(),
+                    line: 2,
+                    text: Some("Proc-Type: 4,ENCRYPTED".to_owned()),
+                })
+                .detail("old OpenSSL encryption")
+                .why("a node must be able to use the key without a person")
+                .hint("openssl pkey -in shop.key -out shop.plain.key");
         let expected = "\
 error[K002]: the private key is protected by a passphrase
   --> shop.key:2

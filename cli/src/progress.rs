@@ -1,4 +1,5 @@
-//! Tells what takes longer than a second: a line that turns on a terminal, else one plain line.
+//! Progress display of waits longer than a second: a spinner on a terminal, otherwise one plain
+//! line.
 
 use std::{
     io::{IsTerminal, Write},
@@ -9,14 +10,14 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
 
-/// What is done sooner says nothing.
+/// A shorter wait shows nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(120);
 
-/// One command, one wait: whatever is written next ends it.
+/// The wait of the current command. Any output ends it.
 static WAITING: Mutex<Option<(ProgressBar, JoinHandle<()>)>> = Mutex::new(None);
 
-/// Begins to wait; needs a runtime.
+/// Begins a wait. Needs a Tokio runtime.
 pub(crate) fn start(text: String) {
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
@@ -36,7 +37,7 @@ pub(crate) fn start(text: String) {
     }
 }
 
-/// Ends it, and clears its line.
+/// Ends the wait and clears its line.
 pub(crate) fn end() {
     let waiting = WAITING.lock().ok().and_then(|mut waiting| waiting.take());
     if let Some((bar, told)) = waiting {

@@ -9,23 +9,23 @@ impl Chance {
         Chance(seed)
     }
 
-    /// A sequence of its own, for one part of a run.
+    /// Returns an independent sequence, for one part of a run.
     pub(crate) fn fork(&mut self) -> Chance {
         Chance(self.next())
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
-    /// A place in a list of that length.
+    /// Returns an index into a list of this length.
     pub(crate) fn place(&mut self, length: usize) -> usize {
         let bound = u64::try_from(length).unwrap_or(1);
         usize::try_from(self.below(bound)).unwrap_or(0)
     }
 
-    /// Whether something happens that happens so many times out of a hundred.
+    /// Returns true with this probability, in percent.
     pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }

@@ -1,29 +1,29 @@
-//! Judging a history of a growing set: everything acknowledged is there, nothing appears that
-//! nobody wrote, and all nodes hold the same.
+//! Judges the history of a growing set: all acknowledged writes exist, nothing exists that was
+//! never written, and all nodes hold the same state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::Event;
 
-/// The judgement.
+/// Verdict on a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Valid,
     Invalid(String),
     Unknown(String),
-    /// Nothing was tried, and that is allowed.
+    /// The test did not run, which is allowed here.
     Skipped(String),
 }
 
-/// What was found at the end.
+/// Content of the nodes at the end of a run.
 pub(crate) struct Found {
-    /// Domains with whether they have key and certificate, per node.
+    /// Per node: its domains, and whether each has key and certificate.
     pub(crate) domains: BTreeMap<String, BTreeMap<String, bool>>,
-    /// Digest of the state, per node.
+    /// Per node: the digest of its state.
     pub(crate) digests: BTreeMap<String, String>,
 }
 
-/// Judges.
+/// Compares the history with the content found at the end.
 pub(crate) fn set(events: &[Event], found: &Found) -> Verdict {
     let of_kind = |f: &str, kind: &str| -> BTreeSet<&str> {
         let chosen = events.iter().filter(|event| event.f == f && event.kind == kind);

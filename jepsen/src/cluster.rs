@@ -20,33 +20,33 @@ use conclave_api::{
 use conclave_client::{Address, Change, Client, Options};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often something that cannot be waited for is looked at.
+/// Polling interval for conditions without a notification.
 const LOOK: Duration = Duration::from_millis(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest part of a node's last words that is kept.
+/// Most bytes kept of a node's output.
 const WORDS_BYTES_MAX: u64 = 64 * 1024;
 
-/// What became of a start.
+/// Outcome of starting a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Started {
     Ready,
-    /// The process ended, with these words.
+    /// The process ended, with this output.
     Ended(String),
-    /// Something else came first.
+    /// The caller's condition came first.
     Interrupted,
-    /// Neither in time.
+    /// Neither ready nor ended in time.
     Late,
 }
 
-/// Where a node lives.
+/// Locations and address of a node.
 pub(crate) struct Home<'a> {
     pub(crate) binary: &'a Path,
-    /// Configuration, log and socket.
+    /// Directory of configuration, log and socket.
     pub(crate) dir: PathBuf,
     pub(crate) data: PathBuf,
     /// Its own loopback address.
     pub(crate) address: String,
-    /// What it logs, as its configuration says it.
+    /// Log level, in the syntax of a node's configuration.
     pub(crate) log: Option<&'a str>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts and founds a cluster with its data in `store`.
+    /// Starts `count` nodes with their data in `store`, and founds a cluster of them.
     pub(crate) async fn start(binary: &Path, store: &Path, count: u8) -> anyhow::Result<Cluster> {
         let store = std::path::absolute(store)?;
         let mut nodes = Vec::new();
@@ -96,12 +96,12 @@ impl Cluster {
         Ok(Cluster { nodes })
     }
 
-    /// Starts whatever does not run.
+    /// Starts every stopped node.
     pub(crate) fn start_all(&mut self) -> anyhow::Result<()> {
         self.nodes.iter_mut().try_for_each(Node::start)
     }
 
-    /// Place of the leader, if one is known.
+    /// Returns the index of the leader in `nodes`, if one is known.
     pub(crate) async fn leader(&self) -> Option<usize> {
         for node in self.nodes.iter().filter(|node| node.process.is_some()) {
             if let Ok(status) = node.client.status().await {
@@ -114,7 +114,7 @@ impl Cluster {
 }
 
 impl Node {
-    /// Writes the configuration of a node that was never started.
+    /// Writes the configuration of a new node.
     pub(crate) fn new(name: &str, home: Home<'_>) -> anyhow::Result<Node> {
         let Home { binary, dir, data, address, log } = home;
         let quic = UdpSocket::bind((address.as_str(), 0))?.local_addr()?;
@@ -133,7 +133,7 @@ impl Node {
         Ok(Node { name, address, client, binary: binary.to_owned(), config, process: None })
     }
 
-    /// Starts the process, if it does not run, and waits until it is ready.
+    /// Starts the process, unless it is running, and waits until it is ready.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         if self.is_running() {
             return Ok(());
@@ -144,7 +144,7 @@ impl Node {
         }
     }
 
-    /// Starts the process and waits until it is ready, has ended, or `is_over`.
+    /// Starts the process and waits until it is ready, has ended, or `is_over` returns true.
     pub(crate) fn try_start(
         &mut self,
         patience: Duration,
@@ -197,12 +197,12 @@ impl Node {
         Ok(Started::Ended(words))
     }
 
-    /// The end of its log.
+    /// Returns the end of the node's log.
     pub(crate) fn words(&self) -> anyhow::Result<String> {
         tail(&self.config.with_file_name("log"), 0)
     }
 
-    /// Whether the process lives.
+    /// Returns whether the process is running.
     pub(crate) fn is_running(&mut self) -> bool {
         let status = self.process.as_mut().map(Child::try_wait);
         if matches!(status, Some(Ok(Some(_)))) {
@@ -211,7 +211,8 @@ impl Node {
         self.process.is_some()
     }
 
-    /// SIGTERM, and kill -9 if that is not enough; says whether it was.
+    /// Sends SIGTERM, and SIGKILL if the process does not end in time. Returns whether SIGTERM was
+    /// enough.
     pub(crate) fn stop(&mut self) -> anyhow::Result<bool> {
         self.signal("TERM")?;
         let deadline = Instant::now() + STOP_TIMEOUT;
@@ -220,14 +221,14 @@ impl Node {
                 self.kill();
                 return Ok(false);
             }
-            // Nothing is ever sent: this only lets time pass.
+            // Sleeps: nothing is ever sent on this channel.
             let (_sender, never) = channel::<()>();
             let _ = never.recv_timeout(LOOK);
         }
         Ok(true)
     }
 
-    /// kill -9.
+    /// Sends SIGKILL and waits for the end of the process.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.process.take() {
             let _ = child.kill();
@@ -235,7 +236,8 @@ impl Node {
         }
     }
 
-    /// kill -9 of a process whose calls to its disk may wait until `release`.
+    /// Sends SIGKILL to a process whose disk calls may be blocked, unblocks them by `release`, and
+    /// waits for the end of the process.
     pub(crate) fn kill_with(&mut self, release: impl FnOnce()) {
         if let Some(child) = &mut self.process {
             let _ = child.kill();
@@ -253,7 +255,7 @@ impl Node {
     }
 }
 
-/// The end of a file, from a place on.
+/// Returns the end of a file, from an offset on.
 fn tail(path: &Path, from: u64) -> anyhow::Result<String> {
     let mut file = std::fs::File::open(path)?;
     let least = file.metadata()?.len().saturating_sub(WORDS_BYTES_MAX);

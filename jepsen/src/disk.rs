@@ -1,4 +1,5 @@
-//! `conclave-jepsen disk`: nodes on disks that lose, tear, fill and rot.
+//! The command `conclave-jepsen disk`: nodes on disks that lose and tear writes, fill up and flip
+//! bits.
 
 mod broken;
 mod content;
@@ -37,12 +38,12 @@ use self::{
 };
 use crate::check::Verdict;
 
-/// What the disk does.
+/// Fault of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
-    /// kill -9 in the middle of a call.
+    /// SIGKILL in the middle of a disk call.
     Crash,
-    /// The same, and the power is cut.
+    /// The same, followed by a power cut.
     Power,
     /// Reads, writes and syncs fail.
     Eio,
@@ -52,52 +53,52 @@ pub(crate) enum Fault {
     Flip,
 }
 
-/// Least and most tries of a fault, in proportion to the crash points.
+/// Fewest and most tries of a fault. In between, the number is proportional to the crash points.
 const TRIES_MIN: u64 = 8;
 const TRIES_MAX: u64 = 100;
 const FLIPS_MAX: u64 = 200;
 const ROUNDS_MIN: u64 = 1;
 const ROUNDS_MAX: u64 = 10;
 
-/// Arguments.
+/// Arguments of `conclave-jepsen disk`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Disk {
-    /// Crash points; the other faults are tried in proportion.
+    /// Number of crash points. The tries of other faults are proportional to it.
     #[arg(long, default_value_t = 1_000)]
     crash_points: u64,
-    /// Nodes of the cluster: 1 or 3.
+    /// Number of nodes, usually 1 or 3.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
     nodes: u8,
-    /// Sizes of what is written.
+    /// Sizes of the written values.
     #[arg(long, value_delimiter = ',', default_value = "mixed")]
     values: Vec<Size>,
-    /// What the disk does.
+    /// Faults of the disk.
     #[arg(long, value_delimiter = ',', default_value = "crash,power,eio,enospc,flip")]
     faults: Vec<Fault>,
-    /// Seed of every choice.
+    /// Seed of all random choices.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Clusters that are crashed at the same time; by default two of one node, or one.
+    /// Clusters run at the same time. By default two if each has one node, otherwise one.
     #[arg(long)]
     lanes: Option<u64>,
-    /// Where logs and broken disks are kept.
+    /// Directory for logs and broken disks.
     #[arg(long)]
     store: PathBuf,
     /// The conclave binary; by default the one beside this program.
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// Everything that was written before the first fault is durable, synced or not, as after the
-    /// half minute in which the system writes it back.
+    /// Make everything written before the first fault durable, synced or not, as the system does
+    /// within half a minute.
     #[arg(long)]
     settle: bool,
-    /// What nodes log, as `[log] level` in their configuration: "warn,openraft=debug".
+    /// Log level of the nodes, as `[log] level` in their configuration: "warn,openraft=debug".
     #[arg(long)]
     log: Option<String>,
-    /// Longest time, in seconds; what is not done then is left out.
+    /// Time limit in seconds. Whatever is not done by then is left out.
     #[arg(long, default_value_t = 3_600)]
     time: u64,
-    /// Where no disk can be mounted, end with "unknown" instead of skipping. The same with
-    /// CONCLAVE_TEST_ALL=1.
+    /// If no disk can be mounted, end with "unknown" instead of skipping. CONCLAVE_TEST_ALL=1 does
+    /// the same.
     #[arg(long)]
     require: bool,
 }
@@ -203,7 +204,7 @@ fn told(result: &anyhow::Result<()>) -> &'static str {
     if result.is_ok() { "0 lost" } else { "BROKEN" }
 }
 
-/// Runs the crash points in lanes beside each other.
+/// Runs the crash points in parallel lanes.
 fn crashes(
     disk: &Disk,
     setting: Setting<'_>,
@@ -249,7 +250,8 @@ fn crashes(
     result
 }
 
-/// Tasks of one lane: the lane's own thread may wait for processes.
+/// Creates the runtime for the tasks of one lane. It has a thread of its own, because the lane's
+/// thread may block on processes.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     Ok(builder.worker_threads(1).enable_all().build()?)

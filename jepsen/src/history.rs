@@ -1,4 +1,4 @@
-//! What was asked and what was answered, as JSON lines that other checkers can read.
+//! History of requests and their outcomes, as JSON lines that other checkers can read.
 
 use std::{
     fs::File,
@@ -13,22 +13,22 @@ use serde::Serialize;
 /// One line of the history.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Event {
-    /// Who: a writer's number, or the nemesis.
+    /// Origin: a writer's number, the reader, or the nemesis.
     pub(crate) process: String,
     /// `invoke`, `ok`, `fail`, or `info` for an unknown outcome.
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
-    /// What: `add`, `read`, or a fault.
+    /// Operation: `add`, `sign`, `read`, or a fault.
     pub(crate) f: String,
-    /// On what.
+    /// Key of the operation.
     pub(crate) key: String,
-    /// With what.
+    /// Value or detail of the operation.
     pub(crate) value: String,
     /// Nanoseconds since the start.
     pub(crate) time: u128,
 }
 
-/// A history that is written as it happens.
+/// A history, written to its file as it happens.
 pub(crate) struct History {
     started: Instant,
     inner: Mutex<(File, Vec<Event>)>,
@@ -51,7 +51,7 @@ impl History {
         };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let line = serde_json::to_string(&event).unwrap_or_default();
-        // A full disk loses the file, not the verdict: the events are in memory too.
+        // A full disk loses the file, but not the verdict, because the events are also in memory.
         let _ = writeln!(inner.0, "{line}");
         inner.1.push(event);
     }
@@ -60,7 +60,7 @@ impl History {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
-    /// Number of writes that ended so.
+    /// Returns the number of additions with this outcome.
     pub(crate) fn count(&self, kind: &str) -> usize {
         self.events().iter().filter(|event| event.f == "add" && event.kind == kind).count()
     }

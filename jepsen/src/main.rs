@@ -1,4 +1,5 @@
-//! Real nodes, real faults, a recorded history, and a verdict on it.
+//! Fault-injection tests on real processes: runs a cluster, injects faults, records a history and
+//! judges it.
 #![allow(clippy::print_stdout, reason = "a verdict is for people")]
 
 mod chance;
@@ -30,7 +31,7 @@ use crate::{
     nemesis::{Nemesis, Victims},
 };
 
-/// Tries to make Conclave lose what it acknowledged.
+/// Tries to make Conclave lose acknowledged writes.
 #[derive(Parser)]
 struct Args {
     #[command(subcommand)]
@@ -39,37 +40,37 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Starts a cluster, writes through all nodes, breaks things, reads everything back.
+    /// Starts a cluster, writes through all nodes, injects faults, reads everything back.
     Run(Run),
-    /// Puts the nodes' data on a disk that loses, tears, fills and rots, and breaks it at random
-    /// points.
+    /// Puts the nodes' data on a disk that loses and tears writes, fills up and flips bits, with
+    /// faults at random points.
     Disk(disk::Disk),
 }
 
 #[derive(clap::Args)]
 struct Run {
-    /// Nodes of the cluster.
+    /// Number of nodes.
     #[arg(long, default_value_t = 3)]
     nodes: u8,
-    /// Seconds of faults; rounds end it earlier.
+    /// Seconds of faults; fewer if the rounds are over earlier.
     #[arg(long, default_value_t = 60)]
     time: u64,
     /// Rounds of faults.
     #[arg(long, default_value_t = u32::MAX)]
     rounds: u32,
-    /// What is written.
+    /// The workload.
     #[arg(long, default_value = "set", value_parser = ["set"])]
     workload: String,
-    /// What is broken: kill, pause, term.
+    /// Kinds of faults: kill, pause, term.
     #[arg(long, value_delimiter = ',', default_value = "kill,pause,term")]
     nemesis: Vec<Nemesis>,
-    /// Which nodes a fault hits.
+    /// Nodes hit by a fault.
     #[arg(long, value_enum, default_value = "any")]
     victims: Victims,
-    /// Seed of every choice.
+    /// Seed of all random choices.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where logs, data and history are kept.
+    /// Directory for logs, data and history.
     #[arg(long)]
     store: PathBuf,
     /// The conclave binary; by default the one beside this program.
@@ -109,7 +110,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The program to test: the named one, or the one beside this program.
+/// Returns the path of the program to test: the named one, or the one beside this program.
 fn binary(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let binary = match named {
         Some(named) => std::path::absolute(named)?,

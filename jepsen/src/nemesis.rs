@@ -1,4 +1,4 @@
-//! What breaks: one fault after the other, chosen by a seed.
+//! Faults of processes: one after another, chosen by a seed.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use crate::{chance::Chance, cluster::Cluster, history::History};
 /// Kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Nemesis {
-    /// kill -9, and a new start.
+    /// SIGKILL, then a restart.
     Kill,
-    /// SIGSTOP, and SIGCONT.
+    /// SIGSTOP, then SIGCONT.
     Pause,
-    /// SIGTERM of the leader, whatever the victims, and a new start: what each upgrade does.
+    /// SIGTERM to the leader, whatever the victims, then a restart, as in each upgrade.
     Term,
 }
 
-/// Whom a fault hits.
+/// Nodes hit by a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Victims {
-    /// One of the others, by chance in each round.
+    /// One of the other choices, at random in each round.
     Any,
-    /// One node, by chance.
+    /// One node, at random.
     One,
     /// The leader.
     Leader,
@@ -30,7 +30,7 @@ pub(crate) enum Victims {
     All,
 }
 
-/// One fault, some time in it, and its end.
+/// Injects one fault, waits, and ends the fault.
 pub(crate) async fn round(
     (kinds, victims): (&[Nemesis], Victims),
     chance: &mut Chance,

@@ -1,3 +1,3 @@
-//! What is written and read.
+//! Workloads: writes and reads of the clients.
 
 pub(crate) mod set;

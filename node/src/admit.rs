@@ -57,9 +57,9 @@ pub(crate) struct View<'a> {
     pub(crate) scope: Scope,
     pub(crate) state: &'a State,
     pub(crate) now: UnixMillis,
-    /// Version of the object that the caller expects.
+    /// Expected version of the object, if the caller gave one.
     pub(crate) if_version: Option<u64>,
-    /// Key family that the caller selects.
+    /// Selected key family, if the caller gave one.
     pub(crate) family: Option<KeyFamily>,
 }
 
@@ -96,7 +96,7 @@ impl View<'_> {
             && expected != domain.version.0
         {
             let title = format!("{name} is at version {}, not at {expected}", domain.version);
-            return Err(Problem::new(Code::V002, title)
+            return Err(Problem::new(Code::VersionConflict, title)
                 .detail(format!("changed by {}", domain.changed.principal))
                 .hint(format!("conclave domain show {name}")));
         }
@@ -125,7 +125,7 @@ impl View<'_> {
     fn sealed_problem(&self, error: &SealError) -> Problem {
         let name = &self.node.config().name;
         let problem =
-            Problem::new(Code::S001, format!("{name} is sealed: it cannot use private keys"))
+            Problem::new(Code::Sealed, format!("{name} is sealed: it cannot use private keys"))
                 .detail(error.to_string());
         match self.node.keyring().sealed_reason() {
             Some(reason) => problem
@@ -148,7 +148,7 @@ pub(crate) fn credential(
         (None, [only]) => Ok(only),
         (None, _) => {
             let title = format!("{name} has an EC and an RSA key: which one is meant?");
-            Err(Problem::new(Code::X004, title).hint("add --family ec or --family rsa"))
+            Err(Problem::new(Code::Malformed, title).hint("add --family ec or --family rsa"))
         }
         (Some(family), _) => domain.credential(family).ok_or_else(|| {
             let title = format!("{name} has no {family} key");
@@ -159,5 +159,6 @@ pub(crate) fn credential(
 
 /// Parses a domain name in a request.
 pub(crate) fn domain_name(text: &str) -> Result<DomainName, Problem> {
-    DomainName::parse(text).map_err(|error| Problem::new(Code::D001, error.to_string()))
+    DomainName::parse(text)
+        .map_err(|error| Problem::new(Code::InvalidDomainName, error.to_string()))
 }

@@ -1,4 +1,5 @@
-//! From a configuration file to a running node, and to its end.
+//! Start and stop of a node: reads the configuration, assembles the node, opens its sockets and
+//! waits for a signal.
 
 use std::{io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
@@ -11,8 +12,8 @@ use conclave_edge::{
 use conclave_keys::{Keyring, NodeKeys};
 use conclave_store::{
     command::{Action, Command, CreateDomain},
-    id::{DomainId, OperationId},
-    record::{PkiMode, Principal},
+    id::{DomainId, NodeId},
+    record::PkiMode,
 };
 use conclave_system::{clock, entropy};
 use tokio::{
@@ -24,7 +25,7 @@ use crate::{
     admin,
     cluster::{self, LeftoverError},
     config::Config,
-    fault::{internal, state_problem},
+    fault::{causes, internal, state_problem},
     local::{Local, LocalError},
     membership::Membership,
     node::Node,
@@ -32,7 +33,7 @@ use crate::{
     process, public,
 };
 
-/// Runs a node until it is told to stop. `say` gets the lines for the terminal.
+/// Runs a node until a signal or a fatal error stops it. `say` receives the lines for the terminal.
 pub(crate) fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Problem> {
     let started = std::time::Instant::now();
     let config = Config::read(config)?;
@@ -48,10 +49,10 @@ pub(crate) fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Problem> {
     })
 }
 
-/// Everything but the sockets.
+/// Assembles a node without opening its sockets.
 pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
     let data_problem = |what: &str, error: &dyn std::fmt::Display| {
-        Problem::new(Code::F002, format!("cannot use {}", config.data_dir.display()))
+        Problem::new(Code::DataUnusable, format!("cannot use {}", config.data_dir.display()))
             .detail(format!("{what}: {error}"))
             .hint("the directory must belong to this user, and its disk must have room")
     };
@@ -60,9 +61,10 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
         .mode(0o700)
         .create(&config.data_dir)
         .map_err(|error| data_problem("the directory", &error))?;
+    // Before any database is opened: without the guard sled does not sync its files.
     conclave_disk::guard::self_check().map_err(|error| internal("cannot start safely", error))?;
     let mut keys = NodeKeys::open(&config.data_dir, &config.unlock_file)
-        .map_err(|error| data_problem("the keys of this node", &Causes(&error)))?;
+        .map_err(|error| data_problem("the keys of this node", &causes(&error)))?;
     let now = clock::now();
     let test = TestCertificate::make(&config.main_domain, now)
         .map_err(|error| internal("cannot make the test certificate", error))?;
@@ -94,7 +96,7 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
             true => state_problem(&dir, &error),
             false => {
                 let what = format!("the local scope in {}", dir.join("db").display());
-                data_problem(&what, &Causes(&error))
+                data_problem(&what, &causes(&error))
             }
         }
     })?;
@@ -103,43 +105,23 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
     Ok(Node::new(config.clone(), keys, live, keyring, edge, local, now))
 }
 
-/// An error with its causes.
-struct Causes<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Causes<'_> {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(out, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
-
-/// Every node has its Main Domain: local, and in test mode until somebody gives it a certificate.
+/// Creates the Main Domain if it does not exist. It is local, and in test mode until it gets a
+/// certificate.
 fn make_main_domain(config: &Config, local: &Local) -> Result<(), LocalError> {
     if local.point().state.domain(&config.main_domain).is_some() {
         return Ok(());
     }
     let id = DomainId(entropy::array());
-    let Ok(operation) = OperationId::parse(&id.to_string()) else { return Ok(()) };
-    let command = Command {
-        operation,
-        principal: Principal::Node(conclave_store::id::NodeId(0)),
-        request: [0; 32],
-        time: clock::now(),
-        reason: Some("the Main Domain of this node".to_owned()),
-        expects: Vec::new(),
-        action: Action::CreateDomain(CreateDomain {
-            id,
-            name: config.main_domain.clone(),
-            aliases: Vec::new(),
-            addresses: Vec::new(),
-            mode: PkiMode::Test,
-        }),
-    };
+    let action = Action::CreateDomain(CreateDomain {
+        id,
+        name: config.main_domain.clone(),
+        aliases: Vec::new(),
+        addresses: Vec::new(),
+        mode: PkiMode::Test,
+    });
+    let reason = Some("the Main Domain of this node".to_owned());
+    let command = Command::by_node(NodeId(0), entropy::array(), clock::now(), action);
+    let command = Command { reason, ..command };
     local.apply(&command).map(|_| ())
 }
 
@@ -157,8 +139,8 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
     let socket = admin::open_socket(&config.admin_socket).map_err(|error| {
         let path = config.admin_socket.display();
         let code = match error.kind() {
-            io::ErrorKind::PermissionDenied => Code::X002,
-            _ => Code::N001,
+            io::ErrorKind::PermissionDenied => Code::NotAllowed,
+            _ => Code::PortUnavailable,
         };
         Problem::new(code, format!("cannot open the admin socket {path}"))
             .detail(error.to_string())
@@ -168,7 +150,7 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
     let mut doors = format!("unix:{}", config.admin_socket.display());
     if let Some(bind) = config.admin_bind {
         let listener = admin::open_https(bind).await.map_err(|error| {
-            Problem::new(Code::N001, format!("cannot open {bind} for the admin API"))
+            Problem::new(Code::PortUnavailable, format!("cannot open {bind} for the admin API"))
                 .detail(error.to_string())
         })?;
         let address = listener.local_addr().unwrap_or(bind);
@@ -181,7 +163,8 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
         None => None,
     };
     continue_membership(&node, say).await?;
-    // Answered only now, so that whoever gets an answer talks to a whole node.
+    // Start answering only now, so that every answer comes from a complete node. HTTPS needs no
+    // such order: it has no certificate before the node is a member.
     tokio::spawn(admin::serve_socket(socket, router));
     if let Some(public) = public {
         tokio::spawn(public::serve(public, node.clone()));
@@ -197,20 +180,20 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
         }
         Ok(reason) = async { fatal.wait_for(Option::is_some).await.map(|reason| reason.clone()) } => {
             let reason = reason.unwrap_or_default();
-            Err(Problem::new(Code::F002, "this node cannot go on").detail(reason)
+            Err(Problem::new(Code::DataUnusable, "this node cannot go on").detail(reason)
                 .hint("look at its disk and its log; the other nodes go on"))
         }
     }
 }
 
-/// Opens the port of the public certificate pages.
+/// Opens the TCP port of the public certificate pages.
 async fn open_public(bind: SocketAddr, say: &dyn Fn(&str)) -> Result<TcpListener, Problem> {
     let cannot = |error: io::Error| {
         let problem = if error.kind() == io::ErrorKind::PermissionDenied {
-            Problem::new(Code::N002, format!("not allowed to open port {}", bind.port()))
+            Problem::new(Code::PortForbidden, format!("not allowed to open port {}", bind.port()))
                 .hint("sudo setcap cap_net_bind_service=+ep $(command -v conclave)")
         } else {
-            Problem::new(Code::N001, format!("cannot open {bind} for the public pages"))
+            Problem::new(Code::PortUnavailable, format!("cannot open {bind} for the public pages"))
                 .hint("[public] bind in the configuration names another address")
         };
         problem.detail(error.to_string())
@@ -221,11 +204,12 @@ async fn open_public(bind: SocketAddr, say: &dyn Fn(&str)) -> Result<TcpListener
     Ok(listener)
 }
 
-/// A member goes straight back into its cluster; what an unfinished founding left is put aside.
+/// Starts the member if there is a membership on disk. Puts the leftovers of an unfinished founding
+/// aside.
 async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Problem> {
     let data_dir = node.data_dir();
-    let membership =
-        Membership::read(data_dir).map_err(|error| Problem::new(Code::F002, error.to_string()))?;
+    let membership = Membership::read(data_dir)
+        .map_err(|error| Problem::new(Code::DataUnusable, error.to_string()))?;
     match membership {
         Some(membership) if !membership.founding => {
             let replica = cluster::start(&node, &membership).await?;
@@ -248,7 +232,8 @@ async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Prob
     Ok(())
 }
 
-/// What lies there without a membership is put aside, unless it is a whole cluster.
+/// Puts cluster data without a membership file aside. Fails if the data is a whole cluster: then
+/// the file was lost, not the founding.
 fn put_leftovers_aside(data_dir: &Path) -> Result<(), Problem> {
     let abandoned = cluster::abandon_unknown(data_dir, clock::now()).map_err(|error| {
         let hint = match error {
@@ -257,8 +242,8 @@ fn put_leftovers_aside(data_dir: &Path) -> Result<(), Problem> {
             }
             _ => "move data_dir away, if nothing in it is needed",
         };
-        Problem::new(Code::F002, "this node knows of no cluster, but has data of one")
-            .detail(Causes(&error).to_string())
+        Problem::new(Code::DataUnusable, "this node knows of no cluster, but has data of one")
+            .detail(causes(&error))
             .hint(hint)
     })?;
     for path in abandoned {
@@ -285,7 +270,7 @@ async fn stop(node: &Node) -> Result<(), Problem> {
         member.replica.hand_over().await;
         member.stop().await.map_err(|error| internal("the log did not stop cleanly", error))?;
     }
-    // The next start need not wonder whether somebody answers there.
+    // Saves the next start the check whether another process answers on it.
     let _ = std::fs::remove_file(&node.config().admin_socket);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Belonging to a cluster: founding one, joining one, letting others join.
+//! Cluster membership: founding a cluster, joining one, and letting other nodes join.
 
 mod admission;
 mod found;
@@ -17,18 +17,19 @@ pub(crate) use join::join;
 pub(crate) use leftover::{LeftoverError, abandon_unknown};
 pub(crate) use start::start;
 
-/// Years for which certificates among nodes are valid: peers are pinned by key, so the dates
-/// protect nothing and must never cause an outage.
+/// Validity of certificates between nodes, in years. Peers are pinned by key, so the dates protect
+/// nothing, and they must never cause an outage.
 pub(crate) const YEARS: u64 = 20;
 
-/// Validity of certificates among nodes, from a day before `now`, because clocks differ.
+/// Returns the validity of certificates between nodes. It begins a day before `now`, because clocks
+/// differ.
 pub(crate) fn validity(now: conclave_store::time::UnixMillis) -> conclave_pki::issue::Validity {
     const DAY: u64 = 24 * 60 * 60;
     let not_before = (now.0 / 1000).saturating_sub(DAY);
     conclave_pki::issue::Validity { not_before, not_after: not_before + YEARS * 366 * DAY }
 }
 
-/// Name in the certificate of a node.
+/// Returns the host name in the certificate of a node.
 pub(crate) fn node_host_name(node: conclave_store::id::NodeId) -> String {
     format!("node-{node}.conclave.internal")
 }

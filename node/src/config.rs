@@ -1,4 +1,4 @@
-//! Settings of this node: one TOML file, every key known, every default safe.
+//! The configuration file of a node, in TOML. Unknown keys are errors.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -18,49 +18,50 @@ use serde::Deserialize;
 use crate::tls_names;
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// More than a minute of the fastest writes: time for a member to install a snapshot of 100,000
-/// domains.
+/// Default for `keep_log_mib`: more than a minute of the fastest writes, in which a member can
+/// install a snapshot of 100,000 domains.
 const KEEP_LOG_MIB: u32 = 256;
 
-/// Settings as they hold, defaults filled in.
+/// The effective settings, with defaults filled in.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Name of this node.
     pub name: NodeName,
-    /// Everything that this node stores, but for its unlock key.
+    /// Data directory: everything of this node except its unlock key.
     pub data_dir: PathBuf,
-    /// Addresses on which listeners open their ports; empty: all.
+    /// Addresses of this host for listeners; empty: all.
     pub addresses: Vec<IpAddr>,
-    /// Domain of this node that serves whoever asks for no known name.
+    /// Name of the local domain that serves clients which ask for no known name.
     pub main_domain: DomainName,
     /// UDP address for other nodes (QUIC).
     pub cluster_bind: SocketAddr,
-    /// `HOST:PORT` at which other nodes reach it; the bound address if not given.
+    /// Address (`HOST:PORT`) of this node for other nodes. Default: the bind address, or this
+    /// host's outgoing address if the bind address is unspecified.
     pub cluster_advertise: Option<String>,
     /// Raft election timeout.
     pub election_timeout: Duration,
-    /// Bytes of the log that are kept for members that do not have them yet.
+    /// Most bytes of the log kept for members that lag behind.
     pub keep_log_bytes: u64,
     /// Unix socket of the admin API.
     pub admin_socket: PathBuf,
-    /// TCP address of the admin API over HTTPS, if wanted.
+    /// TCP address of the admin API over HTTPS; none: off.
     pub admin_bind: Option<SocketAddr>,
-    /// TCP address of the public certificate pages over HTTP, if wanted.
+    /// TCP address of the public certificate pages over HTTP; none: off.
     pub public_bind: Option<SocketAddr>,
-    /// Oldest version of TLS that this node accepts, whatever the cluster says.
+    /// Oldest accepted TLS version of this node, even if the cluster accepts older ones.
     pub tls_version_min: TlsVersion,
-    /// Cipher suites that this node accepts at most, by their IANA names; empty: those of the
+    /// The only accepted cipher suites of this node, by their IANA names; empty: those of the
     /// cluster.
     pub tls_cipher_suites: Vec<String>,
-    /// A session of DTLS in which nobody says anything ends after this time.
+    /// Idle timeout of DTLS sessions.
     pub dtls_idle_timeout: Duration,
-    /// Unix sockets, or directories of such, that upstreams may be; empty: none.
+    /// Unix sockets, or directories of unix sockets, that upstreams may name; empty: none.
     pub upstream_unix: Vec<PathBuf>,
-    /// File of the unlock key.
+    /// Path of the unlock key.
     pub unlock_file: PathBuf,
     /// Log filter, as `info` or `conclave_node=trace,info`.
     pub log_level: String,
-    /// Log lines as JSON.
+    /// Whether log lines are JSON.
     pub log_json: bool,
 }
 
@@ -153,17 +154,23 @@ struct LogSection {
 }
 
 impl Config {
-    /// Reads and checks the file; the problem says line and column.
+    /// Reads and checks the file. The problem of a syntax error names line and column.
     pub fn read(path: &Path) -> Result<Config, Problem> {
         let shown = path.display().to_string();
         let too_large = std::fs::metadata(path).is_ok_and(|meta| meta.len() > FILE_BYTES_MAX);
         if too_large {
-            return Err(Problem::new(Code::F001, format!("{shown} is larger than 1 MiB")));
+            return Err(Problem::new(
+                Code::ConfigurationInvalid,
+                format!("{shown} is larger than 1 MiB"),
+            ));
         }
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Problem::new(Code::F001, format!("cannot read the configuration file {shown}"))
-                .detail(error.to_string())
-                .hint("conclave config init    prints one to start from")
+            Problem::new(
+                Code::ConfigurationInvalid,
+                format!("cannot read the configuration file {shown}"),
+            )
+            .detail(error.to_string())
+            .hint("conclave config init    prints one to start from")
         })?;
         let file = toml::from_str(&text).map_err(|error| syntax_problem(&shown, &text, &error))?;
         Config::settle(file, path)
@@ -236,7 +243,7 @@ impl Config {
     }
 }
 
-/// A time within bounds, as `300ms`, `10m` or `1h`.
+/// Parses a duration such as `300ms`, `10m` or `1h` and checks its bounds.
 fn timeout(
     setting: &str,
     text: &str,
@@ -249,7 +256,9 @@ fn timeout(
         Some(_) => {
             Err(setting_problem(setting, format!("{text} is not within {least:?} and {most:?}")))
         }
-        None => Err(setting_problem(setting, format!("{text:?} is no time such as \"300ms\""))),
+        None => {
+            Err(setting_problem(setting, format!("invalid duration {text:?}, expected e.g. 300ms")))
+        }
     }
 }
 
@@ -283,12 +292,16 @@ fn log_json(format: Option<&str>) -> Result<bool, Problem> {
 }
 
 fn setting_problem(setting: &str, why: impl std::fmt::Display) -> Problem {
-    Problem::new(Code::F001, format!("{setting}: {why}"))
+    Problem::new(Code::ConfigurationInvalid, format!("{setting}: {why}"))
 }
 
-/// What is said about a setting of the cluster, for one of this file.
+/// Turns a problem of a cluster setting into one of the same setting in this file.
 fn tls_problem(setting: &str, problem: Problem) -> Problem {
-    Problem { title: format!("{setting}: {}", problem.title), code: Code::F001, ..problem }
+    Problem {
+        title: format!("{setting}: {}", problem.title),
+        code: Code::ConfigurationInvalid,
+        ..problem
+    }
 }
 
 fn syntax_problem(file: &str, text: &str, error: &toml::de::Error) -> Problem {
@@ -296,13 +309,13 @@ fn syntax_problem(file: &str, text: &str, error: &toml::de::Error) -> Problem {
     let before = text.get(..start).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    // A key that was pasted into this file must not get into a message.
+    // A private key that was pasted into this file must not appear in a message.
     let has_pem = text.contains("-----BEGIN ");
     let message = match has_pem {
         true => "keys and certificates do not belong into this file",
         false => error.message().lines().next().unwrap_or_default(),
     };
-    Problem::new(Code::F001, format!("{file}:{line}:{column}: {message}"))
+    Problem::new(Code::ConfigurationInvalid, format!("{file}:{line}:{column}: {message}"))
         .at(Location {
             file: file.to_owned(),
             line: u64::try_from(line).unwrap_or(u64::MAX),
@@ -327,7 +340,7 @@ mod tests {
         let problem =
             read("[node]\nname = \"n1\"\ndata_dir = \"/tmp/x\"\n[cluster]\nbimd = \"a\"\n")
                 .unwrap_err();
-        assert_eq!(problem.code, Code::F001);
+        assert_eq!(problem.code, Code::ConfigurationInvalid);
         assert!(problem.title.contains("node.toml:5:1"), "{}", problem.title);
         assert!(problem.title.contains("bimd"), "{}", problem.title);
     }
@@ -348,7 +361,7 @@ mod tests {
         check(&format!("{node}[tls]\nmin_version = \"1.1\"\n"), "[tls] min_version: TLS 1.1");
         check(&format!("{node}[tls]\ncipher_suites = [\"RC4\"]\n"), "[tls] cipher_suites");
         check(&format!("{node}[dtls]\nidle_timeout = \"10ms\"\n"), "[dtls] idle_timeout");
-        check(&format!("{node}[dtls]\nidle_timeout = \"long\"\n"), "is no time");
+        check(&format!("{node}[dtls]\nidle_timeout = \"long\"\n"), "invalid duration");
         check(&format!("{node}[upstream]\nunix = [\"app.sock\"]\n"), "[upstream] unix");
     }
 

@@ -1,16 +1,16 @@
-//! Faults of the node itself, as problems: each names what failed and what to do next.
+//! Problems for faults of the node itself. Each names the fault and the next step.
 
 use std::path::Path;
 
 use conclave_api::problem::{Code, Problem};
 use conclave_raft::{LogOpenError, StartError};
 
-/// An error of this node itself, not of the caller.
+/// Makes the problem for an internal error, which the caller did not cause.
 pub(crate) fn internal(what: &str, error: impl std::fmt::Display) -> Problem {
-    Problem::new(Code::X007, what).detail(error.to_string())
+    Problem::new(Code::Internal, what).detail(error.to_string())
 }
 
-/// Why a State cannot be opened, and what to do next.
+/// Makes the problem for a State that cannot be opened.
 pub(crate) fn state_problem(dir: &Path, error: &conclave_store_sled::OpenError) -> Problem {
     let problem = state_error_problem(error);
     let detail = problem.detail.clone().unwrap_or_default();
@@ -27,21 +27,22 @@ fn state_error_problem(error: &conclave_store_sled::OpenError) -> Problem {
     }
 }
 
-/// Nothing is lost and nothing was changed.
+/// Makes the problem for a full disk: nothing is lost and nothing was changed.
 pub(crate) fn disk_full(title: &str) -> Problem {
-    Problem::new(Code::F004, title)
+    Problem::new(Code::DiskFull, title)
         .why("nothing was changed; TLS goes on with what is known")
         .hint("make room on the disk of data_dir: the node goes on by itself, or start it again")
 }
 
-/// Nothing is lost, so nothing must be thrown away.
+/// Makes the problem for data of a later version. The data is whole, so the hint must not advise to
+/// discard it.
 fn later_version(error: &dyn std::error::Error) -> Problem {
-    Problem::new(Code::F002, "the data of this node was written by a later version")
+    Problem::new(Code::DataUnusable, "the data of this node was written by a later version")
         .detail(causes(error))
         .hint("start the version that wrote it, or a later one; the data is whole")
 }
 
-/// An error with its causes.
+/// Formats an error with its causes.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut detail = error.to_string();
     let mut cause = error.source();
@@ -52,15 +53,15 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     detail
 }
 
-/// The data cannot be read as it was written.
+/// Makes the problem for damaged data.
 pub(crate) fn damaged(error: &dyn std::error::Error) -> Problem {
-    Problem::new(Code::F002, "the data of this node cannot be used")
+    Problem::new(Code::DataUnusable, "the data of this node cannot be used")
         .detail(causes(error))
         .why("a node that lost what it had acknowledged must not vote again under its number")
         .hint("move data_dir away and let the node join anew; the other nodes have everything")
 }
 
-/// Why Raft cannot start, and what to do next.
+/// Makes the problem for a Raft that cannot start.
 pub(crate) fn start_problem(error: &StartError) -> Problem {
     match error {
         StartError::Log(log @ LogOpenError::LaterVersion { .. }) => later_version(log),
@@ -69,7 +70,7 @@ pub(crate) fn start_problem(error: &StartError) -> Problem {
         }
         StartError::Log(log) => damaged(log),
         StartError::Network { bind, .. } => {
-            Problem::new(Code::N001, format!("cannot open UDP {bind} for other nodes"))
+            Problem::new(Code::PortUnavailable, format!("cannot open UDP {bind} for other nodes"))
                 .detail(error.to_string())
                 .hint("is another node running here? see [cluster] bind")
         }

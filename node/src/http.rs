@@ -1,4 +1,4 @@
-//! HTTP on any socket: whoever connects gets a place and is answered, or there is none left.
+//! HTTP/1.1 server on any listener. It closes connections above its limit at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,12 +13,12 @@ use tokio::{
     sync::Semaphore,
 };
 
-/// Connections at once on one socket.
+/// Most concurrent connections of one listener.
 const CONNECTIONS_MAX: usize = 512;
-/// Longest time for a handshake and for the head of a request.
+/// Longest time for a handshake and for the header of a request.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Accepts and answers until dropped; the listener waits when the system refuses to accept.
+/// Accepts and serves connections until dropped. The listener pauses by itself when accept fails.
 pub(crate) async fn serve<L: Listener, A>(mut listener: L, answer: impl Fn(L::Io, L::Addr) -> A)
 where
     A: Future<Output = ()> + Send + 'static,
@@ -35,7 +35,7 @@ where
     }
 }
 
-/// Answers one connection.
+/// Serves one connection.
 pub(crate) async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,

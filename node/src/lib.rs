@@ -1,4 +1,4 @@
-//! The process: everything of a node that touches the world.
+//! The node process: configuration, membership, replication, admission and administration.
 //!
 //! ```no_run
 //! // Runs until a signal ends it; lines for the terminal go to the closure.
@@ -40,12 +40,12 @@ use conclave_pki::certificate::Certificate;
 
 pub use config::Config;
 
-/// A certificate as the API shows it at this moment; for commands that look at files.
+/// Converts a certificate to its form in the API, for commands that read files.
 pub fn shown_certificate(certificate: &Certificate) -> conclave_api::certificate::Certificate {
     view::parsed_certificate(certificate, conclave_system::clock::now())
 }
 
-/// Runs a node until it is told to stop; `say` gets what a person at the terminal wants to see.
+/// Runs a node until a signal or a fatal error stops it. `say` receives the lines for the terminal.
 pub fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Box<Problem>> {
     boot::run(config, say).map_err(Box::new)
 }

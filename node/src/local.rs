@@ -1,4 +1,5 @@
-//! The local scope: the same State and rules, applied directly, on this node only.
+//! The local scope: State of this node only. It has the same rules as the shared scope, but applies
+//! commands directly, without Raft.
 
 use std::{
     path::Path,
@@ -9,10 +10,10 @@ use conclave_disk::DiskOptions;
 use conclave_edge::live::Live;
 use conclave_store::{
     command::{Action, Command},
-    id::{LogIndex, NodeId, OperationId},
+    id::{LogIndex, NodeId},
     machine,
     outcome::Outcome,
-    record::{LEVEL_MAX, Principal},
+    record::LEVEL_MAX,
     scope::Scope,
     state::State,
     time::UnixMillis,
@@ -21,7 +22,7 @@ use conclave_store_sled::{Home, OpenError, Turn, migrate};
 
 use crate::replica::{Point, Published};
 
-/// This node's own domains.
+/// The local scope with its State on disk.
 pub(crate) struct Local {
     inner: Mutex<Inner>,
     published: Published,
@@ -35,9 +36,10 @@ struct Inner {
 }
 
 impl Local {
-    /// Opens the scope in `dir`, after rewriting that of version 0.1.0 in `old`, and shows it.
+    /// Opens the scope in `dir` and publishes it. Migrates a scope of version 0.1.0 from `old`
+    /// first.
     pub(crate) fn open(old: &Path, dir: &Path, live: Live) -> Result<Local, OpenError> {
-        // Beginning again at 0 would give two changes one index.
+        // The index must continue. If it restarted at 0, two changes would have the same index.
         let index_of = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
         migrate(old, dir, &DiskOptions::default(), index_of)?;
         let loaded = Home::open(dir, DiskOptions::default())?;
@@ -49,29 +51,24 @@ impl Local {
         Ok(Local { inner: Mutex::new(inner), published, live })
     }
 
-    /// Raises the level of the rules to this program's: no other node reads this scope.
+    /// Raises the level of the rules to that of this program. No other node reads this scope, so no
+    /// version has to be checked.
     pub(crate) fn raise_level(&self, now: UnixMillis) -> Result<(), LocalError> {
         if self.point().state.level() >= LEVEL_MAX {
             return Ok(());
         }
-        let command = Command {
-            operation: OperationId::new(now, conclave_system::entropy::array()),
-            principal: Principal::Node(NodeId(0)),
-            request: [0; 32],
-            time: now,
-            reason: None,
-            expects: Vec::new(),
-            action: Action::SetLevel(LEVEL_MAX),
-        };
+        let (node, action) = (NodeId(0), Action::SetLevel(LEVEL_MAX));
+        let command = Command::by_node(node, conclave_system::entropy::array(), now, action);
         self.apply(&command).map(|_| ())
     }
 
-    /// The State as it is now.
+    /// Returns the current State.
     pub(crate) fn point(&self) -> Arc<Point> {
         self.published.load()
     }
 
-    /// Applies a command; durable and shown when it returns. Blocks for a device sync.
+    /// Applies a command. The change is durable and published when this returns. Blocks for a
+    /// device sync.
     pub(crate) fn apply(&self, command: &Command) -> Result<(LogIndex, Outcome), LocalError> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.check_room()?;
@@ -79,35 +76,46 @@ impl Local {
         let applied = machine::apply(&inner.state, index, command);
         let checkpoint = index.0.to_be_bytes();
         inner.home.put(&applied.changes, &checkpoint, index.0, &applied.state);
-        if let Turn::NoRoom { free, wanted } = inner.home.turn()? {
-            return Err(LocalError::DiskFull { free, wanted });
-        }
+        let turn = inner.home.turn()?;
         inner.index = index;
         inner.state = applied.state;
         self.published.store(inner.state.clone());
         self.live.advance(Scope::Local, &inner.state, &[(index, applied.changes)], index);
-        Ok((index, applied.outcome))
+        match turn {
+            Turn::NoRoom { free, wanted } => Err(LocalError::NotDurable { free, wanted }),
+            _ => Ok((index, applied.outcome)),
+        }
     }
 }
 
-/// Why a command of the local scope is not done.
+/// Errors of executing a command in the local scope.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LocalError {
-    /// Too little room; nothing was changed.
+    /// The disk has too little room. Nothing was changed.
     #[error("{free} bytes of free space are left; {wanted} are needed")]
     DiskFull {
         /// Free bytes.
         free: u64,
-        /// Bytes that are needed.
+        /// Needed bytes.
         wanted: u64,
     },
-    /// The disk failed, and nothing more can be changed.
+    /// The disk had room before the change and has too little for it. The change is made, and is
+    /// durable once there is room.
+    #[error("{free} bytes of free space are left; {wanted} are needed to keep the change")]
+    NotDurable {
+        /// Free bytes.
+        free: u64,
+        /// Needed bytes.
+        wanted: u64,
+    },
+    /// The disk failed. No further change is possible.
     #[error(transparent)]
     Fault(#[from] conclave_disk::Fault),
 }
 
 impl Inner {
-    /// What is noted is written in the end, so room is looked for before.
+    /// Checks the room on disk. This comes before `Home::put`: a change that was put is written
+    /// sooner or later and cannot be taken back.
     fn check_room(&self) -> Result<(), LocalError> {
         let (free, wanted) = self.home.room().map_err(conclave_disk::Fault::Room)?;
         if free < wanted { Err(LocalError::DiskFull { free, wanted }) } else { Ok(()) }

@@ -1,11 +1,11 @@
-//! This node's part in a cluster, once it has one.
+//! The running membership of this node, once it belongs to a cluster.
 
 use conclave_store_sled::Home;
 use tokio::task::AbortHandle;
 
 use crate::{membership::Membership, replica::Replica};
 
-/// This node as a member.
+/// A running member: its replica, State's home and background tasks.
 pub(crate) struct Member {
     pub(crate) replica: Replica,
     pub(crate) home: Home,
@@ -14,22 +14,22 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Stops taking part. What waits for the State's disk is written, so that the next start need
-    /// not replay it.
+    /// Stops Raft. Writes pending changes of State to disk, so that the next start does not replay
+    /// them.
     pub(crate) async fn stop(&self) -> std::io::Result<()> {
         self.replica.raft().shutdown().await?;
         let home = self.home.clone();
         let written = tokio::task::spawn_blocking(move || home.turn()).await;
-        // The log has it in any case.
+        // A failed write loses nothing, because the log has the changes.
         if let Ok(Err(fault)) = written {
             tracing::warn!(event = "state.disk_failed", error = %fault);
         }
         Ok(())
     }
 
-    /// Stops taking part, without the end of the process.
+    /// Stops the member but not the process.
     pub(crate) async fn give_up(self) {
-        // The tasks first: one of them takes the end of Raft for a reason to end the process.
+        // Stop the tasks first: `watch_raft` stops the process when Raft ends.
         drop(self.tasks);
         if let Err(error) = self.replica.raft().shutdown().await {
             tracing::warn!(event = "member.not_stopped", %error);
@@ -37,7 +37,7 @@ impl Member {
     }
 }
 
-/// Works in the background as long as the node is a member.
+/// Background tasks of a member; aborted when dropped.
 pub(crate) struct MemberTasks(pub(crate) Vec<AbortHandle>);
 
 impl Drop for MemberTasks {

@@ -1,4 +1,4 @@
-//! What a node knows of its own membership before State tells it.
+//! The membership file: the facts that a node needs to rejoin its cluster before it has read State.
 
 use std::{io, path::Path};
 
@@ -8,14 +8,14 @@ use conclave_system::files;
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "membership.json";
-/// What this version writes. Version 0.1.0 wrote 1, and refuses what it does not know: it must not
-/// start on storage that was rewritten. Since 3 there is a checksum.
+/// Current file format. Version 0.1.0 wrote format 1 and refuses others, so it does not start on
+/// migrated storage. Format 3 added the checksum.
 const FORMAT: u32 = 3;
 const CHECKED_FORMAT: u32 = 3;
-/// What this version reads.
+/// Readable file formats.
 const FORMATS: std::ops::RangeInclusive<u32> = 1..=FORMAT;
 
-/// A member as the cluster introduced it when this node joined.
+/// A member as the cluster announced it when this node joined.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Introduced {
     pub(crate) id: u64,
@@ -23,7 +23,8 @@ pub(crate) struct Introduced {
     pub(crate) address: String,
 }
 
-/// This node's membership; written when it founds or joins, before anything else of it exists.
+/// The membership of this node. It is written when the node founds or joins a cluster, before any
+/// other data of the cluster.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Membership {
@@ -31,35 +32,35 @@ pub(crate) struct Membership {
     pub(crate) cluster: [u8; 16],
     pub(crate) cluster_name: String,
     pub(crate) node: u64,
-    /// Random number of this data directory's log.
+    /// Random number of the log in this data directory.
     pub(crate) incarnation: u64,
     pub(crate) authority_der: Vec<u8>,
     pub(crate) certificate_der: Vec<u8>,
     pub(crate) introduced: Vec<Introduced>,
-    /// The cluster is not founded yet: nothing of it was acknowledged.
+    /// Whether the founding is unfinished, so that nothing in the cluster was acknowledged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) founding: bool,
-    /// In the file only: SHA-256 of everything else.
+    /// SHA-256 of all other fields. Set only in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checksum: Option<Vec<u8>>,
 }
 
-/// Why the membership cannot be used.
+/// Errors of the membership file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum MembershipError {
     /// The file cannot be read or written.
     #[error("cannot use {path}: {source}")]
     File {
-        /// Which file.
+        /// Path of the file.
         path: String,
         /// Why.
         source: io::Error,
     },
-    /// Damaged, or of an unknown format.
+    /// The file is damaged or has an unknown format.
     #[error("{path} is damaged, or of a format that this program does not know")]
     Damaged {
-        /// Which file.
+        /// Path of the file.
         path: String,
     },
 }
@@ -88,7 +89,7 @@ impl Membership {
         }
     }
 
-    /// With its checksum, if its format has one.
+    /// Adds the checksum, if the format has one.
     fn checked(self) -> Result<Membership, serde_json::Error> {
         let has_one = self.format >= CHECKED_FORMAT;
         let bare = Membership { checksum: None, ..self };
@@ -96,15 +97,16 @@ impl Membership {
         Ok(Membership { checksum, ..bare })
     }
 
-    /// What the bytes of the file say; none: damaged, or of an unknown format.
+    /// Parses the file. Returns `None` if it is damaged or has an unknown format.
     fn parse(bytes: &[u8]) -> Option<Membership> {
+        // The checksum covers the values, not the bytes: the file is indented for people.
         let read: Membership = serde_json::from_slice(bytes).ok()?;
         let expected = read.clone().checked().ok()?.checksum;
         let is_whole = read.checksum == expected && FORMATS.contains(&read.format);
         is_whole.then_some(Membership { checksum: None, ..read })
     }
 
-    /// Reads the membership; none: the node belongs to no cluster.
+    /// Reads the membership. Returns `None` if the node belongs to no cluster.
     pub(crate) fn read(data_dir: &Path) -> Result<Option<Membership>, MembershipError> {
         let path = data_dir.join(FILE);
         let shown = || path.display().to_string();
@@ -118,8 +120,8 @@ impl Membership {
         }
     }
 
-    /// Rewrites a membership of version 0.1.0, if there is one, so that this version refuses to
-    /// start there from now on.
+    /// Rewrites a membership of an older format, if there is one. From then on version 0.1.0
+    /// refuses to start in this data directory.
     pub(crate) fn upgrade(data_dir: &Path) -> Result<(), MembershipError> {
         match Membership::read(data_dir)? {
             Some(membership) if membership.format != FORMAT => {
@@ -129,14 +131,14 @@ impl Membership {
         }
     }
 
-    /// Forgets a founding that did not succeed.
+    /// Removes the membership file after a failed founding.
     pub(crate) fn remove(data_dir: &Path) -> Result<(), MembershipError> {
         let path = data_dir.join(FILE);
         files::remove(&path)
             .map_err(|source| MembershipError::File { path: path.display().to_string(), source })
     }
 
-    /// Makes the membership durable.
+    /// Writes the membership durably.
     pub(crate) fn write(&self, data_dir: &Path) -> Result<(), MembershipError> {
         let path = data_dir.join(FILE);
         let checked = self.clone().checked();
@@ -147,7 +149,8 @@ impl Membership {
         written.map_err(|source| MembershipError::File { path: path.display().to_string(), source })
     }
 
-    /// The member with this identity key: by State, or by introduction until State is here.
+    /// Finds the member with this identity key: in State, or in `introduced` as long as State has
+    /// no cluster.
     pub(crate) fn identify(&self, state: &State, public_key_der: &[u8]) -> Option<NodeId> {
         if state.cluster().is_some() {
             let found = state.members().find(|(_, member)| member.identity_der == public_key_der);

@@ -1,4 +1,4 @@
-//! A node: what it is made of, and its part in a cluster once it has one.
+//! The running node: its parts, and its membership once it belongs to a cluster.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{config::Config, local::Local, member::Member, replica::Replica, turns::Turns};
 
-/// Public halves of a node's own keys, and its transport identity.
+/// The node's identity key, and the public half of its sealing key.
 pub(crate) struct OwnKeys {
     identity_pkcs8: zeroize::Zeroizing<Vec<u8>>,
     identity_public: Vec<u8>,
@@ -18,17 +18,17 @@ pub(crate) struct OwnKeys {
 }
 
 impl OwnKeys {
-    /// Identity key (SubjectPublicKeyInfo, DER).
+    /// Returns the public identity key (SubjectPublicKeyInfo, DER).
     pub(crate) fn identity_public(&self) -> &[u8] {
         &self.identity_public
     }
 
-    /// X25519 public key for generations of the keyring.
+    /// Returns the X25519 public key for which keyring generations are wrapped.
     pub(crate) fn sealing_public(&self) -> &[u8; 32] {
         &self.sealing_public
     }
 
-    /// Identity key, PKCS#8.
+    /// Returns the private identity key (PKCS#8, DER).
     pub(crate) fn identity_pkcs8(&self) -> &[u8] {
         &self.identity_pkcs8
     }
@@ -50,7 +50,7 @@ struct Shared {
     started: UnixMillis,
     member: arc_swap::ArcSwapOption<Member>,
     turns: Turns,
-    /// Founding and joining exclude each other.
+    /// Held while the node founds or joins a cluster: the two exclude each other.
     changing: Arc<Semaphore>,
     fatal: tokio::sync::watch::Sender<Option<String>>,
 }
@@ -114,7 +114,7 @@ impl Node {
         &self.shared.local
     }
 
-    /// Turns of callers that change the same object.
+    /// Returns the queues of callers that change the same object.
     pub(crate) fn turns(&self) -> &Turns {
         &self.shared.turns
     }
@@ -123,53 +123,61 @@ impl Node {
         self.shared.started
     }
 
-    /// Why this node must stop, as soon as there is a reason.
+    /// Returns a channel for the reason why this node must stop.
     pub(crate) fn fatal(&self) -> tokio::sync::watch::Receiver<Option<String>> {
         self.shared.fatal.subscribe()
     }
 
-    /// The node will stop for this reason.
+    /// Makes the node stop for this reason.
     pub(crate) fn fail(&self, reason: String) {
         self.shared.fatal.send_replace(Some(reason));
     }
 
-    /// This node as a member, if it is one.
+    /// Returns the running membership, if the node is a member.
     pub(crate) fn member(&self) -> Option<Arc<Member>> {
         self.shared.member.load_full()
     }
 
-    /// The replica, or the problem that there is none.
+    /// Returns the replica. Fails if the node belongs to no cluster.
     pub(crate) fn replica(&self) -> Result<Replica, Problem> {
         self.member().map(|member| member.replica.clone()).ok_or_else(|| {
-            Problem::new(Code::R006, "this node belongs to no cluster yet")
+            Problem::new(Code::NoCluster, "this node belongs to no cluster yet")
                 .hint("conclave cluster init --name NAME    or: conclave cluster join HOST:PORT")
         })
     }
 
-    /// The right to found or join; refused while another does, or once it is a member.
+    /// Acquires the right to found or join a cluster. Fails while another request holds it, or if
+    /// the node is a member.
     pub(crate) fn membership_change(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let refused = |name: &str| {
-            Problem::new(Code::R007, format!("this node belongs to the cluster {name} already"))
-                .hint("conclave status")
+            Problem::new(
+                Code::AlreadyMember,
+                format!("this node belongs to the cluster {name} already"),
+            )
+            .hint("conclave status")
         };
         if let Some(member) = self.member() {
             return Err(refused(&member.membership.cluster_name));
         }
         let permit = Arc::clone(&self.shared.changing).try_acquire_owned().map_err(|_| {
-            Problem::new(Code::R007, "this node is founding or joining a cluster right now")
+            Problem::new(
+                Code::AlreadyMember,
+                "this node is founding or joining a cluster right now",
+            )
         })?;
+        // Checked again, because another request may have finished in between.
         match self.member() {
             Some(member) => Err(refused(&member.membership.cluster_name)),
             None => Ok(permit),
         }
     }
 
-    /// Lets callers reach this node as a member.
+    /// Publishes the membership to callers.
     pub(crate) fn publish(&self, member: Member) {
         self.shared.member.store(Some(Arc::new(member)));
     }
 
-    /// `HOST:PORT` at which other nodes reach this one.
+    /// Returns the address (`HOST:PORT`) of this node for other nodes.
     pub(crate) fn advertised(&self) -> Result<String, Problem> {
         if let Some(address) = &self.config().cluster_advertise {
             return Ok(address.clone());
@@ -178,16 +186,19 @@ impl Node {
         if !bind.ip().is_unspecified() {
             return Ok(bind.to_string());
         }
-        // Nothing is sent: connecting a UDP socket only asks for the route (RFC 5737 address).
+        // Connecting a UDP socket sends nothing; it only selects the route and so the local
+        // address. The address is reserved for documentation (RFC 5737).
         let found = std::net::UdpSocket::bind((bind.ip(), 0)).and_then(|socket| {
             socket.connect(("192.0.2.1", 9))?;
             socket.local_addr()
         });
         match found {
             Ok(local) => Ok(SocketAddr::new(local.ip(), bind.port()).to_string()),
-            Err(error) => Err(Problem::new(Code::F001, "[cluster] advertise is not set")
-                .detail(format!("no address of this host can be found: {error}"))
-                .hint("set [cluster] advertise = \"HOST:PORT\"")),
+            Err(error) => {
+                Err(Problem::new(Code::ConfigurationInvalid, "[cluster] advertise is not set")
+                    .detail(format!("no address of this host can be found: {error}"))
+                    .hint("set [cluster] advertise = \"HOST:PORT\""))
+            }
         }
     }
 }

@@ -1,3 +1,3 @@
-//! What people see of a running node.
+//! Observability of a running node.
 
 pub(crate) mod log;

@@ -1,7 +1,7 @@
-//! The one way of a change, without HTTP: read, derive, try out or order, wait, tell.
+//! Execution of operations: reads, changes and dry runs, without HTTP.
 //!
-//! The API stands on it, and so will whatever else makes changes. Idempotence and expectations are
-//! decided here and nowhere else.
+//! The admin API uses it, and so must everything else that makes changes. Idempotence and
+//! expectations are decided here and nowhere else.
 
 mod change;
 mod dry_run;
@@ -21,32 +21,33 @@ use tokio::time::Instant;
 
 use crate::{node::Node, replica::Wait};
 
-/// Who wants something.
+/// The authenticated caller of an operation.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
-    /// The row of its token: a change is rejected if the token ended in between.
+    /// The row of the caller's token. A change is rejected if the token was revoked in the
+    /// meantime.
     pub(crate) expects: Option<Expectation>,
 }
 
-/// One operation of a caller, and how it is carried out.
+/// One operation of a caller, with the options by which it is carried out.
 #[derive(Clone)]
 pub(crate) struct Operator {
     pub(crate) node: Node,
     pub(crate) caller: Caller,
-    /// The only scope that is meant; none: whichever has the object.
+    /// Selected scope; none: the scope of the object.
     pub(crate) scope: Option<Scope>,
-    /// Which of a domain's two keys is meant.
+    /// Selected key family, if the caller gave one.
     pub(crate) family: Option<KeyFamily>,
     pub(crate) operation: OperationId,
-    /// Hash of what is asked for: the same operation id with another one is a conflict.
+    /// Hash of the request. The same operation id with another hash is a conflict.
     pub(crate) request: [u8; 32],
     pub(crate) wait: Wait,
     pub(crate) timeout: Duration,
-    /// When the caller is answered at the latest; every part of the work gets what is left.
+    /// Time by which the caller gets an answer. Every step gets the time that is left.
     pub(crate) deadline: Instant,
     pub(crate) reason: Option<String>,
-    /// A read is content with what this node knows.
+    /// Whether reads may use the State of this node without asking the leader.
     pub(crate) is_stale: bool,
     pub(crate) is_dry_run: bool,
     pub(crate) if_version: Option<u64>,
@@ -58,7 +59,7 @@ impl Operator {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Who asks, when and why.
+    /// Returns the stamp of the operation: principal, time and reason.
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp {
             time: clock::now(),
@@ -67,8 +68,7 @@ impl Operator {
         }
     }
 
-    /// The cluster's State: with all that was acknowledged, or what this node has if the caller
-    /// is content with that.
+    /// Returns the cluster's State, by a linearizable read unless the caller accepts a stale one.
     pub(crate) async fn read(&self) -> Result<State, Problem> {
         let replica = self.node.replica()?;
         if self.is_stale {
@@ -79,13 +79,13 @@ impl Operator {
     }
 
     pub(crate) fn no_leader(&self) -> Problem {
-        Problem::new(Code::R003, "the cluster has no leader that a quorum follows")
+        Problem::new(Code::NoLeader, "the cluster has no leader that a quorum follows")
             .why("too few voters answer, or an election is running; TLS goes on with what is known")
             .hint("conclave status    or read what this node knows with --stale")
     }
 
-    /// The scope of a domain: as asked for, else shared if it exists there, else local if it
-    /// exists there, else shared.
+    /// Returns the scope of a domain: the one that the caller selected, otherwise local if only the
+    /// local scope has the domain, otherwise shared.
     pub(crate) fn scope_of(&self, name: &str) -> Scope {
         self.scope.unwrap_or_else(|| {
             let Ok(name) = DomainName::parse(name) else { return Scope::Shared };
@@ -98,10 +98,10 @@ impl Operator {
         })
     }
 
-    /// Refuses a dry run of what cannot be tried.
+    /// Refuses a dry run, for operations that have none.
     pub(crate) fn for_real(&self) -> Result<(), Problem> {
         match self.is_dry_run {
-            true => Err(Problem::new(Code::X004, "this cannot be tried with dry_run")
+            true => Err(Problem::new(Code::Malformed, "this cannot be tried with dry_run")
                 .why("it makes a secret, or tells other nodes")),
             false => Ok(()),
         }

@@ -1,11 +1,11 @@
-//! What the process as a whole may and must not do.
+//! Process limits: no core dumps, and as many descriptors as possible.
 
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
-/// No core dumps: a core holds every private key in the clear. Failing is logged, not fatal,
-/// because a sandbox may already have taken the right away.
+/// Disables core dumps, because a core contains every private key in plaintext. A failure is logged
+/// but not fatal: a sandbox may deny the calls.
 pub(crate) fn harden() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = setrlimit(Resource::Core, none);
@@ -15,7 +15,7 @@ pub(crate) fn harden() {
     }
 }
 
-/// Takes as many descriptors as this process may have, and says how many those are.
+/// Raises the limit of file descriptors to its maximum and returns it.
 pub(crate) fn raise_descriptors() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

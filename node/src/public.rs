@@ -1,7 +1,8 @@
-//! The public page of a domain's certificate (A16): for users who install it, without a login.
+//! Public certificate pages: users can download a domain's certificate without a login.
 //!
-//! A listener of its own, off by default. It knows the pages below and nothing else; what is not
-//! public (no such domain, not enabled, no certificate) cannot be told apart.
+//! They have their own listener, off by default, and their own router, so that a routing mistake
+//! cannot expose the admin API. Every refusal is the same 404, so that a client cannot tell an
+//! unknown domain from one that is not enabled or has no certificate.
 
 use std::time::Duration;
 
@@ -25,32 +26,32 @@ use tokio::net::TcpListener;
 
 use crate::{http, node::Node};
 
-/// Longest time for a connection: whoever asks slowly, or for ever, keeps nobody else out.
+/// Longest time for a connection, so that slow clients cannot keep out others.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
-/// Nothing is loaded, run or framed.
+/// Content security policy: the pages load nothing, run nothing and cannot be framed.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// The certificates of a domain that anybody may have; at least one.
+/// The public certificates of a domain; at least one.
 struct Public {
-    /// As the store has it, not as it was asked for.
+    /// Name as stored, not as requested.
     name: DomainName,
     certificates: Vec<Sent>,
 }
 
-/// A certificate, with what is sent behind it.
+/// A certificate with its chain.
 struct Sent {
     family: KeyFamily,
     certificate: Certificate,
     chain: Vec<Certificate>,
 }
 
-/// Which of two certificates is asked for; the first if that is not said.
+/// Query parameters. Without a family the first certificate is served.
 #[derive(Deserialize)]
 struct Wanted {
     family: Option<String>,
 }
 
-/// Answers until dropped.
+/// Serves the pages until dropped.
 pub(crate) async fn serve(listener: TcpListener, node: Node) {
     let router = router(node);
     http::serve(listener, |stream, _| {
@@ -98,7 +99,8 @@ impl FromRequestParts<Node> for Public {
     }
 }
 
-/// The certificate of an enabled domain, as this node has it: the shared domain before a local one.
+/// Finds the certificates of an enabled domain in this node's State, without asking the leader. A
+/// shared domain hides a local one.
 fn find(node: &Node, name: &str) -> Option<Public> {
     let name = DomainName::parse(name).ok()?;
     let shared = node.replica().ok().map(|replica| replica.point());
@@ -123,14 +125,14 @@ fn public(state: &State, domain: &Domain) -> Option<Public> {
     (!certificates.is_empty()).then(|| Public { name: domain.name.clone(), certificates })
 }
 
-/// RFC 2585 §3: one certificate, DER.
+/// Answers one certificate in DER (RFC 2585 §3).
 async fn der(found: Public) -> Response {
     let first = found.certificates.first();
     let der = first.map(|one| one.certificate.der().to_vec()).unwrap_or_default();
     file(&found.name, "cer", "application/pkix-cert", der)
 }
 
-/// RFC 8555 §9.1: the certificate and its chain, PEM.
+/// Answers the certificate and its chain in PEM (RFC 8555 §9.1).
 async fn pem(found: Public) -> Response {
     let first = found.certificates.first().into_iter();
     let all = first.flat_map(|one| std::iter::once(&one.certificate).chain(&one.chain));
@@ -139,7 +141,7 @@ async fn pem(found: Public) -> Response {
 }
 
 fn file(name: &DomainName, ending: &str, media_type: &str, bytes: Vec<u8>) -> Response {
-    // A domain name holds no quotes.
+    // A domain name contains no quotes, so it needs no escaping here.
     let disposition = format!("attachment; filename=\"{name}.{ending}\"");
     let headers =
         [(header::CONTENT_TYPE, media_type.to_owned()), (header::CONTENT_DISPOSITION, disposition)];
@@ -154,7 +156,7 @@ fn safe() -> [(HeaderName, &'static str); 3] {
     ]
 }
 
-/// A certificate with its links.
+/// Renders a certificate with its download links.
 fn section(name: &DomainName, sent: &Sent) -> String {
     let one = &sent.certificate;
     let time = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1_000)));
@@ -197,7 +199,7 @@ async fn page(found: Public) -> Response {
     (safe(), Html(html)).into_response()
 }
 
-/// Text for HTML; attributes of a certificate may hold anything.
+/// Escapes text for HTML. Attributes of a certificate may contain anything.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

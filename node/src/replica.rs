@@ -1,4 +1,5 @@
-//! This node's part in the cluster's order: apply, propose, forward, read, and know who serves.
+//! The replica: applies and proposes commands, forwards them to the leader, reads, and tracks which
+//! nodes serve which command.
 
 mod apply;
 mod call;
@@ -34,11 +35,11 @@ pub(crate) use report::NodeReport;
 pub(crate) use reports::Reports;
 pub(crate) use session_keys::session_key_rotation_ms;
 
-/// The State as of the last applied command; readers take a copy that never changes.
+/// The State after the last applied command. Readers take an immutable copy.
 #[derive(Default)]
 pub(crate) struct Published(ArcSwap<Point>);
 
-/// A State at one point of its order.
+/// A State at one point of the order of commands.
 #[derive(Clone, Default)]
 pub(crate) struct Point {
     pub(crate) state: State,
@@ -54,7 +55,7 @@ impl Published {
     }
 }
 
-/// A member's part; cheap to clone.
+/// A handle to the replica; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Replica {
     shared: Arc<Shared>,
@@ -87,17 +88,17 @@ impl Replica {
         Replica { shared: Arc::new(shared) }
     }
 
-    /// Number of this node.
+    /// Returns the id of this node.
     pub(crate) fn id(&self) -> NodeId {
         self.shared.id
     }
 
-    /// Raft below.
+    /// Returns the Raft node.
     pub(crate) fn raft(&self) -> &Raft {
         &self.shared.raft
     }
 
-    /// The State as this node has it now.
+    /// Returns the current State of this node.
     pub(crate) fn point(&self) -> Arc<Point> {
         self.shared.published.load()
     }

@@ -1,4 +1,4 @@
-//! For measurements: many domains in a cluster's State without a request for each.
+//! Bulk creation of domains for measurements, without a request for each.
 
 use std::{fs::File, io, ops::Range, path::Path, sync::Arc, time::Duration};
 
@@ -11,9 +11,9 @@ use conclave_pki::{
 };
 use conclave_store::{
     command::{Action, Command, CreateDomain, SetCertificate},
-    id::{DomainId, DomainName, NodeId, OperationId},
+    id::{DomainId, DomainName, NodeId},
     outcome::Outcome,
-    record::{PkiMode, Principal},
+    record::PkiMode,
     scope::Scope,
     wire,
 };
@@ -29,18 +29,19 @@ use crate::{
     replica::{Replica, Wait},
 };
 
-/// Commands under way at once.
+/// Most commands in flight.
 const IN_FLIGHT: usize = 2_048;
-/// Keys that the domains share, each sealed for its domain: making one takes longer than all else.
+/// Number of keys for all domains, which share them because making keys would take most of the
+/// time. Each domain has its own sealed copy.
 const KEYS: u64 = 1_024;
-/// Longest time for one command: the disk may be slow.
+/// Longest time for one command. The disk may be slow.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const DAYS: u64 = 90;
 
-/// Makes the domains `d0.example`, `d1.example` and so on, as many as `numbers` says, in the
-/// cluster of the only member, which must not run now. Each is enabled and has a P-256 key and a
-/// certificate of its own by one authority, which is its chain; a thousand keys go round. The commands take the way of all
-/// commands from the log on, so that what lies on the disk is what a node would have there.
+/// Makes the domains `d{number}.example` for all `numbers` in a cluster with a single member, whose
+/// process must not run. Each domain is enabled and has a P-256 key and a certificate. One
+/// authority issues all certificates and is their chain. The domains share 1,024 keys. The commands
+/// go through Raft's log, so that the disk looks as after real changes.
 pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
     let config = Config::read(config)?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| internal("runtime", error))?;
@@ -75,7 +76,7 @@ pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
     Ok(())
 }
 
-/// A database is closed by its own thread, some time after its last user.
+/// Waits until a database is closed: its own thread closes it some time after its last user.
 fn wait_until_closed(path: &Path) -> io::Result<()> {
     let (file, deadline) = (File::open(path)?, std::time::Instant::now() + TIMEOUT);
     while let Err(error) = file.try_lock() {
@@ -141,16 +142,7 @@ impl Filling {
     }
 
     async fn execute(&self, action: Action) -> Result<(), Problem> {
-        let operation = DomainId(entropy::array()).to_string();
-        let command = Command {
-            operation: OperationId::parse(&operation).map_err(|error| internal("an id", error))?,
-            principal: Principal::Node(NodeId(0)),
-            request: [0; 32],
-            time: clock::now(),
-            reason: None,
-            expects: Vec::new(),
-            action,
-        };
+        let command = Command::by_node(NodeId(0), entropy::array(), clock::now(), action);
         let bytes = wire::encode_command(&command).map_err(|error| internal("command", error))?;
         let done = self
             .replica

@@ -1,13 +1,13 @@
-//! Versions and algorithms of TLS as people write them, in settings and in the configuration file.
+//! Parsing of TLS versions and algorithm names, for the TLS settings and the configuration file.
 
 use conclave_api::problem::{Code, Problem};
 use conclave_store::record::TlsVersion;
 
 fn refused(title: impl Into<String>) -> Problem {
-    Problem::new(Code::F003, title)
+    Problem::new(Code::TlsSettingInvalid, title)
 }
 
-/// Reads a version that can be the oldest accepted one.
+/// Parses a setting of the oldest accepted version.
 pub(crate) fn version(text: &str) -> Result<TlsVersion, Problem> {
     match text {
         "1.2" => Ok(TlsVersion::V1_2),
@@ -15,12 +15,14 @@ pub(crate) fn version(text: &str) -> Result<TlsVersion, Problem> {
         "1.0" | "1.1" => Err(refused(format!("TLS {text} is not offered by this server"))
             .why("RFC 8996: TLS 1.0 and TLS 1.1 must not be used")
             .hint("1.2 or 1.3 are possible")),
-        other => Err(refused(format!("{other:?} is no version of TLS that this server speaks"))
-            .hint("1.2 or 1.3 are possible")),
+        other => {
+            Err(refused(format!("unknown TLS version {other:?}")).hint("1.2 or 1.3 are possible"))
+        }
     }
 }
 
-/// The names in their normal form; each must be one that the program has.
+/// Returns the names in their normal form, without duplicates. Each must be known to the program.
+/// Without `asked` returns `before`.
 pub(crate) fn names(
     what: &str,
     asked: Option<&[String]>,

@@ -1,10 +1,10 @@
-//! Tokens as people carry them.
+//! Text formats of join tokens and access tokens.
 
 use conclave_store::id::{Fingerprint, TokenId};
 use zeroize::Zeroizing;
 
-/// A join token: `cvj_ID.SECRET.FINGERPRINT`. The secret is proved, never sent; the fingerprint
-/// is that of the cluster's authority, so that a joining node cannot be led astray.
+/// A join token: `cvj_ID.SECRET.FINGERPRINT`. The secret is proved, never sent. The fingerprint is
+/// that of the cluster's authority, so that a joining node cannot be lured into another cluster.
 pub(crate) struct JoinTokenText {
     pub(crate) id: TokenId,
     pub(crate) secret: Zeroizing<[u8; 32]>,
@@ -23,12 +23,13 @@ impl JoinTokenText {
     }
 }
 
-/// An access token: `cvt_ID.SECRET.FINGERPRINT`.
+/// Formats an access token: `cvt_ID.SECRET.FINGERPRINT`.
 pub(crate) fn access_token_text(id: TokenId, secret: [u8; 32], authority: Fingerprint) -> String {
     format!("cvt_{id}.{}.{authority}", Fingerprint(secret))
 }
 
-/// Id and secret of an access token; a fingerprint behind them is for its holder only.
+/// Parses id and secret of an access token. A fingerprint after them is only for the token's holder
+/// and is ignored.
 pub(crate) fn parse_access_token(text: &str) -> Option<(TokenId, [u8; 32])> {
     let mut fields = text.strip_prefix("cvt_")?.splitn(3, '.');
     let id = TokenId::parse(fields.next()?)?;

@@ -1,4 +1,5 @@
-//! One after the other: callers of this node that change the same object.
+//! Queues for callers of this node that change the same object, so that they do so one after the
+//! other.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -7,16 +8,16 @@ use std::{
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Queues; objects that share one only wait longer.
+/// Number of queues. Objects whose hashes share a queue only wait longer.
 const QUEUES: usize = 64;
 
-/// Turns of this node's callers, by the object that they change.
+/// The queues of this node's callers, by the hash of the object.
 pub(crate) struct Turns {
     hasher: RandomState,
     queues: Vec<Arc<Mutex<()>>>,
 }
 
-/// The right to change an object before other callers of this node; ends when dropped.
+/// The right to change an object before the other callers of this node. Ends when dropped.
 pub(crate) struct Turn(#[expect(dead_code, reason = "held")] OwnedMutexGuard<()>);
 
 impl Turns {
@@ -25,9 +26,9 @@ impl Turns {
         Turns { hasher: RandomState::new(), queues }
     }
 
-    /// Waits for the turn; first come, first served.
+    /// Waits for the turn to change `object`, in order of arrival.
     pub(crate) async fn wait(&self, object: &str) -> Turn {
-        let hash = usize::try_from(self.hasher.hash_one(object) % 64).unwrap_or_default();
+        let hash = usize::try_from(self.hasher.hash_one(object)).unwrap_or_default() % QUEUES;
         let queue = self.queues.get(hash).map(Arc::clone).unwrap_or_default();
         Turn(queue.lock_owned().await)
     }

@@ -1,4 +1,4 @@
-//! State as the API shows it.
+//! Conversion of State to the objects of the API.
 
 pub(crate) mod trusted;
 
@@ -26,7 +26,7 @@ pub(crate) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate>
     Some(parsed_certificate(&Certificate::from_der(der).ok()?, now))
 }
 
-/// A certificate as the API shows it.
+/// Converts a parsed certificate.
 pub(crate) fn parsed_certificate(certificate: &Certificate, now: UnixMillis) -> ApiCertificate {
     let time = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1000)));
     let left = certificate.not_after().cast_signed() - (now.0 / 1000).cast_signed();
@@ -79,7 +79,7 @@ fn credential(state: &State, credential: &Credential, now: UnixMillis) -> ApiCre
     }
 }
 
-/// A domain; `is_hidden`: a shared one of the same name is served instead.
+/// Converts a domain. `is_hidden` says that a shared domain of the same name is served instead.
 pub(crate) fn domain(
     scope: Scope,
     state: &State,
@@ -113,7 +113,7 @@ pub(crate) fn domain(
     }
 }
 
-/// What clients are asked for; with their issuer, if it is looked for and found.
+/// Converts a client-certificate policy. `issuer` is none if it was not looked up or not found.
 pub(crate) fn client_auth(asked: &ClientAuth, issuer: Option<&Issuer>) -> ApiClientAuth {
     ApiClientAuth {
         required: asked.is_required,
@@ -123,7 +123,7 @@ pub(crate) fn client_auth(asked: &ClientAuth, issuer: Option<&Issuer>) -> ApiCli
     }
 }
 
-/// What is wrong with the issuer of a domain's client certificates.
+/// Returns the problem with the issuer of a domain's client certificates, if any.
 pub(crate) fn client_auth_problem(
     domain: &Domain,
     issuer: Option<&Issuer>,
@@ -144,7 +144,7 @@ pub(crate) fn client_auth_problem(
     }
 }
 
-/// What is wrong with a domain that is enabled.
+/// Returns the problems of a domain. A domain that is not enabled has none.
 pub(crate) fn problems(domain: &Domain, now: UnixMillis) -> Vec<String> {
     if domain.mode != PkiMode::Enabled {
         return Vec::new();
@@ -171,7 +171,7 @@ pub(crate) fn problems(domain: &Domain, now: UnixMillis) -> Vec<String> {
     problems
 }
 
-/// One version of a domain.
+/// Converts one version of a domain.
 pub(crate) fn version(domain: &Domain, current: bool) -> DomainVersion {
     let certificates = domain.certificates().filter_map(|one| Certificate::from_der(&one.der).ok());
     DomainVersion {
@@ -194,7 +194,7 @@ fn pki(mode: PkiMode) -> Pki {
     }
 }
 
-/// What is wrong with the links of a chain that a domain sends.
+/// Returns the problem with the order and links of a credential's chain, if any.
 pub(crate) fn chain_problem(state: &State, credential: &Credential) -> Option<String> {
     let read = |der: &[u8]| Certificate::from_der(der).ok();
     let certificates: Vec<_> =

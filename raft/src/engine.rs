@@ -1,4 +1,4 @@
-//! What the log needs of whatever keeps it: groups of records, each durable as a whole.
+//! Interface between the log and its storage: groups of records, each made durable as a whole.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
 pub(crate) enum Record {
     /// An entry at the end of the log.
     Entry(EntryV1),
-    /// What became of the entries so far.
+    /// A note about earlier entries: truncated, purged or committed.
     Note(NoteV1),
 }
 
@@ -25,100 +25,100 @@ impl Record {
     }
 }
 
-/// How far the durable log reaches.
+/// Extent of the durable log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogPoint {
     /// The newest group.
     pub(crate) group: GroupPoint,
-    /// The newest entry, or where the next one follows.
+    /// The newest entry; if all were purged, the position that the next entry follows.
     pub(crate) last: Option<Position>,
-    /// Entries up to this one are gone.
+    /// The newest purged entry.
     pub(crate) purged: Option<Position>,
-    /// The newest entry that is known to be committed.
+    /// The newest entry known to be committed.
     pub(crate) committed: Option<Position>,
     /// Bytes of all entries.
     pub(crate) bytes: u64,
 }
 
-/// Why a group is not durable.
+/// Failure to make a group durable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum LogFault {
-    /// The disk failed: what was written may be there or not, and nothing more is written.
+    /// The disk failed. The group may or may not be on disk, and nothing more is written.
     #[error("cannot write {file}: {source}")]
     Disk {
-        /// Which file.
+        /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The disk is full, the reserve too. Nothing was written; the same group may be tried
-    /// again.
+    /// The disk is full and the reserve is used up. Nothing was written; the same group may be
+    /// retried.
     #[error("the disk is full")]
     NoRoom,
-    /// A group failed before.
+    /// An earlier group failed.
     #[error("the log has stopped after a failure")]
     Stopped,
-    /// A group does not fit into a segment: a bug of the caller.
+    /// A group does not fit into a segment: a bug in the caller.
     #[error("a group of {bytes} bytes is larger than a segment")]
     TooLarge {
         /// Bytes of the group.
         bytes: usize,
     },
-    /// A number does not fit: a bug.
+    /// A number is out of range: a bug.
     #[error("a number of the log is out of its range")]
     Number,
-    /// A record cannot be encoded: a bug of the caller.
+    /// A record cannot be encoded: a bug in the caller.
     #[error(transparent)]
     Encode(#[from] WireError),
 }
 
-/// Keeps the log; one writer.
+/// Storage of the log, with a single writer.
 pub(crate) trait LogEngine: Send {
-    /// Makes `records` durable, all or none, in this order. Blocks for one device sync. After
-    /// any error but [`LogFault::NoRoom`] nothing can be written any more.
+    /// Makes `records` durable, all or none, in this order. Blocks for one device sync. After any
+    /// error except [`LogFault::NoRoom`] the log must not be written again.
     fn write(&mut self, records: &[Record]) -> Result<(), LogFault>;
-    /// Reads entries while the writer goes on.
+    /// Returns a reader of entries that works while the writer continues.
     fn reader(&self) -> Arc<dyn EntryReader>;
-    /// How far the durable log reaches.
+    /// Returns the extent of the durable log.
     fn point(&self) -> LogPoint;
-    /// Whether there is room for more than what Raft needs for itself.
+    /// Returns whether there is room for more than Raft's own records.
     fn has_room(&self) -> bool;
 }
 
-/// Reads durable entries.
+/// Reader of durable entries.
 pub(crate) trait EntryReader: Send + Sync {
-    /// Those entries in `start..end` that are there, in order: at most about `bytes_max` bytes, but
-    /// at least one.
+    /// Reads the existing entries in `start..end`, in order: at most about `bytes_max` bytes, but
+    /// at least one entry.
     fn read(&self, start: u64, end: u64, bytes_max: u64) -> io::Result<Vec<EntryV1>>;
 }
 
-/// What is wrong with a log. The node must not vote again under its id.
+/// Damage found in a log. A node with a damaged log must not vote again under its id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogDamage {
-    /// Segments without the marker.
+    /// Segments exist, but no marker.
     #[error("there are segments of a log, but no marker")]
     MarkerMissing,
-    /// A marker without segments.
+    /// A marker exists, but no segments.
     #[error("there is a marker, but no segment of its log")]
     LogMissing,
-    /// The log is shorter than it was.
+    /// The log ends before a group that was durable.
     #[error("the log ends at group {found}, but group {expected} was durable")]
     GroupsLost {
-        /// The newest group that is there.
+        /// The newest group found.
         found: u64,
-        /// A group that was durable.
+        /// A durable group.
         expected: u64,
     },
-    /// Another group is in the place of one that was durable.
+    /// A group differs from the durable group of the same number.
     #[error("a group is not the one that was durable")]
     GroupReplaced,
     /// A group in the middle cannot be read.
     #[error("the group at byte {offset} is damaged; groups behind it are whole")]
     GroupDamaged {
-        /// Where it begins.
+        /// Offset of the group in its segment.
         offset: usize,
     },
     /// A group in the middle is missing.
@@ -127,15 +127,15 @@ pub enum LogDamage {
         /// The newest group before the gap.
         after: u64,
     },
-    /// A file is missing in the middle.
+    /// A segment in the middle is missing.
     #[error("this segment is missing")]
     SegmentMissing,
-    /// What the marker of a log in sled calls the newest entry is not there.
+    /// The newest entry named by the marker of a version 0.1.0 log is missing or differs.
     #[error("the marker says that entry {expected:?} was durable, the log has {found:?} there")]
     EntryLost {
-        /// What was durable.
+        /// The durable entry.
         expected: Position,
-        /// What the log has at that index.
+        /// The entry found at that index.
         found: Option<Position>,
     },
     /// Entries are missing in the middle.
@@ -158,7 +158,7 @@ pub enum LogDamage {
     /// A record cannot be read.
     #[error("a record is damaged")]
     Record,
-    /// A record is whole, but not of a kind that this version knows.
+    /// A record is intact, but of a kind unknown to this version.
     #[error("a record was written by a later version")]
     LaterVersion,
 }

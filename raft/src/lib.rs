@@ -1,8 +1,8 @@
-//! openraft made ours: a log of segments that survives power cuts, a network on QUIC, and formats
-//! of our own on both.
+//! Raft for Conclave, built on openraft: a segmented log that survives power cuts, a QUIC network
+//! between nodes, and this crate's own formats on disk and wire.
 //!
-//! Payloads are opaque bytes and the state machine is a trait, [`Machine`]. Nothing of
-//! openraft's types reaches disk or wire, so that a new version of it cannot change either.
+//! Payloads are opaque bytes and the state machine is a trait, [`Machine`]. No openraft type is
+//! serialised to disk or wire, so that upgrading openraft cannot change a format.
 
 mod engine;
 pub mod limits;

@@ -1,86 +1,95 @@
-//! Bounds of the log and the network.
+//! Limits and timeouts of the log and the network.
 
 use std::time::Duration;
 
-/// Longest payload of one entry.
+/// Longest payload of one entry, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 72 * 1024;
-/// Longest frame on a stream: an append of [`APPEND_ENTRIES_MAX`] of the longest entries.
+/// Longest frame on a stream, in bytes: room for an append of [`APPEND_ENTRIES_MAX`] entries with
+/// the longest payload.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Longest request of a node that is not yet a member.
+/// Longest join request of a node that is not yet a member, in bytes.
 pub const JOIN_BYTES_MAX: usize = 64 * 1024;
-/// Entries sent in one append.
+/// Most entries in one append.
 pub const APPEND_ENTRIES_MAX: u64 = 64;
-/// Appends on their way to one peer before the first is answered.
+/// Most appends sent to a peer before the first is answered.
 pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
-/// Entries applied, and made durable, in one go.
+/// Most committed entries applied in one batch.
 pub const APPLY_ENTRIES_MAX: usize = 1024;
-/// Committed entries waiting to be applied.
+/// Most committed entries queued for the applying thread.
 pub const QUEUE_ENTRIES_MAX: usize = 4 * 1024;
-/// Entries whose newest copies stay in memory for replication.
+/// Most entries kept in memory for replication. Entries that are not yet durable are kept beyond
+/// this limit.
 pub const TAIL_ENTRIES_MAX: usize = if cfg!(conclave_sim) { 64 } else { 8 * 1024 };
-/// Bytes of entries whose newest copies stay in memory for replication.
+/// Most payload bytes of the entries kept in memory for replication.
 pub const TAIL_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Bytes of entries read from disk in one go.
+/// Most bytes of entries in one read from disk; a single longer entry is still read.
 pub const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Writes waiting for the writer of the log.
+/// Most writes queued for the writer of the log.
 pub const QUEUE_WRITES_MAX: usize = 16 * 1024;
-/// Length of a segment of the log. Small enough that a node founds its log in an instant, large
-/// enough that a new one is seldom needed. A simulation sees many of them in a short life.
+/// Length of a segment of the log, in bytes. Small enough that a new node creates its log in an
+/// instant, although every file is first filled with zeros; large enough that a new segment is
+/// seldom needed. Shorter in simulation, so that a short run uses many segments.
 pub const SEGMENT_BYTES: u64 = if cfg!(conclave_sim) { 256 } else { 4 * 1024 } * 1024;
-/// Bytes of entries in one group; with one more append it still fits into a segment.
+/// Most bytes of entries in one group, unless a single entry is longer. Well below
+/// [`SEGMENT_BYTES`], so that a group always fits into an empty segment.
 pub const GROUP_BYTES_MAX: usize = if cfg!(conclave_sim) { 32 } else { 1024 } * 1024;
-/// Records in one group.
+/// Most records in one group. A group header that claims more is invalid.
 pub const GROUP_RECORDS_MAX: u32 = 16 * 1024;
-/// What a record takes beside its payload, at most.
+/// Upper bound of a record's bytes besides its payload.
 pub const RECORD_BYTES: usize = 64;
-/// Spare segments that only a full disk uses.
+/// Spare segments held in reserve, used only when the disk is full.
 pub const RESERVE_SEGMENTS: usize = 2;
-/// Spare segments that are kept; more are removed.
+/// Most spare segments kept for reuse; surplus files are removed.
 pub const SPARE_SEGMENTS_MAX: usize = 6;
-/// With less free space than this, only Raft itself may write.
+/// Free space, in bytes, below which the disk counts as full: only Raft's own records may then be
+/// written.
 pub const LOW_BYTES: u64 = 64 * 1024 * 1024;
-/// Free space without which no log is made or rewritten.
+/// Free space, in bytes, required to create a log. Rewriting a log of version 0.1.0 requires the
+/// length of the old log in addition.
 pub const CREATE_BYTES: u64 = 64 * 1024 * 1024;
-/// Records in one group while a log of version 0.1.0 is rewritten; of the longest, a megabyte.
+/// Records per group while a log of version 0.1.0 is rewritten: about a megabyte if all have the
+/// longest payload.
 pub const MIGRATE_RECORDS: usize = 14;
-/// Purges that wait until the effect of what they drop is durable.
+/// Most purges waiting for the effect of their entries to become durable.
 pub const PURGES_WAITING_MAX: usize = 64;
-/// How long the news that entries are committed waits for entries to be written with.
+/// Longest wait of a commit note for entries to share a group with. After it, the note gets a group
+/// of its own.
 pub const COMMITTED_DELAY: Duration = Duration::from_micros(500);
-/// Pause before a group is tried again that found no room.
+/// Pause before retrying a group for which there was no room.
 pub const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
-/// How often segments are prepared, at least.
+/// Longest interval between two rounds of segment preparation.
 pub const PREPARE_EVERY: Duration = Duration::from_secs(1);
-/// Bytes of the log above which a snapshot is taken before its time.
+/// Bytes of the log since the last snapshot above which the next snapshot is taken early.
 pub const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// How often the length of the log is looked at.
+/// Interval between two checks of the log's length.
 pub const LOG_LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Entries that are purged at once, at least: each purge costs a record in the log.
+/// Fewest entries worth a purge, because each purge costs a record in the log. Lower if fewer
+/// entries are kept.
 pub const PURGE_ENTRIES_MIN: u64 = 256;
-/// Patience with a process that is about to end and still holds the log.
+/// Longest wait for the lock of the log: a process that is exiting may still hold it.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
-/// Streams that a peer may have open at once.
+/// Most concurrent streams opened by a peer.
 pub const STREAMS_MAX: u32 = 512;
-/// Connections accepted at once, members and joining nodes together.
+/// Most accepted connections at once, from members and joining nodes together.
 pub const CONNECTIONS_MAX: usize = 1024;
-/// Bytes of a snapshot that are read or written at once.
+/// Bytes of a snapshot read or written at once.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
-/// Threads for Raft and its network.
+/// Most threads for Raft and its network.
 pub const THREADS_MAX: usize = 2;
-/// How far the marker may lag behind the log.
+/// Longest lag of the marker behind the log.
 pub const MARKER_LAG: Duration = Duration::from_millis(200);
-/// A peer that is silent that long is gone.
+/// Longest silence before a connection to a peer is considered lost.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a connection is kept alive.
+/// Interval of keep-alive packets on a connection.
 pub const KEEP_ALIVE: Duration = Duration::from_millis(400);
-/// Longest time for one attempt to connect.
+/// Longest time for one connection attempt.
 pub const DIAL_TIMEOUT: Duration = Duration::from_millis(1000);
-/// Pause after the first failed attempt to reach a peer; it doubles with each further one.
+/// Pause after the first failed connection attempt to a peer. Doubles with each further failure.
 pub const DIAL_PAUSE: Duration = Duration::from_millis(100);
-/// Longest pause between two attempts to reach a peer.
+/// Longest pause between two connection attempts to a peer.
 pub const DIAL_PAUSE_MAX: Duration = Duration::from_millis(1000);
-/// Longest wait for an answer to an append that was sent. Longer than a slow device sync, which
-/// the peer makes before it answers.
+/// Longest wait for the answer to an append. Longer than a slow device sync, which the peer
+/// completes before it answers.
 pub const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
-/// Longest time for a joining node to send its request.
+/// Longest time for a whole join, from the handshake until the joining node has read the answer.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! openraft's log, on the writer and the entries that it made durable.
+//! openraft's log storage, on top of the writer and the durable entries.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// The log as openraft uses it; cheap to clone, clones share everything.
+/// The log as openraft uses it. Cheap to clone; all clones share their state.
 #[derive(Clone)]
 pub(crate) struct Log {
     shared: Arc<Shared>,
@@ -38,7 +38,7 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// What is true as soon as openraft was told, before it is durable.
+/// State of the log as openraft sees it, ahead of what is durable.
 struct State {
     tail: Tail,
     vote: Option<Vote>,
@@ -47,7 +47,7 @@ struct State {
     last: Option<LogId>,
 }
 
-/// Newest entries: those that are not durable yet, and some more for replication.
+/// The newest entries: all those not yet durable, and some more for replication.
 #[derive(Default)]
 struct Tail {
     entries: BTreeMap<u64, LogEntry>,
@@ -66,13 +66,13 @@ impl Tail {
         self.entries.first_key_value().map(|(index, _)| *index)
     }
 
-    /// Entries from `start` on, if the tail has all of them.
+    /// Returns the entries in `start..end`, if the tail reaches back to `start`.
     fn from(&self, start: u64, end: u64) -> Option<Vec<LogEntry>> {
         let has_start = self.first()? <= start;
         has_start.then(|| self.entries.range(start..end).map(|(_, entry)| entry.clone()).collect())
     }
 
-    /// Drops the oldest entries, but none that is not durable yet.
+    /// Drops the oldest entries beyond the limits, but only durable ones.
     fn shrink(&mut self, synced: u64) {
         while self.entries.len() > TAIL_ENTRIES_MAX || self.bytes > TAIL_BYTES_MAX {
             match self.first() {
@@ -126,7 +126,7 @@ impl Log {
         Log { shared: Arc::new(Shared { entries, queue, written, state: Mutex::new(state) }) }
     }
 
-    /// How far the writer is.
+    /// Returns the progress of the writer.
     pub(crate) fn written(&self) -> &Arc<Written> {
         &self.shared.written
     }
@@ -153,11 +153,12 @@ impl Log {
         wait.await.map_err(|_| io::Error::other("the log has stopped"))?
     }
 
-    /// Entries in `start..end`, up to the first that is missing.
+    /// Reads the entries in `start..end` that are not purged, up to the first missing one.
     pub(crate) fn read(&self, start: u64, end: u64) -> io::Result<Vec<LogEntry>> {
         let (mut entries, mut next) = (Vec::new(), start);
         loop {
-            // The disk may still hold entries that are truncated or purged already.
+            // Limit the range by the state: the disk may still hold entries that are already
+            // truncated or purged.
             let (first, end) = {
                 let state = self.state();
                 let index = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index() + 1);
@@ -166,7 +167,7 @@ impl Log {
             if entries.is_empty() {
                 next = next.max(first);
             }
-            // What was purged meanwhile would leave a gap.
+            // A purge since the last round would leave a gap.
             if next < first || next >= end {
                 return Ok(entries);
             }
@@ -174,11 +175,11 @@ impl Log {
                 entries.extend(newest);
                 return Ok(entries);
             }
-            // What is not in the tail is on disk: the tail drops only what is durable.
+            // Entries before the tail are on disk, because the tail drops only durable ones.
             let tail = self.state().tail.first().unwrap_or(end).min(end);
             let found = self.shared.entries.read(next, tail, READ_BYTES_MAX)?;
             let Some(last) = found.last() else {
-                // A log may begin at 0 or at 1.
+                // A log may begin at index 0 or 1, so nothing before the tail need exist.
                 let newest = self.state().tail.from(tail, end).filter(|_| entries.is_empty());
                 return Ok(newest.unwrap_or(entries));
             };
@@ -241,7 +242,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
         let state = self.state();
-        // A leader may have told of a commit before the entries came.
+        // A leader may announce a commit before the entries arrive.
         Ok(state.committed.filter(|committed| Some(committed) <= state.last.as_ref()))
     }
 
@@ -282,7 +283,7 @@ impl RaftLogStorage<Types> for Log {
                 state.last = Some(upto);
             }
         }
-        // Nothing waits for it: the entries go when their effect is durable.
+        // Not awaited: the entries are dropped once their effect is durable.
         self.send(Write::Purge(Position::of(&upto)))
     }
 }

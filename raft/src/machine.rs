@@ -1,4 +1,4 @@
-//! What the log is for: a machine that applies entries in order.
+//! Interface of the state machine: applies committed entries in order.
 
 use std::{
     any::Any,
@@ -11,52 +11,55 @@ use crate::types::Position;
 /// A committed entry.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Its place.
+    /// Position in the log.
     pub position: Position,
-    /// What was proposed; none for entries that only Raft needs.
+    /// The proposed payload; `None` for entries that only Raft needs.
     pub payload: Option<Vec<u8>>,
 }
 
-/// The machine cannot go on: the node stops.
+/// Fatal fault of the machine. The node stops.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct MachineFault(pub String);
 
-/// Applies committed entries in order, in memory: the log has them until their effect is durable
-/// too. Calls come from blocking threads, one at a time.
+/// Application of committed entries, in order and in memory. The log keeps each entry until its
+/// effect is durable. Methods are called from blocking threads, one call at a time.
 pub trait Machine: Send + 'static {
-    /// The checkpoint of the state as it was opened; none for a new machine.
+    /// Returns the checkpoint of the state as it was opened; `None` for a new machine.
     fn checkpoint(&self) -> Option<Vec<u8>>;
 
-    /// Index of the last entry whose effect is durable, as it rises. The log keeps everything
-    /// behind it.
+    /// Returns a shared counter: the index of the last entry whose effect is durable. The log keeps
+    /// all later entries.
     fn persisted(&self) -> Arc<AtomicU64>;
 
-    /// Applies entries in order. One answer for each entry that has a payload.
+    /// Applies entries in order. Returns one answer for each entry with a payload. `checkpoint` is
+    /// that of the last entry and must become durable together with its effect.
     fn apply(&mut self, entries: &[Entry], checkpoint: &[u8])
     -> Result<Vec<Vec<u8>>, MachineFault>;
 
-    /// All entries that were known to be committed at the start are applied: from here on the
-    /// state may be shown.
+    /// Signals that all entries known to be committed at the start are applied. Only from then on
+    /// may the state be shown.
     fn replayed(&mut self);
 
-    /// The state as it is now, for a snapshot that is written while entries are applied.
+    /// Returns an immutable view of the current state. A snapshot is written from it while further
+    /// entries are applied.
     fn view(&self) -> Box<dyn View>;
 
-    /// Takes snapshots in, beside the state.
+    /// Returns the stager, for writing received snapshots beside the state.
     fn stager(&self) -> Arc<dyn Stager>;
 
-    /// Replaces the state by a staged one; durable when it returns. Quick, however large it is.
+    /// Replaces the state by a staged one; durable on return. Must be quick for a state of any
+    /// size, because everything else in openraft waits meanwhile.
     fn install(&mut self, staged: Staged) -> Result<(), MachineFault>;
 }
 
-/// A snapshot that is on disk, but not yet the state; only its [`Stager`] knows what it is.
+/// Snapshot on disk, not yet the state. Only the machine and its [`Stager`] know the concrete type.
 pub type Staged = Box<dyn Any + Send>;
 
-/// Takes snapshots in while the machine goes on.
+/// Writer of received snapshots. Works while the machine applies entries.
 pub trait Stager: Send + Sync {
-    /// Reads what a [`View`] wrote and makes it durable beside the state, with `checkpoint` of the
-    /// entry at `index`.
+    /// Reads the output of [`View::write`] and makes it durable beside the state, together with
+    /// `checkpoint`, which is that of the entry at `index`.
     fn stage(
         &self,
         state: &mut dyn Read,
@@ -65,8 +68,8 @@ pub trait Stager: Send + Sync {
     ) -> Result<Staged, MachineFault>;
 }
 
-/// A state that does not change any more.
+/// Immutable view of the state.
 pub trait View: Send + Sync {
-    /// Writes the state.
+    /// Writes the whole state to `out`.
     fn write(&self, out: &mut dyn Write) -> io::Result<()>;
 }

@@ -1,6 +1,7 @@
-//! Opening the log: what the marker says must be there, is there, or the node refuses to start.
+//! Opens the log and checks it against its marker: if durable data that the marker vouches for is
+//! missing, the node refuses to start.
 //!
-//! The argument why this is safe is in `raft/DESIGN.md`.
+//! `raft/DESIGN.md` argues why this is safe.
 
 use std::{
     io,
@@ -18,7 +19,7 @@ use crate::{
     wire::{self, MarkV2, WireError},
 };
 
-/// Name of the marker, beside the segments.
+/// File name of the marker, which lies beside the segments.
 pub(crate) const MARKER: &str = "marker";
 
 impl From<WireError> for LogDamage {
@@ -27,47 +28,47 @@ impl From<WireError> for LogDamage {
     }
 }
 
-/// Why a log cannot be opened.
+/// Error opening a log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogOpenError {
     /// The marker, or a database of version 0.1.0, cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The disk fails.
+    /// The disk failed.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// The operating system refuses.
+    /// An operation of the operating system failed.
     #[error("cannot use {path}: {source}")]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Too little room to make a log. Nothing was changed.
+    /// Too little free space to create a log. Nothing was changed.
     #[error("{path} has {free} bytes of free space; {wanted} are needed to make the log")]
     DiskFull {
         /// Directory of the log.
         path: PathBuf,
         /// Free bytes.
         free: u64,
-        /// Bytes that are needed.
+        /// Required bytes.
         wanted: u64,
     },
-    /// Nothing is lost, but this version cannot read it.
+    /// The log is intact, but was written by a later version.
     #[error("the log in {path} was written by a later version of this program")]
     LaterVersion {
         /// Directory of the log.
         path: PathBuf,
     },
-    /// What is there is not what was there.
+    /// Durable data is missing from the log, or differs.
     #[error("the log has lost what it had acknowledged: {path}: {damage}")]
     Damaged {
-        /// Which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What is wrong.
+        /// The damage.
         #[source]
         damage: LogDamage,
     },
@@ -91,7 +92,7 @@ impl From<SegmentsError> for LogOpenError {
     }
 }
 
-/// A log that is what its marker says.
+/// An open log, checked against its marker.
 pub(crate) struct OpenLog {
     pub(crate) engine: Box<dyn LogEngine>,
     pub(crate) depot: Arc<Depot>,
@@ -105,9 +106,9 @@ impl OpenLog {
     }
 }
 
-/// Opens the log in `files`, or makes one for a node that never had one. `persisted` is the last
-/// entry whose effect is durable elsewhere, 0 if there is none, `u64::MAX` if that is not known:
-/// the log must reach back to it.
+/// Opens the log in `files`, or creates one for a node that never had one. `persisted` is the index
+/// of the last entry whose effect is durable in the state, 0 if there is none, `u64::MAX` if it is
+/// unknown. The log must reach back to that entry.
 pub(crate) fn open(
     files: Arc<dyn Files>,
     id: LogId,
@@ -130,7 +131,8 @@ pub(crate) fn open(
         Some(bytes) => wire::decode::<MarkV2>(&bytes).map_err(|error| damaged(error.into()))?,
         None if has_segments => return Err(damaged(LogDamage::MarkerMissing)),
         None => {
-            // The marker comes before the log, so that the one never lacks the other.
+            // Create the marker before the first segment. Segments without a marker are then always
+            // damage, never an interrupted creation.
             let LogId { cluster, incarnation } = id;
             let mark = MarkV2 { cluster, incarnation, vote: None, witness: None };
             write_vote(&mut marker, &mark)?;
@@ -144,7 +146,8 @@ pub(crate) fn open(
     let found = segments::open(Arc::clone(&files), id, witness, Arc::clone(&entropy))?;
     let open = match found {
         Some(found) => found,
-        // A state that has seen entries had a log, also if the marker went with it.
+        // A state with applied entries had a log, even if the marker was lost together with the
+        // segments.
         None if mark.witness.is_some() || (1..u64::MAX).contains(&persisted) => {
             return Err(damaged(LogDamage::LogMissing));
         }
@@ -153,6 +156,7 @@ pub(crate) fn open(
         }
     };
     let mut open = OpenLog::new(open, marker, mark);
+    // From here on the marker says that segments exist, so that their loss is noticed.
     if open.mark.witness.is_none() {
         open.mark.witness = Some(GroupPoint::default());
         write_vote(&mut open.marker, &open.mark)?;
@@ -164,8 +168,8 @@ pub(crate) fn open(
     Ok(open)
 }
 
-/// Payloads of all entries of the log in `dir`, by their index: for tools and tests; no node may
-/// be using it.
+/// Reads the payloads of all entries of the log in `dir`, with their indexes. For tools and tests:
+/// no node may be using the log.
 pub fn payloads(dir: &Path) -> Result<Vec<(u64, Vec<u8>)>, LogOpenError> {
     let io_error = |source| LogOpenError::Io { path: dir.to_owned(), source };
     let damaged = |damage| LogOpenError::damaged(dir.to_owned(), damage);
@@ -188,7 +192,7 @@ pub fn payloads(dir: &Path) -> Result<Vec<(u64, Vec<u8>)>, LogOpenError> {
     }
 }
 
-/// Making a log on a full disk would only leave half of one.
+/// Checks the free space: creating a log on a full disk would leave half of one.
 fn check_room(files: &dyn Files) -> Result<(), LogOpenError> {
     let path = files.path();
     let free = files.free_bytes();
@@ -206,12 +210,13 @@ fn log_fault(path: PathBuf, fault: LogFault) -> LogOpenError {
     }
 }
 
-/// Makes `mark` durable in one slot. Its vote must be that of the other slot.
+/// Makes `mark` durable in one slot. Its vote must equal that in the other slot.
 pub(crate) fn write(marker: &mut Marker, mark: &MarkV2) -> Result<(), Fault> {
     marker.write(&encode(mark)?)
 }
 
-/// Makes `mark` durable in both slots, because its vote is new.
+/// Makes `mark` durable in both slots. Required for a new vote: damage to one slot must not bring
+/// back the old vote.
 pub(crate) fn write_vote(marker: &mut Marker, mark: &MarkV2) -> Result<(), Fault> {
     marker.write_both(&encode(mark)?)
 }

@@ -1,7 +1,7 @@
-//! The log of version 0.1.0, which was kept in sled, written once into segments.
+//! One-time migration of the log of version 0.1.0, which was kept in sled, to segments.
 //!
-//! The old log stays whole until the new one is durable under its name: a crash at any step
-//! leaves the one or the other.
+//! The old log stays intact until the new one is durable under its final name, so a crash at any
+//! step leaves one of the two.
 
 use std::{
     fs::File,
@@ -26,7 +26,7 @@ mod tests;
 const UNFINISHED: &str = "segments.new";
 const OLD_LOG: &str = "log";
 
-/// Rewrites a log of version 0.1.0 in `dir`, if there is one.
+/// Migrates a log of version 0.1.0 in `dir` to segments, if there is one.
 pub(crate) fn migrate(dir: &Path, id: LogId, entropy: &Entropy) -> Result<(), LogOpenError> {
     let (old, new) = (dir.join(OLD_LOG), dir.join(SEGMENTS));
     let has_old = old.exists() || dir.join(MARKER).exists();
@@ -40,7 +40,8 @@ pub(crate) fn migrate(dir: &Path, id: LogId, entropy: &Entropy) -> Result<(), Lo
     Ok(())
 }
 
-/// The old log stays until the new one is whole, so there must be room for both.
+/// Checks the free space. The old log stays until the new one is complete, so there must be room
+/// for both.
 fn check_room(dir: &Path, old: &Path) -> Result<(), LogOpenError> {
     let measured = || -> io::Result<(u64, u64)> {
         Ok((conclave_disk::free_bytes(dir)?, CREATE_BYTES + length(old)?))
@@ -53,7 +54,7 @@ fn check_room(dir: &Path, old: &Path) -> Result<(), LogOpenError> {
     }
 }
 
-/// Bytes of all files in a directory, and of those below it.
+/// Returns the bytes of all files below a directory.
 fn length(dir: &Path) -> io::Result<u64> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -69,7 +70,7 @@ fn length(dir: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// What the old log holds.
+/// Content of the old log.
 struct OldLog {
     mark: MarkV1,
     entries: Vec<EntryV1>,
@@ -90,7 +91,8 @@ fn read_old(dir: &Path, id: LogId) -> Result<OldLog, LogOpenError> {
         return Err(damaged(LogDamage::OtherCluster));
     }
     if !path.exists() {
-        // The marker was made first; a log that it knows of is missed below.
+        // The marker was created before the log. If it names an entry, the check below notices that
+        // the log is missing.
         let log = OldLog { mark, entries: Vec::new() };
         return check_last(log).map_err(damaged);
     }
@@ -118,7 +120,8 @@ fn read_old(dir: &Path, id: LogId) -> Result<OldLog, LogOpenError> {
     check_last(OldLog { mark, entries }).map_err(damaged)
 }
 
-/// More than the marker knows is normal; less is not.
+/// Checks that the log contains the newest entry named by the marker. More entries are normal,
+/// because the marker lags behind.
 fn check_last(log: OldLog) -> Result<OldLog, LogDamage> {
     let is_purged = |last: &Position| log.mark.purged.is_some_and(|p| p.index >= last.index);
     let Some(expected) = log.mark.last.filter(|last| !is_purged(last)) else { return Ok(log) };
@@ -163,8 +166,8 @@ fn fill(engine: &mut dyn LogEngine, old: &OldLog) -> io::Result<()> {
     }
 }
 
-/// The new log is durable, so the old one goes. The marker goes last: with it alone the old log
-/// would still be missed.
+/// Removes the old log, once the new one is durable. The marker goes last: while it exists, a
+/// missing old log is still noticed.
 fn remove_old(dir: &Path) -> io::Result<()> {
     let gone = |result: io::Result<()>| match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -175,7 +178,7 @@ fn remove_old(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Where the segments are.
+/// Returns the directory of the segments.
 pub(crate) fn segments_path(dir: &Path) -> PathBuf {
     dir.join(SEGMENTS)
 }

@@ -1,24 +1,25 @@
-//! Faults that the simulation plants, to see that it finds them. Only in simulation.
+//! Deliberate bugs in this crate. The simulation plants them to prove that it finds them. Not part
+//! of production builds.
 
 use std::cell::Cell;
 
-/// A fault in this crate.
+/// A deliberate bug in this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mutant {
-    /// None: the program as it is.
+    /// No bug: the production code.
     #[default]
     None,
     /// Entries are acknowledged before they are synced.
     AcknowledgeBeforeSync,
     /// A vote is answered without being written.
     VoteNotPersisted,
-    /// What a killed process left unsynced counts at once.
+    /// Opening a log does not sync what a killed process left unsynced.
     NoSyncAtOpen,
-    /// Entries are purged although their effect is not durable.
+    /// Entries are purged before their effect is durable.
     PurgeBeforeDurable,
-    /// A leader goes on in its term after a restart.
+    /// A restarted leader resumes its term.
     LeaderRestore,
-    /// A read asks no quorum.
+    /// A linearizable read does not ask a quorum.
     ReadWithoutQuorum,
 }
 
@@ -26,12 +27,12 @@ thread_local! {
     static CURRENT: Cell<Mutant> = const { Cell::new(Mutant::None) };
 }
 
-/// Plants a fault in everything that runs on this thread.
+/// Plants a bug in all code on this thread.
 pub fn plant(mutant: Mutant) {
     CURRENT.set(mutant);
 }
 
-/// Whether this fault is planted.
+/// Returns whether this bug is planted.
 pub fn is(mutant: Mutant) -> bool {
     CURRENT.get() == mutant
 }

@@ -1,8 +1,8 @@
-//! The network among nodes: QUIC, mutual TLS 1.3, frames of our own. The frames run over any
-//! [`Transport`], so that a simulation can cut, delay and lose its streams.
+//! Network between nodes: QUIC with mutual TLS 1.3, carrying this crate's own frames. The frames
+//! run over any [`Transport`], so that a simulation can cut, delay and lose its streams.
 //!
-//! A peer is who the state's members say it is: its public key is pinned there. The cluster's
-//! authority only names the cluster, for nodes that want to join.
+//! A peer is identified by its public key, which the members in the state pin. The cluster's
+//! certificate authority only identifies the cluster to joining nodes.
 
 mod accept;
 mod dial;
@@ -28,17 +28,17 @@ pub(crate) use link::Links;
 pub(crate) use quic::Quic;
 pub(crate) use transport::Transport;
 
-/// A future that a trait object gives.
+/// Boxed future, as returned by methods of trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Who this node is.
+/// Identity of this node.
 #[derive(Clone)]
 pub struct Identity {
     /// Its number.
     pub id: NodeId,
     /// The cluster's id.
     pub cluster: [u8; 16],
-    /// Certificate of its identity key, by the cluster's authority, DER.
+    /// Certificate of its identity key, issued by the cluster's authority, DER.
     pub certificate_der: Vec<u8>,
     /// Its identity key, PKCS#8 DER.
     pub private_key_der: Vec<u8>,
@@ -46,19 +46,19 @@ pub struct Identity {
     pub authority_der: Vec<u8>,
 }
 
-/// Who the members are.
+/// Directory of the members, by their pinned keys.
 pub trait Peers: Send + Sync + 'static {
-    /// The member whose identity key this is (SubjectPublicKeyInfo, DER).
+    /// Returns the member with this identity key (SubjectPublicKeyInfo, DER).
     fn identify(&self, public_key_der: &[u8]) -> Option<NodeId>;
 }
 
-/// What other nodes may ask of the node above.
+/// Handler of requests from other nodes, provided by the layer above.
 pub trait Calls: Send + Sync + 'static {
-    /// Answers a member's request; both are opaque here.
+    /// Answers a member's request. Request and answer are opaque to this crate.
     fn call(&self, from: NodeId, request: Vec<u8>) -> BoxFuture<'static, Vec<u8>>;
 
-    /// Answers a node that wants to join. `exporter` is bound to this one TLS connection: proof
-    /// made with it is worth nothing on another.
+    /// Answers a node that wants to join. `exporter` is keying material of this one TLS connection
+    /// (RFC 8446 §7.5): a proof made with it is worthless on any other connection.
     fn join(
         &self,
         exporter: [u8; 32],
@@ -67,31 +67,31 @@ pub trait Calls: Send + Sync + 'static {
     ) -> BoxFuture<'static, Vec<u8>>;
 }
 
-/// Why a call has no answer.
+/// Error of a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// It never reached the peer, so it was not done.
+    /// The request was not sent, so it was not processed.
     #[error("node {0} cannot be reached")]
     Unreachable(NodeId),
-    /// It was sent; whether it was done is unknown.
+    /// The request was sent. Whether it was processed is unknown.
     #[error("node {0} did not answer")]
     Lost(NodeId),
 }
 
-/// Why a join has no answer.
+/// Error of a join.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// Nobody answers there.
+    /// No node answers at the address.
     #[error("cannot reach {address}: {reason}")]
     Unreachable {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// Another cluster answers there; nothing was told to it.
+    /// A node of another cluster answers at the address. The request was not sent.
     #[error("the node at {address} does not belong to the cluster of this token")]
     OtherCluster {
         /// The address.
@@ -102,7 +102,7 @@ pub enum JoinError {
     Lost {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         reason: String,
     },
 }

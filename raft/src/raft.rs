@@ -1,4 +1,5 @@
-//! A node's part in Raft: propose, read, follow, and say how it stands.
+//! The public handle of a Raft node: proposals, linearizable reads, membership changes, calls to
+//! peers, and status.
 
 mod retention;
 mod start;
@@ -31,76 +32,77 @@ pub use retention::Retention;
 #[cfg(conclave_sim)]
 pub use start::Simulated;
 
-/// How to take part.
+/// Options of [`Raft::start`].
 pub struct Options {
     /// Directory of the log.
     pub dir: PathBuf,
     /// UDP address to listen on.
     pub bind: SocketAddr,
-    /// Who this node is.
+    /// Identity of this node.
     pub identity: Identity,
-    /// Random number of this data directory, kept by the caller.
+    /// Random number identifying this data directory, kept by the caller.
     pub incarnation: u64,
-    /// Fills with random bytes.
+    /// Source of randomness: fills a buffer with random bytes.
     pub entropy: Entropy,
-    /// A follower that hears nothing for 1.5 to 1.7 of these stands for election.
+    /// Base of the election timeout. A follower that receives no heartbeat for 1.5 to 1.7 times
+    /// this duration stands for election.
     pub election_timeout: Duration,
-    /// Entries after which a snapshot is made and older ones are purged.
+    /// Entries between two snapshots. Older entries can be purged after each snapshot.
     pub snapshot_every: u64,
-    /// What of the log is kept behind the snapshot, for followers that are late.
+    /// Amount of log kept behind the snapshot, for lagging followers.
     pub keep_log: Retention,
 }
 
-/// Why a node cannot take part.
+/// Error starting a node.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The log is not what it was.
+    /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] LogOpenError),
     /// The socket cannot be opened, or the identity cannot be used.
     #[error("cannot answer other nodes on {bind}: {reason}")]
     Network {
-        /// The address.
+        /// Address to listen on.
         bind: SocketAddr,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// Anything else.
+    /// Any other failure.
     #[error("cannot start: {0}")]
     Other(String),
 }
 
-/// A proposal that was committed and applied.
+/// A committed and applied proposal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// Its place.
+    /// Index of its entry.
     pub index: u64,
     /// The machine's answer.
     pub response: Vec<u8>,
 }
 
-/// Why a proposal or a read is not answered.
+/// Error of a proposal or a linearizable read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProposeError {
-    /// Another node leads, or none that this one knows.
+    /// This node does not lead.
     #[error("this node does not lead")]
     NotLeader {
-        /// Who leads.
+        /// The leader, if this node knows one.
         leader: Option<NodeId>,
     },
     /// Too few voters answer.
     #[error("too few voters answer")]
     NoQuorum,
-    /// Larger than an entry may be.
+    /// The payload exceeds the limit of an entry.
     #[error("a proposal of {bytes} bytes is larger than {PAYLOAD_BYTES_MAX}")]
     TooLarge {
-        /// Bytes proposed.
+        /// Bytes of the payload.
         bytes: usize,
     },
-    /// It may have been appended, and may still be committed: repeat it only if the machine
-    /// tells a repetition.
+    /// The outcome is unknown. The entry may have been appended and may still be committed. Retry
+    /// only if the machine detects duplicates.
     #[error("whether the proposal is done is unknown: {0}")]
     Unknown(String),
     /// This node has stopped.
@@ -108,26 +110,26 @@ pub enum ProposeError {
     Stopped(String),
 }
 
-/// What a leader tells the voter that is to lead after it.
+/// Message from a leader to the voter chosen as its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handover {
-    /// The last entry of the leader, in the leader's own term: the successor must have it.
+    /// Last entry of the leader, from the leader's own term. The successor must have it.
     pub last: Position,
 }
 
-/// Why the members of Raft did not change.
+/// Error of a membership change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MembershipError {
-    /// Another node leads.
+    /// This node does not lead.
     #[error("this node does not lead")]
     NotLeader,
-    /// The change is refused, or one is going on.
+    /// The change is refused, or another change is in progress.
     #[error("{0}")]
     Refused(String),
 }
 
-/// What a node is in Raft.
+/// Role of a node in Raft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Orders entries.
@@ -136,27 +138,27 @@ pub enum Role {
     Follower,
     /// Stands for election.
     Candidate,
-    /// Follows without a vote, or has no part yet.
+    /// Follows without a vote, or is not yet part of a cluster.
     Learner,
 }
 
-/// A peer as the leader sees it.
+/// Replication state of a peer, as seen by the leader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerStatus {
-    /// Highest index known to be on the peer.
+    /// Highest index known to be replicated to the peer.
     pub matched: u64,
 }
 
-/// How a node stands.
+/// Status of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// This node.
     pub id: NodeId,
-    /// What it is.
+    /// Its role.
     pub role: Role,
-    /// Who leads, as far as it knows.
+    /// The leader, as far as this node knows.
     pub leader: Option<NodeId>,
-    /// Term.
+    /// Current term.
     pub term: u64,
     /// Highest index in the log.
     pub last: u64,
@@ -166,19 +168,19 @@ pub struct Status {
     pub applied: u64,
     /// Index of the last snapshot.
     pub snapshot: u64,
-    /// Entries up to this one are gone.
+    /// Highest index purged.
     pub purged: u64,
     /// Voters with their addresses.
     pub voters: BTreeMap<NodeId, String>,
     /// Learners with their addresses.
     pub learners: BTreeMap<NodeId, String>,
-    /// Peers, on the leader.
+    /// Replication state of the peers; filled on the leader only.
     pub peers: BTreeMap<NodeId, PeerStatus>,
-    /// Why the node has stopped, if it has.
+    /// Reason for the stop, if the node has stopped.
     pub stopped: Option<String>,
 }
 
-/// A node's part in Raft; cheap to clone.
+/// A running Raft node; cheap to clone.
 #[derive(Clone)]
 pub struct Raft {
     id: NodeId,
@@ -187,20 +189,20 @@ pub struct Raft {
     progress: Arc<Progress>,
     links: Links,
     transport: Arc<dyn Transport>,
-    /// Keeps other processes from the log.
+    /// Locks the log against other processes.
     _lock: Option<Arc<File>>,
-    /// Dropped last: all of Raft's tasks end with them.
+    /// Declared last and so dropped last: all of Raft's tasks end with these threads.
     _threads: Threads,
 }
 
 impl Raft {
-    /// Index up to which this node has everything again after any restart, before it shows
-    /// anything; as it rises.
+    /// Watches the index up to which the durable log notes entries as committed. After any restart,
+    /// this node applies all of them before it shows anything.
     pub fn settled(&self) -> watch::Receiver<u64> {
         self.log.written().settled.subscribe()
     }
 
-    /// Whether the disk of the log has room for more than what Raft needs for itself.
+    /// Returns whether the disk of the log has room for more than Raft's own records.
     pub fn has_room(&self) -> bool {
         *self.log.written().has_room.borrow()
     }
@@ -224,17 +226,19 @@ impl Raft {
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
                 Err(ProposeError::NotLeader { leader: forward.leader_id.map(NodeId) })
             }
-            // Discarded: its place went to another leader's entry, but a third one may have it
-            // and commit it. Stopped: it may lie in this log already, and on its way to others.
+            // No error proves that the proposal is lost. If another leader's entry took its place
+            // here, a third node may still have it and commit it. If this node stopped, the entry
+            // may already be in its log and on its way to peers.
             Err(error) => Err(ProposeError::Unknown(error.to_string())),
         }
     }
 
-    /// Stops proposing in favour of the voter `to`, and gives what it must be told to
-    /// [`Raft::take_over`]. None if this node does not lead.
+    /// Stops proposing in favour of the voter `to`. Returns the message with which `to` must call
+    /// [`Raft::take_over`], or `None` if this node does not lead.
     pub async fn hand_over(&self, to: NodeId) -> Option<Handover> {
         self.inner.trigger().transfer_leader(to.0).await.ok()?;
-        // Answered after the command above, and with all that was proposed before it.
+        // openraft answers this after the command above, so the state includes all earlier
+        // proposals.
         let handover = self.inner.with_raft_state(move |state| {
             let (vote, last) = (state.vote_ref(), state.log_ids.last().map(Position::of)?);
             let is_own = (vote.leader_id.term, vote.leader_id.node_id) == (last.term, last.node);
@@ -243,8 +247,8 @@ impl Raft {
         handover.await.ok().flatten().filter(|handover| handover.last.node == self.id.0)
     }
 
-    /// Stands for election at once, as the leader that hands over asks; false if this node does
-    /// not have all of its entries, or follows another.
+    /// Stands for election at once, at the request of the leader that hands over. Returns false if
+    /// this node lacks any of that leader's entries, or follows another leader.
     pub async fn take_over(&self, handover: Handover) -> bool {
         let last = handover.last;
         let request = TransferLeaderRequest::new(
@@ -255,8 +259,8 @@ impl Raft {
         matches!(self.inner.handle_transfer_leader(request).await, Ok(Ok(())))
     }
 
-    /// Confirms with a quorum that this node leads, and gives the index that a linearizable
-    /// read must have seen. Only the leader can.
+    /// Confirms with a quorum that this node leads, and returns the index that must be applied
+    /// before a linearizable read. Only the leader can.
     pub async fn read_index(&self) -> Result<u64, ProposeError> {
         #[cfg(conclave_sim)]
         if crate::mutant::is(crate::mutant::Mutant::ReadWithoutQuorum) {
@@ -272,7 +276,8 @@ impl Raft {
         }
     }
 
-    /// Waits until this node has applied `index`; false if it does not within `timeout`.
+    /// Waits until this node has applied `index`. Returns false on timeout, or if the node stops
+    /// first.
     pub async fn wait_applied(&self, index: u64, timeout: Duration) -> bool {
         let reached = Rt::timeout(timeout, self.progress.reached(index));
         match Rt::select2(reached, self.stopped()).await {
@@ -281,7 +286,7 @@ impl Raft {
         }
     }
 
-    /// Waits until the status is as wished; none if it is not within `timeout`.
+    /// Waits until `is_reached` accepts the status. Returns `None` on timeout.
     pub async fn wait_status(
         &self,
         is_reached: impl Fn(&Status) -> bool,
@@ -301,14 +306,15 @@ impl Raft {
         }
     }
 
-    /// Asks a peer; see [`crate::Calls::call`].
+    /// Sends a request to a peer, which answers it in [`crate::Calls::call`].
     pub async fn call(
         &self,
         peer: NodeId,
         request: Vec<u8>,
         timeout: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        // Only a leader or candidate has openraft's clients; a follower learns addresses here.
+        // openraft creates clients only on a leader or candidate. Elsewhere the links learn the
+        // peer's address here.
         if let Some(address) = self.address_of(peer) {
             self.links.know(peer, &address);
         }
@@ -321,7 +327,7 @@ impl Raft {
         metrics.membership_config.get_node(&peer.0).map(|node| node.addr.clone())
     }
 
-    /// Adds a node that receives everything and does not vote. Only the leader can.
+    /// Adds a learner: a node that receives all entries and does not vote. Only the leader can.
     pub async fn add_learner(&self, id: NodeId, address: &str) -> Result<(), MembershipError> {
         let added = self.inner.add_learner(id.0, BasicNode::new(address), false).await;
         added.map(|_| ()).map_err(|error| membership_error(&error))
@@ -335,18 +341,19 @@ impl Raft {
         changed.map(|_| ()).map_err(|error| membership_error(&error))
     }
 
-    /// Makes a snapshot now.
+    /// Triggers a snapshot now.
     pub async fn snapshot(&self) -> Result<(), ProposeError> {
         let made = self.inner.trigger().snapshot().await;
         made.map_err(|error| ProposeError::Stopped(error.to_string()))
     }
 
-    /// How this node stands now.
+    /// Returns the current status of this node.
     pub fn status(&self) -> Status {
         self.status_of(&self.inner.metrics().borrow_watched().clone())
     }
 
-    /// Waits until openraft stops by itself, and says why: the node must not go on.
+    /// Waits until openraft or the machine stops by itself, and returns the reason. The node must
+    /// then stop too.
     pub async fn stopped(&self) -> String {
         match Rt::select2(self.progress.failed(), self.openraft_stopped()).await {
             Select2::First(fault) => fault,
@@ -366,12 +373,12 @@ impl Raft {
         }
     }
 
-    /// Address at which other nodes reach this one.
+    /// Returns the address for other nodes to reach this one.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.transport.local_address()
     }
 
-    /// Stops taking part; the marker is written, so that the next start finds all as it was.
+    /// Stops the node. Writes the marker, so that it vouches for the whole log at the next start.
     pub async fn shutdown(&self) -> io::Result<()> {
         self.inner.shutdown().await.map_err(io::Error::other)?;
         let closing = self.transport.close();

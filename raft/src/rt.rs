@@ -1,7 +1,8 @@
-//! The runtime below all of Raft: time, tasks and chance come from here and from nowhere else.
+//! Async runtime of Raft: source of time, tasks and randomness for all code that the simulation
+//! also runs.
 //!
-//! In production it is tokio's, on threads of Raft's own. Under `--cfg conclave_sim` it is one in
-//! which a seed decides everything, see `tests/sim`.
+//! In production it is tokio, on threads dedicated to Raft. Under `--cfg conclave_sim` it is a
+//! deterministic executor driven by a seed, see `tests/sim`.
 
 #[cfg(not(conclave_sim))]
 mod native;
@@ -18,10 +19,10 @@ pub(crate) use native::{Handle, Rt, Threads, blocking};
 #[cfg(conclave_sim)]
 pub(crate) use simulated::{Handle, Rt, Threads, blocking};
 
-/// A moment of the runtime's clock.
+/// A point in time on the runtime's clock.
 pub(crate) type Instant = <Rt as AsyncRuntime>::Instant;
 
-/// Now, by the runtime's clock.
+/// Returns the current time on the runtime's clock.
 pub(crate) fn now() -> Instant {
     <Instant as openraft::async_runtime::Instant>::now()
 }

@@ -1,7 +1,7 @@
-//! The log on disk: append-only segments of one length, one write and one device sync for each
-//! group of records.
+//! The log on disk: append-only segments of one length. Each group of records takes one write and
+//! one device sync.
 //!
-//! The argument why nothing that was synced can be lost unnoticed is in `raft/DESIGN.md`.
+//! `raft/DESIGN.md` argues why synced data cannot be lost unnoticed.
 
 mod depot;
 mod format;
@@ -33,34 +33,34 @@ use crate::{
     wire::{self, EntryV1, NoteV1},
 };
 
-/// Directory of the segments within that of the log.
+/// Name of the segments' directory, inside the directory of the log.
 pub(crate) const SEGMENTS: &str = "segments";
 
-/// Whose log it is; segments of another one are refused.
+/// Owner of a log. Segments of another owner are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogId {
     pub(crate) cluster: [u8; 16],
     pub(crate) incarnation: u64,
 }
 
-/// Gives random bytes: a value that is handed in.
+/// Source of randomness, passed in by the caller.
 pub(crate) type Entropy = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
-/// The log, as its one writer holds it.
+/// The log on disk, owned by its single writer.
 pub(crate) struct Segments {
     shared: Arc<Shared>,
     depot: Arc<Depot>,
     current: Segment,
-    /// Where the next group begins in the current segment.
+    /// Offset of the next group in the current segment.
     offset: usize,
     point: GroupPoint,
     buffer: GroupBuffer,
-    /// Why nothing can be written any more. After a failed sync the kernel may have dropped what
-    /// was written, and the next sync would succeed all the same.
+    /// Whether a write or sync has failed; then nothing is written any longer. After a failed sync
+    /// the kernel may have dropped the written pages, and yet the next sync would succeed.
     failed: bool,
 }
 
-/// What readers share with the writer.
+/// State shared by the readers and the writer.
 struct Shared {
     index: Mutex<Index>,
 }
@@ -84,8 +84,8 @@ impl Segments {
         Segments { shared, depot, current, offset, point, buffer, failed: false }
     }
 
-    /// Puts the messages into the buffer, in a new segment if they do not fit into this one.
-    /// Gives the offset of each in the group.
+    /// Collects the messages in the buffer. Switches to a new segment if they do not fit into the
+    /// current one. Returns the offset of each message in the group.
     fn gather(&mut self, messages: &[Vec<u8>]) -> Result<Vec<u32>, LogFault> {
         self.buffer.clear();
         let is_first = self.offset == BLOCK_BYTES;
@@ -105,8 +105,8 @@ impl Segments {
         Ok(offsets)
     }
 
-    /// The first group of a segment begins with what the segments before it said, so that they
-    /// can go.
+    /// Adds the messages to the buffer. The first group of a segment begins with a note that sums
+    /// up the earlier segments, so that those can be recycled.
     fn push_all(&mut self, messages: &[Vec<u8>], is_first: bool) -> Result<Vec<u32>, LogFault> {
         if is_first {
             let base = self.shared.index().base();
@@ -130,7 +130,7 @@ impl Segments {
         Ok(())
     }
 
-    /// Segments that hold no entry any more go back to the depot.
+    /// Returns segments without entries to the depot.
     fn recycle(&mut self) {
         let gone = self.shared.index().take_unused(self.current.number);
         if !gone.is_empty() {
@@ -200,7 +200,7 @@ impl LogEngine for Segments {
     }
 }
 
-/// Reads entries while the writer goes on.
+/// Reader of entries, while the writer continues.
 struct SegmentReader {
     shared: Arc<Shared>,
 }
@@ -213,7 +213,7 @@ impl EntryReader for SegmentReader {
             let bytes = read_record(&*file, place.offset, place.length)?;
             match wire::decode::<EntryV1>(&bytes) {
                 Ok(entry) if entry.position == place.position => entries.push(entry),
-                // The segment was given back and used again meanwhile.
+                // The segment was recycled and reused meanwhile.
                 _ if self.shared.index().lacks(place.position) => break,
                 Ok(_) => return Err(damaged(place.position)),
                 Err(error) => return Err(io::Error::new(damaged(place.position).kind(), error)),
@@ -228,7 +228,7 @@ fn damaged(position: Position) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Opens the files of a log for the first time: one empty segment, durable.
+/// Creates the files of a new log: one empty segment, durable on return.
 pub(crate) fn create(
     files: Arc<dyn Files>,
     id: LogId,

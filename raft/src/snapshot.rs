@@ -1,6 +1,6 @@
-//! Snapshots: a view of the state, which becomes a file when a peer needs it.
+//! Snapshots: a view of the state in memory, written to a file only when a peer needs it.
 //!
-//! Files are written once, read by transfers, gone with their last user. They need not survive a
+//! A file is written once, read by transfers, and removed with its last user. It need not survive a
 //! restart, because the state itself does.
 
 use std::{
@@ -21,12 +21,12 @@ use crate::{
     wire::{self, CheckpointV1},
 };
 
-/// The state as of some entry. Taking one costs nothing, however large the state: every node
-/// takes one each time that it shortens its log, and few are ever sent.
+/// The state as of some entry. Taking a snapshot costs nothing, however large the state is. This
+/// matters because every node takes one each time it shortens its log, and few are ever sent.
 #[derive(Clone)]
 pub(crate) struct Snapshot {
     content: Arc<Mutex<Content>>,
-    /// What came of staging it, until it is installed.
+    /// Result of staging, kept until installation.
     staged: Arc<Mutex<Option<Staged>>>,
 }
 
@@ -40,17 +40,17 @@ impl Snapshot {
         Snapshot { content: Arc::new(Mutex::new(content)), staged: Arc::default() }
     }
 
-    /// A snapshot of what `view` shows; if it is sent, its file lies in `dir`.
+    /// Creates a snapshot of `view`. If it is sent, its file is written to `dir`.
     pub(crate) fn of_view(view: Box<dyn View>, dir: PathBuf) -> Snapshot {
         Snapshot::new(Content::View { view, dir })
     }
 
-    /// One that came from a peer.
+    /// Creates a snapshot from a file received from a peer.
     pub(crate) fn of_file(file: SnapshotFile) -> Snapshot {
         Snapshot::new(Content::File(file))
     }
 
-    /// Makes it durable beside the state. Blocks, for seconds if the state is large.
+    /// Makes the snapshot durable beside the state. Blocks, for seconds if the state is large.
     pub(crate) fn stage(
         &self,
         meta: &SnapshotMetaOf<Types>,
@@ -64,17 +64,18 @@ impl Snapshot {
         stager.stage(&mut reader, &checkpoint, index).map_err(io::Error::other)
     }
 
-    /// Keeps what [`Self::stage`] gave until [`Self::take_staged`].
+    /// Keeps the result of [`Self::stage`] until [`Self::take_staged`].
     pub(crate) fn set_staged(&self, staged: Staged) {
         *self.staged.lock().unwrap_or_else(PoisonError::into_inner) = Some(staged);
     }
 
-    /// What was staged before.
+    /// Takes the result kept by [`Self::set_staged`], if any.
     pub(crate) fn take_staged(&self) -> Option<Staged> {
         self.staged.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Its file, written now unless there is one. Blocks, for seconds if the state is large.
+    /// Returns the file of the snapshot, and writes it first if there is none. Blocks, for seconds
+    /// if the state is large.
     pub(crate) fn file(&self) -> io::Result<SnapshotFile> {
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match &*content {
@@ -86,7 +87,7 @@ impl Snapshot {
     }
 }
 
-/// A finished snapshot on disk; the file goes with the last clone.
+/// A complete snapshot file. Removed when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct SnapshotFile {
     shared: Arc<Shared>,
@@ -100,29 +101,29 @@ struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // A file that stays is removed at the next start.
+        // If this fails, the next start removes the file.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
 impl SnapshotFile {
-    /// Length of the state, in bytes.
+    /// Returns the length of the state, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.shared.bytes
     }
 
-    /// CRC-32 of the state.
+    /// Returns the CRC-32 of the state.
     pub(crate) fn checksum(&self) -> u32 {
         self.shared.checksum
     }
 
-    /// The state, from its beginning.
+    /// Opens the state for reading from its beginning.
     pub(crate) fn reader(&self) -> io::Result<impl Read + use<>> {
         Ok(BufReader::with_capacity(1 << 16, File::open(&self.shared.path)?))
     }
 }
 
-/// Writes into a new file and keeps count and checksum.
+/// Writer of a new snapshot file. Keeps count of bytes and the checksum.
 pub(crate) struct SnapshotWriter {
     out: BufWriter<File>,
     shared: Shared,
@@ -160,14 +161,14 @@ impl Write for SnapshotWriter {
     }
 }
 
-/// Writes what `view` shows.
+/// Writes the state of `view` to a new file.
 fn write(dir: &Path, view: &dyn View) -> io::Result<SnapshotFile> {
     let mut writer = SnapshotWriter::create(dir)?;
     view.write(&mut writer)?;
     writer.finish()
 }
 
-/// Removes what an earlier process left.
+/// Removes the files of an earlier process.
 pub(crate) fn clear(dir: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -1,4 +1,4 @@
-//! openraft's state machine around ours.
+//! Adapter between openraft's state machine and the `Machine` of this crate.
 
 mod apply;
 
@@ -30,11 +30,11 @@ use crate::{
 
 type SharedMachine = Arc<Mutex<Box<dyn Machine>>>;
 
-/// openraft's state machine around ours.
+/// openraft's state machine. Passes entries and snapshots on to a [`Machine`].
 ///
-/// openraft hands over every advance of the commit index by itself, often a single entry. An
-/// own thread takes all that waits and applies it in one go. So openraft counts an entry as
-/// applied when it is queued; a reader that needs its effect asks [`Progress`].
+/// openraft hands over each advance of the commit index separately, often a single entry. A
+/// dedicated thread takes everything queued and applies it in one batch. openraft therefore counts
+/// an entry as applied once it is queued; a reader that needs its effect waits for [`Progress`].
 pub(crate) struct StateMachine {
     machine: SharedMachine,
     stager: Arc<dyn Stager>,
@@ -50,8 +50,8 @@ pub(crate) struct StateMachine {
 type SharedCurrent = Arc<Mutex<Option<(SnapshotMetaOf<Types>, Snapshot)>>>;
 
 impl StateMachine {
-    /// Takes a machine over, with the step that applies entries, which the caller drives. Files
-    /// of earlier snapshots are dropped: the state itself is on disk.
+    /// Wraps a machine. Also returns the applying step and its queue, which the caller drives.
+    /// Removes the files of earlier snapshots, because the state itself is on disk.
     pub(crate) fn new(
         machine: Box<dyn Machine>,
         snapshots: PathBuf,
@@ -80,17 +80,17 @@ impl StateMachine {
         Ok((machine, applier, receiver))
     }
 
-    /// How far the machine has come.
+    /// Returns the progress of the machine.
     pub(crate) fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
     }
 
-    /// Where what is received goes before it is installed.
+    /// Returns the stager for received snapshots.
     pub(crate) fn stager(&self) -> Arc<dyn Stager> {
         Arc::clone(&self.stager)
     }
 
-    /// The queue of the applying step.
+    /// Returns the queue of the applying step.
     pub(crate) fn work(&self) -> mpsc::Sender<Work> {
         self.applier.clone()
     }
@@ -99,7 +99,7 @@ impl StateMachine {
         self.applier.send(work).await.map_err(|_| self.progress.fault())
     }
 
-    /// Waits until all that was queued is applied.
+    /// Waits until everything queued so far is applied.
     async fn drain(&self) -> io::Result<()> {
         let (done, wait) = oneshot::channel();
         self.send(Work::Drain(done)).await?;
@@ -112,7 +112,7 @@ fn lock(machine: &SharedMachine) -> MutexGuard<'_, Box<dyn Machine>> {
     machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps `snapshot` unless a newer one came in between.
+/// Makes `snapshot` the current one, unless a newer one was set meanwhile.
 fn set_current(current: &SharedCurrent, meta: &SnapshotMetaOf<Types>, snapshot: Snapshot) {
     let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
     if current.as_ref().is_none_or(|(known, _)| known.last_log_id <= meta.last_log_id) {
@@ -144,8 +144,8 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        // A snapshot shows what openraft counts as applied. A fault ends the node at its next
-        // entry; until then there is no view to write.
+        // Drain the queue first: a snapshot must contain everything that openraft counts as
+        // applied. After a fault there is no view to write, and the next entry ends the node.
         let view = self.drain().await.ok().map(|()| lock(&self.machine).view());
         SnapshotBuilder {
             view,
@@ -168,8 +168,8 @@ impl RaftStateMachine<Types> for StateMachine {
         let (machine, stager) = (Arc::clone(&self.machine), Arc::clone(&self.stager));
         let (file, staged_meta) = (snapshot.clone(), meta.clone());
         blocking(move || {
-            // Staged while it was received, so that installing is quick: everything else that
-            // openraft does waits meanwhile.
+            // Staged on receipt, so that installing is quick: everything else in openraft waits
+            // meanwhile.
             let staged = match file.take_staged() {
                 Some(staged) => staged,
                 None => file.stage(&staged_meta, stager.as_ref())?,
@@ -193,7 +193,7 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 }
 
-/// Takes a snapshot from a view, while the machine goes on.
+/// Builder of a snapshot from a view, while the machine continues.
 pub(crate) struct SnapshotBuilder {
     view: Option<Box<dyn View>>,
     meta: SnapshotMetaOf<Types>,

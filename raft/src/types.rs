@@ -1,11 +1,11 @@
-//! Our types, and openraft's filled in with them.
+//! Basic types of this crate, and the type parameters of openraft.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 openraft::declare_raft_types!(
-    /// openraft's type parameters.
+    /// Type parameters of openraft.
     pub(crate) Types:
         D = Payload,
         R = Response,
@@ -36,7 +36,7 @@ impl fmt::Display for Payload {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Response(#[serde(with = "serde_bytes")] pub(crate) Vec<u8>);
 
-/// Number of a node; never given twice.
+/// Number of a node. Never reused.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -48,15 +48,15 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// Identifies an entry of the log: two logs with the same position have the same entries up to
-/// it (Raft §5.3).
+/// Identity of an entry of the log: two logs with the same position have the same entries up to it
+/// (Raft §5.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Position {
-    /// Term of the leader that proposed it.
+    /// Term of the proposing leader.
     pub term: u64,
-    /// That leader.
+    /// The proposing leader.
     pub node: u64,
-    /// Place in the log.
+    /// Index in the log.
     pub index: u64,
 }
 
@@ -73,17 +73,17 @@ impl Position {
     }
 }
 
-/// Where a group stands in the order of groups.
+/// Position of a group in the sequence of groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct GroupPoint {
-    /// Number of the group; one more for each, never given twice.
+    /// Number of the group: one more than that of the group before it.
     pub(crate) sequence: u64,
     /// Checksum over the checksums of all groups up to this one.
     pub(crate) chain: u32,
 }
 
 impl GroupPoint {
-    /// The point after it, of a group whose body has this checksum.
+    /// Returns the point of the next group, whose body has this checksum.
     pub(crate) fn next(self, body_checksum: u32) -> GroupPoint {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&self.chain.to_be_bytes());

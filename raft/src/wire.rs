@@ -1,8 +1,8 @@
-//! Our formats on disk and wire, and their conversion from and to openraft's types.
+//! Message formats on disk and wire, and their conversion from and to openraft's types.
 //!
-//! Every message: magic `CR`, format version, kind, length, CRC-32 of the payload, payload
-//! (bincode with a limit; every byte must be consumed). The structs here are frozen: a new
-//! version gets new structs and a conversion.
+//! A message consists of: magic `CR`, format version, kind, length, CRC-32 of the payload, payload
+//! (bincode with a limit; every byte must be consumed). The structs here are frozen: a changed
+//! format gets new structs and a conversion.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,23 +22,23 @@ const MAGIC: [u8; 2] = *b"CR";
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 12;
 
-/// A type with its own kind of message.
+/// A type with a message kind of its own.
 pub(crate) trait Message: Serialize + DeserializeOwned {
     const KIND: u8;
 }
 
-/// Bytes that are no message of the kind asked for.
+/// Error encoding or decoding a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct WireError(&'static str);
 
 pub(crate) const TOO_LARGE: WireError = WireError("a message is too large");
-/// What later versions write is whole and still not known here.
+/// Errors for intact messages of a later version.
 const LATER_FORMAT: WireError = WireError("a message of an unknown format version");
 const LATER_CONTENT: WireError = WireError("a message is malformed");
 
 impl WireError {
-    /// Whether the bytes are as they were written, but by a version that knows more.
+    /// Returns whether the bytes are intact, but written by a later version.
     pub(crate) fn is_of_later_version(self) -> bool {
         [LATER_FORMAT, LATER_CONTENT].contains(&self)
     }
@@ -90,7 +90,7 @@ pub(crate) fn decode<T: Message>(bytes: &[u8]) -> Result<T, WireError> {
     if used == payload.len() { Ok(message) } else { Err(WireError("a message is padded")) }
 }
 
-/// Whether bytes begin as a message of this kind does.
+/// Returns whether the kind in the message header is that of `T`.
 pub(crate) fn is_kind<T: Message>(bytes: &[u8]) -> bool {
     bytes.get(3) == Some(&T::KIND)
 }
@@ -180,7 +180,7 @@ enum ContentV1 {
     Membership(MembershipV1),
 }
 
-/// An entry, on disk and wire.
+/// An entry, on disk and on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EntryV1 {
     pub(crate) position: Position,
@@ -199,7 +199,7 @@ impl From<&LogEntry> for EntryV1 {
 }
 
 impl EntryV1 {
-    /// What was proposed; none for entries that only Raft needs.
+    /// Returns the proposed payload; `None` for entries that only Raft needs.
     pub(crate) fn into_payload(self) -> Option<Vec<u8>> {
         match self.content {
             ContentV1::Payload(bytes) => Some(bytes.into_vec()),
@@ -207,7 +207,7 @@ impl EntryV1 {
         }
     }
 
-    /// The entry as openraft holds it.
+    /// Converts the entry to openraft's type.
     pub(crate) fn into_entry(self) -> Result<LogEntry, WireError> {
         let payload = match self.content {
             ContentV1::Blank => EntryPayload::Blank,
@@ -218,26 +218,26 @@ impl EntryV1 {
     }
 }
 
-/// Content of the marker: what must not get lost with the end of the log.
+/// Content of the marker: data that must survive even if the end of the log is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MarkV2 {
     pub(crate) cluster: [u8; 16],
     pub(crate) incarnation: u64,
     pub(crate) vote: Option<VoteV1>,
-    /// A group that was durable; none: the log has no segment yet.
+    /// A group known to be durable; `None` if the log has no segment yet.
     pub(crate) witness: Option<GroupPoint>,
 }
 
-/// What became of the entries so far, in the log itself.
+/// Note in the log about earlier entries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum NoteV1 {
-    /// Entries after this one do not count any more; none: no entry does.
+    /// Entries after this one are void; `None`: all entries are.
     TruncateAfter(Option<Position>),
     /// Entries up to this one may be dropped.
     Purged(Position),
     /// Entries up to this one are committed.
     Committed(Position),
-    /// What the segments before this one came to.
+    /// Sum of the segments before this one.
     Base { last: Option<Position>, purged: Option<Position>, committed: Option<Position> },
 }
 
@@ -255,7 +255,7 @@ pub(crate) struct MarkV1 {
     pub(crate) digest: [u8; 32],
 }
 
-/// What a machine stores with its state, and what leads a snapshot.
+/// Checkpoint, stored by a machine with its state and sent at the head of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct CheckpointV1 {
     pub(crate) applied: Option<Position>,
@@ -278,7 +278,8 @@ impl CheckpointV1 {
     }
 }
 
-/// Index of the last entry in a checkpoint that a machine was given; none: it is damaged.
+/// Returns the index of the last applied entry in a checkpoint; `None` if the checkpoint is
+/// damaged.
 pub fn checkpoint_index(bytes: &[u8]) -> Option<u64> {
     let checkpoint = decode::<CheckpointV1>(bytes).ok()?;
     Some(checkpoint.applied.map_or(0, |applied| applied.index))
@@ -349,7 +350,7 @@ impl From<AppendAnswerV1> for openraft::raft::AppendEntriesResponse<Types> {
     }
 }
 
-/// Answer to one append of a stream of them.
+/// Answer to one append on a stream of appends.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum StreamAnswerV1 {
     Flushed(Option<Position>),
@@ -396,7 +397,7 @@ pub(crate) struct VoteAnswerV1 {
     pub(crate) last: Option<Position>,
 }
 
-/// Leads a snapshot on the wire; the state follows as `bytes` raw bytes with a CRC-32.
+/// Head of a snapshot on the wire. The state follows as `bytes` raw bytes with this CRC-32.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SnapshotHeadV1 {
     pub(crate) vote: VoteV1,
@@ -410,7 +411,7 @@ pub(crate) struct SnapshotAnswerV1 {
     pub(crate) vote: VoteV1,
 }
 
-/// A request of the node above, or its answer; opaque here.
+/// A request of the layer above, or its answer; opaque to this crate.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CallV1(pub(crate) ByteBuf);
 
@@ -444,7 +445,7 @@ mod tests {
 
     #[test]
     fn a_hostile_length_allocates_nothing() {
-        // A sequence that claims 2^60 elements behind a whole header.
+        // A valid header, then a sequence that claims 2^60 elements.
         let payload = [0xFD, 0, 0, 0, 0, 0, 0, 0, 0x10];
         let mut bytes = vec![b'C', b'R', FORMAT, CallV1::KIND];
         bytes.extend_from_slice(&9u32.to_be_bytes());

@@ -1,9 +1,10 @@
-//! The one writer that makes the log durable, in order and in groups.
+//! The single writer of the log: makes it durable, in order and in groups.
 //!
-//! Appends, votes, truncations and purges go through one queue. Everything that waits when the
-//! writer comes round becomes one group and one device sync. Votes are kept in both slots of the
-//! marker and wait for it; otherwise the marker follows within [`MARKER_LAG`]. The step,
-//! [`Writer::turn`], knows no thread and no clock; the thread around it is [`start`].
+//! Appends, votes, truncations and purges go through one queue. Each step turns everything queued
+//! into groups, usually one, each written with one device sync. A vote is written to both slots of
+//! the marker and answered only after that; otherwise the marker follows the log within
+//! [`MARKER_LAG`]. The step, [`Writer::turn`], is independent of threads and clocks; [`start`] runs
+//! it on a thread.
 
 use std::{
     collections::VecDeque,
@@ -34,32 +35,32 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// What the writer is asked to make durable.
+/// A request to the writer.
 pub(crate) enum Write {
     Append(Vec<LogEntry>, IOFlushed<Types>),
     Vote(VoteV1, oneshot::Sender<io::Result<()>>),
     Committed(Position),
-    /// Entries after this one go; `None`: all.
+    /// Drops the entries after this one; `None`: all entries.
     TruncateAfter(Option<Position>, oneshot::Sender<io::Result<()>>),
-    /// Entries up to this one go as soon as their effect is durable.
+    /// Drops the entries up to this one, as soon as their effect is durable.
     Purge(Position),
     /// Writes the marker at once and ends the writer.
     Stop(oneshot::Sender<io::Result<()>>),
 }
 
-/// Hands a write to the writer.
+/// Sends a write to the writer.
 pub(crate) type Queue = Arc<dyn Fn(Write) -> io::Result<()> + Send + Sync>;
 
-/// How far the writer is; shared with everybody who wants to know.
+/// Progress of the writer, shared with its observers.
 pub(crate) struct Written {
-    /// Index of the newest entry that is synced.
+    /// Index of the newest synced entry.
     pub(crate) synced: AtomicU64,
     /// Bytes of all entries in the log.
     pub(crate) bytes: AtomicU64,
-    /// Index up to which the log itself says that entries are committed: a restart applies them
+    /// Highest index noted as committed in the durable log. A restart applies entries up to it
     /// before anything else.
     pub(crate) settled: watch::Sender<u64>,
-    /// Whether there is room for more than what Raft needs for itself.
+    /// Whether there is room for more than Raft's own records.
     pub(crate) has_room: watch::Sender<bool>,
 }
 
@@ -76,7 +77,7 @@ impl Written {
     }
 }
 
-/// Why the writer has stopped.
+/// Fatal error of the writer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
     #[error(transparent)]
@@ -85,34 +86,34 @@ pub(crate) enum WriteError {
     Marker(#[from] Fault),
 }
 
-/// What a step came to.
+/// Result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Everything that waited is durable, but for notes that may wait for company.
+    /// Everything queued is durable, except notes that wait for entries to share a group with.
     Done,
-    /// The disk is full; what waits goes on waiting.
+    /// The disk is full. The queued writes continue to wait.
     NoRoom,
     /// The writer has ended.
     Stopped,
 }
 
-/// Writes the log.
+/// The writing step of the log, with its state.
 pub(crate) struct Writer {
     engine: Box<dyn LogEngine>,
     marker: Marker,
     mark: MarkV2,
     is_marked: bool,
     written: Arc<Written>,
-    /// Index up to which the effect of entries is durable elsewhere.
+    /// Highest index with a durable effect in the state.
     persisted: Arc<AtomicU64>,
     group: Group,
-    /// Index that follows the newest entry, durable or on its way.
+    /// Index after the newest entry, durable or queued.
     next: u64,
     committed: Option<Position>,
     purges: VecDeque<Position>,
 }
 
-/// Records on their way into one group, and who waits for them.
+/// Records of the next group, and the callers to answer after it.
 #[derive(Default)]
 struct Group {
     records: Vec<Record>,
@@ -158,22 +159,24 @@ impl Writer {
         }
     }
 
-    /// How far it is.
+    /// Returns the progress of the writer.
     pub(crate) fn written(&self) -> Arc<Written> {
         Arc::clone(&self.written)
     }
 
-    /// Whether notes wait for company: the next step should follow soon, even without work.
+    /// Returns whether notes wait for entries to share a group with. The next step should then
+    /// follow soon, even without writes.
     pub(crate) fn has_notes(&self) -> bool {
         self.committed.is_some()
     }
 
-    /// Makes what waits durable. Without anything that waits, notes are written too.
+    /// Makes the queued writes durable. If nothing is queued, writes the waiting notes in a group
+    /// of their own.
     pub(crate) fn turn(&mut self, waiting: &mut VecDeque<Write>) -> Result<Turn, WriteError> {
         let is_idle = waiting.is_empty();
         let turn = self.take_all(waiting, is_idle);
         if let Err(error) = &turn {
-            // Only what is answered counts: callers learn that nothing of this group is certain.
+            // Nothing of this group is certain, so every caller gets an error.
             for waiting in std::mem::take(&mut self.group).waiting {
                 waiting.answer(Err(io::Error::other(error.to_string())));
             }
@@ -213,7 +216,8 @@ impl Writer {
                 }
                 Write::Stop(done) => {
                     self.add_notes();
-                    // On a full disk what was not acknowledged may be lost.
+                    // No room is not an error here: on a full disk, unacknowledged records may be
+                    // lost.
                     self.flush()?;
                     self.mark()?;
                     Waiting::Other(done).answer(Ok(()));
@@ -228,7 +232,7 @@ impl Writer {
                     self.committed = self.committed.max(Some(committed));
                 }
                 Write::Purge(upto) if upto.index >= self.next => {
-                    // A snapshot was installed: what follows begins behind it.
+                    // A snapshot was installed: the next entries follow it.
                     self.next = upto.index + 1;
                     self.purges.clear();
                     self.group.records.push(Record::Note(NoteV1::Purged(upto)));
@@ -247,9 +251,11 @@ impl Writer {
         Ok(if self.flush()? { Turn::Done } else { Turn::NoRoom })
     }
 
-    /// How many of `entries` still fit into the group; at least one into an empty one.
+    /// Returns how many of `entries` still fit into the group; at least one if the group is empty.
     fn fitting(&self, entries: &[LogEntry]) -> usize {
         let mut bytes = self.group.bytes;
+        // Entries take at most half of the records. The other half is for notes, which are not
+        // counted here.
         let room = usize::try_from(GROUP_RECORDS_MAX).unwrap_or(usize::MAX) / 2;
         let fits = |entry: &&LogEntry| {
             bytes += entry_bytes(entry);
@@ -268,7 +274,7 @@ impl Writer {
         }
     }
 
-    /// Puts into the group what may ride along.
+    /// Adds the waiting notes to the group.
     fn add_notes(&mut self) {
         if let Some(committed) = self.committed.take() {
             self.group.records.push(Record::Note(NoteV1::Committed(committed)));
@@ -283,7 +289,8 @@ impl Writer {
         }
     }
 
-    /// One group, one device sync, then every answer. False: there is no room.
+    /// Writes the group with one device sync, then answers every caller. Returns false if there is
+    /// no room.
     fn flush(&mut self) -> Result<bool, WriteError> {
         if self.group.records.is_empty() {
             return Ok(true);
@@ -302,7 +309,7 @@ impl Writer {
         for waiting in group.waiting {
             waiting.answer(Ok(()));
         }
-        // What was purged was committed, also if only a snapshot told of it.
+        // Purged entries were committed, even if only a snapshot said so.
         let committed = index(point.committed).max(index(point.purged));
         self.written.settled.send_if_modified(|settled| {
             let is_more = committed > *settled;
@@ -312,8 +319,8 @@ impl Writer {
         Ok(true)
     }
 
-    /// The vote goes into both slots, each synced: damage to one does not bring back an older
-    /// vote.
+    /// Writes the vote to both slots of the marker, each with its own sync. Damage to one slot then
+    /// does not bring back an older vote.
     fn vote(
         &mut self,
         vote: VoteV1,
@@ -334,7 +341,7 @@ impl Writer {
         Ok(written?)
     }
 
-    /// Notes in the marker how far the log reaches.
+    /// Writes to the marker how far the log reaches.
     pub(crate) fn mark(&mut self) -> Result<(), WriteError> {
         if self.is_marked {
             return Ok(());
@@ -350,7 +357,8 @@ fn next_index(last: Option<Position>) -> u64 {
     last.map_or(0, |last| last.index + 1)
 }
 
-/// Whether entries up to `upto` can go: a start must be able to make their effect again.
+/// Returns whether entries up to `upto` may be dropped. Entries without a durable effect must stay,
+/// because the next start applies them again.
 fn may_purge(upto: u64, persisted: u64) -> bool {
     #[cfg(conclave_sim)]
     if crate::mutant::is(crate::mutant::Mutant::PurgeBeforeDurable) {
@@ -359,7 +367,7 @@ fn may_purge(upto: u64, persisted: u64) -> bool {
     upto <= persisted
 }
 
-/// About as many bytes as the entry takes in a group.
+/// Returns about the number of bytes that the entry takes in a group.
 fn entry_bytes(entry: &LogEntry) -> usize {
     match &entry.payload {
         openraft::EntryPayload::Normal(payload) => payload.0.len() + RECORD_BYTES,
@@ -370,12 +378,13 @@ fn entry_bytes(entry: &LogEntry) -> usize {
     }
 }
 
-/// Starts the thread; it ends with [`Write::Stop`], with the last queue, or on a fault.
+/// Starts the writer thread. It ends on [`Write::Stop`], when the last queue is dropped, or on a
+/// fault.
 pub(crate) fn start(writer: Writer) -> io::Result<Queue> {
     let (sender, receiver) = sync_channel(QUEUE_WRITES_MAX);
     std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || {
         if let Err(error) = run(writer, &receiver) {
-            // Answers that never come make openraft stop the node.
+            // The waiting callers get no answer, which makes openraft stop the node.
             tracing::error!(event = "raft.disk_failed", %error, "the log failed");
         }
     })?;

@@ -2,7 +2,7 @@
 
 use crate::record::{Record, RowKey};
 
-/// One row that was put or removed.
+/// A row put or removed by a command.
 #[derive(Debug, Clone)]
 pub struct Change {
     /// The row's key.

@@ -34,10 +34,26 @@ pub struct Command {
     pub time: UnixMillis,
     /// The caller's reason, kept in the history.
     pub reason: Option<String>,
-    /// Rows that admission read. The command is rejected if one of them has changed since.
+    /// Rows read by admission. The command is rejected if one of them has changed since.
     pub expects: Vec<Expectation>,
     /// The change itself.
     pub action: Action,
+}
+
+impl Command {
+    /// Makes a command that a node issues by itself: without a caller's request, reason or
+    /// expectations. `random` is part of its operation id.
+    pub fn by_node(node: NodeId, random: [u8; 10], time: UnixMillis, action: Action) -> Command {
+        Command {
+            operation: OperationId::new(time, random),
+            principal: Principal::Node(node),
+            request: [0; 32],
+            time,
+            reason: None,
+            expects: Vec::new(),
+            action,
+        }
+    }
 }
 
 /// A row as admission saw it.
@@ -90,7 +106,7 @@ pub enum Action {
     AddTrusted(Option<DomainName>, Box<AddTrusted>),
     /// Removes trusted certificates.
     RemoveTrusted(Option<DomainName>, Vec<Fingerprint>),
-    /// Renames a domain; everything that belongs to it is kept.
+    /// Renames a domain and keeps everything that belongs to it.
     RenameDomain(DomainName, DomainName),
     /// Restores an earlier version of a domain, except its name.
     RollbackDomain(DomainName, Version),
@@ -162,7 +178,7 @@ pub struct CreateDomain {
     pub name: DomainName,
     /// Further server names.
     pub aliases: Vec<ServerName>,
-    /// Local addresses that select this domain.
+    /// Local addresses of this domain, for clients that send no name.
     pub addresses: Vec<IpAddr>,
     /// PKI services.
     pub mode: PkiMode,
@@ -171,7 +187,7 @@ pub struct CreateDomain {
 /// See [`Action::SetDomain`]; `None` keeps a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetDomain {
-    /// Which domain.
+    /// Name of the domain.
     pub name: DomainName,
     /// PKI services.
     pub mode: Option<PkiMode>,
@@ -184,7 +200,7 @@ pub struct SetDomain {
 /// See [`Action::SetCertificate`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetCertificate {
-    /// Which domain.
+    /// Name of the domain.
     pub name: DomainName,
     /// A new key, replacing the existing one of its family.
     pub key: Option<DomainKey>,
@@ -195,7 +211,7 @@ pub struct SetCertificate {
 }
 
 impl Action {
-    /// Returns the domain that this action concerns, if any.
+    /// Returns the domain concerned by this action, if any.
     pub fn domain(&self) -> Option<&DomainName> {
         match self {
             Action::CreateDomain(create) => Some(&create.name),
@@ -215,7 +231,7 @@ impl Action {
         }
     }
 
-    /// Returns every sealed secret that this action stores.
+    /// Returns every sealed secret in this action.
     pub fn sealed(&self) -> Vec<&Sealed> {
         match self {
             Action::FoundCluster(found) => vec![&found.cluster.authority_key],

@@ -14,10 +14,10 @@ pub enum NameError {
     /// The text is empty.
     #[error("an empty {what} was given")]
     Empty {
-        /// The text is longer than this kind of name allows.
+        /// Kind of name.
         what: &'static str,
     },
-    /// More bytes than the kind of name may have.
+    /// The text is longer than this kind of name allows.
     #[error("the {what} has {found} bytes, at most {max} are possible")]
     TooLong {
         /// Kind of name.
@@ -34,7 +34,7 @@ pub enum NameError {
         what: &'static str,
         /// The text, cut to a printable length.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         why: &'static str,
     },
 }
@@ -96,8 +96,8 @@ macro_rules! text_name {
                 parse($what, text).map(|name| Self(name.into()))
             }
 
-            /// Returns a value that sorts below every name and is not a valid name: the start of a
-            /// range.
+            /// Returns the start of a range over names: below every name, and not a valid name
+            /// itself.
             #[allow(dead_code, reason = "not every kind of name is ranged over")]
             pub(crate) fn lowest() -> Self {
                 Self(Arc::from(""))
@@ -225,8 +225,8 @@ fn parse_single_label(what: &'static str, text: &str) -> Result<String, NameErro
 }
 
 impl ServerName {
-    /// Returns the wildcard that covers `name`: its first label replaced by `*`; `None` for a
-    /// single label.
+    /// Returns the wildcard covering `name`: its first label replaced by `*`; `None` for a single
+    /// label.
     pub fn wildcard_of(name: &DomainName) -> Option<ServerName> {
         let (_, rest) = name.as_str().split_once('.')?;
         Some(ServerName(format!("*.{rest}").into()))
@@ -302,7 +302,7 @@ macro_rules! bytes_id {
         }
 
         impl $type {
-            /// Parses the hex form that `Display` writes.
+            /// Parses the hex form written by `Display`.
             pub fn parse(text: &str) -> Option<Self> {
                 let mut bytes = [0; $size];
                 if text.len() != 2 * $size || !text.is_ascii() {

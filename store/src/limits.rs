@@ -13,7 +13,7 @@ pub const ADDRESSES_MAX: usize = 64;
 pub const CHAIN_CERTIFICATES_MAX: usize = 16;
 /// DER bytes of one CA chain together.
 pub const CHAIN_BYTES_MAX: usize = 48 * 1024;
-/// Earlier versions of a domain that are kept.
+/// Earlier versions kept of one domain.
 pub const VERSIONS_KEPT: usize = 16;
 /// Members of a cluster, voters and learners together.
 pub const MEMBERS_MAX: usize = 256;
@@ -23,7 +23,7 @@ pub const LISTENERS_MAX: usize = 256;
 pub const UPSTREAMS_MAX: usize = 16;
 /// Domains with upstreams of their own on one listener.
 pub const DOMAIN_UPSTREAMS_MAX: usize = 256;
-/// Networks that may send a PROXY header to one listener.
+/// Networks with a PROXY header on one listener.
 pub const PROXY_NETWORKS_MAX: usize = 64;
 /// Application protocols of one listener.
 pub const ALPN_MAX: usize = 16;
@@ -39,11 +39,11 @@ pub const TRUSTED_MAX: usize = 1_000;
 pub const TOKENS_MAX: usize = 1_000;
 /// Keyring generations in State. Nothing removes generations: at this bound rotation is refused.
 pub const GENERATIONS_MAX: usize = 64;
-/// Log entries for which a finished operation is remembered at level 0.
+/// Level 0: log entries until a finished operation is forgotten.
 pub const OPERATIONS_KEPT: u64 = 10_000;
-/// Time for which a finished operation is remembered at level 0, in milliseconds.
+/// Level 0: time until a finished operation is forgotten, in milliseconds.
 pub const OPERATION_AGE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
-/// Time for which a finished operation is remembered from level 1 on, in milliseconds: the longest
+/// From level 1 on: time until a finished operation is forgotten, in milliseconds: the longest
 /// timeout of a change (ten minutes) plus a margin.
 pub const OPERATION_MS_KEPT: u64 = 15 * 60 * 1000;
 /// Finished operations remembered regardless of their age, from level 1 on. With few changes
@@ -66,7 +66,7 @@ pub const OPERATIONS_EVICTED_PER_COMMAND: usize = 2;
 pub const REASON_BYTES_MAX: usize = 500;
 /// Attempts of admission to derive a command again after a rejected expectation.
 pub const ADMIT_ATTEMPTS_MAX: usize = 8;
-/// Rows of level 0 that one command of level 1 removes: some 30 ms of work.
+/// Rows of level 0 removed by one command of level 1: some 30 ms of work.
 pub const LEFT_OVER_ROWS_PER_COMMAND: usize = 10_000;
 /// Longest encoded log entry of several commands, and longest encoded list of their outcomes.
 pub const ENTRY_BYTES_MAX: usize = 70 * 1024;

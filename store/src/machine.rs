@@ -36,7 +36,7 @@ pub struct Applied {
     pub state: State,
     /// The answer to the caller.
     pub outcome: Outcome,
-    /// Rows that changed, for the disk and the live index.
+    /// Changed rows, for the disk and the live index.
     pub changes: Vec<Change>,
 }
 

@@ -44,21 +44,21 @@ pub enum Rejection {
     /// The join token was used by another node.
     #[error("join token {token} was used for node {node}")]
     JoinTokenUsed {
-        /// Which token.
+        /// The token.
         token: TokenId,
-        /// The node that used it.
+        /// The node.
         node: NodeId,
     },
     /// The join token has expired.
     #[error("join token {token} has expired")]
     JoinTokenExpired {
-        /// Which token.
+        /// The token.
         token: TokenId,
         /// Time of expiry.
         expired: UnixMillis,
     },
     /// Another member has this name.
-    #[error("a member {0} exists already")]
+    #[error("a member named {0} already exists")]
     NodeNameTaken(NodeName),
     /// The wrapped keys or the number of the node do not match the current members and generations.
     #[error("the keyring changed while the command was made")]
@@ -82,15 +82,15 @@ pub enum Rejection {
     NameTaken {
         /// The name asked for.
         name: ServerName,
-        /// The domain that owns it.
+        /// Owner of the name.
         owner: DomainName,
     },
     /// The domain already has a key of this family, which is never replaced silently.
     #[error("the domain {name} has an {family} key already")]
     KeyExists {
-        /// Which domain.
+        /// The domain.
         name: DomainName,
-        /// Which family.
+        /// The family.
         family: KeyFamily,
     },
     /// The domain has no private key, so it cannot have a certificate.
@@ -111,9 +111,9 @@ pub enum Rejection {
     #[error("the domain {0} has no CA chain")]
     ChainMissing(DomainName),
     /// A listener of this name exists.
-    #[error("a listener {0} exists already")]
+    #[error("a listener named {0} already exists")]
     ListenerExists(ListenerName),
-    /// Another listener uses this port on the same address.
+    /// Another listener has this port, on the same address or on all.
     #[error("the listener {0} opens this port already")]
     PortTaken(ListenerName),
     /// No such listener.
@@ -125,9 +125,9 @@ pub enum Rejection {
     /// The version is no longer kept, or never existed.
     #[error("version {version} of {name} is not kept")]
     VersionUnknown {
-        /// Which domain.
+        /// The domain.
         name: DomainName,
-        /// Which version.
+        /// The version.
         version: Version,
     },
     /// The session key has expired, or never existed.
@@ -146,13 +146,13 @@ pub enum Rejection {
     MainDomain {
         /// Its name.
         name: DomainName,
-        /// The node that it belongs to.
+        /// Name of the node.
         node: String,
     },
-    /// Whether the operation was done is no longer known, so it is never done again.
+    /// The operation may have been done and forgotten, so it is never done again.
     #[error("operation {operation} was first tried too long ago: whether it was done is forgotten")]
     OperationForgotten {
-        /// Which operation.
+        /// The operation.
         operation: OperationId,
         /// An operation first tried at or before this time may be forgotten.
         forgotten: UnixMillis,

@@ -112,7 +112,7 @@ pub enum Record {
     Listener(Arc<Listener>),
     /// A finished operation.
     Operation(Arc<Operation>),
-    /// Id of the operation that finished at this index.
+    /// Id of the operation finished at this index.
     OperationAge(OperationId),
     /// A trusted certificate.
     Trusted(Arc<Trusted>),

@@ -30,7 +30,7 @@ pub enum SnapshotError {
     Row {
         /// Number of the row, from 0.
         row: u64,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: WireError,
     },

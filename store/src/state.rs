@@ -22,7 +22,7 @@ use crate::{
 /// One row of State.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// Index of the command that changed it last.
+    /// Index of its last change.
     pub changed_at: LogIndex,
     /// Its content.
     pub record: Record,

@@ -48,7 +48,7 @@ pub enum WireError {
     /// Wrong magic or kind.
     #[error("not a message of this kind")]
     Kind,
-    /// A format version that this program does not know.
+    /// The format version is unknown to this program.
     #[error("format version {0}, this program knows {FORMAT}")]
     Format(u8),
     /// The checksum does not match.

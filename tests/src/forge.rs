@@ -193,7 +193,7 @@ fn revocation_list(kind: &str, leaf: &Made, issuer: &Made, signer: &Key) -> Vec<
     let (from, till) = match kind {
         "expired" => (-20, -10),
         "future" => (10, 20),
-        // Not valid yet for whoever looks at a real clock.
+        // Not valid yet by a real clock.
         "far-future" => (5_000, 5_010),
         _ => (-10, 10),
     };

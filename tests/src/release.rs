@@ -2,7 +2,7 @@
 //! files, and what must be true of them ever after.
 //!
 //! The addresses of members stand in State and log, so they cannot be chosen anew: the nodes have
-//! addresses of the loopback network that nothing else uses, and whoever starts them holds a lock.
+//! addresses of the loopback network that nothing else uses, and a lock is held while they run.
 
 use std::{
     collections::BTreeMap,

@@ -244,7 +244,7 @@ fn the_built_in_set_needs_no_node_and_says_nothing_about_e_mail() {
         run_alone(&[&words[..], &[purpose]].concat()).code
     };
     assert_eq!((verify("any"), verify("email")), (0, 8));
-    // The set is empty until somebody fills it: with a certificate of a set of one's own.
+    // The set is empty at first. It gets a certificate of another set.
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
     let online = || {

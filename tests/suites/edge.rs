@@ -290,7 +290,7 @@ fn upstreams_take_turns_and_one_that_is_gone_is_missed_by_nobody() {
     assert!((0..20).all(|_| ask() == b'2'));
 }
 
-/// What whoever connects for `name` is told by the upstream; none if there is nobody.
+/// Greeting of the upstream to a client that connects for `name`; none without an upstream.
 fn told(node: &Node, port: u16, name: &str) -> Option<u8> {
     let tcp = TcpStream::connect(node.listener(port)).ok()?;
     let mut stream = connect(tcp, b"", Some(name)).ok()?;

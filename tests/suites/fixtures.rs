@@ -132,7 +132,7 @@ const SHOWN_BY: [(&str, &str); 41] = [
     ("node/dtls/src/hello.rs", "public: RFC 6347"),
     ("node/dtls/src/door.rs", "public: RFC 6347"),
     ("node/dtls/src/queue.rs", "public: RFC 6347"),
-    // The hash of a request, for whoever repeats it within a day.
+    // The hash of a request is compared with its repetition only.
     ("node/src/admin/asked.rs", "none"),
     ("node/system/src/files.rs", "node-membership node-keys"),
 ];

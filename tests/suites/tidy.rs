@@ -224,6 +224,22 @@ fn unsafe_stands_in_two_files() {
 }
 
 #[test]
+fn comments_use_plain_words() {
+    let banned =
+        ["whoever", "somebody", "of before", "of now", "shall", "not any more", "by chance"];
+    for path in files(".rs").iter().filter(|path| !path.ends_with("tidy.rs")) {
+        for (at, line) in read(path).lines().enumerate() {
+            let Some(comment) = line.trim_start().strip_prefix("//") else { continue };
+            let words = format!(" {} ", comment.replace(|c: char| !c.is_alphanumeric(), " "));
+            for word in banned {
+                let shown = format!("{}:{}", path.display(), at + 1);
+                assert!(!words.contains(&format!(" {word} ")), "{shown}: {word}");
+            }
+        }
+    }
+}
+
+#[test]
 fn nothing_is_left_half_done() {
     // Put together so that this file does not find itself.
     let words = [

@@ -23,7 +23,7 @@ fn answer(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// A hello as clients of before TLS 1.2 send it: no extensions.
+/// A hello of a client older than TLS 1.2: no extensions.
 fn old_hello(minor: u8) -> Vec<u8> {
     let mut body = vec![3, minor];
     body.extend([7; 32]);

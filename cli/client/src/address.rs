@@ -1,4 +1,4 @@
-//! Where a node answers, and who may ask.
+//! Addresses of nodes, and access tokens.
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -6,7 +6,7 @@ use conclave_api::problem::{Code, Problem};
 
 use crate::Failure;
 
-/// Where a node's admin API answers.
+/// Address of a node's admin API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// `unix:PATH`.
@@ -25,8 +25,9 @@ impl FromStr for Address {
         if text.strip_prefix("https://").is_some_and(|rest| rest.contains(':')) {
             return Ok(Address::Https(text.trim_end_matches('/').to_owned()));
         }
-        let problem = Problem::new(Code::X004, format!("{text:?} is not the address of a node"))
-            .hint("--address unix:PATH    or: --address https://HOST:PORT");
+        let problem =
+            Problem::new(Code::Malformed, format!("{text:?} is not the address of a node"))
+                .hint("--address unix:PATH    or: --address https://HOST:PORT");
         Err(Box::new(problem))
     }
 }
@@ -43,9 +44,9 @@ impl std::fmt::Display for Address {
 /// An access token, `cvt_ID.SECRET.FINGERPRINT`.
 #[derive(Clone)]
 pub struct AccessToken {
-    /// What is sent.
+    /// The part sent to a node.
     pub(crate) bearer: String,
-    /// SHA-256 of the certificate of the cluster's authority: whom to trust.
+    /// SHA-256 of the certificate of the cluster's authority, the only trusted one.
     pub(crate) authority: [u8; 32],
 }
 
@@ -63,7 +64,7 @@ impl FromStr for AccessToken {
             is_token.then(|| AccessToken { bearer: bearer.to_owned(), authority })
         };
         parse().ok_or_else(|| {
-            let problem = Problem::new(Code::X003, "this is not an access token")
+            let problem = Problem::new(Code::NotLoggedIn, "this is not an access token")
                 .detail("an access token begins with cvt_ and has three parts")
                 .hint("on a member: conclave token create NAME");
             Box::new(problem)

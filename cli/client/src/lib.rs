@@ -1,4 +1,4 @@
-//! Asking a cluster: any node, safe retry.
+//! Client of the admin API: asks any node, and retries where that is safe.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<conclave_api::problem::Problem>> {
@@ -19,5 +19,5 @@ mod trust;
 pub use address::{AccessToken, Address};
 pub use request::{Change, Client, Options};
 
-/// Why an answer is not the wished one.
+/// Error of a request, reported by a node or by this client.
 pub type Failure = Box<conclave_api::problem::Problem>;

@@ -1,4 +1,4 @@
-//! The requests, noun by noun.
+//! Requests of the admin API, noun by noun.
 
 use conclave_api::{
     certificate, chain,
@@ -11,33 +11,33 @@ use reqwest::Method;
 
 use crate::{Change, Client, Failure};
 
-/// No body.
+/// An empty body.
 #[derive(serde::Serialize)]
 struct Nothing {}
 
 impl Client {
-    /// How the cluster is.
+    /// Reads the health of the cluster.
     pub async fn status(&self) -> Result<status::Status, Failure> {
         self.read(path::STATUS).await
     }
 
-    /// Members.
+    /// Lists the members.
     pub async fn nodes(&self) -> Result<List<node::Node>, Failure> {
         self.read(path::NODES).await
     }
 
-    /// How far a node's drain is.
+    /// Reads the progress of a node's drain.
     pub async fn drained(&self, name: &str) -> Result<node::Drained, Failure> {
         self.read(&with_name(path::NODE_DRAIN, name)).await
     }
 
-    /// Has a node take no new connections.
+    /// Makes a node take no new connections.
     pub async fn drain(&self, name: &str, drain: &node::Drain) -> Result<node::Drained, Failure> {
         let path = with_name(path::NODE_DRAIN, name);
         self.change(Method::POST, &path, drain, &Change::default()).await
     }
 
-    /// Has a node serve again.
+    /// Makes a node serve again.
     pub async fn resume(&self, name: &str) -> Result<node::Drained, Failure> {
         let path = with_name(path::NODE_DRAIN, name);
         self.change(Method::DELETE, &path, &Nothing {}, &Change::default()).await
@@ -61,7 +61,7 @@ impl Client {
         self.change(Method::POST, path::CLUSTER_JOIN, join, change).await
     }
 
-    /// Makes a join token.
+    /// Creates a join token.
     pub async fn create_join_token(
         &self,
         create: &join_token::Create,
@@ -70,7 +70,7 @@ impl Client {
         self.change(Method::POST, path::JOIN_TOKENS, create, change).await
     }
 
-    /// Makes an access token.
+    /// Creates an access token.
     pub async fn create_token(
         &self,
         create: &token::Create,
@@ -79,27 +79,27 @@ impl Client {
         self.change(Method::POST, path::TOKENS, create, change).await
     }
 
-    /// Access tokens.
+    /// Lists the access tokens.
     pub async fn tokens(&self) -> Result<List<token::Token>, Failure> {
         self.read(path::TOKENS).await
     }
 
-    /// Ends an access token.
+    /// Revokes an access token.
     pub async fn revoke_token(&self, id: &str, change: &Change) -> Result<Changed, Failure> {
         self.change(Method::DELETE, &with_name(path::TOKEN, id), &Nothing {}, change).await
     }
 
-    /// The keyring.
+    /// Reads the state of the keyring.
     pub async fn keyring(&self) -> Result<keyring::Keyring, Failure> {
         self.read(path::KEYRING).await
     }
 
-    /// A new generation of the keyring.
+    /// Starts a new generation of the keyring.
     pub async fn rotate_keyring(&self, change: &Change) -> Result<Changed, Failure> {
         self.change(Method::POST, path::KEYRING_ROTATE, &Nothing {}, change).await
     }
 
-    /// Domains, all pages.
+    /// Lists the domains, all pages.
     pub async fn domains(&self) -> Result<List<domain::Domain>, Failure> {
         let mut all: List<domain::Domain> = self.read(path::DOMAINS).await?;
         while let Some(after) = all.next.take() {
@@ -110,12 +110,12 @@ impl Client {
         Ok(all)
     }
 
-    /// A domain.
+    /// Reads a domain.
     pub async fn domain(&self, name: &str) -> Result<domain::Domain, Failure> {
         self.read(&with_name(path::DOMAIN, name)).await
     }
 
-    /// Makes a domain.
+    /// Creates a domain.
     pub async fn create_domain(
         &self,
         create: &domain::Create,
@@ -139,12 +139,12 @@ impl Client {
         self.change(Method::DELETE, &with_name(path::DOMAIN, name), &Nothing {}, change).await
     }
 
-    /// What may be known of a domain's key.
+    /// Reads the public facts about a domain's key.
     pub async fn key(&self, name: &str) -> Result<key::Key, Failure> {
         self.read(&with_name(path::KEY, name)).await
     }
 
-    /// Makes a key.
+    /// Generates a key.
     pub async fn generate_key(
         &self,
         name: &str,
@@ -154,7 +154,7 @@ impl Client {
         self.change(Method::POST, &with_name(path::KEY_GENERATE, name), generate, change).await
     }
 
-    /// Brings a key.
+    /// Imports a key.
     pub async fn import_key(
         &self,
         name: &str,
@@ -169,12 +169,12 @@ impl Client {
         self.change(Method::DELETE, &with_name(path::KEY, name), &Nothing {}, change).await
     }
 
-    /// A domain's certificate.
+    /// Reads a domain's certificate.
     pub async fn certificate(&self, name: &str) -> Result<certificate::Certificate, Failure> {
         self.read(&with_name(path::CERTIFICATE, name)).await
     }
 
-    /// Brings a certificate.
+    /// Imports a certificate.
     pub async fn import_certificate(
         &self,
         name: &str,
@@ -184,7 +184,7 @@ impl Client {
         self.change(Method::PUT, &with_name(path::CERTIFICATE, name), import, change).await
     }
 
-    /// Makes a self-signed certificate.
+    /// Creates a self-signed certificate.
     pub async fn self_sign(
         &self,
         name: &str,
@@ -204,7 +204,7 @@ impl Client {
         self.change(Method::DELETE, &with_name(path::CERTIFICATE, name), &Nothing {}, change).await
     }
 
-    /// A domain's CA chain.
+    /// Reads a domain's CA chain.
     pub async fn chain(&self, name: &str) -> Result<chain::Chain, Failure> {
         self.read(&with_name(path::CHAIN, name)).await
     }
@@ -224,7 +224,7 @@ impl Client {
         self.change(Method::DELETE, &with_name(path::CHAIN, name), &Nothing {}, change).await
     }
 
-    /// Listeners.
+    /// Lists the listeners.
     pub async fn listeners(&self) -> Result<List<listener::Listener>, Failure> {
         self.read(path::LISTENERS).await
     }
@@ -243,12 +243,12 @@ impl Client {
         self.change(Method::DELETE, &with_name(path::LISTENER, name), &Nothing {}, change).await
     }
 
-    /// Whether clients of a domain are asked for a certificate.
+    /// Reads the client certificate policy of a domain.
     pub async fn client_auth(&self, name: &str) -> Result<client_auth::Shown, Failure> {
         self.read(&with_name(path::CLIENT_AUTH, name)).await
     }
 
-    /// Asks clients of a domain for a certificate.
+    /// Sets the client certificate policy of a domain.
     pub async fn set_client_auth(
         &self,
         name: &str,
@@ -258,12 +258,12 @@ impl Client {
         self.change(Method::PUT, &with_name(path::CLIENT_AUTH, name), set, change).await
     }
 
-    /// Asks clients of a domain for no certificate any more.
+    /// Stops asking clients of a domain for a certificate.
     pub async fn clear_client_auth(&self, name: &str, change: &Change) -> Result<Changed, Failure> {
         self.change(Method::DELETE, &with_name(path::CLIENT_AUTH, name), &Nothing {}, change).await
     }
 
-    /// TLS settings of the cluster.
+    /// Reads the TLS settings of the cluster.
     pub async fn tls(&self) -> Result<tls::Settings, Failure> {
         self.read(path::TLS).await
     }
@@ -273,7 +273,7 @@ impl Client {
         self.change(Method::PATCH, path::TLS, set, change).await
     }
 
-    /// Which domain a client of this name at this address is served.
+    /// Reads the domain served to a client that asks for this name at this address.
     pub async fn tls_served(
         &self,
         name: Option<&str>,
@@ -283,7 +283,7 @@ impl Client {
         self.read(&path.replace("{ip}", &ip.to_string())).await
     }
 
-    /// What is known of sessions.
+    /// Reads the state of sessions and session keys.
     pub async fn tls_sessions(&self) -> Result<tls::Sessions, Failure> {
         self.read(path::TLS_SESSIONS).await
     }
@@ -293,8 +293,8 @@ impl Client {
         self.change(Method::POST, path::TLS_FLUSH, &Nothing {}, change).await
     }
 
-    /// Trusted certificates of a set, inherited ones too: `builtin`, `server`, `cluster` or
-    /// `domain:NAME`.
+    /// Lists the trusted certificates of a set, inherited ones included: `builtin`, `server`,
+    /// `cluster` or `domain:NAME`.
     pub async fn trusted(&self, set: &str) -> Result<List<trust::Trusted>, Failure> {
         self.read(&with_name(path::TRUST, set)).await
     }
@@ -324,12 +324,12 @@ impl Client {
         self.read(&with_name(path::KEY_TEST, name)).await
     }
 
-    /// Names that a domain can have as common name.
+    /// Lists the possible common names of a domain.
     pub async fn common_names(&self, name: &str) -> Result<csr::Choices, Failure> {
         self.read(&with_name(path::CSR, name)).await
     }
 
-    /// Makes a signing request.
+    /// Creates a signing request.
     pub async fn create_csr(
         &self,
         name: &str,
@@ -349,7 +349,7 @@ impl Client {
             .await
     }
 
-    /// Gives a domain another name.
+    /// Renames a domain.
     pub async fn rename_domain(
         &self,
         name: &str,
@@ -359,12 +359,12 @@ impl Client {
         self.change(Method::POST, &with_name(path::DOMAIN_RENAME, name), rename, change).await
     }
 
-    /// Versions of a domain, the present one first.
+    /// Lists the versions of a domain, the current one first.
     pub async fn domain_history(&self, name: &str) -> Result<List<domain::DomainVersion>, Failure> {
         self.read(&with_name(path::DOMAIN_HISTORY, name)).await
     }
 
-    /// Makes an earlier version of a domain the present one.
+    /// Restores an earlier version of a domain.
     pub async fn rollback_domain(
         &self,
         name: &str,

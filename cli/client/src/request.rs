@@ -1,4 +1,4 @@
-//! One request, repeated as long as that is safe and useful.
+//! Requests, repeated as long as a retry is safe and useful.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use tokio::time::Instant;
 
 use crate::{AccessToken, Address, Failure, trust};
 
-/// Pauses between tries: short at first, because an election takes half a second.
+/// Pauses between tries. Short at first, because an election takes half a second.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(1000);
-/// How much longer than the node the client waits for an answer.
+/// Extra time of the client beyond the node's own timeout.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How to ask.
+/// Options of all requests of a client.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Longest time for one command, retries included.
     pub timeout: Duration,
-    /// Be content with what the node has, without asking the leader.
+    /// Accept the node's own state, without asking the leader.
     pub is_stale: bool,
-    /// `shared` or `local`, if only one is meant.
+    /// Scope, `shared` or `local`, if only one is meant.
     pub scope: Option<String>,
-    /// `ec` or `rsa`, which of a domain's two keys is meant.
+    /// Family of the key, `ec` or `rsa`, if the domain has two.
     pub family: Option<String>,
 }
 
@@ -38,22 +38,22 @@ impl Default for Options {
     }
 }
 
-/// How to change something.
+/// Options of a change.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// Id of the operation; made anew if not given.
+    /// Id of the operation; a new one if not given.
     pub operation: Option<String>,
-    /// Do not wait for the nodes.
+    /// Wait for the commit only, not for the nodes.
     pub is_committed_enough: bool,
-    /// Version that is expected.
+    /// Expected version.
     pub if_version: Option<u64>,
-    /// A text for the history.
+    /// Reason, for the history.
     pub reason: Option<String>,
-    /// Only say what would change.
+    /// Only report the effects.
     pub is_dry_run: bool,
 }
 
-/// A connection to a node, for any number of requests.
+/// A client of one node, for any number of requests.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -63,20 +63,20 @@ pub struct Client {
     options: Options,
 }
 
-/// Whether no node said this.
+/// Returns whether the error means no answer from a node.
 fn is_silence(code: Code) -> bool {
-    matches!(code, Code::X001 | Code::X002)
+    matches!(code, Code::NodeUnreachable | Code::NotAllowed)
 }
 
 fn failure(problem: Problem) -> Failure {
     Box::new(problem)
 }
 
-/// A new operation id that tells when it was made, so that a late repetition is told from a first
-/// try: a UUID of version 7 (RFC 9562 §5.7).
+/// Returns a new operation id, a UUID of version 7 (RFC 9562 §5.7). By its time a node
+/// distinguishes a late retry from a first try.
 pub(crate) fn new_operation() -> String {
     let mut bytes = [0u8; 16];
-    // Without randomness the id is not unique; the node then refuses another request under it.
+    // Without randomness the id may not be unique. The node then refuses another request under it.
     let _ = SystemRandom::new().fill(&mut bytes);
     let since = now().duration_since(std::time::UNIX_EPOCH);
     let made_ms = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
@@ -98,18 +98,20 @@ fn now() -> std::time::SystemTime {
 }
 
 impl Client {
-    /// Prepares to ask the node at `address`; nothing is sent yet.
+    /// Prepares requests to the node at `address`. Sends nothing yet.
     pub fn new(
         address: &Address,
         token: Option<&AccessToken>,
         options: Options,
     ) -> Result<Client, Failure> {
         let unusable = |error: String| {
-            failure(Problem::new(Code::X001, "cannot prepare a connection").detail(error))
+            failure(
+                Problem::new(Code::NodeUnreachable, "cannot prepare a connection").detail(error),
+            )
         };
         let builder = reqwest::Client::builder().no_proxy();
         let (builder, base) = match address {
-            // No TLS on a socket, but the builder wants a configuration all the same.
+            // A socket needs no TLS, but the builder needs a configuration.
             Address::Unix(path) => {
                 let tls = trust::config([0; 32]).map_err(|error| unusable(error.to_string()))?;
                 let builder = builder.tls_backend_preconfigured(tls);
@@ -118,7 +120,7 @@ impl Client {
             Address::Https(url) => {
                 let token = token.ok_or_else(|| {
                     failure(
-                        Problem::new(Code::X003, format!("{url} needs a token"))
+                        Problem::new(Code::NotLoggedIn, format!("{url} needs a token"))
                             .hint("--token-file FILE; on a member: conclave token create NAME"),
                     )
                 })?;
@@ -136,7 +138,7 @@ impl Client {
         })
     }
 
-    /// The same client, meaning the key of that family.
+    /// Returns the same client for the key of one family.
     #[must_use]
     pub fn with_family(&self, family: Option<String>) -> Client {
         let mut client = self.clone();
@@ -148,7 +150,7 @@ impl Client {
         self.read_with(path, self.query()).await
     }
 
-    /// The next page of a long list.
+    /// Reads the next page of a long list.
     pub(crate) async fn read_after<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -190,7 +192,7 @@ impl Client {
         if change.is_dry_run {
             query.push(("dry_run", "true".to_owned()));
         }
-        // One id for every try: a change whose answer was lost is not done twice.
+        // Every try has the same id, so that a change whose answer was lost is not done twice.
         let operation = change.operation.clone().unwrap_or_else(new_operation);
         let mut request = self
             .http
@@ -228,7 +230,7 @@ impl Client {
         let mut may_be_done = false;
         loop {
             let again = request.try_clone().ok_or_else(|| {
-                failure(Problem::new(Code::X007, "a request that cannot be repeated"))
+                failure(Problem::new(Code::Internal, "a request that cannot be repeated"))
             })?;
             let left = deadline.saturating_duration_since(Instant::now());
             let tried = self.attempt(again.timeout(left + GRACE)).await;
@@ -236,23 +238,23 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(tried) => tried,
             };
-            if operation.is_none() && tried.problem.code == Code::R004 {
-                // A read changes nothing, so nothing about it is unknown.
+            if operation.is_none() && tried.problem.code == Code::OutcomeUnknown {
+                // A read changes nothing, so its outcome is not unknown.
                 let title = format!("{} gives no answer in time", self.address);
-                *tried.problem = Problem::new(Code::R003, title)
+                *tried.problem = Problem::new(Code::NoLeader, title)
                     .hint("repeat, or read what the node knows with --stale");
             }
             may_be_done |= tried.may_be_done && operation.is_some();
             let left = deadline.saturating_duration_since(Instant::now());
             if !tried.is_worth_repeating || left <= pause {
                 let mut problem = tried.problem;
-                // Only a node's answer to the same operation settles what an earlier try came to;
-                // that nobody answers any more does not.
+                // Only a node's answer to the same operation settles an earlier try. If no node
+                // answers any longer, the outcome stays unknown.
                 let settles = !tried.is_worth_repeating && !is_silence(problem.code);
-                if may_be_done && problem.code != Code::R004 && !settles {
+                if may_be_done && problem.code != Code::OutcomeUnknown && !settles {
                     *problem = self.unknown();
                 }
-                if let (Code::R004, Some(operation)) = (problem.code, operation) {
+                if let (Code::OutcomeUnknown, Some(operation)) = (problem.code, operation) {
                     problem.operation = Some(operation.to_owned());
                     problem.hint = Some(format!(
                         "repeat with --operation {operation}: it will not be done twice"
@@ -268,7 +270,7 @@ impl Client {
     fn unknown(&self) -> Problem {
         let seconds = self.options.timeout.as_secs();
         let title = format!("no answer after {seconds} s; the change may have been made");
-        Problem::new(Code::R004, title)
+        Problem::new(Code::OutcomeUnknown, title)
     }
 
     async fn attempt<T: DeserializeOwned>(
@@ -281,7 +283,7 @@ impl Client {
         let body = response.bytes().await.map_err(|error| self.transport(&error))?;
         let unreadable = |what: String| Attempt {
             problem: failure(
-                Problem::new(Code::X007, "the node's answer cannot be read").detail(what),
+                Problem::new(Code::Internal, "the node's answer cannot be read").detail(what),
             ),
             is_worth_repeating: false,
             may_be_done: true,
@@ -291,10 +293,11 @@ impl Client {
         }
         let problem: Problem =
             serde_json::from_slice(&body).map_err(|_| unreadable(format!("status {status}")))?;
-        let may_be_done = problem.code == Code::R004;
-        // A node that waits for a cluster or its unlock key does not get them by being asked.
-        // What is unknown is asked for again under the same operation: it is not done twice.
-        let is_worth_repeating = matches!(problem.code, Code::R001 | Code::R003 | Code::R004);
+        let may_be_done = problem.code == Code::OutcomeUnknown;
+        // A retry does not help a node that waits for a cluster or for its unlock key. An unknown
+        // outcome is retried under the same operation id, so the change is not done twice.
+        let is_worth_repeating =
+            matches!(problem.code, Code::NoQuorum | Code::NoLeader | Code::OutcomeUnknown);
         Err(Attempt { problem: failure(problem), is_worth_repeating, may_be_done })
     }
 
@@ -303,7 +306,7 @@ impl Client {
         let cause = deepest(error);
         let io = io_kind(error);
         if io == Some(std::io::ErrorKind::PermissionDenied) {
-            let problem = Problem::new(Code::X002, format!("{address}: permission denied"))
+            let problem = Problem::new(Code::NotAllowed, format!("{address}: permission denied"))
                 .hint("sudo usermod -aG conclave $USER    then log in again, or use sudo");
             let problem = failure(problem);
             return Attempt { problem, is_worth_repeating: false, may_be_done: false };
@@ -312,7 +315,7 @@ impl Client {
             let problem = failure(self.unknown());
             return Attempt { problem, is_worth_repeating: true, may_be_done: true };
         }
-        let problem = Problem::new(Code::X001, format!("no node answers at {address}"))
+        let problem = Problem::new(Code::NodeUnreachable, format!("no node answers at {address}"))
             .detail(cause)
             .hint("conclave server run --config FILE    or name another node with --address");
         let is_missing = io == Some(std::io::ErrorKind::NotFound);
@@ -366,8 +369,8 @@ mod tests {
         assert_ne!(id, new_operation());
     }
 
-    /// Found by jepsen: a node that was stopped after it took a change, and whose socket was gone
-    /// at the next try, made the change look refused.
+    /// Found by jepsen: a node took a change and stopped, and its socket was gone at the next try.
+    /// The change then looked refused.
     #[tokio::test]
     async fn what_was_sent_stays_unknown_when_no_node_answers_any_more() {
         use tokio::io::AsyncReadExt;
@@ -389,6 +392,6 @@ mod tests {
             pki: None,
         };
         let failure = client.create_domain(&create, &Change::default()).await.unwrap_err();
-        assert_eq!(failure.code, Code::R004, "{}", failure.title);
+        assert_eq!(failure.code, Code::OutcomeUnknown, "{}", failure.title);
     }
 }

@@ -66,7 +66,7 @@ pub(crate) enum Csr {
     Create(Box<Requesting>),
 }
 
-// What a request takes; no doc comment, see Global.
+// Arguments of a signing request. No doc comment, see Global.
 #[derive(ClapArgs)]
 pub(crate) struct Requesting {
     pub(crate) name: String,
@@ -172,7 +172,7 @@ pub(crate) enum Cert {
     },
 }
 
-// What an import takes; no doc comment, see Global.
+// Arguments of an import. No doc comment, see Global.
 #[derive(ClapArgs)]
 pub(crate) struct Taking {
     pub(crate) name: String,
@@ -228,7 +228,7 @@ pub(crate) enum Chain {
     },
 }
 
-// What may stand in a certificate; no doc comment, see Global.
+// Fields of a certificate. No doc comment, see Global.
 #[derive(ClapArgs)]
 pub(crate) struct Fields {
     /// Common name; the domain's name if not given
@@ -257,7 +257,7 @@ pub(crate) struct Fields {
     pub(crate) san: Vec<String>,
 }
 
-// How a chain is taken; no doc comment, see Global.
+// Treatment of a CA chain. No doc comment, see Global.
 #[derive(ClapArgs)]
 pub(crate) struct Linking {
     /// Put the CA chain in order
@@ -268,7 +268,7 @@ pub(crate) struct Linking {
     pub(crate) allow_broken_chain: bool,
 }
 
-// Which key of a domain is meant; no doc comment, see Global.
+// Choice of one of a domain's keys. No doc comment, see Global.
 #[derive(ClapArgs)]
 pub(crate) struct Of {
     /// Which key is meant, if the domain has two

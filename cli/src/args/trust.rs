@@ -65,7 +65,7 @@ pub(crate) enum Trust {
     },
 }
 
-// By what a certificate is judged; no doc comment, see Global.
+// Criteria for the validity of a certificate. No doc comment, see Global.
 #[derive(ClapArgs)]
 pub(crate) struct Judging {
     /// Trusted certificates; else those of --scope

@@ -1,4 +1,4 @@
-//! Certificates of domains.
+//! Commands for certificates of domains.
 
 use conclave_api::certificate::{Certificate, Import, Refresh};
 use conclave_client::Failure;
@@ -20,7 +20,7 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
         }
         Cert::Show { file: Some(file), .. } => return file::show(global, &file),
         Cert::Show { name, file: None, of } => {
-            // Without a file there is a name: the words ask for one of the two.
+            // Without a file there is a name: the argument parser requires one of the two.
             let name = name.unwrap_or_default();
             let certificate = asking.client()?.with_family(of.family).certificate(&name).await?;
             if !output::json(global, &certificate) {
@@ -103,7 +103,7 @@ async fn list(asking: &Asking) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A certificate of a domain, in a list.
+/// Entry of a list of certificates.
 #[derive(Serialize)]
 struct Listed {
     domain: String,

@@ -1,4 +1,4 @@
-//! CA chains of domains.
+//! Commands for CA chains of domains.
 
 use conclave_api::chain::Set;
 

@@ -1,13 +1,13 @@
-//! What a check looked at, and what came of it.
+//! Findings of a check.
 
 use serde::Serialize;
 
 use crate::output;
 
-/// The check found problems.
+/// Exit code if there are problems.
 const FOUND: u8 = 9;
 
-/// Sentences about what is right, what may surprise, and what is wrong.
+/// Findings by severity: passed checks, warnings, problems.
 #[derive(Default, Serialize)]
 pub(super) struct Findings {
     checks: Vec<String>,
@@ -28,12 +28,12 @@ impl Findings {
         self.problems.push(text);
     }
 
-    /// The one sentence or the other.
+    /// Adds the one sentence or the other.
     pub(super) fn judge(&mut self, is_right: bool, right: String, wrong: String) {
         if is_right { self.right(right) } else { self.wrong(wrong) }
     }
 
-    /// Where a chain leads; a private authority is no fault.
+    /// Adds where a chain leads. A private authority is not a problem: its clients know it.
     pub(super) fn lead(&mut self, of: &str, anchor: Option<String>) {
         match anchor {
             Some(anchor) => self.right(format!("{of}leads to {anchor}")),
@@ -49,7 +49,7 @@ impl Findings {
         self.problems.iter().for_each(|text| output::line(&format!("x   {text}")));
     }
 
-    /// Exit code of the command.
+    /// Returns the exit code of the command.
     pub(super) fn code(&self) -> u8 {
         if self.problems.is_empty() { 0 } else { FOUND }
     }

@@ -1,4 +1,4 @@
-//! Client certificates of domains.
+//! Commands for client certificates of domains.
 
 use conclave_api::client_auth::{ClientAuth as Asked, Set};
 
@@ -26,14 +26,14 @@ pub(super) async fn run(asking: &Asking, command: ClientAuth) -> Done {
         }
         ClientAuth::Clear { name, changing } => {
             let done = client.clear_client_auth(&name, &change(&changing)).await?;
-            let text = format!("{name}: clients are not asked for a certificate any more");
+            let text = format!("{name}: clients are no longer asked for a certificate");
             output::change(global, &text, &done);
         }
     }
     Ok(0)
 }
 
-/// What clients are asked for.
+/// Describes a client certificate policy.
 pub(super) fn words(asked: &Asked) -> String {
     let how = if asked.required { "required" } else { "asked for" };
     let issuer = match (&asked.subject, &asked.set) {

@@ -1,4 +1,4 @@
-//! Founding and joining.
+//! Commands for founding and joining a cluster.
 
 use std::io::IsTerminal;
 
@@ -44,14 +44,14 @@ pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
     Ok(0)
 }
 
-/// The join token: from a file, or typed without being shown.
+/// Reads the join token from a file, or from the terminal without echo.
 fn token(asking: &Asking) -> Result<String, Failure> {
     if let Some(file) = &asking.global.token_file {
         return Ok(read_file(file)?.trim().to_owned());
     }
     let missing = || {
         Box::new(
-            Problem::new(Code::J001, "no join token is given")
+            Problem::new(Code::JoinTokenInvalid, "no join token is given")
                 .hint("--token-file FILE; on any member: conclave join-token create"),
         )
     };

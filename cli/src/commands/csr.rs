@@ -1,4 +1,4 @@
-//! Signing requests.
+//! Commands for signing requests.
 
 use conclave_api::certificate::SelfSign;
 
@@ -37,7 +37,7 @@ pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
     Ok(0)
 }
 
-/// The fields as the API takes them.
+/// Converts the fields to the form of the API.
 pub(super) fn self_sign(fields: Fields, days: Option<u32>) -> SelfSign {
     SelfSign {
         common_name: fields.common_name,

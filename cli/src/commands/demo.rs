@@ -1,4 +1,4 @@
-//! The main job on this machine: three real nodes, told step by step with measured figures.
+//! `conclave demo`: three real nodes on this machine, step by step, with measured times.
 
 mod probe;
 mod story;
@@ -22,12 +22,12 @@ use crate::output::line;
 const NODES: usize = 3;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A step that failed.
+/// Returns the error of a failed step.
 pub(super) fn failed(what: impl Into<String>) -> Failure {
-    Box::new(Problem::new(Code::X007, what).hint("the nodes' logs are printed above"))
+    Box::new(Problem::new(Code::Internal, what).hint("the nodes' logs are printed above"))
 }
 
-/// One node: a process of this very program.
+/// A node: a process of this same program.
 pub(super) struct Node {
     pub(super) name: String,
     address: IpAddr,
@@ -38,7 +38,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Where its listener answers.
+    /// Returns the address of its listener.
     pub(super) fn listener(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.address, port)
     }
@@ -47,7 +47,7 @@ impl Node {
         self.process.is_some()
     }
 
-    /// Starts the process and waits until it says that it is ready.
+    /// Starts the process and waits until it reports that it is ready.
     pub(super) fn start(&mut self) -> Result<(), Failure> {
         let unusable =
             |error: std::io::Error| failed(format!("cannot start {}: {error}", self.name));
@@ -75,7 +75,7 @@ impl Node {
             .map_err(|_| failed(format!("{} is not ready after {START_TIMEOUT:?}", self.name)))
     }
 
-    /// kill -9.
+    /// Kills the process as `kill -9` does.
     pub(super) fn kill(&mut self) {
         if let Some(mut child) = self.process.take() {
             let _ = child.kill();
@@ -121,7 +121,7 @@ pub(super) async fn run() -> Done {
     Ok(0)
 }
 
-/// Until Ctrl-C.
+/// Waits until Ctrl-C.
 async fn stay(nodes: &[Node], dir: &Path, port: u16) {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("conclave"));
     let program = program.display();
@@ -141,15 +141,15 @@ async fn stay(nodes: &[Node], dir: &Path, port: u16) {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// Where the listeners of the demo lead.
+/// Upstreams of the demo's listeners.
 pub(super) struct Upstreams {
-    /// HTTP, behind TLS.
+    /// HTTP server, behind TLS.
     page: SocketAddr,
-    /// Datagrams that come back, behind DTLS.
+    /// UDP echo server, behind DTLS.
     echo: SocketAddr,
 }
 
-/// A small upstream over TCP.
+/// Starts a small HTTP server.
 async fn page() -> Result<SocketAddr, Failure> {
     let unusable = |error: std::io::Error| failed(format!("cannot open the upstream: {error}"));
     let listener =
@@ -172,7 +172,7 @@ async fn page() -> Result<SocketAddr, Failure> {
     Ok(address)
 }
 
-/// A small upstream over UDP.
+/// Starts a small UDP echo server.
 async fn echo() -> Result<SocketAddr, Failure> {
     let unusable = |error: std::io::Error| failed(format!("cannot open the echo: {error}"));
     let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unusable)?;
@@ -180,7 +180,7 @@ async fn echo() -> Result<SocketAddr, Failure> {
     tokio::spawn(async move {
         let mut datagram = [0; 2048];
         loop {
-            // A client that is gone is no reason to end.
+            // A client that has gone away must not end the server.
             if let Ok((length, from)) = socket.recv_from(&mut datagram).await {
                 let _ = socket.send_to(datagram.get(..length).unwrap_or_default(), from).await;
             }
@@ -220,7 +220,7 @@ fn free_udp_port(address: IpAddr) -> Result<u16, Failure> {
     bound.map(|address| address.port()).map_err(|error| failed(format!("no UDP port: {error}")))
 }
 
-/// A port that is free on the addresses of all nodes, for TCP and for UDP.
+/// Returns a port free on the addresses of all nodes, for TCP and for UDP.
 pub(super) fn free_port(nodes: &[Node]) -> Result<u16, Failure> {
     let deadline = Instant::now() + START_TIMEOUT;
     while Instant::now() < deadline {

@@ -1,4 +1,4 @@
-//! Domains.
+//! Commands for domains.
 
 use conclave_api::domain::{
     Create, Credential, Domain as Shown, DomainVersion, Pki, Rename, Rollback, Scope, Set,
@@ -141,7 +141,7 @@ fn scope_word(scope: Scope) -> &'static str {
 
 fn row(domain: &Shown) -> Vec<String> {
     let found = domain.credentials.iter().filter_map(|one| one.certificate.as_ref());
-    // Of two certificates the one that ends first is the news.
+    // Of two certificates, show the one that expires first.
     let found = found.min_by_key(|one| one.days_left);
     let (certificate, expires) = match (found, domain.pki) {
         (_, Pki::Disabled) => ("-".to_owned(), "-".to_owned()),

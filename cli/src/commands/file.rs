@@ -1,4 +1,4 @@
-//! Files looked at without a node: certificates, chains, requests.
+//! Commands on files, without a node: certificates, chains, requests.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub(super) fn unreadable(file: &Path, error: &CertificateError) -> Failure {
 }
 
 fn refused(file: &Path, code: &str, title: String, hint: &str, line: Option<usize>) -> Failure {
-    let code = Code::ALL.iter().copied().find(|one| one.as_str() == code).unwrap_or(Code::X007);
+    let code = Code::ALL.iter().copied().find(|one| one.as_str() == code).unwrap_or(Code::Internal);
     let file = file.display().to_string();
     let problem = Problem::new(code, title).hint(hint.replace("FILE", &file));
     Box::new(match line {
@@ -95,7 +95,7 @@ pub(super) fn check(
     let bundle = read_bundle(&bytes).map_err(|error| unreadable(file, &error))?;
     let key = match key_file {
         Some(path) => Some((path, read_bytes(path)?)),
-        // The key may stand in the same file.
+        // The key may be in the same file.
         None if String::from_utf8_lossy(&bytes).contains("PRIVATE KEY-----") => Some((file, bytes)),
         None => None,
     };
@@ -136,7 +136,7 @@ pub(super) fn check(
     Ok(checked.findings.code())
 }
 
-/// The built-in certificate that it leads to.
+/// Returns the built-in certificate to which the leaf leads.
 fn anchor(leaf: &Certificate, rest: &[Certificate], at: u64) -> Option<String> {
     let anchors = builtin::certificates();
     let path = verify(&Request {

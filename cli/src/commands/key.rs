@@ -1,4 +1,4 @@
-//! Private keys of domains.
+//! Commands for private keys of domains.
 
 use std::path::Path;
 
@@ -63,7 +63,7 @@ pub(super) async fn run(asking: &Asking, command: Key) -> Done {
     Ok(0)
 }
 
-/// The first line of a file.
+/// Reads a passphrase: the first line of a file.
 pub(super) fn passphrase(file: Option<&Path>) -> Result<Option<String>, Failure> {
     let text = file.map(read_file).transpose()?;
     Ok(text.map(|text| text.lines().next().unwrap_or_default().to_owned()))

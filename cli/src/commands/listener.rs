@@ -1,4 +1,4 @@
-//! Sockets where TLS ends.
+//! Commands for listeners.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ fn add(asked: ListenerAdd) -> Add {
     }
 }
 
-/// What was asked for beyond protocol, address and upstreams, as it is typed.
+/// Formats the options other than protocol, address and upstreams, as they are typed.
 fn options(one: &Shown) -> String {
     let mut words = Vec::new();
     let domains = one.domain_upstreams.iter();

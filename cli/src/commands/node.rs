@@ -1,4 +1,4 @@
-//! Members.
+//! Commands for members.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::{Asking, Done, status};
 use crate::{args::Node, output};
 
-/// How often is asked whether a drain has ended.
+/// Interval between queries whether a drain has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How often is told how far it is.
+/// Interval between reports of the progress of a drain.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(asking: &Asking, command: Node) -> Done {
@@ -71,6 +71,6 @@ fn words(drained: &Drained) -> String {
             format!("{node} is drained: {finished} finished, {closed} closed at the deadline")
         }
         "draining" => format!("{node} is draining: {remaining} left"),
-        _ => format!("{node} serves again: somebody resumed it"),
+        _ => format!("{node} serves again: it was resumed by another command"),
     }
 }

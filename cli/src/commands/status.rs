@@ -1,11 +1,11 @@
-//! How the cluster is.
+//! `conclave status`: the health of the cluster.
 
 use conclave_api::{node::Node as Shown, status::Status};
 
 use super::{Asking, Done};
 use crate::output;
 
-/// The check found problems.
+/// Exit code if there are problems.
 const ATTENTION: u8 = 9;
 
 pub(super) const HEAD: [&str; 8] =

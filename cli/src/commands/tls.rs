@@ -1,4 +1,4 @@
-//! TLS settings and sessions.
+//! Commands for TLS settings and sessions.
 
 pub(super) mod datagrams;
 mod probe;
@@ -83,7 +83,7 @@ fn set(asked: &TlsSet) -> Set {
     }
 }
 
-/// Seconds as people write them.
+/// Formats seconds as people write them.
 fn time(seconds: u64) -> String {
     match seconds {
         0 => "0s".to_owned(),

@@ -1,4 +1,4 @@
-//! Tokens and the keyring.
+//! Commands for join tokens, access tokens and the keyring.
 
 use conclave_api::{join_token, token::Create};
 use conclave_client::Change;

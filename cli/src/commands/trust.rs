@@ -1,4 +1,4 @@
-//! Trusted certificates.
+//! Commands for trusted certificates.
 
 mod verify;
 
@@ -55,7 +55,8 @@ pub(super) async fn run(asking: &Asking, command: Trust) -> Done {
     Ok(0)
 }
 
-/// All that count for the scope; the built-in ones need no node.
+/// Returns all trusted certificates and revocation lists for the scope. The built-in ones need no
+/// node.
 async fn trusted(asking: &Asking, scope: &str) -> Result<Vec<Trusted>, Failure> {
     if scope != "builtin" {
         return Ok(asking.client()?.trusted(scope).await?.items);
@@ -78,7 +79,7 @@ async fn trusted(asking: &Asking, scope: &str) -> Result<Vec<Trusted>, Failure> 
     Ok(builtin.collect())
 }
 
-/// A certificate, and the sets of a scope that it stands in.
+/// A certificate, with the sets of a scope that contain it.
 #[derive(Serialize)]
 struct Found {
     sets: Vec<String>,
@@ -113,7 +114,7 @@ async fn show(asking: &Asking, scope: &str, which: &str) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The one certificate whose fingerprint begins so.
+/// Returns the one certificate whose fingerprint begins with `which`.
 fn chosen(all: &[Trusted], scope: &str, which: &str) -> Result<Vec<PkiCertificate>, Failure> {
     let wanted = which.replace(':', "").to_ascii_lowercase();
     let mut found: Vec<&Trusted> =
@@ -128,7 +129,7 @@ fn chosen(all: &[Trusted], scope: &str, which: &str) -> Result<Vec<PkiCertificat
         several => format!("{which:?} is not clear: {} certificates begin so", several.len()),
     };
     let hint = format!("conclave trust list --scope {scope} --all");
-    Err(Box::new(Problem::new(Code::T001, title).hint(hint)))
+    Err(Box::new(Problem::new(Code::TrustedCertificateUnknown, title).hint(hint)))
 }
 
 async fn list(asking: &Asking, scope: &str, no_inherited: bool, all: bool) -> Result<(), Failure> {
@@ -161,7 +162,7 @@ async fn list(asking: &Asking, scope: &str, no_inherited: bool, all: bool) -> Re
     Ok(())
 }
 
-/// Whom it was issued to; or which list it is.
+/// Returns the subject of a certificate, or describes a revocation list.
 fn subject(one: &Trusted) -> String {
     match one.of {
         Type::Certificate => one.subject.clone(),

@@ -1,5 +1,5 @@
-//! Calls that fail with EIO: after a failed sync a node must not go on as if the data were
-//! there, and a start that cannot read names the file.
+//! Campaign with EIO: after a failed sync a node must not continue as if the data were durable, and
+//! a start that fails to read a file must name it.
 
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,17 @@ use super::{
 };
 use crate::cluster::Started;
 
-/// Longest time until a fault is met.
+/// Longest wait for a fault to occur.
 const FAULT_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a node may go on after it, while writers write.
+/// Time allowed to a node after the fault, while writers write.
 const AFTER: Duration = Duration::from_millis(1_500);
 const LOOK: Duration = Duration::from_millis(10);
-/// Latest write or sync that fails.
+/// Latest write or sync made to fail.
 const CALLS_MAX: u64 = 60;
-/// Latest read of a start that fails.
+/// Latest read of a start made to fail.
 const READS_MAX: u64 = 120;
 
-/// What was done.
+/// Counts of a campaign.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Done {
     pub(crate) faults: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Done {
     pub(crate) starts_ready: u64,
 }
 
-/// Breaks calls, so many times.
+/// Makes disk calls fail, in each of `tries` tries.
 pub(crate) async fn run(
     setting: Setting<'_>,
     tries: u64,
@@ -64,8 +64,8 @@ async fn all(
     scene.judge()
 }
 
-/// A write or sync fails while writers write; then the power is cut, and nothing that was not
-/// synced survives.
+/// Makes a write or sync fail while writers write. Then cuts the power, and nothing unsynced
+/// survives.
 async fn running(scene: &mut Scene, call: Call, done: &mut Done) -> anyhow::Result<()> {
     let all = scene.disks.len();
     let place = scene.chance.place(all);
@@ -98,7 +98,7 @@ async fn running(scene: &mut Scene, call: Call, done: &mut Done) -> anyhow::Resu
     scene.start_and_check(all == 1).await.with_context(|| format!("after EIO for {failed}"))
 }
 
-/// A read fails while a node starts.
+/// Makes a read fail while a node starts.
 async fn starting(scene: &mut Scene, done: &mut Done) -> anyhow::Result<()> {
     let all = scene.disks.len();
     let place = scene.chance.place(all);

@@ -1,4 +1,4 @@
-//! The bytes of a file, in shared pages, so that a copy costs no memory.
+//! Content of a file, in shared pages, so that a copy costs no memory.
 
 use std::{
     collections::BTreeMap,
@@ -9,33 +9,33 @@ use super::limits::PAGE_BYTES;
 
 type Page = [u8; PAGE_BYTES];
 
-/// All zero pages are one.
+/// The one page shared by all pages of zeros.
 static ZERO: LazyLock<Arc<Page>> = LazyLock::new(|| Arc::new([0; PAGE_BYTES]));
 
-/// Bytes, with holes.
+/// Content of a file, with holes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Content {
     pages: BTreeMap<u64, Arc<Page>>,
     size: u64,
 }
 
-/// A length as an offset; no machine has lengths that do not fit.
+/// Converts a length to an offset. No machine has lengths that do not fit.
 pub(crate) fn wide(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
-/// An offset within a page as a place.
+/// Converts an offset within a page to an index.
 fn narrow(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
-/// Number of the page that holds a byte, and the byte's place in it.
+/// Returns the number of the page with a byte, and the index of the byte in it.
 fn place(offset: u64) -> (u64, usize) {
     let page = wide(PAGE_BYTES);
     (offset / page, narrow(offset % page))
 }
 
-/// Numbers of the pages that a range touches.
+/// Returns the numbers of the pages that a range touches.
 pub(crate) fn pages(offset: u64, length: u64) -> std::ops::Range<u64> {
     let page = wide(PAGE_BYTES);
     if length == 0 { 0..0 } else { offset / page..offset.saturating_add(length).div_ceil(page) }
@@ -46,7 +46,7 @@ impl Content {
         self.size
     }
 
-    /// Pages that take space.
+    /// Returns the number of allocated pages.
     pub(crate) fn allocated(&self) -> u64 {
         wide(self.pages.len())
     }
@@ -55,7 +55,7 @@ impl Content {
         self.pages.contains_key(&number)
     }
 
-    /// Bytes from an offset, up to the end of the file.
+    /// Reads from an offset, up to the end of the file.
     pub(crate) fn read(&self, offset: u64, length: u64) -> Vec<u8> {
         let end = offset.saturating_add(length).min(self.size);
         let (mut bytes, mut at) = (Vec::new(), offset);
@@ -72,7 +72,7 @@ impl Content {
         bytes
     }
 
-    /// Writes, and makes the file longer if need be.
+    /// Writes, and extends the file if necessary.
     pub(crate) fn write(&mut self, offset: u64, data: &[u8]) {
         let (mut at, mut rest) = (offset, data);
         while !rest.is_empty() {
@@ -90,7 +90,7 @@ impl Content {
         self.size = self.size.max(at);
     }
 
-    /// Cuts or lengthens; new bytes are zeros.
+    /// Truncates or extends the file; new bytes are zeros.
     pub(crate) fn set_size(&mut self, size: u64) {
         if size < self.size {
             self.pages.split_off(&size.div_ceil(wide(PAGE_BYTES)));
@@ -104,12 +104,12 @@ impl Content {
         self.size = size;
     }
 
-    /// Takes space for a page of zeros, unless it has some.
+    /// Allocates a page of zeros, unless the page is already allocated.
     pub(crate) fn allocate(&mut self, number: u64) {
         self.pages.entry(number).or_insert_with(|| Arc::clone(&ZERO));
     }
 
-    /// Takes one page over from another content.
+    /// Copies one page, or a hole, from another content.
     pub(crate) fn copy_page(&mut self, from: &Content, number: u64) {
         match from.pages.get(&number) {
             Some(page) => self.pages.insert(number, Arc::clone(page)),
@@ -117,7 +117,7 @@ impl Content {
         };
     }
 
-    /// Turns one bit around.
+    /// Flips one bit.
     pub(crate) fn flip(&mut self, offset: u64, bit: u32) {
         if let [byte] = self.read(offset, 1).as_slice() {
             let flipped = byte ^ 1u8.rotate_left(bit);

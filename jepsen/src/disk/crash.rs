@@ -1,4 +1,5 @@
-//! Crashes at random points: in the middle of any write, sync or rename, also while starting.
+//! Campaign with crashes at random points: in the middle of any write, sync or rename, also during
+//! a start.
 
 use std::time::{Duration, Instant};
 
@@ -8,31 +9,31 @@ use super::{
     scene::{Scene, Setting},
 };
 
-/// Longest time that a crash point waits for its call.
+/// Longest wait for the call of a crash point.
 const POINT_PATIENCE: Duration = Duration::from_secs(3);
-/// Crash points while starting: so many times out of a hundred.
+/// Probability of a crash during a start, in percent.
 const IN_START_PERCENT: u64 = 25;
-/// Latest call of a start at which it crashes.
+/// Latest disk call of a start at which it crashes.
 const START_CALLS_MAX: u64 = 80;
-/// Latest call of a run at which it crashes, as a power of two.
+/// Range of the disk call at which a run crashes: at most twice this power of two.
 const RUN_CALLS_BITS_MAX: u64 = 9;
-/// Runs with slow syncs, in which more writes wait for one: so many times out of a hundred.
+/// Probability of slow syncs in a run, in percent. With them, more writes wait for one sync.
 const SLOW_PERCENT: u64 = 20;
-/// Longest time of a slow sync, in milliseconds.
+/// Longest delay of a slow sync, in milliseconds.
 const SYNC_MS_MAX: u64 = 30;
-/// How often it is looked whether a disk is frozen.
+/// Polling interval for a frozen disk.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What a crash does to the disk.
+/// Kinds of crashes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kinds {
-    /// kill -9 alone: what was written stays in the page cache.
+    /// SIGKILL alone: written data stays in the page cache.
     pub(crate) kill: bool,
-    /// And the power is cut.
+    /// SIGKILL followed by a power cut.
     pub(crate) power: bool,
 }
 
-/// What was done.
+/// Counts of a campaign.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Done {
     pub(crate) points: u64,
@@ -56,7 +57,7 @@ impl Done {
     }
 }
 
-/// One scene, crashed again and again. What was done is told also if a promise was broken.
+/// Crashes one scene repeatedly. Returns the counts even if a promise was broken.
 pub(crate) async fn run(
     setting: Setting<'_>,
     (lane, points): (u64, u64),
@@ -102,7 +103,7 @@ async fn point(scene: &mut Scene, kinds: Kinds, done: &mut Done) -> anyhow::Resu
     arm(scene, &victims);
     wait(scene, &victims).await;
     if is_all {
-        // One power supply for all: those that are not frozen stop here.
+        // All nodes share one power supply, so the disks not yet frozen stop here too.
         for disk in &scene.disks {
             disk.freeze();
         }
@@ -125,7 +126,8 @@ async fn point(scene: &mut Scene, kinds: Kinds, done: &mut Done) -> anyhow::Resu
     scene.start_and_check(is_all).await
 }
 
-/// Sets the crash points of a run; near ones are as likely as far ones.
+/// Sets the crash points of a run. The distribution is logarithmic, so that near ones are as likely
+/// as far ones.
 fn arm(scene: &mut Scene, victims: &[usize]) {
     for victim in victims {
         let bits = scene.chance.below(RUN_CALLS_BITS_MAX + 1);
@@ -136,7 +138,7 @@ fn arm(scene: &mut Scene, victims: &[usize]) {
     }
 }
 
-/// Waits until one of them is frozen.
+/// Waits until the disk of a victim is frozen.
 async fn wait(scene: &Scene, victims: &[usize]) {
     let deadline = Instant::now() + POINT_PATIENCE;
     let is_frozen =
@@ -146,7 +148,7 @@ async fn wait(scene: &Scene, victims: &[usize]) {
     }
 }
 
-/// Sometimes the start after a crash crashes too, and sometimes the start after that.
+/// Randomly crashes the start after a crash too, possibly several times in a row.
 fn crash_in_start(
     scene: &mut Scene,
     victims: &[usize],
@@ -159,7 +161,7 @@ fn crash_in_start(
             if let Some(disk) = scene.disks.get(*victim) {
                 disk.crash_at(call);
             }
-            // A start that needs fewer calls is ready, and crashes now.
+            // A start with fewer calls becomes ready, and is crashed then.
             if !scene.start(*victim)? {
                 done.in_start += 1;
             }

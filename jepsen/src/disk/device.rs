@@ -1,4 +1,4 @@
-//! A disk that is in use: its content, its faults, and calls that wait for ever.
+//! A mounted disk: its content, its faults, and the calls left unanswered.
 
 use std::{
     any::Any,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::chance::Chance;
 
-/// What the kernel's threads and the harness share.
+/// State shared by the kernel's threads and the harness.
 pub(crate) struct Device {
     inner: Mutex<Inner>,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Device {
 struct Inner {
     volume: Volume,
     faults: Faults,
-    /// Answers that are never given; dropping one answers EIO.
+    /// Replies held back; dropping one answers EIO.
     held: Vec<Box<dyn Any + Send>>,
 }
 
@@ -38,7 +38,7 @@ impl Device {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does one call of the kernel: `act` changes the disk, `answer` tells the kernel.
+    /// Serves one call of the kernel: `act` changes the disk, `answer` replies to the kernel.
     pub(crate) fn serve<T, R: Send + 'static>(
         &self,
         call: Call,
@@ -56,14 +56,15 @@ impl Device {
                 let delay = inner.faults.sync_delay;
                 drop(guard);
                 if call == Call::Sync && !delay.is_zero() {
-                    // Nothing is ever sent: this only lets time pass.
+                    // Sleeps: nothing is ever sent on this channel.
                     let (_sender, never) = channel::<()>();
                     let _ = never.recv_timeout(delay);
                 }
                 answer(reply, result);
             }
             Passage::Freeze => {
-                // A sync that is not answered made nothing durable for certain.
+                // An unanswered sync guarantees nothing, so take the worst case and do not execute
+                // it.
                 if call != Call::Sync {
                     let _ = act(&mut inner.volume);
                 }
@@ -89,7 +90,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Mounts an empty disk on a directory, which is made if it is missing.
+    /// Mounts an empty disk on a directory, and creates the directory if it is missing.
     pub(crate) fn mount(path: &Path) -> anyhow::Result<Disk> {
         std::fs::create_dir_all(path)?;
         let meta = std::fs::metadata(path)?;
@@ -105,22 +106,22 @@ impl Disk {
         Ok(Disk { device, session: Some(session), path: path.to_owned() })
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes all durable that lies directly in the root, as whoever set the disk up has done.
+    /// Makes the names in the root durable, as on a disk that was set up long ago.
     pub(crate) fn sync_root(&self) -> anyhow::Result<()> {
         Ok(File::open(&self.path)?.sync_all()?)
     }
 
-    /// Freezes the disk at a counted call from now, the first being 1.
+    /// Freezes the disk at a counted call from now on; the next one is number 1.
     pub(crate) fn crash_at(&self, call: u64) {
         self.device.inner().faults.countdown = Some(call);
     }
 
-    /// Freezes it now.
+    /// Freezes the disk now.
     pub(crate) fn freeze(&self) {
         self.device.inner().faults.is_frozen = true;
     }
@@ -129,7 +130,8 @@ impl Disk {
         self.device.inner().faults.is_frozen
     }
 
-    /// Ends all faults and lets waiting calls go. The process that made them was killed before.
+    /// Ends all faults except a delay of syncs, and releases the held calls. The process that made
+    /// them must have been killed.
     pub(crate) fn thaw(&self) {
         let mut inner = self.device.inner();
         inner.faults.is_frozen = false;
@@ -141,12 +143,12 @@ impl Disk {
         drop(held);
     }
 
-    /// The power is cut, after the process was killed.
+    /// Cuts the power. The process must have been killed.
     pub(crate) fn cut(&self, survival: Survival, chance: &mut Chance) {
         self.device.inner().volume.cut(survival, chance);
     }
 
-    /// What was not synced, and the call at the crash point.
+    /// Describes the unsynced changes and the call at the crash point.
     pub(crate) fn unsynced(&self) -> String {
         let mut inner = self.device.inner();
         let crashed = std::mem::take(&mut inner.faults.crashed);
@@ -158,27 +160,27 @@ impl Disk {
         self.device.inner().faults.rules.push(rule);
     }
 
-    /// What failed since the last thaw.
+    /// Returns the calls failed since the last thaw.
     pub(crate) fn failed(&self) -> Vec<String> {
         self.device.inner().faults.failed.clone()
     }
 
-    /// Whether anything did.
+    /// Returns whether any call failed since the last thaw.
     pub(crate) fn has_failed(&self) -> bool {
         !self.device.inner().faults.failed.is_empty()
     }
 
-    /// Makes all durable, as the system does by itself within half a minute.
+    /// Makes everything durable, as the system does by itself within half a minute.
     pub(crate) fn settle(&self) {
         self.device.inner().volume.settle();
     }
 
-    /// Makes each sync take so long.
+    /// Delays each sync by this time.
     pub(crate) fn delay_syncs(&self, delay: Duration) {
         self.device.inner().faults.sync_delay = delay;
     }
 
-    /// Leaves so many bytes free, whatever is there.
+    /// Resizes the disk to leave this many bytes free, rounded down to pages.
     pub(crate) fn leave_free(&self, bytes: u64) {
         let mut inner = self.device.inner();
         let space = inner.volume.space();
@@ -187,12 +189,12 @@ impl Disk {
         inner.volume.set_total(used + bytes / page);
     }
 
-    /// Sets the size.
+    /// Sets the size of the disk, in pages.
     pub(crate) fn set_pages(&self, pages: u64) {
         self.device.inner().volume.set_total(pages);
     }
 
-    /// Turns one bit of a file around.
+    /// Flips one bit of a file.
     pub(crate) fn flip(&self, path: &Path, offset: u64, bit: u32) {
         let mut inner = self.device.inner();
         let found = inner.volume.files().into_iter().find(|(other, _)| other == path);
@@ -201,18 +203,18 @@ impl Disk {
         }
     }
 
-    /// An image of the disk as it is.
+    /// Returns an image of the current disk.
     pub(crate) fn image(&self) -> Volume {
         self.device.inner().volume.clone()
     }
 
-    /// Puts an image back. No process may have a file open.
+    /// Restores an image. No process may have a file open.
     pub(crate) fn restore(&self, image: &Volume) {
         let mut inner = self.device.inner();
         inner.volume = image.clone_after(&inner.volume);
     }
 
-    /// Counted calls so far.
+    /// Returns the number of counted calls so far.
     pub(crate) fn counted(&self) -> u64 {
         self.device.inner().faults.counted
     }

@@ -1,4 +1,4 @@
-//! One directory: names that a reader sees, and names that a power cut leaves.
+//! A directory of the simulated disk: its live names, and the names left by a power cut.
 
 use std::{
     collections::BTreeMap,
@@ -8,15 +8,15 @@ use std::{
 use super::file::Survival;
 use crate::chance::Chance;
 
-/// What happens to a name.
+/// Change of a name.
 #[derive(Debug, Clone)]
 pub(crate) enum NameChange {
     Add(OsString, u64),
     Remove(OsString),
 }
 
-/// A directory. As in a journal, names become durable in their order, and what one call changes
-/// becomes durable at once.
+/// A directory. As in a journal, changes of names become durable in order, and all changes of one
+/// call together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Directory {
     live: BTreeMap<OsString, u64>,
@@ -37,13 +37,13 @@ impl Directory {
         &self.durable
     }
 
-    /// Changes names, all at once.
+    /// Changes names, as one call.
     pub(crate) fn change(&mut self, changes: Vec<NameChange>) {
         apply(&mut self.live, &changes);
         self.pending.push(changes);
     }
 
-    /// Inodes that a change which is not durable may still bring back.
+    /// Returns the inodes of pending changes, whose names may still survive a power cut.
     pub(crate) fn pending(&self) -> impl Iterator<Item = u64> + '_ {
         self.pending.iter().flatten().filter_map(|change| match change {
             NameChange::Add(_, number) => Some(*number),
@@ -51,23 +51,24 @@ impl Directory {
         })
     }
 
-    /// Number of calls whose changes are not durable.
+    /// Returns the number of calls with changes that are not durable.
     pub(crate) fn unsynced(&self) -> usize {
         self.pending.len()
     }
 
-    /// Makes all durable.
+    /// Makes everything durable.
     pub(crate) fn sync(&mut self) {
         self.durable.clone_from(&self.live);
         self.pending.clear();
     }
 
-    /// A sync that failed: nothing became durable, and nothing will.
+    /// Simulates a failed sync: the pending changes are lost in a power cut, unless a later sync
+    /// succeeds.
     pub(crate) fn fail_sync(&mut self) {
         self.pending.clear();
     }
 
-    /// The power is cut.
+    /// Cuts the power: of the pending changes, only the first ones may survive.
     pub(crate) fn cut(&mut self, survival: Survival, chance: &mut Chance) {
         let pending = std::mem::take(&mut self.pending);
         let count = match survival {

@@ -1,41 +1,41 @@
-//! What a disk does wrong on demand.
+//! Faults of the simulated disk.
 
 use std::{path::Path, time::Duration};
 
-/// Kinds of calls, as far as a fault can choose them.
+/// Kind of a disk call, as far as faults distinguish them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Call {
-    /// Looking, opening, listing: changes nothing.
+    /// Lookups, opens and listings: nothing changes.
     Look,
     Read,
     Write,
     /// fsync and fdatasync, of a file or a directory.
     Sync,
-    /// Names, sizes, space.
+    /// Changes of names, sizes and allocation.
     Change,
 }
 
 impl Call {
-    /// Whether a crash point counts it.
+    /// Returns whether crash points count this call.
     pub(crate) fn is_counted(self) -> bool {
         matches!(self, Call::Write | Call::Sync | Call::Change)
     }
 }
 
-/// Calls that end with EIO.
+/// Rule for failing calls with EIO.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
     pub(crate) call: Call,
     /// Part of the file's path; empty: any file.
     pub(crate) path: String,
-    /// Matching calls that pass before.
+    /// Matching calls passed through first.
     pub(crate) skip: u64,
-    /// Matching calls that fail after those.
+    /// Matching calls failed after those.
     pub(crate) count: u64,
 }
 
 impl Rule {
-    /// Whether this call fails; counts it.
+    /// Counts a matching call, and returns whether it fails.
     pub(crate) fn hits(&mut self, call: Call, path: &Path) -> bool {
         if self.call != call || self.count == 0 || !path.to_string_lossy().contains(&self.path) {
             return false;
@@ -49,16 +49,16 @@ impl Rule {
     }
 }
 
-/// What became of a call.
+/// Decision about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passage {
-    /// It is done and answered.
+    /// Executed and answered.
     Go,
-    /// It is done as far as a process can see, and never answered: the crash point.
+    /// The crash point: executed as far as a process can see, and never answered.
     Freeze,
-    /// It comes after the crash point, and nothing happens.
+    /// After the crash point: neither executed nor answered.
     Hold,
-    /// It fails with EIO.
+    /// Fails with EIO.
     Fail,
 }
 
@@ -66,21 +66,21 @@ pub(crate) enum Passage {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) rules: Vec<Rule>,
-    /// Paths whose calls failed.
+    /// Failed calls: their kinds and paths.
     pub(crate) failed: Vec<String>,
     /// Counted calls until the crash point.
     pub(crate) countdown: Option<u64>,
     pub(crate) is_frozen: bool,
     /// The call at the last crash point.
     pub(crate) crashed: String,
-    /// How long each sync takes.
+    /// Delay of each sync.
     pub(crate) sync_delay: Duration,
     /// Counted calls since the disk was made.
     pub(crate) counted: u64,
 }
 
 impl Faults {
-    /// Decides about a call.
+    /// Decides about a call, and counts it.
     pub(crate) fn pass(
         &mut self,
         call: Call,

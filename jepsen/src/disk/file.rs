@@ -1,4 +1,4 @@
-//! One file: what a reader sees, and what a power cut leaves.
+//! A file of the simulated disk: its live content, and the content left by a power cut.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::chance::Chance;
 
-/// What a power cut leaves of that which was not synced.
+/// Part of the unsynced data that survives a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Survival {
     /// Nothing.
@@ -17,14 +17,14 @@ pub(crate) enum Survival {
     Everything,
     /// All but a part of each file's last write.
     LastTorn,
-    /// Each sector by chance, so many times out of a hundred.
+    /// Each sector at random, with this probability in percent.
     Sectors(u64),
-    /// Each page by chance, so many times out of a hundred.
+    /// Each page at random, with this probability in percent.
     Pages(u64),
 }
 
 impl Survival {
-    /// One of all.
+    /// Returns a random variant.
     pub(crate) fn any(chance: &mut Chance) -> Survival {
         let percent = 10 + chance.below(81);
         match chance.below(6) {
@@ -37,7 +37,7 @@ impl Survival {
     }
 }
 
-/// A change that is not durable.
+/// A change not yet durable.
 #[derive(Debug, Clone)]
 enum Pending {
     Write { offset: u64, data: Vec<u8> },
@@ -50,9 +50,9 @@ pub(crate) struct File {
     live: Content,
     durable: Content,
     pending: Vec<Pending>,
-    /// Pages that differ since the last sync.
+    /// Pages changed since the last sync.
     dirty: BTreeSet<u64>,
-    /// Least size since the last sync, if it was cut.
+    /// Smallest size since the last sync, if the file was truncated.
     cut_to: Option<u64>,
 }
 
@@ -81,7 +81,7 @@ impl File {
         self.pending.push(Pending::Size(size));
     }
 
-    /// Takes space, and makes the file longer unless told not to.
+    /// Allocates space, and extends the file unless `keeps_size` is set.
     pub(crate) fn allocate(&mut self, offset: u64, length: u64, keeps_size: bool) {
         for number in pages(offset, length) {
             if !self.live.has_page(number) {
@@ -95,7 +95,7 @@ impl File {
         }
     }
 
-    /// Ranges that were written and not synced.
+    /// Returns the ranges written but not synced.
     pub(crate) fn unsynced(&self) -> Vec<(u64, u64)> {
         let range = |change: &Pending| match change {
             Pending::Write { offset, data } => (*offset, offset + wide(data.len())),
@@ -104,7 +104,7 @@ impl File {
         self.pending.iter().map(range).collect()
     }
 
-    /// Makes all durable.
+    /// Makes everything durable.
     pub(crate) fn sync(&mut self) {
         if let Some(least) = self.cut_to.take().filter(|least| *least < self.durable.size()) {
             self.durable.set_size(least);
@@ -116,7 +116,7 @@ impl File {
         self.pending.clear();
     }
 
-    /// A sync that failed, as in Linux: the dirty pages count as clean, readers still see them,
+    /// Simulates a failed sync as in Linux: the dirty pages count as clean, readers still see them,
     /// and the next sync succeeds without writing them.
     pub(crate) fn fail_sync(&mut self) {
         self.pending.clear();
@@ -124,7 +124,7 @@ impl File {
         self.cut_to = None;
     }
 
-    /// The power is cut.
+    /// Cuts the power: of the unsynced changes, only those that survive are kept.
     pub(crate) fn cut(&mut self, survival: Survival, chance: &mut Chance) {
         let pending = std::mem::take(&mut self.pending);
         let last = pending.len().saturating_sub(1);
@@ -152,14 +152,14 @@ impl File {
         self.live = self.durable.clone();
     }
 
-    /// Turns one bit around, on the device and for readers.
+    /// Flips one bit, on the device and for readers.
     pub(crate) fn flip(&mut self, offset: u64, bit: u32) {
         self.durable.flip(offset, bit);
         self.live.flip(offset, bit);
     }
 }
 
-/// Writes those units of a write that survive; a unit begins at a multiple of its length.
+/// Writes the surviving units of a write. Units are aligned to their length.
 fn survive(
     content: &mut Content,
     offset: u64,

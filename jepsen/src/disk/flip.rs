@@ -1,5 +1,5 @@
-//! Single bits that flip: a node recovers with all that was acknowledged, or refuses to start
-//! and names the file.
+//! Campaign with flipped bits: a node must recover with all acknowledged writes, or refuse to start
+//! and name the file.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -11,12 +11,13 @@ use super::{
 };
 use crate::{chance::Chance, cluster::Started};
 
-/// Things that are written before.
+/// Writes before the first flip.
 const WRITES: usize = 120;
-/// Places that are looked at for a byte that is not zero: most of a file prepared in advance is.
+/// Number of attempts to find a byte that is not zero: most bytes of a file prepared in advance
+/// are.
 const PLACES: u64 = 32;
 
-/// What was done.
+/// Counts of a campaign.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Done {
     pub(crate) flips: u64,
@@ -24,7 +25,7 @@ pub(crate) struct Done {
     pub(crate) refused: u64,
 }
 
-/// Flips single bits, so many times.
+/// Flips one bit in each of `flips` tries.
 pub(crate) async fn run(
     setting: Setting<'_>,
     flips: u64,
@@ -95,7 +96,7 @@ async fn flip(scene: &mut Scene, image: &Volume, done: &mut Done) -> anyhow::Res
     result.with_context(|| format!("bit {bit} of byte {offset} of {}", path.display()))
 }
 
-/// A file, each as likely as the others, and a place in it, most often one in use.
+/// Chooses a file, each with equal probability, and an offset in it, most often one in use.
 fn place(image: &Volume, chance: &mut Chance) -> Option<(PathBuf, u64)> {
     let files: Vec<_> = image.files();
     let files: Vec<_> = files
@@ -110,7 +111,7 @@ fn place(image: &Volume, chance: &mut Chance) -> Option<(PathBuf, u64)> {
         if file.durable().read(offset, 1) != [0] {
             break;
         }
-        // Small parts of a file are found near its beginning.
+        // The used part of a file is often small and at its beginning.
         let bound = 1 + chance.below(size);
         offset = chance.below(bound);
     }

@@ -1,5 +1,5 @@
-//! A disk that is full: changes are refused with an error of their own, TLS goes on, nothing is
-//! lost, and the node goes on by itself once there is room.
+//! Campaign with a full disk: changes are refused with an error of their own, TLS continues,
+//! nothing is lost, and the node recovers by itself once there is room.
 
 use std::time::{Duration, Instant};
 
@@ -12,25 +12,25 @@ use super::{
 };
 use crate::{cluster::Started, workloads::set::is_definite};
 
-/// Most room that is left at first.
+/// Most bytes left free at first.
 const ROOM_BYTES_MAX: u64 = 512 * 1024;
-/// Writes until one is refused: what was prepared in advance must be used up first.
+/// Most writes until one must be refused. Space prepared in advance has to be used up first.
 const WRITES_MAX: usize = 4_000;
-/// Longest time until one is refused.
+/// Longest time until a write must be refused.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(60);
 /// Writes after the first refusal.
 const MORE_WRITES: usize = 20;
-/// Longest time until a node with room takes changes again.
+/// Longest time until a node accepts changes again once there is room.
 const ROOM_PATIENCE: Duration = Duration::from_secs(30);
-/// Longest time until others take changes while a node's disk is full.
+/// Longest time until other nodes accept changes while one node's disk is full.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(100);
-/// Starts on a full disk, one after the other.
+/// Number of consecutive starts on a full disk.
 const STARTS: u64 = 4;
-/// Most room that is left for one.
+/// Most bytes left free for such a start.
 const START_ROOM_BYTES_MAX: u64 = 32 * 1024;
 
-/// What was done.
+/// Counts of a campaign.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Done {
     pub(crate) fills: u64,
@@ -40,11 +40,11 @@ pub(crate) struct Done {
     pub(crate) handshakes: u64,
     pub(crate) starts: u64,
     pub(crate) starts_refused: u64,
-    /// What the first refusal said.
+    /// Text of the first refusal.
     pub(crate) says: String,
 }
 
-/// Fills the disk of a node, so many times.
+/// Fills the disk of a node in each of `rounds` rounds.
 pub(crate) async fn run(
     setting: Setting<'_>,
     rounds: u64,
@@ -77,7 +77,7 @@ async fn all(
     scene.judge()
 }
 
-/// The disk becomes full while the node runs.
+/// Fills the disk of a node while it runs.
 async fn running(
     scene: &mut Scene,
     place: usize,
@@ -112,7 +112,7 @@ async fn running(
     scene.check(false).await
 }
 
-/// Writes through a node until it refuses because of its disk.
+/// Writes through a node until it refuses a change because of its full disk.
 async fn fill(scene: &mut Scene, place: usize, done: &mut Done) -> anyhow::Result<()> {
     let deadline = Instant::now() + REFUSAL_PATIENCE;
     let mut writer = scene.writer(place)?;
@@ -127,7 +127,7 @@ async fn fill(scene: &mut Scene, place: usize, done: &mut Done) -> anyhow::Resul
             done.unknown += 1;
             continue;
         }
-        if failure.code != Code::F004 {
+        if failure.code != Code::DiskFull {
             continue;
         }
         done.refused += 1;
@@ -137,7 +137,7 @@ async fn fill(scene: &mut Scene, place: usize, done: &mut Done) -> anyhow::Resul
             done.says = format!("{} {failure}", failure.code.as_str());
         }
     }
-    // A follower whose disk is full may leave the writing to the others.
+    // In a larger cluster, a follower with a full disk may leave the writing to the others.
     if !is_told && scene.disks.len() == 1 && scene.is_running(place) {
         let name = scene.name(place);
         return Err(breach(format!(
@@ -171,14 +171,14 @@ async fn goes_on(
     }
 }
 
-/// The node starts on a full disk, and again when there is room.
+/// Starts a node on a full disk, and again when there is room.
 async fn starting(scene: &mut Scene, place: usize, done: &mut Done) -> anyhow::Result<()> {
     let node = scene.cluster.nodes.get_mut(place).context("no such node")?;
     let is_stopped = node.stop()?;
     anyhow::ensure!(is_stopped, breach(format!("{} does not end after SIGTERM", node.name)));
     for _ in 0..STARTS {
         done.starts += 1;
-        // Room for the first steps of a start is worse than none.
+        // Room for only the first steps of a start is worse than none.
         let room = scene.chance.below(START_ROOM_BYTES_MAX);
         scene.disks.get(place).context("no such disk")?.leave_free(room);
         let (started, name) = scene.try_start(place)?;

@@ -1,4 +1,4 @@
-//! A real handshake with a node.
+//! TLS handshake with a node.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -13,7 +13,8 @@ use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// SHA-256 of the certificate that a node shows for a name, hex.
+/// Performs a handshake for `name` and returns the SHA-256, in hex, of the certificate presented by
+/// the node.
 pub(crate) fn shown(address: SocketAddr, name: &str) -> anyhow::Result<String> {
     let config = ClientConfig::builder_with_provider(ring_provider())
         .with_protocol_versions(rustls::ALL_VERSIONS)?

@@ -1,5 +1,5 @@
-//! What was asked of a cluster and what was answered: each key is a register that one writer at
-//! a time changes.
+//! Ledger of all writes and their outcomes: each key is a register with at most one writer at a
+//! time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::chance::Chance;
 
-/// How a write ended.
+/// Outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Acknowledged,
@@ -17,7 +17,7 @@ pub(crate) enum Outcome {
     Unknown,
 }
 
-/// A key's value; none: it does not exist.
+/// Value of a key; `None`: the key does not exist.
 pub(crate) type Value = Option<String>;
 
 #[derive(Debug, Default)]
@@ -28,14 +28,14 @@ struct Register {
     is_busy: bool,
 }
 
-/// All keys.
+/// Registers of all keys, and counts of the writes.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     registers: Mutex<BTreeMap<String, Register>>,
     counts: Mutex<Counts>,
 }
 
-/// Numbers of writes.
+/// Number of writes by outcome.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) acknowledged: u64,
@@ -52,12 +52,12 @@ impl Ledger {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a key known that does not exist.
+    /// Registers a key as not existing yet.
     pub(crate) fn introduce(&self, key: &str) {
         self.registers().entry(key.to_owned()).or_default();
     }
 
-    /// Chooses a free key for a write, and its value.
+    /// Chooses a random free key for a write, and returns it with its current value.
     pub(crate) fn choose(
         &self,
         chance: &mut Chance,
@@ -74,7 +74,7 @@ impl Ledger {
         Some(((*key).clone(), register.settled.clone()))
     }
 
-    /// Number of keys of that kind that exist or may exist.
+    /// Returns the number of keys with this prefix that exist or may exist.
     pub(crate) fn count(&self, prefix: &str) -> usize {
         let registers = self.registers();
         let there = |register: &&Register| register.settled.is_some() || register.maybe.is_some();
@@ -82,7 +82,8 @@ impl Ledger {
         of_kind.filter(|(_, register)| there(register)).count()
     }
 
-    /// A write begins; until it ends, it may be done or not. False: the key is not free.
+    /// Begins a write. Until it ends, it may or may not have taken effect. Returns false if the key
+    /// is not free.
     pub(crate) fn begin(&self, key: &str, value: Value) -> bool {
         let mut registers = self.registers();
         let register = registers.entry(key.to_owned()).or_default();
@@ -94,7 +95,7 @@ impl Ledger {
         true
     }
 
-    /// A write ends.
+    /// Ends a write.
     pub(crate) fn end(&self, key: &str, outcome: Outcome) {
         if let Some(register) = self.registers().get_mut(key) {
             register.is_busy = false;
@@ -116,7 +117,8 @@ impl Ledger {
         }
     }
 
-    /// Nobody waits for the answers to the writes that go on: their outcomes are unknown.
+    /// Ends all writes in progress with an unknown outcome, because their answers are no longer
+    /// awaited.
     pub(crate) fn abandon(&self) {
         let busy = |(key, register): (&String, &Register)| register.is_busy.then(|| key.clone());
         let keys: Vec<String> = self.registers().iter().filter_map(busy).collect();
@@ -125,8 +127,8 @@ impl Ledger {
         }
     }
 
-    /// Compares with what a linearizable read showed while no write was going on. With
-    /// `is_final` nothing of before can still be done: no process that knew of it is left.
+    /// Compares the registers with a linearizable read made while no write was in progress. With
+    /// `is_final`, no earlier write can still take effect: no process that knew of it is left.
     pub(crate) fn check(
         &self,
         seen: &BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! The kernel's calls.
+//! File system in user space (FUSE): passes the kernel's calls on to the device.
 
 use std::{
     ffi::OsStr,
@@ -22,11 +22,11 @@ use super::{
     volume::{Kind, Owner, Volume},
 };
 
-/// The kernel remembers nothing: after a power cut everything may be different.
+/// Cache lifetime in the kernel. Zero, because a power cut may change everything.
 const REMEMBER: Duration = Duration::ZERO;
 const GENERATION: Generation = Generation(0);
 
-/// A device as a file system.
+/// A device, presented as a file system.
 pub(crate) struct Mounted {
     device: Arc<Device>,
 }
@@ -186,7 +186,8 @@ impl Filesystem for Mounted {
     fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let act = |volume: &mut Volume| volume.open(ino.0);
         self.device.serve(Call::Look, ino.0, reply, act, |reply, opened| match opened {
-            // Each read and write comes here: the kernel's cache would hide faults.
+            // Direct I/O, so that each read and write arrives here: the kernel's cache would hide
+            // faults.
             Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO),
             Err(errno) => reply.error(errno),
         });

@@ -1,4 +1,4 @@
-//! Nodes with disks of their own, and what was written through them.
+//! A cluster on disks of its own, with a record of all writes through it.
 
 use std::{
     io::Write,
@@ -28,20 +28,20 @@ use crate::{
 
 /// Longest time until a node is ready.
 const START_PATIENCE: Duration = Duration::from_secs(30);
-/// Longest time until all nodes hold the same.
+/// Longest time until all nodes hold the same state.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(30);
-/// How often nodes are asked while they catch up.
+/// Polling interval while nodes catch up.
 const LOOK: Duration = Duration::from_millis(50);
-/// Writers for each node.
+/// Number of writers for each node.
 const WRITERS: u64 = 2;
 
-/// How much of a node's words is shown.
+/// Limits of a node's output in a message.
 const WORDS_LINES_MAX: usize = 8;
 const WORDS_LENGTH_MAX: usize = 900;
-/// How many complaints are shown.
+/// Most complaints shown.
 const COMPLAINTS_SHOWN: usize = 5;
 
-/// A promise that was broken: the verdict is "invalid".
+/// A broken promise. It makes the verdict "invalid".
 #[derive(Debug)]
 pub(crate) struct Breach(pub(crate) String);
 
@@ -53,12 +53,12 @@ impl std::fmt::Display for Breach {
 
 impl std::error::Error for Breach {}
 
-/// The error of a broken promise.
+/// Creates the error of a broken promise.
 pub(crate) fn breach(what: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Breach(what.into()))
 }
 
-/// The end of a node's words in one line: its error, if it told one, or a panic.
+/// Shortens a node's output to one line: the end of its error or panic, if there is one.
 pub(crate) fn shorten(words: &str) -> String {
     let from = ["error[", "panicked at"].iter().find_map(|mark| words.rfind(mark)).unwrap_or(0);
     let lines = words.get(from..).unwrap_or_default().lines().map(str::trim);
@@ -67,12 +67,12 @@ pub(crate) fn shorten(words: &str) -> String {
     last.join(" | ").chars().take(WORDS_LENGTH_MAX).collect()
 }
 
-/// Whether a refusal to start names a file, by its path, or the directory of a database in which
-/// it lies. Only the error counts: a log names files for other reasons.
+/// Returns whether a refusal to start names a file by its path, or by the directory of the database
+/// that contains it. Only the error counts, because a log names files for other reasons.
 pub(crate) fn names(words: &str, mount: &Path, path: &Path) -> bool {
     let error = words.rfind("error[").and_then(|from| words.get(from..)).unwrap_or_default();
     let file = mount.join(path);
-    // The first directory is that of all data, which says nothing.
+    // The topmost directory contains all data, so its name says nothing.
     let directories = file.ancestors().skip(1);
     let deep = directories.take_while(|directory| {
         directory.strip_prefix(mount).is_ok_and(|below| below.components().count() > 1)
@@ -80,7 +80,7 @@ pub(crate) fn names(words: &str, mount: &Path, path: &Path) -> bool {
     std::iter::once(file.as_path()).chain(deep).any(|one| error.contains(&*one.to_string_lossy()))
 }
 
-/// How to set a scene.
+/// Settings of a scene.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting<'a> {
     pub(crate) binary: &'a Path,
@@ -88,9 +88,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) nodes: u8,
     pub(crate) sizes: &'a [Size],
     pub(crate) seed: u64,
-    /// What the system writes back by itself is durable before the first fault.
+    /// Whether all writes before the first fault are durable, as if the system had written them
+    /// back.
     pub(crate) settles: bool,
-    /// What nodes log.
+    /// Log level of the nodes.
     pub(crate) log: Option<&'a str>,
 }
 
@@ -109,7 +110,8 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Starts and founds it; `lane` tells scenes that run at once apart.
+    /// Starts the nodes on new disks and founds the cluster. `lane` distinguishes scenes that run
+    /// at the same time.
     pub(crate) async fn set(setting: Setting<'_>, lane: u64) -> anyhow::Result<Scene> {
         let store = std::path::absolute(setting.store)?.join(format!("lane{lane}"));
         let (mut nodes, mut disks) = (Vec::new(), Vec::new());
@@ -150,7 +152,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Opens a TLS listener on all nodes; answers with its port.
+    /// Opens a TLS listener on all nodes, and returns its port.
     pub(crate) async fn listen(&self) -> anyhow::Result<u16> {
         let first = self.cluster.nodes.first().context("no node")?;
         let port = TcpListener::bind((first.address.as_str(), 0))?.local_addr()?.port();
@@ -161,13 +163,14 @@ impl Scene {
             upstreams: vec![upstream.local_addr()?.to_string()],
             ..Add::default()
         };
-        // Nobody sends anything: connections are only opened.
+        // No data is ever sent: connections are only opened.
         std::thread::spawn(move || upstream.incoming().for_each(drop));
         first.client.add_listener(&add, &Change::default()).await?;
         Ok(port)
     }
 
-    /// A handshake with a node: it must show the certificate of the domain.
+    /// Performs a handshake with a node, which must present the certificate with the SHA-256
+    /// `wanted`.
     pub(crate) fn handshake(&self, place: usize, port: u16, wanted: &str) -> anyhow::Result<()> {
         let node = self.cluster.nodes.get(place).context("no such node")?;
         let address: IpAddr = node.address.parse()?;
@@ -181,13 +184,13 @@ impl Scene {
         }
     }
 
-    /// SHA-256 of the certificate that handshakes must show.
+    /// Returns the SHA-256 of the certificate that handshakes must present.
     pub(crate) async fn served(&self) -> anyhow::Result<String> {
         let first = self.cluster.nodes.first().context("no node")?;
         Ok(first.client.certificate(SERVED_DOMAIN).await?.sha256.to_lowercase())
     }
 
-    /// A writer of one node, for single writes.
+    /// Returns a writer through one node, for single writes.
     pub(crate) fn writer(&mut self, place: usize) -> anyhow::Result<Writer> {
         self.generation += 1;
         let node = self.cluster.nodes.get(place).context("no such node")?;
@@ -211,7 +214,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Ends them; writes without an answer stay unknown.
+    /// Stops the writers. Unanswered writes stay unknown.
     pub(crate) async fn stop_writers(&mut self) {
         for writer in std::mem::take(&mut self.writers) {
             writer.abort();
@@ -220,7 +223,8 @@ impl Scene {
         self.plan.ledger.abandon();
     }
 
-    /// Writes that many things through the nodes in turn; errors are the ledger's business.
+    /// Makes `count` writes through the nodes in turn. Errors are ignored, because the ledger
+    /// records them.
     pub(crate) async fn write(&mut self, count: usize) -> anyhow::Result<()> {
         let places = self.cluster.nodes.len();
         for number in 0..count {
@@ -230,7 +234,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Kills a node and lets its disk go on; with a survival, the power is cut.
+    /// Kills a node and ends the faults of its disk. With `cut`, the power is cut too.
     pub(crate) fn crash(&mut self, place: usize, cut: Option<Survival>) -> anyhow::Result<()> {
         let node = self.cluster.nodes.get_mut(place).context("no such node")?;
         let disk = self.disks.get(place).context("no such disk")?;
@@ -244,20 +248,20 @@ impl Scene {
         Ok(())
     }
 
-    /// Adds a line to the story of this scene, which tells what led to a broken promise.
+    /// Adds a line to the story of this scene, which shows the events that led to a broken promise.
     pub(crate) fn tell(&mut self, line: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
-        // A story that cannot be written changes no verdict.
+        // A failure to write the story changes no verdict.
         let _ = writeln!(self.story, "{seconds:8.3} {line}");
     }
 
-    /// Notes a broken promise after which the scene goes on, to find more of them.
+    /// Records a broken promise after which the scene continues, in order to find more.
     pub(crate) fn complain(&mut self, what: String) {
         self.tell(&what);
         self.complaints.push(what);
     }
 
-    /// What was complained about, as an error.
+    /// Returns all complaints as one error.
     pub(crate) fn judge(&self) -> anyhow::Result<()> {
         if self.complaints.is_empty() {
             return Ok(());
@@ -268,7 +272,7 @@ impl Scene {
         Err(breach(format!("{count} promises are broken; {}", shown.join("; "))))
     }
 
-    /// Starts a node that must start, unless its disk freezes; says whether it is ready.
+    /// Starts a node. It must become ready unless its disk freezes. Returns whether it is ready.
     pub(crate) fn start(&mut self, place: usize) -> anyhow::Result<bool> {
         let image = self.disks.get(place).context("no such disk")?.image();
         let (started, name) = self.try_start(place)?;
@@ -288,7 +292,7 @@ impl Scene {
         }
     }
 
-    /// Starts a node and says what became of it.
+    /// Starts a node, and returns the outcome and the node's name.
     pub(crate) fn try_start(&mut self, place: usize) -> anyhow::Result<(Started, String)> {
         let node = self.cluster.nodes.get_mut(place).context("no such node")?;
         let disk = self.disks.get(place).context("no such disk")?;
@@ -299,7 +303,7 @@ impl Scene {
         Ok((started, name))
     }
 
-    /// Keeps the disk of a node as it was before a start that failed.
+    /// Keeps a copy of a node's disk as it was before a failed start.
     fn keep(&mut self, place: usize, image: &Volume) -> anyhow::Result<String> {
         self.crash(place, None)?;
         let disk = self.disks.get(place).context("no such disk")?;
@@ -309,7 +313,7 @@ impl Scene {
         Ok(format!("its disk is kept in {}", to.display()))
     }
 
-    /// Starts all that do not run, and checks everything that was acknowledged. `is_final`: all
+    /// Starts every stopped node, and checks all acknowledged writes. `is_final` means that all
     /// nodes were down meanwhile.
     pub(crate) async fn start_and_check(&mut self, is_final: bool) -> anyhow::Result<()> {
         for place in 0..self.cluster.nodes.len() {
@@ -328,8 +332,8 @@ impl Scene {
         self.cluster.nodes.get_mut(place).is_some_and(Node::is_running)
     }
 
-    /// Compares what a linearizable read through one node shows with what was acknowledged, and
-    /// the nodes with each other.
+    /// Compares a linearizable read through one node with the acknowledged writes, and the nodes
+    /// with each other.
     pub(crate) async fn check(&mut self, is_final: bool) -> anyhow::Result<()> {
         let place = self.chance.place(self.cluster.nodes.len());
         let node = self.cluster.nodes.get(place).context("no such node")?;
@@ -352,7 +356,7 @@ impl Scene {
         self.compare().await
     }
 
-    /// A node that nobody killed must run.
+    /// Checks that all nodes run: a node must not end by itself.
     fn all_run(&mut self) -> anyhow::Result<()> {
         for node in &mut self.cluster.nodes {
             if !node.is_running() {
@@ -387,7 +391,8 @@ impl Scene {
             if found.len() == self.cluster.nodes.len() && is_same_index && is_same {
                 return Ok(());
             }
-            // Index and digest of one answer may be of two moments; only what stays counts.
+            // Index and digest of one answer may stem from different moments, so only a lasting
+            // difference counts.
             if Instant::now() > deadline && is_same_index {
                 return Err(breach(format!("the nodes differ at the same index: {found:?}")));
             }

@@ -1,4 +1,5 @@
-//! The disk itself: what a program can count on after a power cut, through the kernel.
+//! Tests of the simulated disk through the kernel: the data that a program can rely on after a
+//! power cut.
 
 use std::{
     fs::{self, File},
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::chance::Chance;
 
-/// A disk for one test; none where nothing can be mounted and that is allowed.
+/// A mounted disk for one test.
 struct Mount {
     disk: Disk,
     dir: tempfile::TempDir,
@@ -169,7 +170,7 @@ fn a_full_disk_says_so_tells_its_room_and_takes_more_when_there_is_some() {
     let made = File::create(mount.path("g"));
     assert_eq!(made.unwrap_err().kind(), ErrorKind::StorageFull);
     assert_eq!(room(), "0 4096");
-    // What has its space already takes it.
+    // Overwriting an allocated page needs no free space.
     file.write_all_at(&[3; 4096], 4096).unwrap();
     mount.disk.leave_free(8 * 4096);
     file.write_all(&[4; 4096]).unwrap();
@@ -177,7 +178,7 @@ fn a_full_disk_says_so_tells_its_room_and_takes_more_when_there_is_some() {
     fs::remove_file(mount.path("f")).unwrap();
     drop(file);
     let deadline = Instant::now() + Duration::from_secs(10);
-    // The kernel tells a close a little later.
+    // The kernel reports a close a little later.
     let freed = "13 4096";
     while room() != freed {
         assert!(Instant::now() < deadline, "{}", room());
@@ -201,7 +202,7 @@ fn a_crash_point_freezes_the_call_and_all_later_ones() {
         assert!(Instant::now() < deadline);
         std::thread::yield_now();
     }
-    // dd is a child of the shell and is let go with an error when the disk thaws.
+    // dd is a child of the shell. Its call is released with an error when the disk thaws.
     child.kill().unwrap();
     child.wait().unwrap();
     mount.disk.thaw();

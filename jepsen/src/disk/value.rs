@@ -1,4 +1,4 @@
-//! What is written: from a byte to 64 KiB, all of it legal input.
+//! Values to write: from one byte to 64 KiB, all of them valid input.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -8,13 +8,13 @@ use ring::digest::{SHA256, digest};
 
 use crate::chance::Chance;
 
-/// An extension that nobody knows; it makes a certificate as large as is wanted.
+/// OID of an unknown extension, for padding a certificate to the desired size.
 const PADDING: [u64; 8] = [1, 3, 6, 1, 4, 1, 55_555, 1];
-/// Certificates in the pool.
+/// Certificates in each half of the pool.
 const CERTIFICATES: u64 = 24;
-/// Padding of the largest one, so that a command stays below 64 KiB.
+/// Padding of the largest trusted certificate, chosen so that a command stays below 64 KiB.
 const PADDING_BYTES_MAX: u64 = 56 * 1024;
-/// Padding of certificates in chains: four of them stay below 48 KiB.
+/// Padding of the largest certificate for chains, chosen so that four of them stay below 48 KiB.
 const LINK_BYTES_MAX: u64 = 11 * 1024;
 
 /// Sizes of values.
@@ -40,9 +40,9 @@ pub(crate) struct Certificate {
 /// Certificates of many sizes, made once.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// To trust.
+    /// Certificates to trust.
     pub(crate) trusted: Vec<Certificate>,
-    /// To put into chains.
+    /// Certificates to put into chains.
     pub(crate) links: Vec<Certificate>,
 }
 
@@ -71,7 +71,7 @@ fn certificate(number: u64, padding: u64) -> anyhow::Result<Certificate> {
     Ok(Certificate { pem: made.pem(), sha256 })
 }
 
-/// Aliases of a domain, by size.
+/// Returns random aliases for a domain; `size` decides their number and length.
 pub(crate) fn aliases(size: Size, name: &str, chance: &mut Chance) -> Vec<String> {
     let (count, length) = match size {
         Size::Small => (chance.below(3), 1 + chance.below(40)),
@@ -81,7 +81,7 @@ pub(crate) fn aliases(size: Size, name: &str, chance: &mut Chance) -> Vec<String
     (0..count).map(|number| long_name(&format!("a{number}x{tag}"), length, name)).collect()
 }
 
-/// A name of about that length, in labels of at most 60 bytes.
+/// Returns a name of about this length, in labels of at most 60 bytes.
 fn long_name(first: &str, length: u64, below: &str) -> String {
     let mut name = first.to_owned();
     let wanted = usize::try_from(length).unwrap_or(0);
@@ -93,7 +93,7 @@ fn long_name(first: &str, length: u64, below: &str) -> String {
     format!("{name}.{below}")
 }
 
-/// A short text that differs when the parts do, in any order.
+/// Returns a short fingerprint of the parts, independent of their order.
 pub(crate) fn fingerprint(parts: impl Iterator<Item = String>) -> String {
     let mut parts: Vec<String> = parts.collect();
     parts.sort();
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn values_are_legal_and_as_large_as_they_say() {
         let pool = Pool::make().unwrap();
-        // Base64 takes four bytes for three.
+        // Base64 encodes three bytes in four.
         let bytes = |one: &Certificate| one.pem.len() * 3 / 4;
         let largest = pool.trusted.iter().map(bytes).max().unwrap();
         assert!((56 * 1024..60 * 1024).contains(&largest), "{largest}");

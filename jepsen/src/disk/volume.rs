@@ -1,4 +1,4 @@
-//! All files and directories of a disk, without a kernel.
+//! All files and directories of a simulated disk, independent of the kernel.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,17 +16,17 @@ use super::{
 };
 use crate::chance::Chance;
 
-/// Number of the root directory, as FUSE wants it.
+/// Inode number of the root directory, as FUSE requires.
 pub(crate) const ROOT: u64 = 1;
 
-/// What an inode is.
+/// Content of an inode.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     File(File),
     Directory(Directory),
 }
 
-/// Who owns an inode, and who may use it.
+/// Owner and permissions of an inode.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owner {
     pub(crate) uid: u32,
@@ -34,12 +34,12 @@ pub(crate) struct Owner {
     pub(crate) mode: u32,
 }
 
-/// A file or directory, whatever its names.
+/// A file or directory, independent of its names.
 #[derive(Debug, Clone)]
 pub(crate) struct Inode {
     pub(crate) kind: Kind,
     pub(crate) owner: Owner,
-    /// Handles that processes have open.
+    /// Handles held open by processes.
     opened: BTreeSet<u64>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Space {
     pub(crate) free: u64,
 }
 
-/// A disk's content. A clone is an image of it.
+/// Content of a disk. A clone is an image of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Volume {
     inodes: BTreeMap<u64, Inode>,
@@ -73,7 +73,8 @@ impl Volume {
         }
     }
 
-    /// A clone whose new inodes have numbers that the kernel has not seen on `other`.
+    /// Clones this content. New inodes and handles of the clone get numbers that the kernel has not
+    /// seen on `other`, and no file is open.
     pub(crate) fn clone_after(&self, other: &Volume) -> Volume {
         let (next, handles) = (self.next.max(other.next), self.handles.max(other.handles));
         let mut clone = Volume { next, handles, ..self.clone() };
@@ -121,7 +122,7 @@ impl Volume {
         self.directory(parent)?.find(name).ok_or(Errno::ENOENT)
     }
 
-    /// Makes a file or directory.
+    /// Creates a file or directory.
     pub(crate) fn create(
         &mut self,
         parent: u64,
@@ -181,7 +182,7 @@ impl Volume {
         Ok(())
     }
 
-    /// A process opened it: it stays though its names go. Answers with a handle.
+    /// Opens an inode and returns a handle. The inode stays while it is open, even without a name.
     pub(crate) fn open(&mut self, number: u64) -> Done<u64> {
         self.handles += 1;
         let handle = self.handles;
@@ -189,14 +190,14 @@ impl Volume {
         Ok(handle)
     }
 
-    /// A process closed it; after a power cut the handle is not known any longer.
+    /// Closes a handle. The handle may be unknown after a power cut.
     pub(crate) fn release(&mut self, number: u64, handle: u64) {
         if let Ok(inode) = self.inode_mut(number) {
             inode.opened.remove(&handle);
         }
     }
 
-    /// Writes what there is room for; says how many bytes.
+    /// Writes as much as there is room for, and returns the number of bytes.
     pub(crate) fn write(&mut self, number: u64, offset: u64, data: &[u8]) -> Done<usize> {
         let end = offset.checked_add(wide(data.len())).ok_or(Errno::EFBIG)?;
         if end > FILE_BYTES_MAX {
@@ -207,7 +208,7 @@ impl Volume {
         let new: Vec<u64> = touched.filter(|page| !file.live().has_page(*page)).collect();
         let mut length = data.len();
         if self.has_room(wide(new.len())).is_err() {
-            // A full disk takes the first pages of a write and says so.
+            // A full disk accepts the first pages of a write, and reports a short write.
             let free = usize::try_from(self.space().free).unwrap_or(0);
             let first_missing = new.get(free).copied().unwrap_or(0);
             let start = first_missing.saturating_mul(wide(super::limits::PAGE_BYTES));
@@ -257,7 +258,7 @@ impl Volume {
         Ok(())
     }
 
-    /// Makes all durable.
+    /// Makes everything durable.
     pub(crate) fn settle(&mut self) {
         for inode in self.inodes.values_mut() {
             match &mut inode.kind {
@@ -268,7 +269,7 @@ impl Volume {
         self.forget_lost();
     }
 
-    /// Fails to.
+    /// Simulates a failed sync of a file or directory.
     pub(crate) fn fail_sync(&mut self, number: u64) {
         match self.inode_mut(number).map(|inode| &mut inode.kind) {
             Ok(Kind::File(file)) => file.fail_sync(),
@@ -277,7 +278,8 @@ impl Volume {
         }
     }
 
-    /// The power is cut: nothing is open, and only what is durable is there, with what survives.
+    /// Cuts the power: closes everything, and keeps the durable content and the surviving part of
+    /// the rest.
     pub(crate) fn cut(&mut self, survival: Survival, chance: &mut Chance) {
         for inode in self.inodes.values_mut() {
             inode.opened.clear();
@@ -308,7 +310,7 @@ impl Volume {
         Space { total: self.total, free: self.total.saturating_sub(used) }
     }
 
-    /// Files with a name, by path below the root.
+    /// Returns the files with a name, and their paths below the root.
     pub(crate) fn files(&self) -> Vec<(PathBuf, u64)> {
         let (mut found, mut left) = (Vec::new(), vec![(PathBuf::new(), ROOT)]);
         while let Some((path, number)) = left.pop() {
@@ -325,7 +327,8 @@ impl Volume {
         found
     }
 
-    /// What was not synced: ranges of files, and numbers of changed names of directories.
+    /// Describes the unsynced changes: ranges of files, and numbers of calls that changed names in
+    /// directories.
     pub(crate) fn unsynced(&self) -> String {
         let mut found = Vec::new();
         for (number, inode) in &self.inodes {
@@ -343,7 +346,7 @@ impl Volume {
         found.join(", ")
     }
 
-    /// Path of an inode below the root; empty if it has no name.
+    /// Returns the path of an inode below the root; empty if it has no name.
     pub(crate) fn path(&self, number: u64) -> PathBuf {
         let (mut path, mut wanted) = (PathBuf::new(), number);
         while wanted != ROOT {
@@ -358,7 +361,7 @@ impl Volume {
         path
     }
 
-    /// Turns a bit of a file around.
+    /// Flips one bit of a file.
     pub(crate) fn flip(&mut self, number: u64, offset: u64, bit: u32) {
         if let Ok(file) = self.file_mut(number) {
             file.flip(offset, bit);
@@ -379,7 +382,7 @@ impl Volume {
         if wanted > 0 && self.space().free < wanted { Err(Errno::ENOSPC) } else { Ok(()) }
     }
 
-    /// Inodes with a name that a reader sees.
+    /// Returns the inodes with a name visible to readers.
     fn linked(&self) -> BTreeSet<u64> {
         let mut linked = BTreeSet::from([ROOT]);
         for inode in self.inodes.values() {
@@ -390,7 +393,7 @@ impl Volume {
         linked
     }
 
-    /// Drops inodes that nothing can bring back.
+    /// Drops inodes without an open handle and without any live, durable or pending name.
     fn forget_lost(&mut self) {
         let mut kept = self.linked();
         for inode in self.inodes.values() {

@@ -1,4 +1,4 @@
-//! Writers, and the reader that looks at all that they wrote.
+//! Clients of a campaign: writers, and a reader of everything they write.
 
 use std::{
     collections::BTreeMap,
@@ -20,23 +20,24 @@ use super::{
 };
 use crate::{chance::Chance, workloads::set::is_definite};
 
-/// Domains that have a key, a certificate, and a chain that changes.
+/// Domains with a key, a certificate and a changing chain.
 const CHAIN_DOMAINS: [&str; 3] = ["c1.example", "c2.example", "c3.example"];
-/// The one whose certificate handshakes must show.
+/// The domain whose certificate handshakes must present.
 pub(crate) const SERVED_DOMAIN: &str = CHAIN_DOMAINS[0];
-/// Domains at a time; more are deleted again, so that reading all stays quick.
+/// Most domains at a time. Surplus ones are deleted, so that reading all of them stays quick.
 const DOMAINS_MAX: usize = 40;
-/// Certificates in a chain.
+/// Most certificates in a chain.
 const LINKS_MAX: usize = 4;
-/// The set of trusted certificates that is written.
+/// Name of the set of trusted certificates written to.
 const TRUST_SET: &str = "cluster";
 
-/// How a writer asks.
+/// Returns the options of a write: answered once committed, without waiting until all nodes serve
+/// it.
 fn committed() -> Change {
     Change { is_committed_enough: true, ..Change::default() }
 }
 
-/// What all writers share.
+/// State shared by all writers.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) ledger: Ledger,
@@ -58,12 +59,12 @@ impl Plan {
     }
 }
 
-/// Writes one thing after the other.
+/// A client for one write after another.
 pub(crate) struct Writer {
     pub(crate) plan: Arc<Plan>,
     pub(crate) client: Client,
     pub(crate) chance: Chance,
-    /// Part of the names that it makes.
+    /// Part of the names it creates.
     pub(crate) name: String,
     pub(crate) number: u64,
 }
@@ -79,7 +80,7 @@ enum Write {
     Distrust(String),
 }
 
-/// Makes the domains with chains.
+/// Creates the domains with chains, and registers the keys of chains and trusted certificates.
 pub(crate) async fn prepare(client: &Client, plan: &Plan) -> Result<(), Failure> {
     let change = Change::default();
     for name in CHAIN_DOMAINS {
@@ -104,17 +105,17 @@ fn create(name: &str, aliases: Vec<String>) -> Create {
 }
 
 impl Writer {
-    /// Writes until the task is ended.
+    /// Writes until the task is aborted.
     pub(crate) async fn run(mut self) {
         loop {
-            // A refusal at once would make this a busy loop.
+            // Immediate refusals would make this a busy loop.
             if let Some(Err(_)) = self.step().await {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
         }
     }
 
-    /// One write and its answer; none if the chosen thing was not free.
+    /// Makes one write and returns its answer; `None` if the chosen key was not free.
     pub(crate) async fn step(&mut self) -> Option<Result<(), Failure>> {
         let size = self.plan.sizes.get(self.chance.place(self.plan.sizes.len())).copied();
         let size = match size.unwrap_or(Size::Mixed) {
@@ -152,7 +153,8 @@ impl Writer {
             if chance.percent(10) {
                 return Some((key, None, Write::RemoveChain(name)));
             }
-            // Neighbours in the pool: a chain with the same certificate twice is put right.
+            // Take neighbours in the pool, which are all different: the node corrects a chain with
+            // a repeated certificate.
             let from = chance.place(plan.pool.links.len());
             let links = plan.pool.links.iter().cycle().skip(from);
             let links: Vec<_> = links.take(1 + chance.place(LINKS_MAX)).collect();
@@ -222,7 +224,7 @@ impl Writer {
     }
 }
 
-/// All that exists, by the keys of the ledger.
+/// Reads everything that exists, by the keys of the ledger.
 pub(crate) async fn read(client: &Client) -> Result<BTreeMap<String, String>, Failure> {
     let mut seen = BTreeMap::new();
     for domain in client.domains().await?.items {

@@ -23,7 +23,7 @@ use crate::{check::Found, cluster::Cluster, history::History};
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One writer per node, until told to stop.
+/// Starts one writer per node. They write until `stop` is set.
 pub(crate) fn start(
     cluster: &Cluster,
     history: &Arc<History>,
@@ -65,7 +65,7 @@ pub(crate) fn start(
         .collect()
 }
 
-/// Which part of an addition was not acknowledged.
+/// Unacknowledged part of an addition.
 #[derive(Clone, Copy)]
 enum Step {
     Create,
@@ -73,9 +73,10 @@ enum Step {
     Sign,
 }
 
-/// Whether an answer says that nothing was done. Only R004 and R008 leave it open.
+/// Returns whether an error proves that nothing was done. Only R004 and R008 leave the outcome
+/// open.
 pub(crate) fn is_definite(failure: &Failure) -> bool {
-    !matches!(failure.code, Code::R004 | Code::R008)
+    !matches!(failure.code, Code::OutcomeUnknown | Code::OperationForgotten)
 }
 
 async fn add(client: &Client, name: &str) -> Result<(), (Step, Failure)> {
@@ -96,7 +97,7 @@ async fn add(client: &Client, name: &str) -> Result<(), (Step, Failure)> {
     Ok(())
 }
 
-/// Everything, from every node, when the cluster is whole again.
+/// Reads everything from every node, once the cluster is complete again.
 pub(crate) async fn read_back(cluster: &Cluster, history: &History) -> anyhow::Result<Found> {
     let deadline = Instant::now() + READ_TIMEOUT;
     loop {
@@ -104,7 +105,7 @@ pub(crate) async fn read_back(cluster: &Cluster, history: &History) -> anyhow::R
             Ok(found) => {
                 let digests: Vec<&String> = found.digests.values().collect();
                 let is_same = digests.windows(2).all(|pair| pair.first() == pair.last());
-                // Nodes catch up; only what does not end counts as a difference.
+                // Nodes may still catch up, so only a lasting difference counts.
                 if is_same || Instant::now() > deadline {
                     history.add("reader", "ok", "read", "", &format!("{:?}", found.digests));
                     return Ok(found);

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 pub struct Import {
     /// PEM: the certificate and, if it has one, its chain.
     pub certificate: String,
-    /// PEM: the private key, which replaces the current one.
+    /// PEM: the new private key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// Passphrase of an encrypted PKCS#8 key. It is used once and not stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<String>,
-    /// Accept a certificate that covers none of the domain's names.
+    /// Accept a certificate for none of the domain's names.
     #[serde(default)]
     pub allow_name_mismatch: bool,
     /// Accept a broken chain.

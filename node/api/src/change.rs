@@ -42,7 +42,7 @@ impl Change {
     }
 }
 
-/// The effect that a change would have now.
+/// The effect of a change, if it were made now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DryRun {
     /// Current version of the domain.
@@ -50,9 +50,9 @@ pub struct DryRun {
     pub version: Option<u64>,
     /// Current and future values.
     pub differences: Vec<Difference>,
-    /// Checks that passed.
+    /// Passed checks.
     pub checks: Vec<String>,
-    /// Problems that would exist after the change, in sentences.
+    /// Problems after the change, in sentences.
     pub problems: Vec<String>,
 }
 
@@ -67,10 +67,10 @@ pub struct Difference {
     pub after: Option<String>,
 }
 
-/// Which nodes serve a change.
+/// The nodes of the cluster, by whether they serve a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
-    /// Names of the nodes that serve it and still serve it after a restart.
+    /// Names of the nodes that serve it, and would serve it after a restart.
     pub nodes: Vec<String>,
     /// Names of the other nodes. They serve it as soon as they can.
     pub missing: Vec<String>,

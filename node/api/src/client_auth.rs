@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Set {
-    /// SHA-256 of the trusted certificate that must have issued them, hex. A unique prefix is
+    /// SHA-256 of the required issuer's certificate, which must be trusted, hex. A unique prefix is
     /// enough.
     pub issuer: String,
     /// Whether clients without a certificate are refused.
@@ -19,18 +19,18 @@ pub struct Set {
 pub struct ClientAuth {
     /// Whether clients without a certificate are refused.
     pub required: bool,
-    /// SHA-256 of the certificate that must have issued them, hex.
+    /// SHA-256 of the required issuer's certificate, hex.
     pub issuer: String,
     /// Subject of the issuer's certificate; none if it is no longer trusted, and in lists of
     /// domains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// The set of trusted certificates that holds the issuer.
+    /// The set of trusted certificates that contains the issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
 }
 
-/// The client-certificate policy as an answer of its own.
+/// Answer about the client-certificate policy of one domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// Always [`crate::API_VERSION`].

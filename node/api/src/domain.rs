@@ -35,7 +35,7 @@ pub struct Create {
     /// Aliases; wildcards are possible.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// Local addresses that select this domain when a client sends no server name.
+    /// Local addresses of this domain. They select it when a client sends no server name.
     #[serde(default)]
     pub addresses: Vec<String>,
     /// Scope; shared if not given.
@@ -76,7 +76,7 @@ pub struct Credential {
     pub certificate: Option<Certificate>,
     /// CA chain, issuer of the certificate first.
     pub chain: Vec<Certificate>,
-    /// Trusted certificate at the end of the chain, and the set that holds it. Only in answers
+    /// Trusted certificate at the end of the chain, and the set that contains it. Only in answers
     /// about one domain, since it needs path validation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_by: Option<String>,

@@ -26,8 +26,8 @@ pub struct JoinToken {
     pub address: String,
     /// SHA-256 of the certificate of the cluster's authority; part of the token.
     pub fingerprint: String,
-    /// Time at which the token expires.
+    /// Expiry time.
     pub expires: String,
-    /// The change that created the token.
+    /// Result of the change.
     pub change: crate::change::Change,
 }

@@ -42,9 +42,9 @@ pub struct Key {
     pub algorithm: String,
     /// SHA-256 of the public key (SubjectPublicKeyInfo, DER).
     pub sha256: String,
-    /// Keyring generation under which the key is sealed.
+    /// Keyring generation of the sealed key.
     pub generation: u64,
-    /// Time at which the key was assigned to the domain.
+    /// Time of assignment to the domain.
     pub assigned: String,
 }
 

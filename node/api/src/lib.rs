@@ -22,8 +22,8 @@ pub mod tls;
 pub mod token;
 pub mod trust;
 
-/// API version, which every object carries.
+/// API version, in every object.
 pub const API_VERSION: &str = "conclave/v1";
 
-/// Largest request body that a node reads, in bytes.
+/// Largest request body, in bytes.
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;

@@ -15,9 +15,9 @@ pub struct Node {
     pub state: String,
     /// `HOST:PORT` for other nodes.
     pub address: String,
-    /// Log entries by which it is behind the leader, if known.
+    /// Lag behind the leader in log entries, if known.
     pub lag_entries: Option<u64>,
-    /// Index up to which it serves, if known.
+    /// Served index, if known.
     pub served_index: Option<u64>,
     /// Digest of its State at that index, hex, if known.
     pub digest: Option<String>,
@@ -37,7 +37,7 @@ pub struct Node {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
-    /// Seconds after which the remaining connections are closed; 600 if not given.
+    /// Deadline in seconds, when the remaining connections are closed; 600 if not given.
     pub deadline_s: Option<u64>,
 }
 
@@ -53,10 +53,10 @@ pub struct Drained {
     pub node: String,
     /// `serving`, `draining` or `drained`.
     pub state: String,
-    /// Connections that are still open.
+    /// Open connections.
     pub remaining: u64,
-    /// Connections that ended on their own.
+    /// Connections ended on their own.
     pub finished: u64,
-    /// Connections that were closed at the deadline.
+    /// Connections closed at the deadline.
     pub closed: u64,
 }

@@ -48,7 +48,7 @@ pub const CHAIN: &str = "/v1/domains/{name}/chain";
 pub const CLIENT_AUTH: &str = "/v1/domains/{name}/client-auth";
 /// `GET`: [`crate::tls::Settings`]; `PATCH` [`crate::tls::Set`].
 pub const TLS: &str = "/v1/tls";
-/// `GET`: [`crate::tls::Served`] for a server name and an address. `-` stands for "none".
+/// `GET`: [`crate::tls::Served`] for a server name and an address. `-` means none.
 pub const TLS_SERVED: &str = "/v1/tls/served/{name}/{ip}";
 /// `GET`: [`crate::tls::Sessions`].
 pub const TLS_SESSIONS: &str = "/v1/tls/sessions";
@@ -81,7 +81,7 @@ pub fn with_name(path: &str, name: &str) -> String {
 
 /// Request header: the client's id of a change, see `--operation`. Every retry sends the same id.
 pub const OPERATION_HEADER: &str = "idempotency-key";
-/// Request header: the version that the caller expects, as `"17"`.
+/// Request header: the expected version, as `"17"`.
 pub const IF_MATCH_HEADER: &str = "if-match";
 /// Query parameter of changes: `served` (default) or `committed`.
 pub const WAIT_PARAMETER: &str = "wait";

@@ -18,17 +18,17 @@ pub struct Location {
     pub text: Option<String>,
 }
 
-/// Longest run of base64 that is shown.
+/// Longest run of base64 to show.
 const BASE64_RUN_MAX: usize = 23;
 /// Tells paths from base64: a path has more than one slash in this many characters, base64 has
 /// fewer.
 const LETTERS_PER_SLASH: usize = 16;
-/// Longest PEM label that a hint may name.
+/// Longest PEM label in a hint.
 const LABEL_BYTES_MAX: usize = 30;
 
-/// Removes from a text what may be part of a private key: long runs of base64, and everything from
-/// the first `-----BEGIN` on. Messages quote the caller's input, and callers paste keys into the
-/// wrong places. A frame without content at the end of the text stays, because hints name it.
+/// Masks possible parts of private keys in a text: long runs of base64, and everything from the
+/// first `-----BEGIN` on. Messages quote the caller's input, and callers paste keys into the wrong
+/// places. A frame without content at the end of the text stays, because hints name it.
 pub fn masked(text: String) -> String {
     let end = text.find("-----BEGIN").unwrap_or(text.len());
     let (head, tail) = text.split_at_checked(end).unwrap_or((text.as_str(), ""));
@@ -71,7 +71,7 @@ pub struct Problem {
     pub api_version: String,
     /// Always `Error`.
     pub kind: String,
-    /// Stable code, see [`Code`]. A code of a later version reads as [`Code::X007`].
+    /// Stable code, see [`Code`]. A code of a later version reads as [`Code::Internal`].
     #[serde(deserialize_with = "known_code")]
     pub code: Code,
     /// The error in one line.
@@ -105,13 +105,13 @@ pub struct Problem {
     pub retryable: bool,
     /// Exit code of the command line.
     pub exit_code: u8,
-    /// Operation id under which the change can be repeated safely.
+    /// Operation id, for a safe retry of the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
 }
 
 impl Problem {
-    /// Makes a problem that has only a code and a title.
+    /// Makes a problem with only a code and a title.
     pub fn new(code: Code, title: impl Into<String>) -> Problem {
         Problem {
             api_version: crate::API_VERSION.to_owned(),
@@ -163,21 +163,21 @@ fn read_masked_option<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Strin
     Ok(Option::<String>::deserialize(text)?.map(masked))
 }
 
-/// Reads a code. A code of a later version becomes X007, so that the rest of the problem stays
-/// readable.
+/// Reads a code. A code of a later version becomes [`Code::Internal`], so that the rest of the
+/// problem stays readable.
 pub(crate) fn known_code<'de, D: Deserializer<'de>>(text: D) -> Result<Code, D::Error> {
     let text = String::deserialize(text)?;
     let known = Code::ALL.iter().copied().find(|code| code.as_str() == text);
-    Ok(known.unwrap_or(Code::X007))
+    Ok(known.unwrap_or(Code::Internal))
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $code:ident = $exit:literal / $status:literal,)*) => {
+    ($($(#[$doc:meta])* $code:ident $text:literal = $exit:literal / $status:literal,)*) => {
         /// Stable error codes. The letter names the area: K key, C certificate, H chain, N network,
         /// R Raft, S seal, J join, V version, X client and access, D domain, T trust, F settings.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Code {
-            $($(#[$doc])* $code,)*
+            $($(#[$doc])* #[serde(rename = $text)] $code,)*
         }
 
         impl Code {
@@ -186,10 +186,10 @@ macro_rules! codes {
 
             /// Returns the code as text, `K002`.
             pub fn as_str(self) -> &'static str {
-                match self { $(Code::$code => stringify!($code),)* }
+                match self { $(Code::$code => $text,)* }
             }
 
-            /// Exit code of the command line.
+            /// Returns the exit code of the command line.
             pub fn exit_code(self) -> u8 {
                 match self { $(Code::$code => $exit,)* }
             }
@@ -204,149 +204,149 @@ macro_rules! codes {
 
 codes! {
     /// The input contains no private key.
-    K001 = 8 / 422,
+    NoPrivateKey "K001" = 8 / 422,
     /// The private key is protected by a passphrase.
-    K002 = 8 / 422,
+    KeyEncrypted "K002" = 8 / 422,
     /// The key is too weak or of an unsupported type.
-    K003 = 8 / 422,
+    KeyUnsupported "K003" = 8 / 422,
     /// The input is something else than a key.
-    K004 = 8 / 422,
+    NotAKey "K004" = 8 / 422,
     /// The input contains more than one key.
-    K005 = 8 / 422,
+    SeveralKeys "K005" = 8 / 422,
     /// The key is damaged.
-    K006 = 8 / 422,
+    KeyDamaged "K006" = 8 / 422,
     /// The input is DER, but PEM is expected.
-    K007 = 8 / 422,
+    KeyNotPem "K007" = 8 / 422,
     /// The key fails its test: its signature does not verify.
-    K008 = 8 / 422,
+    KeyTestFailed "K008" = 8 / 422,
     /// The domain already has a key.
-    K009 = 4 / 409,
+    KeyExists "K009" = 4 / 409,
     /// The domain has no key.
-    K010 = 3 / 404,
+    KeyMissing "K010" = 3 / 404,
     /// The passphrase does not open the key.
-    K011 = 8 / 422,
+    PassphraseWrong "K011" = 8 / 422,
     /// The input contains no certificate.
-    C001 = 8 / 422,
+    NoCertificate "C001" = 8 / 422,
     /// The certificate is damaged.
-    C002 = 8 / 422,
+    CertificateDamaged "C002" = 8 / 422,
     /// The certificate belongs to another private key.
-    C003 = 8 / 422,
+    CertificateOfOtherKey "C003" = 8 / 422,
     /// The certificate expires soon.
-    C004 = 9 / 200,
+    CertificateExpiring "C004" = 9 / 200,
     /// The certificate has expired or is not valid yet.
-    C005 = 8 / 422,
+    CertificateOutOfDate "C005" = 8 / 422,
     /// The certificate covers none of the domain's names.
-    C006 = 8 / 422,
+    CertificateForOtherNames "C006" = 8 / 422,
     /// The input is something else than a certificate.
-    C007 = 8 / 422,
+    NotACertificate "C007" = 8 / 422,
     /// A field of the new certificate is invalid.
-    C008 = 8 / 422,
+    CertificateFieldInvalid "C008" = 8 / 422,
     /// The certificate is revoked.
-    C009 = 8 / 422,
+    CertificateRevoked "C009" = 8 / 422,
     /// The certificate is not self-signed by the domain's key.
-    C011 = 8 / 422,
+    NotSelfSigned "C011" = 8 / 422,
     /// The domain has no certificate.
-    C010 = 3 / 404,
+    CertificateMissing "C010" = 3 / 404,
     /// The input contains no CA chain.
-    H001 = 8 / 422,
+    NoChain "H001" = 8 / 422,
     /// The chain is in the wrong order.
-    H002 = 8 / 422,
+    ChainOrder "H002" = 8 / 422,
     /// A link of the chain is missing.
-    H003 = 8 / 422,
+    ChainLinkMissing "H003" = 8 / 422,
     /// The chain is too long.
-    H004 = 8 / 422,
+    ChainTooLong "H004" = 8 / 422,
     /// No path leads to a trusted certificate.
-    H005 = 8 / 422,
+    NoTrustedPath "H005" = 8 / 422,
     /// A certificate of the path breaks a rule.
-    H006 = 8 / 422,
+    PathRuleBroken "H006" = 8 / 422,
     /// A signature of the path is wrong or uses an algorithm that is not accepted.
-    H007 = 8 / 422,
+    PathSignature "H007" = 8 / 422,
     /// A revocation list cannot be used.
-    H008 = 8 / 422,
+    RevocationListUnusable "H008" = 8 / 422,
     /// The chain takes more work than any honest chain needs.
-    H009 = 8 / 422,
+    TooMuchWork "H009" = 8 / 422,
     /// The domain has no CA chain.
-    H010 = 3 / 404,
+    ChainMissing "H010" = 3 / 404,
     /// The trusted certificate does not exist.
-    T001 = 3 / 404,
+    TrustedCertificateUnknown "T001" = 3 / 404,
     /// The certificate cannot be trusted, because it is not an authority.
-    T002 = 8 / 422,
+    NotAnAuthority "T002" = 8 / 422,
     /// The set of trusted certificates does not exist or cannot change.
-    T003 = 2 / 400,
+    NotATrustSet "T003" = 2 / 400,
     /// The domain name, alias or address is invalid.
-    D001 = 2 / 422,
+    InvalidDomainName "D001" = 2 / 422,
     /// The domain does not exist.
-    D002 = 3 / 404,
+    DomainUnknown "D002" = 3 / 404,
     /// The name already belongs to a domain.
-    D003 = 4 / 409,
+    NameTaken "D003" = 4 / 409,
     /// A limit is reached.
-    D004 = 4 / 409,
+    LimitReached "D004" = 4 / 409,
     /// A port cannot be opened.
-    N001 = 2 / 409,
+    PortUnavailable "N001" = 2 / 409,
     /// The process may not open the port.
-    N002 = 2 / 422,
+    PortForbidden "N002" = 2 / 422,
     /// The bind address, the upstream or another value of a listener is invalid.
-    N003 = 2 / 422,
+    InvalidAddress "N003" = 2 / 422,
     /// A listener with this name or on this port exists.
-    N004 = 4 / 409,
+    ListenerExists "N004" = 4 / 409,
     /// The listener does not exist.
-    N005 = 3 / 404,
+    ListenerUnknown "N005" = 3 / 404,
     /// An option does not fit the protocol of the listener.
-    N006 = 2 / 422,
+    OptionUnfit "N006" = 2 / 422,
     /// Too few voters answer.
-    R001 = 6 / 503,
+    NoQuorum "R001" = 6 / 503,
     /// No leader was found within the time limit.
-    R003 = 6 / 503,
+    NoLeader "R003" = 6 / 503,
     /// The answer was lost; the change may have been made.
-    R004 = 10 / 504,
+    OutcomeUnknown "R004" = 10 / 504,
     /// The operation may have been forgotten: the change may have been made before.
-    R008 = 10 / 409,
+    OperationForgotten "R008" = 10 / 409,
     /// A node lags: it serves less than the cluster has committed.
-    R005 = 6 / 503,
+    NodeLagging "R005" = 6 / 503,
     /// This node does not belong to a cluster yet.
-    R006 = 6 / 409,
+    NoCluster "R006" = 6 / 409,
     /// This node already belongs to a cluster.
-    R007 = 4 / 409,
+    AlreadyMember "R007" = 4 / 409,
     /// The node is sealed and cannot use private keys.
-    S001 = 7 / 503,
+    Sealed "S001" = 7 / 503,
     /// The join token is malformed or belongs to another cluster.
-    J001 = 5 / 403,
+    JoinTokenInvalid "J001" = 5 / 403,
     /// The join token is unknown, expired or used.
-    J002 = 5 / 403,
+    JoinTokenSpent "J002" = 5 / 403,
     /// The cluster to join cannot be reached.
-    J003 = 6 / 503,
+    ClusterUnreachable "J003" = 6 / 503,
     /// A member with this name exists.
-    J004 = 4 / 409,
+    NodeNameTaken "J004" = 4 / 409,
     /// A member's version does not support the request.
-    V001 = 4 / 409,
+    VersionTooOld "V001" = 4 / 409,
     /// The object does not have the expected version.
-    V002 = 4 / 409,
+    VersionConflict "V002" = 4 / 409,
     /// The version is no longer stored.
-    V004 = 3 / 404,
+    VersionNotKept "V004" = 3 / 404,
     /// The operation id belongs to another request.
-    V003 = 4 / 409,
+    OperationReused "V003" = 4 / 409,
     /// No node can be reached.
-    X001 = 6 / 503,
+    NodeUnreachable "X001" = 6 / 503,
     /// The operating system denies access.
-    X002 = 5 / 403,
+    NotAllowed "X002" = 5 / 403,
     /// The token is missing, unknown, revoked or expired.
-    X003 = 5 / 401,
+    NotLoggedIn "X003" = 5 / 401,
     /// The request is malformed.
-    X004 = 2 / 400,
+    Malformed "X004" = 2 / 400,
     /// The path or object does not exist.
-    X005 = 3 / 404,
+    NotFound "X005" = 3 / 404,
     /// The request is too large.
-    X006 = 2 / 413,
+    TooLarge "X006" = 2 / 413,
     /// An internal error of the node.
-    X007 = 1 / 500,
+    Internal "X007" = 1 / 500,
     /// A setting in the configuration file is invalid.
-    F001 = 2 / 422,
+    ConfigurationInvalid "F001" = 2 / 422,
     /// The data directory cannot be used.
-    F002 = 1 / 500,
+    DataUnusable "F002" = 1 / 500,
     /// The value of a TLS setting is invalid.
-    F003 = 2 / 422,
+    TlsSettingInvalid "F003" = 2 / 422,
     /// The disk is full. Nothing was changed.
-    F004 = 6 / 507,
+    DiskFull "F004" = 6 / 507,
 }
 
 impl Code {
@@ -362,22 +362,22 @@ mod tests {
 
     #[test]
     fn a_problem_of_a_later_version_still_tells_what_is_wrong() {
-        let problem = Problem::new(Code::R004, "a title").hint("a hint");
+        let problem = Problem::new(Code::OutcomeUnknown, "a title").hint("a hint");
         let text = serde_json::to_string(&problem).unwrap();
         assert_eq!(serde_json::from_str::<Problem>(&text).unwrap(), problem);
         let later = serde_json::from_str::<Problem>(&text.replace("R004", "Q999")).unwrap();
-        assert_eq!((later.code, later.exit_code), (Code::X007, problem.exit_code));
+        assert_eq!((later.code, later.exit_code), (Code::Internal, problem.exit_code));
         assert_eq!((later.title, later.hint), (problem.title, problem.hint));
     }
 
     #[test]
     fn an_answer_of_a_node_that_shows_keys_is_masked_too() {
         let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
-        let problem = Problem::new(Code::D001, "T").detail("D").why("W").hint("H").at(Location {
-            file: "f".to_owned(),
-            line: 1,
-            text: Some("L".to_owned()),
-        });
+        let problem = Problem::new(Code::InvalidDomainName, "T")
+            .detail("D")
+            .why("W")
+            .hint("H")
+            .at(Location { file: "f".to_owned(), line: 1, text: Some("L".to_owned()) });
         let mut text = serde_json::to_string(&problem).unwrap();
         for field in ["T", "D", "W", "H", "L"] {
             text = text.replace(&format!("\"{field}\""), &format!("\"{key}\""));
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn what_may_be_a_key_is_not_shown_and_what_helps_is() {
         let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
-        let told = Problem::new(Code::D001, format!("{key:?} is not a domain name"))
+        let told = Problem::new(Code::InvalidDomainName, format!("{key:?} is not a domain name"))
             .detail(format!("it begins so: -----BEGIN PRIVATE KEY-----{key}"))
             .hint("give the file that begins with -----BEGIN PRIVATE KEY-----")
             .at(Location { file: "f".to_owned(), line: 1, text: Some(format!("name = {key}")) });

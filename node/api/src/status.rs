@@ -24,7 +24,7 @@ pub struct Status {
     pub nodes: Vec<Node>,
     /// Counts of domains.
     pub domains: DomainCounts,
-    /// Problems that need attention.
+    /// Problems of the cluster, its nodes, domains and listeners.
     pub problems: Vec<StatusProblem>,
 }
 
@@ -47,9 +47,9 @@ pub struct ClusterStatus {
     pub leader: Option<String>,
     /// Raft term.
     pub term: u64,
-    /// Number of voters that must accept a change.
+    /// Quorum: number of voters that must accept a change.
     pub quorum: u64,
-    /// Number of reachable voters that may still fail without loss of the quorum.
+    /// Fault tolerance: number of voters that may still fail.
     pub can_lose: u64,
     /// Whether there is no leader. Then all values are the last ones that the answering node knew.
     pub stale: bool,
@@ -67,7 +67,7 @@ pub struct ClusterStatus {
     pub digest: String,
 }
 
-/// The keyring.
+/// Status of the keyring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyringStatus {
     /// Current generation.
@@ -81,7 +81,7 @@ pub struct KeyringStatus {
 pub struct DomainCounts {
     /// All domains.
     pub total: u64,
-    /// Enabled, with certificates that are valid for at least 30 more days.
+    /// Enabled, with certificates valid for at least 30 more days.
     pub valid: u64,
     /// Enabled, with a valid certificate that expires within 30 days.
     pub expiring: u64,
@@ -93,7 +93,7 @@ pub struct DomainCounts {
     pub disabled: u64,
 }
 
-/// A problem that needs attention.
+/// A problem of a node, a domain or a listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusProblem {
     /// Error code.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Only events on which an operator must act.
+    /// Actionable errors only.
     Error,
     /// Also refused and failed handshakes.
     Info,
@@ -26,7 +26,7 @@ pub struct Set {
     /// Lifetime of sessions in seconds; 0 disables resumption.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u64>,
-    /// Seconds after which a new ticket key is made.
+    /// Rotation period of ticket keys in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation_s: Option<u64>,
     /// Oldest version accepted: `1.2` or `1.3`.
@@ -67,7 +67,7 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// Lifetime of sessions in seconds; 0 disables resumption.
     pub ttl_s: u64,
-    /// Seconds after which a new ticket key is made.
+    /// Rotation period of ticket keys in seconds.
     pub rotation_s: u64,
     /// Oldest version accepted: `1.2` or `1.3`.
     pub min_version: String,
@@ -80,11 +80,11 @@ pub struct Settings {
     pub cipher_suites: Vec<String>,
     /// Key exchange groups, most preferred first; empty: all that the program supports.
     pub groups: Vec<String>,
-    /// All cipher suites that the answering node supports.
+    /// All supported cipher suites of the answering node.
     pub known_cipher_suites: Vec<String>,
-    /// All key exchange groups that the answering node supports.
+    /// All supported key exchange groups of the answering node.
     pub known_groups: Vec<String>,
-    /// Legacy options that cannot be turned on, each with its reason.
+    /// Disabled legacy options, each with its reason.
     pub legacy: Vec<Legacy>,
     /// Number of session flushes.
     pub flushes: u64,
@@ -94,7 +94,7 @@ pub struct Settings {
     pub node: NodeLimits,
 }
 
-/// A legacy option that cannot be turned on.
+/// A legacy option, permanently off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Legacy {
     /// The option of `tls set`.
@@ -110,9 +110,9 @@ pub struct Legacy {
 pub struct NodeLimits {
     /// Name of the node.
     pub name: String,
-    /// Oldest version that the node accepts, even if the cluster accepts older ones.
+    /// Oldest accepted version of the node, even if the cluster accepts older ones.
     pub min_version: String,
-    /// The only cipher suites that the node accepts; empty: those of the cluster.
+    /// The only accepted cipher suites of the node; empty: those of the cluster.
     pub cipher_suites: Vec<String>,
 }
 
@@ -141,13 +141,13 @@ pub struct Handshakes {
     pub name: String,
     /// Completed handshakes.
     pub done: u64,
-    /// Completed handshakes that resumed a session.
+    /// Completed handshakes by resumption of a session.
     pub resumed: u64,
     /// Failed handshakes by reason. Reasons that never occurred are omitted.
     pub failed: BTreeMap<String, u64>,
 }
 
-/// The domain that a client with a given server name at a given address is served.
+/// The domain for a client with a given server name at a given address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
     /// Always [`crate::API_VERSION`].
@@ -157,7 +157,7 @@ pub struct Served {
     pub kind: String,
     /// Name of the domain; none if no domain matches.
     pub domain: Option<String>,
-    /// Rule that found it: `name`, `address` or `main`.
+    /// Selection rule: `name`, `address` or `main`.
     pub chosen: Option<String>,
     /// SHA-256 of the domain's certificates, hex.
     pub certificates: Vec<String>,
@@ -171,11 +171,11 @@ pub struct SessionKeys {
     /// `ticket` or `cookie`.
     #[serde(rename = "use")]
     pub used_for: String,
-    /// Number of keys that have not expired.
+    /// Number of keys, without expired ones.
     pub count: u64,
-    /// Seconds after which a new key is made.
+    /// Rotation period in seconds.
     pub rotation_s: u64,
-    /// The key that seals now.
+    /// The sealing key.
     pub active: Option<SessionKey>,
     /// Its successor. Nodes already open with it, but do not seal with it yet.
     pub next: Option<SessionKey>,
@@ -186,14 +186,14 @@ pub struct SessionKeys {
 pub struct SessionKey {
     /// Public id.
     pub id: String,
-    /// Time at which the key was made.
+    /// Creation time.
     pub made: String,
     /// Age in seconds.
     pub age_s: u64,
-    /// Time after which no node seals with the key.
+    /// End of sealing: no node seals with the key after this time.
     pub not_after: String,
-    /// Time after which no node opens with the key.
+    /// Expiry time: no node opens with the key after it.
     pub expires: String,
-    /// Keyring generation under which the key is sealed.
+    /// Keyring generation of the sealed key.
     pub generation: u64,
 }

@@ -20,11 +20,11 @@ pub struct Token {
     pub id: String,
     /// Name.
     pub name: String,
-    /// Time at which the token expires; none: never.
+    /// Expiry time; none: never.
     pub expires: Option<String>,
-    /// Time at which the token was created.
+    /// Creation time.
     pub made: String,
-    /// Principal that created it.
+    /// Principal of the creator.
     pub made_by: String,
 }
 
@@ -42,6 +42,6 @@ pub struct NewToken {
     /// Public facts about the token.
     #[serde(flatten)]
     pub about: Token,
-    /// The change that created the token.
+    /// Result of the change.
     pub change: crate::change::Change,
 }

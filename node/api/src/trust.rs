@@ -49,7 +49,7 @@ pub struct Trusted {
     pub not_after: String,
     /// Certificate: its SHA-256, hex. List: SHA-256 of its issuer's name, hex.
     pub sha256: String,
-    /// List: number of certificates that it revokes.
+    /// List: number of revoked certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<u64>,
     /// The certificate or list, PEM.

@@ -1,4 +1,4 @@
-//! The other side: a client for probes, proofs and load, which verifies nothing.
+//! The client side, for probes, proofs and load tests. It verifies nothing.
 
 use std::time::Instant;
 
@@ -12,14 +12,15 @@ use crate::{
     session::Session,
 };
 
-/// Begins handshakes with servers. It shows who is there and judges nobody: whoever wants to
-/// trust what is shown looks at [`Facts::peer_chain`](crate::Facts::peer_chain).
+/// Starts handshakes with servers. It reports the server's certificates and accepts any. A caller
+/// that needs trust must check [`Facts::peer_chain`](crate::Facts::peer_chain).
 pub struct Connector {
     shared: SslContext,
 }
 
 impl Connector {
-    /// A connector that answers a request for a certificate with the first of these that fits.
+    /// Makes a connector. It answers a certificate request with the first of `credentials` that
+    /// fits.
     pub fn new(credentials: &[Credential<'_>]) -> Result<Connector, ContextError> {
         let mut builder = SslContextBuilder::new(SslMethod::dtls_client())?;
         builder.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
@@ -32,8 +33,8 @@ impl Connector {
         Ok(Connector { shared: builder.build() })
     }
 
-    /// Begins a handshake; its first datagram is ready at once. Fails if `server_name` cannot
-    /// stand in a ClientHello, or if OpenSSL is out of memory.
+    /// Starts a handshake. Its first datagram is ready at once. Fails if `server_name` cannot be
+    /// encoded in a ClientHello, or if OpenSSL runs out of memory.
     pub fn connect(
         &self,
         server_name: Option<&str>,

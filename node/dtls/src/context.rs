@@ -1,4 +1,4 @@
-//! What many sessions share: certificates, client policy, what a ticket is bound to.
+//! Contexts: certificates, client policy and ticket binding, shared by many sessions.
 
 use std::sync::Arc;
 
@@ -23,54 +23,55 @@ use crate::{
     terms::{Decision, Opening, Policy, Wrong},
 };
 
-/// A key with its certificate and the certificates that are sent beside it.
+/// A private key with its certificate chain.
 pub struct Credential<'a> {
-    /// Certificate first, then its issuer and so on, DER.
+    /// End-entity certificate first, then its issuer and so on, DER.
     pub chain: &'a [Vec<u8>],
     /// Private key, PKCS#8 DER.
     pub key: &'a [u8],
 }
 
-/// Whether and how clients are asked for a certificate.
+/// Policy about client certificates.
 pub enum ClientPolicy {
-    /// They are not.
+    /// No certificate is requested.
     None,
-    /// They may have one; without any the handshake goes on.
+    /// A certificate is requested but not required.
     Optional {
-        /// Subjects of the authorities that count, DER names.
+        /// Subjects of the accepted authorities, DER names.
         authorities: Vec<Vec<u8>>,
-        /// Whether the presented one counts.
+        /// Decides whether a certificate is accepted.
         decision: Decision,
-        /// What becomes of a handshake with a wrong one.
+        /// Consequence of a wrong certificate.
         wrong: Wrong,
     },
-    /// Without an accepted one there is no session.
+    /// The handshake fails without an accepted certificate.
     Required {
-        /// Subjects of the authorities that count, DER names.
+        /// Subjects of the accepted authorities, DER names.
         authorities: Vec<Vec<u8>>,
-        /// Whether the presented one counts.
+        /// Decides whether a certificate is accepted.
         decision: Decision,
     },
 }
 
-/// What a context is made of.
+/// Inputs of a context.
 pub struct Settings<'a> {
-    /// At most one credential with an EC key and one with an RSA key; a client is shown the one
-    /// that it can verify.
+    /// At most one credential with an EC key and one with an RSA key. A client gets the one that it
+    /// can verify.
     pub credentials: &'a [Credential<'a>],
-    /// Client certificates.
+    /// Policy about client certificates.
     pub client: ClientPolicy,
-    /// Cipher suites by their IANA names, wanted ones first; empty: all, as the client prefers.
-    /// Names that mean nothing in DTLS 1.2 are passed over.
+    /// Cipher suites by their IANA names, most preferred first. If empty: all, in the client's
+    /// order. Names unknown to DTLS 1.2 are skipped.
     pub cipher_suites: &'a [String],
-    /// Key exchange groups by their IANA names, in the same way.
+    /// Key exchange groups by their IANA names, by the same rules.
     pub groups: &'a [String],
-    /// Application protocols, best first; empty: the client's offer is passed over.
+    /// Application protocols, most preferred first. If empty, the client's offer is ignored.
     pub alpn: Vec<Vec<u8>>,
-    /// What a ticket is good for: identity of domain and listener, versions of client policy,
-    /// trust and lists of revoked certificates. Tickets of other contexts do not resume here.
+    /// Scope of tickets: an encoding of domain, listener, versions of client policy, trust and
+    /// revocation lists. Tickets of contexts with another binding do not resume here.
     pub binding: &'a [u8],
-    /// How long a session can be resumed, in seconds, never beyond its client's certificates.
+    /// How long a session can be resumed, in seconds. Never beyond the validity of its client's
+    /// chain.
     pub ticket_seconds: u32,
 }
 
@@ -78,47 +79,47 @@ pub struct Settings<'a> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContextError {
-    /// No credential.
+    /// There is no credential.
     #[error("no certificate to show")]
     NoCredential,
-    /// A credential without any certificate.
+    /// A credential has an empty chain.
     #[error("credential without a certificate")]
     NoCertificate,
-    /// A certificate, key or name that OpenSSL cannot read.
+    /// OpenSSL cannot parse a certificate, key or name.
     #[error("cannot read {what}: {source}")]
     Unreadable {
-        /// What it was to be.
+        /// Kind of the object.
         what: &'static str,
         /// OpenSSL's words.
         source: ErrorStack,
     },
-    /// Ed25519 does not work in DTLS 1.2 with OpenSSL (its issue 20122): no client would find a
-    /// shared cipher.
+    /// Ed25519 does not work for DTLS 1.2 in OpenSSL (issue 20122): clients would find no shared
+    /// cipher.
     #[error("Ed25519 keys cannot be used for DTLS: give the domain an EC (P-256) or RSA key")]
     Ed25519,
     /// A key of another type.
     #[error("keys of this type cannot be used for DTLS: EC and RSA can")]
     KeyType,
-    /// Two credentials of one type.
+    /// Two credentials have keys of the same type.
     #[error("two certificates with keys of the same type")]
     SameType,
-    /// A key that is not the certificate's, or one that is too weak for OpenSSL.
+    /// The key does not match the certificate, or OpenSSL considers it too weak.
     #[error("key and certificate cannot be used together: {0}")]
     Unusable(ErrorStack),
-    /// None of the wanted cipher suites or groups is one of DTLS 1.2.
+    /// None of the configured cipher suites or groups exists in DTLS 1.2.
     #[error("none of the {what} in the settings can be used for DTLS 1.2, known are: {known}")]
     NothingKnown {
-        /// Which setting.
+        /// The setting at fault.
         what: &'static str,
-        /// What it may name.
+        /// Supported names.
         known: String,
     },
-    /// Too many authorities for one message.
+    /// The list of authorities is too long for a certificate request.
     #[error("names of authorities take {bytes} bytes, more than {max}")]
     Authorities {
-        /// Size of all names.
+        /// Size of all names, in bytes.
         bytes: usize,
-        /// Largest that may be asked for.
+        /// Largest allowed size.
         max: usize,
     },
     /// OpenSSL failed otherwise.
@@ -126,15 +127,15 @@ pub enum ContextError {
     Engine(#[from] ErrorStack),
 }
 
-/// What many sessions share. Making one costs a millisecond, about as much as a handshake, so
-/// keep it for as long as its settings hold.
+/// State shared by many sessions. Making one costs about a millisecond, as much as a handshake, so
+/// keep it as long as its settings are valid.
 pub struct Context {
     shared: SslContext,
     policy: Arc<Policy>,
 }
 
 impl Context {
-    /// Reads and checks all that is in `settings`.
+    /// Validates `settings` and makes a context.
     pub fn new(settings: Settings<'_>) -> Result<Context, ContextError> {
         let mut builder = SslContextBuilder::new(SslMethod::dtls_server())?;
         builder.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
@@ -142,7 +143,7 @@ impl Context {
         builder.set_options(SslOptions::NO_QUERY_MTU | SslOptions::NO_RENEGOTIATION);
         builder.set_mode(SslMode::RELEASE_BUFFERS | SslMode::NO_AUTO_CHAIN);
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
-        // The door has checked the cookie before there was any session.
+        // The door has verified the cookie before any session existed.
         builder.set_cookie_verify_cb(|_, _| true);
         set_credentials(&mut builder, settings.credentials)?;
         if !settings.alpn.is_empty() {
@@ -161,8 +162,8 @@ impl Context {
         Ok(Context { shared: builder.build(), policy })
     }
 
-    /// Begins a session with a client whose address is proven. Its first datagrams are ready at
-    /// once. Fails only if OpenSSL does: out of memory.
+    /// Starts a session for a client whose address is proven. Its first datagrams are ready at
+    /// once. Fails only if OpenSSL runs out of memory.
     pub fn accept(
         &self,
         hello: &ClientHello,
@@ -173,7 +174,7 @@ impl Context {
     }
 }
 
-/// IANA's name and OpenSSL's.
+/// Pairs of IANA name and OpenSSL name.
 type Names = [(&'static str, &'static str)];
 const CIPHER_SUITES: &Names = &[
     ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
@@ -248,19 +249,19 @@ fn check_key(key: &PKey<Private>) -> Result<(), ContextError> {
     }
 }
 
-/// A client that offers protocols, none of them ours, is refused (RFC 7301 §3.2).
+/// Sets ALPN. A client is refused if it offers protocols but none of ours (RFC 7301 §3.2).
 fn set_alpn(builder: &mut SslContextBuilder, protocols: &[Vec<u8>]) {
     let mut wire = Vec::new();
     for name in protocols {
-        // A name that fits no extension can never be chosen.
+        // ALPN cannot carry this name, so it can never be negotiated.
         let Some(length) = u8::try_from(name.len()).ok().filter(|length| *length > 0) else {
             continue;
         };
         wire.push(length);
         wire.extend(name);
     }
-    // The list must outlive each handshake that points into it, and it does: the answer is one
-    // of the client's own names.
+    // The returned slice must outlive the callback. It does: it points into the client's own list,
+    // not into `wire`.
     builder.set_alpn_select_callback(move |_, client| {
         let chosen = select_next_proto(&wire, client).ok_or(AlpnError::ALERT_FATAL)?;
         let at = client.windows(chosen.len()).position(|name| name == chosen);

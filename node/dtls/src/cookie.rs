@@ -1,8 +1,8 @@
-//! Cookies that prove a client's address without keeping anything of it (RFC 6347 §4.2.1).
+//! Cookies: they prove a client's address while the server keeps no state (RFC 6347 §4.2.1).
 //!
-//! A cookie is the id of its key (8 bytes) and the first 16 bytes of an HMAC-SHA256 over the
-//! client's address and the ClientHello without cookie and extensions. 24 bytes fit the clients
-//! that have room for the 32 of DTLS 1.0, and keep the answer below the question.
+//! A cookie is the id of its key (8 bytes) and the first 16 bytes of an HMAC-SHA256. The HMAC
+//! covers the client's address and the ClientHello without cookie and extensions. 24 bytes fit the
+//! 32 byte buffers of DTLS 1.0 clients, and keep the answer smaller than the request.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +13,7 @@ use crate::hello::Start;
 const ID_BYTES: usize = 8;
 const TAG_BYTES: usize = 16;
 
-/// A secret that cookies are made with.
+/// A secret key for cookies.
 #[derive(Clone)]
 pub struct CookieKey {
     id: [u8; ID_BYTES],
@@ -21,14 +21,14 @@ pub struct CookieKey {
 }
 
 impl CookieKey {
-    /// A key from 32 random bytes, under an id that no other key in use has.
+    /// Makes a key from 32 random bytes. `id` must differ from the ids of all other keys in use.
     pub fn new(id: [u8; ID_BYTES], secret: &[u8; 32]) -> CookieKey {
         CookieKey { id, key: hmac::Key::new(hmac::HMAC_SHA256, secret) }
     }
 
     fn cookie(&self, client: SocketAddr, start: &Start<'_>) -> [u8; ID_BYTES + TAG_BYTES] {
         let mut context = hmac::Context::with_key(&self.key);
-        // One client has one form, whether it came through an IPv4 or a dual-stack socket.
+        // IPv4 clients have one form, whether they come through an IPv4 or a dual-stack socket.
         let ip = match client.ip().to_canonical() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
@@ -49,12 +49,12 @@ impl CookieKey {
     }
 }
 
-/// The cookie keys of now.
+/// The current cookie keys.
 #[derive(Clone)]
 pub struct CookieKeys {
-    /// Makes cookies.
+    /// Key for new cookies.
     pub make: CookieKey,
-    /// Made them before, or will next: their cookies count too.
+    /// Previous and next keys: their cookies are accepted too.
     pub also: Vec<CookieKey>,
 }
 
@@ -68,7 +68,7 @@ impl CookieKeys {
         let mut keys = std::iter::once(&self.make).chain(&self.also);
         let Some(key) = keys.find(|key| key.id == *id) else { return false };
         let wanted = key.cookie(client, start);
-        // Every byte is looked at, so that time tells nothing of the first wrong one.
+        // Compare in constant time, so that timing does not reveal the first wrong byte.
         let differ = wanted.iter().zip(start.cookie).fold(0, |sum, (a, b)| sum | (a ^ b));
         start.cookie.len() == wanted.len() && differ == 0
     }
@@ -106,7 +106,7 @@ mod tests {
         });
     }
 
-    /// Tickets themselves are OpenSSL's; what they are sealed with is ours.
+    /// OpenSSL makes the tickets. Only the derivation of their keys is ours.
     #[test]
     fn nodes_of_any_release_seal_tickets_with_the_same_keys() {
         let key = TicketKey::new([1; 8], Zeroizing::new([7; 32]));

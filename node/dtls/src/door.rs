@@ -1,4 +1,4 @@
-//! What a datagram without a session gets: a cookie, or nothing, or a session.
+//! The stateless door: a datagram without a session gets a cookie, a session or no answer.
 
 use std::net::SocketAddr;
 
@@ -7,34 +7,34 @@ use crate::{
     hello::{Assembly, ClientHello, Fragment, Fragments, Ignored, Start},
 };
 
-/// The door: keeps nothing, so that a flood of strangers costs no memory.
+/// A stateless cookie check, so that a flood from unproven addresses costs no memory.
 ///
-/// Shared by reference; when cookie keys change, make another one.
+/// Shared by reference. Make a new door when the cookie keys change.
 pub struct Door {
     keys: CookieKeys,
 }
 
-/// What to do with a datagram from an address that has no session.
+/// Next step for a datagram from an address without a session.
 #[non_exhaustive]
 pub enum Answer {
-    /// Nothing. Never answer garbage: its sender's address is unproven.
+    /// Do nothing. Invalid datagrams are never answered, since the sender's address is unproven.
     Ignore(Ignored),
-    /// Send this HelloVerifyRequest, and keep nothing. It is smaller than the datagram was.
+    /// Send this HelloVerifyRequest and keep no state. It is smaller than the received datagram.
     Verify(Vec<u8>),
-    /// The address is proven and the ClientHello is in fragments: give the next datagrams of
-    /// this address to the assembly, within a bounded time and number.
+    /// The address is proven, but the ClientHello is fragmented. Pass the next datagrams of this
+    /// address to the assembly. Bound the number of assemblies and their lifetime.
     Partial(Assembly),
-    /// The address is proven: choose a context and accept.
+    /// The address is proven and the ClientHello complete: choose a context and accept.
     Proven(ClientHello),
 }
 
 impl Door {
-    /// A door that makes and takes cookies under these keys.
+    /// Makes a door with these cookie keys.
     pub fn new(keys: CookieKeys) -> Door {
         Door { keys }
     }
 
-    /// Judges one datagram of `client`.
+    /// Judges a datagram of `client`.
     pub fn answer(&self, client: SocketAddr, datagram: &[u8]) -> Answer {
         self.examine(client, datagram).unwrap_or_else(Answer::Ignore)
     }
@@ -47,7 +47,7 @@ impl Door {
         let is_whole = first.body.len() == first.message_bytes;
         let short = if is_whole { Ignored::Malformed } else { Ignored::ShortFragment };
         let start = Start::read(first.body).ok_or(short)?;
-        // With its cookie a ClientHello is the client's second message (RFC 6347 §4.2.2).
+        // With its cookie the ClientHello is the client's second message (RFC 6347 §4.2.2).
         if first.message_number == 1 && self.keys.accept(client, &start) {
             let mut assembly = Assembly::new(&first);
             let hello = assembly.datagram(datagram)?;
@@ -61,7 +61,8 @@ impl Door {
     }
 }
 
-/// RFC 6347 §4.2.1: version 1.0 whatever comes later, and the record number of the ClientHello.
+/// Encodes a HelloVerifyRequest. RFC 6347 §4.2.1: its version is 1.0 whatever is negotiated later,
+/// and its record number is that of the ClientHello.
 fn hello_verify_request(first: &Fragment<'_>, cookie: &[u8]) -> Vec<u8> {
     const DTLS_1_0: [u8; 2] = [0xFE, 0xFF];
     let count = u8::try_from(cookie.len()).expect("a cookie has 24 bytes");

@@ -1,4 +1,4 @@
-//! A DTLS 1.2 session by OpenSSL.
+//! DTLS 1.2 sessions on OpenSSL.
 
 use std::{
     collections::VecDeque,
@@ -23,9 +23,9 @@ use crate::{
 
 pub(crate) struct Engine {
     stream: SslStream<Queue>,
-    /// Of a server's session only.
+    /// Set in server sessions only.
     terms: Option<Arc<Terms>>,
-    /// Of a server's session only.
+    /// Random of the ClientHello. Set in server sessions only.
     random: Option<[u8; 32]>,
     server_name: Option<String>,
     state: State,
@@ -46,7 +46,7 @@ impl Engine {
         forget_errors();
         let Opening { now, unix_seconds, tickets, path_mtu_bytes } = opening;
         let mut ssl = Ssl::new(context)?;
-        // OpenSSL fails a handshake that is to give a ticket for no time at all.
+        // OpenSSL fails a handshake whose ticket would have a lifetime of zero.
         if tickets.is_none() || policy.ticket_seconds == 0 {
             ffi::set_options(&ssl, SslOptions::NO_TICKET);
         }
@@ -105,7 +105,7 @@ impl Engine {
         })
     }
 
-    /// Does all that can be done with what has come in.
+    /// Processes all pending input.
     fn advance(&mut self, now: Instant) {
         forget_errors();
         if self.state == State::Handshaking {
@@ -118,8 +118,8 @@ impl Engine {
         self.set_deadline(now);
     }
 
-    /// Stops before there is nothing left: OpenSSL gives the 16 KiB that it reads into back after
-    /// each whole record, but not after it found nothing.
+    /// Reads all pending records. Stops before OpenSSL finds nothing: it frees its 16 KiB read
+    /// buffer after each whole record, but not after an empty read.
     fn read_all(&mut self) {
         while self.state == State::Established
             && (!self.stream.get_ref().incoming.is_empty() || ffi::has_pending(self.stream.ssl()))
@@ -128,7 +128,7 @@ impl Engine {
         }
     }
 
-    /// Whether there was anything.
+    /// Reads one record. Returns whether there was one.
     fn read(&mut self) -> bool {
         let mut buffer = [0; limits::PLAINTEXT_BYTES_MAX];
         match self.stream.ssl_read(&mut buffer) {
@@ -154,7 +154,8 @@ impl Engine {
                 .into(),
             server_name: self.server_name.clone(),
             alpn: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
-            // The verdict is kept in the ticket too, so an ignored certificate stays ignored.
+            // A resumed session restores its verify result from the ticket. So a certificate that
+            // was ignored stays ignored.
             peer_chain: if is_accepted || self.terms.is_none() {
                 presented(ssl)
             } else {
@@ -166,12 +167,13 @@ impl Engine {
         let is_resumed = facts.is_resumed;
         self.facts = Some(facts);
         self.state = State::Established;
-        // Here the client speaks last, and its first plaintext may have overtaken its Finished.
-        // Nothing but a try shows what OpenSSL has kept of that.
+        // On resumption the client's Finished comes last, and its first plaintext may have
+        // overtaken it. OpenSSL buffers such records, and only a read shows whether there are any.
         while is_resumed && self.state == State::Established && self.read() {}
     }
 
-    /// Waiting for the client is no error; close_notify is answered (RFC 5246 §7.2.1).
+    /// Handles an error of OpenSSL. Waiting for the client is none; close_notify is answered (RFC
+    /// 5246 §7.2.1).
     fn judge(&mut self, error: &Error) {
         match error.code() {
             ErrorCode::WANT_READ | ErrorCode::WANT_WRITE => {}
@@ -188,7 +190,7 @@ impl Engine {
     }
 
     fn end(&mut self, reason: Reason) {
-        // Nothing is lost if it fails: the client's idle timer does the same.
+        // Errors are ignored: without close_notify the client's idle timer ends the session.
         let _ = self.stream.shutdown();
         forget_errors();
         self.state = State::Closed(reason);
@@ -200,7 +202,8 @@ impl Engine {
         self.deadline = left.map(|left| now + left);
     }
 
-    /// A flight that gets lost again may be too large for the path: try the next smaller size.
+    /// Tries the next smaller MTU for a flight that was lost again: it may be too large for the
+    /// path.
     fn shrink(&mut self) {
         self.repetitions_at_mtu += 1;
         if self.repetitions_at_mtu <= limits::RETRANSMISSIONS_PER_MTU {
@@ -250,7 +253,7 @@ impl Session for Engine {
             return Err(SendError::TooLong { bytes, max });
         }
         if plaintext.is_empty() {
-            return Ok(()); // OpenSSL sends no empty records, and nobody waits for one
+            return Ok(()); // OpenSSL sends no empty records, and no peer waits for one
         }
         forget_errors();
         if let Err(error) = self.stream.ssl_write(plaintext) {
@@ -288,16 +291,17 @@ impl Session for Engine {
     }
 }
 
-/// Errors are kept by thread: one that another session left behind would be taken for ours.
+/// Clears OpenSSL's error queue. It is per thread, so errors of another session would be taken for
+/// this one's.
 fn forget_errors() {
     let _ = ErrorStack::get();
 }
 
-/// The peer's certificate and what came beside it; a ticket keeps only the first.
+/// Returns the peer's certificate and the certificates sent with it. A ticket holds only the first.
 fn presented(ssl: &SslRef) -> Vec<Vec<u8>> {
     let chain = ssl.peer_cert_chain();
     let chain = chain.iter().flat_map(|chain| chain.iter()).filter_map(|x509| x509.to_der().ok());
-    // OpenSSL's servers keep the first apart from the rest, its clients do not.
+    // On servers OpenSSL's chain lacks the peer's own certificate, on clients it is included.
     let first = if ssl.is_server() { ssl.peer_certificate() } else { None };
     first.iter().filter_map(|x509: &X509| x509.to_der().ok()).chain(chain).collect()
 }

@@ -1,9 +1,9 @@
-//! The calls of OpenSSL that the `openssl` crate lacks, each behind a safe function.
+//! OpenSSL calls missing in the `openssl` crate, each behind a safe function.
 //!
-//! What holds for all of them: a reference of the `openssl` crate is proof that its object is
-//! alive and, as OpenSSL objects have no lock, that no other thread uses it meanwhile (`Ssl` and
-//! the builder are owned by whoever calls; the callbacks run within such a call). No callback
-//! unwinds into C: what they call is either free of panics or caught.
+//! Two arguments hold for all of them. A reference of the `openssl` crate proves that its object is
+//! alive. OpenSSL objects have no lock, and no other thread uses one meanwhile: the caller owns the
+//! `Ssl` or the builder, and callbacks run within such a call. No callback unwinds into C: the code
+//! in it cannot panic, or the panic is caught.
 
 #![expect(unsafe_code, reason = "foreign functions; argued at each place")]
 
@@ -36,7 +36,7 @@ use crate::{
     ticket::Subkey,
 };
 
-/// Opaque to us: only its address is passed on.
+/// OpenSSL's `BIO_ADDR`. Opaque: only its address is passed on.
 enum BioAddr {}
 
 type TicketCallback = unsafe extern "C" fn(
@@ -50,8 +50,8 @@ type TicketCallback = unsafe extern "C" fn(
 type VerifyCallback = unsafe extern "C" fn(*mut sys::X509_STORE_CTX, *mut c_void) -> c_int;
 type TimerCallback = unsafe extern "C" fn(*mut sys::SSL, c_uint) -> c_uint;
 
-// Signatures as in ssl.h, bio.h, x509_vfy.h and params.h of OpenSSL 3.6, which is built from
-// source with this crate, so that no other version can come in between.
+// Signatures as in ssl.h, bio.h, x509_vfy.h and params.h of OpenSSL 3.6. It is built from source
+// with this crate, so the headers always match.
 unsafe extern "C" {
     fn BIO_ADDR_new() -> *mut BioAddr;
     fn BIO_ADDR_free(address: *mut BioAddr);
@@ -89,7 +89,7 @@ const DTLS_CTRL_GET_TIMEOUT: c_int = 73;
 const DTLS_CTRL_HANDLE_TIMEOUT: c_int = 74;
 const SSL_CTRL_SET_MAX_CERT_LIST: c_int = 51;
 
-/// Where each `Ssl` keeps its [`Terms`].
+/// Returns the ex-data index of the [`Terms`] in each `Ssl`.
 pub(crate) fn terms_index() -> Result<Index<Ssl, Arc<Terms>>, ErrorStack> {
     static INDEX: OnceLock<Index<Ssl, Arc<Terms>>> = OnceLock::new();
     if let Some(index) = INDEX.get() {
@@ -103,14 +103,14 @@ fn terms(ssl: &SslRef) -> Option<Arc<Terms>> {
     ssl.ex_data(terms_index().ok()?).cloned()
 }
 
-/// Adds a certificate with its key and its own chain.
+/// Adds a certificate with its key and chain.
 pub(crate) fn add_credential(
     builder: &mut SslContextBuilder,
     certificate: &X509Ref,
     key: &PKey<Private>,
     chain: &Stack<X509>,
 ) -> Result<(), ErrorStack> {
-    // SAFETY: all four are alive for the call; OpenSSL takes references of its own to each.
+    // SAFETY: all four objects are alive during the call; OpenSSL takes its own references.
     let done = unsafe {
         SSL_CTX_use_cert_and_key(
             builder.as_ptr(),
@@ -123,57 +123,57 @@ pub(crate) fn add_credential(
     if done == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
-/// How long the context's sessions can be resumed.
+/// Sets how long sessions of the context can be resumed.
 pub(crate) fn set_session_seconds(builder: &mut SslContextBuilder, seconds: u32) {
-    // SAFETY: sets a number of a context that is alive.
+    // SAFETY: sets a number in a context that is alive.
     unsafe { SSL_CTX_set_timeout(builder.as_ptr(), c_long::from(seconds)) };
 }
 
-/// Lets [`ticket`] choose the keys of tickets.
+/// Installs [`ticket`] as the callback for ticket keys.
 pub(crate) fn set_ticket_keys(builder: &mut SslContextBuilder) -> Result<(), ErrorStack> {
-    // SAFETY: the callback is a function and has the signature that is asked for.
+    // SAFETY: the callback is a function with the right signature.
     let done = unsafe { SSL_CTX_set_tlsext_ticket_key_evp_cb(builder.as_ptr(), ticket) };
     if done == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
-/// Lets [`decide`] judge client certificates instead of OpenSSL.
+/// Installs [`decide`] as the verification of client certificates, in place of OpenSSL's.
 pub(crate) fn set_client_decision(builder: &mut SslContextBuilder) {
     // SAFETY: the callback is a function with the right signature, and uses no argument.
     unsafe { SSL_CTX_set_cert_verify_callback(builder.as_ptr(), decide, ptr::null_mut()) };
 }
 
-/// Bounds what a client can have kept of its messages; OpenSSL's default is 100 KiB.
+/// Bounds the size of a client's handshake messages. OpenSSL's default is 100 KiB.
 pub(crate) fn set_message_bytes_max(builder: &mut SslContextBuilder) {
     let max = c_long::from(limits::CLIENT_CHAIN_BYTES_MAX);
-    // SAFETY: this control sets a number of a context that is alive.
+    // SAFETY: this control sets a number in a context that is alive.
     unsafe {
         sys::SSL_CTX_ctrl(builder.as_ptr(), SSL_CTRL_SET_MAX_CERT_LIST, max, ptr::null_mut())
     };
 }
 
-/// Options of one session.
+/// Sets options of one session.
 pub(crate) fn set_options(ssl: &Ssl, options: SslOptions) {
-    // SAFETY: sets bits of an object that is alive.
+    // SAFETY: sets bits in an object that is alive.
     unsafe { SSL_set_options(ssl.as_ptr(), options.bits()) };
 }
 
-/// Whether records are left of a datagram that has been read.
+/// Returns whether records of a partially read datagram are left.
 pub(crate) fn has_pending(ssl: &SslRef) -> bool {
-    // SAFETY: looks at an object that is alive.
+    // SAFETY: only reads an object that is alive.
     unsafe { SSL_has_pending(ssl.as_ptr()) == 1 }
 }
 
-/// Largest datagram from now on; whether OpenSSL takes it.
+/// Sets the largest size of later datagrams. Returns whether OpenSSL accepts it.
 pub(crate) fn set_mtu(ssl: &SslRef, bytes: u16) -> bool {
-    // SAFETY: sets a number of an object that is alive.
+    // SAFETY: sets a number in an object that is alive.
     unsafe { sys::SSL_set_mtu(ssl.as_ptr(), c_long::from(bytes)) > 0 }
 }
 
-/// Takes the ClientHello that stands in the queue as the one after the HelloVerifyRequest, so
-/// that message numbers and hash go on from there.
+/// Processes the queued ClientHello as the one after a HelloVerifyRequest, so that OpenSSL
+/// continues with the right message numbers and handshake hash.
 pub(crate) fn listen(ssl: &SslRef) -> Result<bool, ErrorStack> {
-    // SAFETY: the address is made and freed here, and not used if it could not be made. The
-    // queue of `ssl` is set, and never says that it would block before the ClientHello is read.
+    // SAFETY: the address is made and freed here, and is not used if it could not be made. The
+    // queue of `ssl` is set, and does not report `WouldBlock` before the ClientHello is read.
     let answer = unsafe {
         let address = BIO_ADDR_new();
         if address.is_null() {
@@ -186,9 +186,9 @@ pub(crate) fn listen(ssl: &SslRef) -> Result<bool, ErrorStack> {
     Ok(answer == 1)
 }
 
-/// Shortens the time to the first retransmission, which is 1 s by default.
+/// Shortens the first retransmission timeout, which is 1 s by default.
 pub(crate) fn set_retransmit_timer(ssl: &SslRef) {
-    // SAFETY: the callback is a function with the right signature, and looks at no pointer.
+    // SAFETY: the callback is a function with the right signature, and uses no pointer.
     unsafe { DTLS_set_timer_cb(ssl.as_ptr(), next_timeout) };
 }
 
@@ -198,10 +198,10 @@ extern "C" fn next_timeout(_: *mut sys::SSL, last_us: c_uint) -> c_uint {
     doubled.clamp(us(limits::RETRANSMIT_FIRST), us(limits::RETRANSMIT_MAX))
 }
 
-/// Time until the last flight is to be repeated; `None` if it is not.
+/// Returns the time until the next retransmission; `None` if none is pending.
 pub(crate) fn timer_left(ssl: &SslRef) -> Option<Duration> {
     let mut left = libc::timeval { tv_sec: 0, tv_usec: 0 };
-    // SAFETY: this control writes one `struct timeval` where it is told to, and it may.
+    // SAFETY: this control writes one `struct timeval`, and the pointer is to a valid one.
     let is_set = unsafe {
         sys::SSL_ctrl(ssl.as_ptr(), DTLS_CTRL_GET_TIMEOUT, 0, ptr::from_mut(&mut left).cast())
     };
@@ -210,16 +210,16 @@ pub(crate) fn timer_left(ssl: &SslRef) -> Option<Duration> {
     (is_set == 1).then(|| Duration::from_secs(seconds) + Duration::from_micros(micros))
 }
 
-/// Repeats the last flight if it is time; false when it has been repeated too often.
+/// Retransmits the last flight if it is time. Returns false after the last attempt.
 pub(crate) fn repeat_flight(ssl: &SslRef) -> bool {
     // SAFETY: this control takes no argument, and `ssl` is alive.
     unsafe { sys::SSL_ctrl(ssl.as_ptr(), DTLS_CTRL_HANDLE_TIMEOUT, 0, ptr::null_mut()) >= 0 }
 }
 
-/// Judges the chain that a client presents: 1 goes on, 0 ends the handshake.
+/// Verification callback for a client's chain. Returns 1 to continue, 0 to end the handshake.
 unsafe extern "C" fn decide(store: *mut sys::X509_STORE_CTX, _: *mut c_void) -> c_int {
-    // SAFETY: OpenSSL passes a store context that is alive for this call and that nobody else
-    // uses; its untrusted certificates are all that the client sent, and are not changed here.
+    // SAFETY: OpenSSL passes a store context that is alive and not shared during this call. Its
+    // untrusted certificates are all that the client sent, and are not changed here.
     let (context, chain) = unsafe {
         let chain = X509_STORE_CTX_get0_untrusted(store);
         if chain.is_null() {
@@ -232,21 +232,22 @@ unsafe extern "C" fn decide(store: *mut sys::X509_STORE_CTX, _: *mut c_void) -> 
         context.set_error(X509VerifyResult::OK);
         return 1;
     }
-    // X509_V_ERR_CERT_REJECTED: the client is told bad_certificate, and no ticket says otherwise.
+    // X509_V_ERR_CERT_REJECTED: the alert is bad_certificate, and the session does not record the
+    // certificate as verified.
     const REJECTED: c_int = 28;
-    // SAFETY: sets a number of a context that is alive.
+    // SAFETY: sets a number in a context that is alive.
     unsafe { sys::X509_STORE_CTX_set_error(store, REJECTED) };
     c_int::from(matches!(judged, Ok(Some(Err(Wrong::IsIgnored)))))
 }
 
-/// `None`: nobody could be asked.
+/// Calls the decision of the context. Returns `None` if it cannot be called.
 fn judge(context: &X509StoreContextRef, chain: &StackRef<X509>) -> Option<Result<(), Wrong>> {
     let ssl = context.ex_data(X509StoreContext::ssl_idx().ok()?)?;
     let terms = terms(ssl)?;
     let presented = chain.iter().map(|x509| x509.to_der()).collect::<Result<Vec<_>, _>>().ok()?;
     let decision = terms.policy.decision.as_ref()?;
     if let Err(why) = decision(&presented) {
-        let _ = terms.refusal.set(why); // one chain, one verdict
+        let _ = terms.refusal.set(why); // called once per handshake
         return Some(Err(terms.policy.wrong));
     }
     let now = Asn1Time::from_unix(terms.unix_seconds).ok()?;
@@ -256,14 +257,14 @@ fn judge(context: &X509StoreContextRef, chain: &StackRef<X509>) -> Option<Result
         seconds = seconds.min(i64::from(left.days) * 86_400 + i64::from(left.secs));
     }
     terms.is_expired.store(seconds <= 0, Ordering::Relaxed);
-    // SAFETY: the session belongs to `ssl`, which is in its handshake; a number is set, and
-    // nothing is if there is no session.
+    // SAFETY: the session belongs to `ssl`, which is in its handshake. The call sets a number, or
+    // nothing if there is no session.
     unsafe { SSL_SESSION_set_timeout(sys::SSL_get_session(ssl.as_ptr()), seconds.max(1)) };
     Some(Ok(()))
 }
 
-/// Chooses the key that seals (`is_sealing` 1) or opens a ticket: 0 none, 1 this one, 2 this one
-/// but give a new ticket.
+/// Ticket key callback: chooses the key that seals (`is_sealing` 1) or opens a ticket. Returns 0
+/// for no key, 1 for this key, 2 for this key and a new ticket.
 unsafe extern "C" fn ticket(
     ssl: *mut sys::SSL,
     name: *mut c_uchar,
@@ -273,9 +274,9 @@ unsafe extern "C" fn ticket(
     is_sealing: c_int,
 ) -> c_int {
     let (name, iv) = (name.cast::<[u8; 16]>(), iv.cast::<[u8; 16]>());
-    // SAFETY: OpenSSL passes objects that are alive for this call. The name has 16 bytes and the
-    // initialisation vector EVP_MAX_IV_LENGTH, which is 16; they are two arrays to be written
-    // when sealing, and two parts of the client's ticket, only to be read, when opening.
+    // SAFETY: OpenSSL passes objects that are alive during this call. The name has 16 bytes, and
+    // the initialisation vector EVP_MAX_IV_LENGTH, which is 16. When sealing, they are two arrays
+    // to write. When opening, they are parts of the client's ticket and are only read.
     let chosen = unsafe {
         let (ssl, cipher) = (SslRef::from_ptr(ssl), CipherCtxRef::from_ptr_mut(cipher));
         if is_sealing == 1 {
@@ -294,7 +295,7 @@ fn seal(
     cipher: &mut CipherCtxRef,
 ) -> Option<Subkey> {
     let terms = terms(ssl)?;
-    // A session whose client certificate was ignored is not to be resumed as one that has it.
+    // A session whose client certificate was ignored must not resume as one with that certificate.
     if terms.refusal.get().is_some() || terms.is_expired.load(Ordering::Relaxed) {
         return None;
     }
@@ -322,8 +323,8 @@ fn open(
 
 fn set_mac(mac: *mut sys::EVP_MAC_CTX, subkey: &Subkey) -> bool {
     let mut digest = *b"SHA256\0";
-    // SAFETY: `mac` is the context that the callback was given. The parameters point to `digest`
-    // and a literal, which both end in zero and outlive the call; OpenSSL copies what they say.
+    // SAFETY: `mac` is the callback's own context. The parameters point to `digest` and a literal.
+    // Both end in zero and outlive the call, and OpenSSL copies their contents.
     unsafe {
         let parameters = [
             OSSL_PARAM_construct_utf8_string(c"digest".as_ptr(), digest.as_mut_ptr().cast(), 0),
@@ -333,10 +334,9 @@ fn set_mac(mac: *mut sys::EVP_MAC_CTX, subkey: &Subkey) -> bool {
     }
 }
 
-/// Has a client offer a session.
+/// Makes a client offer a session.
 #[cfg(test)]
 pub(crate) fn offer_session(ssl: &Ssl, session: &openssl::ssl::SslSessionRef) {
-    // SAFETY: OpenSSL takes a reference of its own; a session of another kind of context is
-    // refused by it.
+    // SAFETY: OpenSSL takes its own reference, and refuses a session of an incompatible context.
     assert_eq!(unsafe { sys::SSL_set_session(ssl.as_ptr(), session.as_ptr()) }, 1);
 }

@@ -1,7 +1,7 @@
-//! Reads the ClientHello of DTLS before any engine sees a byte of it.
+//! Parser for the ClientHello of DTLS, run before OpenSSL sees a byte of it.
 //!
-//! Record: RFC 6347 §4.1. Handshake header and fragments: §4.2.2, §4.2.3. ClientHello: §4.2.1,
-//! RFC 5246 §7.4.1.2. Server name: RFC 6066 §3. ALPN: RFC 7301 §3.1.
+//! Record: RFC 6347 §4.1. Handshake header and fragments: §4.2.2, §4.2.3. ClientHello: §4.2.1, RFC
+//! 5246 §7.4.1.2. Server name: RFC 6066 §3. ALPN: RFC 7301 §3.1.
 
 mod assembly;
 mod reader;
@@ -19,44 +19,44 @@ const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
 
-/// Why a datagram is left unanswered.
+/// Why a datagram is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Ignored {
-    /// Shorter than it says, or with bytes left over.
+    /// Too short for its length fields, or with bytes left over.
     #[error("malformed record or ClientHello")]
     Malformed,
-    /// A record of another type: alert, data, or no DTLS at all.
+    /// A record of another type: an alert, application data, or no DTLS.
     #[error("content type {0} where a handshake was expected")]
     ContentType(u8),
-    /// A record whose version is none of DTLS.
+    /// The record's version is not a version of DTLS.
     #[error("record version {0:#06x} is not DTLS")]
     Version(u16),
-    /// A record under keys that nobody here has.
+    /// An encrypted record without a session.
     #[error("encrypted record of epoch {0} without a session")]
     Encrypted(u16),
-    /// Another message of the handshake.
+    /// Another handshake message.
     #[error("handshake message {0} where a ClientHello was expected")]
     Message(u8),
-    /// A message or record number that no first ClientHello has.
+    /// A message or record number too high for a ClientHello.
     #[error("message or record number out of range")]
     Number,
     /// A ClientHello above [`limits::HELLO_BYTES_MAX`].
     #[error("ClientHello of {0} bytes is too long")]
     TooLong(usize),
-    /// A later fragment of a ClientHello whose first one has not come.
+    /// A later fragment of a ClientHello whose first fragment has not arrived.
     #[error("fragment of a ClientHello without its first one")]
     StrayFragment,
-    /// A first fragment that ends before all that the cookie is made of.
+    /// The first fragment ends before the last field that the cookie covers.
     #[error("first fragment of a ClientHello ends before its compression methods")]
     ShortFragment,
-    /// A fragment of another ClientHello than the one that is put together.
+    /// A fragment of another ClientHello than the one being assembled.
     #[error("fragment of another ClientHello")]
     OtherHello,
-    /// A server name that is no host name.
+    /// The server name is not a host name.
     #[error("server name is not a host name")]
     ServerName,
-    /// The answer would be larger than the question.
+    /// The answer would be larger than the request.
     #[error("HelloVerifyRequest would be larger than the ClientHello")]
     Amplification,
 }
@@ -72,7 +72,7 @@ pub(crate) struct Fragment<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// The fragments of a ClientHello in one datagram.
+/// Iterator over the ClientHello fragments in one datagram.
 pub(crate) struct Fragments<'a> {
     datagram: Reader<'a>,
     record: Reader<'a>,
@@ -117,7 +117,7 @@ impl<'a> Fragments<'a> {
         let message_number = self.record.u16().ok_or(Ignored::Malformed)?;
         let offset = self.record.u24().ok_or(Ignored::Malformed)?;
         let body = self.record.prefixed_u24().ok_or(Ignored::Malformed)?;
-        // 0 before the cookie, 1 with it (RFC 6347 §4.2.2).
+        // The message number is 0 without a cookie, 1 with it (RFC 6347 §4.2.2).
         if message_number > 1 {
             return Err(Ignored::Number);
         }
@@ -153,13 +153,14 @@ impl<'a> Iterator for Fragments<'a> {
     }
 }
 
-/// Whether a datagram begins a handshake; on an address pair that has a session it is a restart
-/// of the client or a repetition, and belongs to [`Door::answer`](crate::Door::answer) first.
+/// Returns whether a datagram begins with a ClientHello. For an address pair with a session, it is
+/// a retransmission or the client has restarted: [`Door::answer`](crate::Door::answer) must see it
+/// first.
 pub fn is_client_hello(datagram: &[u8]) -> bool {
     matches!(Fragments::of(datagram).next(), Some(Ok(_)))
 }
 
-/// The beginning of a ClientHello: all that its cookie is made of.
+/// The start of a ClientHello: all fields that the cookie covers.
 pub(crate) struct Start<'a> {
     pub(crate) version: u16,
     pub(crate) random: &'a [u8],
@@ -171,7 +172,7 @@ pub(crate) struct Start<'a> {
 }
 
 impl<'a> Start<'a> {
-    /// `None` if the bytes end too early or a length is not allowed.
+    /// Parses the fields. Returns `None` if the bytes end too early or a length is invalid.
     pub(crate) fn read(body: &'a [u8]) -> Option<Start<'a>> {
         let mut reader = Reader(body);
         let start = Start {
@@ -191,17 +192,17 @@ impl<'a> Start<'a> {
     }
 }
 
-/// Why a proven client gets no session; fatal alerts of RFC 5246 §7.2.2 and RFC 6066 §9.
+/// Why a proven client gets no session: fatal alerts of RFC 5246 §7.2.2 and RFC 6066 §9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Alert {
-    /// The domain is there and does not serve.
+    /// The domain exists but does not serve clients.
     AccessDenied,
-    /// No domain has this name.
+    /// No domain matches the server name.
     UnrecognisedName,
-    /// This node cannot, through no fault of the client.
+    /// This node cannot serve the domain, through no fault of the client.
     InternalError,
-    /// The client speaks no version that is spoken here.
+    /// The client offers no supported version.
     ProtocolVersion,
 }
 
@@ -216,7 +217,7 @@ impl Alert {
     }
 }
 
-/// A whole ClientHello whose cookie proved the client's address.
+/// A complete ClientHello with a verified cookie: the client's address is proven.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientHello {
     record_version: u16,
@@ -230,28 +231,28 @@ pub struct ClientHello {
 }
 
 impl ClientHello {
-    /// Highest version that the client offers, as on the wire: 0xFEFD is DTLS 1.2, 0xFEFF 1.0.
+    /// Returns the highest offered version as on the wire: 0xFEFD is DTLS 1.2, 0xFEFF is DTLS 1.0.
     pub fn version(&self) -> u16 {
         self.version
     }
 
-    /// Host name that the client asked for, in lower case; `None` without one, and for a literal
-    /// address, which names nothing (RFC 6066 §3).
+    /// Returns the server name, in lower case. `None` if there is none, or if it is a literal
+    /// address, which is not allowed as a name (RFC 6066 §3).
     pub fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()
     }
 
-    /// Protocols that the client offers, best first.
+    /// Returns the offered application protocols, most preferred first.
     pub fn alpn(&self) -> &[Vec<u8>] {
         &self.alpn
     }
 
-    /// What tells one handshake of a client from its others, repetitions being the same one.
+    /// Returns the random. It identifies one handshake of a client; retransmissions repeat it.
     pub fn random(&self) -> [u8; 32] {
         self.random
     }
 
-    /// The datagram that refuses it, for a caller that has no context for its server name.
+    /// Encodes a fatal alert for this hello, for a caller without a context for its server name.
     pub fn refuse(&self, alert: Alert) -> Vec<u8> {
         let mut bytes = vec![ALERT];
         bytes.extend(self.record_version.to_be_bytes());
@@ -260,13 +261,13 @@ impl ClientHello {
         bytes
     }
 
-    /// Number of the record that brought it, which the answer's first record takes over.
+    /// Returns the number of the hello's record. The first record of the answer takes it over.
     pub(crate) fn record_number(&self) -> u64 {
         self.record_number
     }
 
-    /// One record with the whole message, as the client would have sent it unfragmented; the
-    /// handshake's hash is over this form (RFC 6347 §4.2.6).
+    /// Encodes the message as a single record, as the client would have sent it unfragmented. The
+    /// handshake hash covers this form (RFC 6347 §4.2.6).
     pub(crate) fn to_record(&self) -> Vec<u8> {
         let length = self.body.len();
         let u24 = |value: usize| {
@@ -330,7 +331,7 @@ impl Extensions {
                 ALPN => &mut has_alpn,
                 _ => continue,
             };
-            // No extension stands twice (RFC 5246 §7.4.1.4).
+            // An extension must not occur twice (RFC 5246 §7.4.1.4).
             if std::mem::replace(seen, true) {
                 return Err(Ignored::Malformed);
             }
@@ -348,7 +349,7 @@ fn host_name(mut data: Reader<'_>) -> Result<Option<String>, Ignored> {
     let mut list = Reader(data.prefixed_u16().ok_or(Ignored::Malformed)?);
     let kind = list.u8().ok_or(Ignored::Malformed)?;
     let name = list.prefixed_u16().ok_or(Ignored::Malformed)?;
-    // The only type ever defined, and one name of each type.
+    // host_name is the only type ever defined, and each type may occur once.
     if kind != 0 || !list.is_empty() || !data.is_empty() {
         return Err(Ignored::Malformed);
     }

@@ -1,9 +1,9 @@
 //! The DTLS engine of a node: datagrams, plaintext and time in, datagrams and plaintext out.
 //!
-//! No socket, no runtime, no clock. A datagram without a session goes to the [`Door`], which
-//! proves the sender's address by a cookie and keeps nothing until then. What it lets in becomes
-//! a [`Session`] of the [`Context`] that the caller chooses by the server name. The [`Connector`]
-//! is the other side, for probes.
+//! It has no socket, no runtime and no clock. A datagram without a session goes to the [`Door`],
+//! which proves the sender's address by a cookie and keeps no state until then. The caller chooses
+//! a [`Context`] by the server name of a proven hello, and the context starts a [`Session`]. The
+//! [`Connector`] is the client side, for probes.
 //!
 //! ```
 //! use conclave_dtls::{

@@ -1,4 +1,4 @@
-//! A datagram queue that OpenSSL reads and writes as if it were a socket.
+//! Datagram queues in place of OpenSSL's socket.
 
 use std::{
     collections::VecDeque,
@@ -7,20 +7,20 @@ use std::{
 
 const RECORD_HEADER_BYTES: usize = 13;
 
-/// Datagrams on their way in and out of one session.
+/// Incoming and outgoing datagrams of a session.
 pub(crate) struct Queue {
     pub(crate) incoming: VecDeque<Vec<u8>>,
     pub(crate) outgoing: VecDeque<Vec<u8>>,
-    /// Added to the number of each unprotected record that goes out.
+    /// Offset for the record numbers of outgoing unprotected records.
     ///
-    /// RFC 6347 §4.2.1: the first record of the answer has the number of the ClientHello's, so
-    /// that it cannot be one that a HelloVerifyRequest had. OpenSSL always begins with 1; a
-    /// client that asked twice for its cookie would drop the ServerHello as a replay.
+    /// RFC 6347 §4.2.1: the first record of the answer takes the record number of the ClientHello,
+    /// so that it differs from the records of all HelloVerifyRequests. OpenSSL always begins with
+    /// 1. A client that requested its cookie twice would drop that ServerHello as a replay.
     record_number_shift: u64,
 }
 
 impl Queue {
-    /// A queue for a session whose ClientHello came in this record.
+    /// Makes the queues of a session whose ClientHello had this record number.
     pub(crate) fn new(hello_record_number: u64) -> Queue {
         Queue {
             incoming: VecDeque::new(),
@@ -29,7 +29,7 @@ impl Queue {
         }
     }
 
-    /// Unprotected records carry no code over their header, so their numbers are free to change.
+    /// Shifts the numbers of unprotected records, which no MAC covers.
     fn shift(&self, datagram: &mut [u8]) {
         let mut rest = datagram;
         while let Some((header, body)) = rest.split_at_mut_checked(RECORD_HEADER_BYTES) {
@@ -49,7 +49,7 @@ impl Queue {
 impl Read for Queue {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let datagram = self.incoming.pop_front().ok_or(Error::from(ErrorKind::WouldBlock))?;
-        // As a socket does: what does not fit is lost.
+        // As with a UDP socket, bytes beyond the buffer are lost.
         datagram.as_slice().read(buffer)
     }
 }

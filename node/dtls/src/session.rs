@@ -1,105 +1,106 @@
-//! One client's DTLS association, as its owner sees it: the one trait of this crate.
+//! The session trait: one client's DTLS association, without I/O.
 
 use std::time::Instant;
 
 use crate::{hello::ClientHello, terms::Refused};
 
-/// A DTLS association without a socket and without a clock of its own.
+/// A DTLS association without a socket and without a clock.
 ///
-/// After each call that takes `&mut self`: send what [`next_datagram`](Session::next_datagram)
-/// gives, pass on what [`next_plaintext`](Session::next_plaintext) gives, look at
-/// [`state`](Session::state), and set a timer for [`next_timer`](Session::next_timer).
+/// After each call that takes `&mut self`: send all of [`next_datagram`](Session::next_datagram),
+/// process all of [`next_plaintext`](Session::next_plaintext), check [`state`](Session::state), and
+/// set a timer for [`next_timer`](Session::next_timer).
 pub trait Session: Send {
-    /// Takes a datagram of the client. What is not authentic is dropped without a word.
+    /// Processes a datagram of the client. Datagrams that fail authentication are dropped silently.
     fn datagram(&mut self, now: Instant, datagram: &[u8]);
 
-    /// Repeats the last flight if its time has come; does nothing before.
+    /// Retransmits the last flight if it is time; otherwise does nothing.
     fn timer(&mut self, now: Instant);
 
-    /// When [`timer`](Session::timer) is to be called; `None` if nothing waits for an answer.
+    /// Returns when to call [`timer`](Session::timer); `None` if no retransmission is pending.
     fn next_timer(&self) -> Option<Instant>;
 
-    /// Seals one datagram of at most [`PLAINTEXT_BYTES_MAX`](crate::limits::PLAINTEXT_BYTES_MAX)
-    /// bytes. One that does not fit the path is left to the fragmentation of IP.
+    /// Encrypts one datagram of at most [`PLAINTEXT_BYTES_MAX`](crate::limits::PLAINTEXT_BYTES_MAX)
+    /// bytes. A record larger than the path MTU is left to IP fragmentation.
     fn send(&mut self, plaintext: &[u8]) -> Result<(), SendError>;
 
-    /// Says close_notify (or gives up a handshake) and closes.
+    /// Sends close_notify, or aborts the handshake, and closes.
     fn close(&mut self);
 
-    /// Takes the next datagram to be sent to the client.
+    /// Takes the next datagram for the client.
     fn next_datagram(&mut self) -> Option<Vec<u8>>;
 
-    /// Takes the next plaintext from the client; the borders of records are kept.
+    /// Takes the next plaintext from the client. Record boundaries are kept.
     fn next_plaintext(&mut self) -> Option<Vec<u8>>;
 
-    /// Where the association stands.
+    /// Returns the state of the association.
     fn state(&self) -> &State;
 
-    /// What the handshake has settled; `None` until then.
+    /// Returns the parameters of the completed handshake; `None` before.
     fn facts(&self) -> Option<&Facts>;
 
-    /// Whether this association began with this ClientHello: if so it is a repetition, else the
-    /// client began anew and this association is to be replaced.
+    /// Returns whether this association began with this ClientHello. If so, the hello is a
+    /// retransmission. If not, the client has started again and this association must be replaced.
     fn began_with(&self, hello: &ClientHello) -> bool;
 }
 
-/// Where an association stands.
+/// State of an association.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// No keys yet.
+    /// The handshake is in progress.
     Handshaking,
-    /// Plaintext flows.
+    /// The handshake is complete.
     Established,
-    /// Over: only datagrams that are still to be sent may come out.
+    /// Closed. Only the last datagrams are still to be sent.
     Closed(Reason),
 }
 
-/// Why an association is over.
+/// Why an association is closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The other side said close_notify.
+    /// The peer sent close_notify.
     #[error("closed by the other side")]
     Peer,
     /// [`Session::close`] was called.
     #[error("closed by this node")]
     Node,
-    /// The client's certificate was refused by the caller's decision, in its words.
+    /// The caller's decision refused the client's certificate.
     #[error("client certificate refused: {}", .0.detail)]
     ClientCertificate(Refused),
-    /// The other side left one flight unanswered through all its repetitions.
+    /// The peer left a flight unanswered through all retransmissions.
     #[error("no answer from the other side")]
     Silence,
-    /// An alert of the other side or a failure of the protocol, in the words of the engine.
+    /// An alert of the peer or a protocol error, in OpenSSL's words.
     #[error("{0}")]
     Protocol(String),
 }
 
-/// What a handshake has settled.
+/// Parameters of a completed handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Version, as people write it: `DTLSv1.2`.
+    /// Version in the usual notation: `DTLSv1.2`.
     pub version: &'static str,
-    /// Cipher suite by its name in the standards.
+    /// Cipher suite by its IANA name.
     pub cipher: String,
     /// Server name of the ClientHello.
     pub server_name: Option<String>,
-    /// Application protocol that both sides chose.
+    /// Negotiated application protocol.
     pub alpn: Option<Vec<u8>>,
-    /// Accepted certificate of the client and what it sent beside it, DER; only the certificate
-    /// itself in a resumed session. For a client: what the server has shown.
+    /// In a server's session: the accepted certificate of the client and those sent with it, DER. A
+    /// resumed session holds only the certificate itself. In a client's session: the server's
+    /// chain.
     pub peer_chain: Vec<Vec<u8>>,
-    /// Why a wrong client certificate was ignored, if one was.
+    /// Why a wrong client certificate was ignored, if it was.
     pub client_ignored: Option<Refused>,
     /// Whether an earlier session was resumed by a ticket.
     pub is_resumed: bool,
 }
 
-/// Why plaintext was not sent.
+/// Why plaintext could not be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// Not yet, or no more.
+    /// The handshake is not complete, or the session is closed.
     #[error("the session is not established")]
     NotEstablished,
     /// Too large for one record.
@@ -107,7 +108,7 @@ pub enum SendError {
     TooLong {
         /// Size of the plaintext.
         bytes: usize,
-        /// Largest that fits.
+        /// Largest possible size.
         max: usize,
     },
     /// The engine failed; the session is closed.

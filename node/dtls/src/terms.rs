@@ -1,5 +1,4 @@
-//! What a handshake is told and what it leaves behind: the words that context, engine and callbacks
-//! share.
+//! Inputs and results of a handshake, shared by context, engine and OpenSSL callbacks.
 
 use std::{
     sync::{Arc, OnceLock, atomic::AtomicBool},
@@ -8,42 +7,42 @@ use std::{
 
 use crate::ticket::TicketKeys;
 
-/// Decides about the chain that a client presents, its certificate first, DER; `Err` says why
-/// not. It runs within the handshake: no lock, no disk, no network. A panic refuses.
+/// Decision about a client's chain, end-entity certificate first, DER. `Err` explains a refusal. It
+/// runs within the handshake: no lock, no disk, no network. A panic counts as a refusal.
 pub type Decision = Arc<dyn Fn(&[Vec<u8>]) -> Result<(), Refused> + Send + Sync>;
 
-/// Why a client's certificate does not count.
+/// Why a client's certificate is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// One word, for counters.
     pub reason: &'static str,
-    /// For people.
+    /// Explanation for people.
     pub detail: String,
 }
 
-/// What becomes of a handshake with a wrong client certificate.
+/// Consequence of a wrong client certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
-    /// It fails.
+    /// The handshake fails.
     Aborts,
-    /// It goes on as if there were none.
+    /// The handshake continues as if the client had sent no certificate.
     IsIgnored,
 }
 
-/// What is new for each session.
+/// Inputs of a new session.
 pub struct Opening {
-    /// Time of the arrival of the ClientHello.
+    /// Arrival time of the ClientHello.
     pub now: Instant,
-    /// The same in seconds since 1970, for the dates of client certificates.
+    /// The same time in seconds since 1970, for the validity of client certificates.
     pub unix_seconds: i64,
-    /// Keys of tickets; `None`: nothing is resumed and nothing can be later.
+    /// Ticket keys. `None` disables resumption: no ticket is accepted or issued.
     pub tickets: Option<Arc<TicketKeys>>,
-    /// Largest IP packet that the path carries, clamped to 576 to 1500. The engine tries smaller
-    /// ones by itself when a flight gets lost.
+    /// Largest IP packet on the path, clamped to 576 to 1500. The engine tries smaller ones by
+    /// itself when a flight is lost.
     pub path_mtu_bytes: u16,
 }
 
-/// What the callbacks of a handshake must know of its context.
+/// Parts of a context used by its callbacks.
 pub(crate) struct Policy {
     pub(crate) decision: Option<Decision>,
     pub(crate) wrong: Wrong,
@@ -51,13 +50,13 @@ pub(crate) struct Policy {
     pub(crate) ticket_seconds: u32,
 }
 
-/// What the callbacks of one handshake see and leave behind.
+/// Inputs and results of the callbacks of one handshake.
 pub(crate) struct Terms {
     pub(crate) policy: Arc<Policy>,
     pub(crate) tickets: Option<Arc<TicketKeys>>,
     pub(crate) unix_seconds: i64,
     /// Why the client's certificate was refused or ignored.
     pub(crate) refusal: OnceLock<Refused>,
-    /// A certificate that the decision accepted although its time is over: no ticket.
+    /// The decision accepted a certificate whose validity is over: issue no ticket.
     pub(crate) is_expired: AtomicBool,
 }

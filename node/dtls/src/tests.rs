@@ -16,13 +16,13 @@ use crate::{
 };
 use forge::Identity;
 
-/// A door with a key of its own.
+/// Makes a door with a key of its own.
 pub(crate) fn door() -> Door {
     let make = CookieKey::new([1; 8], &[1; 32]);
     Door::new(CookieKeys { make, also: Vec::new() })
 }
 
-/// A context that shows `identities` and has no other wishes.
+/// Makes a context for `identities`, with default settings.
 fn context(identities: &[&Identity]) -> Context {
     context_with(identities, ClientPolicy::None, b"a domain")
 }
@@ -34,7 +34,7 @@ fn context_with(identities: &[&Identity], client: ClientPolicy, binding: &[u8]) 
     Context::new(Settings { client, alpn, binding, ..settings(&credentials) }).unwrap()
 }
 
-/// Settings without wishes.
+/// Returns default settings.
 fn settings<'a>(credentials: &'a [Credential<'a>]) -> Settings<'a> {
     Settings {
         credentials,

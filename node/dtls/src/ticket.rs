@@ -1,16 +1,16 @@
-//! Keys of session tickets (RFC 5077), the same on all nodes.
+//! Keys of session tickets (RFC 5077), shared by all nodes.
 
 use ring::hkdf;
 use zeroize::Zeroizing;
 
-/// A secret that tickets are sealed with.
+/// A secret key for tickets.
 pub struct TicketKey {
     name: [u8; 16],
     secret: Zeroizing<[u8; 32]>,
 }
 
 impl TicketKey {
-    /// A key from 32 random bytes, under an id that stands in the clear in its tickets.
+    /// Makes a key from 32 random bytes. Tickets carry its `id` unencrypted.
     pub fn new(id: [u8; 8], secret: Zeroizing<[u8; 32]>) -> TicketKey {
         let mut name = [0; 16];
         name.iter_mut().zip(id).for_each(|(to, from)| *to = from);
@@ -21,7 +21,7 @@ impl TicketKey {
         &self.name
     }
 
-    /// The key of one context: a ticket of another one is noise under it.
+    /// Derives the key for one context. It cannot open tickets of another context.
     pub(crate) fn subkey(&self, context: &[u8; 32]) -> Option<Subkey> {
         struct Bytes(usize);
         impl hkdf::KeyType for Bytes {
@@ -41,17 +41,17 @@ impl TicketKey {
     }
 }
 
-/// AES-256-CBC and HMAC-SHA256, encrypt then authenticate, as RFC 5077 §4 recommends.
+/// Keys for AES-256-CBC and HMAC-SHA256, encrypt-then-MAC, as RFC 5077 §4 recommends.
 pub(crate) struct Subkey {
     pub(crate) cipher: Zeroizing<[u8; 32]>,
     pub(crate) mac: Zeroizing<[u8; 32]>,
 }
 
-/// The ticket keys of now.
+/// The current ticket keys.
 pub struct TicketKeys {
-    /// Seals new tickets; without one none are given.
+    /// Key for new tickets. Without it, no tickets are issued.
     pub seal: Option<TicketKey>,
-    /// Also open tickets: the ones before and the one to come.
+    /// Further keys for opening tickets: the previous ones and the next one.
     pub open: Vec<TicketKey>,
 }
 

@@ -50,13 +50,13 @@ pub use test_certificate::TestCertificate;
 pub struct Report {
     /// Every command up to this index is served, except those in `failed`.
     pub index: LogIndex,
-    /// Commands whose domain or listener this node cannot serve; at most the newest `FAILED_MAX`.
+    /// Commands for unservable domains or listeners; at most the newest `FAILED_MAX`.
     pub failed: BTreeSet<LogIndex>,
     /// `failed` is complete from this command on.
     pub failed_from: LogIndex,
     /// Digest of the State at `index`.
     pub digest: [u8; 32],
-    /// Rows of the State at `index`.
+    /// Number of rows in the State at `index`.
     pub rows: u64,
 }
 
@@ -81,12 +81,11 @@ struct Shared {
     pending: Mutex<BTreeMap<Scope, Pending>>,
     wake: Notify,
     reports: [watch::Sender<Report>; 2],
-    /// Index in the shared scope up to which commands survive a restart of this node.
+    /// Index of the shared scope up to which a restarted node serves every command again.
     settled: ArcSwapOption<watch::Receiver<u64>>,
 }
 
-/// Applied commands that are not reported yet. Its size is bounded by the number of domains, not of
-/// commands.
+/// Applied, unreported commands. The size is bounded by the number of domains, not of commands.
 #[derive(Default)]
 struct Pending {
     state: State,

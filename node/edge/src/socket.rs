@@ -1,4 +1,4 @@
-//! Sockets where TLS ends, and the way from there to the upstream.
+//! Listening sockets, TLS termination on them, and forwarding to upstreams.
 
 mod connect;
 mod connection;
@@ -42,39 +42,39 @@ use workers::Worker;
 
 pub use upstream::{Allowed, Upstream, UpstreamError};
 
-/// How to open sockets.
+/// Options of the edge.
 pub struct EdgeOptions {
-    /// Addresses for listeners that name none; empty: all.
+    /// Addresses for listeners without an address of their own; empty means all.
     pub addresses: Vec<IpAddr>,
-    /// What upstreams may be.
+    /// Rules for upstream addresses.
     pub upstreams: Allowed,
-    /// Longest time for a handshake.
+    /// Longest duration of a handshake.
     pub handshake_timeout: Duration,
-    /// A session of DTLS in which nobody says anything ends after this time.
+    /// A DTLS session without application data in either direction ends after this time.
     pub datagram_idle: Duration,
-    /// Descriptors of connections at once.
+    /// Most descriptors for connections at the same time.
     pub descriptors_max: usize,
 }
 
-/// A listener on this node.
+/// Status of a listener on this node.
 #[derive(Debug, Clone)]
 pub struct ListenerState {
-    /// Its name.
+    /// Name of the listener.
     pub name: ListenerName,
-    /// Addresses that are open.
+    /// Open addresses.
     pub open: Vec<SocketAddr>,
     /// Why an address is not open, one sentence each.
     pub problems: Vec<String>,
 }
 
-/// What has happened since the start, on all listeners.
+/// Totals since the start, over all listeners.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counters {
-    /// Connections that are open now.
+    /// Connections open now.
     pub connections: u64,
-    /// Handshakes that came to their end, resumed ones among them.
+    /// Completed handshakes, including resumed ones.
     pub handshakes: u64,
-    /// Handshakes that resumed an earlier session.
+    /// Handshakes with resumption.
     pub resumed: u64,
 }
 
@@ -101,7 +101,7 @@ struct OpenListener {
 }
 
 impl Edge {
-    /// Starts the threads; nothing is open yet.
+    /// Starts the worker threads. No listener is open yet.
     pub fn new(live: Live, options: EdgeOptions) -> io::Result<Edge> {
         let places = Places::new(options.descriptors_max);
         let shared = Shared {
@@ -115,7 +115,7 @@ impl Edge {
         Ok(Edge { shared: Arc::new(shared) })
     }
 
-    /// Keeps what stays, and gives the sockets that are to be closed.
+    /// Updates the listeners, keeps their unchanged sockets, and returns the sockets to close.
     fn take_over(&self, listeners: Vec<Listener>) -> Vec<Open> {
         let mut known = self.listeners_mut();
         let mut old = std::mem::take(&mut *known);
@@ -158,7 +158,7 @@ impl Edge {
         closing
     }
 
-    /// Opens what is not open. True if everything is, or if the node drains.
+    /// Opens missing sockets. Returns true if all are open, or if the node drains.
     fn open_all(&self) -> bool {
         if self.draining().is_some() {
             return true;
@@ -190,7 +190,7 @@ impl Edge {
         }
     }
 
-    /// Closes the sockets of these protocols, after accepting whoever waits already.
+    /// Closes the sockets of some protocols, after accepting the connections in their backlogs.
     async fn close_sockets(&self, of: impl Fn(ListenerProtocol) -> bool) {
         let sockets = |known: &mut OpenListener| match of(known.listener.protocol) {
             true => std::mem::take(&mut known.sockets),
@@ -202,7 +202,7 @@ impl Edge {
         }
     }
 
-    /// Tries again what could not be opened; works until it is dropped.
+    /// Retries failed sockets periodically, until it is dropped.
     pub async fn retry(self) {
         let mut interval = tokio::time::interval(limits::OPEN_RETRY);
         loop {
@@ -211,7 +211,7 @@ impl Edge {
         }
     }
 
-    /// Whether this node could open the sockets of a new listener now.
+    /// Checks whether this node could open the sockets of a new listener.
     pub fn try_bind(&self, listener: &Listener) -> Result<(), (SocketAddr, io::Error)> {
         for address in self.addresses(listener) {
             let kind = listener::socket_type(listener.protocol);
@@ -220,12 +220,12 @@ impl Edge {
         Ok(())
     }
 
-    /// Reads `HOST:PORT` or `unix:PATH` and refuses what no upstream may be.
+    /// Parses `HOST:PORT` or `unix:PATH` and refuses forbidden upstreams.
     pub fn check_upstream(&self, text: &str) -> Result<Upstream, UpstreamError> {
         Upstream::parse(text, &self.shared.options.upstreams)
     }
 
-    /// Every listener and its sockets.
+    /// Returns the status of each listener.
     pub fn listeners(&self) -> Vec<ListenerState> {
         let state = |(name, known): (&ListenerName, &OpenListener)| {
             let sockets = || known.sockets.iter();
@@ -240,7 +240,7 @@ impl Edge {
         self.listeners_mut().iter().map(state).collect()
     }
 
-    /// Counters of all listeners together.
+    /// Returns the totals over all listeners.
     pub fn counters(&self) -> Counters {
         let connections = u64::try_from(self.places().taken()).unwrap_or(u64::MAX);
         let mut all = Counters { connections, ..Counters::default() };
@@ -251,7 +251,7 @@ impl Edge {
         all
     }
 
-    /// Connections that did not come to their end as they should, by reason.
+    /// Returns the number of failed connections for each reason.
     pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let mut all: BTreeMap<&'static str, u64> = BTreeMap::new();
         for known in self.listeners_mut().values() {
@@ -287,8 +287,8 @@ impl Edge {
 }
 
 impl Sockets for Edge {
-    /// Connections that stand go on, and sockets that stay where they are lose nobody. What cannot
-    /// be opened is tried again.
+    /// Existing connections continue, and sockets that stay open lose no client. [`Edge::retry`]
+    /// tries again to open the others.
     async fn reconcile(&self, listeners: Vec<Listener>) -> bool {
         for open in self.take_over(listeners) {
             open.close().await;

@@ -66,9 +66,10 @@ impl CertifiedKeys {
 }
 
 impl ResolvesServerCert for CertifiedKeys {
-    /// Chooses the first certificate whose signatures the client can verify. In TLS 1.2 the cipher
-    /// suites matter too; rustls has already removed the signature schemes that they exclude. If
-    /// none fits, the first is used, so that the client sees its failure in the handshake.
+    /// Chooses the first certificate with signatures verifiable by the client. In TLS 1.2 the
+    /// cipher suites matter too; rustls has already removed the signature schemes that they
+    /// exclude. If none fits, the first is used, so that the client sees its failure in the
+    /// handshake.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let fits =
             |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
@@ -76,7 +77,7 @@ impl ResolvesServerCert for CertifiedKeys {
     }
 }
 
-/// Makes settings for connections that show one of `keys`.
+/// Makes settings for connections showing one of `keys`.
 pub(crate) fn config(
     policy: &Policy,
     keys: Arc<CertifiedKeys>,
@@ -98,7 +99,7 @@ pub(crate) fn config(
     Ok(Arc::new(config))
 }
 
-/// Alerts that this node sends itself, before a rustls connection exists.
+/// Alerts sent by this node itself, before a rustls connection exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Alert {
     /// The domain refuses TLS: RFC 8446 §6.2.

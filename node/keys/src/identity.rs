@@ -32,7 +32,7 @@ pub enum IdentityError {
     /// A file cannot be read or written.
     #[error("cannot use {path}")]
     File {
-        /// Which file.
+        /// Path of the file.
         path: String,
         /// Why.
         #[source]
@@ -41,7 +41,7 @@ pub enum IdentityError {
     /// The key file is damaged or has an unknown format.
     #[error("{path} is damaged, or of a format that this program does not know")]
     Damaged {
-        /// Which file.
+        /// Path of the file.
         path: String,
     },
     /// A key cannot be made.

@@ -24,7 +24,7 @@ pub struct Keyring {
     opened: ArcSwap<Opened>,
 }
 
-/// The generations that have been opened.
+/// The opened generations.
 #[derive(Clone, Default)]
 struct Opened {
     cluster: Option<ClusterId>,
@@ -75,7 +75,7 @@ impl Keyring {
         self.opened.store(Arc::new(opened));
     }
 
-    /// Returns every generation that this node holds, so that it can wrap them for a new member.
+    /// Returns every generation of this node, so that it can wrap them for a new member.
     pub fn generations(&self) -> Vec<(Generation, Arc<GenerationKey>)> {
         let opened = self.opened.load();
         opened.generations.iter().map(|(id, key)| (*id, Arc::clone(key))).collect()
@@ -102,7 +102,7 @@ impl Keyring {
         }
     }
 
-    /// Opens a secret that [`Self::seal`] sealed. A shared secret may come from another node.
+    /// Opens the result of [`Self::seal`]. A shared secret may come from another node.
     pub fn open(
         &self,
         scope: Scope,

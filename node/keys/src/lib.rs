@@ -1,7 +1,7 @@
 //! Key management: sealing, wrapping and unlocking of private keys.
 //!
-//! Only three places hold private keys in plaintext: this crate, `node/admit` until it has sealed
-//! them, and the live index of `conclave-edge`.
+//! Only three places hold a domain's private key in plaintext: this crate, `node/admit` during
+//! admission, and the live index of `conclave-edge`.
 //!
 //! A domain's key is sealed under the current generation of the keyring before it enters the log. A
 //! generation's key is wrapped for the sealing key of each member. A node's sealing key is stored

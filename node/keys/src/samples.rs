@@ -67,7 +67,7 @@ fn what_was_wrapped_unwraps() {
     });
 }
 
-/// Describes the keys that a node's two files hold.
+/// Describes the keys in a node's two files.
 fn opened(keys: NodeKeys) -> Option<String> {
     let unlocked = keys.unlocked.ok()?;
     let identity = keys.identity.public_key_der().to_vec();

@@ -20,7 +20,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// Takes the bytes over.
+    /// Takes ownership of the bytes.
     pub fn new(bytes: Vec<u8>) -> Secret {
         Secret(bytes)
     }
@@ -88,7 +88,7 @@ impl GenerationKey {
         GenerationKey(entropy::array())
     }
 
-    /// Takes the bytes over.
+    /// Takes ownership of the bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> GenerationKey {
         GenerationKey(bytes)
     }
@@ -120,7 +120,7 @@ impl GenerationKey {
         Ok(Sealed { generation, nonce, ciphertext })
     }
 
-    /// Opens a secret that [`Self::seal`] sealed under the same binding.
+    /// Opens the result of [`Self::seal`] under the same binding.
     pub fn open(&self, binding: &Binding, sealed: &Sealed) -> Result<Secret, SealError> {
         let context = context(sealed.generation, binding)?;
         let mut buffer = sealed.ciphertext.clone();

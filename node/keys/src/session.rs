@@ -12,7 +12,7 @@ use conclave_store::{
 
 use super::{Keyring, Purpose, SealError, Secret};
 
-/// All session keys that open on this node. Immutable: a change makes a new set.
+/// All session keys of this node, opened. Immutable: a change makes a new set.
 #[derive(Default)]
 pub struct SessionKeys {
     keys: BTreeMap<(SessionKeyUse, SessionKeyId), Arc<OpenedKey>>,
@@ -23,7 +23,7 @@ pub struct OpenedKey {
     id: SessionKeyId,
     secret: Secret,
     active: Option<UnixMillis>,
-    /// Index of the command that last changed the key: for an active key the one that activated it.
+    /// Index of the last command for this key: for an active key the one that activated it.
     changed_at: LogIndex,
     not_after: UnixMillis,
     expires: UnixMillis,
@@ -35,7 +35,7 @@ impl OpenedKey {
         self.id
     }
 
-    /// Makes a key that is active since `active`, for tests.
+    /// Makes a key, active since `active`, for tests.
     #[cfg(any(test, feature = "testing"))]
     pub fn for_test(id: u8, active: UnixMillis, not_after: UnixMillis) -> OpenedKey {
         let (id, secret) = (SessionKeyId([id; 8]), Secret::new(vec![id; 32]));
@@ -70,7 +70,7 @@ impl SessionKeys {
         self.keys.get(&(of, id)).filter(|key| now <= key.expires)
     }
 
-    /// Returns all keys that have not expired.
+    /// Returns all keys, except expired ones.
     pub fn all_opening(
         &self,
         of: SessionKeyUse,
@@ -173,7 +173,7 @@ mod tests {
     fn the_key_activated_last_seals_until_its_time_is_over_and_opens_longer() {
         let (keyring, of) = (keyring(), SessionKeyUse::Ticket);
         let mut keys = SessionKeys::default();
-        // The first one was activated by a clock that was ahead.
+        // The first key was activated by a node whose clock was ahead.
         for (id, active) in [(1, Some(u64::MAX)), (2, Some(20)), (3, None)] {
             let opened = opens(&keyring, of, id, &key(&keyring, of, id, active)).unwrap();
             keys.keys.insert((of, SessionKeyId([id; 8])), Arc::new(opened));

@@ -38,7 +38,7 @@ impl SealingKey {
         SealingKey(private)
     }
 
-    /// Reads the bytes that [`Self::expose`] returned.
+    /// Reads the bytes of [`Self::expose`].
     pub fn from_bytes(bytes: &[u8]) -> Option<SealingKey> {
         <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(bytes).ok().map(SealingKey)
     }
@@ -48,12 +48,12 @@ impl SealingKey {
         self.0.to_bytes().into()
     }
 
-    /// Returns the public key, which the node's member row carries.
+    /// Returns the public key, for the member's row in State.
     pub fn public(&self) -> [u8; 32] {
         X25519HkdfSha256::sk_to_pk(&self.0).to_bytes().into()
     }
 
-    /// Unwraps a key that [`wrap`] wrapped for this sealing key.
+    /// Unwraps the result of [`wrap`] for this sealing key.
     pub fn unwrap(
         &self,
         wrapped: &[u8],

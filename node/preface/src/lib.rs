@@ -1,7 +1,7 @@
-//! What is said on a connection before TLS: STARTTLS conversations and PROXY headers.
+//! Protocols before TLS: STARTTLS conversations and PROXY headers.
 //!
-//! Pure functions and state machines over bytes: no sockets, no clock, no randomness. The edge
-//! moves the bytes; the command line and the fuzz targets use the same code without a node.
+//! Pure functions and state machines over bytes: no sockets, no clock, no randomness. The edge does
+//! the I/O. The command line and the fuzz targets use the same code without a node.
 //!
 //! ```
 //! use conclave_preface::starttls::{ListenerProtocol, Sides, Step, Who, with_server};

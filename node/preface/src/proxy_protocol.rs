@@ -1,7 +1,7 @@
-//! The PROXY protocol: who the client of a proxy is, said before its bytes.
+//! The PROXY protocol: a proxy sends the addresses of its client before the client's bytes.
 //!
-//! Source: HAProxy's `doc/proxy-protocol.txt`, versions 1 and 2. What a header says beyond the
-//! two addresses is checked for its form and then forgotten: it never reaches an upstream.
+//! Source: HAProxy's `doc/proxy-protocol.txt`, versions 1 and 2. Fields other than the two
+//! addresses are only checked for their form. They never reach an upstream.
 
 mod write;
 
@@ -11,50 +11,50 @@ pub use write::{ClientFacts, Protection, header};
 
 use crate::limits::{PROXY_HEADER_BYTES_MAX, PROXY_LINE_BYTES_MAX};
 
-/// First bytes of version 2, §2.2.
+/// Signature of version 2, §2.2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// First bytes of version 1, §2.1.
+/// First word of version 1, §2.1.
 const WORD: &[u8] = b"PROXY ";
-/// TLV with a checksum over the header, §2.2.3.
+/// Type of the TLV with a checksum over the header, §2.2.3.
 const TYPE_CRC32C: u8 = 0x03;
 
-/// The two ends of a connection.
+/// Addresses of the two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     /// The client.
     pub source: SocketAddr,
-    /// Where it connected to.
+    /// Local address of the client's connection.
     pub destination: SocketAddr,
 }
 
-/// A whole header.
+/// A complete header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Bytes that it takes.
+    /// Length of the header.
     pub bytes: usize,
-    /// Nothing if the proxy speaks for itself (LOCAL) or does not know (UNKNOWN): the ends of the
-    /// connection itself count then.
+    /// None if the proxy speaks for itself (LOCAL) or does not know the client (UNKNOWN). Then the
+    /// addresses of the connection itself apply.
     pub ends: Option<Ends>,
 }
 
-/// Why bytes are no PROXY header.
+/// Why there is no valid PROXY header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// They begin otherwise.
+    /// The bytes begin with neither signature.
     #[error("it begins with no PROXY header")]
     Missing,
-    /// It would have more bytes than this.
+    /// The header is longer than this limit.
     #[error("its PROXY header is larger than {0} bytes")]
     TooLarge(usize),
-    /// This part of it is not as the specification says.
+    /// This part of the header violates the specification.
     #[error("its PROXY header has a malformed {0}")]
     Malformed(&'static str),
-    /// The checksum is there, and another one than that of its bytes.
+    /// The checksum field does not match the header.
     #[error("the checksum of its PROXY header is wrong")]
     Checksum,
 }
 
-/// Reads a header from the first bytes of a connection; nothing if more bytes are needed.
+/// Parses a header from the first bytes of a connection. Returns none if more bytes are needed.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     let begins = |start: &[u8]| bytes.iter().zip(start).all(|(byte, known)| byte == known);
     if begins(&SIGNATURE) {
@@ -66,7 +66,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     }
 }
 
-/// §2.1.
+/// Parses version 1, §2.1.
 fn parse_line(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     let Some(length) = bytes.windows(2).position(|pair| pair == b"\r\n") else {
         let is_partial = bytes.len() < PROXY_LINE_BYTES_MAX;
@@ -83,7 +83,7 @@ fn parse_line(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     let line = bytes.get(WORD.len()..length).and_then(|line| std::str::from_utf8(line).ok());
     let mut words = line.ok_or(HeaderError::Malformed("line"))?.split(' ');
     let is_v6 = match words.next() {
-        // Whatever follows must be ignored.
+        // §2.1: the rest of the line must be ignored.
         Some("UNKNOWN") => return header(None),
         Some("TCP4") => false,
         Some("TCP6") => true,
@@ -108,7 +108,7 @@ fn parse_line(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     }))
 }
 
-/// §2.2.
+/// Parses version 2, §2.2.
 fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     let Some((&[.., command, family, high, low], rest)) = bytes.split_first_chunk::<16>() else {
         return Ok(None);
@@ -128,8 +128,8 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     let ends = match family {
         0x11 => Some(ends::<4, Ipv4Addr>(&mut rest)),
         0x21 => Some(ends::<16, Ipv6Addr>(&mut rest)),
-        // Unspecified, datagrams, unix sockets: nothing that a TCP client could be. The addresses
-        // are skipped, their sizes are those of §2.2.
+        // Unspecified, datagrams, unix sockets: no TCP client has such an address. The addresses
+        // are skipped; their sizes are in §2.2.
         0x00 => None,
         0x12 => Some(take::<12>(&mut rest).map(|_| None)),
         0x22 => Some(take::<36>(&mut rest).map(|_| None)),
@@ -138,7 +138,7 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     };
     let ends = match ends {
         Some(ends) => ends.ok_or(HeaderError::Malformed("address"))?,
-        // Nothing is known of what follows.
+        // Unspecified family: the layout of the rest is unknown.
         None => return Ok(Some(Header { bytes: total, ends: None })),
     };
     check_fields(bytes.get(..total).unwrap_or_default(), rest)?;
@@ -159,7 +159,7 @@ where
     }))
 }
 
-/// The fields must be whole, and a checksum right (§2.2.3).
+/// Checks that the fields are complete, and verifies a checksum (§2.2.3).
 fn check_fields(header: &[u8], mut fields: &[u8]) -> Result<(), HeaderError> {
     let malformed = HeaderError::Malformed("field");
     let mut is_checked = false;
@@ -167,7 +167,7 @@ fn check_fields(header: &[u8], mut fields: &[u8]) -> Result<(), HeaderError> {
         let [kind, high, low] = take::<3>(&mut fields).ok_or(malformed.clone())?;
         let length = usize::from(u16::from_be_bytes([high, low]));
         let (value, after) = fields.split_at_checked(length).ok_or(malformed.clone())?;
-        // One field at most: each costs a walk through the whole header.
+        // Allow only one checksum field: each costs a pass over the whole header.
         if kind == TYPE_CRC32C && std::mem::replace(&mut is_checked, true) {
             return Err(malformed);
         }
@@ -193,7 +193,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
-/// RFC 3309's checksum (Castagnoli), which PROXY version 2 uses.
+/// Computes the CRC32C of RFC 3309 (Castagnoli), which PROXY version 2 uses.
 fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc: u32, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {

@@ -1,9 +1,9 @@
-//! The part of a connection before TLS, where a command of the protocol starts TLS.
+//! STARTTLS: the unencrypted part of a connection, up to the command that starts TLS.
 //!
-//! What is said is decided by a [`Conversation`]: bytes in, bytes to say and the next step out;
-//! it knows no socket, no clock and no randomness.
-//! Nothing that was read before the handshake is ever taken for something that was said under
-//! its protection (CVE-2011-0411, CVE-2021-23214, CVE-2021-23222, CVE-2021-38371).
+//! A [`Conversation`] decides what is sent. It maps received bytes to bytes to send and the next
+//! step, and knows no socket, no clock and no randomness. Bytes received before the handshake are
+//! never treated as protected by TLS (CVE-2011-0411, CVE-2021-23214, CVE-2021-23222,
+//! CVE-2021-38371).
 
 mod ftp;
 mod imap;
@@ -19,93 +19,94 @@ mod xmpp;
 
 pub use conclave_store::record::ListenerProtocol;
 
-/// One side of a conversation.
+/// Buffers of one side of a conversation.
 #[derive(Debug, Default)]
 pub struct Side {
-    /// What it said and nobody has looked at yet.
+    /// Received bytes, not parsed yet.
     pub said: Vec<u8>,
-    /// What it is to be told.
+    /// Bytes to send.
     pub tell: Vec<u8>,
 }
 
-/// Both sides.
+/// Buffers of both sides.
 #[derive(Debug, Default)]
 pub struct Sides {
-    /// Whoever connected to the listener.
+    /// The client of the listener.
     pub client: Side,
-    /// Whom the listener connects to.
+    /// The upstream of the listener.
     pub upstream: Side,
 }
 
-/// One of the sides.
+/// One side of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
-    /// Whoever connected to the listener.
+    /// The client of the listener.
     Client,
-    /// Whom the listener connects to.
+    /// The upstream of the listener.
     Upstream,
 }
 
 /// What to do after the pending output has been written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// More must be heard of one end.
+    /// Receive more bytes from this side.
     Read(Who),
-    /// TLS starts with the client, or for outgoing TLS with the upstream; then the conversation
-    /// goes on, on the client's side with a new connection to the upstream.
+    /// Start TLS with the client, or for outgoing TLS with the upstream. Then continue the
+    /// conversation. On the client's side it continues with a new connection to the upstream.
     StartTls,
-    /// Nothing is left to look at: what both said and will say is passed on.
+    /// Forward everything from here on, including the bytes already received.
     Pass,
-    /// The connection ends.
+    /// Close the connection.
     Close(Reason),
 }
 
-/// Why a conversation ends before its bytes are passed on.
+/// Why a conversation ends before forwarding starts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// By its own rules.
+    /// The client ended the session.
     #[error("it has ended")]
     Ended,
-    /// Something came before the handshake that could be taken for protected.
+    /// Unencrypted bytes followed the command or reply that starts TLS. They could be taken for
+    /// protected.
     #[error("data in the clear behind the start of TLS")]
     Injected,
-    /// Too much for one command, or too many commands.
+    /// A command is too long, or there are too many.
     #[error("too much before TLS")]
     TooMuch,
-    /// Not the protocol.
+    /// The bytes are not of the listener's protocol.
     #[error("not the protocol of the listener")]
     Malformed,
-    /// The other end does not do what it must; in words.
+    /// The peer refuses a necessary step; explained in words.
     #[error("{0}")]
     Refused(String),
 }
 
-/// What both sides say around the start of TLS.
+/// The state machine of a protocol before and directly after the start of TLS.
 pub trait Conversation: Send {
-    /// Looks at what was said, and says what follows.
+    /// Parses received bytes, adds bytes to send, and returns the next step.
     fn step(&mut self, sides: &mut Sides) -> Step;
 
-    /// The protocol's way to tell the client why the connection ends.
+    /// Returns a message for the client about the end of the connection.
     fn farewell(&self, text: &str) -> Vec<u8>;
 
-    /// The domain that the client opened its stream to (XMPP).
+    /// Returns the target domain of the client's stream (XMPP).
     fn stream_to(&self) -> Option<&str> {
         None
     }
 }
 
-/// How a listener speaks with its clients before TLS.
+/// Behaviour of a listener towards its clients before TLS.
 #[derive(Debug, Clone)]
 pub struct Manners {
-    /// Name by which it greets.
+    /// Host name in its greeting.
     pub host: String,
-    /// Nothing but the way to TLS is allowed.
+    /// Whether only TLS is allowed. Then other commands are refused.
     pub requires_tls: bool,
     /// Random bytes for the id of an XMPP stream.
     pub stream_id: [u8; 16],
 }
 
-/// The conversation with clients of a protocol; none if TLS comes with the first byte.
+/// Returns the conversation with clients of a protocol; none if TLS comes with the first byte.
 pub fn with_client(protocol: ListenerProtocol, manners: Manners) -> Option<Box<dyn Conversation>> {
     Some(match protocol {
         ListenerProtocol::Smtp => Box::new(lines::WithClient::new(smtp::Smtp, manners)),
@@ -124,8 +125,8 @@ pub fn with_client(protocol: ListenerProtocol, manners: Manners) -> Option<Box<d
     })
 }
 
-/// The conversation with a remote server of a protocol that ends in TLS or not at all; none if
-/// TLS comes with the first byte.
+/// Returns the conversation with remote servers of a protocol. It ends in TLS or fails. None if TLS
+/// comes with the first byte.
 pub fn with_server(protocol: ListenerProtocol, host: &str) -> Option<Box<dyn Conversation>> {
     let host = host.to_owned();
     Some(match protocol {

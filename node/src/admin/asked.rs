@@ -66,12 +66,12 @@ impl FromRequest<Node> for Asked {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
         let caller = Caller::from_request_parts(&mut parts, node).await?;
-        let malformed = |what: String| Problem::new(Code::X004, what);
+        let malformed = |what: String| Problem::new(Code::Malformed, what);
         let Query(parameters) = Query::<Parameters>::try_from_uri(&parts.uri)
             .map_err(|error| malformed(error.body_text()))?;
         let body = axum::body::to_bytes(axum::body::Body::new(body), BODY_BYTES_MAX)
             .await
-            .map_err(|_| Problem::new(Code::X006, "the request is larger than 2 MiB"))?;
+            .map_err(|_| Problem::new(Code::TooLarge, "the request is larger than 2 MiB"))?;
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let operation = match header(OPERATION_HEADER) {
             Some(text) => OperationId::parse(text).map_err(|error| malformed(error.to_string()))?,
@@ -80,7 +80,7 @@ impl FromRequest<Node> for Asked {
         let if_version = header(IF_MATCH_HEADER)
             .map(|text| text.trim_matches('"').parse::<u64>())
             .transpose()
-            .map_err(|_| malformed("If-Match is no version".to_owned()))?;
+            .map_err(|_| malformed("If-Match must be a version number".to_owned()))?;
         let wait = match parameters.wait.as_deref() {
             None | Some("served") => Wait::Served,
             Some("committed") => Wait::Committed,
@@ -100,6 +100,8 @@ impl FromRequest<Node> for Asked {
             ApiFamily::Ec => KeyFamily::Ec,
             ApiFamily::Rsa => KeyFamily::Rsa,
         });
+        // This hash detects an operation id that is reused for another request. Each part has its
+        // length before it, so that different parts never give the same bytes.
         let means = family.map(|family| family.to_string()).unwrap_or_default();
         let mut context = ring::digest::Context::new(&ring::digest::SHA256);
         let (method, path) = (parts.method.as_str(), parts.uri.path());
@@ -140,10 +142,10 @@ fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
     let reason = reason.unwrap_or_default();
     if reason.len() > REASON_BYTES_MAX {
         let title = format!("a reason has at most {REASON_BYTES_MAX} bytes");
-        return Err(Problem::new(Code::X004, title));
+        return Err(Problem::new(Code::Malformed, title));
     }
     match reason.contains("-----BEGIN") {
-        true => Err(Problem::new(Code::X004, "a reason cannot hold a PEM block")),
+        true => Err(Problem::new(Code::Malformed, "a reason cannot hold a PEM block")),
         false => Ok(()),
     }
 }
@@ -153,6 +155,6 @@ impl Asked {
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
         serde_json::from_slice(body)
-            .map_err(|error| Problem::new(Code::X004, format!("the request's body: {error}")))
+            .map_err(|error| Problem::new(Code::Malformed, format!("the request's body: {error}")))
     }
 }

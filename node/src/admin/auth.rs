@@ -32,7 +32,7 @@ impl FromRequestParts<Node> for Caller {
             return Ok(Caller { principal: Principal::Socket { uid }, expects: None });
         }
         let refused = |title: &str| {
-            Failed::from(Problem::new(Code::X003, title).hint(
+            Failed::from(Problem::new(Code::NotLoggedIn, title).hint(
                 "--token-file FILE with a token made on a member: conclave token create NAME",
             ))
         };
@@ -45,7 +45,7 @@ impl FromRequestParts<Node> for Caller {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
             .ok_or_else(|| refused("not logged in: this address needs a token"))?;
-        let (id, secret) = parse_access_token(text).ok_or_else(|| refused("this is no token"))?;
+        let (id, secret) = parse_access_token(text).ok_or_else(|| refused("invalid token"))?;
         let point = node.replica()?.point();
         // A comparison in constant time is not needed: it compares hashes of random secrets, so its
         // timing reveals nothing useful.

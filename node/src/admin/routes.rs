@@ -79,5 +79,5 @@ pub(crate) fn router(node: Node) -> Router {
 }
 
 async fn unknown() -> Failed {
-    Problem::new(Code::X005, "no such path in this API").into()
+    Problem::new(Code::NotFound, "no such path in this API").into()
 }

@@ -87,7 +87,7 @@ pub(crate) fn import_certificate(
     };
     let split = split_bundle(imported.bundle.clone(), public_key_der);
     let (leaf, rest) =
-        split.ok_or_else(|| Problem::new(Code::C001, "the input holds no certificate"))?;
+        split.ok_or_else(|| Problem::new(Code::NoCertificate, "the input holds no certificate"))?;
     if leaf.public_key_der() != public_key_der {
         return Err(rejection_problem(&Rejection::CertificateOfOtherKey {
             key: Fingerprint::of(public_key_der),
@@ -100,7 +100,7 @@ pub(crate) fn import_certificate(
         linked(Some(&leaf), rest, imported.sort, imported.allow_broken_chain, view.now)?;
     if rest.len() > CHAIN_CERTIFICATES_MAX {
         let title = format!("a chain of {} certificates is too long", rest.len());
-        return Err(Problem::new(Code::H004, title)
+        return Err(Problem::new(Code::ChainTooLong, title)
             .detail(format!("{CHAIN_CERTIFICATES_MAX} are possible")));
     }
     let key = imported.key.as_ref().map(|key| sealed_key(view, domain.id, key)).transpose()?;
@@ -136,7 +136,7 @@ fn certified_key<'d>(
     Ok(&key.public_key_der)
 }
 
-/// Refuses a certificate outside its validity ([`Code::C005`]), since no client would accept it.
+/// Refuses a certificate outside its validity, since no client would accept it.
 fn check_dates(certificate: &Certificate, view: &View<'_>) -> Result<(), Problem> {
     const DAY: u64 = 24 * 60 * 60;
     let now = view.now.0 / 1_000;
@@ -149,13 +149,12 @@ fn check_dates(certificate: &Certificate, view: &View<'_>) -> Result<(), Problem
     } else {
         return Ok(());
     };
-    Err(Problem::new(Code::C005, title)
+    Err(Problem::new(Code::CertificateOutOfDate, title)
         .detail(format!("this node's clock says {}", at(now)))
         .hint("have a new certificate made; or, if the clock is wrong, set it"))
 }
 
-/// Refuses a certificate that covers none of the domain's names ([`Code::C006`]): it was probably
-/// meant for another domain.
+/// Refuses a certificate for none of the domain's names: it was probably meant for another domain.
 fn check_names(
     domain: &Domain,
     certificate: &Certificate,
@@ -173,7 +172,7 @@ fn check_names(
     };
     let alias = names.first().map_or("NAME", String::as_str);
     Err(Problem::new(
-        Code::C006,
+        Code::CertificateForOtherNames,
         format!("the certificate is for {found}, not for {name}{aliases}"),
     )
     .hint(format!("conclave domain alias {name} --add {alias}    or: --allow-name-mismatch")))
@@ -198,8 +197,7 @@ pub(crate) fn warnings(domain: &Domain, certificate: &Certificate, now: UnixMill
     warnings
 }
 
-/// Warns that a certificate which is set while the PKI mode is not `enabled` is stored but not
-/// used.
+/// Warns if the PKI mode is not `enabled`: then a certificate is stored but not used.
 fn unused(domain: &Domain) -> Option<String> {
     let name = &domain.name;
     let why = match domain.mode {
@@ -255,7 +253,7 @@ pub(super) fn subject(
     let common_name = asked.common_name.clone().unwrap_or_else(|| domain.name.to_string());
     if !choices.contains(&common_name) {
         let title = format!("{common_name:?} cannot be the common name of {}", domain.name);
-        return Err(Problem::new(Code::C008, title)
+        return Err(Problem::new(Code::CertificateFieldInvalid, title)
             .detail(format!("possible are {}", choices.join(", ")))
             .hint(format!("conclave csr create {} --list-names", domain.name)));
     }
@@ -293,7 +291,7 @@ pub(crate) fn refresh_certificate(
     let old = Certificate::from_der(&found.der).map_err(|_| missing())?;
     if !old.is_issued_by(&old) {
         let title = format!("the certificate of {name} was issued by {}", old.issuer());
-        return Err(Problem::new(Code::C011, title)
+        return Err(Problem::new(Code::NotSelfSigned, title)
             .why("only one that the domain's key signed itself can be refreshed here")
             .hint(format!("conclave csr create {name}")));
     }
@@ -309,7 +307,8 @@ fn validity(view: &View<'_>, days: Option<u32>) -> Result<Validity, Problem> {
     let days = days.unwrap_or(DAYS);
     if !(1..=DAYS_MAX).contains(&days) {
         let title = format!("{days} days are not possible");
-        return Err(Problem::new(Code::C008, title).detail(format!("1 to {DAYS_MAX} are")));
+        return Err(Problem::new(Code::CertificateFieldInvalid, title)
+            .detail(format!("1 to {DAYS_MAX} are")));
     }
     let not_before = view.now.0 / 1000;
     Ok(Validity { not_before, not_after: not_before + u64::from(days) * 24 * 60 * 60 })

@@ -29,7 +29,7 @@ pub(crate) fn set_chain(view: &View<'_>, name: &str, asked: &Set) -> Result<Admi
         linked(leaf.as_ref(), chain, asked.sort, asked.allow_broken_chain, view.now)?;
     if chain.len() > CHAIN_CERTIFICATES_MAX {
         let title = format!("a chain of {} certificates is too long", chain.len());
-        return Err(Problem::new(Code::H004, title)
+        return Err(Problem::new(Code::ChainTooLong, title)
             .detail(format!("{CHAIN_CERTIFICATES_MAX} are possible")));
     }
     let chain = chain.iter().map(|certificate| ByteBuf::from(certificate.der())).collect();
@@ -41,8 +41,8 @@ fn leaf(credential: &Credential) -> Option<Certificate> {
     Certificate::from_der(&credential.certificate.as_ref()?.der).ok()
 }
 
-/// Returns the credential to which a chain belongs: the one of the family that the caller selected,
-/// otherwise the one whose certificate a member of the chain issued.
+/// Returns the credential of a chain: the one of the selected family, otherwise the one whose
+/// certificate was issued by a certificate of the chain.
 fn certified_by<'d>(
     view: &View<'_>,
     domain: &'d Domain,

@@ -15,7 +15,7 @@ use conclave_store::{
 
 use super::{Admitted, View, domain_name};
 
-/// A certificate that a domain trusts, and the set that contains it.
+/// A trusted certificate of a domain, and the set that contains it.
 pub(crate) struct Issuer {
     pub(crate) set: &'static str,
     pub(crate) certificate: Certificate,
@@ -75,7 +75,7 @@ pub(crate) fn set_client_auth(
         }
         if issuer.set == "builtin" {
             warnings.push(format!(
-                "{subject} is a public authority: whoever has a client certificate of it connects"
+                "{subject} is a public authority: every client with a certificate by it can connect"
             ));
         }
     }
@@ -102,14 +102,14 @@ fn resolve(view: &View<'_>, domain: &Domain, text: &str) -> Result<Fingerprint, 
     match found.as_slice() {
         [one] if wanted.len() >= 4 => Ok(*one),
         [] => Err(Problem::new(
-            Code::T001,
+            Code::TrustedCertificateUnknown,
             format!("no trusted certificate {text:?} counts for {name}"),
         )
         .why("clients are verified with the sets of the domain, of its scope and the built-in one")
         .hint(format!(
             "conclave trust list --scope domain:{name}    or: conclave trust add --scope domain:{name} FILE"
         ))),
-        _ => Err(Problem::new(Code::T001, format!("{text:?} is not clear"))
+        _ => Err(Problem::new(Code::TrustedCertificateUnknown, format!("{text:?} is not clear"))
             .hint("give more digits of the fingerprint")),
     }
 }

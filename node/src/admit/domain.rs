@@ -28,8 +28,8 @@ fn mode(pki: Pki) -> PkiMode {
 fn aliases(texts: &[String], name: &DomainName) -> Result<Vec<ServerName>, Problem> {
     let mut aliases: Vec<ServerName> = Vec::new();
     for text in texts {
-        let alias =
-            ServerName::parse(text).map_err(|error| Problem::new(Code::D001, error.to_string()))?;
+        let alias = ServerName::parse(text)
+            .map_err(|error| Problem::new(Code::InvalidDomainName, error.to_string()))?;
         // The domain's own name and duplicates are dropped.
         if alias.as_str() != name.as_str() && !aliases.contains(&alias) {
             aliases.push(alias);
@@ -40,8 +40,9 @@ fn aliases(texts: &[String], name: &DomainName) -> Result<Vec<ServerName>, Probl
 
 fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, Problem> {
     let parse = |text: &String| {
-        text.parse::<IpAddr>()
-            .map_err(|_| Problem::new(Code::D001, format!("{text:?} is not an IP address")))
+        text.parse::<IpAddr>().map_err(|_| {
+            Problem::new(Code::InvalidDomainName, format!("{text:?} is not an IP address"))
+        })
     };
     texts.iter().map(parse).collect()
 }
@@ -83,7 +84,7 @@ fn all_aliases(domain: &Domain, asked: &Set) -> Result<Option<Vec<ServerName>>, 
     for gone in &asked.remove_aliases {
         let place = all.iter().position(|alias| alias.as_str() == gone.to_ascii_lowercase());
         let place = place.ok_or_else(|| {
-            Problem::new(Code::D002, format!("{gone:?} is no alias of {name}"))
+            Problem::new(Code::DomainUnknown, format!("{gone:?} is no alias of {name}"))
                 .hint(format!("conclave domain show {name}"))
         })?;
         all.remove(place);
@@ -110,9 +111,12 @@ pub(crate) fn rename_domain(
     let (name, new) = (domain_name(name)?, domain_name(&asked.name)?);
     let (domain, expectation) = view.domain(&name)?;
     if view.scope == Scope::Local && name == view.node.config().main_domain {
-        return Err(Problem::new(Code::D003, format!("{name} is the Main Domain of this node"))
-            .why("its name stands in the configuration file")
-            .hint("change [node] main_domain and restart the node"));
+        return Err(Problem::new(
+            Code::NameTaken,
+            format!("{name} is the Main Domain of this node"),
+        )
+        .why("its name stands in the configuration file")
+        .hint("change [node] main_domain and restart the node"));
     }
     let certificates = domain.certificates().filter_map(|one| Certificate::from_der(&one.der).ok());
     let is_any_mismatched = certificates.into_iter().any(|one| !one.covers(new.as_str()));

@@ -23,13 +23,13 @@ pub(crate) fn expires(asked: &Create, now: UnixMillis) -> Result<UnixMillis, Pro
     let seconds = asked.expires_in.unwrap_or(SECONDS);
     if !(1..=SECONDS_MAX).contains(&seconds) {
         let title = format!("a join token cannot last {seconds} seconds");
-        return Err(Problem::new(Code::X004, title).detail("1 second to 30 days"));
+        return Err(Problem::new(Code::Malformed, title).detail("1 second to 30 days"));
     }
     Ok(now.plus(seconds * 1000))
 }
 
-/// Creates a token. Its secret is sealed, because admission of a joining node needs it in plaintext
-/// for the HMAC.
+/// Creates a token. Its secret is sealed rather than hashed, because a member needs it in plaintext
+/// to verify the HMAC of a joining node.
 pub(crate) fn create_join_token(
     view: &View<'_>,
     token: &JoinTokenText,
@@ -45,7 +45,7 @@ pub(crate) fn create_join_token(
 /// Returns the fingerprint of the cluster's authority, which tokens carry.
 pub(crate) fn authority_fingerprint(view: &View<'_>) -> Result<Fingerprint, Problem> {
     let cluster = view.state.cluster();
-    let cluster =
-        cluster.ok_or_else(|| Problem::new(Code::R006, "this node belongs to no cluster yet"))?;
+    let cluster = cluster
+        .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster yet"))?;
     Ok(Fingerprint::of(&cluster.authority_der))
 }

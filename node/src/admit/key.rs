@@ -68,7 +68,7 @@ pub(super) fn family(key: &PrivateKey) -> KeyFamily {
     }
 }
 
-/// Warns that a key of the other family stays: the caller may have meant to replace it.
+/// Warns about a key of the other family, which stays: the caller may have meant to replace it.
 pub(super) fn beside(domain: &Domain, family: KeyFamily) -> Vec<String> {
     let others = domain.credentials.iter().map(|one| one.key.family);
     let told = others.filter(|other| *other != family).map(|other| {
@@ -117,7 +117,7 @@ pub(super) fn opened_key(
         .open(view.scope, Purpose::DomainKey(domain.id), &key.sealed)
         .map_err(|error| view.sealed_problem(&error))?;
     PrivateKey::from_pkcs8_der(opened.expose())
-        .map_err(|error| Problem::new(Code::K008, error.to_string()))
+        .map_err(|error| Problem::new(Code::KeyTestFailed, error.to_string()))
 }
 
 pub(crate) fn remove_key(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {

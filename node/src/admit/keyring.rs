@@ -20,13 +20,13 @@ pub(crate) fn rotate_keyring(view: &View<'_>) -> Result<Admitted, Problem> {
     let cluster = view
         .state
         .cluster()
-        .ok_or_else(|| Problem::new(Code::R006, "this node belongs to no cluster yet"))?;
+        .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster yet"))?;
     let generation = Generation(cluster.generation.0 + 1);
     let key = GenerationKey::make();
     let mut wraps = BTreeMap::new();
     for (id, member) in view.state.members() {
         let wrapped = wrap(&key, &member.sealing_key, cluster.id, generation, *id)
-            .map_err(|error| Problem::new(Code::X007, error.to_string()))?;
+            .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         wraps.insert(*id, ByteBuf::from(wrapped));
     }
     let authority = view

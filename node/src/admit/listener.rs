@@ -13,13 +13,16 @@ use conclave_store::{command::Action, id::ListenerName, outcome::Rejection, reco
 use super::{Admitted, View, rejection_problem};
 
 fn listener_name(text: &str) -> Result<ListenerName, Problem> {
-    ListenerName::parse(text).map_err(|error| Problem::new(Code::N003, error.to_string()))
+    ListenerName::parse(text).map_err(|error| Problem::new(Code::InvalidAddress, error.to_string()))
 }
 
 fn parse(view: &View<'_>, asked: &Add) -> Result<Listener, Problem> {
     let malformed = || {
-        Problem::new(Code::N003, format!("{:?} is not an address to listen on", asked.bind))
-            .hint("--bind :443 for every address of each node, or --bind 192.0.2.10:443")
+        Problem::new(
+            Code::InvalidAddress,
+            format!("{:?} is not an address to listen on", asked.bind),
+        )
+        .hint("--bind :443 for every address of each node, or --bind 192.0.2.10:443")
     };
     let (address, port) = match asked.bind.strip_prefix(':') {
         Some(port) => (None, port.parse::<u16>().map_err(|_| malformed())?),
@@ -74,13 +77,14 @@ pub(crate) fn add_listener(view: &View<'_>, asked: &Add) -> Result<Admitted, Pro
 
 fn bind_problem(name: &ListenerName, address: SocketAddr, error: &std::io::Error) -> Problem {
     match error.kind() {
-        std::io::ErrorKind::PermissionDenied => {
-            Problem::new(Code::N002, format!("not allowed to open port {}", address.port()))
-                .detail(error.to_string())
-                .hint("sudo setcap cap_net_bind_service=+ep $(command -v conclave)")
-        }
+        std::io::ErrorKind::PermissionDenied => Problem::new(
+            Code::PortForbidden,
+            format!("not allowed to open port {}", address.port()),
+        )
+        .detail(error.to_string())
+        .hint("sudo setcap cap_net_bind_service=+ep $(command -v conclave)"),
         std::io::ErrorKind::AddrInUse => Problem::new(
-            Code::N001,
+            Code::PortUnavailable,
             format!(
                 "cannot open {address} for listener {:?}: in use by another process",
                 name.as_str()
@@ -88,7 +92,7 @@ fn bind_problem(name: &ListenerName, address: SocketAddr, error: &std::io::Error
         )
         .hint("stop it, or choose another port"),
         _ => Problem::new(
-            Code::N001,
+            Code::PortUnavailable,
             format!("cannot open {address} for listener {:?}", name.as_str()),
         )
         .detail(error.to_string()),

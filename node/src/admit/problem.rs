@@ -7,12 +7,12 @@ use conclave_pki::{
 use conclave_store::{id::DomainName, outcome::Rejection};
 
 pub(super) fn domain_unknown(name: &DomainName) -> Problem {
-    Problem::new(Code::D002, format!("no domain {name}"))
+    Problem::new(Code::DomainUnknown, format!("no domain {name}"))
         .hint(format!("conclave domain list    or: conclave domain create {name}"))
 }
 
 fn code(text: &str) -> Code {
-    Code::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Code::X007)
+    Code::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Code::Internal)
 }
 
 /// Makes a location without the text of the line: any line of any file may be part of a key.
@@ -50,9 +50,9 @@ pub(super) fn certificate(field: &str, error: &CertificateError) -> Problem {
 /// Converts an error of making a certificate.
 pub(super) fn issue(error: &IssueError) -> Problem {
     let code = if matches!(error, IssueError::Attribute { .. } | IssueError::Name { .. }) {
-        Code::C008
+        Code::CertificateFieldInvalid
     } else {
-        Code::X007
+        Code::Internal
     };
     Problem::new(code, error.to_string())
 }
@@ -62,18 +62,18 @@ pub(super) fn chain(error: &ChainError) -> Problem {
     match error {
         ChainError::Order { should } => {
             let places: Vec<String> = should.iter().map(|place| (place + 1).to_string()).collect();
-            Problem::new(Code::H002, error.to_string())
+            Problem::new(Code::ChainOrder, error.to_string())
                 .detail(format!("in order they are those at places {}", places.join(", ")))
                 .hint("repeat with --sort")
         }
-        ChainError::LinkMissing { issuer, url, .. } => Problem::new(Code::H003, error.to_string())
+        ChainError::LinkMissing { issuer, url, .. } => Problem::new(Code::ChainLinkMissing, error.to_string())
             .detail(format!("its issuer is {issuer:?}"))
             .hint(match url {
                 Some(url) => format!("get the certificate from {url} (named in the certificate)    or: --allow-broken-chain"),
                 None => "add that certificate to the file    or: --allow-broken-chain".to_owned(),
             }),
-        ChainError::TooMuch => Problem::new(Code::H009, error.to_string()),
-        _ => Problem::new(Code::H003, error.to_string()),
+        ChainError::TooMuch => Problem::new(Code::TooMuchWork, error.to_string()),
+        _ => Problem::new(Code::ChainLinkMissing, error.to_string()),
     }
 }
 
@@ -81,55 +81,65 @@ pub(super) fn chain(error: &ChainError) -> Problem {
 pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
     use Rejection as R;
     let (code, hint) = match rejection {
-        R::Stale(_) | R::WrapsMismatch | R::GenerationOld { .. } => {
-            (Code::V002, "somebody changes the same thing again and again; repeat".to_owned())
-        }
-        R::OperationReused(_) => (Code::V003, "leave --operation out".to_owned()),
+        R::Stale(_) | R::WrapsMismatch | R::GenerationOld { .. } => (
+            Code::VersionConflict,
+            "repeat the command: other changes of the same object came first".to_owned(),
+        ),
+        R::OperationReused(_) => (Code::OperationReused, "leave --operation out".to_owned()),
         R::OperationForgotten { .. } => {
             let hint = "look whether the change is made; if not, make it without --operation    if this was the first try, set the clock";
-            (Code::R008, hint.to_owned())
+            (Code::OperationForgotten, hint.to_owned())
         }
         R::LevelUnknown { .. } | R::LevelReached { .. } => {
-            (Code::V001, "conclave status shows the version of each node".to_owned())
+            (Code::VersionTooOld, "conclave status shows the version of each node".to_owned())
         }
-        R::ClusterExists(_) => (Code::R007, "conclave status".to_owned()),
-        R::NoCluster => (Code::R006, "conclave cluster init --name NAME".to_owned()),
+        R::ClusterExists(_) => (Code::AlreadyMember, "conclave status".to_owned()),
+        R::NoCluster => (Code::NoCluster, "conclave cluster init --name NAME".to_owned()),
         R::JoinTokenUnknown(_) | R::JoinTokenUsed { .. } | R::JoinTokenExpired { .. } => {
-            (Code::J002, "on any member: conclave join-token create".to_owned())
+            (Code::JoinTokenSpent, "on any member: conclave join-token create".to_owned())
         }
-        R::NodeNameTaken(_) => {
-            (Code::J004, "give this node another [node] name in its configuration".to_owned())
+        R::NodeNameTaken(_) => (
+            Code::NodeNameTaken,
+            "give this node another [node] name in its configuration".to_owned(),
+        ),
+        R::VersionUnknown { name, .. } => {
+            (Code::VersionNotKept, format!("conclave domain history {name}"))
         }
-        R::VersionUnknown { name, .. } => (Code::V004, format!("conclave domain history {name}")),
-        R::TrustedUnknown(_) => (Code::T001, "conclave trust list".to_owned()),
-        R::AccessTokenUnknown(_) => (Code::X005, "conclave token list".to_owned()),
+        R::TrustedUnknown(_) => (Code::TrustedCertificateUnknown, "conclave trust list".to_owned()),
+        R::AccessTokenUnknown(_) => (Code::NotFound, "conclave token list".to_owned()),
         R::DomainUnknown(name) => return domain_unknown(name),
-        R::NameTaken { owner, .. } => (Code::D003, format!("conclave domain show {owner}")),
+        R::NameTaken { owner, .. } => (Code::NameTaken, format!("conclave domain show {owner}")),
         R::MainDomain { .. } => (
-            Code::D003,
+            Code::NameTaken,
             "choose another name, or another [node] main_domain on that node".to_owned(),
         ),
         R::KeyExists { name, family } => {
             let family = family.to_string().to_lowercase();
             let remove = format!("conclave key remove {name} --family {family}");
-            (Code::K009, format!("{remove}    or: conclave cert import {name} FILE --key FILE"))
+            (
+                Code::KeyExists,
+                format!("{remove}    or: conclave cert import {name} FILE --key FILE"),
+            )
         }
         R::KeyMissing(name) => (
-            Code::K010,
+            Code::KeyMissing,
             format!("conclave key generate {name}    or: conclave key import {name} FILE"),
         ),
         R::CertificateOfOtherKey { key, certificate } => {
-            return Problem::new(Code::C003, rejection.to_string())
+            return Problem::new(Code::CertificateOfOtherKey, rejection.to_string())
                 .detail(format!("domain key SHA-256 {key}, certificate key {certificate}"))
                 .hint("conclave csr create NAME makes a request for the present key    or import both: conclave cert import NAME FILE --key FILE");
         }
-        R::CertificateMissing(name) => (Code::C010, format!("conclave cert import {name} FILE")),
-        R::ChainMissing(name) => (Code::H010, format!("conclave chain set {name} FILE")),
-        R::ListenerExists(name) | R::PortTaken(name) => {
-            (Code::N004, format!("conclave listener list    conclave listener remove {name}"))
+        R::CertificateMissing(name) => {
+            (Code::CertificateMissing, format!("conclave cert import {name} FILE"))
         }
-        R::ListenerUnknown(_) => (Code::N005, "conclave listener list".to_owned()),
-        _ => return Problem::new(Code::D004, rejection.to_string()),
+        R::ChainMissing(name) => (Code::ChainMissing, format!("conclave chain set {name} FILE")),
+        R::ListenerExists(name) | R::PortTaken(name) => (
+            Code::ListenerExists,
+            format!("conclave listener list    conclave listener remove {name}"),
+        ),
+        R::ListenerUnknown(_) => (Code::ListenerUnknown, "conclave listener list".to_owned()),
+        _ => return Problem::new(Code::LimitReached, rejection.to_string()),
     };
     let problem = Problem::new(code, rejection.to_string()).hint(hint);
     match rejection {

@@ -32,12 +32,12 @@ pub(crate) const LEGACY: [(&str, &str); 4] = [
 ];
 
 fn refused(title: impl Into<String>) -> Problem {
-    Problem::new(Code::F003, title)
+    Problem::new(Code::TlsSettingInvalid, title)
 }
 
 pub(crate) fn set_tls(view: &View<'_>, asked: &Set) -> Result<Admitted, Problem> {
     if *asked == Set::default() {
-        return Err(Problem::new(Code::X004, "no setting is given")
+        return Err(Problem::new(Code::Malformed, "no setting is given")
             .hint("conclave tls set --ttl 2h    all settings: conclave tls set --help"));
     }
     check_legacy(asked)?;
@@ -91,7 +91,7 @@ fn admitted(view: &View<'_>, action: Action) -> Result<Admitted, Problem> {
         && expected != version.0
     {
         let title = format!("the TLS settings are at version {version}, not at {expected}");
-        return Err(Problem::new(Code::V002, title).hint("conclave tls show"));
+        return Err(Problem::new(Code::VersionConflict, title).hint("conclave tls show"));
     }
     let expectation = view.state.expectation(RowKey::TlsSettings);
     Ok(Admitted::new(action, "TLS settings").expecting(expectation))
@@ -103,7 +103,7 @@ fn check_legacy(asked: &Set) -> Result<(), Problem> {
         if switch == Some(true) {
             return Err(refused(format!("{setting} cannot be turned on: this server has none"))
                 .why(*reason)
-                .hint("clients of such an age need a proxy of their own in front of them"));
+                .hint("put a legacy proxy in front for such clients"));
         }
     }
     Ok(())
@@ -126,7 +126,7 @@ fn seconds(
     }
 }
 
-/// Refuses settings under which no client could connect. Warns if they exclude a TLS version.
+/// Refuses settings that exclude every client. Warns if they exclude a TLS version.
 fn check_versions(settings: &TlsSettings) -> Result<Vec<String>, Problem> {
     let suites = &settings.cipher_suites;
     if suites.is_empty() {
@@ -135,7 +135,7 @@ fn check_versions(settings: &TlsSettings) -> Result<Vec<String>, Problem> {
     let has_new = suites.iter().any(|name| is_tls13(name));
     let has_old = suites.iter().any(|name| !is_tls13(name));
     match (settings.version_min, has_new, has_old) {
-        (TlsVersion::V1_3, false, _) => Err(refused("nobody could connect any more")
+        (TlsVersion::V1_3, false, _) => Err(refused("no cipher suite would remain")
             .why("the oldest version accepted is TLS 1.3, and no cipher suite named is of TLS 1.3")
             .hint("name one that begins with TLS_AES or TLS_CHACHA20 too")),
         (TlsVersion::V1_2, false, _) => {
@@ -148,7 +148,7 @@ fn check_versions(settings: &TlsSettings) -> Result<Vec<String>, Problem> {
     }
 }
 
-/// Refuses a rotation that would keep too many ticket keys. A key is kept until the last ticket
+/// Refuses a rotation period with too many ticket keys at once. A key is kept until the last ticket
 /// that it sealed has expired.
 fn check_key_count(settings: &TlsSettings) -> Result<(), Problem> {
     let (ttl, rotation) = (settings.session_ttl_s, settings.ticket_rotation_s);

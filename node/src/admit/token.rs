@@ -26,7 +26,7 @@ pub(crate) fn create_token(
         && asked.name.len() <= NAME_BYTES_MAX
         && asked.name.chars().all(|c| !c.is_control());
     if !is_name {
-        return Err(Problem::new(Code::X004, "a token needs a name of 1 to 64 characters"));
+        return Err(Problem::new(Code::Malformed, "a token needs a name of 1 to 64 characters"));
     }
     let record = AccessToken {
         name: asked.name.clone(),
@@ -39,7 +39,7 @@ pub(crate) fn create_token(
 
 pub(crate) fn revoke_token(_view: &View<'_>, id: &str) -> Result<Admitted, Problem> {
     let id = TokenId::parse(id).ok_or_else(|| {
-        Problem::new(Code::X005, format!("no access token {id:?}")).hint("conclave token list")
+        Problem::new(Code::NotFound, format!("no access token {id:?}")).hint("conclave token list")
     })?;
     Ok(Admitted::new(Action::RevokeAccessToken(id), id))
 }

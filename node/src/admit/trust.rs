@@ -40,7 +40,7 @@ impl TrustScope {
             other => match other.strip_prefix("domain:") {
                 Some(name) => domain_name(name).map(TrustScope::Domain),
                 None => Err(Problem::new(
-                    Code::T003,
+                    Code::NotATrustSet,
                     format!("{other:?} is no set of trusted certificates"),
                 )
                 .hint("--scope builtin, server, cluster or domain:NAME")),
@@ -48,12 +48,14 @@ impl TrustScope {
         }
     }
 
-    /// Returns the domain that owns the set in State; none: the set of the scope.
+    /// Returns the owner of the set in State; none: the set of the scope.
     fn owner(&self) -> Result<Option<DomainName>, Problem> {
         match self {
-            TrustScope::Builtin => Err(Problem::new(Code::T003, "the built-in set cannot change")
-                .why("it comes with the program")
-                .hint("conclave trust add --scope cluster FILE")),
+            TrustScope::Builtin => {
+                Err(Problem::new(Code::NotATrustSet, "the built-in set cannot change")
+                    .why("it comes with the program")
+                    .hint("conclave trust add --scope cluster FILE"))
+            }
             TrustScope::Server | TrustScope::Cluster => Ok(None),
             TrustScope::Domain(name) => Ok(Some(name.clone())),
         }
@@ -71,7 +73,7 @@ pub(crate) fn add_trusted(
     for one in &found {
         if !one.is_authority() && one.subject() != one.issuer() {
             let title = format!("{} is no authority", one.subject());
-            return Err(Problem::new(Code::T002, title)
+            return Err(Problem::new(Code::NotAnAuthority, title)
                 .why("it may not issue certificates, and did not sign itself")
                 .hint("give the certificate of its issuer"));
         }
@@ -90,12 +92,13 @@ pub(crate) fn add_trusted(
 }
 
 /// Makes the record of a revocation list, under the hash of its issuer's name. Refuses lists with
-/// which no certificate of the issuer would be valid: deltas and lists that are not valid yet.
+/// which no certificate of the issuer would be valid (deltas, lists that are not valid yet) and
+/// lists that do not fit into one command.
 fn admitted_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, record::Crl), Problem> {
     let issuer = crl.issuer();
     if crl.is_delta() {
         return Err(Problem::new(
-            Code::H008,
+            Code::RevocationListUnusable,
             format!("the revocation list of {issuer} is a delta"),
         )
         .why("it only says what has changed since another list (RFC 5280 §5.2.4)")
@@ -104,7 +107,7 @@ fn admitted_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, record::Crl)
     if crl.der().len() > CRL_BYTES_MAX {
         let (found, max) = (crl.der().len() / 1024, CRL_BYTES_MAX / 1024);
         let title = format!("the revocation list of {issuer} has {found} KiB");
-        return Err(Problem::new(Code::D004, title)
+        return Err(Problem::new(Code::LimitReached, title)
             .detail(format!("at most {max} KiB fit into one change"))
             .hint("have the authority issue lists for parts of its certificates"));
     }
@@ -112,7 +115,7 @@ fn admitted_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, record::Crl)
     if this_update > now {
         let at = clock::rfc3339(this_update);
         let title = format!("the revocation list of {issuer} is not valid before {at}");
-        return Err(Problem::new(Code::H008, title)
+        return Err(Problem::new(Code::RevocationListUnusable, title)
             .detail(format!("this node's clock says {}", clock::rfc3339(now)))
             .hint("if the clock is wrong, set it"));
     }
@@ -120,8 +123,8 @@ fn admitted_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, record::Crl)
     Ok((Fingerprint::of(&name), record::Crl { der: ByteBuf::from(crl.der()), this_update }))
 }
 
-/// Warns about a list that has expired or does not say when it expires: with it no certificate of
-/// its issuer is valid.
+/// Warns about an expired list or a list without an expiry: with it no certificate of its issuer is
+/// valid.
 fn crl_warning(crl: &Crl, now: UnixMillis) -> Option<String> {
     let issuer = crl.issuer();
     match crl.next_update() {
@@ -178,10 +181,12 @@ fn resolve(state: &State, set: &TrustSet, text: &str) -> Result<Fingerprint, Pro
         .filter(|fingerprint| fingerprint.to_string().starts_with(&wanted));
     match (found.next(), found.next()) {
         (Some(one), None) if wanted.len() >= 4 => Ok(one),
-        (Some(_), _) => Err(Problem::new(Code::T001, format!("{text:?} is not clear"))
-            .hint("give more digits of the fingerprint")),
+        (Some(_), _) => {
+            Err(Problem::new(Code::TrustedCertificateUnknown, format!("{text:?} is not clear"))
+                .hint("give more digits of the fingerprint"))
+        }
         _ => Err(Problem::new(
-            Code::T001,
+            Code::TrustedCertificateUnknown,
             format!("no certificate {text:?} stands in this set itself"),
         )
         .why("inherited certificates are removed where they stand")

@@ -1,4 +1,5 @@
-//! Letting a node join: the token is proved, the member inserted, all in one command.
+//! The member's side of a join: checks the proof of the token, then redeems the token and adds the
+//! member in one command.
 
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// What a joining node tells of itself.
+/// The join request: the token's id and the facts about the joining node.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct JoinRequestV1 {
     pub(super) token: TokenId,
@@ -40,11 +41,12 @@ pub(super) struct JoinRequestV1 {
     pub(super) identity_der: Vec<u8>,
     pub(super) sealing_key: [u8; 32],
     pub(super) address: String,
-    /// Version of its program: a cluster may have gone on to what that does not know.
+    /// Version of the joining program. The cluster may already use formats that it does not know.
     pub(super) version: String,
 }
 
-/// A request with the proof that its sender has the token, made for one connection.
+/// A join request with the proof that its sender knows the token's secret. The proof holds for one
+/// connection.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Proved {
     #[serde(with = "serde_bytes")]
@@ -53,7 +55,7 @@ pub(super) struct Proved {
     pub(super) proof: Vec<u8>,
 }
 
-/// Answer to a joining node.
+/// The answer to a joining node.
 #[derive(Serialize, Deserialize)]
 pub(super) enum JoinAnswerV1 {
     Welcome(WelcomeV1),
@@ -61,7 +63,7 @@ pub(super) enum JoinAnswerV1 {
     Refused(String),
 }
 
-/// What a new member must know.
+/// The start data of a new member.
 #[derive(Serialize, Deserialize)]
 pub(super) struct WelcomeV1 {
     pub(super) cluster: [u8; 16],
@@ -69,7 +71,7 @@ pub(super) struct WelcomeV1 {
     pub(super) node: u64,
     pub(super) authority_der: Vec<u8>,
     pub(super) certificate_der: Vec<u8>,
-    /// Number, identity key and address of each member.
+    /// Id, identity key and address of each member.
     pub(super) members: Vec<(u64, Vec<u8>, String)>,
 }
 
@@ -89,7 +91,7 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     (*format == FORMAT && used == payload.len()).then_some(message)
 }
 
-/// Admits joining nodes on any unsealed member.
+/// The handler of join requests. It works on any unsealed member.
 #[derive(Clone)]
 pub(crate) struct Admission {
     pub(crate) replica: Replica,
@@ -97,7 +99,7 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Answers a joining node; `exporter` is that of its connection.
+    /// Answers a join request. `exporter` is the TLS exporter value of its connection.
     pub(crate) async fn answer(&self, exporter: [u8; 32], request: &[u8]) -> Vec<u8> {
         let answer = match self.admit(exporter, request).await {
             Ok(welcome) => JoinAnswerV1::Welcome(welcome),
@@ -111,20 +113,22 @@ impl Admission {
     }
 
     async fn admit(&self, exporter: [u8; 32], request: &[u8]) -> Result<WelcomeV1, Problem> {
-        let malformed = || Problem::new(Code::X004, "a join request that cannot be read");
+        let malformed = || Problem::new(Code::Malformed, "a join request that cannot be read");
         let proved: Proved = decode(request).ok_or_else(malformed)?;
         let request: JoinRequestV1 = decode(&proved.request).ok_or_else(malformed)?;
         let name = NodeName::parse(&request.name)
-            .map_err(|error| Problem::new(Code::J001, error.to_string()))?;
-        // Not yet proved, but bounded by the request, and escaped by the log.
+            .map_err(|error| Problem::new(Code::JoinTokenInvalid, error.to_string()))?;
+        // These values are not proved yet, but the request bounds them and the log escapes them.
         tracing::info!(event = "cluster.join_asked", node = %name, version = ?request.version);
+        // The read is linearizable, because this member may lag behind the command that created the
+        // token.
         let point = self.replica.linearizable(TIMEOUT).await.map_err(|_| {
-            Problem::new(Code::R003, "the cluster has no leader now").hint("repeat the command")
+            Problem::new(Code::NoLeader, "the cluster has no leader now").hint("repeat the command")
         })?;
         self.check_proof(&point.state, &request, exporter, &proved)?;
         if point.state.level() > 0 && !knows_level(&request.version) {
             let title = format!("version {} cannot read what this cluster writes", request.version);
-            return Err(Problem::new(Code::V001, title)
+            return Err(Problem::new(Code::VersionTooOld, title)
                 .hint("install the version of the members: conclave status shows it"));
         }
         for _ in 0..ADMIT_ATTEMPTS_MAX {
@@ -134,22 +138,24 @@ impl Admission {
             let done =
                 self.replica.execute(&bytes, Wait::Committed, Instant::now() + TIMEOUT).await;
             let done =
-                done.map_err(|_| Problem::new(Code::R003, "the cluster cannot decide now"))?;
+                done.map_err(|_| Problem::new(Code::NoLeader, "the cluster cannot decide now"))?;
             self.replica.wait_applied(done.index.0, TIMEOUT).await;
             match done.outcome {
                 Outcome::Done(Done::Member { id }) => {
                     return self.welcome(id, &request, certificate_der);
                 }
+                // Another command changed the keyring or the token. Derive the command again.
                 Outcome::Rejected(Rejection::WrapsMismatch | Rejection::Stale(_)) => {}
                 Outcome::Rejected(rejection) => return Err(rejection_problem(&rejection)),
                 Outcome::Done(_) => return Err(internal("an answer of another kind", done.index)),
             }
         }
-        Err(Problem::new(Code::R003, "the members changed too often").hint("repeat the command"))
+        Err(Problem::new(Code::NoLeader, "the members changed too often")
+            .hint("repeat the command"))
     }
 
-    /// HMAC over the TLS exporter and the request, keyed by the token's secret: a proof made
-    /// for another connection or another request is worth nothing.
+    /// Verifies the HMAC over the TLS exporter and the request under the token's secret. A proof
+    /// for another connection or another request does not verify.
     fn check_proof(
         &self,
         state: &State,
@@ -158,13 +164,13 @@ impl Admission {
         proved: &Proved,
     ) -> Result<(), Problem> {
         let unknown = || {
-            Problem::new(Code::J002, "the join token is not known to this cluster")
+            Problem::new(Code::JoinTokenSpent, "the join token is not known to this cluster")
                 .hint("on any member: conclave join-token create")
         };
         let token = state.join_token(&request.token).ok_or_else(unknown)?;
         let purpose = Purpose::JoinToken(request.token);
         let secret = self.keyring.open(Scope::Shared, purpose, &token.secret).map_err(|error| {
-            Problem::new(Code::S001, "this member is sealed, so it cannot let a node join")
+            Problem::new(Code::Sealed, "this member is sealed, so it cannot let a node join")
                 .detail(error.to_string())
                 .hint("ask another member")
         })?;
@@ -182,13 +188,13 @@ impl Admission {
         let now = clock::now();
         let cluster = state
             .cluster()
-            .ok_or_else(|| Problem::new(Code::R006, "this node belongs to no cluster"))?;
+            .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster"))?;
         let id = NodeId(cluster.node_last.0 + 1);
         let certificate = self.certificate(state, id, &request.identity_der)?;
         let mut wraps = Vec::new();
         for (generation, key) in self.keyring.generations() {
             let wrapped = wrap(&key, &request.sealing_key, cluster.id, generation, id)
-                .map_err(|error| Problem::new(Code::J001, error.to_string()))?;
+                .map_err(|error| Problem::new(Code::JoinTokenInvalid, error.to_string()))?;
             wraps.push((generation, ByteBuf::from(wrapped)));
         }
         let identity = Fingerprint::of(&request.identity_der);
@@ -227,11 +233,11 @@ impl Admission {
     ) -> Result<Vec<u8>, Problem> {
         let cluster = state
             .cluster()
-            .ok_or_else(|| Problem::new(Code::R006, "this node belongs to no cluster"))?;
+            .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster"))?;
         let opened = self
             .keyring
             .open(Scope::Shared, Purpose::Authority, &cluster.authority_key)
-            .map_err(|error| Problem::new(Code::S001, error.to_string()))?;
+            .map_err(|error| Problem::new(Code::Sealed, error.to_string()))?;
         let key = PrivateKey::from_pkcs8_der(opened.expose())
             .map_err(|e| internal("the authority's key", e))?;
         let authority = Certificate::from_der(&cluster.authority_der)
@@ -244,11 +250,12 @@ impl Admission {
             entropy::array(),
             validity(clock::now()),
         )
-        .map_err(|error| Problem::new(Code::J001, error.to_string()))?;
+        .map_err(|error| Problem::new(Code::JoinTokenInvalid, error.to_string()))?;
         Ok(certificate.der().to_vec())
     }
 
-    /// A repeated join gets the number of the first time, and a certificate for it.
+    /// Makes the welcome. A repeated join keeps the node id of the first one, so it may need a new
+    /// certificate for that id.
     fn welcome(
         &self,
         id: NodeId,

@@ -1,4 +1,4 @@
-//! Founding a cluster.
+//! Founding of a cluster: makes its authority, the first keyring generation and the first member.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -38,14 +38,14 @@ pub(crate) async fn found(
     principal: Principal,
 ) -> Result<(), Problem> {
     if let Some(reason) = node.keyring().sealed_reason() {
-        return Err(Problem::new(Code::S001, "this node is sealed").why(reason));
+        return Err(Problem::new(Code::Sealed, "this node is sealed").why(reason));
     }
     let _joining = node.membership_change()?;
     let id = ClusterId(entropy::array());
     let first = NodeId(1);
     let (found, mut membership) = prepare(node, id, name, first)?;
-    // Noted before anything exists that a caller could be told of: the next start then knows
-    // whether the cluster is founded.
+    // Written first. After a crash the next start then knows that the cluster may be incomplete and
+    // that nothing of it was acknowledged.
     membership.founding = true;
     write(node, &membership)?;
     match order(node, &membership, found, principal).await {
@@ -56,7 +56,7 @@ pub(crate) async fn found(
                 abandon(node)?;
                 return Err(problem);
             }
-            // Only now can callers reach the cluster, and be told that a change is made.
+            // Only now can callers reach the cluster and get changes acknowledged.
             member.membership = membership;
             node.publish(member);
             Ok(())
@@ -72,7 +72,8 @@ fn write(node: &Node, membership: &Membership) -> Result<(), Problem> {
     membership.write(node.data_dir()).map_err(|e| internal("cannot note the membership", e))
 }
 
-/// Puts what an unfinished founding left aside. The membership goes last: it tells what the rest is.
+/// Puts the leftovers of an unfinished founding aside. Removes the membership file last, because it
+/// identifies the rest.
 pub(crate) fn abandon(node: &Node) -> Result<(), Problem> {
     let abandoned = leftover::abandon(node.data_dir(), clock::now());
     let abandoned = abandoned.map_err(|e| internal("cannot put a founding aside", e))?;
@@ -82,8 +83,8 @@ pub(crate) fn abandon(node: &Node) -> Result<(), Problem> {
     Membership::remove(node.data_dir()).map_err(|e| internal("cannot put a founding aside", e))
 }
 
-/// Starts the first member, and has the cluster ordered as its first change. If that fails, the
-/// member is stopped.
+/// Starts the first member and executes the founding command as its first change. Stops the member
+/// if that fails.
 async fn order(
     node: &Node,
     membership: &Membership,
@@ -125,7 +126,8 @@ async fn order_at(
     if let Outcome::Rejected(rejection) = done.outcome {
         return Err(internal("cannot found the cluster", rejection));
     }
-    // Nobody has taken the name yet; should this fail, the node goes on trying.
+    // No shared domain can have the name yet. If this fails, `claim_main_domain` retries in the
+    // background.
     let _ = replica.try_main_domain(&node.config().main_domain).await;
     Ok(())
 }
@@ -189,7 +191,7 @@ fn prepare(
             role: MemberRole::Voter,
             identity_der: node.keys().identity_public().to_vec(),
             sealing_key: *node.keys().sealing_public(),
-            // Known when the socket is open.
+            // Set in `order_at`, when the socket is open.
             address: String::new(),
             joined: now,
         },

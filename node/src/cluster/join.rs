@@ -1,4 +1,4 @@
-//! Joining a cluster by a token.
+//! The joining node's side of a join.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,16 +18,15 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(10);
 const VOTER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Makes this node a member of the cluster of `token`, of which a member answers at `address`.
-/// Waits until it is a voter.
+/// Joins the cluster of `token` by the member at `address`. Waits until this node is a voter.
 pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), Problem> {
     let token = JoinTokenText::parse(token).ok_or_else(|| {
-        Problem::new(Code::J001, "this is not a join token")
+        Problem::new(Code::JoinTokenInvalid, "this is not a join token")
             .detail("a join token begins with cvj_ and has three parts")
             .hint("on any member: conclave join-token create")
     })?;
     if let Some(reason) = node.keyring().sealed_reason() {
-        return Err(Problem::new(Code::S001, "this node is sealed").why(reason));
+        return Err(Problem::new(Code::Sealed, "this node is sealed").why(reason));
     }
     let _joining = node.membership_change()?;
     let address = resolve(address).await?;
@@ -40,7 +39,7 @@ pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), 
         address: own_address,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    // The token's secret is proved for this one connection; it never leaves the node.
+    // The proof covers only this connection. The token's secret itself never leaves the node.
     let build = |exporter: [u8; 32]| {
         let request = encode(&request);
         let key = hmac::Key::new(hmac::HMAC_SHA256, token.secret.as_slice());
@@ -53,8 +52,9 @@ pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), 
     let welcome = match answer {
         JoinAnswerV1::Welcome(welcome) => welcome,
         JoinAnswerV1::Refused(problem) => {
-            return Err(serde_json::from_str(&problem)
-                .unwrap_or_else(|_| Problem::new(Code::J001, "the cluster refused this node")));
+            return Err(serde_json::from_str(&problem).unwrap_or_else(|_| {
+                Problem::new(Code::JoinTokenInvalid, "the cluster refused this node")
+            }));
         }
     };
     let membership = Membership::new(
@@ -78,23 +78,23 @@ pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), 
     };
     let deadline = Instant::now() + VOTER_TIMEOUT;
     if replica.raft().wait_status(is_voter, VOTER_TIMEOUT).await.is_none() {
-        return Err(Problem::new(Code::R003, "the cluster has not made this node a voter yet")
+        return Err(Problem::new(Code::NoLeader, "the cluster has not made this node a voter yet")
             .detail("it is a member and goes on trying")
             .hint("conclave status"));
     }
     let left = deadline.saturating_duration_since(Instant::now());
-    // Before anybody is told that the node is there, nobody else can take its name any more. If
-    // somebody has already, `status` says so.
+    // Claim the Main Domain's name before the join is acknowledged, so that no shared domain can
+    // take it afterwards. If one already has it, `status` reports that.
     let _ = replica.try_main_domain(&node.config().main_domain).await;
-    // A voter that has everything: from here on it serves what the others serve.
+    // After this read the node has everything that was acknowledged before it joined.
     replica.linearizable(left).await.map(|_| ()).map_err(|_| {
-        Problem::new(Code::R003, "this node is a voter but lags behind").hint("conclave status")
+        Problem::new(Code::NoLeader, "this node is a voter but lags behind").hint("conclave status")
     })
 }
 
 async fn resolve(text: &str) -> Result<SocketAddr, Problem> {
     let problem = |why: String| {
-        Problem::new(Code::J003, format!("cannot find {text}"))
+        Problem::new(Code::ClusterUnreachable, format!("cannot find {text}"))
             .detail(why)
             .hint("give HOST:PORT of a member: conclave status there shows it")
     };
@@ -105,12 +105,12 @@ async fn resolve(text: &str) -> Result<SocketAddr, Problem> {
 
 fn join_problem(error: &JoinError) -> Problem {
     match error {
-        JoinError::OtherCluster { .. } => Problem::new(Code::J001, error.to_string())
+        JoinError::OtherCluster { .. } => Problem::new(Code::JoinTokenInvalid, error.to_string())
             .why("the token carries the fingerprint of its cluster, and another one answered")
             .hint("check the address, or make a token on a member of that cluster"),
-        JoinError::Lost { .. } => Problem::new(Code::J003, error.to_string())
+        JoinError::Lost { .. } => Problem::new(Code::ClusterUnreachable, error.to_string())
             .hint("repeat the command with the same token: joining twice does no harm"),
-        _ => Problem::new(Code::J003, error.to_string())
+        _ => Problem::new(Code::ClusterUnreachable, error.to_string())
             .hint("is the member running, and is its UDP port open?"),
     }
 }

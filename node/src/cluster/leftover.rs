@@ -1,6 +1,7 @@
-//! What a data directory holds of a cluster that this node does not belong to.
+//! Leftover cluster data in the data directory of a node that belongs to no cluster.
 //!
-//! Nothing of it is deleted: it may be all that is left of a cluster whose membership got lost.
+//! Leftovers are renamed, not deleted: they may be all that remains of a cluster whose membership
+//! file was lost. Only the oldest of several renamed leftovers are removed.
 
 use std::{
     io,
@@ -15,42 +16,48 @@ use conclave_system::files;
 
 use super::limits::ABANDONED_MAX;
 
-/// Directories that a member has, of any release.
+/// Directories of a member's cluster data, in all releases.
 const DIRECTORIES: [&str; 4] = ["raft", "state", "state.v2", "state.v2.unfinished"];
 const ABANDONED: &str = ".abandoned-";
 
-/// Why what is left cannot be put aside.
+/// Errors of putting leftovers aside.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum LeftoverError {
-    /// It is a whole cluster, whose membership is gone.
+    /// The data is a whole cluster, and its membership file is missing.
     #[error("{path} holds the cluster {cluster}, and membership.json is missing")]
     HoldsCluster {
-        /// Where.
+        /// Path of the data.
         path: String,
-        /// Which one.
+        /// Id of the cluster.
         cluster: ClusterId,
     },
-    /// What it is cannot be told.
+    /// The data cannot be read, so it may be a whole cluster.
     #[error("{path} cannot be read")]
     Unreadable {
-        /// Where.
+        /// Path of the data.
         path: String,
         /// Why.
         #[source]
         source: OpenError,
     },
-    /// The directory cannot be changed.
+    /// There is a log without State.
+    #[error("{path} holds the log of a node; its State and membership.json are missing")]
+    LogAlone {
+        /// Path of the data directory.
+        path: String,
+    },
+    /// A directory cannot be renamed.
     #[error("cannot rename {path}: {source}")]
     File {
-        /// Which.
+        /// Path of the directory.
         path: String,
         /// Why.
         source: io::Error,
     },
 }
 
-/// Puts what an unfinished founding left aside; gives the new names.
+/// Puts the leftovers of an unfinished founding aside. Returns the new paths.
 pub(crate) fn abandon(data_dir: &Path, now: UnixMillis) -> Result<Vec<PathBuf>, LeftoverError> {
     let mut renamed = Vec::new();
     for name in DIRECTORIES {
@@ -67,7 +74,8 @@ pub(crate) fn abandon(data_dir: &Path, now: UnixMillis) -> Result<Vec<PathBuf>, 
     Ok(renamed)
 }
 
-/// The same, where nothing tells of a founding: a whole cluster is refused.
+/// Puts leftovers aside when no membership file says that they are an unfinished founding. Fails if
+/// they are a whole cluster.
 pub(crate) fn abandon_unknown(
     data_dir: &Path,
     now: UnixMillis,
@@ -80,24 +88,28 @@ pub(crate) fn abandon_unknown(
             Ok(Some(cluster)) => return Err(LeftoverError::HoldsCluster { path, cluster }),
             Err(source) => return Err(LeftoverError::Unreadable { path, source }),
         }
+    } else if data_dir.join("raft").exists() {
+        // A founding makes State before the log, so this is no unfinished one.
+        return Err(LeftoverError::LogAlone { path: data_dir.display().to_string() });
     }
     abandon(data_dir, now)
 }
 
-/// The cluster of a State, which is rewritten first if it is of version 0.1.0.
+/// Returns the cluster id in a State. A State of version 0.1.0 is migrated first.
 fn cluster(old: &Path, dir: &Path) -> Result<Option<ClusterId>, OpenError> {
     migrate(old, dir, &DiskOptions::default(), checkpoint_index)?;
     let loaded = Home::open(dir, DiskOptions::default())?;
     Ok(loaded.state.cluster().map(|cluster| cluster.id))
 }
 
-/// A name after those of all that was put aside before, whatever the clock says.
+/// Returns an unused path. Its number is higher than those of earlier leftovers even if the clock
+/// went back, because the numbers give the order of age.
 fn unused(data_dir: &Path, name: &str, seconds: u64) -> PathBuf {
     let after = put_aside(data_dir, name).pop().map_or(0, |(last, _)| last.saturating_add(1));
     data_dir.join(format!("{name}{ABANDONED}{}", seconds.max(after)))
 }
 
-/// What was put aside before, oldest first.
+/// Lists earlier leftovers of one directory, oldest first.
 fn put_aside(data_dir: &Path, name: &str) -> Vec<(u64, PathBuf)> {
     let prefix = format!("{name}{ABANDONED}");
     let entries = std::fs::read_dir(data_dir).into_iter().flatten().filter_map(Result::ok);
@@ -111,8 +123,9 @@ fn put_aside(data_dir: &Path, name: &str) -> Vec<(u64, PathBuf)> {
     found
 }
 
-/// Foundings that fail again and again do not fill the disk. What goes was never acknowledged, or
-/// was looked at before it was put aside.
+/// Removes the oldest leftovers, so that repeated failed foundings do not fill the disk. This loses
+/// nothing acknowledged: a leftover is an unfinished founding, or [`abandon_unknown`] found no
+/// cluster in it.
 fn forget_oldest(data_dir: &Path, name: &str) {
     let found = put_aside(data_dir, name);
     let surplus = found.len().saturating_sub(ABANDONED_MAX);
@@ -138,6 +151,15 @@ mod tests {
             assert!(!dir.path().join("raft").exists());
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), ABANDONED_MAX);
+    }
+
+    #[test]
+    fn a_log_without_its_state_is_no_leftover() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("raft")).unwrap();
+        let refused = abandon_unknown(dir.path(), UnixMillis(1));
+        assert!(matches!(refused, Err(LeftoverError::LogAlone { .. })), "{refused:?}");
+        assert!(dir.path().join("raft").exists());
     }
 
     #[test]

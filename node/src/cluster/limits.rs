@@ -1,4 +1,4 @@
-//! Bounds of belonging to a cluster.
+//! Bounds of cluster membership.
 
-/// Abandoned directories of one name that are kept.
+/// Most leftovers kept of one directory.
 pub(super) const ABANDONED_MAX: usize = 3;

@@ -1,12 +1,11 @@
-//! Telling the cluster what this node's Main Domain is called: no shared domain may take the name.
+//! Claims the name of this node's Main Domain in the cluster, so that no shared domain can take it.
 
 use std::time::Duration;
 
 use conclave_store::{
     command::{Action, Command},
-    id::{DomainName, OperationId},
+    id::DomainName,
     outcome::Outcome,
-    record::Principal,
     wire,
 };
 use conclave_system::{clock, entropy};
@@ -18,14 +17,15 @@ use crate::replica::{Replica, Wait};
 const TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
 const FOUNDING_PAUSE: Duration = Duration::from_millis(50);
-/// A shared domain that has the name stays for a while.
+/// Pause after a shared domain was found to have the name: an operator must rename it first.
 const TAKEN_PAUSE: Duration = Duration::from_secs(30);
 
 impl Replica {
-    /// Works until the cluster knows the name; a configuration may have changed it.
+    /// Retries until the cluster has stored the name. Runs at each start, because the configuration
+    /// may have changed the name.
     pub(crate) async fn claim_main_domain(self, name: DomainName) {
         while self.point().state.main_domain(&self.id()) != Some(&name) {
-            // While the cluster is being founded there is nothing to tell the name to.
+            // The cluster is still being founded, so it cannot store a name.
             if self.point().state.cluster().is_none() {
                 tokio::time::sleep(FOUNDING_PAUSE).await;
                 continue;
@@ -42,18 +42,11 @@ impl Replica {
         }
     }
 
-    /// Tells the name once; none if the cluster cannot decide.
+    /// Proposes the name once. Returns `None` if the cluster cannot decide.
     pub(crate) async fn try_main_domain(&self, name: &DomainName) -> Option<Outcome> {
         let now = clock::now();
-        let command = Command {
-            operation: OperationId::new(now, entropy::array()),
-            principal: Principal::Node(self.id()),
-            request: [0; 32],
-            time: now,
-            reason: None,
-            expects: Vec::new(),
-            action: Action::SetMainDomain(self.id(), name.clone()),
-        };
+        let action = Action::SetMainDomain(self.id(), name.clone());
+        let command = Command::by_node(self.id(), entropy::array(), now, action);
         let bytes = wire::encode_command(&command).ok()?;
         let deadline = Instant::now() + TIMEOUT;
         Some(self.execute(&bytes, Wait::Committed, deadline).await.ok()?.outcome)

@@ -1,4 +1,4 @@
-//! Raft's members follow State's members.
+//! Reconciliation of Raft's membership with the members in State.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use conclave_store::record::MemberRole;
 use crate::replica::Replica;
 
 const PAUSE: Duration = Duration::from_millis(250);
-/// A learner this close behind the leader may vote.
+/// Largest lag, in entries, of a learner when it is promoted to a voter.
 const LAG_MAX: u64 = 1_000;
 
 impl Replica {
-    /// While this node leads: adds members of State to Raft as learners, and makes those that
-    /// have caught up voters. A crash in between loses nothing, because State knows what shall
-    /// be. Works until dropped.
+    /// While this node leads, adds members of State to Raft as learners and promotes those that
+    /// have caught up. A crash in between loses nothing, because State has the intended membership.
+    /// Runs until dropped.
     pub(crate) async fn reconcile_members(self) {
         loop {
             tokio::time::sleep(PAUSE).await;

@@ -1,4 +1,4 @@
-//! Samples of joining and of what a member knows of itself, see `tests/src/samples.rs`.
+//! Samples of join messages, membership files and tokens, see `tests/src/samples.rs`.
 
 use conclave_store::id::{Fingerprint, TokenId};
 use serde::{Serialize, de::DeserializeOwned};
@@ -96,7 +96,7 @@ fn tokens_are_read_as_they_were_given_out() {
             let parts = (token.id, *token.secret, token.authority);
             return Some((meaning(&parts), token.text().into_bytes()));
         }
-        // What follows the secret is for the holder only.
+        // A fingerprint after the secret is only for the holder of the token.
         let (id, secret) = parse_access_token(text)?;
         Some((meaning(&(id, secret)), access_token_text(id, secret, authority).into_bytes()))
     });

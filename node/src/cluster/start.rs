@@ -1,4 +1,4 @@
-//! From a membership on disk to a member that takes part.
+//! Starts a member from the membership on disk: State, Raft and the background tasks.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,12 +15,12 @@ use crate::{
     replica::{Applier, Published, Replica, Reports},
 };
 
-/// Entries after which a snapshot is made; an entry may hold 64 commands.
+/// Number of entries between two snapshots. An entry may contain 64 commands.
 const SNAPSHOT_EVERY: u64 = 2_500;
-/// Entries kept behind it, though every member has them.
+/// Entries kept behind the snapshot, even if every member has them.
 const KEEP_ENTRIES: u64 = 500;
 
-/// Starts Raft and State of a member, and lets callers reach it.
+/// Starts a member and publishes it to callers.
 pub(crate) async fn start(node: &Node, membership: &Membership) -> Result<Replica, Problem> {
     let member = open(node, membership).await?;
     let replica = member.replica.clone();
@@ -28,9 +28,10 @@ pub(crate) async fn start(node: &Node, membership: &Membership) -> Result<Replic
     Ok(replica)
 }
 
-/// Starts Raft and State of a member that no caller reaches yet.
+/// Starts Raft and State of a member without publishing it to callers.
 pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member, Problem> {
-    // Before anything of this version is written: version 0.1.0 must not start on it.
+    // This must come before any other write of this version: version 0.1.0 must refuse to start on
+    // the new formats.
     Membership::upgrade(node.data_dir()).map_err(|error| damaged(&error))?;
     let id = NodeId(membership.node);
     let published = Arc::new(Published::default());
@@ -103,7 +104,7 @@ async fn watch_raft(node: Node, replica: Replica) {
     node.fail(replica.raft().stopped().await);
 }
 
-/// Who the members are, by State or by introduction.
+/// The identity keys of members, from State or from the introduction at the join.
 struct KnownPeers {
     membership: Membership,
     published: Arc<Published>,
@@ -115,13 +116,13 @@ impl Peers for KnownPeers {
     }
 }
 
-/// Answers other nodes as soon as the replica stands.
+/// The handler of calls from other nodes. Its answers are empty until the replica exists.
 #[derive(Default)]
 struct Answers(std::sync::OnceLock<Admission>);
 
 impl Answers {
     fn set(&self, admission: Admission) {
-        // Set once, right after the start.
+        // It is set only once, right after the start.
         let _ = self.0.set(admission);
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines: text for people, JSON for machines; always on stderr.
+//! Logging to stderr, as text for people or as JSON for machines.
 
 use conclave_api::problem::{Code, Problem};
 use tracing::Level;
@@ -6,9 +6,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
 
-/// A level alone is this program's own: what libraries say below a warning is for those who ask
-/// for it by name. openraft warns at every attempt to reach a member that is away; this program
-/// says once that it is away, so that only openraft's errors are left.
+/// Expands a log filter. A bare level applies to this program only; libraries then log warnings and
+/// errors. openraft logs errors only: it would warn at every attempt to reach an absent member,
+/// which this program already reports once.
 fn directives(level: &str) -> String {
     match level.parse::<Level>() {
         Ok(_) => format!("warn,openraft=error,conclave={level}"),
@@ -16,14 +16,14 @@ fn directives(level: &str) -> String {
     }
 }
 
-/// Starts logging; a second start in one process changes nothing.
+/// Starts logging. A second start in one process has no effect.
 pub(crate) fn start(config: &Config) -> Result<(), Problem> {
     let filter = EnvFilter::try_new(directives(&config.log_level)).map_err(|error| {
-        Problem::new(Code::F001, format!("[log] level: {error}"))
+        Problem::new(Code::ConfigurationInvalid, format!("[log] level: {error}"))
             .hint("level = \"info\", or \"debug\", or \"conclave_node=trace,openraft=info,warn\"")
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Somebody else's subscriber, as in a test, is left in place.
+    // An existing subscriber, as in a test, stays in place.
     let _ = if config.log_json {
         builder.json().try_init()
     } else {

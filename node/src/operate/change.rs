@@ -1,4 +1,4 @@
-//! A change on its way: derived, ordered, waited for, told.
+//! Execution of a change: derive the command, order it, wait until it is served, answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,16 +26,16 @@ use crate::{
     replica::{ExecuteError, Executed, Wait},
 };
 
-/// Pauses after a change that another one overtook.
+/// Bounds of the pause before a stale command is derived again.
 const CONFLICT_PAUSE_MIN: Duration = Duration::from_millis(2);
 const CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(100);
-/// Longest time for this node to apply what the leader has applied.
+/// Longest wait for this node to apply its own change.
 const OWN_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Operator {
-    /// Derives a command, has it ordered and served, and tells what came of it. What is stale
-    /// by then is derived afresh until the time is over: only a caller that names a version is
-    /// told of a conflict. With `dry_run` it only tells.
+    /// Derives a command, has it ordered, waits until it is served and returns the answer. A stale
+    /// command is derived again until the deadline, so only a caller that names a version sees a
+    /// conflict. With `dry_run`, returns the effect without ordering anything.
     pub(crate) async fn change(
         &self,
         scope: Scope,
@@ -43,11 +43,11 @@ impl Operator {
     ) -> Result<Change, Problem> {
         let derive: Derive = Arc::new(derive);
         if self.is_dry_run && scope == Scope::Shared {
-            // What is tried is tried on all that was acknowledged.
+            // A dry run must see everything that was acknowledged.
             self.read().await?;
         }
-        // Taken after the first conflict: the callers of this node then change the object one
-        // after the other, so that each round of the cluster lets one of each node through.
+        // Taken after the first conflict. The callers of this node then change the object one after
+        // the other, so that in each round of the cluster they do not conflict with each other.
         let mut turn = None;
         let mut pause = CONFLICT_PAUSE_MIN;
         loop {
@@ -98,12 +98,12 @@ impl Operator {
     fn overtaken(&self, object: &str) -> Problem {
         let seconds = self.timeout.as_secs();
         let title = format!("{object} was changed by others at every try for {seconds} s");
-        Problem::new(Code::V002, title)
+        Problem::new(Code::VersionConflict, title)
             .why("each time another change came between this one and what it was made from")
             .hint("repeat the command, or give it more time with --timeout")
     }
 
-    /// What a command would come to now; nothing of it is ordered.
+    /// Applies a command to a copy of State and compares. Orders nothing.
     async fn try_out(
         &self,
         scope: Scope,
@@ -114,7 +114,7 @@ impl Operator {
             Scope::Local => self.node.local().point(),
         };
         let tried = tokio::task::spawn_blocking(move || {
-            // The index is only that of a row's last change, which nobody is shown.
+            // The index only becomes the `changed_at` of rows, which a dry run does not show.
             let applied = machine::apply(&point.state, LogIndex(u64::MAX), &command);
             let (after, changes) = (&applied.state, &applied.changes);
             let compared = dry_run::compare(scope, &point.state, after, changes, command.time);
@@ -123,8 +123,8 @@ impl Operator {
         Ok(tried.await.map_err(|error| internal("the dry run", error))?)
     }
 
-    /// Derives from what this node has. If that is refused, this node may only lag behind, so
-    /// the refusal counts after a linearizable read, not before.
+    /// Derives a command from this node's State. This node may lag behind, so a refusal is final
+    /// only if it is repeated after a linearizable read.
     async fn admitted(&self, scope: Scope, derive: &Derive) -> Result<Derived, Problem> {
         let problem = match self.derive(scope, Arc::clone(derive)).await {
             Ok((command, told)) => return Ok(Derived::Command(command, told)),
@@ -164,7 +164,7 @@ impl Operator {
                 |one: &Expectation| matches!(one.key, RowKey::Domain(_) | RowKey::TlsSettings);
             if asked.if_version.is_some() && !expects.iter().any(is_versioned) {
                 let title = format!("{} has no version that can be expected", admitted.object);
-                return Err(Problem::new(Code::X004, title)
+                return Err(Problem::new(Code::Malformed, title)
                     .why("domains that exist and the TLS settings have versions")
                     .hint("leave --if-version out"));
             }
@@ -186,8 +186,9 @@ impl Operator {
         derived.await.map_err(|error| internal("admission failed", error))?
     }
 
-    /// A repetition of a finished change may not be derivable any more, because the change is
-    /// made: then the replicated answer of the first time counts, not today's problem.
+    /// Looks up the replicated answer of a finished operation. A retry may no longer be derivable
+    /// precisely because the change was made; then its first answer counts, not the current
+    /// problem.
     fn repeated(&self, scope: Scope, problem: Problem) -> Result<Derived, Problem> {
         let point = match scope {
             Scope::Shared => self.node.replica()?.point(),
@@ -205,7 +206,7 @@ impl Operator {
         Ok(Derived::Repeated(before.done.clone(), before.index, told))
     }
 
-    /// Tells the answer of the first time, and who serves the change by now.
+    /// Repeats the first answer of a finished operation, with the nodes that serve the change now.
     async fn told_again(&self, scope: Scope, done: &Done, index: LogIndex, told: Told) -> Change {
         let outcome = Outcome::Done(done.clone());
         let executed = match (scope, self.wait, self.node.replica()) {
@@ -225,12 +226,14 @@ impl Operator {
 
     async fn execute_shared(&self, command: &Command) -> Result<Executed, Problem> {
         let bytes = wire::encode_command(command).map_err(|error| {
-            Problem::new(Code::D004, "the change is larger than 64 KiB").detail(error.to_string())
+            Problem::new(Code::LimitReached, "the change is larger than 64 KiB")
+                .detail(error.to_string())
         })?;
         let replica = self.node.replica()?;
         let executed = replica.execute(&bytes, self.wait, self.deadline).await;
         if let Ok(executed) = &executed {
-            // Whoever asks this node next sees the change, also if only the leader had it.
+            // The next read from this node must see the change, even if so far only the leader has
+            // applied it.
             replica.wait_applied(executed.index.0, OWN_WRITE_TIMEOUT).await;
         }
         executed.map_err(|error| {
@@ -240,7 +243,7 @@ impl Operator {
                     let seconds = self.timeout.as_secs();
                     let title =
                         format!("no answer after {seconds} s; the change may have been made");
-                    Problem::new(Code::R004, title).hint(format!(
+                    Problem::new(Code::OutcomeUnknown, title).hint(format!(
                         "repeat with --operation {operation}: it will not be done twice"
                     ))
                 }
@@ -248,7 +251,7 @@ impl Operator {
                     self.no_leader()
                 }
                 ExecuteError::NoRoom => disk_full("the disk of the leader has too little room"),
-                ExecuteError::NotKnown => Problem::new(Code::V001, error.to_string())
+                ExecuteError::NotKnown => Problem::new(Code::VersionTooOld, error.to_string())
                     .hint("upgrade every node first: conclave status shows their versions"),
                 ExecuteError::Refused(reason) => internal("the change was not ordered", reason),
             };
@@ -263,6 +266,12 @@ impl Operator {
         let (index, outcome) = applied.map_err(|error| match error {
             LocalError::DiskFull { .. } => {
                 disk_full("the disk of this node has too little room").detail(error.to_string())
+            }
+            LocalError::NotDurable { .. } => {
+                let operation = &self.operation;
+                Problem::new(Code::OutcomeUnknown, "the change may be lost at the next restart")
+                    .detail(error.to_string())
+                    .hint(format!("make room, then repeat with --operation {operation}"))
             }
             LocalError::Fault(fault) => {
                 self.node.fail(format!("the local scope cannot be stored: {fault}"));
@@ -323,31 +332,33 @@ impl Operator {
     }
 }
 
-/// Derives a command from what admission looks at; may be asked again.
+/// The admission of a change; it may run several times.
 type Derive = Arc<dyn Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync>;
 
-/// What an admission came to.
+/// The result of an admission.
 enum Derived {
-    /// A command, to be ordered.
+    /// A command to order.
     Command(Box<Command>, Told),
-    /// The operation was done before: its answer, and the command's place then.
+    /// The answer of the finished operation, and the index of its command.
     Repeated(Done, LogIndex, Told),
 }
 
-/// A pause between a half and the whole of this one: callers that met do not meet again.
+/// Returns a random pause of half to all of `pause`, so that callers that conflicted do not
+/// conflict again.
 fn jittered(pause: Duration) -> Duration {
     let [random] = entropy::array::<1>();
     pause / 2 + pause / 2 * u32::from(random) / 255
 }
 
-/// What of an admission is told.
+/// The parts of an admission that the answer contains.
 struct Told {
     object: String,
     warnings: Vec<String>,
 }
 
 impl Executed {
-    /// A change of the local scope; `is_served` if it was waited for.
+    /// Makes the result of a command in the local scope. `is_served` is none if the caller did not
+    /// wait.
     fn local(index: LogIndex, outcome: Outcome, is_served: Option<bool>) -> Executed {
         let own = |wanted| if is_served == Some(wanted) { vec![NodeId(0)] } else { Vec::new() };
         Executed::new(index, outcome, own(true), own(false))

@@ -1,4 +1,4 @@
-//! What a change would come to: the real rules, on a copy of State that nobody else sees.
+//! Dry runs: compares State before and after a command that was applied to a copy.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub(super) fn compare(
     now: UnixMillis,
 ) -> DryRun {
     let mut told = DryRun::default();
-    // By id, since a domain may have got another name.
+    // Keyed by id, since the change may rename a domain.
     let mut domains: BTreeMap<_, (Option<&Domain>, Option<&Domain>)> = BTreeMap::new();
     for change in changes {
         if let RowKey::Domain(name) = &change.key {
@@ -48,7 +48,7 @@ pub(super) fn compare(
         }
     }
     for (was, is) in domains.values() {
-        // A domain that goes has no next version.
+        // A deleted domain has no next version.
         told.version = was.filter(|_| is.is_some()).map(|was| was.version.0);
         let was = was.map(|was| facts(before, was)).unwrap_or_default();
         let will = is.map(|is| facts(after, is)).unwrap_or_default();
@@ -60,7 +60,7 @@ pub(super) fn compare(
     told
 }
 
-/// No fault: a private authority is known to its clients only.
+/// Warning, not an error: a private authority is known only to its own clients.
 const UNTRUSTED: &str =
     "the chain leads to no trusted certificate: clients must know its authority";
 
@@ -139,12 +139,12 @@ fn credential_facts<'c>(
         .filter_map(|(what, text)| Some((what, text?)))
 }
 
-/// Enough of a fingerprint to tell two apart.
+/// Returns a short prefix, enough to tell two fingerprints apart.
 fn short(fingerprint: &Fingerprint) -> String {
     fingerprint.to_string().chars().take(16).collect()
 }
 
-/// Facts side by side, in the order in which they are known.
+/// Pairs the facts of both sides by name, in the order of `before`, then the new ones.
 fn differences(before: Facts, mut after: Facts) -> Vec<Difference> {
     let mut all = Vec::new();
     for (what, text) in before {
@@ -157,14 +157,14 @@ fn differences(before: Facts, mut after: Facts) -> Vec<Difference> {
     all
 }
 
-/// What is right, and what is not, with a domain as it would be.
+/// Checks the domain as it would be after the change.
 fn check(scope: Scope, state: &State, domain: &Domain, now: UnixMillis, told: &mut DryRun) {
     for credential in &domain.credentials {
         let found = credential.certificate.as_ref();
         let Some(found) = found.and_then(|one| Certificate::from_der(&one.der).ok()) else {
             continue;
         };
-        // Apply has refused a certificate of another key.
+        // Apply rejects a certificate of another key, so the key of a stored one matches.
         told.checks.push("key matches".to_owned());
         let wrong = admit::warnings(domain, &found, now);
         if wrong.is_empty() {
@@ -184,7 +184,7 @@ fn check(scope: Scope, state: &State, domain: &Domain, now: UnixMillis, told: &m
     }
 }
 
-/// A row that belongs to no domain; rows that only serve others say nothing.
+/// Describes the change of a row that is not a domain. Auxiliary rows are omitted.
 fn other(before: &State, change: &Change) -> Option<Difference> {
     let what = match &change.key {
         RowKey::Trusted(_) => "trusted certificate",

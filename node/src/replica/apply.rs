@@ -1,4 +1,5 @@
-//! Applying committed commands: the rule, the live index; the disk follows by itself.
+//! The state machine for Raft: applies committed commands to State and updates the live index. A
+//! thread writes State to its home in the background.
 
 use std::{
     io::{self, Read, Write},
@@ -26,34 +27,34 @@ use tokio::sync::watch;
 
 use super::Published;
 
-/// How often changes are written to the home, at most: each time costs a few device syncs.
+/// Shortest pause between two writes to the home. Each write costs a few device syncs.
 const HOME_EVERY: Duration = Duration::from_millis(50);
-/// The home may use this share of a thread: a quarter.
+/// The home's thread works at most 1/`HOME_SHARE` of the time.
 const HOME_SHARE: u32 = 4;
-/// Pause between two looks of an applying thread that waits for the home.
+/// Poll interval of the applying thread while it waits for the home.
 const FULL_PAUSE: Duration = Duration::from_millis(5);
 
-/// Why the State cannot be opened.
+/// Error of opening the State.
 pub(crate) type ApplierError = OpenError;
 
-/// The machine of the cluster's State.
+/// The state machine of the shared scope.
 pub(crate) struct Applier {
     id: NodeId,
     home: Home,
-    /// Why the home cannot be written.
+    /// The fault of the home, once it can no longer be written.
     home_fault: watch::Receiver<Option<String>>,
     state: State,
     checkpoint: Option<Vec<u8>>,
     published: Arc<Published>,
     keyring: Arc<Keyring>,
     live: Live,
-    /// Whether the State is shown as it changes. While the log is replayed it is not: it would
-    /// be older than what this node has reported.
+    /// Whether changes are published. While the log is replayed they are not, because State is then
+    /// older than what this node has reported as served.
     is_shown: bool,
 }
 
 impl Applier {
-    /// Opens the State in `dir`, after rewriting that of version 0.1.0 in `old`.
+    /// Opens the State in `dir`. Migrates a State of version 0.1.0 from `old` first.
     pub(crate) fn open(
         old: &Path,
         dir: &Path,
@@ -65,7 +66,7 @@ impl Applier {
         migrate(old, dir, &DiskOptions::default(), checkpoint_index)?;
         let loaded = Home::open(dir, DiskOptions::default())?;
         let home_fault = keep_home(loaded.home.clone());
-        // Peers are known by it while the log is replayed.
+        // Raft identifies peers by this State while the log is replayed.
         published.store(loaded.state.clone());
         Ok(Applier {
             id,
@@ -80,12 +81,12 @@ impl Applier {
         })
     }
 
-    /// Where the State is kept.
+    /// Returns the home of the State.
     pub(crate) fn home(&self) -> Home {
         self.home.clone()
     }
 
-    /// Waits while too much waits for the home, so that memory does not grow without end.
+    /// Waits while too many changes wait for the home, so that memory stays bounded.
     fn wait_for_home(&self) -> Result<(), MachineFault> {
         loop {
             if let Some(fault) = self.home_fault.borrow().clone() {
@@ -98,7 +99,7 @@ impl Applier {
         }
     }
 
-    /// Publishes the whole State, as of the last command that changed it.
+    /// Publishes the whole State, at the index of the last command that changed it.
     fn show(&self) {
         let index = self.state.rows().map(|(_, row)| row.changed_at).max().unwrap_or_default();
         self.keyring.follow(&self.state, self.id);
@@ -106,12 +107,12 @@ impl Applier {
         self.live.rebuild(Scope::Shared, &self.state, index);
     }
 
-    /// Applies the commands of an entry in order.
+    /// Applies the commands of an entry in order. Returns the encoded outcomes and the changes.
     fn apply_entry(&mut self, entry: &Entry) -> Result<(Vec<u8>, Vec<Change>), MachineFault> {
         let payload = entry.payload.as_deref().unwrap_or_default();
         let index = LogIndex(entry.position.index);
-        // A command that this program cannot read must not be skipped: the others may have
-        // applied it.
+        // An unreadable command must not be skipped: other members may have applied it, and States
+        // would differ.
         let unreadable =
             |error: wire::WireError| MachineFault(format!("entry {index} cannot be read: {error}"));
         let commands = wire::decode_entry(payload).map_err(unreadable)?;
@@ -196,7 +197,7 @@ impl Machine for Applier {
     }
 }
 
-/// Takes a State of another node in, beside this one's.
+/// Stages a snapshot of another node beside the current State.
 struct Staging(Home);
 
 impl Stager for Staging {
@@ -215,15 +216,15 @@ impl Stager for Staging {
     }
 }
 
-/// Starts the thread that writes what changed; it ends with the home's other users, after a last
-/// turn, or on a fault, which it tells.
+/// Starts the thread that writes changes to the home. It ends after a last turn when the home has
+/// no other users, or on a fault, which it sends to the returned channel.
 fn keep_home(home: Home) -> watch::Receiver<Option<String>> {
     let (failed, fault) = watch::channel(None);
     let run = move || {
         let mut is_full = false;
         loop {
             let started = Instant::now();
-            // Looked at before the turn, so that nothing is noted after the last one.
+            // Checked before the turn, so that no change can be put after the last turn.
             let is_last = home.is_unused() || failed.is_closed();
             match home.turn() {
                 Ok(turn) => tell_room(turn, &mut is_full),
@@ -245,7 +246,7 @@ fn keep_home(home: Home) -> watch::Receiver<Option<String>> {
     fault
 }
 
-/// One line when the room ends, and one when there is room again.
+/// Logs once when the disk becomes full, and once when it has room again.
 fn tell_room(turn: Turn, is_full: &mut bool) {
     match turn {
         Turn::NoRoom { free, wanted } if !*is_full => {
@@ -260,7 +261,7 @@ fn tell_room(turn: Turn, is_full: &mut bool) {
     }
 }
 
-/// A State that does not change any more.
+/// An immutable State for a snapshot.
 struct Frozen(State);
 
 impl View for Frozen {

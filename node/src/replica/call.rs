@@ -1,4 +1,4 @@
-//! What nodes ask of each other, and how they answer.
+//! Requests and answers between members, and the handler that answers them.
 
 use std::time::Duration;
 
@@ -21,32 +21,33 @@ use super::{
 const FORMAT: u8 = 1;
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A request of another member.
+/// A request from another member.
 #[derive(Serialize, Deserialize)]
 pub(super) enum RequestV1 {
-    /// Order a command and, if asked for, wait until the live nodes serve it.
+    /// Order a command and, if `wait_served`, wait until the live nodes serve it.
     Execute { command: ByteBuf, wait_served: bool, timeout_ms: u64 },
-    /// The index that a linearizable read must have seen.
+    /// Return the read index: a linearizable read must have applied it.
     ReadIndex,
-    /// What the callee serves, as soon as it is more than `after` or after `hold_ms`.
+    /// Return the callee's report as soon as its index is above `after`, or after `hold_ms`.
     Report { after: u64, hold_ms: u64 },
-    /// What the leader knows of all nodes.
+    /// Return the reports of all nodes that the leader knows.
     Reports,
-    /// Seal a secret: the caller is sealed itself.
+    /// Seal a secret, because the caller is sealed.
     Seal { purpose: Purpose, secret: ByteBuf },
-    /// Test the key of a domain.
+    /// Test the keys of a domain.
     TestKey { domain: String },
-    /// Drain the callee, have it serve again, or only tell.
+    /// Start or end a drain of the callee, or return its progress.
     Drain(Drain),
-    /// Stand for election at once: the caller led, and has this entry as its last one.
+    /// Start an election at once. The caller was the leader, and this is the position of its last
+    /// entry.
     TakeOver { term: u64, index: u64 },
-    /// As `Report`, answered with all that a member says of itself since version 0.2.0.
+    /// As `Report`, but with the report of version 0.2.0.
     ReportV2 { after: u64, hold_ms: u64 },
-    /// Whether the callee's disk has room, so that it can lead.
+    /// Return whether the callee's disk has room, so that it can lead.
     HasRoom,
 }
 
-/// The answer to it.
+/// The answer to a [`RequestV1`].
 #[derive(Serialize, Deserialize)]
 pub(super) enum AnswerV1 {
     Executed {
@@ -62,18 +63,19 @@ pub(super) enum AnswerV1 {
     Reports(Vec<(u64, ReportV1)>),
     Sealed(Sealed),
     Refused(String),
-    /// Microseconds that the test took, or why the key cannot be used.
+    /// Duration of the test in microseconds, or the reason why a key cannot be used.
     Tested(Result<u64, String>),
-    /// How far the drain is; none: it serves.
+    /// Progress of the drain; none: the callee serves.
     Drained(Option<DrainedV1>),
-    /// The request, or the command in it, is not known to the callee's version; nothing was done.
+    /// The callee's version does not know the request or the command in it. Nothing was done.
     NotKnown,
-    /// The command may have been ordered. A caller of version 0.1.0 cannot read this, and takes
-    /// what it cannot read as an answer that was lost, which is the same.
+    /// The command may have been ordered. A caller of version 0.1.0 cannot decode this answer and
+    /// treats it as lost, which means the same.
     Unknown,
-    /// Whether the callee stands for election.
+    /// Whether the callee has started an election.
     TakingOver(bool),
-    /// The leader's disk is full; nothing was done. Since 0.2.0; to 0.1.0 it is no answer.
+    /// The leader's disk is full. Nothing was done. Since version 0.2.0; a caller of version 0.1.0
+    /// treats it as a lost answer.
     NoRoom,
     ReportV2(ReportV2),
     HasRoom(bool),
@@ -81,7 +83,7 @@ pub(super) enum AnswerV1 {
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     let mut bytes = vec![FORMAT];
-    // A message that cannot be encoded arrives empty and is refused there.
+    // If encoding fails, the peer receives only the format byte and refuses it.
     let payload = bincode::serde::encode_to_vec(message, bincode::config::standard());
     bytes.extend(payload.unwrap_or_default());
     bytes
@@ -95,8 +97,8 @@ pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> 
     (*format == FORMAT && used == payload.len()).then_some(message)
 }
 
-/// A request that this version knows. A caller of a later version may know more commands: one that
-/// cannot be read here must not be ordered, because it would stop every member that cannot read it.
+/// Decodes a request. Returns `None` for a request, or a command in it, that only a later version
+/// knows. Such a command must not be ordered: it would stop every member that cannot read it.
 fn known(request: &[u8]) -> Option<RequestV1> {
     let request = decode(request)?;
     let is_known = match &request {
@@ -107,7 +109,7 @@ fn known(request: &[u8]) -> Option<RequestV1> {
 }
 
 impl Replica {
-    /// Answers another member.
+    /// Answers a request of another member.
     pub(crate) async fn answer(&self, from: NodeId, request: Vec<u8>) -> Vec<u8> {
         let answer = match known(&request) {
             Some(request) => self.answer_request(from, request).await,
@@ -120,7 +122,7 @@ impl Replica {
         match request {
             RequestV1::Execute { command, wait_served, timeout_ms } => {
                 let wait = if wait_served { Wait::Served } else { Wait::Committed };
-                // The caller may be of a later version, and have a later bound.
+                // The caller may be of a later version with a higher bound.
                 let timeout = Duration::from_millis(timeout_ms).min(EXECUTE_TIME_MAX);
                 let deadline = Instant::now() + timeout;
                 match self.execute_here(command.into_vec(), wait, deadline).await {
@@ -168,7 +170,7 @@ impl Replica {
         }
     }
 
-    /// What this node serves, as soon as it is more than `after`.
+    /// Returns the report of this node as soon as its index is above `after`, or after `hold`.
     async fn own_report(&self, after: u64, hold: Duration) -> NodeReport {
         let mut reports = self.shared.live.reports(Scope::Shared);
         let more = reports.wait_for(|report| report.index.0 > after);

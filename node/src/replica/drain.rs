@@ -1,4 +1,4 @@
-//! Draining a member, from any other.
+//! Draining of a member, requested from any member.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use super::{
     call::{AnswerV1, RequestV1, decode, encode},
 };
 
-/// What is asked of a member.
+/// A drain request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Drain {
-    /// Take no new connections; close the old ones after so many milliseconds.
+    /// Accept no new connections, and close the existing ones after this many milliseconds.
     Start { deadline_ms: u64 },
-    /// Serve again.
+    /// End the drain and serve again.
     Resume,
-    /// Only tell.
+    /// Only return the progress.
     Show,
 }
 
-/// How far a drain is.
+/// Progress of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DrainedV1 {
     pub(crate) remaining: u64,
@@ -31,7 +31,8 @@ pub(crate) struct DrainedV1 {
 }
 
 impl Replica {
-    /// Asks a member; none as the answer: it serves. The error says why it cannot be asked.
+    /// Sends a drain request to a member. Returns its progress, or `None` if the member serves. The
+    /// error says why the member did not answer.
     pub(crate) async fn drain(
         &self,
         id: NodeId,
@@ -56,7 +57,7 @@ impl Replica {
         match asked {
             Drain::Start { deadline_ms } => edge.drain(Duration::from_millis(deadline_ms)),
             Drain::Resume => {
-                // What cannot be opened is tried again, and told by `listener list`.
+                // Sockets that cannot be opened are retried, and `listener list` shows them.
                 edge.resume();
             }
             Drain::Show => {}

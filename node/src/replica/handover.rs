@@ -1,5 +1,4 @@
-//! A leader that stops, or whose disk is full, hands its work to the voter that has most of the
-//! log.
+//! Handover of leadership: a leader that stops, or whose disk is full, makes another voter lead.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -14,7 +13,8 @@ use super::{
     limits::HANDOVERS_MAX,
 };
 
-/// Voters that may take over: those heard of lately first, then those with most of the log.
+/// Ranks the other voters as successors: those that reported recently first, then those with the
+/// longest log.
 fn successors(status: &Status, is_heard: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
     let others = status.voters.keys().filter(|id| **id != status.id);
     let mut ranked: Vec<_> = others
@@ -27,12 +27,12 @@ fn successors(status: &Status, is_heard: impl Fn(NodeId) -> bool) -> Vec<NodeId>
     ranked.into_iter().map(|(_, _, id)| id).collect()
 }
 
-/// How often a leader looks whether its disk is full.
+/// How often a leader checks whether its disk is full.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 impl Replica {
-    /// While this node leads: hands over as soon as its disk is full and another voter has room.
-    /// Never ends.
+    /// While this node leads, hands over as soon as its disk is full and another voter has room.
+    /// Runs until dropped.
     pub(crate) async fn leave_full_disk(self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -44,8 +44,9 @@ impl Replica {
         }
     }
 
-    /// If this node leads: has another voter lead, and waits for it and for what was proposed
-    /// here, for about two election timeouts at most. Without a successor the members elect one.
+    /// If this node leads, hands over to another voter. Waits for the new leader and for the
+    /// commands proposed here, for at most about two election timeouts. Without a successor the
+    /// members elect one.
     pub(crate) async fn hand_over(&self) {
         if self.shared.raft.status().role != Role::Leader {
             return;
@@ -55,8 +56,8 @@ impl Replica {
         self.hand_over_to([with_room, others].concat(), deadline).await;
     }
 
-    /// Voters that may take over, the best first: those that say that their disk has room, and
-    /// the others.
+    /// Returns the possible successors, best first: those that report room on their disks, and the
+    /// others.
     async fn successors(&self, deadline: Instant) -> (Vec<NodeId>, Vec<NodeId>) {
         let heard = self.shared.reports.known();
         let ranked = successors(&self.shared.raft.status(), |id| heard.contains_key(&id));
@@ -88,7 +89,8 @@ impl Replica {
             }
             let is_led = |now: &Status| now.leader.is_some_and(|leader| leader != now.id);
             if raft.wait_status(is_led, left(deadline)).await.is_some() {
-                // What was proposed here is answered from here, now that another commits it.
+                // This node still answers the commands that were proposed here, so wait until the
+                // new leader has committed them.
                 raft.wait_applied(last.index, left(deadline)).await;
                 tracing::info!(event = "raft.handed_over", to = %successor);
                 return;

@@ -1,13 +1,12 @@
-//! Raising the level of State, once every member knows what it allows.
+//! Raises the level of State once every member knows the rules of the new level.
 
 use std::time::Duration;
 
 use conclave_raft::Role;
 use conclave_store::{
     command::{Action, Command},
-    id::OperationId,
     outcome::Outcome,
-    record::{LEVEL_MAX, Principal},
+    record::LEVEL_MAX,
     wire,
 };
 use conclave_system::{clock, entropy};
@@ -15,15 +14,15 @@ use tokio::time::Instant;
 
 use super::{ExecuteError, Replica, Wait};
 
-/// How often the leader looks; an upgrade takes minutes.
+/// How often the leader checks. An upgrade takes minutes, so this is often enough.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Longest time for the level to be ordered.
+/// Longest time to order the command.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
-/// First version that knows the levels up to [`LEVEL_MAX`].
+/// First version that knows every level up to [`LEVEL_MAX`].
 const KNOWN_SINCE: [u64; 3] = [0, 2, 0];
 
-/// Whether a version knows every level of this one. What follows the numbers, as in `0.2.0-rc1`,
-/// does not count.
+/// Whether a version knows every level up to [`LEVEL_MAX`]. A suffix, as in `0.2.0-rc1`, is
+/// ignored.
 pub(crate) fn knows_level(version: &str) -> bool {
     let numbers = version.split(['-', '+']).next().unwrap_or_default().split('.');
     let numbers: Option<Vec<u64>> = numbers.map(|number| number.parse().ok()).collect();
@@ -31,8 +30,8 @@ pub(crate) fn knows_level(version: &str) -> bool {
 }
 
 impl Replica {
-    /// While this node leads: raises the level as soon as every member reports a version that
-    /// knows it. Ends when the level is reached.
+    /// While this node leads, raises the level as soon as every member reports a version that knows
+    /// it. Returns when the level is reached.
     pub(crate) async fn raise_level(self) {
         let mut is_refused = false;
         while self.point().state.level() < LEVEL_MAX {
@@ -52,7 +51,8 @@ impl Replica {
         }
     }
 
-    /// Whether every member answers, and knows the level. One that is away may be of any version.
+    /// Whether every member answers with a version that knows the level. A silent member may have
+    /// any version, so it blocks the level.
     fn members_know_level(&self) -> bool {
         let known = self.shared.reports.known();
         let point = self.point();
@@ -65,20 +65,13 @@ impl Replica {
 
     async fn order_level(&self) -> Result<Outcome, ExecuteError> {
         let now = clock::now();
-        let command = Command {
-            operation: OperationId::new(now, entropy::array()),
-            principal: Principal::Node(self.shared.id),
-            request: [0; 32],
-            time: now,
-            reason: None,
-            expects: Vec::new(),
-            action: Action::SetLevel(LEVEL_MAX),
-        };
+        let action = Action::SetLevel(LEVEL_MAX);
+        let command = Command::by_node(self.shared.id, entropy::array(), now, action);
         let bytes = wire::encode_command(&command)
             .map_err(|error| ExecuteError::Refused(error.to_string()))?;
         let deadline = Instant::now() + ORDER_TIMEOUT;
         let executed = self.execute_here(bytes, Wait::Committed, deadline).await?;
-        // The next look must see it.
+        // The next check must see the new level.
         self.wait_applied(executed.index.0, ORDER_TIMEOUT).await;
         Ok(executed.outcome)
     }

@@ -1,4 +1,4 @@
-//! Getting a command ordered, from any node.
+//! Proposal of commands from any node: orders them on the leader, or forwards them to it.
 
 use std::time::Duration;
 
@@ -18,22 +18,22 @@ use super::{
     call::{AnswerV1, RequestV1, decode, encode},
 };
 
-/// Pause before asking again for a leader.
+/// Pause before a retry.
 const RETRY_PAUSE: Duration = Duration::from_millis(15);
 
-/// How version 0.1.0 begins its refusal when it stops while a change is on its way.
+/// Prefix of the refusal with which version 0.1.0 answers when it stops during a change.
 const STOPPED_V010: &str = "this node has stopped";
 
-/// How long a change waits.
+/// Condition for the answer to a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// Until a quorum has it.
+    /// A quorum has the change.
     Committed,
-    /// Until every live node serves it.
+    /// Every live node serves the change.
     Served,
 }
 
-/// A command that was ordered and applied.
+/// An applied command, and the nodes that serve it.
 #[derive(Debug, Clone)]
 pub(crate) struct Executed {
     pub(crate) index: LogIndex,
@@ -54,29 +54,29 @@ impl Executed {
     }
 }
 
-/// Why a command is not answered.
+/// Errors of executing a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ExecuteError {
-    /// Another node leads, or none that is known.
+    /// Another node leads, or no leader is known.
     #[error("this node does not lead")]
     NotLeader(Option<NodeId>),
     /// Too few voters answer.
     #[error("too few voters answer")]
     NoQuorum,
-    /// No leader appeared in time; the command was not done.
+    /// No leader appeared in time. The command was not ordered.
     #[error("no leader within the time limit")]
     NoLeader,
-    /// The command was sent, the answer did not come: it may be done.
+    /// The answer was lost. The command may have been ordered.
     #[error("the answer was lost")]
     Unknown,
-    /// The leader's version does not know the change; it was not done.
+    /// The leader's version does not know the command. It was not ordered.
     #[error("the leader's version does not know this change")]
     NotKnown,
-    /// The leader's disk has too little room; it was not done.
+    /// The leader's disk has too little room. The command was not ordered.
     #[error("the disk of the leader is full")]
     NoRoom,
-    /// This node or the leader cannot do it.
+    /// This node or the leader refuses the command.
     #[error("{0}")]
     Refused(String),
 }
@@ -95,8 +95,8 @@ impl From<ProposeError> for ExecuteError {
 }
 
 impl Replica {
-    /// Orders a command by whichever node leads. Repeating is safe, because the command carries
-    /// its operation id: so a lost answer is asked for again until the time is over.
+    /// Executes a command on the current leader. Retries until the deadline, also after a lost
+    /// answer: that is safe, because the command carries its operation id.
     pub(crate) async fn execute(
         &self,
         command: &[u8],
@@ -116,7 +116,7 @@ impl Replica {
                 Err(Attempt::MayBeDone) => may_be_done = true,
                 Err(Attempt::Refused(error)) => return Err(error),
             }
-            // A new leader answers within one election; asking again costs little.
+            // An election is short and a retry is cheap, so the pause is short too.
             tokio::time::sleep(RETRY_PAUSE.min(left)).await;
         }
     }
@@ -136,7 +136,7 @@ impl Replica {
                 Err(error) => Err(Attempt::Refused(error)),
             };
         }
-        // A leader that has died is noticed by its silence, well before the caller's time ends.
+        // Bound the call, so that a dead leader is noticed well before the caller's deadline.
         let left = deadline.saturating_duration_since(Instant::now());
         let patience = left.min(self.shared.election_timeout * 20);
         let granted = granted(patience, self.shared.election_timeout);
@@ -152,20 +152,20 @@ impl Replica {
                 Err(CallError::Unreachable(_)) => Err(Attempt::NotDone),
                 Err(_) => Err(Attempt::MayBeDone),
             },
-            // The dead leader's connection times out much later than its successor appears.
+            // The connection to a dead leader times out long after its successor is elected.
             _ = self.shared.raft.wait_status(has_successor, patience) => Err(Attempt::MayBeDone),
         }
     }
 
-    /// Orders a command as the leader, and waits as asked for. What is ordered is answered by
-    /// `deadline`, whoever serves it by then.
+    /// Orders a command as the leader and waits as `wait` says. An ordered command is answered by
+    /// `deadline`, even if some nodes do not serve it by then.
     pub(super) async fn execute_here(
         &self,
         command: Vec<u8>,
         wait: Wait,
         deadline: Instant,
     ) -> Result<Executed, ExecuteError> {
-        // What room is left, Raft needs for itself.
+        // The remaining room is reserved for Raft itself.
         if !self.shared.raft.has_room() && self.shared.raft.status().role == Role::Leader {
             return Err(ExecuteError::NoRoom);
         }
@@ -173,7 +173,7 @@ impl Replica {
         let committed = tokio::time::timeout_at(deadline, proposing)
             .await
             .map_err(|_| ExecuteError::Unknown)??;
-        // It is done; only what it came to cannot be told.
+        // The command was ordered; only its outcome cannot be decoded.
         let outcome =
             wire::decode_outcome(&committed.response).map_err(|_| ExecuteError::Unknown)?;
         let index = LogIndex(committed.index);
@@ -184,7 +184,7 @@ impl Replica {
         Ok(Executed { index, outcome, outcome_bytes: committed.response, served, missing })
     }
 
-    /// Has an unsealed member seal a secret, because this node is sealed.
+    /// Asks the other members one after the other to seal a secret, because this node is sealed.
     pub(crate) async fn seal_elsewhere(&self, purpose: Purpose, secret: &Secret) -> Option<Sealed> {
         let status = self.shared.raft.status();
         for peer in status.voters.keys().chain(status.learners.keys()) {
@@ -205,14 +205,14 @@ impl Replica {
     }
 }
 
-/// How long a leader may wait for the nodes, so that its answer is back within `patience`: an
-/// answer that comes later would be ordered again. Two round trips take less than half an election
-/// timeout, or no leader would last.
+/// Returns how long a leader may wait for the nodes if its answer must arrive within `patience`. If
+/// it arrived later, the command would be sent again. Half an election timeout is enough for the
+/// transfer: if two round trips took longer, no leader would last.
 fn granted(patience: Duration, election_timeout: Duration) -> Duration {
     patience.saturating_sub(election_timeout / 2).max(patience / 2)
 }
 
-/// What one attempt came to.
+/// The failure of one attempt.
 enum Attempt {
     NotDone,
     MayBeDone,
@@ -233,7 +233,7 @@ fn executed(answer: &[u8]) -> Result<Executed, Attempt> {
             })
         }
         Some(AnswerV1::NotLeader(_) | AnswerV1::NoQuorum) => Err(Attempt::NotDone),
-        // A leader of version 0.1.0 says so of what it may have ordered.
+        // A leader of version 0.1.0 also answers this for a command that it may have ordered.
         Some(AnswerV1::Refused(reason)) if reason.starts_with(STOPPED_V010) => {
             Err(Attempt::MayBeDone)
         }

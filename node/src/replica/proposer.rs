@@ -1,9 +1,9 @@
-//! Puts commands that wait at the same time into one log entry.
+//! Batches waiting commands into shared log entries.
 //!
-//! An entry costs the same whatever is in it: a place in the log, a frame to each member, a round
-//! of answers. So a few entries are on their way at once, and what comes meanwhile waits for the
-//! next one. Members of version 0.1.0 read one command an entry; with one of them in the cluster
-//! the level is 0.
+//! An entry has the same cost with one command or with many: a place in the log, a frame to each
+//! member, a round of answers. So only a few entries are in flight at once, and new commands wait
+//! for the next one. Members of version 0.1.0 read one command per entry. As long as the cluster
+//! has such a member, the level is 0 and entries are not shared.
 
 use std::sync::Arc;
 
@@ -16,18 +16,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::Published;
 
-/// Entries on their way at once.
+/// Most entries in flight.
 const ENTRIES_MAX: usize = 2;
-/// Commands that wait for an entry; more wait outside.
+/// Most commands in the queue. Further callers wait until the queue has room.
 const WAITING_MAX: usize = 1024;
 
-/// A command, and who waits for its outcome.
+/// A queued command, and the channel for its outcome.
 struct Waiting {
     command: Vec<u8>,
     done: oneshot::Sender<Result<Committed, ProposeError>>,
 }
 
-/// Proposes commands; ends with its last user.
+/// The queue of a task that proposes commands. The task ends when the proposer is dropped.
 pub(super) struct Proposer {
     queue: mpsc::Sender<Waiting>,
 }
@@ -39,10 +39,10 @@ impl Proposer {
         Proposer { queue }
     }
 
-    /// Proposes an encoded command as the leader, and gives its encoded outcome.
+    /// Proposes an encoded command as the leader. Returns its encoded outcome.
     pub(super) async fn propose(&self, command: Vec<u8>) -> Result<Committed, ProposeError> {
         let (done, wait) = oneshot::channel();
-        // Whether it was proposed is not known here.
+        // The task may or may not have proposed the command.
         let stopped = || ProposeError::Unknown("the proposer has ended".to_owned());
         self.queue.send(Waiting { command, done }).await.map_err(|_| stopped())?;
         wait.await.map_err(|_| stopped())?
@@ -70,7 +70,8 @@ async fn run(raft: Raft, published: Arc<Published>, mut queue: mpsc::Receiver<Wa
     }
 }
 
-/// Takes what waits, as far as it fits; gives what did not.
+/// Moves waiting commands into the group as long as they fit. Returns the first one that does not
+/// fit.
 fn gather(group: &mut Vec<Waiting>, queue: &mut mpsc::Receiver<Waiting>) -> Option<Waiting> {
     let mut bytes: usize = group.iter().map(|waiting| waiting.command.len()).sum();
     while group.len() < COMMANDS_PER_ENTRY_MAX {
@@ -92,13 +93,13 @@ async fn propose(raft: Raft, group: Vec<Waiting>, _place: OwnedSemaphorePermit) 
         Err(error) => vec![Err(error); waiting.len()],
     };
     for (done, answer) in waiting.into_iter().zip(answers) {
-        // The caller may have given up waiting.
+        // Fails if the caller no longer waits.
         let _ = done.send(answer);
     }
 }
 
 async fn propose_all(raft: &Raft, commands: Vec<Vec<u8>>) -> Result<Vec<Committed>, ProposeError> {
-    // What was ordered cannot be read by this very program: it is unknown what came of it.
+    // The commands may have been ordered, but their outcomes cannot be decoded.
     let unreadable = |error: wire::WireError| ProposeError::Unknown(error.to_string());
     let count = commands.len();
     match <[Vec<u8>; 1]>::try_from(commands) {

@@ -1,4 +1,4 @@
-//! Reading: linearizable from any node, or what this node has.
+//! Linearizable reads from any node.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,20 +9,21 @@ use super::{
     call::{AnswerV1, RequestV1, decode, encode},
 };
 
-/// Pause before asking again for a leader.
+/// Pause before a retry.
 const RETRY_PAUSE: Duration = Duration::from_millis(15);
 
-/// Why a linearizable read is not possible.
+/// Errors of a linearizable read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ReadError {
-    /// No leader with a quorum within the time limit.
+    /// No leader with a quorum answered within the time limit.
     #[error("no leader within the time limit")]
     NoLeader,
 }
 
 impl Replica {
-    /// The State with everything that was acknowledged before this call.
+    /// Returns the State by a linearizable read: it contains everything acknowledged before this
+    /// call.
     pub(crate) async fn linearizable(&self, timeout: Duration) -> Result<Arc<Point>, ReadError> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -40,14 +41,15 @@ impl Replica {
         }
     }
 
-    /// Waits until this node has applied `index`.
+    /// Waits until this node has applied `index`. Returns false on timeout.
     pub(crate) async fn wait_applied(&self, index: u64, timeout: Duration) -> bool {
         self.shared.raft.wait_applied(index, timeout).await
     }
 
     async fn read_index(&self, left: Duration) -> Option<u64> {
         let leader = self.shared.raft.status().leader?;
-        // A leader without a quorum never confirms; it is asked again, or its successor is.
+        // A leader without a quorum never confirms. Bound the wait, so that the retry can reach its
+        // successor.
         let patience = left.min(self.shared.election_timeout * 4);
         if leader.0 == self.shared.id.0 {
             let confirmed = tokio::time::timeout(patience, self.shared.raft.read_index()).await;

@@ -1,4 +1,4 @@
-//! What a member says of itself, and how it travels.
+//! The report of a member about itself, and its wire formats.
 
 use std::collections::BTreeSet;
 
@@ -7,36 +7,36 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::FAILED_MAX_V1;
 
-/// What a member says of itself.
+/// The report of a member about itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NodeReport {
-    /// Every command up to this one is served, but for those in `failed`.
+    /// Served index: every command up to it is served, except those in `failed`.
     pub(crate) index: LogIndex,
-    /// Commands that it cannot serve.
+    /// Commands up to `index` that the member cannot serve.
     pub(crate) failed: BTreeSet<LogIndex>,
-    /// From this command on `failed` is complete.
+    /// First index for which `failed` is complete. Older failures may be missing.
     pub(crate) failed_from: LogIndex,
-    /// Its clock when it said so; none from version 0.1.0.
+    /// The member's clock at the time of the report; none from version 0.1.0.
     pub(crate) time: Option<UnixMillis>,
-    /// Digest of its State.
+    /// Digest of the member's State.
     pub(crate) digest: [u8; 32],
-    /// Rows of its State.
+    /// Number of rows in the member's State.
     pub(crate) rows: u64,
-    /// It cannot open private keys.
+    /// Whether the member is sealed and cannot open private keys.
     pub(crate) is_sealed: bool,
-    /// It takes no new connections.
+    /// Whether the member is draining and accepts no new connections.
     pub(crate) is_draining: bool,
     /// Open TLS connections.
     pub(crate) connections: u64,
-    /// Handshakes since its start.
+    /// Handshakes since the member's start.
     pub(crate) handshakes: u64,
-    /// When it started.
+    /// Start time of the member's process.
     pub(crate) started: UnixMillis,
-    /// Version of its program.
+    /// Version of the member's program.
     pub(crate) version: String,
 }
 
-/// The same on the wire.
+/// Wire format of a report in version 0.1.0.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ReportV1 {
     index: u64,
@@ -51,7 +51,7 @@ pub(super) struct ReportV1 {
     version: String,
 }
 
-/// The same since version 0.2.0.
+/// Wire format of a report since version 0.2.0.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ReportV2 {
     report: ReportV1,
@@ -92,7 +92,7 @@ impl From<NodeReport> for ReportV1 {
 
 impl From<ReportV1> for NodeReport {
     fn from(report: ReportV1) -> NodeReport {
-        // Of more failures version 0.1.0 told only the newest.
+        // A full list may be cut: version 0.1.0 sends only the newest failures.
         let is_full = report.failed.len() >= FAILED_MAX_V1;
         let lowest = report.failed.iter().min().filter(|_| is_full);
         NodeReport {

@@ -1,4 +1,5 @@
-//! Who serves what: members report to the leader, the leader tells whoever waits.
+//! Reports of members: the leader polls every member for the index that it serves, and changes wait
+//! until the live members serve them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,12 +25,12 @@ use super::{
     report::NodeReport,
 };
 
-/// Longest time for which a member holds back an unchanged report.
+/// Longest time for a member to hold a poll while its report does not change.
 pub(super) const HOLD_MAX: Duration = Duration::from_millis(500);
-/// How often a waiting change looks whether a node has fallen silent.
+/// How often a waiting change checks whether a node has become silent.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Reports of all members as this node knows them; cheap to clone.
+/// The latest reports of the members, as this node knows them; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Reports {
     shared: Arc<Shared>,
@@ -43,24 +44,25 @@ struct Shared {
     started: UnixMillis,
     peers: Mutex<BTreeMap<NodeId, Heard>>,
     changed: watch::Sender<()>,
-    /// Changes that wait for being served.
+    /// Number of changes waiting to be served.
     waiting: watch::Sender<usize>,
-    /// Since when this node leads.
+    /// Start of this node's leadership; none: it does not lead.
     leading_since: watch::Sender<Option<Instant>>,
 }
 
-/// What a peer said last.
+/// The last report of a peer.
 struct Heard {
     report: NodeReport,
     at: Instant,
-    /// Since when it is behind and comes no further; none while it does.
+    /// Start of the time without progress while the peer is behind; none while it progresses.
     stuck_since: Option<Instant>,
-    /// This node's clock when the report came.
+    /// This node's clock when the report arrived.
     time: UnixMillis,
 }
 
 impl Heard {
-    /// Takes a new report in; `committed` is what was committed when it came.
+    /// Makes the successor of `last` from a new report. `committed` is the committed index when the
+    /// report arrived.
     fn next(last: Option<&Heard>, report: NodeReport, committed: u64, at: Instant) -> Heard {
         let is_behind = report.index.0 < committed;
         let came_further = last.is_none_or(|last| last.report.index < report.index);
@@ -69,14 +71,14 @@ impl Heard {
         Heard { report, at, stuck_since, time: clock::now() }
     }
 
-    /// Whether it is close enough behind `index`, which commits now, to be waited for.
+    /// Whether a change at `index`, which has just committed, waits for this peer.
     fn is_close(&self, index: LogIndex, now: Instant) -> bool {
         let is_stuck = self.stuck_since.is_some_and(|since| now - since > LAG_TIME_MAX);
         !is_stuck && self.report.index.0.saturating_add(LAG_ENTRIES_MAX) >= index.0
     }
 }
 
-/// One change that waits; it does not any more when this is dropped.
+/// A guard for one waiting change, counted until the guard is dropped.
 struct Waiting<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Waiting<'a> {
@@ -119,7 +121,7 @@ impl Reports {
         &self.shared.edge
     }
 
-    /// What this node says of itself.
+    /// Returns the report of this node.
     pub(crate) fn own(&self) -> NodeReport {
         let report = self.shared.live.reports(Scope::Shared).borrow().clone();
         let counters = self.shared.edge.counters();
@@ -139,7 +141,7 @@ impl Reports {
         }
     }
 
-    /// Reports of this node and of those that this node has heard of lately.
+    /// Returns the report of this node and the recent reports of its peers.
     pub(crate) fn known(&self) -> BTreeMap<NodeId, NodeReport> {
         let peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known: BTreeMap<NodeId, NodeReport> = peers
@@ -159,7 +161,8 @@ impl Reports {
         self.shared.changed.send_replace(());
     }
 
-    /// Whether most of the peers that tell their time differ from this node by more than this.
+    /// Whether the clocks of most peers that report a time differ from this node's by more than
+    /// `slack_ms`.
     pub(super) fn is_clock_off(&self, slack_ms: u64) -> bool {
         let peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let heard = peers.values().filter(|heard| heard.at.elapsed() < HOLD_MAX * 4);
@@ -179,9 +182,9 @@ impl Reports {
 enum Serves {
     Yes,
     NotYet,
-    /// It cannot, or it has not been heard of for two election timeouts.
+    /// It cannot serve it, or it has been silent for two election timeouts.
     No,
-    /// This leader is new, and has not heard of it yet.
+    /// This leader is new and has not received a report from it yet.
     NotHeard,
 }
 
@@ -191,7 +194,7 @@ fn is_most_above(differences: impl Iterator<Item = u64>, slack: u64) -> bool {
 }
 
 fn serves(report: &NodeReport, index: LogIndex) -> Serves {
-    // Below what the report is complete from, a failure may be forgotten.
+    // Below `failed_from` the report may omit a failure.
     let may_have_failed = report.failed.contains(&index) || index < report.failed_from;
     if report.is_sealed || may_have_failed {
         Serves::No
@@ -202,7 +205,8 @@ fn serves(report: &NodeReport, index: LogIndex) -> Serves {
     }
 }
 
-/// Members that serve less than `committed`, unless their State is that of the furthest.
+/// Returns the lagging members: those that serve less than `committed`, except those with the same
+/// State as the furthest member.
 fn behind(reports: &BTreeMap<NodeId, NodeReport>, committed: u64) -> BTreeSet<NodeId> {
     let furthest = reports.values().max_by_key(|report| report.index);
     let same = furthest.map(|report| (report.digest, report.rows));
@@ -213,7 +217,8 @@ fn behind(reports: &BTreeMap<NodeId, NodeReport>, committed: u64) -> BTreeSet<No
 }
 
 impl Replica {
-    /// Waits until every live member serves `index`; gives those that do and those that do not.
+    /// Waits until every live member serves `index`, or until the deadline. Returns the members
+    /// that serve it and those that do not.
     pub(super) async fn wait_served(
         &self,
         index: LogIndex,
@@ -247,8 +252,9 @@ impl Replica {
         }
     }
 
-    /// Whether no live member is still on its way to `index`. A new leader hears of each live
-    /// member within two election timeouts; whoever it has not heard of until then is not live.
+    /// Whether every live member serves `index` or cannot serve it. A leader is new for four
+    /// election timeouts and waits that long for the first report of each member. A member that is
+    /// silent then is not live.
     pub(super) fn is_served_by_live(&self, index: LogIndex, leading_since: Instant) -> bool {
         let is_new = self.is_new(leading_since);
         let known = self.shared.reports.known();
@@ -263,9 +269,10 @@ impl Replica {
         leading_since.elapsed() < self.shared.election_timeout * 4
     }
 
-    /// Judges of each member once whether a change of this index, which just committed, waits for
-    /// it: of a voter that is close behind. A learner, and a node that installs a snapshot, may
-    /// need minutes. One that this leader has not heard of is judged when it is.
+    /// Decides once for each member whether the change at `index`, which has just committed, waits
+    /// for it. A change waits only for voters that are close behind: a learner, or a node that
+    /// installs a snapshot, may need minutes. A member that has not reported to this leader yet is
+    /// judged at its first report.
     fn judge(&self, index: LogIndex, close: &mut BTreeMap<NodeId, bool>) {
         let status = self.shared.raft.status();
         let (now, known) = (Instant::now(), &self.shared.reports.shared);
@@ -298,7 +305,7 @@ impl Replica {
                 }
                 let heard = peers.get(&id);
                 let answer = match heard {
-                    // What was heard before this node led is no sign of life.
+                    // A report from before this node led does not show that the member is live.
                     Some(heard) if is_new && leading_since.is_none_or(|since| heard.at < since) => {
                         Serves::NotHeard
                     }
@@ -314,7 +321,7 @@ impl Replica {
             .collect()
     }
 
-    /// While this node leads, keeps asking every member what it serves. Works until dropped.
+    /// While this node leads, polls every member for its report. Runs until dropped.
     pub(crate) async fn follow_reports(self) {
         let mut asking = JoinSet::new();
         let mut asked = BTreeSet::new();
@@ -346,8 +353,8 @@ impl Replica {
         }
     }
 
-    /// Long polls: an unchanged report is held back; a changed one comes at once while a change
-    /// waits for it, else with the next few, since each costs a round trip.
+    /// Polls one member with long polls: the member holds a poll until its report changes. While no
+    /// change waits, pauses between polls, so that several changes share one round trip.
     async fn follow_report(self, member: NodeId) {
         let mut waiting = self.shared.reports.shared.waiting.subscribe();
         let hold = self.shared.election_timeout / 2;
@@ -370,7 +377,7 @@ impl Replica {
                     is_v1 = true;
                     continue;
                 }
-                // It may be back as another version.
+                // The member may return with another version.
                 _ => {
                     is_v1 = false;
                     None
@@ -387,8 +394,9 @@ impl Replica {
         }
     }
 
-    /// Reports of all members, and those whose served index stays behind what was committed at
-    /// the first look. Who has the same State is not behind: not every entry changes it.
+    /// Returns the reports of all members, and the members whose served index stays below the index
+    /// that was committed at the first look. A member with the same State as the furthest one is
+    /// not behind, because not every entry changes State.
     pub(crate) async fn lagging(&self) -> (BTreeMap<NodeId, NodeReport>, BTreeSet<NodeId>) {
         let deadline = Instant::now() + LAG_SHOWN;
         let committed = self.shared.raft.status().committed;
@@ -402,7 +410,8 @@ impl Replica {
         }
     }
 
-    /// Who serves a command by what is known now.
+    /// Splits the members into those that serve a command by their latest reports, and those that
+    /// do not.
     pub(crate) async fn serving(&self, index: LogIndex) -> (Vec<NodeId>, Vec<NodeId>) {
         let reports = self.all_reports().await;
         let point = self.point();
@@ -411,7 +420,7 @@ impl Replica {
         })
     }
 
-    /// What is known of all members: by the leader's word, else by this node's.
+    /// Returns the reports of all members, from the leader if it answers, otherwise from this node.
     pub(crate) async fn all_reports(&self) -> BTreeMap<NodeId, NodeReport> {
         let own = self.shared.reports.known();
         let Some(leader) = self.shared.raft.status().leader else { return own };

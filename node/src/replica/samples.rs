@@ -1,4 +1,4 @@
-//! One sample of every request among members and of every answer, see `tests/src/samples.rs`.
+//! One sample of every request and every answer between members, see `tests/src/samples.rs`.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! New session keys in time: the leader publishes one, and has it used when every live member
-//! can open with it.
+//! Rotation of session keys: the leader publishes a new key, and activates it when every live
+//! member can open with it.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use conclave_keys::{Purpose, SealError, Secret};
 use conclave_raft::Role;
 use conclave_store::{
     command::{Action, Command},
-    id::{LogIndex, OperationId, SessionKeyId},
+    id::{LogIndex, SessionKeyId},
     outcome::Outcome,
-    record::{Principal, RowKey, SessionKey, SessionKeyUse, TlsSettings},
+    record::{RowKey, SessionKey, SessionKeyUse, TlsSettings},
     scope::Scope,
     state::State,
     time::UnixMillis,
@@ -20,22 +20,22 @@ use tokio::time::Instant;
 
 use super::{ExecuteError, Replica, Wait};
 
-/// How often the leader looks; nothing is written unless something is to be done.
+/// How often the leader checks. A check without a due step writes nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Pause after something did not succeed.
+/// Pause after a failed step.
 const FAILED_PAUSE: Duration = Duration::from_secs(2);
-/// Longest time for a key to be ordered.
+/// Longest time to order a command.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for members to report a published key.
+/// Longest wait until members report a published key.
 const SERVED_TIMEOUT_MS_MAX: u64 = 30_000;
-/// Cookies live for seconds; their key changes all the same.
+/// Rotation period of cookie keys, though cookies are valid for minutes only.
 const COOKIE_ROTATION_MS: u64 = 60 * 60 * 1_000;
-/// A cookie comes back within this time.
+/// Lifetime of a cookie.
 const COOKIE_TTL_MS: u64 = 5 * 60 * 1_000;
-/// What clocks may differ by, and elections may take, before nodes stop sealing.
+/// Allowance for clock differences and for elections, before nodes stop sealing.
 const SLACK_MS: u64 = 60_000;
 
-/// Milliseconds after which a key of this use gets a successor.
+/// Returns the rotation period of a use, in milliseconds.
 pub(crate) fn session_key_rotation_ms(settings: &TlsSettings, of: SessionKeyUse) -> u64 {
     match of {
         SessionKeyUse::Ticket => u64::from(settings.ticket_rotation_s) * 1_000,
@@ -43,16 +43,17 @@ pub(crate) fn session_key_rotation_ms(settings: &TlsSettings, of: SessionKeyUse)
     }
 }
 
-/// What is to be done for one use.
+/// The next step for the keys of one use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Nothing,
     Publish,
-    /// Published at this index: to be used as soon as it is served.
+    /// Activate this key as soon as its publication, at this index, is served.
     Activate(SessionKeyId, LogIndex),
 }
 
-/// Decides from State alone, so that every leader goes on where the one before it stopped.
+/// Decides the next step from State alone, so that a new leader continues where the previous one
+/// stopped.
 fn step(state: &State, of: SessionKeyUse, now: UnixMillis) -> Step {
     let settings = state.tls_settings();
     let Some(cluster) = state.cluster() else { return Step::Nothing };
@@ -60,11 +61,13 @@ fn step(state: &State, of: SessionKeyUse, now: UnixMillis) -> Step {
         return Step::Nothing;
     }
     let rotation = session_key_rotation_ms(&settings, of);
-    // A node that was removed knows the keys under older generations of the keyring.
+    // A removed node knows the keys under older generations of the keyring, so such a key needs a
+    // successor.
     let is_good = |key: &SessionKey| key.sealed.generation == cluster.generation;
     let active = state.active_session_key(of);
-    // A time that is far ahead is of a wrong clock and would never be over. At level 0 a successor
-    // would get a time still further ahead, so it would be no cure.
+    // A time far ahead comes from a wrong clock, and the key would stay fresh for too long. At
+    // level 0 a successor would get a time still further ahead, so replacing the key would not
+    // help.
     let is_believed = |since: UnixMillis| state.level() == 0 || since <= now.plus(SLACK_MS);
     let is_fresh = active.is_some_and(|(_, key)| {
         let is_young = |since: UnixMillis| is_believed(since) && now < since.plus(rotation);
@@ -86,7 +89,9 @@ fn step(state: &State, of: SessionKeyUse, now: UnixMillis) -> Step {
     }
 }
 
-/// Until when a key that is made now seals and opens.
+/// Returns the times until which a key that is made now seals and opens. It seals for two rotations
+/// and the slack: a cluster without a leader continues to resume sessions for that time, and a node
+/// that is cut off stops after it.
 fn lifetime(
     settings: &TlsSettings,
     of: SessionKeyUse,
@@ -100,7 +105,7 @@ fn lifetime(
     (not_after, not_after.plus(ttl))
 }
 
-/// Why a key did not come about.
+/// Errors of a step.
 #[derive(Debug, thiserror::Error)]
 enum StepError {
     #[error("no unsealed member can seal it")]
@@ -116,10 +121,10 @@ enum StepError {
 }
 
 impl Replica {
-    /// While this node leads: keeps a fresh key of each use in State. Works until dropped.
+    /// While this node leads, keeps a fresh key of each use in State. Runs until dropped.
     pub(crate) async fn rotate_session_keys(self) {
         let mut leading_since: Option<Instant> = None;
-        // Told once, not every two seconds: a cluster that is sealed stays so for a while.
+        // Warn once, not every two seconds: a sealed cluster stays sealed for a while.
         let mut is_failing = false;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -148,7 +153,7 @@ impl Replica {
         let (point, now) = (self.point(), clock::now());
         let action = match step(&point.state, of, now) {
             Step::Nothing => return Ok(()),
-            // A key of a wrong time would be used too long, or not at all.
+            // A key with a wrong time would be used for too long or not at all.
             Step::Publish if self.shared.reports.is_clock_off(SLACK_MS) => {
                 return Err(StepError::ClockOff);
             }
@@ -159,7 +164,8 @@ impl Replica {
                 let settings = point.state.tls_settings();
                 let patience =
                     SERVED_TIMEOUT_MS_MAX.min(session_key_rotation_ms(&settings, of) / 2);
-                // A member that is silent, or slow for too long, makes full handshakes.
+                // Do not wait longer for a silent or slow member. It makes full handshakes until it
+                // has the key.
                 if !self.is_served_by_live(index, since) && now < made.plus(patience) {
                     return Ok(());
                 }
@@ -189,22 +195,16 @@ impl Replica {
         Ok(Action::PublishSessionKey(of, id, key))
     }
 
-    /// Orders it if the settings are still those that it was made from.
+    /// Orders an action. It is rejected if the TLS settings from which it was derived have changed.
     async fn order(
         &self,
         state: &State,
         time: UnixMillis,
         action: Action,
     ) -> Result<(), StepError> {
-        let command = Command {
-            operation: OperationId::new(time, entropy::array()),
-            principal: Principal::Node(self.shared.id),
-            request: [0; 32],
-            time,
-            reason: None,
-            expects: vec![state.expectation(RowKey::TlsSettings)],
-            action,
-        };
+        let expects = vec![state.expectation(RowKey::TlsSettings)];
+        let command = Command::by_node(self.shared.id, entropy::array(), time, action);
+        let command = Command { expects, ..command };
         let bytes = wire::encode_command(&command)
             .map_err(|error| StepError::Refused(error.to_string()))?;
         let deadline = Instant::now() + ORDER_TIMEOUT;
@@ -212,7 +212,7 @@ impl Replica {
             Err(ExecuteError::NotLeader(_)) => return Ok(()),
             executed => executed?,
         };
-        // The next look must see it.
+        // The next check must see the result.
         self.wait_applied(executed.index.0, ORDER_TIMEOUT).await;
         match executed.outcome {
             Outcome::Done(_) => Ok(()),

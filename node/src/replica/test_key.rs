@@ -1,4 +1,4 @@
-//! Testing a domain's key on every member.
+//! Test of a domain's keys on every member.
 
 use conclave_store::{
     id::{DomainName, NodeId},
@@ -11,11 +11,11 @@ use super::{
     call::{AnswerV1, RequestV1, decode, encode},
 };
 
-/// Microseconds that the test took, or why the key cannot be used there.
+/// Duration of the test in microseconds, or the reason why a key cannot be used.
 pub(crate) type Tested = Result<u64, String>;
 
 impl Replica {
-    /// What each member says of a shared domain's key.
+    /// Tests a shared domain's keys on every member.
     pub(crate) async fn test_key(&self, domain: &DomainName) -> Vec<(NodeId, Tested)> {
         let mut asking = JoinSet::new();
         for id in self.point().state.members().map(|(id, _)| *id) {
@@ -31,7 +31,7 @@ impl Replica {
         if id == self.shared.id {
             return self.test_key_here(&domain).await;
         }
-        // Opening and testing an RSA key takes some 10 ms; a member that is away takes for ever.
+        // Opening and testing an RSA key takes some 10 ms. An absent member never answers.
         let patience = self.shared.election_timeout * 10;
         let request = encode(&RequestV1::TestKey { domain });
         match self.shared.raft.call(conclave_raft::NodeId(id.0), request, patience).await {

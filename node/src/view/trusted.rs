@@ -1,4 +1,4 @@
-//! Which trusted certificates count for a domain, and which one its own lead to.
+//! Trusted certificates of a domain, and the one to which its own certificates lead.
 
 use conclave_pki::{
     builtin,
@@ -13,7 +13,7 @@ use conclave_store::{
 };
 use conclave_system::clock;
 
-/// A set that is listed.
+/// A set of trusted certificates and revocation lists, parsed.
 pub(crate) struct Listed {
     /// `domain`, `server`, `cluster` or `builtin`.
     pub(crate) name: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// A set that somebody filled.
+    /// Reads a set from State.
     pub(crate) fn read(name: &'static str, state: &State, set: &TrustSet) -> Listed {
         let certificates = state.trusted(set);
         let crls = state.crls(set);
@@ -35,15 +35,15 @@ impl Listed {
         }
     }
 
-    /// What came with the program.
+    /// Returns the built-in set.
     pub(crate) fn builtin() -> Listed {
         let certificates = builtin::certificates().to_vec();
         Listed { name: "builtin", certificates, crls: Vec::new() }
     }
 }
 
-/// The sets of a domain but the built-in one: its own, then that of its scope (B2). The State is
-/// the one that holds the domain, so that its own set is the scope's.
+/// Returns the sets of a domain, except the built-in one: its own, then that of its scope. `state`
+/// must be the State that contains the domain, because both sets are in it.
 pub(crate) fn sets_of(place: Scope, state: &State, domain: &Domain) -> [Listed; 2] {
     let system = match place {
         Scope::Local => "server",
@@ -53,7 +53,8 @@ pub(crate) fn sets_of(place: Scope, state: &State, domain: &Domain) -> [Listed; 
     [own, Listed::read(system, state, &TrustSet::System)]
 }
 
-/// Which trusted certificate a certificate of the domain leads to, by the rules of paths.
+/// Returns the trust anchor of a credential's certificate, by the path rules only
+/// ([`Rules::Path`]).
 pub(crate) fn trusted_by(
     place: Scope,
     state: &State,

@@ -1,4 +1,4 @@
-//! openraft's own contract for a log and a state machine, on ours.
+//! openraft's own test suite for a log and a state machine, run on this crate's.
 
 use std::{io::Read, sync::atomic::AtomicU64};
 
@@ -19,7 +19,7 @@ use crate::{
     writer::{self, Writer},
 };
 
-/// Counts entries; the contract is about the log and what surrounds a machine.
+/// Machine for counting entries. The suite tests the log and the code around a machine.
 #[derive(Clone, Default)]
 struct Counter {
     count: u64,
@@ -118,8 +118,8 @@ async fn the_log_keeps_openrafts_contract() {
     Suite::test_all(Builder).await.unwrap();
 }
 
-/// Found by simulation: entries came twice, in a wrong order, if the first ones asked for were
-/// purged.
+/// Regression found by simulation: if the first requested entries were purged, the others came
+/// twice and out of order.
 #[tokio::test]
 async fn entries_come_once_and_in_order_although_the_first_ones_are_purged() {
     let files: Arc<dyn conclave_disk::Files> = Arc::new(TestDisk::new());

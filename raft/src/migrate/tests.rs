@@ -1,4 +1,4 @@
-//! Rewriting a log of version 0.1.0, with a crash at each step.
+//! Tests of the migration of a log of version 0.1.0, with a crash at each step.
 #![allow(clippy::unwrap_used)]
 
 use openraft::EntryPayload;
@@ -15,7 +15,7 @@ fn at(index: u64) -> Position {
     Position { term: 2, node: 1, index }
 }
 
-/// A log as version 0.1.0 left it: entries 5 to 40, committed up to 38.
+/// Creates a log as version 0.1.0 left it: entries 5 to 40, committed up to 38.
 fn old_log(dir: &Path) -> MarkV1 {
     let disk = Disk::open(&dir.join(OLD_LOG), DiskOptions::default()).unwrap();
     let mut records = Vec::new();
@@ -26,7 +26,7 @@ fn old_log(dir: &Path) -> MarkV1 {
         records.push((index.to_be_bytes().to_vec(), bytes));
     }
     disk.old_tree("entries").unwrap().put(&records).unwrap();
-    // As large as these, sled keeps them in files that this version refuses to write.
+    // Entries of this size make sled write files that this version refuses.
     assert!(disk.sync().is_err());
     let mark = MarkV1 {
         cluster: ID.cluster,
@@ -75,7 +75,7 @@ fn a_log_of_0_1_0_is_rewritten_once() {
 
 #[test]
 fn a_crash_at_any_step_leaves_the_old_log_or_the_new_one() {
-    // While it is written: the unfinished one is begun anew.
+    // Crash while the new log is written: the unfinished one is started anew.
     let dir = tempfile::tempdir().unwrap();
     old_log(dir.path());
     let unfinished = dir.path().join(UNFINISHED);
@@ -83,7 +83,7 @@ fn a_crash_at_any_step_leaves_the_old_log_or_the_new_one() {
     std::fs::write(unfinished.join("000000000001.seg"), b"half of it").unwrap();
     migrate(dir.path(), ID, &entropy()).unwrap();
     check_new(dir.path());
-    // After the rename, with the old one still there, whole or in part.
+    // Crash after the rename: the old log still exists, completely or in part.
     for is_partly_removed in [false, true] {
         let dir = tempfile::tempdir().unwrap();
         old_log(dir.path());

@@ -1,4 +1,4 @@
-//! Answering other members.
+//! Server side of the network: answers requests from other members.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -30,12 +30,12 @@ use crate::{
     },
 };
 
-/// What is needed to answer members.
+/// Handler of connections from members.
 #[derive(Clone)]
 pub struct Accept {
     pub(crate) raft: openraft::Raft<Types, StateMachine>,
     pub(crate) calls: Arc<dyn Calls>,
-    /// Where calls are answered: their work must not hold Raft up.
+    /// Runtime for answering calls, so that their work cannot delay Raft.
     pub(crate) above: Handle,
     pub(crate) links: Links,
     pub(crate) snapshots: PathBuf,
@@ -143,7 +143,7 @@ impl Accept {
         })
     }
 
-    /// Takes a snapshot into a file, checks it, installs it.
+    /// Receives a snapshot into a file, verifies it, stages it and installs it.
     async fn snapshot(&self, from: NodeId, receive: &mut Receiver) -> io::Result<SnapshotAnswerV1> {
         let head: SnapshotHeadV1 = frame::receive_one(receive).await?;
         check_claim(from, head.vote)?;
@@ -156,6 +156,7 @@ impl Accept {
             last_membership: head.checkpoint.stored_membership()?,
         };
         let snapshot = Snapshot::of_file(file);
+        // Stage before openraft gets the snapshot, so that installing it is quick.
         let (copy, staged_meta, stager) = (snapshot.clone(), meta.clone(), self.stager.clone());
         let staged = blocking(move || copy.stage(&staged_meta, stager.as_ref())).await?;
         snapshot.set_staged(staged);
@@ -166,7 +167,7 @@ impl Accept {
     }
 }
 
-/// Receives a file of so many bytes.
+/// Receives a file of at most `bytes` bytes.
 async fn receive_file(
     dir: PathBuf,
     bytes: u64,
@@ -188,7 +189,7 @@ async fn receive_file(
     }
 }
 
-/// A member speaks for itself only: the vote that it sends must be its own.
+/// Checks that the vote in a request is the sender's own: a member must not speak for another one.
 fn check_claim(from: NodeId, vote: VoteV1) -> io::Result<()> {
     if vote.node == from.0 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Talking to other members: openraft's requests, on streams of the peer's connection.
+//! Client side of the network: sends openraft's requests on streams of the peer's connection.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -35,12 +35,12 @@ use crate::{
     },
 };
 
-/// Makes openraft's clients.
+/// Factory of openraft's clients.
 pub(crate) struct Factory {
     pub(crate) links: Links,
 }
 
-/// One peer, as openraft uses it.
+/// openraft's client of one peer.
 pub(crate) struct Client {
     links: Links,
     link: Arc<Link>,
@@ -62,24 +62,24 @@ impl RaftNetworkFactory<Types> for Factory {
         self.client(target, node, Urgency::Bulk)
     }
 
-    /// Heartbeats must not wait behind entries.
+    /// Creates an urgent client: heartbeats must not wait behind entries.
     async fn new_heartbeat_client(&mut self, target: u64, node: &openraft::BasicNode) -> Client {
         self.client(target, node, Urgency::Urgent)
     }
 }
 
-/// openraft pauses before it asks again.
+/// Wraps an error. openraft pauses before it retries.
 fn unreachable(error: io::Error) -> RPCError<Types> {
     RPCError::Unreachable(Unreachable::new(&error))
 }
 
-/// openraft may ask again at once.
+/// Wraps an error. openraft may retry at once.
 fn broken(error: io::Error) -> RPCError<Types> {
     RPCError::Network(NetworkError::new(&error))
 }
 
 impl Client {
-    /// One request, one answer, on a stream of its own.
+    /// Sends one request and receives one answer, on a stream of its own.
     async fn ask<Q: Message + Sync, A: Message>(
         &self,
         lane: Lane,
@@ -164,7 +164,7 @@ async fn send_file(file: SnapshotFile, send: &mut Sender) -> io::Result<()> {
     }
 }
 
-/// A stream of appends, as far as it has come.
+/// State of a stream of appends.
 enum Appends<S> {
     /// Nothing to send yet.
     Waiting(S),
@@ -174,15 +174,17 @@ enum Appends<S> {
 struct Running {
     session: Session,
     receive: Receiver,
-    /// Sends appends as they come; none when it has ended.
+    /// Sends appends as they arrive; `None` once that has ended.
     sending: Option<BoxFuture<'static, ()>>,
-    /// One for each append that was sent.
+    /// One token for each append sent.
     sent: mpsc::Receiver<()>,
 }
 
 impl Client {
-    /// Begins a stream once there is something to send: openraft takes its pauses while it gives
-    /// the first append, and it can cancel while the peer is awaited.
+    /// Opens a stream once there is an append to send; `None` if the input ends first. The order
+    /// matters: openraft takes its back-off while it produces the first append. Opening the stream
+    /// earlier would fail without any pause while the peer is down. openraft can also cancel the
+    /// wait for the peer.
     async fn begin_appends<S>(&self, mut input: S) -> io::Result<Option<Running>>
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
@@ -190,7 +192,7 @@ impl Client {
         let Some(first) = input.next().await else { return Ok(None) };
         let session = self.links.session_in_time(&self.link).await?;
         let (send, receive) = session.open(Lane::Appends, self.urgency).await?;
-        // Bounds how many appends are on their way.
+        // Bounds the number of appends in flight.
         let (sender, sent) = mpsc::channel::<()>(APPENDS_IN_FLIGHT_MAX);
         let input = futures::stream::iter([first]).chain(input);
         let sending = Some(send_appends(input, send, sender).boxed());
@@ -199,7 +201,7 @@ impl Client {
 }
 
 impl Running {
-    /// The next answer; none when all appends are answered.
+    /// Receives the next answer; `None` once all appends are answered.
     async fn next(&mut self, patience: Duration) -> io::Result<Option<StreamAnswerV1>> {
         let Running { session, receive, sending, sent } = self;
         if meanwhile(sending, sent.recv()).await.is_none() {
@@ -213,7 +215,7 @@ impl Running {
     }
 }
 
-/// Waits for `wanted`, and goes on sending meanwhile.
+/// Waits for `wanted`, and continues to send meanwhile.
 async fn meanwhile<T>(
     sending: &mut Option<BoxFuture<'static, ()>>,
     wanted: impl Future<Output = T> + Send,
@@ -229,7 +231,7 @@ async fn meanwhile<T>(
 }
 
 impl NetStreamAppend<Types> for Client {
-    /// Many appends on one stream: the next is sent before the last is answered.
+    /// Pipelines appends on one stream: sends the next one before the last one is answered.
     fn stream_append<'s, S>(
         &'s mut self,
         input: S,
@@ -241,7 +243,7 @@ impl NetStreamAppend<Types> for Client {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
-        // openraft's bound is meant for a heartbeat and is shorter than a slow device sync.
+        // openraft's timeout is meant for a heartbeat, and is shorter than a slow device sync.
         let patience = option.soft_ttl().max(ANSWER_PATIENCE);
         let client: &'s Client = self;
         let answers =
@@ -306,7 +308,8 @@ impl NetSnapshot<Types> for Client {
 }
 
 impl NetTransferLeader<Types> for Client {
-    /// Not among our messages: members elect by themselves when a leader goes.
+    /// Always fails, because the protocol has no such message. Leadership is transferred through
+    /// calls of the layer above (`Raft::hand_over` and `Raft::take_over`).
     async fn transfer_leader(
         &mut self,
         _: TransferLeaderRequest<Types>,
@@ -317,20 +320,20 @@ impl NetTransferLeader<Types> for Client {
 }
 
 impl NetBackoff<Types> for Client {
-    /// Short, because the link has pauses of its own, and they grow.
+    /// Returns a short, constant back-off, because the link has growing pauses of its own.
     fn backoff(&self) -> Option<Backoff> {
         Some(Backoff::new(std::iter::repeat(DIAL_PAUSE)))
     }
 }
 
-/// Sends appends as they come; ends with the input or the stream.
+/// Sends appends as they arrive, until the input or the stream ends.
 async fn send_appends(
     mut input: impl Stream<Item = AppendEntriesRequest<Types>> + Unpin,
     mut send: Sender,
     sent: mpsc::Sender<()>,
 ) {
     while let Some(request) = input.next().await {
-        // The place in the channel is taken first: it is what the reader waits for.
+        // Take the place in the channel first: `Running::next` expects one answer for each place.
         if sent.send(()).await.is_err() {
             return;
         }

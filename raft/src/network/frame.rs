@@ -1,4 +1,4 @@
-//! Frames on a stream: a length of four bytes and a message.
+//! Framing of messages on a stream: a length of four bytes, big-endian, then the message.
 
 use std::io;
 
@@ -20,9 +20,9 @@ pub(crate) async fn send<T: Message>(stream: &mut Sender, message: &T) -> io::Re
     stream.write_all(&frame).await
 }
 
-/// Ends what the peer receives.
+/// Ends the sending direction: the peer reads the end of the stream.
 pub(crate) async fn finish(stream: &mut Sender) {
-    // A stream that has ended already is just as good.
+    // An error means that the stream has already ended, which is just as good.
     let _ = stream.shutdown().await;
 }
 
@@ -45,7 +45,7 @@ pub(crate) async fn receive<T: Message>(stream: &mut Receiver) -> io::Result<Opt
     Ok(Some(wire::decode(&bytes)?))
 }
 
-/// Receives the one message that must come.
+/// Receives one message. The end of the stream is an error.
 pub(crate) async fn receive_one<T: Message>(stream: &mut Receiver) -> io::Result<T> {
     receive(stream).await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }

@@ -1,4 +1,4 @@
-//! TLS among nodes: who may talk to whom.
+//! TLS between nodes: accepted keys and certificates, and the QUIC settings.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -17,28 +17,29 @@ use crate::{
     types::NodeId,
 };
 
-/// Protocol among members.
+/// ALPN protocol between members.
 pub(crate) const ALPN_MEMBER: &[u8] = b"conclave-member/1";
-/// Protocol of a node that wants to join.
+/// ALPN protocol of a joining node.
 pub(crate) const ALPN_JOIN: &[u8] = b"conclave-join/1";
 
-/// Why the network cannot be set up.
+/// Error setting up the network.
 pub(crate) type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The public key of a certificate, DER.
+/// Returns the public key of a certificate (SubjectPublicKeyInfo, DER).
 pub(crate) fn public_key(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     Ok(parsed.subject_public_key_info().as_ref().to_vec())
 }
 
-/// Whether TLS ended the handshake: what answered was not what was dialled.
+/// Returns whether TLS ended the handshake, which means that another party answered than the one
+/// dialled.
 pub(crate) fn is_refused_by_tls(error: &quinn::ConnectionError) -> bool {
     // RFC 9001 §4.8: TLS alerts are errors 0x100 to 0x1ff.
     matches!(error, quinn::ConnectionError::TransportError(transport)
         if (0x100..0x200).contains(&u64::from(transport.code)))
 }
 
-/// Opens the socket and answers members and joining nodes on it.
+/// Opens the socket as an endpoint for members and joining nodes.
 pub(crate) fn endpoint(
     bind: SocketAddr,
     identity: &Identity,
@@ -53,13 +54,13 @@ pub(crate) fn endpoint(
     Ok(quinn::Endpoint::server(config, bind)?)
 }
 
-/// How this node dials the member `target`.
+/// Returns the settings for dialling the member `target`.
 pub(crate) fn member_client(
     identity: &Identity,
     peers: Arc<dyn Peers>,
     target: NodeId,
 ) -> Result<quinn::ClientConfig, SetupError> {
-    // Only the key that is pinned for the node that was dialled.
+    // Accept only the key pinned for the dialled node.
     let verifier = ServerVerifier::new(ring_provider(), move |end_entity, _, _, _| {
         match peers.identify(&public_key(end_entity)?) == Some(target) {
             true => Ok(()),
@@ -76,7 +77,7 @@ pub(crate) fn member_client(
     client(tls)
 }
 
-/// QUIC settings around a client's TLS.
+/// Adds the QUIC settings to a client's TLS settings.
 pub(crate) fn client(tls: rustls::ClientConfig) -> Result<quinn::ClientConfig, SetupError> {
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport()?));

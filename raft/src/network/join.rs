@@ -1,4 +1,4 @@
-//! Asking a member to join: the cluster proves itself before anything is told to it.
+//! Client side of a join: the cluster authenticates itself before the request is sent.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -16,8 +16,9 @@ use crate::wire::CallV1;
 /// Label of the TLS exporter that binds a join to its connection (RFC 8446 §7.5).
 pub(crate) const EXPORTER_LABEL: &[u8] = b"EXPORTER-conclave-join";
 
-/// Connects to the member at `address`, checks that its certificate is by the authority with
-/// this SHA-256 fingerprint, and only then sends what `build` makes of the TLS exporter.
+/// Connects to the member at `address` and checks that the authority with this SHA-256 fingerprint
+/// issued its certificate. Only then sends the request that `build` makes from the TLS exporter,
+/// and returns the answer.
 pub async fn join_call(
     address: SocketAddr,
     authority_fingerprint: [u8; 32],
@@ -68,7 +69,7 @@ async fn ask(
     Ok(answer.0.into_vec())
 }
 
-/// The exporter of this connection; both ends get the same.
+/// Returns the exported keying material of this connection; both ends get the same.
 pub(crate) fn exporter(connection: &quinn::Connection) -> Option<[u8; 32]> {
     let mut exporter = [0; 32];
     connection.export_keying_material(&mut exporter, EXPORTER_LABEL, b"").ok()?;

@@ -1,19 +1,19 @@
-//! What a stream is for: its first byte.
+//! Purpose of a stream, given by its first byte.
 
 use std::io;
 
-/// Kinds of streams.
+/// Kind of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// Appends, many, each answered in order.
+    /// Many appends, answered one by one in order.
     Appends,
-    /// One append: how members of version 0.1.0 could send a heartbeat. Answered, never sent.
+    /// One append, as members of version 0.1.0 could send a heartbeat. Answered, but never sent.
     Heartbeat,
     /// One vote or pre-vote.
     Vote,
     /// One snapshot.
     Snapshot,
-    /// One request of the node above.
+    /// One request from the layer above.
     Call,
 }
 

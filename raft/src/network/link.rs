@@ -1,4 +1,5 @@
-//! One connection to each peer: dialled when it is wanted, and seldom while the peer is away.
+//! One connection to each peer: dialled on demand, with growing pauses while the peer is
+//! unreachable.
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +36,7 @@ pub(crate) struct Links {
 
 struct Shared {
     transport: Arc<dyn Transport>,
-    /// Where attempts to connect run.
+    /// Runtime for connection attempts.
     handle: Handle,
     links: Mutex<BTreeMap<NodeId, Arc<Link>>>,
 }
@@ -49,26 +50,26 @@ pub(super) struct Link {
 struct State {
     address: String,
     connected: Option<Connected>,
-    /// The attempt that is under way. It runs in a task of its own, so that it does not end with
-    /// a caller that gives up.
+    /// The connection attempt in progress. It runs in a task of its own, so that it survives a
+    /// caller that gives up.
     dialling: Option<Dialling>,
-    /// Attempts since the peer last answered.
+    /// Failed attempts since the peer last answered.
     failures: u32,
-    /// No attempt before this moment.
+    /// Earliest time of the next attempt.
     paused_until: Option<Instant>,
     reach: Reach,
 }
 
 type Dialling = watch::Receiver<Option<Result<Session, Arc<io::Error>>>>;
 
-/// What is known of a peer. One line is logged for each change, however often it is tried.
+/// Reachability of a peer. Each change is logged once, however many attempts are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     /// Not tried yet.
     Unknown,
-    /// It answers.
+    /// The peer answers.
     Answers,
-    /// It does not.
+    /// The peer does not answer.
     Silent,
     /// Something else answers at its address.
     Another,
@@ -88,7 +89,7 @@ struct Connected {
 }
 
 impl Session {
-    /// A stream for this lane.
+    /// Opens a stream for this lane.
     pub(super) async fn open(
         &self,
         lane: Lane,
@@ -99,12 +100,13 @@ impl Session {
         Ok((send, receive))
     }
 
-    /// Nothing more is asked on this connection.
+    /// Closes the connection.
     pub(super) fn close(&self) {
         self.connected.connection.close(Close::Done);
     }
 
-    /// Receives the one message that must come: only an answer shows that the peer is there.
+    /// Receives one answer. Only an answer proves that the peer works, so the first one on a
+    /// connection ends the pauses.
     pub(super) async fn answer<T: Message>(&self, receive: &mut Receiver) -> io::Result<T> {
         let answer = frame::receive_one(receive).await?;
         if !self.connected.is_answered.swap(true, Ordering::Relaxed) {
@@ -121,7 +123,7 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a failure: the next attempt comes later than the one before it.
+    /// Records a failure, and lengthens the pause before the next attempt.
     fn failed(&self, state: &mut State, reach: Reach, error: &dyn std::fmt::Display) {
         state.failures = state.failures.saturating_add(1);
         state.paused_until = Some(now() + pause_after(state.failures));
@@ -152,7 +154,8 @@ impl Link {
     }
 }
 
-/// Doubles up to the longest pause; half of it is drawn, so that nodes do not dial in step.
+/// Returns the pause after this many failures: doubles up to the longest pause. Half of it is
+/// random, so that nodes do not dial in step.
 fn pause_after(failures: u32) -> Duration {
     let doubled = DIAL_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
     let pause = doubled.min(DIAL_PAUSE_MAX);
@@ -160,7 +163,7 @@ fn pause_after(failures: u32) -> Duration {
     pause.mul_f64(drawn)
 }
 
-/// What one who wants a connection does next.
+/// Next step of a caller that needs a connection.
 enum Step {
     Use(Session),
     Wait(Dialling),
@@ -168,13 +171,13 @@ enum Step {
 }
 
 impl Links {
-    /// Peers over `transport`; attempts to connect run on this runtime.
+    /// Creates links over `transport`. Connection attempts run on the current runtime.
     pub(crate) fn new(transport: Arc<dyn Transport>) -> Links {
         let (handle, links) = (Handle::current(), Mutex::default());
         Links { shared: Arc::new(Shared { transport, handle, links }) }
     }
 
-    /// Notes where a peer is to be reached. A new address is tried at once.
+    /// Records the address of a peer. A new address is tried at once.
     pub(crate) fn know(&self, target: NodeId, address: &str) {
         let link = self.link(target, address);
         let mut state = link.state();
@@ -184,7 +187,7 @@ impl Links {
         }
     }
 
-    /// The peer has dialled this node, so it is there: it is tried at once.
+    /// Ends the pause for a peer that has dialled this node: it is alive, so it is tried at once.
     pub(super) fn heard(&self, target: NodeId) {
         if let Some(link) = self.known(target) {
             link.state().paused_until = None;
@@ -212,8 +215,8 @@ impl Links {
         links.get(&target).cloned()
     }
 
-    /// The connection to a peer, dialled if there is none; an error at once while the peer is
-    /// given a pause.
+    /// Returns the connection to a peer, and dials if there is none. Fails at once during the pause
+    /// after a failure.
     pub(super) async fn session(&self, link: &Arc<Link>) -> io::Result<Session> {
         match self.step(link) {
             Step::Use(session) => Ok(session),
@@ -224,14 +227,14 @@ impl Links {
         }
     }
 
-    /// The connection to a peer, after the pause if there is one. An error comes at most once
-    /// for each attempt to connect.
+    /// Returns the connection to a peer, after the pause if there is one. Fails at most once for
+    /// each connection attempt.
     pub(super) async fn session_in_time(&self, link: &Arc<Link>) -> io::Result<Session> {
         loop {
             match self.step(link) {
                 Step::Use(session) => return Ok(session),
                 Step::Wait(dialling) => return dialled(dialling).await,
-                // The pause may end early, and another may begin.
+                // Wait in short steps: the pause may end early, and a new one may begin.
                 Step::Pause(until) => {
                     Rt::sleep_until(until.min(now() + DIAL_PAUSE)).await;
                 }
@@ -245,8 +248,8 @@ impl Links {
             let Some(reason) = connected.connection.ended() else {
                 return Step::Use(Session { link: Arc::clone(link), connected: connected.clone() });
             };
-            // A peer that takes connections and never answers is dialled as seldom as one that
-            // takes none.
+            // Dial a peer that accepts connections but never answers as seldom as one that accepts
+            // none.
             if !connected.is_answered.load(Ordering::Relaxed) {
                 link.failed(&mut state, Reach::Silent, &reason);
             }
@@ -294,16 +297,16 @@ impl Links {
         }
     }
 
-    /// A connection of its own to a peer that has answered, for what would hold others up.
+    /// Dials a separate connection to a peer, for transfers that would delay other requests.
     pub(super) async fn own_session(&self, link: &Arc<Link>) -> io::Result<Session> {
-        // The shared connection takes the pauses for both.
+        // The pauses are those of the shared connection, so connect that one first.
         self.session_in_time(link).await?;
         let connection = self.dial(link).await.map_err(|failed| failed.error)?;
         let connected = Connected { connection, is_answered: Arc::default() };
         Ok(Session { link: Arc::clone(link), connected })
     }
 
-    /// A new connection.
+    /// Dials a new connection.
     async fn dial(&self, link: &Link) -> Result<Arc<dyn Connection>, DialError> {
         let address = link.state().address.clone();
         tracing::debug!(event = "raft.dial", node = %link.target, address);
@@ -312,7 +315,7 @@ impl Links {
         Rt::timeout(DIAL_TIMEOUT, dial).await.map_err(|_| timeout())?
     }
 
-    /// A request of the node above to a peer.
+    /// Sends a request of the layer above to a peer, and returns the answer.
     pub(crate) async fn call(
         &self,
         target: NodeId,
@@ -340,7 +343,7 @@ impl Links {
     }
 }
 
-/// Waits for an attempt that is under way.
+/// Waits for a connection attempt in progress.
 async fn dialled(mut dialling: Dialling) -> io::Result<Session> {
     let gone =
         || io::Error::new(io::ErrorKind::NotConnected, "the attempt to connect was given up");

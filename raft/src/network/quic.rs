@@ -1,4 +1,4 @@
-//! The network in production: QUIC with mutual TLS 1.3, and pinned keys.
+//! The network in production: QUIC with mutual TLS 1.3 and pinned keys.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -20,10 +20,10 @@ use crate::{
     wire::CallV1,
 };
 
-/// Priority of urgent streams; QUIC's default is 0.
+/// Priority of urgent streams; quinn's default is 0.
 const URGENT: i32 = 1;
 
-/// One socket, for dialling and answering.
+/// One socket for outgoing and incoming connections.
 #[derive(Clone)]
 pub(crate) struct Quic {
     endpoint: quinn::Endpoint,
@@ -42,7 +42,7 @@ impl Quic {
         Ok(Quic { endpoint, identity: Arc::new(identity), peers })
     }
 
-    /// Answers connections until the socket is closed.
+    /// Accepts and answers connections until the socket is closed.
     pub(crate) async fn serve(self, accept: Accept, calls: Arc<dyn Calls>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let server = Server { peers: self.peers, accept, calls };
@@ -109,7 +109,7 @@ impl Transport for Quic {
     }
 }
 
-/// `HOST:PORT` to an address; the first that the system gives.
+/// Resolves `HOST:PORT` to the first address that the system returns.
 async fn resolve(address: &str) -> io::Result<SocketAddr> {
     let mut found = tokio::net::lookup_host(address).await?;
     found.next().ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -148,7 +148,7 @@ impl Connection for quinn::Connection {
     }
 }
 
-/// What is needed to answer who connects.
+/// Handler of incoming connections.
 #[derive(Clone)]
 struct Server {
     peers: Arc<dyn Peers>,
@@ -201,7 +201,8 @@ impl Server {
         let answer = self.calls.join(exporter, remote, request.0.into_vec()).await;
         frame::send(&mut stream.send, &CallV1(ByteBuf::from(answer))).await?;
         frame::finish(&mut stream.send).await;
-        // The peer closes when it has read the answer.
+        // Wait until the peer has read the answer and closes. Dropping the connection earlier could
+        // lose the answer.
         connection.closed().await;
         Ok(())
     }

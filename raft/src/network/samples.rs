@@ -1,4 +1,5 @@
-//! Samples of what two nodes agree on before the first message, see `tests/src/samples.rs`.
+//! Samples of the protocol names, labels and lane bytes that two nodes must agree on, see
+//! `tests/src/samples.rs`.
 
 use super::{
     identity::{ALPN_JOIN, ALPN_MEMBER},

@@ -1,4 +1,4 @@
-//! Links and streams over a network that does what a test wants.
+//! Tests of links and streams over a network controlled by the test.
 
 use std::{
     io,
@@ -26,7 +26,7 @@ use crate::types::{NodeId, Types, Vote};
 
 const PEER: NodeId = NodeId(2);
 
-/// Connects when it is let, and takes streams that it never answers.
+/// Unresponsive peer: connects when the test allows it, and accepts streams without ever answering.
 #[derive(Default)]
 struct Deaf {
     dials: AtomicUsize,
@@ -120,13 +120,13 @@ async fn a_stream_that_stalls_on_a_living_connection_ends_with_an_error() {
     may_connect.add_permits(1);
     let node = openraft::BasicNode::new("peer:1");
     let mut factory = Factory { links };
-    // The heartbeat's client waits as long: openraft ends it sooner.
+    // The heartbeat client has the same timeout; openraft cancels it earlier.
     for urgency in [Urgency::Bulk, Urgency::Urgent] {
         let mut client = match urgency {
             Urgency::Bulk => factory.new_client(PEER.0, &node).await,
             Urgency::Urgent => factory.new_heartbeat_client(PEER.0, &node).await,
         };
-        // More may come, so that only the missing answer can end the stream.
+        // Keep the input open, so that only the missing answer can end the stream.
         let input = futures::stream::iter([append()]).chain(futures::stream::pending());
         let option = RPCOption::new(Duration::from_millis(50));
         let mut answers = client.stream_append(input, option).await.unwrap();

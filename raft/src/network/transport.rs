@@ -1,4 +1,4 @@
-//! What Raft needs of a network: connections to members, and streams of bytes on them.
+//! Interface to the network: connections to members, and byte streams on them.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -7,38 +7,38 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::BoxFuture;
 use crate::types::NodeId;
 
-/// Reaches other members.
+/// Access to the network, for dialling other members.
 pub trait Transport: Send + Sync + 'static {
-    /// Connects to the member `target`, which must prove that it is it.
+    /// Connects to the member `target`, which must prove its identity.
     fn dial(
         &self,
         target: NodeId,
         address: String,
     ) -> BoxFuture<'static, Result<Arc<dyn Connection>, DialError>>;
 
-    /// Address at which other nodes reach this one.
+    /// Returns the address for other nodes to reach this one.
     fn local_address(&self) -> io::Result<SocketAddr>;
 
-    /// Ends all connections at once; waits until the peers were told.
+    /// Closes all connections at once, then waits until the peers have been told.
     fn close(&self) -> BoxFuture<'static, ()>;
 }
 
-/// A connection to a member whose key is checked.
+/// A connection to an authenticated member.
 pub trait Connection: Send + Sync + 'static {
-    /// Opens a stream. Streams do not wait for each other.
+    /// Opens a stream. Streams do not block each other.
     fn open(&self, urgency: Urgency) -> BoxFuture<'_, io::Result<Stream>>;
 
-    /// The next stream that the peer opens; an error when the connection has ended.
+    /// Accepts the next stream opened by the peer. Fails once the connection has ended.
     fn accept(&self) -> BoxFuture<'_, io::Result<Stream>>;
 
-    /// Why it has ended, if it has.
+    /// Returns the reason for the end of the connection, if it has ended.
     fn ended(&self) -> Option<String>;
 
-    /// Ends it.
+    /// Closes the connection.
     fn close(&self, why: Close);
 }
 
-/// A stream in both directions. Shutting `send` down ends what the peer receives.
+/// A bidirectional stream. Shutting down `send` ends the peer's receiving half.
 pub struct Stream {
     /// To the peer.
     pub send: Sender,
@@ -46,10 +46,10 @@ pub struct Stream {
     pub receive: Receiver,
 }
 
-/// How soon a stream's bytes must go.
+/// Priority of a stream's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Urgency {
-    /// Votes, heartbeats and calls: before all that is bulk.
+    /// Votes, heartbeats and calls: sent before bulk data.
     Urgent,
     /// Entries and snapshots.
     Bulk,
@@ -60,22 +60,22 @@ pub type Sender = Box<dyn AsyncWrite + Send + Sync + Unpin>;
 /// The receiving half of a stream.
 pub type Receiver = Box<dyn AsyncRead + Send + Sync + Unpin>;
 
-/// Why a connection is ended.
+/// Reason for closing a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
-    /// It has done its work.
+    /// The connection is no longer needed.
     Done,
-    /// The peer is no member.
+    /// The peer is not a member.
     Stranger,
-    /// The peer sent what cannot be read.
+    /// The peer sent malformed data.
     Malformed,
 }
 
-/// Why a member was not reached.
+/// Error dialling a member.
 #[derive(Debug)]
 pub struct DialError {
-    /// Something answered, and it was not the member.
+    /// Whether another party answered, not the member.
     pub is_another: bool,
-    /// What happened.
+    /// The cause.
     pub error: io::Error,
 }

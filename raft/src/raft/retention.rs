@@ -1,5 +1,7 @@
-//! How long entries are kept: openraft counts entries only, and purges what a follower that is
-//! receiving a snapshot will need right after it. Under load that follower would never catch up.
+//! Retention of log entries: decides when to take an early snapshot and when to purge.
+//!
+//! openraft's own policy counts entries only, and purges those that a follower needs right after
+//! the snapshot it is receiving. Under load that follower would never catch up.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -13,41 +15,42 @@ use crate::{
     writer::Written,
 };
 
-/// What of the log is kept behind the snapshot.
+/// Amount of log kept behind the snapshot.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Entries at least.
+    /// Fewest entries kept.
     pub entries: u64,
-    /// Bytes of entries at most for a peer that does not have them yet.
+    /// Most bytes of entries kept for a peer that lacks them.
     pub bytes_behind: u64,
 }
 
-/// A log as the rule sees it. Indexes are 0 if there is none.
+/// Extent of a log, as input of the rule. Indexes are 0 if there is none.
 struct Extent {
     purged: u64,
     snapshot: u64,
     last: u64,
     bytes: u64,
-    /// The lowest index that a peer has; none: there is no peer, or this node does not lead.
+    /// Lowest index replicated to all peers; `None` if there is no peer or this node does not lead.
     matched: Option<u64>,
     has_room: bool,
 }
 
 impl Extent {
-    /// Bytes of an entry, on the average.
+    /// Returns the average bytes of an entry.
     fn entry_bytes(&self) -> u64 {
         (self.bytes / self.last.saturating_sub(self.purged).max(1)).max(1)
     }
 
-    /// Whether the log is so long in bytes that a snapshot is due before its time.
+    /// Returns whether the log since the last snapshot is so long in bytes that the next snapshot
+    /// is due early.
     fn wants_snapshot(&self) -> bool {
         self.last.saturating_sub(self.snapshot) * self.entry_bytes() > LOG_BYTES_MAX
     }
 
-    /// The entry up to which the log can be purged, if that is worth it.
+    /// Returns the index up to which to purge, if the purge is worth its record.
     fn purge_upto(&self, keep: Retention) -> Option<u64> {
         let keeping = |bytes: u64| {
-            // A full disk needs its room more than a late follower its entries.
+            // On a full disk, room matters more than the entries of a lagging follower.
             let bytes = if self.has_room { bytes } else { 0 };
             let entries = keep.entries.max(bytes / self.entry_bytes());
             self.last.saturating_sub(entries).min(self.snapshot.saturating_sub(keep.entries))
@@ -61,8 +64,8 @@ impl Extent {
     }
 }
 
-/// Takes snapshots of a log that is long in bytes, and purges what `keep` does not keep. Ends with
-/// Raft.
+/// Takes early snapshots of a log that is long in bytes, and purges what `keep` does not require.
+/// Ends with Raft.
 pub(super) async fn retain(
     raft: openraft::Raft<Types, StateMachine>,
     written: Arc<Written>,
@@ -89,7 +92,7 @@ pub(super) async fn retain(
                 has_room: *written.has_room.borrow(),
             }
         };
-        // A fault of either shows in the running state.
+        // A failure of either call shows in the running state.
         if extent.wants_snapshot() {
             let _ = raft.trigger().snapshot().await;
         }

@@ -1,4 +1,4 @@
-//! From a log on disk to a node that takes part.
+//! Starts a node: opens log and network, starts openraft and the loops around it.
 
 #[cfg(conclave_sim)]
 mod simulated;
@@ -29,18 +29,18 @@ use crate::{
     writer::{self, Queue, Writer, Written},
 };
 
-/// What a node stands on.
+/// Open resources of a node, before openraft starts on them.
 struct Ground {
     open: OpenLog,
     lock: Option<Arc<File>>,
     transport: Arc<dyn Transport>,
-    /// Where calls of other nodes are answered.
+    /// Runtime for answering calls from other nodes.
     above: Handle,
     threads: Threads,
     drive: Drive,
 }
 
-/// The steps that something must take, again and again.
+/// The steps of a node, each to be run in a loop.
 struct Steps {
     writer: Writer,
     depot: Arc<Depot>,
@@ -49,7 +49,7 @@ struct Steps {
     work: mpsc::Receiver<Work>,
 }
 
-/// Takes the steps from now on, and gives the queue of the writer.
+/// Starter of the step loops, on threads or in tasks; returns the queue of the writer.
 type Drive = Box<dyn FnOnce(Steps) -> io::Result<Queue> + Send>;
 
 fn other(error: impl std::fmt::Display) -> StartError {
@@ -57,7 +57,7 @@ fn other(error: impl std::fmt::Display) -> StartError {
 }
 
 impl Raft {
-    /// Opens the log, the machine's state and the network, and takes part, on threads of its own.
+    /// Opens the log and the network, and starts the node on threads of its own.
     pub async fn start(
         options: Options,
         machine: Box<dyn Machine>,
@@ -118,7 +118,7 @@ impl Raft {
     }
 }
 
-/// Each kind of step has a thread.
+/// Runs each step on a thread of its own.
 fn drive_by_threads(steps: Steps) -> io::Result<Queue> {
     let Steps { writer, depot, written, applier, work } = steps;
     state_machine::start(applier, work)?;
@@ -126,7 +126,7 @@ fn drive_by_threads(steps: Steps) -> io::Result<Queue> {
     writer::start(writer)
 }
 
-/// Opens the log off the async threads: it is read as a whole.
+/// Opens the log off the async threads, because it is read completely.
 async fn open_log(options: &Options, persisted: u64) -> Result<(OpenLog, Arc<File>), StartError> {
     let dir = options.dir.clone();
     let entropy = Arc::clone(&options.entropy);
@@ -143,7 +143,7 @@ async fn open_log(options: &Options, persisted: u64) -> Result<(OpenLog, Arc<Fil
     Ok(opened.await.map_err(|error| StartError::Other(error.to_string()))??)
 }
 
-/// The thread that prepares segments; it ends with the log.
+/// Starts the thread for preparing segments. It ends when the log is dropped.
 fn prepare_segments(depot: Arc<Depot>, written: Arc<Written>) -> io::Result<()> {
     let alive = Arc::downgrade(&written);
     drop(written);
@@ -152,7 +152,7 @@ fn prepare_segments(depot: Arc<Depot>, written: Arc<Written>) -> io::Result<()> 
         while alive.upgrade().is_some() {
             match depot.turn() {
                 Ok(()) => is_failing = false,
-                // Not fatal while a prepared segment is left; told once.
+                // Not fatal while a prepared segment is left. Logged once per series of failures.
                 Err(error) if !is_failing => {
                     is_failing = true;
                     tracing::warn!(event = "raft.segment_not_prepared", %error);
@@ -165,7 +165,8 @@ fn prepare_segments(depot: Arc<Depot>, written: Arc<Written>) -> io::Result<()> 
     Ok(())
 }
 
-/// Waits until what openraft queued while it started is applied, and shown.
+/// Waits until everything that openraft queued during its start is applied, and the machine has
+/// been told so.
 async fn replayed(work: &mpsc::Sender<Work>, progress: &Progress) -> io::Result<()> {
     let (done, wait) = oneshot::channel();
     work.send(Work::Replayed(done)).await.map_err(|_| progress.fault())?;
@@ -176,27 +177,28 @@ fn config(options: &Options) -> Result<Config, openraft::ConfigError> {
     let election_ms = u64::try_from(options.election_timeout.as_millis()).unwrap_or(u64::MAX);
     Config {
         cluster_name: "conclave".to_owned(),
-        // openraft waits for the lease of the old leader, which is the greater of the two, and then
-        // for a time between both: an election begins 1.5 to 1.7 election timeouts after the last
-        // heartbeat. The lesser is also the time that a peer has to make its vote durable.
+        // openraft first waits for the lease of the old leader, which lasts for the maximum, and
+        // then for a random time between minimum and maximum. An election thus begins 1.5 to 1.7
+        // election timeouts after the last heartbeat. The minimum is also the time a peer has to
+        // make its vote durable.
         election_timeout_min: election_ms.saturating_mul(2) / 3,
         election_timeout_max: election_ms.saturating_mul(5) / 6,
         heartbeat_interval: (election_ms / 6).max(10),
         max_payload_entries: APPEND_ENTRIES_MAX,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
-        // Entries are purged by `retain`.
+        // `retain` purges entries instead.
         max_in_snapshot_log_to_keep: u64::MAX,
         install_snapshot_timeout: 600_000,
         enable_pre_vote: Some(true),
-        // A leader sends entries before its own copy is durable. Killed then, and restored as
-        // leader of the same term, it would order other entries at the same places.
+        // A leader sends entries before its own copy is durable. If it were killed then and
+        // restored as leader of the same term, it could put other entries at the same indexes.
         enable_leader_restore: Some(is_leader_restored()),
         ..Config::default()
     }
     .validate()
 }
 
-/// Whether a restarted leader goes on in its term.
+/// Returns whether a restarted leader resumes its term. Never, except as a planted bug.
 fn is_leader_restored() -> bool {
     #[cfg(conclave_sim)]
     if crate::mutant::is(crate::mutant::Mutant::LeaderRestore) {

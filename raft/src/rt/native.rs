@@ -1,4 +1,4 @@
-//! tokio, on threads of Raft's own.
+//! The production runtime: tokio on threads dedicated to Raft.
 
 use std::{future::Future, io, sync::Arc};
 
@@ -7,12 +7,12 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::limits::THREADS_MAX;
 
-/// A runtime on which tasks can be started from anywhere.
+/// Handle of a runtime, to start tasks on it from anywhere.
 #[derive(Clone)]
 pub(crate) struct Handle(tokio::runtime::Handle);
 
 impl Handle {
-    /// The runtime that this code runs on.
+    /// Returns the handle of the runtime that runs this code.
     pub(crate) fn current() -> Handle {
         Handle(tokio::runtime::Handle::current())
     }
@@ -26,15 +26,15 @@ impl Handle {
     }
 }
 
-/// Runs what waits for a disk off the async threads.
+/// Runs blocking disk work off the async threads.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// Threads of Raft's own, so that work of the node above cannot hold a heartbeat up. They end
-/// with the last clone.
+/// Threads dedicated to Raft, so that other work of the node cannot delay a heartbeat. They end
+/// when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Threads(Arc<Owned>);
 
@@ -42,13 +42,14 @@ struct Owned(Option<Runtime>);
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // The last clone may go in an async task, where nothing may wait for threads.
+        // The last clone may be dropped in an async task, where a blocking shutdown of the runtime
+        // panics.
         self.0.take().into_iter().for_each(Runtime::shutdown_background);
     }
 }
 
 impl Threads {
-    /// Starts them.
+    /// Starts the threads.
     pub(crate) fn start() -> io::Result<Threads> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let runtime = Builder::new_multi_thread()
@@ -59,7 +60,7 @@ impl Threads {
         Ok(Threads(Arc::new(Owned(Some(runtime)))))
     }
 
-    /// Runs a future on them.
+    /// Runs a future on these threads.
     pub(crate) async fn run<F>(&self, task: F) -> io::Result<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,

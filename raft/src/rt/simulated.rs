@@ -1,4 +1,4 @@
-//! The simulated runtime in the shape of the real one.
+//! The simulated runtime, with the interface of the production one.
 
 use std::{future::Future, io};
 
@@ -22,7 +22,7 @@ impl Handle {
     }
 }
 
-/// Inline: a disk takes time where the simulation says so.
+/// Runs the work inline. The simulation adds the latency of disks elsewhere.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

@@ -1,8 +1,8 @@
-//! Prepares segments before the writer needs them, and takes back those that hold nothing.
+//! Prepares segments before the writer needs them, and recycles those without entries.
 //!
-//! A file is filled with zeros once and used again and again, so that writing a group changes
-//! no metadata: one device sync is enough, and a full disk cannot stop the log at once. Two
-//! spare files are the reserve for that case.
+//! A file is filled with zeros once and then reused. Writing a group therefore changes no metadata:
+//! one device sync is enough, and a full disk cannot stop the log at once. Two spare files are the
+//! reserve for a full disk.
 
 use std::{
     collections::VecDeque,
@@ -25,53 +25,54 @@ use crate::{
     limits::{LOW_BYTES, RESERVE_SEGMENTS, SEGMENT_BYTES, SPARE_SEGMENTS_MAX},
 };
 
-/// Bytes written at once while a file is filled with zeros.
+/// Chunk written repeatedly to fill a file with zeros.
 static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
 /// Name of a file while it is filled.
 const UNFINISHED: &str = "unfinished";
 const SPARE: &str = "spare-";
 const SEGMENT: &str = ".seg";
 
-/// A segment that can be written.
+/// A segment ready for writing.
 pub(crate) struct Segment {
     pub(super) number: u64,
     pub(super) salt: Salt,
     pub(super) file: Arc<dyn DiskFile>,
 }
 
-/// Segments that nothing uses any more.
+/// Segments no longer in use, with their numbers.
 type Returned = Vec<(u64, Arc<dyn DiskFile>)>;
 
-/// The files of the log but for those in use.
+/// The files of the log, except those in use.
 pub(crate) struct Depot {
     pub(super) files: Arc<dyn Files>,
     id: LogId,
     entropy: Entropy,
-    /// Held for an instant only: the writer takes from here.
+    /// Locked for an instant only, because the writer takes segments from here.
     counter: Mutex<Counter>,
-    /// Held while files are made.
+    /// Locked while files are created.
     stock: Mutex<Stock>,
     is_low: AtomicBool,
-    /// Whether the writer took a segment, or gave some back.
+    /// Whether the writer took or returned a segment since the last round.
     is_wanted: Mutex<bool>,
     wanted: Condvar,
 }
 
 struct Counter {
-    /// Segments that are ready, in the order of their numbers; seldom more than one.
+    /// Prepared segments, in the order of their numbers; seldom more than one.
     ready: VecDeque<Segment>,
     returned: Returned,
 }
 
 struct Stock {
-    /// Number of the next segment that is made.
+    /// Number of the next segment to prepare.
     number: u64,
     /// Spare files, by the number in their names.
     spares: Vec<u64>,
 }
 
 impl Depot {
-    /// `number` is that of the next segment to be made; `ready` are those made before.
+    /// Creates the depot. `number` is that of the next segment to prepare; `ready` holds the
+    /// segments prepared earlier.
     pub(super) fn new(
         files: Arc<dyn Files>,
         id: LogId,
@@ -92,27 +93,27 @@ impl Depot {
         }
     }
 
-    /// Name of a segment's file.
+    /// Returns the file name of a segment.
     pub(super) fn name(number: u64) -> String {
         format!("{number:012}{SEGMENT}")
     }
 
-    /// The number in a segment's name.
+    /// Parses the number in a segment's file name.
     pub(crate) fn segment_number(name: &str) -> Option<u64> {
         name.strip_suffix(SEGMENT)?.parse().ok()
     }
 
-    /// The number in a spare file's name.
+    /// Parses the number in a spare file's name.
     pub(super) fn spare_number(name: &str) -> Option<u64> {
         name.strip_prefix(SPARE)?.parse().ok()
     }
 
-    /// Whether a file is left of an interrupted preparation.
+    /// Returns whether a file was left by an interrupted preparation.
     pub(super) fn is_unfinished(name: &str) -> bool {
         name == UNFINISHED
     }
 
-    /// Whether the disk has so little room that only Raft itself may write.
+    /// Returns whether the disk has so little room that only Raft's own records may be written.
     pub(crate) fn is_low(&self) -> bool {
         self.is_low.load(Ordering::Relaxed)
     }
@@ -121,14 +122,15 @@ impl Depot {
         self.counter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next segment: the prepared one, or one that is made now, from the reserve if there is
-    /// no room.
+    /// Takes the next segment: the prepared one, or else one prepared now, from the reserve if the
+    /// disk is full.
     pub(super) fn take_next(&self) -> Result<Segment, LogFault> {
         self.want();
         if let Some(next) = self.counter().ready.pop_front() {
             return Ok(next);
         }
         let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        // A round of preparation may have finished a segment while this waited for the lock.
         if let Some(next) = self.counter().ready.pop_front() {
             return Ok(next);
         }
@@ -136,7 +138,7 @@ impl Depot {
         self.make(&mut stock)
     }
 
-    /// Takes segments that hold nothing any more; their files are used again.
+    /// Takes back segments without entries; their files are reused.
     pub(super) fn give_back(&self, segments: Returned) {
         self.counter().returned.extend(segments);
         self.want();
@@ -147,7 +149,7 @@ impl Depot {
         self.wanted.notify_one();
     }
 
-    /// Waits until there is something to prepare, or for so long.
+    /// Waits until there is something to prepare, or until `patience` has passed.
     pub(crate) fn wait(&self, patience: Duration) {
         let wanted = self.is_wanted.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.wanted.wait_timeout_while(wanted, patience, |wanted| !*wanted);
@@ -163,7 +165,8 @@ impl Depot {
         file.sync()
     }
 
-    /// One round of preparation; called every second, and after each segment that is taken.
+    /// Runs one round of preparation. Called every second, and whenever a segment is taken or
+    /// returned.
     pub(crate) fn turn(&self) -> Result<(), LogFault> {
         let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
         self.take_back(&mut stock)?;
@@ -180,26 +183,34 @@ impl Depot {
         Ok(())
     }
 
+    /// Makes spare files of returned segments. After a failure the rest is returned again.
     fn take_back(&self, stock: &mut Stock) -> Result<(), LogFault> {
-        let returned = std::mem::take(&mut self.counter().returned);
+        let mut returned = std::mem::take(&mut self.counter().returned);
         if returned.is_empty() {
             return Ok(());
         }
-        for (number, _) in returned {
+        while let Some((number, file)) = returned.pop() {
             let name = Depot::name(number);
-            let done = if stock.spares.len() < SPARE_SEGMENTS_MAX {
-                let spare = unused_number(&stock.spares);
-                stock.spares.push(spare);
-                self.files.rename(&name, &spare_name(spare))
-            } else {
-                self.files.remove(&name)
+            let spare = unused_number(&stock.spares);
+            let is_kept = stock.spares.len() < SPARE_SEGMENTS_MAX;
+            let done = match is_kept {
+                true => self.files.rename(&name, &spare_name(spare)),
+                false => self.files.remove(&name),
             };
-            done.map_err(|source| self.fault(&name, source))?;
+            if let Err(source) = done {
+                returned.push((number, file));
+                self.counter().returned.append(&mut returned);
+                return Err(self.fault(&name, source));
+            }
+            if is_kept {
+                stock.spares.push(spare);
+            }
         }
         self.files.sync().map_err(|source| self.fault("", source))
     }
 
-    /// A segment from a spare file beyond the reserve, from a new file, or from the reserve.
+    /// Prepares a segment from a spare file beyond the reserve, else from a new file, else from the
+    /// reserve.
     fn make(&self, stock: &mut Stock) -> Result<Segment, LogFault> {
         if stock.spares.len() <= RESERVE_SEGMENTS && !self.make_spare(stock)? {
             self.is_low.store(true, Ordering::Relaxed);
@@ -212,7 +223,8 @@ impl Depot {
         Ok(segment)
     }
 
-    /// Gives a spare file its header and, when that is durable, its name.
+    /// Writes a header to a spare file and, once that is durable, gives the file the name of a
+    /// segment.
     fn label(&self, from: &str, number: u64) -> io::Result<Segment> {
         let mut salt = Salt::default();
         (self.entropy)(&mut salt);
@@ -235,7 +247,7 @@ impl Depot {
         Ok(true)
     }
 
-    /// Makes a file of zeros; false if there is no room for it.
+    /// Creates a spare file of zeros. Returns false if there is no room for it.
     fn make_spare(&self, stock: &mut Stock) -> Result<bool, LogFault> {
         let number = unused_number(&stock.spares);
         match self.fill(&spare_name(number)) {
@@ -244,7 +256,7 @@ impl Depot {
                 Ok(true)
             }
             Err(error) if is_full(&error) => {
-                // What was filled so far may be the room that others need.
+                // Give back the part that was filled: others may need the room.
                 let _ = self.files.remove(UNFINISHED);
                 Ok(false)
             }
@@ -277,7 +289,7 @@ fn unused_number(spares: &[u64]) -> u64 {
     spares.iter().max().map_or(0, |number| number + 1)
 }
 
-/// Whether there is no room, for this user or at all.
+/// Returns whether the error means that the disk or the user's quota is full.
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

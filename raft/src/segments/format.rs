@@ -1,8 +1,8 @@
-//! Bytes of a segment: a header block, then groups, each on a boundary of [`BLOCK_BYTES`].
+//! Byte format of a segment: a header block, then groups, each on a boundary of [`BLOCK_BYTES`].
 //!
-//! Segments are used again, so old groups lie behind the new ones. A random salt, new at each
-//! use, is part of every checksum: what an earlier use left is never taken for a group of this
-//! one, and no payload can pretend to be a group.
+//! Segment files are reused, so groups of an earlier use may lie behind the new ones. Every
+//! checksum covers a random salt, which is new at each use. A group of an earlier use is therefore
+//! never valid in this one, and no payload can pose as a group.
 
 use conclave_disk::DiskFile;
 
@@ -12,7 +12,7 @@ use crate::{
     wire::{self, WireError},
 };
 
-/// A group begins on such a boundary, so that a block that was synced is never written again.
+/// Alignment of groups. No two groups share a block, so a synced block is never rewritten.
 pub(super) const BLOCK_BYTES: usize = 4096;
 
 const SEGMENT_MAGIC: [u8; 4] = *b"CVSG";
@@ -20,13 +20,13 @@ const GROUP_MAGIC: [u8; 4] = *b"CVGR";
 const FORMAT: u8 = 1;
 const SEGMENT_HEADER_BYTES: usize = 61;
 const GROUP_HEADER_BYTES: usize = 36;
-/// Length before each record.
+/// Bytes of the length in front of each record.
 const LENGTH_BYTES: usize = 4;
 
-/// Random bytes of one use of a segment.
+/// Random bytes for one use of a segment file.
 pub(super) type Salt = [u8; 16];
 
-/// What a segment is for.
+/// Header of a segment: its owner, number and salt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub(super) cluster: [u8; 16],
@@ -36,7 +36,8 @@ pub(super) struct SegmentHeader {
 }
 
 impl SegmentHeader {
-    /// Magic, format, cluster, incarnation, number, salt, segment length, CRC-32; then zeros.
+    /// Encodes the header block: magic, format, cluster, incarnation, number, salt, segment length,
+    /// CRC-32; then zeros.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut block = Vec::with_capacity(BLOCK_BYTES);
         block.extend_from_slice(&SEGMENT_MAGIC);
@@ -51,7 +52,7 @@ impl SegmentHeader {
         block
     }
 
-    /// None: damaged, or of another format.
+    /// Decodes a header block. Returns `None` if it is damaged or of another format.
     pub(super) fn decode(block: &[u8]) -> Option<SegmentHeader> {
         let (header, rest) = block.split_at_checked(SEGMENT_HEADER_BYTES)?;
         let mut read = Reading(header);
@@ -67,7 +68,7 @@ impl SegmentHeader {
     }
 }
 
-/// A group in the making: records for one write and one sync.
+/// A group being assembled: records for one write and one sync.
 #[derive(Default)]
 pub(super) struct GroupBuffer {
     bytes: Vec<u8>,
@@ -75,7 +76,7 @@ pub(super) struct GroupBuffer {
 }
 
 impl GroupBuffer {
-    /// Takes a message in and gives the offset of its bytes within the group.
+    /// Appends a message and returns the offset of its bytes within the group.
     pub(super) fn push(&mut self, message: &[u8]) -> Result<u32, WireError> {
         let too_large = |_| wire::TOO_LARGE;
         let length = u32::try_from(message.len()).map_err(too_large)?;
@@ -89,8 +90,8 @@ impl GroupBuffer {
         Ok(offset)
     }
 
-    /// Fills in the header and pads to whole blocks. The buffer is empty again after
-    /// [`Self::clear`].
+    /// Fills in the header and pads the group to whole blocks. Call [`Self::clear`] before the next
+    /// group.
     pub(super) fn seal(&mut self, salt: &Salt, before: GroupPoint) -> (&[u8], GroupPoint) {
         let body = self.bytes.get(GROUP_HEADER_BYTES..).unwrap_or_default();
         let body_checksum = salted(salt, body);
@@ -114,7 +115,7 @@ impl GroupBuffer {
         (&self.bytes, after)
     }
 
-    /// Bytes on disk of the group as it is.
+    /// Returns the bytes on disk of the group so far.
     pub(super) fn padded_bytes(&self) -> usize {
         self.bytes.len().next_multiple_of(BLOCK_BYTES)
     }
@@ -125,20 +126,20 @@ impl GroupBuffer {
     }
 }
 
-/// A group as it is found: its records, and where it stands.
+/// A valid group read from a segment.
 #[derive(Debug)]
 pub(super) struct FoundGroup<'a> {
     /// Offset within the segment, and bytes, of each record.
     pub(super) records: Vec<(u32, &'a [u8])>,
-    /// The point that it says it follows.
+    /// Point of the group before it, by its own header.
     pub(super) before: GroupPoint,
-    /// Its own point.
+    /// Point of this group.
     pub(super) point: GroupPoint,
-    /// Where the next group begins.
+    /// Offset of the next group.
     pub(super) end: usize,
 }
 
-/// The whole and valid group at `offset` of a segment, if there is one.
+/// Reads the group at `offset` of a segment. Returns `None` if there is no complete and valid one.
 pub(super) fn group_at<'a>(
     segment: &'a [u8],
     offset: usize,
@@ -166,7 +167,8 @@ pub(super) fn group_at<'a>(
     rest.is_empty().then_some(FoundGroup { records, before, point, end })
 }
 
-/// Whether a valid group header stands at `offset`; its body may be damaged.
+/// Returns the sequence number of the group header at `offset`, if that header is valid. The body
+/// may be damaged.
 pub(super) fn sequence_at(segment: &[u8], offset: usize, salt: &Salt) -> Option<u64> {
     header_at(segment, offset, salt).map(|header| header.point.sequence)
 }
@@ -199,7 +201,7 @@ fn header_at(segment: &[u8], offset: usize, salt: &Salt) -> Option<FoundHeader> 
     is_whole.then_some(FoundHeader { before, point, body_bytes, body_checksum, count })
 }
 
-/// A record that was found before, read again.
+/// Reads a record at a known place again.
 pub(super) fn read_record(
     file: &dyn DiskFile,
     offset: u32,
@@ -217,7 +219,7 @@ fn salted(salt: &Salt, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Fixed-size parts, taken from the front.
+/// Reader of fixed-size parts from the front of a slice.
 struct Reading<'a>(&'a [u8]);
 
 impl Reading<'_> {

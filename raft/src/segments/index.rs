@@ -1,4 +1,4 @@
-//! Where each entry is, and what the notes of the log say; kept in memory.
+//! Index of the log in memory: the place of each entry and the effect of the notes.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,7 +9,7 @@ use conclave_disk::DiskFile;
 
 use crate::{types::Position, wire::NoteV1};
 
-/// Where an entry is.
+/// Place of an entry on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) position: Position,
@@ -18,7 +18,7 @@ pub(super) struct Place {
     pub(super) length: u32,
 }
 
-/// Every entry of the log, in order, without a gap.
+/// Index of every entry of the log, in order and without gaps.
 #[derive(Default)]
 pub(super) struct Index {
     places: VecDeque<Place>,
@@ -32,17 +32,18 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// What a segment begins with.
+    /// Returns the note at the beginning of a new segment, which sums up the earlier ones.
     pub(super) fn base(&self) -> NoteV1 {
         NoteV1::Base { last: self.last, purged: self.purged, committed: self.committed }
     }
 
-    /// The index that a new entry must have; none: any, because the log is empty.
+    /// Returns the index that the next entry must have; `None` if the log is empty and any index is
+    /// valid.
     pub(super) fn next(&self) -> Option<u64> {
         self.last.map(|last| last.index + 1)
     }
 
-    /// First entry that is there.
+    /// Returns the first existing entry.
     pub(super) fn first(&self) -> Option<Position> {
         self.places.front().map(|place| place.position)
     }
@@ -87,15 +88,15 @@ impl Index {
         }
     }
 
-    /// Takes out the files before the first that still holds an entry; `current` stays.
+    /// Removes and returns the segments before the first one with an entry. Keeps `current`.
     pub(super) fn take_unused(&mut self, current: u64) -> Vec<(u64, Arc<dyn DiskFile>)> {
         let first_used = self.places.front().map_or(current, |place| place.segment);
         let used = self.segments.split_off(&first_used);
         std::mem::replace(&mut self.segments, used).into_iter().collect()
     }
 
-    /// Places of the entries in `start..end` with their files: no more than `bytes_max` bytes, but
-    /// at least one.
+    /// Returns the places of the entries in `start..end` with their files: at most `bytes_max`
+    /// bytes, but at least one entry.
     pub(super) fn find(
         &self,
         start: u64,
@@ -117,7 +118,7 @@ impl Index {
             .collect()
     }
 
-    /// Whether an entry was purged or truncated.
+    /// Returns whether an entry was purged or truncated.
     pub(super) fn lacks(&self, position: Position) -> bool {
         let Some(first) = self.first() else { return true };
         let skip = position.index.checked_sub(first.index).map(usize::try_from);

@@ -1,5 +1,5 @@
-//! Opening a log: everything that was synced is there, or the log is refused by the name of the
-//! file that lacks it.
+//! Opens a log and verifies that everything synced is present. Otherwise refuses the log and names
+//! the damaged file.
 
 use std::{collections::VecDeque, io, path::PathBuf, sync::Arc};
 
@@ -18,37 +18,38 @@ use crate::{
     wire::{self, EntryV1, NoteV1},
 };
 
-/// A log that is whole, and durable as it is.
+/// A complete log, durable as it is.
 pub(crate) struct OpenSegments {
     pub(crate) segments: Segments,
     pub(crate) depot: Arc<Depot>,
 }
 
-/// Why a log cannot be opened.
+/// Error opening a log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SegmentsError {
-    /// The operating system refuses.
+    /// An operation of the operating system failed.
     #[error("cannot use {file}: {source}")]
     Disk {
-        /// Which file.
+        /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Something that was durable is not there.
+    /// Durable data is missing or damaged.
     #[error("{file}: {damage}")]
     Damaged {
-        /// Which file.
+        /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The damage.
         #[source]
         damage: LogDamage,
     },
 }
 
-/// Reads every segment, checks every group, and syncs all of it: what a killed process left
-/// unsynced counts for a quorum only after that. `witness` is a group that was durable.
+/// Reads every segment, checks every group and syncs all of them. Groups that a killed process left
+/// unsynced count towards a quorum only after that. `witness` is a group known to have been
+/// durable. Returns `None` if there are no segments.
 pub(crate) fn open(
     files: Arc<dyn Files>,
     id: LogId,
@@ -98,8 +99,8 @@ pub(crate) fn open(
     Ok(Some(OpenSegments { segments, depot }))
 }
 
-/// What a killed process wrote and did not sync may still be lost by a power cut; from here on
-/// it cannot.
+/// Syncs a file. Until then, a power cut can still lose what a killed process wrote but did not
+/// sync.
 fn sync_at_open(file: &dyn DiskFile) -> io::Result<()> {
     #[cfg(conclave_sim)]
     if crate::mutant::is(crate::mutant::Mutant::NoSyncAtOpen) {
@@ -108,17 +109,17 @@ fn sync_at_open(file: &dyn DiskFile) -> io::Result<()> {
     file.sync()
 }
 
-/// Where the log ends.
+/// End of the log.
 struct End {
     segment: Segment,
     offset: usize,
-    /// Offset and bytes of the newest group, if nothing says that it was synced.
+    /// Offset and bytes of the newest group, unless the witness proves that it was synced.
     unproved: Option<(usize, Vec<u8>)>,
 }
 
 impl End {
-    /// Writes the newest group again. Its sync may have failed: then the kernel counts its pages
-    /// as clean, and no sync would ever write them.
+    /// Writes the newest group again. Its first sync may have failed. The kernel then counts its
+    /// pages as clean, and no later sync would write them.
     fn write_again(&self) -> io::Result<()> {
         let Some((offset, bytes)) = &self.unproved else { return Ok(()) };
         let offset = u64::try_from(*offset).map_err(io::Error::other)?;
@@ -131,13 +132,13 @@ struct Scan {
     files: Arc<dyn Files>,
     id: LogId,
     index: Index,
-    /// The newest group; none: no group was found yet.
+    /// The newest group; `None` if no group has been found yet.
     point: Option<GroupPoint>,
     witness: GroupPoint,
     /// Number of the next segment.
     expected: u64,
     end: Option<End>,
-    /// Segments behind the end, made and not yet used.
+    /// Segments behind the end: prepared but not yet used.
     ready: VecDeque<Segment>,
 }
 
@@ -155,7 +156,7 @@ impl Scan {
             Ok((file, bytes))
         };
         read().map_err(|source: io::Error| match source.kind() {
-            // A segment has its full length before it has its name.
+            // A segment gets its name only after its full length, so a short one is damaged.
             io::ErrorKind::UnexpectedEof => self.damaged(number, LogDamage::Record),
             _ => SegmentsError::Disk { file: self.files.path().join(&name), source },
         })
@@ -182,7 +183,7 @@ impl Scan {
         }
         self.no_group_behind(number, &bytes, offset, &header)?;
         let segment = Segment { number, salt: header.salt, file };
-        // The log ends in the newest segment that has a group, or in the first of all.
+        // The log ends in the newest segment with a group, or in the first segment if none has one.
         if offset > BLOCK_BYTES || self.end.is_none() {
             let is_durable = self.point.unwrap_or_default().sequence <= self.witness.sequence;
             let group = bytes.get(newest..offset).unwrap_or_default().to_vec();
@@ -195,9 +196,9 @@ impl Scan {
         Ok(())
     }
 
-    /// A group is written only after the one before it was synced. So a group behind a place
-    /// where none can be read means that a synced one is damaged there; without one, that place
-    /// is where the last write was cut short.
+    /// Checks that no group follows an unreadable one. A group is written only after the one before
+    /// it was synced. A group behind an unreadable place therefore proves that a synced group is
+    /// damaged there. If there is none, the last write was cut short at that place.
     fn no_group_behind(
         &self,
         number: u64,
@@ -259,7 +260,7 @@ impl Scan {
             return Err(self.damaged(last, lost));
         }
         let next = |position: Option<Position>| position.map_or(0, |position| position.index + 1);
-        // What a dropped segment held must have been purged.
+        // Entries of removed segments must have been purged.
         let first = self.index.first().map_or(next(self.index.last), |first| first.index);
         let missing = next(self.index.purged);
         if first > missing.max(1) {

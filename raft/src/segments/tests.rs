@@ -1,4 +1,4 @@
-//! The log on a disk that is cut off, killed, filled and damaged at every step.
+//! Tests of the log with power cuts, kills, a full disk and damage at every step.
 #![allow(clippy::unwrap_used)]
 
 pub(crate) mod disk;
@@ -21,7 +21,7 @@ use crate::{
 
 const ID: LogId = LogId { cluster: [7; 16], incarnation: 3 };
 
-/// Different at each call: a salt must never repeat.
+/// Returns other bytes at each call, because a salt must never repeat.
 fn entropy() -> Entropy {
     let random = Mutex::new(StdRng::seed_from_u64(5));
     Arc::new(move |bytes| random.lock().unwrap().fill(bytes))
@@ -62,7 +62,7 @@ fn positions(log: &OpenLog) -> Vec<Position> {
     }
 }
 
-/// What a log must hold, kept beside it.
+/// Model of the expected content of a log.
 #[derive(Clone, Default)]
 struct Model {
     entries: Vec<Position>,
@@ -100,7 +100,7 @@ impl Model {
     }
 }
 
-/// A random group: appends of 1 B to 64 KiB, and now and then a truncation or a purge.
+/// Returns a random group: appends of 1 B to 64 KiB, and sometimes a truncation or a purge.
 fn random_group(random: &mut StdRng, model: &Model) -> Vec<Record> {
     let mut after = model.clone();
     let mut records = Vec::new();
@@ -156,7 +156,8 @@ fn what_was_acknowledged_survives_power_cuts_and_kills_at_any_operation() {
     }
 }
 
-/// Leaves what was acknowledged as the first model, and what was under way as the second.
+/// Writes groups until a write fails. The first model is then the acknowledged content, the second,
+/// if any, the content with the group in progress.
 fn write_until_it_fails(random: &mut StdRng, log: &mut OpenLog, models: &mut Vec<Model>) {
     for _ in 0..200 {
         let records = random_group(random, &models[0]);
@@ -180,7 +181,7 @@ fn write_until_it_fails(random: &mut StdRng, log: &mut OpenLog, models: &mut Vec
     }
 }
 
-/// Ten groups of one entry each; the marker knows of group `marked`.
+/// Writes ten groups of one entry each. The marker records group `marked`.
 fn ten_groups(marked: u64) -> TestDisk {
     let disk = TestDisk::new();
     let mut log = open_at(&disk, 0, 1).unwrap();
@@ -205,7 +206,7 @@ fn damage_before_the_end_is_refused_by_the_name_of_the_file() {
         disk.damage(&first, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
         match open_at(&disk, 0, 2) {
             Err(error) => assert!(error.to_string().contains(&first), "{error}"),
-            // Padding, and the rest of the header block, mean nothing.
+            // Padding and the rest of the header block have no meaning.
             Ok(log) => assert_eq!(positions(&log).len(), 10, "bit {bit}"),
         }
     }
@@ -339,6 +340,32 @@ fn a_full_disk_at_the_first_start_is_left_as_it_was() {
     assert_eq!(disk.names().unwrap(), Vec::<String>::new());
     disk.set_free(u64::MAX / 2);
     assert!(open_at(&disk, 0, 1).is_ok());
+}
+
+#[test]
+fn segments_that_could_not_be_taken_back_are_taken_back_later() {
+    let disk = TestDisk::new();
+    let mut log = open_at(&disk, 0, 1).unwrap();
+    for index in 1..=300 {
+        log.engine.write(&[entry(at(1, index), 60_000)]).unwrap();
+        log.depot.turn().unwrap();
+    }
+    let segments = |disk: &TestDisk| disk.names().unwrap();
+    let before = segments(&disk);
+    log.engine.write(&[Record::Note(NoteV1::Purged(at(1, 290)))]).unwrap();
+    disk.fail_after(disk.operations() + 1);
+    assert!(log.depot.turn().is_err());
+    disk.fail_after(u64::MAX);
+    log.depot.turn().unwrap();
+    log.depot.turn().unwrap();
+    assert!(segments(&disk).len() <= before.len(), "{:?}", segments(&disk));
+    for index in 301..=600 {
+        log.engine.write(&[entry(at(1, index), 60_000)]).unwrap();
+        log.depot.turn().unwrap();
+    }
+    drop(log);
+    let log = open_at(&disk.power_cut(1), 0, 2).unwrap();
+    assert_eq!(positions(&log).last(), Some(&at(1, 600)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The one thread that applies committed entries, in order and in groups.
+//! The applying thread and its step: applies committed entries, in order and in batches.
 
 use std::{
     io,
@@ -16,19 +16,20 @@ use crate::{
     wire::{self, CheckpointV1},
 };
 
-/// What the thread is asked to do.
+/// A request to the applying thread.
 pub(crate) enum Work {
-    /// Apply an entry and answer whoever proposed it here.
+    /// Apply an entry, and answer its proposer if this node proposed it.
     Apply(LogEntry, Option<ApplyResponder<Types>>),
-    /// Say when all before is applied.
+    /// Signal once everything queued before is applied.
     Drain(oneshot::Sender<()>),
-    /// A snapshot replaced the state; these are the members now.
+    /// A snapshot replaced the state; these are the current members.
     Installed(StoredMembership),
-    /// Everything known to be committed at the start is applied; say when that is shown.
+    /// Everything known to be committed at the start has been queued. Apply it, tell the machine,
+    /// then signal.
     Replayed(oneshot::Sender<()>),
 }
 
-/// How far the machine has come, and why it goes no further.
+/// Progress of the machine, and the fault that stopped it, if any.
 pub(crate) struct Progress {
     index: watch::Sender<u64>,
     fault: Mutex<Option<String>>,
@@ -39,24 +40,24 @@ impl Progress {
         Progress { index: watch::Sender::new(index), fault: Mutex::default() }
     }
 
-    /// Index of the last entry whose effect is there.
+    /// Returns the index of the last entry whose effect is visible.
     pub(crate) fn index(&self) -> u64 {
         *self.index.borrow()
     }
 
-    /// Waits until `index` is applied; never ends after a fault.
+    /// Waits until `index` is applied. Never returns if a fault comes first.
     pub(crate) async fn reached(&self, index: u64) {
-        // The sender lives in `self`, so that waiting cannot fail.
+        // The sender lives in `self`, so waiting cannot fail.
         let _ = self.index.subscribe().wait_for(|applied| *applied >= index).await;
     }
 
-    /// Why the machine stopped.
+    /// Returns the fault of the stopped machine.
     pub(crate) fn fault(&self) -> io::Error {
         let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
         io::Error::other(fault.unwrap_or_else(|| "the machine has stopped".to_owned()))
     }
 
-    /// Waits for a fault.
+    /// Waits for a fault of the machine and returns it.
     pub(crate) async fn failed(&self) -> String {
         let mut changes = self.index.subscribe();
         loop {
@@ -78,7 +79,7 @@ impl Progress {
     }
 }
 
-/// Starts the thread; it ends with the last sender, or on a fault.
+/// Starts the thread. It ends when the last sender is dropped, or on a fault.
 pub(crate) fn start(mut applier: Applier, mut receiver: mpsc::Receiver<Work>) -> io::Result<()> {
     std::thread::Builder::new().name("raft-apply".to_owned()).spawn(move || {
         let mut works = Vec::new();
@@ -91,14 +92,14 @@ pub(crate) fn start(mut applier: Applier, mut receiver: mpsc::Receiver<Work>) ->
     Ok(())
 }
 
-/// Applies entries; knows no thread.
+/// The applying step. Independent of threads, so that the simulation can drive it from a task.
 pub(crate) struct Applier {
     machine: SharedMachine,
     progress: Arc<Progress>,
     membership: StoredMembership,
 }
 
-/// Entries on their way to the machine.
+/// Entries of one batch for the machine.
 #[derive(Default)]
 struct Group {
     entries: Vec<Entry>,
@@ -114,7 +115,8 @@ impl Applier {
         Applier { machine, progress, membership }
     }
 
-    /// Does everything that waits. False: the machine has failed, and nothing more is done.
+    /// Processes all of `works`. Returns false if the machine has failed; nothing more is then
+    /// processed.
     pub(crate) fn turn(&mut self, works: impl Iterator<Item = Work>) -> bool {
         match self.work(works) {
             Ok(()) => true,
@@ -136,7 +138,7 @@ impl Applier {
                 }
                 Work::Drain(done) => {
                     self.apply(std::mem::take(&mut group))?;
-                    // Whoever asked may have given up waiting.
+                    // The caller may have given up waiting.
                     let _ = done.send(());
                 }
                 Work::Installed(membership) => self.membership = membership,

@@ -1,4 +1,4 @@
-//! One sample of everything that this crate writes, see `tests/src/samples.rs`.
+//! Samples of everything this crate writes, see `tests/src/samples.rs`.
 
 use super::*;
 use crate::samples::{Sample, check, check_variants, meaning};
@@ -68,7 +68,7 @@ fn notes() -> [NoteV1; 5] {
     ]
 }
 
-/// Samples of one kind of message.
+/// Returns samples of one kind of message.
 fn of_kind<T: Message>(values: impl IntoIterator<Item = T>) -> Vec<Sample> {
     let name = std::any::type_name::<T>().rsplit(':').next().unwrap();
     let numbered = values.into_iter().enumerate();
@@ -163,7 +163,7 @@ fn every_message_is_read_as_it_was_written() {
     });
 }
 
-/// What openraft gets of a message, and gives back, is the message.
+/// Converting a message to openraft's type and back changes nothing.
 #[test]
 fn openraft_gets_what_the_samples_say() {
     for entry in entries() {

@@ -1,4 +1,4 @@
-//! Steps of the writer, without its thread.
+//! Tests of the writer's steps, without its thread.
 #![allow(clippy::unwrap_used)]
 
 use openraft::EntryPayload;
@@ -48,7 +48,7 @@ impl Scene {
         self.writer.turn(&mut writes.into_iter().collect()).unwrap()
     }
 
-    /// The log after a power cut that keeps only what was synced.
+    /// Opens the log after a power cut that keeps only synced data.
     fn left(&self) -> OpenLog {
         open(&self.disk.power_cut(0))
     }

@@ -1,4 +1,4 @@
-//! One sled database whose synced commits survive a power cut.
+//! A sled database whose synced commits survive a power cut.
 
 use std::{
     fs::File,
@@ -16,15 +16,15 @@ use crate::{
     record::{Assembly, Batch, piece_key, split_key},
 };
 
-/// Longest time for whoever had the database open to let go of it: sled's own threads, or a
-/// process that is about to end, do so a little late.
+/// Longest wait for the lock of the database. The previous holder, either sled's own threads or an
+/// exiting process, may release it a little late.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// How to open a database.
+/// Options of [`Disk::open`].
 #[derive(Debug, Clone)]
 pub struct DiskOptions {
-    /// Memory that sled may use for pages, in bytes. The system keeps the file at hand as well.
+    /// Size of sled's page cache, in bytes. The operating system caches the file as well.
     pub cache_bytes: u64,
 }
 
@@ -34,18 +34,18 @@ impl Default for DiskOptions {
     }
 }
 
-/// A database: several trees that are synced together.
+/// A database: several trees, synced together.
 #[derive(Clone)]
 pub struct Disk {
     db: sled::Db,
     was_created: bool,
-    /// Where sled puts pages that are too large, and never syncs them.
+    /// sled's directory for oversized pages, which it never syncs.
     blobs: PathBuf,
 }
 
 impl Disk {
-    /// Opens the database in `dir`, or makes it. Refused if the sync guard is not in force.
-    /// sled panics on some damage; that becomes an error here.
+    /// Opens the database in `dir`, or creates it. Fails if the sync guard is not in force.
+    /// Converts a panic of sled, which some damage causes, into an error.
     pub fn open(dir: &Path, options: DiskOptions) -> Result<Disk, OpenError> {
         guard::self_check()?;
         let io_error = |source| OpenError::Io { path: dir.to_owned(), source };
@@ -69,56 +69,56 @@ impl Disk {
             }
         };
         let was_created = !db.was_recovered();
-        // What a killed process left unsynced counts only after this.
+        // Sync before anything relies on data that a killed process left unsynced.
         File::open(dir.join("db")).and_then(|db| db.sync_all()).map_err(io_error)?;
-        // sled writes its settings once and never syncs them; without them it does not open.
+        // sled writes its settings once and never syncs them, but does not open without them.
         File::open(dir.join("conf")).and_then(|conf| conf.sync_all()).map_err(io_error)?;
         sync_directories(dir).map_err(io_error)?;
         Ok(Disk { db, was_created, blobs: dir.join("blobs") })
     }
 
-    /// Whether this open made the database.
+    /// Returns whether this call of `open` created the database.
     pub fn was_created(&self) -> bool {
         self.was_created
     }
 
-    /// A tree, made if it does not exist.
+    /// Opens a tree, or creates it.
     pub fn tree(&self, name: &str) -> Result<Tree, Fault> {
         let tree = guarded(|| Ok(self.db.open_tree(name)?))?;
         Ok(Tree { tree, name: name.to_owned() })
     }
 
-    /// A tree of a database of version 0.1.0.
+    /// Opens a tree of a database of version 0.1.0.
     pub fn old_tree(&self, name: &str) -> Result<OldTree, Fault> {
         let tree = guarded(|| Ok(self.db.open_tree(name)?))?;
         Ok(OldTree { tree, name: name.to_owned() })
     }
 
-    /// Names of all trees but sled's own.
+    /// Returns the names of all trees except sled's own.
     pub fn tree_names(&self) -> Vec<String> {
         let names = self.db.tree_names();
         let own = |name: &String| name != "__sled__default";
         names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).filter(own).collect()
     }
 
-    /// Removes a tree with all that it holds; durable after [`Self::sync`].
+    /// Removes a tree and its content; durable after [`Self::sync`].
     pub fn drop_tree(&self, name: &str) -> Result<(), Fault> {
         guarded(|| Ok(self.db.drop_tree(name).map(|_| ())?))
     }
 
-    /// Everything applied before this call is durable when it returns. Blocks for one device
-    /// sync.
+    /// Makes everything applied before this call durable. Blocks for one device sync.
     pub fn sync(&self) -> Result<(), Fault> {
         guarded(|| Ok(self.db.flush().map(|_| ())?))?;
-        // What lies there was never synced. Records are cut so that nothing gets there.
+        // Files in this directory were never synced. Records are cut into pieces so that none
+        // appear.
         let has_blobs =
             std::fs::read_dir(&self.blobs).is_ok_and(|mut blobs| blobs.next().is_some());
         if has_blobs { Err(Fault::Blobs { path: self.blobs.clone() }) } else { Ok(()) }
     }
 }
 
-/// Removes snapshots that sled had not finished when its process was killed: it would take the
-/// half of one for the newest and never open again.
+/// Removes unfinished snapshots, left by sled when its process was killed. sled would take one for
+/// the newest, and would never open again.
 fn remove_unfinished(dir: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -130,7 +130,7 @@ fn remove_unfinished(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a call of sled, which panics on some damage.
+/// Calls sled, and converts a panic, which some damage causes, into an error.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Fault::Panicked))
 }
@@ -150,13 +150,13 @@ impl Tree {
         Fault::Damaged { tree: self.name.clone() }
     }
 
-    /// The head piece of `key`.
+    /// Reads the head piece of `key`.
     fn head(&self, key: &[u8]) -> Result<Option<Assembly>, Fault> {
         let found = guarded(|| Ok(self.tree.get(piece_key(key, 0))?))?;
         found.map(|head| Assembly::new(&head).ok_or_else(|| self.damaged())).transpose()
     }
 
-    /// The value of `key`.
+    /// Reads the value of `key`.
     pub fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         let Some(mut assembly) = self.head(key)? else { return Ok(None) };
         for number in 1..assembly.pieces() {
@@ -166,7 +166,7 @@ impl Tree {
         assembly.value(key).ok_or_else(|| self.damaged()).map(Some)
     }
 
-    /// All records, shortest keys first.
+    /// Iterates over all records, shortest keys first.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, Fault>> {
         let (tree, mut pieces) = (self.clone(), self.tree.iter());
         std::iter::from_fn(move || tree.next_record(&mut pieces).transpose())
@@ -191,7 +191,7 @@ impl Tree {
         Ok(Some((key.to_vec(), value.ok_or_else(|| self.damaged())?)))
     }
 
-    /// Does all of `batch` or nothing. Visible at once, durable after [`Disk::sync`].
+    /// Applies `batch` completely or not at all. Visible at once, durable after [`Disk::sync`].
     pub fn apply(&self, batch: Batch) -> Result<(), Fault> {
         let pieces = |key: &[u8]| Ok(self.head(key)?.map_or(0, |head| head.pieces()));
         let batch = batch.for_sled(pieces)?;
@@ -199,7 +199,8 @@ impl Tree {
     }
 }
 
-/// New files exist after a power cut only if their directory was synced.
+/// Syncs a directory and its parent: a new file survives a power cut only if its directory was
+/// synced.
 fn sync_directories(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()?;
     match dir.parent() {

@@ -1,40 +1,40 @@
-//! What can go wrong with a disk.
+//! Errors of opening and using a disk.
 
 use std::{io, path::PathBuf};
 
-/// A database or marker cannot be opened.
+/// Error opening a database or marker.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The operating system refuses.
+    /// An operation of the operating system failed.
     #[error("cannot use {path}")]
     Io {
-        /// Which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// sled refuses, or panicked on what it found.
+    /// sled failed to open the database, or panicked.
     #[error("the database {path} cannot be opened: {reason}")]
     Database {
-        /// Which directory.
+        /// Directory of the database.
         path: PathBuf,
-        /// Why, in sled's words.
+        /// The cause, in sled's words.
         reason: String,
     },
-    /// Neither slot of the marker is whole.
+    /// No slot of the marker is valid.
     #[error("the marker {path} is damaged")]
     Marker {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
-    /// sled would sync without syncing.
+    /// The sync guard is not in force: sled would report syncs that never reach the device.
     #[error("the sync guard is not in force, so no write would survive a power cut")]
     GuardMissing,
 }
 
-/// The disk failed while in use: nothing after it can be trusted, and the node stops.
+/// Fatal fault of a disk in use. Nothing after it can be trusted, and the node stops.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
@@ -47,24 +47,24 @@ pub enum Fault {
     /// sled moved pages into files that it never syncs.
     #[error("the database keeps what is not durable in {path}")]
     Blobs {
-        /// Which directory.
+        /// Directory of those files.
         path: PathBuf,
     },
-    /// A record is not what was written.
+    /// A record is damaged.
     #[error("a record of {tree:?} is damaged")]
     Damaged {
-        /// Which tree.
+        /// Name of the tree.
         tree: String,
     },
-    /// A record is larger than its bound: a bug of the caller.
+    /// A record exceeds its limit: a bug in the caller.
     #[error("a record of {bytes} bytes is larger than {max}")]
     TooLarge {
         /// Bytes of the record.
         bytes: usize,
-        /// The bound.
+        /// The limit.
         max: usize,
     },
-    /// The free space cannot be told.
+    /// The free space cannot be determined.
     #[error("the free space cannot be told")]
     Room(#[source] io::Error),
     /// The marker cannot be written.

@@ -1,9 +1,9 @@
-//! Files of one directory, handed in: a real disk in production, a disk that loses, tears and
-//! fails in simulation.
+//! File interface of one directory, passed in by the caller: a real disk in production; in
+//! simulation a disk that loses, tears and fails writes.
 //!
 //! The contract is that of POSIX with a write-back cache. Bytes are durable after
-//! [`DiskFile::sync`], names after [`Files::sync`]; until then a power cut may keep any part of
-//! what was written, in blocks of 512 bytes and in any order.
+//! [`DiskFile::sync`], names after [`Files::sync`]. Until then a power cut may keep any part of the
+//! written data, in blocks of 512 bytes and in any order.
 
 use std::{
     fs::{File, OpenOptions},
@@ -18,37 +18,36 @@ use rustix::fs::FlockOperation;
 
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// One directory, by the names in it.
+/// Files of one directory, by their names.
 pub trait Files: Send + Sync + 'static {
-    /// Names of all files in it.
+    /// Returns the names of all files in the directory.
     fn names(&self) -> io::Result<Vec<String>>;
-    /// An existing file, for reading and writing.
+    /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
-    /// A new, empty file in the place of any other of that name.
+    /// Creates an empty file, and replaces any file of that name.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
-    /// Renames a file, in the place of any other of the new name.
+    /// Renames a file, and replaces any file of the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes the names durable.
     fn sync(&self) -> io::Result<()>;
-    /// Bytes that may still be written here by this user.
+    /// Returns the bytes still available to this user here.
     fn free_bytes(&self) -> io::Result<u64>;
-    /// Where it is, for messages.
+    /// Returns the path of the directory, for messages.
     fn path(&self) -> PathBuf;
 }
 
-/// One open file.
+/// An open file.
 pub trait DiskFile: Send + Sync {
-    /// Its length.
+    /// Returns the length of the file.
     fn bytes(&self) -> io::Result<u64>;
-    /// Fills `bytes` from `offset`; an error if the file ends before.
+    /// Fills `bytes` from `offset`. Fails if the file ends before.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Makes everything that was written durable. Blocks for one device sync. After an error
-    /// nothing that was written since the last success may be counted on, even if a later sync
-    /// succeeds.
+    /// Makes everything written durable. Blocks for one device sync. After an error, nothing
+    /// written since the last successful sync can be relied on, even if a later sync succeeds.
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -57,16 +56,16 @@ pub struct Directory {
     path: PathBuf,
 }
 
-/// Directories above one that is opened whose names are made durable: `raft` and `data_dir`.
+/// Number of parent directories whose names are made durable on open: `raft` and `data_dir`.
 const NAMES_SYNCED: usize = 2;
 
 impl Directory {
-    /// Opens the directory, or makes it with its parents, for this user only. Its own name is
-    /// durable when this returns.
+    /// Opens the directory, or creates it and its parents, accessible to this user only. Its own
+    /// name is durable on return.
     pub fn open(path: &Path) -> io::Result<Directory> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        // A killed process may have made any of them without a sync, so those that exist count
-        // too: without the name of a parent the whole log is gone after a power cut.
+        // Sync existing parents as well, because a killed process may have created them without a
+        // sync. If a power cut loses the name of a parent, the whole log is lost.
         for parent in path.ancestors().skip(1).take(NAMES_SYNCED) {
             if !parent.as_os_str().is_empty() {
                 File::open(parent)?.sync_all()?;
@@ -136,15 +135,14 @@ impl DiskFile for File {
     }
 }
 
-/// Bytes that this user may still write on the file system of `path`.
+/// Returns the bytes still available to this user on the file system of `path`.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(path)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Takes the lock of the directory `path`, which is made if it does not exist, so that no other
-/// process uses what is in it. A process that is about to end lets go of it a little late, so
-/// this waits for at most `patience`.
+/// Locks the directory `path` against other processes, and creates it if it does not exist. Waits
+/// at most for `patience`, because an exiting process may release the lock a little late.
 pub fn lock(path: &Path, patience: Duration) -> io::Result<File> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let mut options = OpenOptions::new();

@@ -1,17 +1,20 @@
-//! Makes sled sync for real.
+//! Makes sled's syncs reach the device.
 //!
-//! sled ends each buffer write with `sync_file_range`; where that answers ENOSYS it calls
-//! `File::sync_all`. This module defines the symbol for the whole process, so that it always
-//! does. One device sync per flush is enough: `flush` returns only when every buffer up to the
-//! call has been written and synced by this very path, in order.
+//! sled ends each buffer write with `sync_file_range`, and falls back to `File::sync_all` if that
+//! returns ENOSYS. This module defines the symbol for the whole process, so that it always returns
+//! ENOSYS. A flush needs no second sync: it returns only when every buffer up to the call has been
+//! written and synced by this path, in order.
+//!
+//! Returning success and syncing once after each flush would be cheaper. But then sled could
+//! overwrite a segment on the device before its content is stable elsewhere.
 
 #![expect(unsafe_code, reason = "defining and calling one C function; argued at each place")]
 
 use crate::OpenError;
 
-// SAFETY: the definition has libc's signature, touches no pointer and only sets errno. Nothing
-// else in this process may call `sync_file_range`; whoever does is told that it does not exist,
-// which every caller must expect from a kernel without it.
+// SAFETY: the definition has libc's signature, touches no pointer and only sets errno. Any other
+// caller of `sync_file_range` in this process also gets ENOSYS, which every caller must expect from
+// a kernel without the call.
 #[unsafe(no_mangle)]
 extern "C" fn sync_file_range(
     _descriptor: libc::c_int,
@@ -24,7 +27,7 @@ extern "C" fn sync_file_range(
     -1
 }
 
-/// Proves that the symbol that sled calls is the one above: libc's own would answer EBADF.
+/// Checks that sled's calls reach the definition above: libc's own would return EBADF.
 pub fn self_check() -> Result<(), OpenError> {
     // SAFETY: descriptor -1 is never open, so even libc's own would do nothing.
     let answer = unsafe { libc::sync_file_range(-1, 0, 0, 0) };

@@ -1,11 +1,12 @@
-//! sled opened safely, for the Raft log and for State alike.
+//! Power-safe storage: sled opened safely, a marker, and the files of one directory behind an
+//! interface that a simulation can replace.
 //!
-//! sled 0.34 alone is not power-safe: it ends a flush with `sync_file_range`, which neither
-//! flushes the drive's cache nor the file's size. With the [`guard`] in force every buffer that
-//! sled writes is followed by a real fsync before sled counts it as stable, so its own ordering
-//! (a segment is reused only after what it held is stable elsewhere) holds on the device too.
-//! Records carry a checksum over key and value; a [`Marker`] outside sled lets its user notice
-//! when sled silently dropped records.
+//! sled 0.34 alone is not power-safe: it ends a flush with `sync_file_range`, which flushes
+//! neither the drive's cache nor the file's size. With the [`guard`] in force, every buffer that
+//! sled writes is followed by a real fsync before sled counts it as stable. sled's own ordering (a
+//! segment is reused only after its content is stable elsewhere) therefore also holds on the
+//! device. Each record carries a checksum over key and value. A [`Marker`] lies outside a log or
+//! database, and lets its user notice that durable data was silently lost.
 //!
 //! ```
 //! use conclave_disk::{Batch, Disk, DiskOptions};

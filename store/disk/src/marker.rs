@@ -1,8 +1,8 @@
-//! A few bytes outside a log or database that say what it must still hold.
+//! The marker: a few bytes outside a log or database that record what it must still contain.
 //!
-//! Two slots of one file are written in turn, each with a sequence number and a checksum: a
-//! torn write damages the older slot only, and the newer one stays. What must not go back even
-//! if one slot is damaged later is written to both.
+//! Two slots of one file are written in turn, each with a sequence number and a checksum. A torn
+//! write damages only the older slot; the newer one stays. Data that must never go back, even if
+//! one slot is damaged later, is written to both.
 
 use std::{io, sync::Arc};
 
@@ -19,14 +19,14 @@ const HEADER_BYTES: usize = 16;
 /// The marker file, open for writing.
 pub struct Marker {
     file: Arc<dyn DiskFile>,
-    /// Sequence number of the newest slot; 0: none was ever written.
+    /// Sequence number of the newest slot; 0 if none was ever written.
     sequence: u64,
 }
 
 impl Marker {
-    /// Opens the marker `name`, or makes an empty one, and gives its newest payload. What it gives
-    /// is durable, also if the process that wrote it was killed before its sync; and both slots
-    /// are whole again.
+    /// Opens the marker `name`, or creates an empty one, and returns its newest payload. That
+    /// payload is durable, even if the process that wrote it was killed before its sync. A damaged
+    /// slot is repaired.
     pub fn open(files: &dyn Files, name: &str) -> Result<(Marker, Option<Vec<u8>>), OpenError> {
         let path = files.path().join(name);
         let io_error = |source| OpenError::Io { path: path.clone(), source };
@@ -41,7 +41,7 @@ impl Marker {
         let newest = slots.iter().filter_map(slot_content).max_by_key(|(sequence, _)| *sequence);
         let is_untouched = |slot: &[u8; SLOT_BYTES]| slot.iter().all(|byte| *byte == 0);
         let Some((sequence, payload)) = newest else {
-            // An untouched slot beside a torn one: the first write never ended.
+            // No slot is valid, but one is untouched: the first write was never completed.
             if !slots.iter().any(is_untouched) {
                 return Err(OpenError::Marker { path });
             }
@@ -51,7 +51,7 @@ impl Marker {
         let has_damage =
             slots.iter().any(|slot| slot_content(slot).is_none() && !is_untouched(slot));
         if has_damage {
-            // The slot that cannot be read is the one that is written next.
+            // Repair the damaged slot, which is the next one in turn.
             marker.sequence = sequence + 1;
             marker.write_slot(marker.sequence, &payload).map_err(io_error)?;
         }
@@ -59,7 +59,7 @@ impl Marker {
         Ok((marker, Some(payload)))
     }
 
-    /// Replaces the payload; durable when it returns. Blocks for one device sync.
+    /// Replaces the payload in one slot; durable on return. Blocks for one device sync.
     pub fn write(&mut self, payload: &[u8]) -> Result<(), Fault> {
         if payload.len() > MARKER_BYTES_MAX {
             return Err(Fault::TooLarge { bytes: payload.len(), max: MARKER_BYTES_MAX });
@@ -71,8 +71,8 @@ impl Marker {
         Ok(())
     }
 
-    /// Replaces the payload in both slots, so that damage to one of them does not bring an older
-    /// one back. Blocks for two device syncs.
+    /// Replaces the payload in both slots, so that damage to one of them does not bring back an
+    /// older payload. Blocks for two device syncs.
     pub fn write_both(&mut self, payload: &[u8]) -> Result<(), Fault> {
         self.write(payload)?;
         self.write(payload)
@@ -85,7 +85,7 @@ impl Marker {
     }
 }
 
-/// Makes a marker of two empty slots, whole or not at all.
+/// Creates a marker of two empty slots, complete or not at all.
 fn create(files: &dyn Files, name: &str) -> io::Result<()> {
     let unfinished = format!("{name}.new");
     let file = files.create(&unfinished)?;
@@ -95,7 +95,7 @@ fn create(files: &dyn Files, name: &str) -> io::Result<()> {
     files.sync()
 }
 
-/// Slot: magic, sequence, length of the payload, payload, CRC-32 of all before it.
+/// Encodes a slot: magic, sequence, length of the payload, payload, CRC-32 of everything before it.
 fn slot_bytes(sequence: u64, payload: &[u8]) -> Result<Vec<u8>, Fault> {
     let length = u32::try_from(payload.len())
         .map_err(|_| Fault::TooLarge { bytes: payload.len(), max: MARKER_BYTES_MAX })?;
@@ -109,7 +109,7 @@ fn slot_bytes(sequence: u64, payload: &[u8]) -> Result<Vec<u8>, Fault> {
     Ok(slot)
 }
 
-/// Sequence and payload of a whole slot.
+/// Returns sequence and payload of a valid slot.
 fn slot_content(slot: &[u8; SLOT_BYTES]) -> Option<(u64, Vec<u8>)> {
     let (header, rest) = slot.split_at_checked(HEADER_BYTES)?;
     let (magic, numbers) = header.split_at_checked(MAGIC.len())?;
@@ -135,8 +135,8 @@ mod tests {
         Marker::open(&Directory::open(path.parent().unwrap()).unwrap(), name)
     }
 
-    /// Every way in which a write of a slot can be cut short by a crash: any prefix of the new
-    /// bytes over the old ones, or any single block of 512 bytes of it.
+    /// A crash cuts the write of a slot short: the tested results are prefixes of the new bytes
+    /// over the old ones.
     #[test]
     fn a_torn_write_leaves_the_payload_before_it() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Databases of version 0.1.0, read once to be rewritten: a record is a checksum and the value.
+//! Reader of databases of version 0.1.0, for their migration: a record is a checksum and the value.
 
 use std::ops::RangeBounds;
 
@@ -13,7 +13,7 @@ pub struct OldTree {
 }
 
 impl OldTree {
-    /// The value of `key`.
+    /// Reads the value of `key`.
     pub fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         match crate::disk::guarded(|| Ok(self.tree.get(key)?))? {
             Some(record) => value(&self.name, key, &record).map(Some),
@@ -21,7 +21,7 @@ impl OldTree {
         }
     }
 
-    /// Records in the order of their keys.
+    /// Iterates over records in the order of their keys.
     pub fn range<R: RangeBounds<Vec<u8>>>(
         &self,
         range: R,
@@ -38,7 +38,7 @@ impl OldTree {
         })
     }
 
-    /// Puts records as version 0.1.0 did, for tests of what reads them.
+    /// Writes records as version 0.1.0 did, for tests of the migration.
     pub fn put(&self, records: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault> {
         let mut batch = sled::Batch::default();
         for (key, value) in records {
@@ -48,7 +48,7 @@ impl OldTree {
     }
 }
 
-/// The value of a record, if its checksum matches.
+/// Returns the value of a record, if its checksum matches.
 fn value(tree: &str, key: &[u8], record: &[u8]) -> Result<Vec<u8>, Fault> {
     let damaged = || Fault::Damaged { tree: tree.to_owned() };
     let (stored, value) = record.split_at_checked(CHECKSUM_BYTES).ok_or_else(damaged)?;

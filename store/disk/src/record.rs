@@ -1,8 +1,9 @@
-//! Records as sled holds them: a value cut into pieces, behind a checksum over key and value.
+//! Format of records in sled: a value cut into pieces, with a checksum over key and value in front.
 //!
 //! sled keeps about 16 neighbours in one page, and moves a page above 128 KiB into a file of its
-//! own that it never syncs. Pieces of [`PIECE_BYTES`] keep every page below that. The pieces of a
-//! key are neighbours, because sled's key begins with the length of ours.
+//! own, which it never syncs. Pieces of [`PIECE_BYTES`] keep every page below that size. Each key
+//! in sled begins with the length of the record's key, so that the pieces of a record are
+//! neighbours.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::{
 const CHECKSUM_BYTES: usize = 4;
 const HEAD_BYTES: usize = CHECKSUM_BYTES + 1;
 
-/// Puts and removals that happen together or not at all; the last one of a key counts.
+/// Puts and removals, applied together or not at all. The last change of a key wins.
 #[derive(Debug, Default)]
 pub struct Batch {
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -31,18 +32,18 @@ impl Batch {
         self.changes.insert(key.to_vec(), None);
     }
 
-    /// Number of puts and removals.
+    /// Returns the number of puts and removals.
     pub fn len(&self) -> usize {
         self.changes.len()
     }
 
-    /// Whether the batch would change nothing.
+    /// Returns whether the batch changes nothing.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// The batch for sled, if every record is within its bound. `pieces_before` tells how many
-    /// pieces a key has now.
+    /// Converts to a batch for sled, if every record is within its limits. `pieces_before` returns
+    /// the current number of pieces of a key, so that surplus pieces are removed.
     pub(crate) fn for_sled(
         self,
         pieces_before: impl Fn(&[u8]) -> Result<u8, Fault>,
@@ -68,7 +69,7 @@ impl Batch {
     }
 }
 
-/// sled's key of a piece.
+/// Returns the key of a piece in sled.
 pub(crate) fn piece_key(key: &[u8], number: u8) -> Vec<u8> {
     let length = u16::try_from(key.len()).unwrap_or(u16::MAX);
     let mut bytes = Vec::with_capacity(key.len() + 3);
@@ -78,14 +79,15 @@ pub(crate) fn piece_key(key: &[u8], number: u8) -> Vec<u8> {
     bytes
 }
 
-/// Our key, and the number of the piece.
+/// Splits a key in sled into the record's key and the number of the piece.
 pub(crate) fn split_key(bytes: &[u8]) -> Option<(&[u8], u8)> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     let (number, key) = rest.split_last()?;
     (key.len() == usize::from(u16::from_be_bytes(*length))).then_some((key, *number))
 }
 
-/// Head piece: checksum, number of pieces, bytes; the others: bytes.
+/// Cuts a value into pieces. The head piece has checksum, number of pieces and bytes; the others
+/// have bytes only.
 fn pieces(key: &[u8], value: &[u8]) -> Vec<Vec<u8>> {
     let (first, rest) = value.split_at(value.len().min(PIECE_BYTES - HEAD_BYTES));
     let count = u8::try_from(1 + rest.len().div_ceil(PIECE_BYTES)).unwrap_or(u8::MAX);
@@ -96,7 +98,7 @@ fn pieces(key: &[u8], value: &[u8]) -> Vec<Vec<u8>> {
     std::iter::once(head).chain(rest.chunks(PIECE_BYTES).map(<[u8]>::to_vec)).collect()
 }
 
-/// A value on its way back together.
+/// A value being reassembled from its pieces.
 pub(crate) struct Assembly {
     checksum: [u8; CHECKSUM_BYTES],
     missing: u8,
@@ -104,7 +106,7 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// Begins with the head piece.
+    /// Begins a value with its head piece.
     pub(crate) fn new(head: &[u8]) -> Option<Assembly> {
         let (checksum, rest) = head.split_first_chunk::<CHECKSUM_BYTES>()?;
         let (count, first) = rest.split_first()?;
@@ -112,7 +114,7 @@ impl Assembly {
         Some(Assembly { checksum: *checksum, missing, value: first.to_vec() })
     }
 
-    /// How many pieces a record with this head has.
+    /// Returns the number of pieces of the record. Correct only before the first `push`.
     pub(crate) fn pieces(&self) -> u8 {
         self.missing.saturating_add(1)
     }
@@ -126,7 +128,7 @@ impl Assembly {
         self.missing == 0
     }
 
-    /// The value, if it is whole.
+    /// Returns the value, if it is complete and its checksum matches.
     pub(crate) fn value(self, key: &[u8]) -> Option<Vec<u8>> {
         let is_whole = self.missing == 0 && self.checksum == checksum(key, &self.value);
         is_whole.then_some(self.value)
@@ -135,7 +137,8 @@ impl Assembly {
 
 pub(crate) fn checksum(key: &[u8], value: &[u8]) -> [u8; 4] {
     let mut hasher = crc32fast::Hasher::new();
-    // The length of the key, so that key and value cannot run together.
+    // Hash the length of the key as well, so that the boundary between key and value is
+    // unambiguous.
     hasher.update(&u64::try_from(key.len()).unwrap_or(u64::MAX).to_be_bytes());
     hasher.update(key);
     hasher.update(value);

@@ -1,12 +1,12 @@
-//! Bounded work: hostile inputs run out of it, honest ones do not.
+//! Work budget: hostile inputs exhaust it, honest ones do not.
 
 use crate::{
     limits::{VERIFY_WORK_MAX, VERIFY_WORK_PER_LIST_BYTE},
     rule::{Broken, Reason},
 };
 
-/// Work left, in nanoseconds. They are estimated and not measured, so that the same question has
-/// the same answer everywhere.
+/// Remaining work in nanoseconds. The costs are estimates, not measurements, so that the same
+/// question has the same answer everywhere.
 pub(crate) struct Budget {
     nanoseconds: u64,
 }
@@ -16,7 +16,7 @@ impl Budget {
         Budget { nanoseconds: VERIFY_WORK_MAX }
     }
 
-    /// Honest lists may be large, and must be hashed.
+    /// Returns a larger budget: honest revocation lists may be large, and must be hashed.
     pub(crate) fn with_list_bytes(bytes: u64) -> Budget {
         Budget { nanoseconds: VERIFY_WORK_MAX + bytes.saturating_mul(VERIFY_WORK_PER_LIST_BYTE) }
     }
@@ -31,7 +31,7 @@ impl Budget {
     }
 }
 
-/// A size as a number of nanoseconds.
+/// Returns a cost per item times the number of items.
 pub(crate) fn each(count: usize, nanoseconds: u64) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(nanoseconds)
 }

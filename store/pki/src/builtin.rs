@@ -1,11 +1,11 @@
-//! Certificates that are trusted without anybody's doing: the roots for TLS servers of Mozilla's
-//! programme. They speak for servers only, so the set for e-mail is empty.
+//! Built-in trusted certificates: the TLS server roots of Mozilla's programme. The programme's
+//! roots for e-mail are not among them, so the set for e-mail is empty.
 
 use std::sync::OnceLock;
 
 use crate::{certificate::Certificate, verify::Purpose};
 
-/// All of them, parsed once.
+/// Returns all of them, parsed once.
 pub fn certificates() -> &'static [Certificate] {
     static CERTIFICATES: OnceLock<Vec<Certificate>> = OnceLock::new();
     CERTIFICATES.get_or_init(|| {
@@ -14,7 +14,7 @@ pub fn certificates() -> &'static [Certificate] {
     })
 }
 
-/// Those that count for a purpose.
+/// Returns those for a purpose.
 pub fn certificates_for(purpose: Purpose) -> &'static [Certificate] {
     match purpose {
         Purpose::Email => &[],

@@ -1,4 +1,4 @@
-//! Certificates: read, shown, compared.
+//! Certificates: reading, display, comparison.
 
 use std::net::IpAddr;
 
@@ -22,56 +22,56 @@ use crate::{
 const SMTP_UTF8: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.8.9");
 const CA_ISSUERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");
 
-/// Why an input holds no certificate that can be used.
+/// Reason why an input has no usable certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// No PEM block at all.
+    /// The input has no PEM block.
     #[error("the input holds no certificate")]
     NoCertificate,
-    /// Larger than any chain.
+    /// The input is larger than any chain.
     #[error("the input has {bytes} bytes, certificates at most 1 MiB")]
     TooLarge {
         /// Bytes found.
         bytes: usize,
     },
-    /// More certificates than any chain.
+    /// The input has more certificates than any chain.
     #[error("the input holds {count} certificates, more than are possible")]
     TooMany {
-        /// How many.
+        /// Number found.
         count: usize,
     },
-    /// Something else than a certificate.
+    /// A block is not a certificate.
     #[error("expected a certificate, found {found}")]
     NotACertificate {
-        /// What was found.
+        /// Description of the block.
         found: String,
-        /// Where.
+        /// Line of the block.
         line: usize,
     },
-    /// Something else than a signing request.
+    /// A block is not a signing request.
     #[error("expected a signing request, found {found}")]
     NotARequest {
-        /// What was found.
+        /// Description of the block.
         found: String,
-        /// Where.
+        /// Line of the block.
         line: usize,
     },
-    /// Cut off or changed.
+    /// The certificate is truncated or damaged.
     #[error("the certificate is damaged: {why}")]
     Damaged {
-        /// What is wrong.
+        /// Description of the damage.
         why: String,
-        /// Where the block begins.
+        /// First line of the block.
         line: usize,
     },
-    /// DER instead of PEM.
+    /// The input is DER instead of PEM.
     #[error("the certificate is in DER form, PEM was expected")]
     Der,
 }
 
 impl CertificateError {
-    /// Stable code.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             CertificateError::NoCertificate
@@ -85,7 +85,7 @@ impl CertificateError {
         }
     }
 
-    /// Where in the input, from 1.
+    /// Returns the line in the input, from 1.
     pub fn line(&self) -> Option<usize> {
         match self {
             CertificateError::NotACertificate { line, .. }
@@ -95,7 +95,7 @@ impl CertificateError {
         }
     }
 
-    /// What to do, with `FILE` for the file that was given.
+    /// Returns advice for the user, with `FILE` for the given file.
     pub fn hint(&self) -> &'static str {
         match self {
             CertificateError::Der => "openssl x509 -inform DER -in FILE -out FILE.pem",
@@ -119,13 +119,14 @@ pub struct Certificate {
     public_key: Vec<u8>,
 }
 
-/// Reads all certificates of a PEM input, one at least. A private key among them is refused,
-/// so that it is never stored as something public.
+/// Reads all certificates of a PEM input, at least one. Refuses a private key among them, so that
+/// it is never stored as public data.
 pub fn read_certificates(input: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
     read_many(input, CERTIFICATES_MAX)
 }
 
-/// The same for what is no chain, as a file of trusted certificates: at most `max`, one at least.
+/// Reads at most `max` certificates, at least one, of an input that is not a chain, such as a file
+/// of trusted certificates.
 pub fn read_many(input: &[u8], max: usize) -> Result<Vec<Certificate>, CertificateError> {
     let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
     if blocks.len() > max {
@@ -144,13 +145,13 @@ pub fn read_many(input: &[u8], max: usize) -> Result<Vec<Certificate>, Certifica
     blocks.iter().map(&mut read).collect()
 }
 
-/// The certificates of a file that may hold their private key besides.
+/// Reads the certificates of a file that may also contain their private key.
 pub fn read_bundle(input: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
     let mut blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
     let is_of_key = |block: &Block| {
         block.label.ends_with("PRIVATE KEY") || block.label.ends_with(" PARAMETERS")
     };
-    // A file with nothing but a key is a mistake that has a name.
+    // A file with only a key is a mistake with an error of its own.
     if !blocks.iter().all(is_of_key) {
         blocks.retain(|block| !is_of_key(block));
     }
@@ -199,7 +200,7 @@ pub(crate) fn pem_error(error: &PemError) -> CertificateError {
 }
 
 impl Certificate {
-    /// Reads one certificate; every byte must belong to it.
+    /// Parses one certificate. Trailing bytes are refused.
     pub fn from_der(der: &[u8]) -> Result<Certificate, CertificateError> {
         let damaged = |why: &str| CertificateError::Damaged { why: why.to_owned(), line: 1 };
         if der.len() > CERTIFICATE_BYTES_MAX {
@@ -222,48 +223,49 @@ impl Certificate {
         Ok(Certificate { der: der.to_vec(), parsed, public_key })
     }
 
-    /// How many attributes its names have.
+    /// Returns the number of attributes in its names.
     fn name_parts(&self) -> usize {
         let tbs = self.parsed.tbs_certificate();
         name::parts(&[tbs.subject(), tbs.issuer()])
     }
 
-    /// The certificate.
+    /// Returns the certificate, DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// All of it, parsed.
+    /// Returns the parsed certificate.
     pub(crate) fn parsed(&self) -> &x509_cert::Certificate {
         &self.parsed
     }
 
-    /// The part that is signed (TBSCertificate), as it stands.
+    /// Returns the signed part (TBSCertificate), byte for byte.
     pub(crate) fn signed_bytes(&self) -> Option<&[u8]> {
         crate::element::first_element(&self.der)
     }
 
-    /// The certificate, PEM.
+    /// Returns the certificate, PEM.
     pub fn pem(&self) -> String {
         pem::encode("CERTIFICATE", &self.der)
     }
 
-    /// All attributes of whom it was issued to.
+    /// Returns all attributes of the subject.
     pub fn subject(&self) -> String {
         name::shown(self.parsed.tbs_certificate().subject())
     }
 
-    /// All attributes of who issued it.
+    /// Returns all attributes of the issuer.
     pub fn issuer(&self) -> String {
         name::shown(self.parsed.tbs_certificate().issuer())
     }
 
-    /// Common name, if it has one; characters that could deceive a terminal are escaped.
+    /// Returns the common name, if any; characters that could deceive a terminal are escaped.
     pub fn common_name(&self) -> Option<String> {
         name::common_name(self.parsed.tbs_certificate().subject()).map(|text| name::escaped(&text))
     }
 
-    /// E-mail addresses of the subject alternative names, else of the subject; escaped as above.
+    /// Returns the e-mail addresses of the subject alternative names, otherwise of the subject;
+    /// escaped as above.
     pub fn emails(&self) -> Vec<String> {
         let found = self.parsed.tbs_certificate().get_extension::<SubjectAltName>();
         let names = found.ok().flatten().map(|(_, names)| names.0).unwrap_or_default();
@@ -273,28 +275,28 @@ impl Certificate {
         if emails.is_empty() { in_subject() } else { emails }
     }
 
-    /// Subject, as it stands in the certificate.
+    /// Returns the subject, DER.
     pub fn subject_der(&self) -> Option<Vec<u8>> {
         self.parsed.tbs_certificate().subject().to_der().ok()
     }
 
-    /// Serial number, hex, two digits a byte.
+    /// Returns the serial number in hex, with a colon between bytes.
     pub fn serial(&self) -> String {
         let bytes = self.parsed.tbs_certificate().serial_number().as_bytes();
         bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
     }
 
-    /// First second of validity, since 1970.
+    /// Returns the first second of validity, since 1970.
     pub fn not_before(&self) -> u64 {
         self.parsed.tbs_certificate().validity().not_before.to_unix_duration().as_secs()
     }
 
-    /// Last second of validity, since 1970.
+    /// Returns the last second of validity, since 1970.
     pub fn not_after(&self) -> u64 {
         self.parsed.tbs_certificate().validity().not_after.to_unix_duration().as_secs()
     }
 
-    /// Where its issuer's certificate can be got (RFC 5280 §4.2.2.1); never fetched here.
+    /// Returns the URL of its issuer's certificate (RFC 5280 §4.2.2.1). It is never fetched here.
     pub fn issuer_url(&self) -> Option<String> {
         let found = self.parsed.tbs_certificate().get_extension::<AuthorityInfoAccessSyntax>();
         let (_, access) = found.ok()??;
@@ -302,36 +304,36 @@ impl Certificate {
         issuers.filter_map(|one| shown(&one.access_location)).next()
     }
 
-    /// The certified public key (SubjectPublicKeyInfo, DER).
+    /// Returns the certified public key (SubjectPublicKeyInfo, DER).
     pub fn public_key_der(&self) -> &[u8] {
         &self.public_key
     }
 
-    /// Algorithm and size of that key; none if it is not one that this library knows.
+    /// Returns algorithm and size of that key; `None` if this library does not support it.
     pub fn key_algorithm(&self) -> Option<KeyAlgorithm> {
         public_key_algorithm(&self.public_key)
     }
 
-    /// Whether it certifies this key.
+    /// Returns whether it certifies this key.
     pub fn matches(&self, key: &PrivateKey) -> bool {
         self.public_key == key.public_key_der()
     }
 
-    /// Whether it may issue certificates (RFC 5280 §4.2.1.9).
+    /// Returns whether it may issue certificates (RFC 5280 §4.2.1.9).
     pub fn is_authority(&self) -> bool {
         let found = self.parsed.tbs_certificate().get_extension::<BasicConstraints>();
         found.is_ok_and(|found| found.is_some_and(|(_, constraints)| constraints.ca))
     }
 
-    /// Subject alternative names: DNS names, addresses, e-mail addresses, in text.
+    /// Returns the subject alternative names as text: DNS names, addresses, e-mail addresses, URIs.
     pub fn names(&self) -> Vec<String> {
         let found = self.parsed.tbs_certificate().get_extension::<SubjectAltName>();
         let Ok(Some((_, names))) = found else { return Vec::new() };
         names.0.iter().filter_map(shown).collect()
     }
 
-    /// Whether a client that asks for `name` accepts it: one of the DNS names, or a wildcard for
-    /// its first part (RFC 6125 §6.4.3). A common name alone never counts.
+    /// Returns whether a client that asks for `name` accepts it: one of the DNS names matches, or a
+    /// wildcard covers its first label (RFC 6125 §6.4.3). A common name alone is never accepted.
     pub fn covers(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
@@ -357,7 +359,7 @@ pub(crate) fn shown(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// An e-mail address, of either form (RFC 5280 §4.2.1.6, RFC 9598 §3).
+/// Returns an e-mail address, of either form (RFC 5280 §4.2.1.6, RFC 9598 §3).
 fn email(name: &GeneralName) -> Option<String> {
     match name {
         GeneralName::Rfc822Name(name) => Some(name::escaped(name.as_str())),

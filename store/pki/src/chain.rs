@@ -1,4 +1,4 @@
-//! Bundles and CA chains.
+//! Certificate bundles and CA chains.
 
 use crate::{
     budget::Budget,
@@ -8,8 +8,7 @@ use crate::{
     signature,
 };
 
-/// Reads a CA chain in the order of the input; a certificate that stands there twice is taken
-/// once. Order and links are not judged here.
+/// Reads a CA chain in the order of the input, without duplicates. Does not check order or links.
 pub fn read_chain(input: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
     let mut chain: Vec<Certificate> = Vec::new();
     for certificate in read_certificates(input)? {
@@ -20,8 +19,8 @@ pub fn read_chain(input: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
     Ok(chain)
 }
 
-/// Splits a bundle into the certificate of `public_key_der` and the rest, in order. If none
-/// certifies that key, the first certificate is taken for the one that was meant.
+/// Splits a bundle into the certificate of `public_key_der` and the others, in order. If none
+/// certifies that key, the first certificate is assumed to be meant.
 pub fn split_bundle(
     mut bundle: Vec<Certificate>,
     public_key_der: &[u8],
@@ -34,32 +33,32 @@ pub fn split_bundle(
     Some((leaf, bundle))
 }
 
-/// What is wrong with a CA chain.
+/// Fault of a CA chain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
-    /// All are there, in another order.
+    /// The chain is complete, but in the wrong order.
     #[error("the chain is in the wrong order")]
     Order {
-        /// Places of the input in the right order.
+        /// Positions in the input, in the correct order.
         should: Vec<usize>,
     },
-    /// A certificate above which nothing follows, though others are left.
+    /// The issuer of a certificate is missing, though other certificates are left.
     #[error("nobody in the chain issued {subject:?}")]
     LinkMissing {
-        /// Whose issuer is missing.
+        /// Subject of the certificate without an issuer.
         subject: String,
-        /// Who that is.
+        /// Name of the missing issuer.
         issuer: String,
-        /// Where it can be got, in the certificate's own words.
+        /// URL of the missing certificate, as the issued certificate gives it.
         url: Option<String>,
     },
-    /// Too many possible issuers: no honest chain needs so much work.
+    /// Too many possible issuers; an honest chain never needs this much work.
     #[error("the chain needs more signatures checked than any honest one")]
     TooMuch,
 }
 
-/// Whether each certificate is followed by its issuer, the first by that of `leaf` if it is known.
+/// Checks that each certificate is followed by its issuer, and that the first one issued `leaf`.
 pub fn check(leaf: Option<&Certificate>, chain: &[Certificate]) -> Result<(), ChainError> {
     let links: Vec<Link<'_>> = chain.iter().map(Link::of).collect();
     let mut budget = Budget::new();
@@ -69,7 +68,7 @@ pub fn check(leaf: Option<&Certificate>, chain: &[Certificate]) -> Result<(), Ch
     let mut last = match &leaf {
         Some(leaf) => leaf,
         None => {
-            // Without a leaf the first is the one that issued none of the others.
+            // Without a leaf, the first certificate is the one that issued none of the others.
             let Some(first) = issuer_of_none(&links, &mut budget)? else { return Ok(()) };
             let Some(found) = links.get(first) else { return Ok(()) };
             left.retain(|(place, _)| *place != first);
@@ -110,7 +109,7 @@ fn issuer_of_none(links: &[Link<'_>], budget: &mut Budget) -> Result<Option<usiz
     Ok(None)
 }
 
-/// A certificate with its names ready to be compared.
+/// A certificate with its names prepared for comparison.
 struct Link<'a> {
     certificate: &'a Certificate,
     subject: Comparable,

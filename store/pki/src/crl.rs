@@ -20,11 +20,11 @@ pub struct Crl {
     pub(crate) der: Vec<u8>,
     pub(crate) parsed: CertificateList,
     pub(crate) issuer: Comparable,
-    /// One serial number stands there more than once.
+    /// A serial number is listed more than once.
     pub(crate) is_ambiguous: bool,
 }
 
-/// Reads all revocation lists of a PEM input, or one in DER.
+/// Reads all revocation lists of a PEM input, or a single one in DER.
 pub fn read_crls(input: &[u8]) -> Result<Vec<Crl>, CertificateError> {
     if input.starts_with(&[0x30]) {
         return Crl::from_der(input).map(|crl| vec![crl]);
@@ -39,8 +39,8 @@ pub fn read_crls(input: &[u8]) -> Result<Vec<Crl>, CertificateError> {
         .collect()
 }
 
-/// Reads what a set of trusted certificates is filled from: a PEM input with certificates,
-/// revocation lists or both, one thing at least.
+/// Reads the input for a set of trusted certificates: PEM with certificates, revocation lists or
+/// both, at least one of them.
 pub fn read_trusted(input: &[u8]) -> Result<(Vec<Certificate>, Vec<Crl>), CertificateError> {
     let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
     if blocks.len() > CERTIFICATES_MAX {
@@ -68,13 +68,13 @@ fn damaged(why: &str) -> CertificateError {
 }
 
 impl Crl {
-    /// Reads one list; every byte must belong to it.
+    /// Parses one list. Trailing bytes are refused.
     pub fn from_der(der: &[u8]) -> Result<Crl, CertificateError> {
         if der.len() > CRL_BYTES_MAX {
             return Err(damaged("the revocation list is larger than 16 MiB"));
         }
         let not_rfc5280 = || damaged("it is not a revocation list as RFC 5280 defines it");
-        // Parsed, a name takes forty times its bytes.
+        // A parsed name takes forty times its bytes, so bound it before parsing.
         if issuer_of(der).ok_or_else(not_rfc5280)?.len() > NAME_BYTES_MAX {
             return Err(damaged("the name of its issuer is larger than 16 KiB"));
         }
@@ -87,43 +87,43 @@ impl Crl {
         Ok(Crl { der: der.to_vec(), parsed, issuer, is_ambiguous })
     }
 
-    /// The list.
+    /// Returns the list, DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// The list as PEM.
+    /// Returns the list, PEM.
     pub fn pem(&self) -> String {
         pem::encode("X509 CRL", &self.der)
     }
 
-    /// All attributes of who issued it.
+    /// Returns all attributes of the issuer.
     pub fn issuer(&self) -> String {
         name::shown(&self.parsed.tbs_cert_list.issuer)
     }
 
-    /// The same, DER.
+    /// Returns the issuer, DER.
     pub fn issuer_der(&self) -> Result<Vec<u8>, CertificateError> {
         let issuer = self.parsed.tbs_cert_list.issuer.to_der();
         issuer.map_err(|_| damaged("its issuer cannot be read"))
     }
 
-    /// When it was issued, in seconds since 1970.
+    /// Returns the time of issue, in seconds since 1970.
     pub fn this_update(&self) -> u64 {
         self.parsed.tbs_cert_list.this_update.to_unix_duration().as_secs()
     }
 
-    /// When the next one comes at the latest, if it says so.
+    /// Returns the latest time of the next list, if this one states it.
     pub fn next_update(&self) -> Option<u64> {
         Some(self.parsed.tbs_cert_list.next_update?.to_unix_duration().as_secs())
     }
 
-    /// Number of certificates that it revokes.
+    /// Returns the number of certificates that it revokes.
     pub fn revoked_count(&self) -> usize {
         self.parsed.tbs_cert_list.revoked_certificates.as_ref().map_or(0, Vec::len)
     }
 
-    /// Its number in hex (RFC 5280 §5.2.3); empty if it has none.
+    /// Returns its number in hex (RFC 5280 §5.2.3); empty if it has none.
     pub fn number(&self) -> String {
         let mut extensions = self.parsed.tbs_cert_list.crl_extensions.iter().flatten();
         let number = extensions.find(|one| one.extn_id == NUMBER);
@@ -134,13 +134,13 @@ impl Crl {
         number.map(hex).unwrap_or_default()
     }
 
-    /// It only says what has changed since another one (RFC 5280 §5.2.4).
+    /// Returns whether it only has the changes since another list (RFC 5280 §5.2.4).
     pub fn is_delta(&self) -> bool {
         let mut extensions = self.parsed.tbs_cert_list.crl_extensions.iter().flatten();
         extensions.any(|one| one.extn_id == DELTA)
     }
 
-    /// Its length.
+    /// Returns its length.
     pub(crate) fn bytes(&self) -> u64 {
         u64::try_from(self.der.len()).unwrap_or(u64::MAX)
     }
@@ -149,13 +149,14 @@ impl Crl {
         self.bytes().saturating_mul(VERIFY_WORK_PER_LIST_BYTE / 2)
     }
 
-    /// The part that is signed.
+    /// Returns the signed part, byte for byte.
     pub(crate) fn signed_bytes(&self) -> Option<&[u8]> {
         first_element(&self.der)
     }
 }
 
-/// Issuer's name as it stands in a list: after a version, if there is one, and an algorithm.
+/// Returns the issuer's name of a list, without parsing the list. The name follows an optional
+/// version and an algorithm.
 fn issuer_of(der: &[u8]) -> Option<&[u8]> {
     let signed = first_element(der)?;
     let mut rest = signed.get(sizes(signed)?.0..)?;

@@ -23,18 +23,18 @@ use crate::{
 
 const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
 
-/// What a signing request asks for.
+/// Content of a signing request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// All attributes of whom the certificate shall be issued to.
+    /// All attributes of the requested subject.
     pub subject: String,
     /// Subject alternative names, in text.
     pub names: Vec<String>,
-    /// Algorithm and size of the key; none if it is not one that this library knows.
+    /// Algorithm and size of the key; `None` if this library does not support it.
     pub algorithm: Option<KeyAlgorithm>,
     /// Public key (SubjectPublicKeyInfo, DER).
     pub public_key_der: Vec<u8>,
-    /// Whether the request is signed by that key.
+    /// Whether the signature of the request is valid for that key.
     pub is_signed: bool,
 }
 
@@ -75,7 +75,7 @@ fn asked_names(info: &CertReqInfo) -> Option<Vec<String>> {
     Some(names.0.iter().filter_map(shown).collect())
 }
 
-/// A signing request, PEM, signed by the key that it asks a certificate for.
+/// Returns a signing request (PEM), signed by the key for which it requests a certificate.
 pub fn request(
     key: &PrivateKey,
     attributes: &Attributes,

@@ -1,8 +1,8 @@
-//! The first element of a DER encoding, without reading the rest.
+//! First elements of DER encodings, without parsing the rest.
 
 use der::{Decode, Encode, SliceReader};
 
-/// The first element of a SEQUENCE, header included: what a signature covers.
+/// Returns the first element of a SEQUENCE, header included: the part that a signature covers.
 pub(crate) fn first_element(der: &[u8]) -> Option<&[u8]> {
     let (start, _) = sizes(der)?;
     let inner = der.get(start..)?;
@@ -10,7 +10,7 @@ pub(crate) fn first_element(der: &[u8]) -> Option<&[u8]> {
     inner.get(..header.checked_add(content)?)
 }
 
-/// Lengths of header and content of the first element.
+/// Returns the lengths of header and content of the first element.
 pub(crate) fn sizes(der: &[u8]) -> Option<(usize, usize)> {
     let header = der::Header::decode(&mut SliceReader::new(der).ok()?).ok()?;
     let length = usize::try_from(header.encoded_len().ok()?).ok()?;

@@ -1,4 +1,4 @@
-//! Making certificates.
+//! Issuing of certificates.
 
 mod subject;
 
@@ -32,28 +32,28 @@ use crate::{
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
-/// Why a certificate cannot be made.
+/// Reason why a certificate cannot be issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
-    /// A field of the subject is not possible.
+    /// A field of the subject is invalid.
     #[error("the {field} is not possible: {why}")]
     Attribute {
-        /// Which field.
+        /// The field.
         field: &'static str,
-        /// Why.
+        /// The reason.
         why: &'static str,
     },
-    /// A name is not possible.
+    /// A name is invalid.
     #[error("{name:?} cannot stand in a certificate")]
     Name {
         /// The name.
         name: String,
     },
-    /// The key does not sign.
+    /// The key cannot sign.
     #[error("the key does not sign")]
     Key,
-    /// Anything else: a bug.
+    /// Any other error, always a bug.
     #[error("the certificate cannot be encoded")]
     Encode,
 }
@@ -64,7 +64,7 @@ impl From<der::Error> for IssueError {
     }
 }
 
-/// Whom a certificate is for. Empty fields are left out.
+/// Subject of a certificate. Empty fields are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// Common name.
@@ -83,7 +83,7 @@ pub struct Attributes {
     pub contact: Option<String>,
 }
 
-/// When a certificate is valid, in seconds since 1970.
+/// Validity of a certificate, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
     /// First second.
@@ -92,7 +92,7 @@ pub struct Validity {
     pub not_after: u64,
 }
 
-/// What a certificate is good for.
+/// Kind of certificate to issue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Usage {
     Authority,
@@ -106,7 +106,7 @@ struct Issuer<'a> {
     certificate: Option<&'a Certificate>,
 }
 
-/// A certificate of `key` for servers, signed by `key` itself.
+/// Issues a certificate of `key` for servers, signed by `key` itself.
 pub fn self_sign(
     key: &PrivateKey,
     attributes: &Attributes,
@@ -118,7 +118,7 @@ pub fn self_sign(
     make(&issuer, key.public_key_der(), attributes, names, serial, validity, Usage::Server)
 }
 
-/// The certificate of a new authority.
+/// Issues the certificate of a new authority.
 pub fn authority(
     key: &PrivateKey,
     common_name: &str,
@@ -130,7 +130,7 @@ pub fn authority(
     make(&issuer, key.public_key_der(), &attributes, &[], serial, validity, Usage::Authority)
 }
 
-/// A certificate for a server by an authority.
+/// Issues a certificate for a server, signed by an authority.
 pub fn server(
     authority_key: &PrivateKey,
     authority: &Certificate,
@@ -145,7 +145,7 @@ pub fn server(
     make(&issuer, public_key_der, &attributes, &names, serial, validity, Usage::Server)
 }
 
-/// A certificate for a node, which is both server and client among its peers.
+/// Issues a certificate for a node, which is both server and client of its peers.
 pub fn node(
     authority_key: &PrivateKey,
     authority: &Certificate,
@@ -159,7 +159,7 @@ pub fn node(
     make(&issuer, public_key_der, &attributes, &[name.to_owned()], serial, validity, Usage::Node)
 }
 
-/// TBSCertificate, version 3 (RFC 5280 §4.1). The issuer's name is copied as it stands.
+/// TBSCertificate, version 3 (RFC 5280 §4.1). The issuer's name is copied byte for byte.
 #[derive(Sequence)]
 struct ToBeSigned {
     #[asn1(context_specific = "0", tag_mode = "EXPLICIT")]
@@ -190,7 +190,7 @@ fn make(
     validity: Validity,
     usage: Usage,
 ) -> Result<Certificate, IssueError> {
-    // RFC 5280 §4.1.2.2: positive; and not zero in its first byte, so that its length is fixed.
+    // RFC 5280 §4.1.2.2: positive. The first byte is not zero, so that the length is fixed.
     if let Some(first) = serial.first_mut() {
         *first = *first & 0x7f | 0x40;
     }
@@ -224,8 +224,8 @@ fn sign(key: &PrivateKey, to_be_signed: &[u8]) -> Result<Certificate, IssueError
     Certificate::from_der(&der).map_err(|_| IssueError::Encode)
 }
 
-/// The same self-signed certificate with another validity: serial number, subject and
-/// extensions stay.
+/// Issues the same self-signed certificate with another validity. Keeps serial number, subject and
+/// extensions.
 pub fn refresh(
     key: &PrivateKey,
     certificate: &Certificate,
@@ -246,7 +246,7 @@ pub fn refresh(
     sign(key, &to_be_signed.to_der()?)
 }
 
-/// RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050 on.
+/// Returns a time as RFC 5280 §4.1.2.5 encodes it: UTCTime through 2049, GeneralizedTime from 2050.
 fn time(seconds: u64) -> Result<Time, IssueError> {
     let since_epoch = Duration::from_secs(seconds);
     match UtcTime::from_unix_duration(since_epoch) {
@@ -265,7 +265,8 @@ fn extensions(
     let key_usage: FlagSet<KeyUsages> = if is_authority {
         KeyUsages::KeyCertSign | KeyUsages::CRLSign
     } else if public_key_der.len() > 200 {
-        // Only RSA keys are that long, and only they encipher keys in TLS 1.2 of old.
+        // Only RSA keys are this long, and only they encipher keys: in the RSA key exchange of TLS
+        // 1.2.
         KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment
     } else {
         KeyUsages::DigitalSignature.into()
@@ -305,7 +306,7 @@ pub(crate) fn extension<T: Encode + AssociatedOid>(
     Ok(Extension { extn_id: T::OID, critical: is_critical, extn_value })
 }
 
-/// A subject alternative name: an IP address, an e-mail address, or a DNS name.
+/// Parses a subject alternative name: an IP address, an e-mail address, or a DNS name.
 pub(crate) fn general_name(name: &str) -> Result<GeneralName, IssueError> {
     let invalid = || IssueError::Name { name: name.chars().take(80).collect() };
     if let Ok(address) = name.parse::<std::net::IpAddr>() {
@@ -323,7 +324,8 @@ pub(crate) fn general_name(name: &str) -> Result<GeneralName, IssueError> {
     if rest.split('.').all(is_label) { Ok(GeneralName::DnsName(text)) } else { Err(invalid()) }
 }
 
-/// RFC 5280 §4.2.1.2, method 1, with SHA-256 cut to 160 bits (RFC 7093 §2).
+/// Returns the identifier of RFC 5280 §4.2.1.2, method 1, with SHA-256 cut to 160 bits (RFC 7093
+/// §2).
 fn key_identifier(public_key_der: &[u8]) -> Result<OctetString, IssueError> {
     let spki = SubjectPublicKeyInfoRef::from_der(public_key_der)?;
     let digest = ring::digest::digest(&ring::digest::SHA256, spki.subject_public_key.raw_bytes());

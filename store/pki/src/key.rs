@@ -1,4 +1,4 @@
-//! Private keys: made, read, tested. Kept as PKCS#8, wiped when dropped.
+//! Private keys: generation, parsing, self-test. Kept as PKCS#8, wiped when dropped.
 
 mod read;
 mod sign;
@@ -49,7 +49,7 @@ impl fmt::Display for KeyAlgorithm {
 impl FromStr for KeyAlgorithm {
     type Err = KeyError;
 
-    /// Reads `p256`, `p384`, `ed25519`, `rsa2048`, `rsa3072`, `rsa4096`.
+    /// Parses `p256`, `p384`, `ed25519`, `rsa2048`, `rsa3072`, `rsa4096`.
     fn from_str(text: &str) -> Result<KeyAlgorithm, KeyError> {
         match text.to_ascii_lowercase().replace(['-', '_', ' '], "").as_str() {
             "p256" | "ecp256" => Ok(KeyAlgorithm::EcP256),
@@ -63,90 +63,90 @@ impl FromStr for KeyAlgorithm {
     }
 }
 
-/// Why a key cannot be used.
+/// Reason why a key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// No PEM block at all.
+    /// The input has no PEM block.
     #[error("the input holds no private key")]
     NoKey,
-    /// Larger than any key.
+    /// The input is larger than any key.
     #[error("the input has {bytes} bytes, a private key at most 1 MiB")]
     TooLarge {
         /// Bytes found.
         bytes: usize,
     },
-    /// Protected by a passphrase.
+    /// The key is protected by a passphrase.
     #[error("the private key is protected by a passphrase")]
     Encrypted {
-        /// Line of the sign of it.
+        /// Line with the mark of the encryption.
         line: usize,
-        /// Whether it is the form from before PKCS#8.
+        /// Whether the encryption is the form from before PKCS#8.
         is_old_form: bool,
     },
-    /// The passphrase opens nothing.
+    /// The passphrase does not open the key.
     #[error("the passphrase does not open the private key")]
     Passphrase {
         /// Line of the block.
         line: usize,
     },
-    /// Something else than a key.
+    /// A block is not a key.
     #[error("expected a private key, found {found}")]
     NotAKey {
-        /// What was found.
+        /// Description of the block.
         found: String,
-        /// Where.
+        /// Line of the block.
         line: usize,
     },
-    /// More than one key.
+    /// The input has more than one key.
     #[error("the input holds {count} private keys, exactly one was expected")]
     Several {
-        /// How many.
+        /// Number of keys.
         count: usize,
-        /// Line of the second.
+        /// Line of the second key.
         line: usize,
     },
-    /// Cut off or changed.
+    /// The key is truncated or damaged.
     #[error("the private key is damaged: {why}")]
     Damaged {
-        /// What is wrong.
+        /// Description of the damage.
         why: String,
-        /// Where the block begins.
+        /// First line of the block.
         line: usize,
     },
-    /// DER instead of PEM.
+    /// The input is DER instead of PEM.
     #[error("the private key is in DER form, PEM was expected")]
     Der,
-    /// Too weak.
+    /// The key is too weak.
     #[error("{found} is too weak: {why}")]
     Weak {
-        /// Type and size.
+        /// Type and size of the key.
         found: String,
-        /// Why.
+        /// The reason.
         why: &'static str,
     },
-    /// A type that is not supported.
+    /// The type of the key is not supported.
     #[error("keys of type {found} are not supported")]
     Unsupported {
         /// The type.
         found: String,
     },
-    /// A word that names no type.
+    /// A word does not name a type of key.
     #[error("{found:?} is no type of key")]
     UnknownType {
         /// The word.
         found: String,
     },
-    /// What the key signs does not verify.
+    /// The key failed its self-test.
     #[error("the key failed its test: {why}")]
     TestFailed {
-        /// Which step.
+        /// The failed step.
         why: &'static str,
     },
 }
 
 impl KeyError {
-    /// Stable code.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             KeyError::NoKey | KeyError::TooLarge { .. } => "K001",
@@ -163,7 +163,7 @@ impl KeyError {
         }
     }
 
-    /// Where in the input, from 1.
+    /// Returns the line in the input, from 1.
     pub fn line(&self) -> Option<usize> {
         match self {
             KeyError::Encrypted { line, .. }
@@ -175,7 +175,7 @@ impl KeyError {
         }
     }
 
-    /// What to do, with `FILE` for the file that was given.
+    /// Returns advice for the user, with `FILE` for the given file.
     pub fn hint(&self) -> &'static str {
         match self {
             KeyError::NoKey | KeyError::TooLarge { .. } => {
@@ -200,7 +200,7 @@ impl KeyError {
     }
 }
 
-/// A private key that a node can sign with.
+/// Private key of a supported type, for signing on nodes.
 #[derive(Clone)]
 pub struct PrivateKey {
     algorithm: KeyAlgorithm,
@@ -208,7 +208,7 @@ pub struct PrivateKey {
     public: Vec<u8>,
 }
 
-/// Randomness from a function that fills bytes.
+/// Random number generator on top of a function that fills bytes.
 struct Filled<'a>(&'a mut dyn FnMut(&mut [u8]));
 
 impl rsa::rand_core::TryRng for Filled<'_> {
@@ -235,7 +235,7 @@ impl rsa::rand_core::TryRng for Filled<'_> {
 impl rsa::rand_core::TryCryptoRng for Filled<'_> {}
 
 impl PrivateKey {
-    /// A new key from the randomness that `fill` gives. RSA takes up to seconds.
+    /// Generates a key from the randomness of `fill`. RSA takes up to seconds.
     pub fn generate(
         algorithm: KeyAlgorithm,
         fill: &mut dyn FnMut(&mut [u8]),
@@ -265,22 +265,22 @@ impl PrivateKey {
         PrivateKey::from_pkcs8_der(&pkcs8)
     }
 
-    /// Reads a PKCS#8 key of a supported type.
+    /// Parses a PKCS#8 key of a supported type.
     pub fn from_pkcs8_der(der: &[u8]) -> Result<PrivateKey, KeyError> {
         read::pkcs8(der, 1)
     }
 
-    /// The key, PKCS#8 DER in the form that ring and OpenSSL 3.0 both read.
+    /// Returns the key as PKCS#8 DER, in the form that ring and OpenSSL 3.0 both read.
     pub fn pkcs8_der(&self) -> &[u8] {
         &self.pkcs8
     }
 
-    /// Algorithm and size.
+    /// Returns algorithm and size.
     pub fn algorithm(&self) -> KeyAlgorithm {
         self.algorithm
     }
 
-    /// The public key (SubjectPublicKeyInfo, DER).
+    /// Returns the public key (SubjectPublicKeyInfo, DER).
     pub fn public_key_der(&self) -> &[u8] {
         &self.public
     }
@@ -291,7 +291,7 @@ impl PrivateKey {
     }
 }
 
-/// SubjectPublicKeyInfo around a public key as ring gives it.
+/// Wraps a public key, in ring's form, into a SubjectPublicKeyInfo.
 fn spki(algorithm: KeyAlgorithm, public_key: &[u8]) -> Result<Vec<u8>, der::Error> {
     let (oid, parameters) = match algorithm {
         KeyAlgorithm::EcP256 => (EC, Some(der::Any::encode_from(&P256)?)),
@@ -306,7 +306,7 @@ fn spki(algorithm: KeyAlgorithm, public_key: &[u8]) -> Result<Vec<u8>, der::Erro
     .to_der()
 }
 
-/// Algorithm and size of a public key (SubjectPublicKeyInfo, DER); none if it is not supported.
+/// Returns algorithm and size of a public key (SubjectPublicKeyInfo, DER); `None` if unsupported.
 pub fn public_key_algorithm(spki_der: &[u8]) -> Option<KeyAlgorithm> {
     let spki = SubjectPublicKeyInfoOwned::from_der(spki_der).ok()?;
     let curve = |any: &der::Any| any.decode_as::<ObjectIdentifier>().ok();

@@ -1,6 +1,6 @@
-//! Keys and certificates: functions of bytes, time and randomness handed in.
+//! Keys and certificates, as functions of bytes; time and randomness are passed in.
 //!
-//! No clock, no files, no sockets; nothing here knows a domain.
+//! No clock, no files, no sockets; this crate does not know domains.
 //!
 //! ```
 //! use conclave_pki::{

@@ -1,4 +1,4 @@
-//! Names of subjects and issuers: written for people.
+//! Names of subjects and issuers: display and comparison.
 
 use der::{Any, Encode, Tag, Tagged};
 use x509_cert::{
@@ -14,13 +14,13 @@ pub(crate) const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("
 pub(crate) const UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
 pub(crate) const EMAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
 
-/// How many attributes the names have; a part without any counts too.
+/// Returns the number of attributes in the names. A part without attributes counts as one.
 pub(crate) fn parts(names: &[&Name]) -> usize {
     let part = |part: &RelativeDistinguishedName| part.len().max(1);
     names.iter().flat_map(|name| name.as_ref().iter()).map(part).sum()
 }
 
-/// All attributes, most specific first, as `CN=shop.example, O=ACME, C=US`; characters that
+/// Returns all attributes, most specific first, as `CN=shop.example, O=ACME, C=US`. Characters that
 /// could deceive a terminal are escaped.
 pub(crate) fn shown(name: &Name) -> String {
     let mut parts: Vec<String> = name
@@ -34,7 +34,7 @@ pub(crate) fn shown(name: &Name) -> String {
     parts.join(", ")
 }
 
-/// The last common name, which is the most specific.
+/// Returns the last common name, which is the most specific.
 pub(crate) fn common_name(name: &Name) -> Option<String> {
     let found = name.iter().filter(|attribute| attribute.oid == COMMON_NAME).last()?;
     text(&found.value)
@@ -67,8 +67,8 @@ fn text(value: &Any) -> Option<String> {
     }
 }
 
-/// Whether a character could lead a reader astray: controls, ends of lines, what turns the
-/// direction of text, and what nobody sees.
+/// Returns whether a character could deceive a reader: controls, line ends, marks of text
+/// direction, and invisible characters.
 pub fn deceives(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{feff}')
@@ -76,7 +76,7 @@ pub fn deceives(c: char) -> bool {
         || matches!(c, '\u{e0000}'..='\u{e007f}')
 }
 
-/// What deceives as `\u{…}`; separators behind a backslash, as in RFC 4514 §2.4.
+/// Escapes deceptive characters as `\u{…}`, and separators with a backslash as in RFC 4514 §2.4.
 pub(crate) fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -97,7 +97,7 @@ pub(crate) fn is_email(text: &str) -> bool {
     text.rsplit_once('@').is_some_and(|(local, domain)| plain(local) && plain(domain))
 }
 
-/// A distinguished name ready to be compared (RFC 5280 §7.1): attribute by attribute, text
+/// A distinguished name prepared for comparison (RFC 5280 §7.1): attribute by attribute, text
 /// without regard to case and repeated spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Comparable {
@@ -132,18 +132,18 @@ impl Comparable {
         self.parts.is_empty()
     }
 
-    /// E-mail addresses among the attributes.
+    /// Returns the e-mail addresses among the attributes.
     pub(crate) fn emails(&self) -> &[String] {
         &self.emails
     }
 
-    /// About how many bytes it compares.
+    /// Returns roughly how many bytes a comparison reads.
     pub(crate) fn bytes(&self) -> usize {
         let parts = self.parts.iter().flatten();
         parts.map(|(_, text)| text.len() + 8).sum()
     }
 
-    /// Whether `base` is this name or above it.
+    /// Returns whether this name is `base` or below it.
     pub(crate) fn is_within(&self, base: &Comparable) -> bool {
         self.parts.starts_with(&base.parts)
     }

@@ -1,8 +1,9 @@
-//! PEM blocks with their lines (RFC 7468), so that a mistake can be pointed at.
+//! PEM blocks with their line numbers (RFC 7468), so that an error can name the line.
 //!
 //! Files lose their line ends on the way through variables, JSON and YAML. Blocks are therefore
-//! looked for anywhere, and line ends may be blanks, `\\n` as two characters, or nothing. What was
-//! between or behind the frames of a block never gets into a message: a label is one of a list.
+//! found anywhere, and a line end may be a space, `\\n` as two characters, or missing. Content
+//! between or after the frames of a block never gets into a message: a label is one of a fixed
+//! list.
 
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use zeroize::Zeroizing;
@@ -12,7 +13,7 @@ use crate::limits::PEM_BYTES_MAX;
 const BEGIN: &str = "-----BEGIN ";
 const DASHES: &str = "-----";
 
-/// Labels that are known; of another one only that it is there is said.
+/// Known labels. Any other label is reported as unknown, without its text.
 const LABELS: [&str; 20] = [
     "CERTIFICATE",
     "X509 CERTIFICATE",
@@ -35,12 +36,12 @@ const LABELS: [&str; 20] = [
     "PKCS7",
     "CMS",
 ];
-/// The label of a block of another kind.
+/// Label of a block of an unknown kind.
 const UNKNOWN: &str = "of an unknown kind";
-/// Longest label that is looked at.
+/// Longest unknown label; longer text before dashes is not a label.
 const LABEL_BYTES_MAX: usize = 64;
 
-/// One block.
+/// A PEM block.
 pub(crate) struct Block {
     pub(crate) label: &'static str,
     /// Line of the BEGIN, from 1.
@@ -48,33 +49,33 @@ pub(crate) struct Block {
     pub(crate) der: Zeroizing<Vec<u8>>,
 }
 
-/// Why an input has no blocks.
+/// Reason why an input has no blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PemError {
     TooLarge {
         bytes: usize,
     },
-    /// It begins as DER does.
+    /// The input begins like DER.
     Der,
-    /// No BEGIN anywhere.
+    /// The input has no BEGIN.
     None,
     /// A block without its END.
     Cut {
         line: usize,
         label: &'static str,
     },
-    /// A block that is not base64 inside.
+    /// A block without valid base64.
     Damaged {
         line: usize,
         label: &'static str,
     },
-    /// Old encryption inside a block.
+    /// A block with the encryption from before PKCS#8.
     Encrypted {
         line: usize,
     },
 }
 
-/// All blocks in order.
+/// Returns all blocks in order.
 pub(crate) fn blocks(input: &[u8]) -> Result<Vec<Block>, PemError> {
     if input.len() > PEM_BYTES_MAX {
         return Err(PemError::TooLarge { bytes: input.len() });
@@ -96,12 +97,12 @@ pub(crate) fn blocks(input: &[u8]) -> Result<Vec<Block>, PemError> {
     }
 }
 
-/// Reads one block from behind its BEGIN; gives what is behind its END.
+/// Reads one block from after its BEGIN. Returns it with the text after its END.
 fn read_block(begun: &str, line: usize) -> Result<(Block, &str), PemError> {
     let (label, text) = split_label(begun);
     let cut = PemError::Cut { line, label };
     let Some((body, behind)) = text.split_once(DASHES) else { return Err(cut) };
-    // The frame after the body must be the end of this very block.
+    // The frame after the body must be the END of this same block.
     let Some(ending) = behind.strip_prefix("END ") else { return Err(cut) };
     let (end_label, behind) = split_label(ending);
     if end_label != label {
@@ -116,7 +117,7 @@ fn read_block(begun: &str, line: usize) -> Result<(Block, &str), PemError> {
     Ok((Block { label, line, der }, behind))
 }
 
-/// The label at the beginning of a text, and what is behind the dashes that end it.
+/// Splits a text into the label at its beginning and the rest after the dashes.
 fn split_label(text: &str) -> (&'static str, &str) {
     let Some((label, behind)) = text.split_once(DASHES) else { return (UNKNOWN, text) };
     let known = LABELS.iter().find(|known| **known == label.trim());
@@ -131,19 +132,19 @@ fn line_ends(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// The bytes of a body, whatever became of its line ends.
+/// Decodes a body, whatever its line ends look like.
 fn decode(body: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut letters = Zeroizing::new(String::with_capacity(body.len()));
     let mut rest = body.chars();
     while let Some(letter) = rest.next() {
         match letter {
-            // A line end that was written out.
+            // An escaped line end.
             '\\' if matches!(rest.next(), Some('n' | 'r')) => {}
             letter if letter.is_whitespace() => {}
             letter => letters.push(letter),
         }
     }
-    // The decoder knows fixed labels; what the bytes are is decided by our own label.
+    // The decoder knows fixed labels only; the meaning of the bytes depends on our own label.
     let pem = Zeroizing::new(format!(
         "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
         letters.as_str()
@@ -153,13 +154,13 @@ fn decode(body: &str) -> Option<Zeroizing<Vec<u8>>> {
     (!der.is_empty()).then(|| Zeroizing::new(der.to_vec()))
 }
 
-/// One block.
+/// Encodes one block.
 pub(crate) fn encode(label: &str, der: &[u8]) -> String {
     let body = base64(der);
     format!("-----BEGIN {label}-----\n{body}-----END {label}-----\n")
 }
 
-/// Base64 in lines of 64 (RFC 7468 §2).
+/// Encodes base64 in lines of 64 characters (RFC 7468 §2).
 fn base64(der: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(der.len() * 3 / 2);

@@ -1,29 +1,29 @@
-//! Rules of path validation that are broken.
+//! Broken rules of path validation.
 
-/// What kind of rule is broken.
+/// Kind of a broken rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Not within its dates.
+    /// The certificate is outside its validity.
     Dates,
-    /// Not for this name.
+    /// The certificate is not for this name.
     Name,
-    /// Nothing leads to a trusted certificate.
+    /// No path leads to a trusted certificate.
     NoPath,
     /// A rule of RFC 5280.
     Rule,
-    /// A signature is wrong, or made in a way that is not accepted.
+    /// A signature is wrong, or its algorithm or key is not accepted.
     Signature,
-    /// Revoked.
+    /// The certificate is revoked.
     Revoked,
     /// A revocation list cannot be used.
     Crl,
-    /// Too much work: no honest chain needs so much.
+    /// The work budget is exhausted; an honest chain never needs as much.
     TooMuch,
 }
 
 impl Reason {
-    /// Stable code.
+    /// Returns the stable error code.
     pub fn code(self) -> &'static str {
         match self {
             Reason::Dates => "C005",
@@ -38,7 +38,7 @@ impl Reason {
     }
 }
 
-/// A broken rule, before it is known whose.
+/// A broken rule, before the certificate at fault is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broken {
     pub(crate) reason: Reason,

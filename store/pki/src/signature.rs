@@ -1,4 +1,4 @@
-//! Signatures on certificates and lists, and what keys are accepted (RFC 4055, 5480, 5758, 8410).
+//! Signatures on certificates and lists, and the accepted keys (RFC 4055, 5480, 5758, 8410).
 
 use ::ring::digest::{self, SHA256, SHA384, SHA512};
 use der::{Decode, Encode, oid::ObjectIdentifier};
@@ -19,14 +19,14 @@ const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 
-/// How a signature is checked.
+/// Algorithm to verify a signature with.
 enum Algorithm {
     Ring(&'static dyn ring::VerificationAlgorithm),
-    /// ECDSA on P-521, which `ring` does not know, of a message hashed so.
+    /// ECDSA on P-521 with this hash; `ring` lacks the curve.
     P521(&'static digest::Algorithm),
 }
 
-/// The algorithm that `identifier` names, for a key of this kind.
+/// Returns the algorithm of `identifier` for this key; `None` if the combination is not accepted.
 fn algorithm(
     identifier: &AlgorithmIdentifierOwned,
     key: &SubjectPublicKeyInfoOwned,
@@ -62,7 +62,7 @@ fn is_p521(key: &SubjectPublicKeyInfoOwned) -> bool {
     key.algorithm.oid == EC && curve == Some(Ok(P521))
 }
 
-/// ECDSA (FIPS 186-5 §6.4.2) on P-521, of a hash that may be shorter than the curve's order.
+/// Verifies ECDSA (FIPS 186-5 §6.4.2) on P-521. The hash may be shorter than the curve's order.
 fn is_p521_signature(point: &[u8], hash: &[u8], signature: &[u8]) -> bool {
     const BYTES: usize = 66;
     let Some(zeros) = BYTES.checked_sub(hash.len()) else { return false };
@@ -73,7 +73,7 @@ fn is_p521_signature(point: &[u8], hash: &[u8], signature: &[u8]) -> bool {
         if key.verify_prehash(&number, &signature).is_ok())
 }
 
-/// RSASSA-PSS with the parameters that everybody uses: MGF1 of the same hash, salt as long as it.
+/// Returns RSASSA-PSS for the usual parameters: MGF1 with the same hash, and a salt of its length.
 fn pss(identifier: &AlgorithmIdentifierOwned) -> Option<&'static dyn ring::VerificationAlgorithm> {
     let parameters = identifier.parameters.as_ref()?.to_der().ok()?;
     // RFC 4055 §3.1, DER, for SHA-256, SHA-384 and SHA-512; hash parameters NULL or absent.
@@ -88,7 +88,7 @@ fn pss(identifier: &AlgorithmIdentifierOwned) -> Option<&'static dyn ring::Verif
     found.map(|(_, _, algorithm)| algorithm)
 }
 
-/// RSASSA-PSS-params for one hash of the SHA-2 family (its last arc) and a salt length.
+/// Encodes RSASSA-PSS-params for one hash of the SHA-2 family (its last arc) and a salt length.
 fn pss_parameters(hash: u8, salt: u8, with_null: bool) -> Vec<u8> {
     let wrap = |tag: u8, content: Vec<u8>| {
         let length = u8::try_from(content.len()).unwrap_or(0);
@@ -105,7 +105,7 @@ fn pss_parameters(hash: u8, salt: u8, with_null: bool) -> Vec<u8> {
     wrap(0x30, [wrap(0xa0, hash_id), wrap(0xa1, mgf1), wrap(0xa2, salt)].concat())
 }
 
-/// A key that is accepted at all.
+/// Checks that the key of a certificate is accepted.
 pub(crate) fn check_key(certificate: &Certificate) -> Result<(), Broken> {
     let weak = |what: String| {
         Err(Broken::new(Reason::Signature, "NIST SP 800-131A", format!("its key is {what}")))
@@ -125,27 +125,27 @@ pub(crate) fn check_key(certificate: &Certificate) -> Result<(), Broken> {
     }
 }
 
-/// Nanoseconds that it takes to check the signature of `certificate` by `issuer`'s key: hashing,
-/// and what ring takes, for RSA with the largest exponent.
+/// Returns the estimated nanoseconds to verify the signature of `certificate` with `issuer`'s key:
+/// for hashing, and for ring, with the largest exponent for RSA.
 pub(crate) fn cost(certificate: &Certificate, issuer: &Certificate) -> u64 {
     key_cost(issuer).saturating_add(each(certificate.der().len(), 2))
 }
 
-/// The part of it that the key decides.
+/// Returns the part of the cost that depends on the key.
 pub(crate) fn key_cost(issuer: &Certificate) -> u64 {
     match issuer.key_algorithm() {
         Some(KeyAlgorithm::EcP256) => 60_000,
         Some(KeyAlgorithm::EcP384) => 800_000,
         Some(KeyAlgorithm::Ed25519) => 60_000,
         Some(KeyAlgorithm::Rsa(bits)) if bits <= 8_192 => each(bits * bits, 1) / 65,
-        // Refused by its type alone.
+        // Refused by its size alone.
         Some(KeyAlgorithm::Rsa(_)) => 1_000,
-        // P-521, or no key that is known.
+        // P-521, or an unknown key.
         None => 800_000,
     }
 }
 
-/// Whether `issuer` signed `certificate`.
+/// Checks that `issuer`'s key signed `certificate`.
 pub(crate) fn check(
     certificate: &Certificate,
     issuer: &Certificate,
@@ -158,7 +158,7 @@ pub(crate) fn check(
     check_bytes(issuer.public_key_der(), parsed.signature_algorithm(), signed, signature)
 }
 
-/// Whether the key signed these bytes.
+/// Checks that the key signed these bytes.
 pub(crate) fn check_bytes(
     public_key_der: &[u8],
     identifier: &AlgorithmIdentifierOwned,
@@ -195,7 +195,7 @@ pub(crate) fn check_bytes(
 }
 
 impl Certificate {
-    /// Whether `issuer` issued it: its name stands there, and its key signed.
+    /// Returns whether `issuer` issued it: the names match, and the issuer's key signed it.
     pub fn is_issued_by(&self, issuer: &Certificate) -> bool {
         let (own, other) = (self.parsed().tbs_certificate(), issuer.parsed().tbs_certificate());
         name::Comparable::of(own.issuer()) == name::Comparable::of(other.subject())
@@ -203,7 +203,7 @@ impl Certificate {
     }
 }
 
-/// Whether `issuer`'s key signed `certificate`, by an algorithm that is accepted.
+/// Returns whether `issuer`'s key signed `certificate`, by an accepted algorithm.
 pub(crate) fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
     check(certificate, issuer, &mut Budget::new()).is_ok()
 }

@@ -1,5 +1,5 @@
-//! Path validation (RFC 5280 §6): from a certificate, with others beside it, to one of the
-//! trusted certificates; with the answer, or the exact rule and certificate at fault.
+//! Path validation (RFC 5280 §6): from a certificate, by way of others, to a trusted certificate.
+//! The result is a valid path, or the exact rule and certificate at fault.
 //!
 //! All checks are ours, on `x509-cert` and `ring`: `rustls-webpki` refuses what RFC 5280 allows
 //! (e-mail constraints, critical policies, long paths) and accepts what it forbids.
@@ -19,7 +19,7 @@ use std::net::IpAddr;
 pub use crate::rule::Reason;
 use crate::{certificate::Certificate, crl::Crl, rule::Broken};
 
-/// What the certificate is to be used for.
+/// Intended use of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// TLS server (id-kp-serverAuth).
@@ -28,11 +28,11 @@ pub enum Purpose {
     Client,
     /// S/MIME (id-kp-emailProtection).
     Email,
-    /// Anything; also a certificate that issues others.
+    /// Any use; also for a certificate that issues others.
     Any,
 }
 
-/// Whom the certificate is to name.
+/// Expected name in a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// A DNS name, in lower case.
@@ -44,7 +44,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Reads what people write: an address, else an e-mail address, else a DNS name.
+    /// Parses a name as people write it: an address, otherwise an e-mail address, otherwise a DNS
+    /// name.
     pub fn parse(text: &str) -> Subject {
         if let Ok(address) = text.parse::<IpAddr>() {
             Subject::Ip(address)
@@ -56,56 +57,56 @@ impl Subject {
     }
 }
 
-/// How much of RFC 5280 is asked for.
+/// Extent of the rules to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rules {
-    /// What §6 says of paths.
+    /// The rules of §6 for paths.
     Path,
-    /// That, and what §4 says that certificates must look like.
+    /// The rules of §6, and those of §4 for the form of certificates.
     Profile,
 }
 
-/// What is asked.
+/// Input of a validation.
 pub struct Request<'a> {
-    /// The certificate in question.
+    /// The certificate to validate.
     pub certificate: &'a Certificate,
-    /// Certificates that may lead to an anchor.
+    /// Candidates for the path between certificate and anchor.
     pub intermediates: &'a [Certificate],
     /// Trusted certificates.
     pub anchors: &'a [Certificate],
-    /// Revocation lists; none: revocation is not checked.
+    /// Revocation lists; if empty, revocation is not checked.
     pub crls: &'a [Crl],
-    /// One of the lists must speak about the certificate itself, as when somebody gives them for
-    /// it. Lists that stand in a set speak about whom they do, and not about others.
+    /// Require a list that covers the certificate itself (set when lists are passed explicitly).
+    /// The lists of a stored set need not cover it.
     pub is_list_required: bool,
-    /// What for.
+    /// Intended use.
     pub purpose: Purpose,
-    /// For whom, if that matters.
+    /// Expected name in the certificate, if any.
     pub name: Option<&'a Subject>,
-    /// Point of time, seconds since 1970.
+    /// Time of validation, in seconds since 1970.
     pub at: u64,
-    /// Which rules.
+    /// Rules to check.
     pub rules: Rules,
 }
 
-/// A path that is valid.
+/// A valid path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
-    /// Places of the intermediates used, from the certificate upwards.
+    /// Positions of the intermediates used, from the certificate upwards.
     pub intermediates: Vec<usize>,
-    /// Place of the anchor.
+    /// Position of the anchor.
     pub anchor: usize,
 }
 
-/// Why a certificate is not valid.
+/// Reason why a certificate is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Refused {
     /// Kind of rule.
     pub reason: Reason,
-    /// What is wrong, in words.
+    /// The fault, in words.
     pub detail: String,
-    /// Where the rule stands, as `RFC 5280 §4.2.1.9`.
+    /// Source of the rule, as `RFC 5280 §4.2.1.9`.
     pub rule: &'static str,
     /// Subject of the certificate at fault.
     pub at_fault: String,
@@ -121,8 +122,7 @@ impl Refused {
     }
 }
 
-/// Finds a valid path, or says why there is none: of all paths tried, what is wrong with the
-/// one that came furthest.
+/// Finds a valid path. If there is none, returns the fault of the path that came furthest.
 pub fn verify(request: &Request<'_>) -> Result<Path, Refused> {
     build::Search::new(request).run()
 }

@@ -1,8 +1,8 @@
-//! State's home on disk: it follows the State in memory, a little behind.
+//! State's home on disk: it follows the State in memory, with a small delay.
 //!
-//! The applying thread only notes what changed ([`Home::put`]). [`Home::turn`] writes all
-//! that was noted as one atomic batch with its checkpoint: on disk there is always the State as of
-//! some command, whole. What is not there yet is in the log.
+//! The applying thread only records changes ([`Home::put`]). [`Home::turn`] writes all recorded
+//! changes as one atomic batch with their checkpoint. The disk therefore always holds the complete
+//! State as of some command. Later commands are in the log.
 
 use std::{
     collections::BTreeMap,
@@ -27,30 +27,30 @@ use crate::{
     limits::{ROOM_BYTES, STAGE_BATCH_ROWS, WAITING_BYTES_MAX},
 };
 
-/// What was found on disk.
+/// Content of a home, as loaded from disk.
 pub struct Loaded {
-    /// The home, for what comes.
+    /// The open home.
     pub home: Home,
     /// The State.
     pub state: State,
-    /// The checkpoint bytes of the last turn; none for a new home.
+    /// Checkpoint bytes of the last turn; `None` for a new home.
     pub checkpoint: Option<Vec<u8>>,
-    /// Index of the last command in it.
+    /// Index of the last command in the State.
     pub index: u64,
 }
 
-/// What a turn came to.
+/// Result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// Nothing waited.
+    /// Nothing was waiting.
     Idle,
-    /// What waited is durable.
+    /// Everything waiting is durable.
     Written,
-    /// The disk has too little room; everything goes on waiting.
+    /// The disk has too little room. Everything continues to wait.
     NoRoom {
         /// Free bytes.
         free: u64,
-        /// Bytes that are needed.
+        /// Required bytes.
         wanted: u64,
     },
 }
@@ -65,13 +65,13 @@ struct Shared {
     path: PathBuf,
     disk: Disk,
     persisted: Arc<AtomicU64>,
-    /// Held for an instant only.
+    /// Locked for an instant only.
     waiting: Mutex<Waiting>,
-    /// Held while rows are written.
+    /// Locked while rows are written.
     rows: Mutex<Rows>,
 }
 
-/// What changed since the last turn; the newest row of each key.
+/// Changes since the last turn: the newest row of each key.
 #[derive(Default)]
 struct Waiting {
     rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -91,17 +91,17 @@ impl Waiting {
     }
 }
 
-/// The tree that is the truth.
+/// The current tree of rows.
 struct Rows {
     pointer: Tree,
     tree: Tree,
     number: u64,
-    /// Trees that are not the truth may lie about.
+    /// Whether trees other than the current one may exist.
     has_leftovers: bool,
 }
 
-/// A State on disk that is not the truth yet. Dropped without [`Home::install`], it is removed
-/// by a later turn.
+/// A State staged on disk, not yet the current one. If dropped without [`Home::install`], it is
+/// removed by a turn after the next installed State, or at the next [`Home::open`].
 pub struct Stage {
     home: Home,
     tree: Tree,
@@ -117,8 +117,8 @@ impl Drop for Stage {
 }
 
 impl Home {
-    /// Opens the home in `dir`, or makes an empty one. Count and digest of the rows must be those
-    /// of the checkpoint. On a full disk nothing is touched.
+    /// Opens the home in `dir`, or creates an empty one. Fails if count or digest of the rows
+    /// differ from the checkpoint. Changes nothing on a full disk.
     pub fn open(dir: &Path, options: DiskOptions) -> Result<Loaded, OpenError> {
         check_room(dir, ROOM_BYTES)?;
         let disk = Disk::open(dir, options)?;
@@ -139,7 +139,7 @@ impl Home {
                 rows: Mutex::new(Rows { pointer, tree, number, has_leftovers: false }),
             }),
         };
-        // Nothing is being staged yet, so that every other tree is a leftover.
+        // Nothing is being staged yet, so every other tree is a leftover.
         home.drop_trees(|other| other != number)?;
         let checkpoint = checkpoint.map(|checkpoint| checkpoint.bytes);
         Ok(Loaded { home, state, checkpoint, index })
@@ -153,13 +153,13 @@ impl Home {
         self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Index of the last command whose effect is durable, as it rises.
+    /// Returns a shared counter: the index of the last command whose effect is durable.
     pub fn persisted(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.shared.persisted)
     }
 
-    /// Notes what the command at `index` changed; `state` is the State after it. False: so much
-    /// waits that the caller should wait too.
+    /// Records the changes of the command at `index`; `state` is the State after it. Returns false
+    /// if so much is waiting that the caller should wait too.
     pub fn put<'a>(
         &self,
         changes: impl IntoIterator<Item = &'a Change>,
@@ -175,23 +175,23 @@ impl Home {
         waiting.bytes <= WAITING_BYTES_MAX
     }
 
-    /// Free bytes, and how many must be free before more than a little is noted.
+    /// Returns the free bytes, and how many must be free before larger changes are recorded.
     pub fn room(&self) -> io::Result<(u64, u64)> {
         Ok((free_bytes(&self.shared.path)?, ROOM_BYTES.saturating_mul(2)))
     }
 
-    /// Whether the caller holds the only clone.
+    /// Returns whether the caller holds the only clone.
     pub fn is_unused(&self) -> bool {
         Arc::strong_count(&self.shared) == 1
     }
 
-    /// Whether so much waits that applying should wait.
+    /// Returns whether so much is waiting that applying should wait.
     pub fn is_full(&self) -> bool {
         self.waiting().bytes > WAITING_BYTES_MAX
     }
 
-    /// Makes all that was noted durable. Blocks, for a few device syncs. After an error nothing
-    /// can be written any more.
+    /// Makes all recorded changes durable. Blocks for a few device syncs. After an error the home
+    /// must not be written again.
     pub fn turn(&self) -> Result<Turn, Fault> {
         let mut rows = self.rows();
         let bytes = {
@@ -226,8 +226,8 @@ impl Home {
         Ok(Turn::Written)
     }
 
-    /// Writes `state` beside the truth, durable. Blocks, for seconds if it is large, while turns
-    /// go on. It is the State as of the command at `index`.
+    /// Writes `state`, as of the command at `index`, beside the current State; durable on return.
+    /// Blocks, for seconds if the State is large, while turns continue.
     pub fn stage(&self, state: State, checkpoint: &[u8], index: u64) -> Result<Stage, OpenError> {
         check_room(&self.shared.path, ROOM_BYTES.saturating_mul(2))?;
         let number = self.unused_number();
@@ -256,8 +256,9 @@ impl Home {
         used.chain([self.rows().number]).max().unwrap_or(0) + 1
     }
 
-    /// Makes a staged State the truth, durable when it returns, and gives it with its checkpoint.
-    /// What was noted before is dropped. Quick, however large the State is.
+    /// Makes a staged State the current one, durable on return, and returns it with its checkpoint.
+    /// Drops the changes recorded before. Quick for a State of any size, because only a pointer
+    /// moves.
     pub fn install(&self, stage: Stage) -> Result<(State, Vec<u8>), Fault> {
         let mut rows = self.rows();
         let mut batch = Batch::default();
@@ -273,7 +274,7 @@ impl Home {
         Ok(installed)
     }
 
-    /// Trees older than the truth go. A later one may be on its way.
+    /// Removes trees older than the current one. A newer one may be a State being staged.
     fn drop_leftovers(&self, rows: &mut Rows) -> Result<(), Fault> {
         match std::mem::take(&mut rows.has_leftovers) {
             true => self.drop_trees(|number| number < rows.number),
@@ -304,7 +305,7 @@ fn load(tree: &Tree, number: u64) -> Result<(State, Option<Checkpoint>), OpenErr
     }
     let state = State::load(rows);
     let Some(checkpoint) = checkpoint else {
-        // Without a checkpoint nothing was ever written.
+        // Without a checkpoint nothing was ever written, so there must be no rows.
         let is_new = state.row_count() == 0 && number == 0;
         return if is_new { Ok((state, None)) } else { Err(OpenError::Layout("checkpoint")) };
     };
@@ -315,7 +316,7 @@ fn load(tree: &Tree, number: u64) -> Result<(State, Option<Checkpoint>), OpenErr
     Ok((state, Some(checkpoint)))
 }
 
-/// Free space where `path` is, or will be.
+/// Returns the free space where `path` is, or will be.
 pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     let existing = path.ancestors().find(|path| path.exists()).unwrap_or(path);
     conclave_disk::free_bytes(existing)

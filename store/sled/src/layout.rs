@@ -1,32 +1,32 @@
-//! Names and bytes of what lies beside the rows.
+//! Names of trees and keys, and the formats of pointer and checkpoint.
 
 use conclave_store::state::State;
 
-/// Tree of the pointer.
+/// Name of the tree with the pointer.
 pub(crate) const POINTER_TREE: &str = "pointer";
-/// Which numbered tree holds the rows.
+/// Key of the pointer: the number of the tree with the rows.
 pub(crate) const POINTER_KEY: &[u8] = b"rows";
-/// The checkpoint, beside the rows; no row's key begins with that byte.
+/// Key of the checkpoint, beside the rows. No row's key begins with the byte 0xFF.
 pub(crate) const CHECKPOINT_KEY: &[u8] = b"\xFFcheckpoint";
 
 const FORMAT: u8 = 2;
 
-/// Name of a numbered tree of rows.
+/// Returns the name of a numbered tree of rows.
 pub(crate) fn tree_name(number: u64) -> String {
     format!("rows-{number}")
 }
 
-/// The number in the name of a tree of rows.
+/// Parses the number in the name of a tree of rows.
 pub(crate) fn tree_number(name: &str) -> Option<u64> {
     name.strip_prefix("rows-")?.parse().ok()
 }
 
-/// The number that the pointer holds.
+/// Decodes the number in the pointer.
 pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// What was applied last, and what the rows then were.
+/// Checkpoint: the last applied command, and count and digest of the rows after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     pub(crate) index: u64,
@@ -41,7 +41,7 @@ impl Checkpoint {
         Checkpoint { index, row_count: state.row_count(), digest: state.digest(), bytes }
     }
 
-    /// Format, index, count, digest, bytes.
+    /// Encodes the checkpoint: format, index, count, digest, bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut all = vec![FORMAT];
         all.extend_from_slice(&self.index.to_be_bytes());

@@ -1,8 +1,8 @@
-//! State on disk: a home that follows the State in memory.
+//! State on disk, in sled: a home that follows the State in memory.
 //!
-//! One tree holds every row and one more record, the checkpoint: what was applied last, with
-//! the count and the digest of the rows. They change together, in one atomic batch. A State that
-//! comes whole is staged in a new numbered tree, and then one durable pointer is moved.
+//! One tree holds all rows and one more record, the checkpoint: the last applied command, and the
+//! count and the digest of the rows. They change together, in one atomic batch. A State received as
+//! a whole is staged in a new numbered tree, then one durable pointer moves.
 
 mod home;
 mod layout;
@@ -21,49 +21,49 @@ use conclave_store::wire;
 pub use home::{Home, Loaded, Stage, Turn};
 pub use migrate::{migrate, old_state};
 
-/// Why a State cannot be opened.
+/// Error opening a State.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Too little room. Nothing was touched.
+    /// Too little free space. Nothing was changed.
     #[error("{path} has {free} bytes of free space; {wanted} are needed")]
     DiskFull {
         /// Directory of the database.
         path: PathBuf,
         /// Free bytes.
         free: u64,
-        /// Bytes that are needed.
+        /// Required bytes.
         wanted: u64,
     },
     /// The database cannot be opened.
     #[error(transparent)]
     Disk(#[from] conclave_disk::OpenError),
-    /// The database fails, or a record is damaged.
+    /// The database failed, or a record is damaged.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// A record is whole but not what it should be.
+    /// A record is intact, but is not a valid row.
     #[error("a row of the state cannot be read")]
     Row(#[from] wire::WireError),
     /// The pointer or the checkpoint is missing or malformed.
     #[error("the {0} of the state is damaged")]
     Layout(&'static str),
-    /// Rows are missing or are not those that belong together.
+    /// Count or digest of the rows differ from the checkpoint.
     #[error("the state holds {found} rows that do not match its digest; {expected} were stored")]
     Digest {
         /// Rows found.
         found: u64,
-        /// Rows that the checkpoint counts.
+        /// Rows counted by the checkpoint.
         expected: u64,
     },
 }
 
 impl OpenError {
-    /// Whether nothing is lost, but this version cannot read it.
+    /// Returns whether the data is intact, but of a later version.
     pub fn is_of_later_version(&self) -> bool {
         matches!(self, OpenError::Row(error) if error.is_of_later_version())
     }
 
-    /// Whether nothing is lost, but there is too little room.
+    /// Returns whether the data is intact, but there is too little free space.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, OpenError::DiskFull { .. })
     }

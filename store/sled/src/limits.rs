@@ -1,9 +1,9 @@
-//! Bounds of a State's home.
+//! Limits of a State's home.
 
-/// Rows written in one batch while a State is staged.
+/// Rows per batch while a State is staged.
 pub const STAGE_BATCH_ROWS: usize = 1_000;
-/// Free space that must be left after a write: sled must never meet a full disk, because it does
-/// not survive one.
+/// Free space left after every write, in bytes. sled does not survive a full disk, so it must never
+/// meet one.
 pub const ROOM_BYTES: u64 = 32 * 1024 * 1024;
-/// Bytes that may wait to be written; above it, applying waits.
+/// Most bytes waiting to be written; beyond that, applying waits.
 pub const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;

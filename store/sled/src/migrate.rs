@@ -1,7 +1,7 @@
-//! The State of version 0.1.0, written once into a home.
+//! One-time migration of the State of version 0.1.0 into a home.
 //!
-//! The old database stays whole until the new one is durable under its name: a crash at any step
-//! leaves the one or the other.
+//! The old database stays intact until the new one is durable under its final name, so a crash at
+//! any step leaves one of the two.
 
 use std::{
     fs::File,
@@ -22,8 +22,8 @@ use crate::{
 const OLD_CHECKPOINT_KEY: &[u8] = b"checkpoint";
 const OLD_FORMAT: u8 = 1;
 
-/// Rewrites the database of version 0.1.0 in `old` into `new`, if there is one. `index_of` reads
-/// the index out of checkpoint bytes; none: they are damaged.
+/// Migrates the database of version 0.1.0 in `old` to `new`, if there is one. `index_of` reads the
+/// index from checkpoint bytes; `None` means that they are damaged.
 pub fn migrate(
     old: &Path,
     new: &Path,
@@ -69,7 +69,7 @@ pub(crate) fn write_new(
     Ok(())
 }
 
-/// The State in a database of version 0.1.0.
+/// Reads the State from a database of version 0.1.0.
 pub fn old_state(old: &Path, options: &DiskOptions) -> Result<State, OpenError> {
     Ok(read_old(old, options)?.0)
 }
@@ -109,7 +109,7 @@ fn read_rows(tree: &OldTree) -> Result<OldRows, OpenError> {
     Ok((rows, checkpoint))
 }
 
-/// Format, count, digest, bytes.
+/// Checkpoint of version 0.1.0: format, count, digest, bytes.
 pub(crate) struct OldCheckpoint {
     row_count: u64,
     digest: [u8; 32],
@@ -135,7 +135,7 @@ impl OldCheckpoint {
     }
 }
 
-/// Bytes of all files in a directory, and of those below it.
+/// Returns the bytes of all files below a directory.
 fn length(dir: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir)? {

@@ -1,4 +1,4 @@
-//! The contract of a State's home, and what a crash between two steps leaves.
+//! Tests of a State's home: its contract, and the result of a crash between two steps.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -118,7 +118,7 @@ fn rows_that_do_not_match_the_checkpoint_are_refused() {
     assert!(matches!(refused, Err(OpenError::Digest { .. } | OpenError::Layout(_))));
 }
 
-/// A database as version 0.1.0 left it.
+/// Creates a database as version 0.1.0 left it.
 fn old_database(dir: &Path, state: &State) {
     let disk = Disk::open(dir, DiskOptions::default()).unwrap();
     let rows = disk.old_tree("rows-3").unwrap();

@@ -10,7 +10,7 @@ use crate::{
     record::{Chain, Credential, Domain, KeyFamily, Record, RowKey},
 };
 
-/// Sets the chain that follows a certificate of the domain.
+/// Sets the chain sent after a certificate of the domain.
 pub(super) fn set(
     change: &mut Changing<'_>,
     name: &DomainName,

@@ -30,7 +30,7 @@ pub(super) fn create(change: &mut Changing<'_>, create: &CreateDomain) -> Result
     change.put_domain(domain)
 }
 
-/// Changes the settings that are `Some` and keeps the others.
+/// Changes the given settings and keeps the others.
 pub(super) fn set(change: &mut Changing<'_>, set: &SetDomain) -> Result<Done, Rejection> {
     let mut domain = change.domain(&set.name)?;
     if let Some(mode) = set.mode {
@@ -98,7 +98,7 @@ fn check_bounds(domain: &Domain) -> Result<(), Rejection> {
     check_count("addresses of a domain", domain.addresses.len(), ADDRESSES_MAX)
 }
 
-/// Rejects names that are not free for `domain`. The names of the domain `present` are free,
+/// Rejects names of `domain` already taken by another. The names of the domain `present` are free,
 /// because `domain` replaces its row. At level 0 also writes the rows of the names.
 pub(super) fn claim_names(
     change: &mut Changing<'_>,

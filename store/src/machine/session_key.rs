@@ -9,7 +9,7 @@ use crate::{
     time::UnixMillis,
 };
 
-/// Adds a key with which nodes open but do not seal. Removes expired keys of every use, and the
+/// Adds a key for opening, but not yet for sealing. Removes expired keys of every use, and the
 /// oldest keys of this use above the bound. A key that is removed early costs full handshakes;
 /// refusing the new key instead would end the rotation of keys.
 pub(super) fn publish(

@@ -21,7 +21,7 @@ pub struct Cluster {
     pub authority_der: Vec<u8>,
     /// Private key of the authority, sealed.
     pub authority_key: Sealed,
-    /// Generation under which every new secret is sealed.
+    /// Current keyring generation, for every new secret.
     pub generation: Generation,
     /// Highest node number ever assigned.
     pub node_last: NodeId,

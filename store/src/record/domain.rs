@@ -40,7 +40,7 @@ pub struct Stamp {
 pub struct Credential {
     /// Private key, sealed.
     pub key: DomainKey,
-    /// Certificate of that key.
+    /// Certificate of the key.
     pub certificate: Option<Certificate>,
     /// CA chain, by its hash.
     pub chain: Option<Fingerprint>,
@@ -62,7 +62,7 @@ pub struct Domain {
     pub name: DomainName,
     /// Further server names.
     pub aliases: Vec<ServerName>,
-    /// Local addresses that select this domain when a client sends no name.
+    /// Local addresses of this domain, for clients that send no name.
     pub addresses: Vec<IpAddr>,
     /// PKI services.
     pub mode: PkiMode,

@@ -12,7 +12,7 @@ use crate::{
 /// A secret sealed with AES-256-GCM; `node/keys/src/seal.rs` says what it is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
-    /// Generation of the keyring whose key it was sealed under.
+    /// Keyring generation of the sealing key.
     pub generation: Generation,
     /// Nonce, 96 bits, random.
     pub nonce: [u8; 12],

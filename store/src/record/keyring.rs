@@ -1,4 +1,4 @@
-//! The keyring: the keys that seal private keys, one per generation.
+//! Keyring: the keys for sealing private keys, one per generation.
 
 use std::collections::BTreeMap;
 

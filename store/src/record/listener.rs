@@ -90,7 +90,7 @@ impl ListenerProtocol {
 /// Version of the PROXY protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProxyVersion {
-    /// The text header, which cannot carry facts about TLS.
+    /// The text header, without facts about TLS.
     V1,
     /// The binary header, with facts about TLS.
     V2,
@@ -124,13 +124,13 @@ impl Network {
 /// TLS to a remote server; only for [`ListenerProtocol::OutgoingTls`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outgoing {
-    /// Name for which the server's certificate must be valid; `None`: the host of the upstream.
+    /// Expected name in the server's certificate; `None`: the host of the upstream.
     pub server_name: Option<String>,
-    /// Protocol whose own command starts TLS; `None`: TLS from the first byte.
+    /// Protocol for STARTTLS with the server; `None`: TLS from the first byte.
     pub starttls: Option<ListenerProtocol>,
 }
 
-/// A socket to open on every node.
+/// A listener: a socket to open on every node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// Name.
@@ -151,7 +151,7 @@ pub struct Listener {
     /// Application protocols (ALPN, RFC 7301), most preferred first; empty: those of the listener's
     /// protocol.
     pub alpn: Vec<String>,
-    /// Networks from which a connection must begin with a PROXY header. Elsewhere none is accepted.
+    /// Networks with a mandatory PROXY header. From other networks none is accepted.
     pub proxy_from: Vec<Network>,
     /// PROXY header sent to the upstream.
     pub proxy_to: Option<ProxyVersion>,

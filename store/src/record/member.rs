@@ -28,9 +28,9 @@ pub struct Member {
     /// Public key of its transport identity (SubjectPublicKeyInfo, DER), pinned.
     #[serde(with = "serde_bytes")]
     pub identity_der: Vec<u8>,
-    /// X25519 public key to which keyring generations are wrapped.
+    /// X25519 public key for wrapping keyring generations.
     pub sealing_key: [u8; 32],
-    /// `HOST:PORT` at which peers reach it.
+    /// Address for its peers, `HOST:PORT`.
     pub address: String,
     /// Time of joining.
     pub joined: UnixMillis,

@@ -9,21 +9,21 @@ use crate::id::{NodeId, TokenId};
 /// Author of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Principal {
-    /// A process that could open a node's admin socket.
+    /// A process with access to a node's admin socket.
     Socket {
         /// Its user id on that node.
         uid: u32,
     },
     /// The holder of an access token.
     Token {
-        /// Which token.
+        /// The token.
         id: TokenId,
         /// The token's name when it was used.
         name: String,
     },
     /// A node, acting on its own.
     Node(NodeId),
-    /// A node that is not yet a member, identified by its join token.
+    /// A joining node, identified by its join token.
     Joiner(TokenId),
 }
 

@@ -27,7 +27,7 @@ pub struct SessionKey {
     pub sealed: Sealed,
     /// Time of publication.
     pub made: UnixMillis,
-    /// Time from which nodes seal with it; `None`: they only open with it.
+    /// Start of sealing with it; `None`: nodes only open with it.
     pub active: Option<UnixMillis>,
     /// No node seals with it after this time, even if there is no successor.
     pub not_after: UnixMillis,

@@ -7,7 +7,7 @@ use crate::id::Version;
 /// Verbosity of the log about handshakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TlsLogLevel {
-    /// Only events on which an operator must act.
+    /// Only events for the operator to act on.
     Error,
     /// Refused and failed handshakes as well.
     Info,
@@ -29,9 +29,9 @@ pub enum TlsVersion {
 pub struct TlsSettings {
     /// Verbosity of the log about handshakes.
     pub log_level: TlsLogLevel,
-    /// Seconds for which a session may be resumed; 0 disables resumption.
+    /// Lifetime of a session in seconds; 0 disables resumption.
     pub session_ttl_s: u32,
-    /// Seconds after which the ticket key is replaced.
+    /// Interval between new ticket keys, in seconds.
     pub ticket_rotation_s: u32,
     /// Oldest version accepted.
     pub version_min: TlsVersion,

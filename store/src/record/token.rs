@@ -20,7 +20,7 @@ pub struct TokenUse {
 /// Permission for one node to join, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinToken {
-    /// Secret by which the joining node proves possession of the token, sealed.
+    /// Secret to prove possession of the token, sealed.
     pub secret: Sealed,
     /// The token is invalid after this time.
     pub expires: UnixMillis,

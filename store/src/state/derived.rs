@@ -16,7 +16,7 @@ use crate::{
 /// several operations may have the same time and index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OperationAge {
-    /// The latest time at which the operation claims to have been tried, by its command or its id.
+    /// Latest time of a try, as claimed by the command or the id.
     pub(crate) time: UnixMillis,
     pub(crate) index: LogIndex,
     pub(crate) id: OperationId,
@@ -49,7 +49,7 @@ pub(super) struct Derived {
 }
 
 impl Derived {
-    /// Returns the domain that owns a server name.
+    /// Returns the owner of a server name.
     pub(super) fn name_owner(&self, name: &ServerName) -> Option<&DomainName> {
         self.names.get(name)
     }

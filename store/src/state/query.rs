@@ -92,12 +92,12 @@ impl State {
         }
     }
 
-    /// Returns the domain that owns a server name.
+    /// Returns the owner of a server name.
     pub fn name_owner(&self, name: &ServerName) -> Option<&DomainName> {
         self.derived.name_owner(name)
     }
 
-    /// Returns the rows that are written and read at level 0 only.
+    /// Returns the rows used at level 0 only.
     pub(crate) fn left_over_rows(&self) -> impl Iterator<Item = &RowKey> {
         let names = self.rows.range(RowKey::Name(ServerName::lowest())..);
         let ages = self.rows.range(RowKey::OperationAge(LogIndex(0))..);

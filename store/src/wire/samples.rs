@@ -1,4 +1,4 @@
-//! One sample of everything that this crate writes, see `tests/src/samples.rs`.
+//! One sample of every format of this crate, see `tests/src/samples.rs`.
 
 mod command;
 mod outcome;

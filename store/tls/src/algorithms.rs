@@ -10,8 +10,8 @@ use rustls::{
     },
 };
 
-/// Algorithms of the TLS that users see. Keys are exchanged by AWS-LC, which has X25519MLKEM768
-/// and needs half of ring's time for X25519 (`docs/benchmarks.md`); everything else is ring's. One
+/// Returns the algorithms for the TLS of users. AWS-LC exchanges keys: it has X25519MLKEM768 and
+/// needs half of ring's time for X25519 (`docs/benchmarks.md`). Everything else is ring's. One
 /// instance for the process.
 pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
@@ -27,15 +27,15 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(make))
 }
 
-/// Algorithms of ring alone: among nodes, and for the administration. One instance for the
-/// process.
+/// Returns the algorithms of ring alone, for connections among nodes and for the admin API. One
+/// instance for the process.
 pub fn ring_provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())))
 }
 
-/// Cipher suites of [`provider`] by their IANA names, in its order: 128 bits are enough for
-/// everybody (RFC 9325 §4.2), and a handshake with SHA-384 costs more.
+/// Cipher suites of [`provider`] by their IANA names, in its order. AES-128 is first: 128 bits
+/// suffice (RFC 9325 §4.2), and a handshake with SHA-384 costs more.
 pub const CIPHER_SUITES: [&str; 9] = [
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
@@ -51,7 +51,7 @@ pub const CIPHER_SUITES: [&str; 9] = [
 /// Key exchange groups of [`provider`] by their IANA names, most preferred first.
 pub const GROUPS: [&str; 4] = ["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"];
 
-/// IANA name of a cipher suite: rustls says `TLS13_` where the registry says `TLS_`.
+/// Returns the IANA name of a cipher suite. rustls has `TLS13_` where the registry has `TLS_`.
 pub fn cipher_name(suite: CipherSuite) -> String {
     let name = format!("{suite:?}");
     match name.strip_prefix("TLS13_") {
@@ -60,7 +60,7 @@ pub fn cipher_name(suite: CipherSuite) -> String {
     }
 }
 
-/// IANA name of a group.
+/// Returns the IANA name of a group.
 pub fn group_name(group: NamedGroup) -> String {
     match group {
         NamedGroup::X25519 => "x25519".to_owned(),

@@ -1,12 +1,12 @@
-//! What every use of rustls in this repository shares: providers of cryptography, names of their
-//! algorithms, and verifiers of certificates.
+//! Shared use of rustls: providers of cryptography, names of their algorithms, and verifiers of
+//! certificates.
 //!
-//! No sockets, no clock, no configuration: whoever makes a connection brings those.
+//! No sockets, no clock, no configuration: callers bring those.
 //!
 //! ```
 //! use conclave_tls::{any_certificate, provider};
 //!
-//! // A client that shows what a server presents, whoever issued it.
+//! // A client that accepts any certificate, so that it can show what a server presents.
 //! let config = rustls::ClientConfig::builder_with_provider(provider())
 //!     .with_safe_default_protocol_versions()?
 //!     .dangerous()

@@ -1,4 +1,5 @@
-//! Verifiers: each says whom it accepts; the signatures are always checked, by one piece of code.
+//! Certificate verifiers. They differ in the peers that they accept; all check signatures by the
+//! same code.
 
 use std::{fmt, sync::Arc};
 
@@ -18,7 +19,7 @@ use rustls::{
     },
 };
 
-/// Checks a server's signature of TLS 1.2 (RFC 5246 §7.4.3).
+/// Verifies a server's signature of TLS 1.2 (RFC 5246 §7.4.3).
 pub fn verified_tls12(
     provider: &CryptoProvider,
     message: &[u8],
@@ -29,7 +30,7 @@ pub fn verified_tls12(
     verify_tls12_signature(message, certificate, signed, algorithms)
 }
 
-/// Checks a peer's signature of TLS 1.3 (RFC 8446 §4.4.3).
+/// Verifies a peer's signature of TLS 1.3 (RFC 8446 §4.4.3).
 pub fn verified_tls13(
     provider: &CryptoProvider,
     message: &[u8],
@@ -40,10 +41,10 @@ pub fn verified_tls13(
     verify_tls13_signature(message, certificate, signed, algorithms)
 }
 
-/// A verifier of servers that asks a function whether a certificate is accepted.
+/// Verifier of server certificates with a function that accepts or refuses.
 ///
-/// The function gets the end-entity certificate, the intermediates as presented, the name that was
-/// dialled and the time.
+/// The function gets the end-entity certificate, the intermediates as presented, the dialled name
+/// and the time.
 pub struct ServerVerifier<F> {
     provider: Arc<CryptoProvider>,
     accept: F,
@@ -61,7 +62,7 @@ where
         + Sync
         + 'static,
 {
-    /// A verifier that accepts what `accept` accepts.
+    /// Returns a verifier with the function `accept`.
     pub fn new(provider: Arc<CryptoProvider>, accept: F) -> Arc<ServerVerifier<F>> {
         Arc::new(ServerVerifier { provider, accept })
     }
@@ -119,15 +120,15 @@ where
     }
 }
 
-/// A verifier that accepts every certificate whose key the server has. For probes: the caller
-/// judges the chain that the connection recorded, or only shows it.
+/// Returns a verifier for every certificate whose key the server has. For probes: the caller
+/// validates the chain that the connection recorded, or only shows it.
 pub fn any_certificate(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
     ServerVerifier::new(provider, |_, _, _, _| Ok(()))
 }
 
-/// A verifier that accepts a server whose certificate is issued by the authority with this SHA-256
-/// fingerprint; the server sends the authority along. Names are not compared: the authority issues
-/// for the nodes of one cluster only.
+/// Returns a verifier for servers with a certificate issued by the authority with this SHA-256
+/// fingerprint. The server sends the authority's certificate along. Names are not compared: the
+/// authority issues only for the nodes of one cluster.
 pub fn issued_by(
     provider: Arc<CryptoProvider>,
     authority_fingerprint: [u8; 32],
@@ -145,8 +146,8 @@ pub fn issued_by(
     })
 }
 
-/// A verifier of clients that accepts every certificate whose key the client has, and clients
-/// without one. Whose key it is must be looked up once the connection stands.
+/// Verifier of client certificates for any certificate whose key the client has, and for clients
+/// without one. The caller must look up the key after the handshake.
 #[derive(Debug)]
 pub struct AnyClientWithKey(pub Arc<CryptoProvider>);
 
@@ -200,7 +201,7 @@ mod tests {
     use super::*;
     use crate::ring_provider;
 
-    /// An authority, and a certificate by it.
+    /// Returns an authority, and a certificate issued by it.
     fn issued() -> (CertificateDer<'static>, CertificateDer<'static>) {
         let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let mut params = CertificateParams::new(Vec::new()).unwrap();

@@ -22,7 +22,7 @@ use crate::{
 const IN_FLIGHT: usize = 16;
 /// Less than by default, so that a member which was away soon needs a snapshot, and still enough
 /// for the time that it takes to install it.
-const KEEP_LOG_MIB: u32 = 32;
+const KEEP_LOG_MIB: u32 = 8;
 /// How long before and after a change of the log's numbers a write counts as disturbed by it.
 const AROUND: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_millis(10);

@@ -62,7 +62,7 @@ struct Held {
     sides: Sides,
     to_client: Vec<u8>,
     to_upstream: Vec<u8>,
-    /// What each side has said, whoever has looked at it.
+    /// All bytes that each side has sent, consumed or not.
     by_client: VecDeque<u8>,
     by_upstream: VecDeque<u8>,
 }

@@ -18,7 +18,7 @@ struct Args {
     release: String,
 }
 
-/// So that whoever reads the cluster in many years still finds valid certificates.
+/// Long enough that the certificates of the cluster are still valid in many years.
 const LAST_YEAR: i32 = 2126;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! The steps of the demo, each checked before the next is told.
+//! Steps of the demo. Each step is checked before it is reported.
 
 use std::{
     net::SocketAddr,
@@ -25,11 +25,11 @@ use super::{
 };
 use crate::output::line;
 
-/// A pair that anybody can read: it protects nothing.
+/// A published certificate and key. They protect nothing.
 const DEMO_CERTIFICATE: &str = include_str!("demo-certificate.pem");
 const DEMO_KEY: &str = include_str!("demo-key.pem");
 
-/// Numbers and times the steps.
+/// Number of the step, and the time when it started.
 struct Teller {
     step: u32,
     started: Instant,
@@ -49,7 +49,7 @@ impl Teller {
     }
 }
 
-/// Tells everything; gives the port of the listener.
+/// Runs and reports all steps. Returns the port of the listener.
 pub(super) async fn tell(
     nodes: &mut [Node],
     dir: &Path,
@@ -145,7 +145,7 @@ fn shown(node: &Node, port: u16, name: &str) -> Result<Shown, Failure> {
     }
 }
 
-/// The chain that all running nodes show for a name.
+/// Returns the chain shown by all running nodes for a name. Fails if they differ.
 fn same_everywhere(nodes: &[Node], port: u16, name: &str) -> Result<Vec<Vec<u8>>, Failure> {
     let mut chains = Vec::new();
     for node in nodes.iter().filter(|node| node.is_running()) {
@@ -157,7 +157,7 @@ fn same_everywhere(nodes: &[Node], port: u16, name: &str) -> Result<Vec<Vec<u8>>
     }
 }
 
-/// Whether all running nodes show over DTLS what they show over TLS.
+/// Checks that all running nodes show the same chain over DTLS as over TLS.
 fn same_over_datagrams(nodes: &[Node], port: u16, name: &str) -> Result<(), Failure> {
     let expected = same_everywhere(nodes, port, name)?;
     for node in nodes.iter().filter(|node| node.is_running()) {
@@ -171,7 +171,8 @@ fn same_over_datagrams(nodes: &[Node], port: u16, name: &str) -> Result<(), Fail
     Ok(())
 }
 
-/// Kills the leader while handshakes go on, and writes as soon as that works again.
+/// Kills the leader while handshakes continue, and makes a change as soon as that is possible
+/// again.
 async fn leader_dies(nodes: &mut [Node], port: u16, teller: &mut Teller) -> Result<usize, Failure> {
     let status = first(nodes)?.client.status().await?;
     let name = status.cluster.and_then(|cluster| cluster.leader);
@@ -246,7 +247,7 @@ async fn returns(
     Ok(())
 }
 
-/// A domain in test mode shows the node's own certificate: another one after each start.
+/// Checks that a domain in test mode shows the node's own certificate, a new one after each start.
 async fn test_certificate(
     nodes: &mut [Node],
     port: u16,

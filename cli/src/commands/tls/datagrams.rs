@@ -1,4 +1,4 @@
-//! A handshake of DTLS, for `tls probe --dtls`.
+//! DTLS handshake, for `tls probe --dtls`.
 
 use std::{
     io,
@@ -8,19 +8,19 @@ use std::{
 
 use conclave_dtls::{Connector, Facts, State, limits};
 
-/// Time to begin with between two looks at the clock.
+/// Shortest read timeout, because zero is an error.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// What came of it.
+/// Result of a handshake.
 pub(in crate::commands) struct Shaken {
     pub(in crate::commands) facts: Facts,
-    /// To the first answer.
+    /// Milliseconds until the first answer.
     pub(in crate::commands) answer_ms: u128,
-    /// From there to the end.
+    /// Milliseconds from the first answer to the end of the handshake.
     pub(in crate::commands) handshake_ms: u128,
 }
 
-/// Makes a handshake with `server`, asking for `name`, and says goodbye.
+/// Makes a handshake with `server` for `name`, and closes the session.
 pub(in crate::commands) fn shake(
     server: SocketAddr,
     name: Option<&str>,
@@ -70,7 +70,7 @@ pub(in crate::commands) fn shake(
     let handshake_ms = answered.elapsed().as_millis();
     session.close();
     while let Some(datagram) = session.next_datagram() {
-        // The server forgets in time as well.
+        // Best effort: the server's session would also time out.
         let _ = socket.send(&datagram);
     }
     Ok(Shaken { facts, answer_ms: (answered - begun).as_millis(), handshake_ms })

@@ -30,17 +30,17 @@ use crate::output;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What to try.
+/// Parameters of a probe.
 pub(super) struct Probe {
     /// `HOST:PORT`.
     pub(super) target: String,
-    /// Server name to send; none: the host, `-`: no name.
+    /// Server name to send; `None`: the host, `-`: no name.
     pub(super) server_name: Option<String>,
     /// Application protocols to offer.
     pub(super) alpn: Vec<String>,
-    /// Whose command starts TLS; none: TLS comes with the first byte.
+    /// Protocol for STARTTLS; `None`: TLS from the first byte.
     pub(super) starttls: Option<ListenerProtocol>,
-    /// Over UDP.
+    /// DTLS over UDP instead of TLS over TCP.
     pub(super) is_dtls: bool,
 }
 
@@ -50,7 +50,7 @@ impl Probe {
         host.trim_matches(['[', ']'])
     }
 
-    /// The name to send.
+    /// Returns the server name to send.
     fn name(&self) -> Option<String> {
         match self.server_name.as_deref() {
             Some("-") => None,
@@ -60,11 +60,11 @@ impl Probe {
     }
 }
 
-/// What a server showed.
+/// Result of a handshake with a server.
 #[derive(Serialize)]
 struct Shown {
     address: SocketAddr,
-    /// Protocol whose command has started TLS.
+    /// Protocol of the STARTTLS command.
     starttls: Option<&'static str>,
     version: String,
     cipher: String,
@@ -78,23 +78,23 @@ struct Shown {
     judged: Judged,
 }
 
-/// What is found out about that afterwards.
+/// Validity of the certificate, and what the cluster knows about it.
 #[derive(Default, Serialize)]
 struct Judged {
     valid: bool,
-    /// Subject of the trusted certificate that it leads to, and the set of that.
+    /// Subject of the trusted certificate to which it leads, and the set that contains it.
     anchor: Option<String>,
     set: Option<String>,
-    /// Why it is not valid.
+    /// Reason why it is not valid.
     detail: Option<String>,
-    /// What the cluster that answers here says of it.
+    /// Answer of the cluster: what it serves under this name at this address.
     served: Option<Served>,
-    /// The certificate is one of that domain.
+    /// Whether the certificate is one of that domain.
     is_served_here: bool,
 }
 
-/// Probes, and asks a node about it if one answers. Exit code 9 for a certificate that is not
-/// valid for the name.
+/// Probes a server, and asks a node about the result if one answers. The exit code is 9 if the
+/// certificate is not valid for the name.
 pub(super) async fn run(asking: &Asking, probe: Probe) -> Done {
     let name = probe.name();
     let shaken = tokio::task::spawn_blocking(move || match probe.is_dtls {
@@ -102,11 +102,11 @@ pub(super) async fn run(asking: &Asking, probe: Probe) -> Done {
         false => shake(&probe),
     });
     let failed = |error: &dyn std::fmt::Display| -> Failure {
-        Box::new(Problem::new(Code::X007, "the probe broke off").detail(error.to_string()))
+        Box::new(Problem::new(Code::Internal, "the probe broke off").detail(error.to_string()))
     };
     let (mut shown, chain) = shaken.await.map_err(|error| failed(&error))??;
     let ip = shown.address.ip();
-    // Without a node nobody knows what is served here.
+    // Without a node it is unknown what the cluster serves.
     if let Ok(client) = asking.client() {
         shown.judged.served = client.tls_served(name.as_deref(), ip).await.ok();
     }
@@ -122,7 +122,7 @@ pub(super) async fn run(asking: &Asking, probe: Probe) -> Done {
     Ok(if shown.judged.valid { 0 } else { 9 })
 }
 
-/// Whether the certificate is valid by the built-in set, and by the cluster's if a node answers.
+/// Validates the certificate by the built-in set, and by the cluster's sets if a node answers.
 async fn judge(asking: &Asking, judged: &mut Judged, chain: &[Certificate], expected: &Subject) {
     let mut sets = vec!["builtin".to_owned(); builtin::certificates().len()];
     let mut anchors = builtin::certificates().to_vec();
@@ -162,7 +162,7 @@ async fn judge(asking: &Asking, judged: &mut Judged, chain: &[Certificate], expe
 }
 
 fn unreachable(address: &str, error: &dyn std::fmt::Display) -> Failure {
-    let problem = Problem::new(Code::X001, format!("cannot connect to {address}"));
+    let problem = Problem::new(Code::NodeUnreachable, format!("cannot connect to {address}"));
     Box::new(problem.detail(error.to_string()))
 }
 
@@ -170,7 +170,7 @@ fn no_start(address: &str, protocol: ListenerProtocol, error: &std::io::Error) -
     let protocol = protocol.as_str();
     let title = format!("{address} starts no TLS by the command of {protocol}");
     let hint = format!("whether {protocol} is spoken there, and offers TLS, is up to that server");
-    Box::new(Problem::new(Code::X001, title).detail(error.to_string()).hint(hint))
+    Box::new(Problem::new(Code::NodeUnreachable, title).detail(error.to_string()).hint(hint))
 }
 
 fn look_up(address: &str) -> Result<SocketAddr, Failure> {
@@ -179,11 +179,11 @@ fn look_up(address: &str) -> Result<SocketAddr, Failure> {
 }
 
 fn no_handshake(address: &str, error: &dyn std::fmt::Display) -> Failure {
-    let problem = Problem::new(Code::X001, format!("{address} makes no handshake"));
+    let problem = Problem::new(Code::NodeUnreachable, format!("{address} makes no handshake"));
     Box::new(problem.detail(error.to_string()))
 }
 
-/// The same over UDP.
+/// Makes a DTLS handshake over UDP.
 fn shake_datagrams(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> {
     let address = look_up(&probe.target)?;
     let shaken = datagrams::shake(address, probe.name().as_deref(), TIMEOUT)
@@ -206,12 +206,12 @@ fn shake_datagrams(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> 
     Ok((shown, chain))
 }
 
-/// Those that can be read.
+/// Parses certificates, without those that cannot be parsed.
 fn certificates(chain: &[impl AsRef<[u8]>]) -> Vec<Certificate> {
     chain.iter().filter_map(|der| Certificate::from_der(der.as_ref()).ok()).collect()
 }
 
-/// Connects; gives the address, the stream and the milliseconds that it took.
+/// Connects. Returns the address, the stream and the duration in milliseconds.
 fn dial(address: &str) -> Result<(SocketAddr, TcpStream, u128), Failure> {
     let to = look_up(address)?;
     let started = Instant::now();

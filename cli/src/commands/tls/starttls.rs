@@ -1,4 +1,4 @@
-//! The clear part before TLS, with a server of a protocol whose own command starts TLS.
+//! STARTTLS: the conversation in plaintext before TLS, with a server of a protocol that has it.
 
 use std::{
     io::{Error, ErrorKind, Read, Write},
@@ -11,8 +11,8 @@ use conclave_preface::{
     starttls::{ListenerProtocol, Reason, Sides, Step, Who, with_server},
 };
 
-/// Speaks with a server until TLS starts on the stream; `name` is whom an XMPP stream is opened
-/// to. Nothing but the way to TLS is said, and whatever else comes of it is an error.
+/// Speaks with a server until TLS starts on the stream. An XMPP stream is opened to `name`. Sends
+/// only what leads to TLS; any other course of the conversation is an error.
 pub(super) fn start(
     protocol: ListenerProtocol,
     tcp: &mut TcpStream,
@@ -21,13 +21,13 @@ pub(super) fn start(
 ) -> Result<(), Error> {
     let own = match tcp.local_addr()?.ip().to_canonical() {
         IpAddr::V4(v4) => format!("[{v4}]"),
-        // RFC 5321 §4.1.3.
+        // Address literal (RFC 5321 §4.1.3).
         IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
     };
     let unknown = || Error::new(ErrorKind::InvalidInput, "no command of it starts TLS");
     let mut conversation = with_server(protocol, &own).ok_or_else(unknown)?;
     let mut sides = Sides::default();
-    // Only XMPP passes on what a client says first.
+    // The first words of a client. Only XMPP passes them on to the server.
     sides.client.said = format!(
         "<?xml version='1.0'?><stream:stream xmlns='jabber:{}' \
          xmlns:stream='http://etherx.jabber.org/streams' to='{name}' version='1.0'>",
@@ -40,7 +40,8 @@ pub(super) fn start(
         tcp.write_all(&std::mem::take(&mut sides.upstream.tell))?;
         let said = &mut sides.upstream.said;
         match step {
-            // The conversation has looked already; this is the second look.
+            // Bytes behind the command that starts TLS are an attack. The conversation checks this
+            // as well.
             Step::StartTls if said.is_empty() => return Ok(()),
             Step::StartTls => return Err(Error::other(Reason::Injected)),
             Step::Close(reason) => return Err(Error::other(reason)),

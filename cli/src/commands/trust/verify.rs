@@ -1,4 +1,4 @@
-//! `trust verify` and `trust explain`: is a certificate valid, and by whom.
+//! `trust verify` and `trust explain`: whether a certificate is valid, and by which trusted one.
 
 use std::path::Path as File;
 
@@ -18,32 +18,32 @@ use crate::{
     output,
 };
 
-/// Name of the set that came with the program.
+/// Name of the set built into the program.
 const BUILTIN: &str = "builtin";
 
-/// A trusted certificate, and the set that it stands in.
+/// A trusted certificate, and the set that contains it.
 type Anchor = (Certificate, String);
 
-/// What certificates are judged by.
+/// Trusted certificates and revocation lists for a validation.
 #[derive(Default)]
 struct Trust {
     anchors: Vec<Anchor>,
     crls: Vec<Crl>,
 }
 
-/// What came of it.
+/// Result of a validation.
 #[derive(Default, Serialize)]
 struct Verdict {
     valid: bool,
     anchor: Option<Shown>,
     /// `file`, `builtin`, `server`, `cluster` or `domain`.
     set: Option<String>,
-    /// From the certificate to the anchor.
+    /// Path from the certificate to the anchor.
     path: Vec<Shown>,
-    /// Code of what is wrong.
+    /// Error code.
     reason: Option<String>,
     detail: Option<String>,
-    /// The rule that is broken.
+    /// The broken rule.
     rule: Option<String>,
     /// Subject of the certificate at fault.
     certificate: Option<String>,
@@ -79,8 +79,8 @@ pub(super) async fn run(asking: &Asking, chain: &File, how: &Judging) -> Done {
     }
 }
 
-/// The trusted certificates and revocation lists that count for the scope; the built-in ones need
-/// no node.
+/// Returns the trusted certificates and revocation lists for the scope. The built-in ones need no
+/// node.
 async fn of_scope(asking: &Asking, purpose: PurposeArg) -> Result<Trust, Failure> {
     let builtin = builtin::certificates_for(purpose.into());
     let builtin = builtin.iter().map(|one| (one.clone(), BUILTIN.to_owned()));
@@ -89,7 +89,7 @@ async fn of_scope(asking: &Asking, purpose: PurposeArg) -> Result<Trust, Failure
     };
     let mut trust = Trust::default();
     let listed = asking.client()?.trusted(scope).await?.items;
-    // Those that came with this program are the same as the node's, and here known by purpose.
+    // The node's built-in certificates are the same as this program's, which are known by purpose.
     for one in listed.into_iter().filter(|one| one.set != BUILTIN) {
         if one.of == Type::Crl {
             trust.crls.extend(read_crls(one.pem.as_bytes()).unwrap_or_default());
@@ -102,24 +102,24 @@ async fn of_scope(asking: &Asking, purpose: PurposeArg) -> Result<Trust, Failure
     Ok(trust)
 }
 
-/// A set that counts, and how many certificates stand in it.
+/// A set in use, with the number of its certificates.
 #[derive(Serialize)]
 struct Counted {
     set: String,
     count: usize,
 }
 
-/// What is known without a certificate to ask about.
+/// Explanation of a scope, without a certificate to validate.
 #[derive(Serialize)]
 struct Explained {
     scope: String,
-    /// In the order in which they count.
+    /// Sets in order of precedence.
     sets: Vec<Counted>,
-    /// What they make of the certificates of the scope's domain.
+    /// Verdicts about the certificates of the scope's domain.
     certificates: Vec<Verdict>,
 }
 
-/// Which sets count, and what they make of the scope's own certificates.
+/// Shows the sets in use, and their verdicts about the scope's own certificates.
 pub(super) async fn explain(asking: &Asking, how: &Judging) -> Done {
     let global = &asking.global;
     let trust = of_scope(asking, how.purpose).await?;
@@ -162,14 +162,15 @@ fn parsed(pem: &str) -> Option<Certificate> {
     read_many(pem.as_bytes(), 1).ok()?.pop()
 }
 
-/// Why a file is no input.
+/// Reason why a file is not usable as input.
 enum Unreadable {
     File(Failure),
     Content(CertificateError),
 }
 
 impl Unreadable {
-    /// A file that cannot be opened is an error; what cannot be read in it is a verdict.
+    /// Reports the reason. A file that cannot be opened is an error; content that cannot be parsed
+    /// is a verdict.
     fn told(self, global: &Global, file: &File) -> Done {
         match self {
             Unreadable::File(failure) => Err(failure),
@@ -191,7 +192,7 @@ fn read(file: &File) -> Result<Vec<Certificate>, Unreadable> {
     read_many(&bytes, MAX).map_err(Unreadable::Content)
 }
 
-/// A file that could not be read, and why.
+/// An unreadable file, with the reason.
 type Blamed = (Unreadable, std::path::PathBuf);
 
 fn read_lists(files: &[std::path::PathBuf]) -> Result<Vec<Crl>, Blamed> {
@@ -216,13 +217,13 @@ fn judge(
     if let Some(file) = &how.intermediates {
         match read(file) {
             Ok(more) => intermediates.extend(more),
-            // An empty file is no intermediates.
+            // An empty file means no intermediates.
             Err(Unreadable::Content(CertificateError::NoCertificate)) => {}
             Err(unreadable) => return Err((unreadable, file.clone())),
         }
     }
     let at = how.at.unwrap_or_else(jiff::Timestamp::now).as_second();
-    // Before 1970 no certificate was valid.
+    // No certificate was valid before 1970.
     let at = u64::try_from(at).unwrap_or(0);
     let name = how.name.as_deref().map(Subject::parse);
     let (trusted, sets): (Vec<Certificate>, Vec<&String>) =
@@ -232,7 +233,7 @@ fn judge(
         intermediates: &intermediates,
         anchors: &trusted,
         crls: &crls,
-        // Lists of a set say nothing about whom others issued.
+        // The lists of a set need not cover certificates of other issuers.
         is_list_required: !how.crl.is_empty(),
         purpose: how.purpose.into(),
         name: name.as_ref(),
@@ -243,7 +244,7 @@ fn judge(
         Ok(path) => {
             let anchor = trusted.get(path.anchor);
             let between = path.intermediates.iter().filter_map(|place| intermediates.get(*place));
-            // A certificate that is trusted itself stands there once.
+            // A certificate that is trusted itself is in the path only once.
             let above = anchor.filter(|anchor| anchor.der() != certificate.der());
             let all = std::iter::once(certificate).chain(between).chain(above);
             Verdict {
@@ -285,7 +286,7 @@ fn shown(certificate: &Certificate) -> Shown {
     }
 }
 
-/// The verdict for people or machines; gives the exit code.
+/// Shows the verdict, for people or machines. Returns the exit code.
 fn show(global: &Global, verdict: &Verdict) -> u8 {
     if !output::json(global, verdict) {
         told(global, verdict);

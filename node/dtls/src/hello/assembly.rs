@@ -1,18 +1,18 @@
-//! Puts a fragmented ClientHello together.
+//! Reassembly of a fragmented ClientHello.
 
 use super::{ClientHello, Fragment, Fragments, Ignored, Start};
 
-/// A ClientHello whose first fragment proved the client's address and whose rest is to come.
+/// An incomplete ClientHello. Its first fragment has proven the client's address.
 ///
-/// At most [`HELLO_BYTES_MAX`](crate::limits::HELLO_BYTES_MAX) bytes and as many marks. Nothing
-/// is kept of a client before its cookie, so a fragment that overtakes the first one is lost, and
-/// the client's retransmission brings it again.
+/// Takes at most [`HELLO_BYTES_MAX`](crate::limits::HELLO_BYTES_MAX) bytes and as many marks. No
+/// state is kept for a client before its cookie is verified. A fragment that overtakes the first
+/// one is therefore lost, and the client retransmits it.
 pub struct Assembly {
     version: u16,
     record_number: u64,
     message_number: u16,
     body: Vec<u8>,
-    // RFC 6347 §4.2.3: ranges may overlap, so bytes are counted and not fragments.
+    // RFC 6347 §4.2.3: ranges may overlap, so track bytes rather than fragments.
     has: Vec<bool>,
     missing: usize,
 }
@@ -29,8 +29,9 @@ impl Assembly {
         }
     }
 
-    /// Takes the fragments of one more datagram of the same client; gives the ClientHello once
-    /// it is whole. [`Ignored::OtherHello`]: the client began anew; drop this and ask the door.
+    /// Adds the fragments of another datagram of the same client. Returns the ClientHello once it
+    /// is complete. After [`Ignored::OtherHello`] the client has started again: drop the assembly
+    /// and ask the door.
     pub fn datagram(&mut self, datagram: &[u8]) -> Result<Option<ClientHello>, Ignored> {
         for fragment in Fragments::of(datagram) {
             self.put(&fragment?)?;
@@ -56,7 +57,7 @@ impl Assembly {
         if !is_same {
             return Err(Ignored::OtherHello);
         }
-        // The answer takes over the highest number, which no earlier answer can have had.
+        // The answer takes the highest number. No HelloVerifyRequest can have used it before.
         self.record_number = self.record_number.max(fragment.record_number);
         let range = fragment.offset..fragment.offset + fragment.body.len();
         let (Some(body), Some(has)) = (self.body.get_mut(range.clone()), self.has.get_mut(range))
@@ -69,8 +70,8 @@ impl Assembly {
         Ok(())
     }
 
-    /// A first fragment with another random is another ClientHello, or it would change what the
-    /// cookie was checked for.
+    /// Returns whether a fragment agrees with the known bytes. Otherwise it belongs to another
+    /// ClientHello, or would change fields that the verified cookie covers.
     fn agrees(&self, fragment: &Fragment<'_>) -> bool {
         let known = |offset: usize| self.has.get(offset).is_some_and(|has| *has);
         let mut bytes = (fragment.offset..).zip(fragment.body);

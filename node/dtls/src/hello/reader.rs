@@ -1,6 +1,6 @@
-//! Takes big-endian numbers and counted bytes from the front of a slice.
+//! A reader for big-endian numbers and length-prefixed bytes.
 
-/// What is left to read.
+/// The unread bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 

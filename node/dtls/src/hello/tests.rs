@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use super::{Ignored, is_client_hello};
 use crate::{Answer, ClientHello, CookieKey, CookieKeys, Door, limits};
 
-/// What a ClientHello is made of, good unless changed.
+/// Fields of a ClientHello, valid unless changed.
 #[derive(Clone)]
 struct Parts {
     version: [u8; 2],
@@ -50,7 +50,7 @@ impl Parts {
         body
     }
 
-    /// One record with these bytes of the body.
+    /// Returns one record with this range of the body.
     fn fragment(&self, range: std::ops::Range<usize>) -> Vec<u8> {
         let body = self.body();
         let part = &body[range.clone()];
@@ -72,7 +72,7 @@ impl Parts {
         self.fragment(0..self.body().len())
     }
 
-    /// The second ClientHello, with the cookie that the door gives.
+    /// Returns the second ClientHello, with a cookie of the door.
     fn proven(&self, door: &Door) -> Parts {
         let Answer::Verify(reply) = door.answer(client(), &self.datagram()) else { panic!() };
         Parts { cookie: reply[28..].to_vec(), message_number: 1, ..self.clone() }
@@ -111,7 +111,7 @@ fn ignored(datagram: &[u8]) -> Ignored {
     }
 }
 
-/// What a proven hello with these parts is read as.
+/// Parses a proven hello with these parts.
 fn read(parts: &Parts) -> Result<ClientHello, Ignored> {
     let door = door();
     match door.answer(client(), &parts.proven(&door).datagram()) {
@@ -302,7 +302,7 @@ fn fragments_come_together_in_any_order_after_the_first() {
     // Two records in one datagram.
     let both = [fragment(0..70, 1), fragment(70..end, 2)].concat();
     assert!(matches!(door.answer(client(), &both), Answer::Proven(_)));
-    // Fragments of another hello, or that contradict.
+    // Fragments of another hello, or fragments that contradict this one.
     let mut assembly = begin(&fragment(0..70, 1));
     let other = Parts { random: [8; 32], ..parts.clone() };
     for foreign in [other.fragment(0..70), Parts::good().datagram()] {
@@ -322,8 +322,8 @@ fn the_longest_hello_fits_and_a_longer_one_is_refused() {
     assert_eq!(ignored(&longer), Ignored::TooLong(limits::HELLO_BYTES_MAX + 1));
 }
 
-/// Every prefix, and every byte set to each of some values: nothing panics, and no answer is
-/// larger than its question.
+/// Cuts the hello at every length and sets every byte to several values. Nothing panics, and no
+/// answer is larger than its request.
 #[test]
 fn mutilated_hellos_never_panic_or_amplify() {
     let door = door();

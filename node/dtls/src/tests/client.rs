@@ -13,17 +13,17 @@ use crate::{ffi, queue::Queue};
 /// A DTLS client.
 pub(crate) struct Client {
     stream: SslStream<Queue>,
-    /// Set when the handshake is done.
+    /// The handshake is complete.
     pub(crate) is_established: bool,
-    /// OpenSSL's words for the end of it all.
+    /// OpenSSL's words about a failure.
     pub(crate) failure: Option<String>,
     /// The server said close_notify.
     pub(crate) is_closed: bool,
-    /// What it was sent.
+    /// Received plaintext.
     pub(crate) plaintext: Vec<Vec<u8>>,
 }
 
-/// A client context for a root, with the wishes that `tune` adds.
+/// Makes a client context with `root` as trust anchor and the settings of `tune`.
 pub(crate) fn client_context(
     root: &Identity,
     tune: impl FnOnce(&mut SslContextBuilder),

@@ -1,4 +1,4 @@
-//! Who may come in.
+//! Client certificates: accepted, refused and ignored.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Scene {
         Scene { root, shop, trusted: Identity::authority("trusted") }
     }
 
-    /// Accepts what the trusted authority issued.
+    /// Accepts certificates of the trusted authority.
     fn decision(&self) -> Decision {
         let trusted = self.trusted.x509().clone();
         Arc::new(move |chain| {
@@ -48,7 +48,7 @@ impl Scene {
         ClientPolicy::Optional { authorities, decision: self.decision(), wrong }
     }
 
-    /// A client with this certificate meets a server with this policy.
+    /// Runs a handshake between a client with this certificate and a server with this policy.
     fn meet(
         &self,
         policy: ClientPolicy,
@@ -144,7 +144,7 @@ fn a_decision_that_panics_refuses() {
 #[test]
 fn the_chain_is_told_as_the_client_sent_it() {
     let scene = Scene::new();
-    // What stands above the certificate is the client's claim; only the decision judges it.
+    // The certificates above the first are the client's claim. Only the decision judges them.
     let mut padded = Identity::issue("client", Kind::P256, &scene.trusted, 90);
     padded.chain.extend(scene.shop.chain.clone());
     scene.meet(scene.required(), Some(&padded), |client, server| {

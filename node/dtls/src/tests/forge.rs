@@ -39,12 +39,12 @@ impl Identity {
         make(name, Kind::P256, None, 3650, 0)
     }
 
-    /// A certificate for `name` by `issuer`, valid for so many days from now on.
+    /// Issues a certificate for `name`, valid for `days` from now.
     pub(crate) fn issue(name: &str, kind: Kind, issuer: &Identity, days: i64) -> Identity {
         make(name, kind, Some(issuer), days, 0)
     }
 
-    /// The same, with further names until it has about so many bytes.
+    /// Issues a certificate with further names, until it has about `bytes` bytes.
     pub(crate) fn issue_large(name: &str, kind: Kind, issuer: &Identity, bytes: usize) -> Identity {
         make(name, kind, Some(issuer), 365, bytes)
     }

@@ -1,4 +1,4 @@
-//! Who is shown what, and what goes through afterwards.
+//! Handshakes: the certificates shown, and the data passed afterwards.
 
 use openssl::ssl::SslVersion;
 
@@ -104,7 +104,7 @@ fn a_handshake_can_be_given_up() {
     session.close();
     assert_eq!((session.state(), session.next_timer()), (&State::Closed(Reason::Node), None));
     flight.iter().for_each(|datagram| client.datagram(datagram));
-    meet(&mut client, &mut server); // what still comes in is for nobody
+    meet(&mut client, &mut server); // late datagrams have no receiver
     assert!(!client.is_established && server.session.unwrap().facts().is_none());
 }
 
@@ -158,7 +158,7 @@ fn cipher_suites_and_groups_are_those_that_the_settings_name() {
         let settings = settings(&credentials);
         Context::new(Settings { cipher_suites: &cipher_suites, groups: &groups, ..settings })
     };
-    // The first wanted one wins, whatever the client prefers; TLS 1.3's own names are no harm.
+    // The server's first choice wins, whatever the client prefers. Names of TLS 1.3 are skipped.
     let wanted = [
         "TLS13_AES_128_GCM_SHA256",
         "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
@@ -323,7 +323,7 @@ fn the_answer_goes_on_from_the_record_number_of_the_hello() {
     let (door, context) = (door(), context(&[&shop]));
     let mut server = Server::new(&door, &context);
     let mut client = Client::new(&client_context(&root, |_| {}), "shop.example", 1400);
-    // The client repeats its first hello twice before anything comes back, and then sees three
+    // The client retransmits its first hello twice before the first answer, and then sees three
     // answers. It must not take the ServerHello for a replay of one of them.
     let mut hellos = client.outgoing();
     while hellos.len() < 3 {

@@ -1,4 +1,4 @@
-//! A path between a client and the engine that loses, doubles and delays datagrams.
+//! A path between a client and the engine that loses, duplicates and delays datagrams.
 
 use std::{
     net::SocketAddr,
@@ -11,36 +11,37 @@ use crate::{
     Answer, Assembly, Context, Door, Opening, Reason, Session, State, TicketKeys, is_client_hello,
 };
 
-/// What a path does to datagrams; all from one seed.
+/// The faults of a path, all derived from one seed.
 #[derive(Clone)]
 pub(crate) struct Path {
     seed: u64,
     loss_percent: u64,
     duplicate_percent: u64,
     reorder_percent: u64,
-    /// Longer datagrams vanish.
+    /// Longer datagrams are lost.
     bytes_max: usize,
 }
 
 impl Path {
-    /// A path that does nothing wrong.
+    /// Makes a path without faults.
     pub(crate) fn clear() -> Path {
         let (loss_percent, duplicate_percent, reorder_percent) = (0, 0, 0);
         Path { seed: 1, loss_percent, duplicate_percent, reorder_percent, bytes_max: 65_507 }
     }
 
-    /// A path that loses so many of a hundred, doubles every tenth and reorders every fifth.
+    /// Makes a bad path: it loses `loss_percent`, duplicates 10 % and reorders 20 % of the
+    /// datagrams.
     pub(crate) fn bad(seed: u64, loss_percent: u64) -> Path {
         let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         Path { seed, loss_percent, duplicate_percent: 10, reorder_percent: 20, ..Path::clear() }
     }
 
-    /// The same path for packets up to this size.
+    /// Limits the path to packets of this size.
     pub(crate) fn narrow(self, mtu: u16) -> Path {
         Path { bytes_max: usize::from(mtu) - 48, ..self }
     }
 
-    /// xorshift64*: enough to be unfair, and the same on each run.
+    /// xorshift64*: random enough, and the same in each run.
     fn is_in(&mut self, percent: u64) -> bool {
         self.seed ^= self.seed >> 12;
         self.seed ^= self.seed << 25;
@@ -67,16 +68,16 @@ impl Path {
     }
 }
 
-/// One end of the path that does with datagrams what a node does.
+/// The server end of a path, handling datagrams as a node does.
 pub(crate) struct Server<'a> {
     door: &'a Door,
     context: &'a Context,
     tickets: Option<Arc<TicketKeys>>,
     path_mtu: u16,
     assembly: Option<Assembly>,
-    /// The session, once the address is proven.
+    /// The session, after the address is proven.
     pub(crate) session: Option<Box<dyn Session>>,
-    /// Sessions so far.
+    /// Number of sessions so far.
     pub(crate) sessions: usize,
 }
 
@@ -104,7 +105,7 @@ impl<'a> Server<'a> {
         self.sessions += 1;
     }
 
-    /// Takes one datagram and gives those to be sent.
+    /// Processes a datagram and returns the datagrams to send.
     pub(crate) fn datagram(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
         let client: SocketAddr = "192.0.2.1:40000".parse().unwrap();
         if let Some(assembly) = &mut self.assembly {
@@ -130,7 +131,7 @@ impl<'a> Server<'a> {
         self.outgoing()
     }
 
-    /// What the session has to send.
+    /// Returns the pending datagrams of the session.
     pub(crate) fn outgoing(&mut self) -> Vec<Vec<u8>> {
         let session = self.session.as_mut();
         session
@@ -150,7 +151,7 @@ impl<'a> Server<'a> {
     }
 }
 
-/// Carries datagrams until nobody has any; no time passes.
+/// Carries datagrams until both sides have none left. No time passes.
 pub(crate) fn exchange(client: &mut Client, server: &mut Server<'_>, path: &mut Path) {
     let mut back = server.outgoing();
     loop {
@@ -167,13 +168,13 @@ pub(crate) fn exchange(client: &mut Client, server: &mut Server<'_>, path: &mut 
     }
 }
 
-/// A clear path and no time.
+/// Carries datagrams over a path without faults. No time passes.
 pub(crate) fn meet(client: &mut Client, server: &mut Server<'_>) {
     exchange(client, server, &mut Path::clear());
 }
 
-/// Carries datagrams and lets timers run until both sides are established or failed; whether
-/// they are established, and how long it took.
+/// Carries datagrams and lets timers run until both sides are established or one has failed.
+/// Returns whether both are established, and the time it took.
 pub(crate) fn handshake(
     client: &mut Client,
     server: &mut Server<'_>,

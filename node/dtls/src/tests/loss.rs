@@ -13,18 +13,18 @@ use crate::{ClientPolicy, Reason, Session, State, TicketKeys, limits};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A chain of about 16 KiB.
+/// Issues a certificate with a chain of about 16 KiB.
 fn large(root: &Identity) -> Identity {
     let shop = Identity::issue_large("shop.example", Kind::P256, root, 16_000);
     assert!(shop.chain[0].len() > 15_000);
     shop
 }
 
-/// So many handshakes at once over such a path; how many complete, and the slowest.
+/// Runs `count` handshakes in parallel. Returns how many complete, and the longest time.
 fn complete(count: u64, loss_percent: u64, mtu: u16) -> (u64, Duration) {
     let root = Identity::authority("root");
     let shop = large(&root);
-    // Both sides have much to say, and the last flight has a ticket.
+    // Both sides send large chains, and the last flight has a ticket.
     let user = Identity::issue_large("client", Kind::P256, &root, 4_000);
     let policy = ClientPolicy::Required { authorities: vec![], decision: Arc::new(|_| Ok(())) };
     let (door, context) = (door(), context_with(&[&shop], policy, b"x"));
@@ -167,11 +167,11 @@ fn a_fragmented_hello_is_put_together() {
             if loss_percent == 0 { Path::clear() } else { Path::bad(seed, loss_percent) };
         let (is_done, _) = handshake(&mut again, &mut server, &mut path, DEADLINE);
         assert!(is_done && again.is_resumed(), "seed {seed}: {:?}", server.state());
-        again.close(); // OpenSSL forgets the session of a connection that just goes away
+        again.close(); // else OpenSSL discards the session
     }
 }
 
-/// In a process of its own, where nothing else takes memory.
+/// Runs in a process of its own, so that nothing else allocates memory.
 #[test]
 fn many_sessions_stay_small() {
     const ALONE: &str = "CONCLAVE_TEST_ALONE";

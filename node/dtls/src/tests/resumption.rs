@@ -1,4 +1,4 @@
-//! What a ticket opens, and what it never does.
+//! Resumption: tickets and their contexts.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ fn keys(seal: u8, open: &[u8]) -> Arc<TicketKeys> {
     Arc::new(TicketKeys { seal: Some(ticket_key(seal)), open })
 }
 
-/// A handshake; its session, and whether it was a resumed one, or nothing if it failed.
+/// Performs a handshake. Returns the session and whether it was resumed, or none after a failure.
 fn visit(
     client: &SslContext,
     context: &Context,
@@ -73,7 +73,7 @@ fn visit(
     };
     assert!(client.is_established);
     assert_eq!(facts.is_resumed, client.is_resumed());
-    client.close(); // OpenSSL forgets the session of a connection that just goes away
+    client.close(); // else OpenSSL discards the session
     Some((client.session(), facts.is_resumed))
 }
 
@@ -112,10 +112,10 @@ fn a_ticket_of_one_domain_never_opens_another() {
     let stranger = scene.client(None);
     let keys = || Some(keys(1, &[]));
     let (ticket, _) = visit(&stranger, &scene.open(b"open"), keys(), None).unwrap();
-    // Another binding: a full handshake.
+    // A context with another binding: a full handshake.
     let other = visit(&stranger, &scene.open(b"other"), keys(), Some(&ticket)).unwrap();
     assert!(!other.1);
-    // Another domain that requires a certificate, which this client does not have: no session.
+    // A domain that requires a certificate, which this client does not have: no session.
     let closed = visit(&stranger, &scene.required(b"closed"), keys(), Some(&ticket));
     assert!(closed.is_none(), "the ticket stood in for a client certificate");
 }
@@ -152,7 +152,7 @@ fn a_resumed_session_still_names_its_client() {
 #[test]
 fn a_ticket_does_not_outlive_its_client_certificate() {
     let scene = Scene::new();
-    // Accepted by the decision of this test, though its last day is over.
+    // This test's decision accepts the certificate, although it has expired.
     let expired = Identity::issue("client", Kind::P256, &scene.authority, -1);
     let client = scene.client(Some(&expired));
     let context = scene.required(b"shop");

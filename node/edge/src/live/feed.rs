@@ -92,7 +92,7 @@ impl Live {
         }
     }
 
-    /// Returns the commands whose domains are not served as State requires.
+    /// Returns the commands of domains not served as State requires.
     fn unproved(
         &self,
         scope: Scope,

@@ -51,7 +51,7 @@ pub struct Wanted<'a> {
     pub stream_to: Option<&'a str>,
     /// Server name of the hello.
     pub server_name: Option<&'a str>,
-    /// Local address that the client connected to.
+    /// Local address of the client's connection.
     pub local: Option<IpAddr>,
 }
 

@@ -8,7 +8,7 @@ pub(super) const OPENED_MAX: usize = 128 * 1024;
 /// Most domains with prepared certificates and settings, about 5 KiB each by estimate. Other
 /// domains prepare them again for each handshake.
 pub(super) const PREPARED_MAX: usize = 8 * 1024;
-/// Most listeners for which the settings of one domain are kept.
+/// Most listeners per domain with cached settings.
 pub(super) const DOORS_MAX: usize = 32;
 /// Most rounds of messages in a proof; no handshake needs as many.
 pub(super) const ROUNDS_MAX: usize = 16;

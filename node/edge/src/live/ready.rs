@@ -55,7 +55,7 @@ impl Refusal {
     }
 }
 
-/// The answer to a hello.
+/// Result of selecting a domain for a hello.
 pub(crate) struct Choice<R> {
     pub(crate) policy: Arc<Policy>,
     /// The selected domain and how it was found; none if no domain matches.
@@ -73,7 +73,7 @@ pub(crate) struct Ready {
 /// Opened private keys of a domain.
 pub(super) struct Opened {
     keys: Vec<(Fingerprint, Arc<dyn SigningKey>)>,
-    /// Digest of the certificates that a proof has shown with these keys.
+    /// Digest of the certificates already proven with these keys.
     pub(super) proved: ArcSwapOption<Fingerprint>,
 }
 
@@ -113,7 +113,7 @@ impl Live {
         Choice { policy, found, ready }
     }
 
-    /// Returns the domain that a client would get, and why.
+    /// Returns the domain selected by these hints, and how it was found.
     pub fn explain(&self, wanted: Wanted<'_>) -> Option<(Served, Chosen)> {
         self.shared.index.load().find(wanted, &self.shared.main_domain)
     }
@@ -196,7 +196,8 @@ impl Live {
     }
 }
 
-/// Returns what an enabled domain shows: each key that has a certificate, with its chain.
+/// Returns the credentials of an enabled domain, each with its chain. Skips keys without a
+/// certificate.
 pub(super) fn shows<'a>(
     state: &'a State,
     domain: &'a Domain,

@@ -1,4 +1,4 @@
-//! From a listener to one of its upstreams: in turn, those that answer first.
+//! Connections from a listener to its upstreams: round robin, failed upstreams last.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ use super::{
     upstream::{Allowed, Place},
 };
 
-/// The upstreams of a listener or of a domain.
+/// Upstreams of a listener or of a domain.
 #[derive(Default)]
 pub(crate) struct Upstreams {
     all: Vec<Member>,
@@ -36,23 +36,23 @@ pub(crate) struct Upstreams {
 
 struct Member {
     upstream: Upstream,
-    /// Not asked before the others until then.
+    /// Until then this upstream is tried after the others.
     paused: Mutex<Option<Instant>>,
-    /// What its name meant, and until when that is good.
+    /// Addresses from the last lookup of its name, with their expiry.
     addresses: Mutex<Option<(Vec<SocketAddr>, Instant)>>,
 }
 
-/// Whether bytes for the upstream are there already.
+/// Whether the first bytes for the upstream are ready before the connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum First {
-    /// They go with the last packet of the connect.
+    /// They are ready, and travel with the last packet of the TCP handshake.
     Ready,
-    /// Who knows when there are any.
+    /// It is unknown when there will be any.
     Unknown,
 }
 
 impl Upstreams {
-    /// All upstreams of `texts`.
+    /// Parses the upstreams in `texts`.
     pub(crate) fn parse(texts: &[String], allowed: &Allowed) -> Result<Upstreams, UpstreamError> {
         let member = |text: &String| {
             let upstream = Upstream::parse(text, allowed)?;
@@ -62,13 +62,13 @@ impl Upstreams {
         Ok(Upstreams { all, next: AtomicUsize::new(0) })
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no upstreams.
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// Connects to the next upstream that answers. One that does not is passed over for a while,
-    /// but never given up: when nothing else is left it is asked again.
+    /// Connects to the next upstream that answers. An upstream that fails is tried last for a
+    /// while. It is never given up: it may be the only one left.
     pub(crate) async fn connect(&self, allowed: &Allowed, first: First) -> io::Result<Stream> {
         let now = Instant::now();
         let mut last = none_there();
@@ -91,8 +91,9 @@ impl Upstreams {
         Err(last)
     }
 
-    /// A socket towards the next upstream for datagrams, and which one it is. Whether it answers
-    /// shows when something has been sent: then [`Self::refused`] may have to be told.
+    /// Opens a connected UDP socket to the next upstream, and returns its number too. Only later
+    /// datagrams show whether the upstream answers; the caller then calls [`Self::answered`] or
+    /// [`Self::refused`].
     pub(crate) async fn connect_datagrams(
         &self,
         allowed: &Allowed,
@@ -109,21 +110,21 @@ impl Upstreams {
         Err(last)
     }
 
-    /// Nobody takes datagrams at this upstream: others go first for a while.
+    /// Pauses an upstream after it refused datagrams: for a while others are tried first.
     pub(crate) fn refused(&self, number: usize) {
         if let Some(member) = self.all.get(number) {
             member.pause(Some(UPSTREAM_PAUSE));
         }
     }
 
-    /// This upstream answers.
+    /// Ends the pause of an upstream that has answered.
     pub(crate) fn answered(&self, number: usize) {
         if let Some(member) = self.all.get(number) {
             member.pause(None);
         }
     }
 
-    /// Each begins with another one; those that are passed over come last.
+    /// Iterates over the upstreams, each time from another start, and puts paused ones last.
     fn in_turn(&self, now: Instant) -> impl Iterator<Item = (usize, &Member)> {
         let start = self.next.fetch_add(1, Ordering::Relaxed) % self.all.len().max(1);
         let all = move || self.all.iter().enumerate().cycle().skip(start).take(self.all.len());
@@ -189,7 +190,8 @@ impl Member {
         Ok(socket)
     }
 
-    /// Old addresses serve while new ones are looked up, and where that fails.
+    /// Looks up the addresses of the upstream's name. While one caller refreshes expired addresses,
+    /// the others use them. They also remain in use if the lookup fails.
     async fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
         let now = Instant::now();
         let known = {
@@ -223,7 +225,8 @@ async fn connect_tcp(address: SocketAddr, allowed: &Allowed, first: First) -> io
     let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     if first == First::Ready {
-        // The acknowledgement that ends the connect waits for the first bytes: a packet less.
+        // Delay the last ACK of the connect, so that it travels with the first bytes: one packet
+        // less.
         sockopt::set_tcp_quickack(&socket, false)?;
     }
     match net::connect(&socket, &address) {
@@ -293,7 +296,7 @@ mod tests {
             let error = ask(&alone).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
         }
-        // Down, but all there is: as soon as it answers it is used.
+        // The upstream is paused, but it is the only one: it is used as soon as it answers.
         let listener = std::net::TcpListener::bind(one).unwrap();
         let answering = std::thread::spawn(move || {
             io::Write::write_all(&mut listener.accept().unwrap().0, b"3").unwrap();

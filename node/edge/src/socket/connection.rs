@@ -1,4 +1,4 @@
-//! One connection: hello, choice, handshake, upstream, bytes.
+//! The life of a connection: PROXY header, STARTTLS, handshake, upstream, forwarding.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -9,6 +9,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 use super::{
     Edge,
     connect::First,
+    failure::Failure,
     forward::{End, Plain, forward},
     handshake::{Arrival, Ended},
     limits::{CLEAR_TIMEOUT, PATIENCE, Place},
@@ -31,12 +32,12 @@ impl Edge {
         entry: &Entry,
     ) {
         let listener = &accepting.name;
-        // In boxes of their own, because they are large and soon over.
+        // Boxed, because these futures are large and end early.
         let begin = Box::pin(self.begin(stream, remote, accepting, &mut place));
         let begun = timeout(self.begin_timeout(accepting), begin).await;
         let (mut client, session, opening) = match begun {
             Ok(Ok(Begun::Tls(client, session, opening))) => (client, session, opening),
-            // In boxes too: the way of most connections shall not pay for theirs.
+            // Boxed too, so that the future of ordinary TLS connections does not grow.
             Ok(Ok(Begun::Clear(client, upstream))) => {
                 return Box::pin(pass(client, upstream, remote, accepting, entry)).await;
             }
@@ -46,7 +47,7 @@ impl Edge {
             }
             Ok(Err(Ended)) => return,
             Err(_) => {
-                accepting.counters.failures.count("timeout");
+                accepting.counters.failures.count(Failure::Timeout);
                 tracing::info!(event = "tls.handshake_timeout", %listener, %remote);
                 return;
             }
@@ -58,13 +59,13 @@ impl Edge {
             Ok(Some(upstream)) => pass(client, upstream, remote, accepting, entry).await,
             Ok(None) => {}
             Err(error) => {
-                accepting.counters.failures.count("upstream");
+                accepting.counters.failures.count(Failure::Upstream);
                 tracing::info!(event = "starttls.no_upstream", %listener, %remote, %error);
             }
         }
     }
 
-    /// Longest time until bytes are passed on.
+    /// Returns the longest duration of [`Self::begin`].
     fn begin_timeout(&self, accepting: &Accepting) -> Duration {
         match accepting.protocol {
             ListenerProtocol::Tls => self.shared.options.handshake_timeout,
@@ -72,7 +73,7 @@ impl Edge {
         }
     }
 
-    /// From the first byte to the end of the handshake.
+    /// Processes a connection from its first byte to the end of the handshake.
     async fn begin(
         &self,
         mut stream: TcpStream,
@@ -92,13 +93,13 @@ impl Edge {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    counters.failures.count("proxy_header");
+                    counters.failures.count(Failure::ProxyHeader);
                     tracing::info!(event = "tls.no_proxy_header", %listener, %remote, %error);
                     return Err(Ended);
                 }
             }
             if let Err(full) = place.count_for(arrival.remote.ip()) {
-                counters.failures.count(full.word());
+                counters.failures.count(full);
                 tracing::debug!(event = "tls.no_place", %listener, remote = %arrival.remote, ?full);
                 return Err(Ended);
             }
@@ -117,7 +118,7 @@ impl Edge {
         }
     }
 
-    /// Connects to the upstream; the header for it is the first that it gets.
+    /// Connects to the upstream and queues the PROXY header for it.
     async fn upstream(
         &self,
         client: &mut TlsStream<TcpStream>,
@@ -133,27 +134,27 @@ impl Edge {
             Err(error) => {
                 let (listener, remote) = (&accepting.name, session.remote);
                 tracing::info!(event = "tls.no_upstream", %listener, %remote, %error);
-                // The client gets a clean end rather than a cut.
+                // Close cleanly, so that the client does not take this for a truncation.
                 let end = std::future::poll_fn(|cx| client.poll_end(cx));
                 let _ = timeout(self.shared.options.handshake_timeout, end).await;
-                accepting.counters.failures.count("upstream");
+                accepting.counters.failures.count(Failure::Upstream);
                 None
             }
         }
     }
 }
 
-/// A connection whose bytes can be passed on, once its upstream is there.
+/// A connection at the end of [`Edge::begin`].
 #[expect(clippy::large_enum_variant, reason = "nearly all are of the large one, for a moment")]
 enum Begun {
     Tls(TlsStream<TcpStream>, Session, Opening),
-    /// The client goes on without TLS.
+    /// The client continues without TLS.
     Clear(Plain<TcpStream>, Plain<Stream>),
-    /// The server is reached by TLS.
+    /// TLS goes to the upstream, and the client is unencrypted.
     Outgoing(Box<(Plain<TcpStream>, ToServer)>),
 }
 
-/// Passes bytes on until both directions have ended.
+/// Forwards until both directions have ended.
 async fn pass(
     mut client: impl End,
     mut upstream: impl End,
@@ -169,7 +170,7 @@ async fn pass(
     }
 }
 
-/// Reads the header that a proxy must send; what came behind it stays in `received`.
+/// Reads the mandatory header of a proxy. The bytes after it stay in `received`.
 async fn proxy_header(
     stream: &mut TcpStream,
     received: &mut Vec<u8>,

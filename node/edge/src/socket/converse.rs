@@ -1,4 +1,4 @@
-//! Moves the bytes of a STARTTLS conversation.
+//! I/O for STARTTLS conversations.
 
 use std::{io, time::Duration};
 
@@ -13,20 +13,20 @@ use super::{
     limits::GREETING_TIMEOUT,
 };
 
-/// How far a conversation came.
+/// Outcome of a conversation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Talked {
     /// TLS starts now.
     StartTls,
-    /// Bytes are passed on from now on; all that was said before is passed on already.
+    /// Forwarding starts now. Everything read so far has been passed on.
     Pass,
-    /// It is over, and the client knows.
+    /// The connection is over, and the client has been told.
     Over(Reason),
 }
 
-/// Goes on with a conversation until TLS starts, bytes are to be passed on, or it is over.
-/// The upstream is connected when it is needed first. Each wait for the client takes at most
-/// `client_timeout`, for the upstream [`GREETING_TIMEOUT`].
+/// Runs a conversation until TLS starts, forwarding starts, or the connection is over. Connects to
+/// the upstream when it is first needed. Each wait for the client takes at most `client_timeout`,
+/// each wait for the upstream at most [`GREETING_TIMEOUT`].
 pub(crate) async fn converse<C: End, U: End, F: Future<Output = io::Result<U>>>(
     conversation: &mut dyn Conversation,
     sides: &mut Sides,
@@ -84,7 +84,7 @@ pub(crate) async fn converse<C: End, U: End, F: Future<Output = io::Result<U>>>(
     }
 }
 
-/// Says the last words, which the client may be too far gone to hear.
+/// Sends the farewell and closes. Errors are ignored, because the client may be gone.
 async fn over(client: &mut impl End, words: &[u8], error: io::Error) -> io::Result<Talked> {
     let _ = give(client, words).await;
     let _ = end(client).await;

@@ -1,28 +1,28 @@
-//! What happens on a listener, counted since the start.
+//! Counters of a listener since the start of the process.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::failure::Failures;
 
-/// Counters of a listener; they outlive its changes.
+/// Counters of a listener. They survive changes of its settings.
 #[derive(Default)]
 pub(crate) struct ListenerCounters {
     /// Connections accepted.
     pub(crate) connections: AtomicU64,
-    /// Handshakes that came to their end, resumptions among them.
+    /// Completed handshakes, including resumptions.
     pub(crate) handshakes: AtomicU64,
-    /// Those of them that resumed a session.
+    /// Completed resumptions.
     pub(crate) resumed: AtomicU64,
-    /// Clear bytes from clients.
+    /// Plaintext bytes from clients.
     pub(crate) bytes_up: AtomicU64,
-    /// Clear bytes to clients.
+    /// Plaintext bytes to clients.
     pub(crate) bytes_down: AtomicU64,
-    /// Connections that were refused or came to an early end.
+    /// Refused and failed connections.
     pub(crate) failures: Failures,
 }
 
 impl ListenerCounters {
-    /// Counts a handshake that came to its end.
+    /// Counts a completed handshake.
     pub(crate) fn handshake(&self, is_resumed: bool) {
         self.handshakes.fetch_add(1, Relaxed);
         self.resumed.fetch_add(u64::from(is_resumed), Relaxed);

@@ -1,4 +1,4 @@
-//! A node that lets its connections come to their end.
+//! Draining: lets connections finish before their listeners and sessions close.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use tokio::{task::AbortHandle, time::timeout};
 
 use super::{Edge, Shared, workers::Worker};
 
-/// How far a drain is.
+/// Progress of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainProgress {
-    /// Connections that still stand.
+    /// Connections still open.
     pub remaining: usize,
-    /// Connections that have come to their own end.
+    /// Connections ended by themselves.
     pub finished: usize,
-    /// Connections that were closed at the deadline.
+    /// Connections closed at the deadline.
     pub closed: usize,
-    /// Nothing stands any more.
+    /// Whether the drain is complete.
     pub is_done: bool,
 }
 
-/// A drain since its beginning.
+/// A drain in progress.
 #[derive(Debug)]
 pub(super) struct Draining {
     begun: usize,
@@ -37,8 +37,8 @@ impl Drop for Draining {
 }
 
 impl Edge {
-    /// Closes the sockets, so that new connections go elsewhere, and gives those that stand until
-    /// `deadline` from now; then closes them. Asked again, the new deadline counts.
+    /// Closes the sockets, so that new connections go to other nodes, and closes the remaining
+    /// connections at `deadline` from now. A second call replaces the deadline.
     pub fn drain(&self, deadline: Duration) {
         let mut draining = self.draining();
         let begun = draining.take().map_or_else(|| self.places().taken(), |known| known.begun);
@@ -47,7 +47,7 @@ impl Edge {
         let waiting = tokio::spawn(async move {
             edge.close_sockets(|protocol| !protocol.is_datagram()).await;
             let closed = edge.wait_until_empty(deadline).await;
-            // Sessions of DTLS have lived by their listener's socket.
+            // DTLS sessions use their listener's socket, so it stays open until they have ended.
             edge.close_sockets(|_| true).await;
             if let Some(draining) = edge.draining().as_mut() {
                 draining.closed = closed;
@@ -59,18 +59,19 @@ impl Edge {
         }
     }
 
-    /// Opens the sockets again. False if one of them cannot be opened; it is tried again.
+    /// Opens the sockets again. Returns false if one cannot be opened; [`Edge::retry`] tries it
+    /// again.
     pub fn resume(&self) -> bool {
         drop(self.draining().take());
         self.open_all()
     }
 
-    /// Whether new clients are to go elsewhere.
+    /// Returns whether new clients must go to other nodes.
     pub(super) fn is_draining(&self) -> bool {
         self.draining().is_some()
     }
 
-    /// How far the drain is; nothing if the node serves.
+    /// Returns the progress of the drain; none if the node serves.
     pub fn drain_progress(&self) -> Option<DrainProgress> {
         let draining = self.draining();
         let draining = draining.as_ref()?;
@@ -83,7 +84,7 @@ impl Edge {
         })
     }
 
-    /// The end of the process: as a drain, and waits for it.
+    /// Drains the node at the end of the process, and waits until the drain is over.
     pub async fn shutdown(&self, deadline: Duration) {
         let begun = self.places().taken();
         *self.draining() = Some(Draining { begun, closed: 0, is_done: false, waiting: None });
@@ -91,7 +92,7 @@ impl Edge {
         self.wait_until_empty(deadline).await;
     }
 
-    /// Gives the number of connections that had to be closed.
+    /// Waits for the connections to end. Returns how many had to be closed at the deadline.
     async fn wait_until_empty(&self, deadline: Duration) -> usize {
         let Shared { places, workers, .. } = &*self.shared;
         if timeout(deadline, places.empty()).await.is_ok() {
@@ -99,7 +100,7 @@ impl Edge {
         }
         let end_all = |worker: &Worker| worker.connections.end_all() + worker.sessions.end_all();
         let closed = workers.iter().map(end_all).sum();
-        // Their threads have only to drop them.
+        // The aborted tasks are dropped by their threads; this takes only a moment.
         let _ = timeout(super::limits::STOP_TIMEOUT, places.empty()).await;
         closed
     }

@@ -1,4 +1,5 @@
-//! UDP sockets where DTLS ends. Who has no session meets the door, everybody else a session.
+//! UDP sockets for DTLS. A ClientHello goes to the stateless cookie check, every other datagram to
+//! the session of its address pair.
 
 mod aged;
 mod association;
@@ -21,6 +22,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Edge,
+    failure::Failure,
     limits::{
         self, ACCEPT_PAUSE, ASSEMBLIES_MAX, ASSEMBLY_VALID, DATAGRAM_HANDSHAKES_ADDRESS_MAX,
         DATAGRAM_HANDSHAKES_MAX, Full, Place, SESSION_DESCRIPTORS,
@@ -34,19 +36,19 @@ use keys::Doorkeeper;
 use socket::{Pair, Socket};
 use table::Table;
 
-/// Opens a socket for each thread; the system gives all datagrams of a client to one of them.
+/// Opens a socket for each thread. The kernel delivers all datagrams of a client to the same one.
 pub(super) fn open(
     edge: &Edge,
     workers: &[Worker],
     address: SocketAddr,
     accepting: &Arc<ArcSwap<Accepting>>,
 ) -> io::Result<Open> {
-    // Sockets that share an address would share it with a stranger's too: ask alone first.
+    // With `SO_REUSEPORT` another process could already share the address: try without it first.
     listener::check(SocketType::DGRAM, address)?;
     let bind = |_: &Worker| listener::bind(SocketType::DGRAM, address, true);
     let sockets = workers.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
     let receive = |(worker, socket): (&Worker, std::os::fd::OwnedFd)| {
-        // The socket belongs to the thread's runtime.
+        // `UdpSocket::from_std` registers with the current runtime, which must be the worker's.
         let _runtime = worker.handle.enter();
         let receive = Receive {
             edge: edge.clone(),
@@ -65,7 +67,7 @@ pub(super) fn open(
     Ok(Open { tasks })
 }
 
-/// One socket.
+/// Receiver of one socket.
 struct Receive {
     edge: Edge,
     accepting: Arc<ArcSwap<Accepting>>,
@@ -74,7 +76,7 @@ struct Receive {
     socket: Arc<Socket>,
     table: Arc<Table>,
     doorkeeper: Doorkeeper,
-    /// Proven hellos of which fragments are missing.
+    /// Incomplete hellos of proven addresses.
     assemblies: Aged<Assembly>,
 }
 
@@ -105,7 +107,7 @@ impl Receive {
         }
     }
 
-    /// The hello of a client whose address is proven, once all of it is there.
+    /// Returns the hello of a client whose address is proven, once the hello is complete.
     fn hello(&mut self, pair: Pair, datagram: &[u8]) -> Option<ClientHello> {
         let now = Instant::now();
         if let Some(assembly) = self.assemblies.find_mut(pair, now) {
@@ -116,7 +118,8 @@ impl Receive {
                     self.assemblies.remove(pair);
                     return whole;
                 }
-                // It has begun anew, or this is somebody else's: the door knows.
+                // The client began again, or this is another client's hello: the cookie check
+                // decides.
                 Err(_) => self.assemblies.remove(pair),
             }
         }
@@ -132,10 +135,10 @@ impl Receive {
         None
     }
 
-    /// A session for a hello that has none.
+    /// Starts a session for a hello, unless it has one already.
     fn begin(&mut self, pair: Pair, hello: ClientHello) {
         let is_known = self.table.knows(pair, hello.random(), Instant::now());
-        // While the node drains, new clients find no answer here and ask another node.
+        // A draining node does not answer new clients, so that they try another node.
         if is_known || self.edge.is_draining() {
             return;
         }
@@ -145,7 +148,7 @@ impl Receive {
         let network = limits::network(pair.remote.ip());
         let (max, address_max) = (DATAGRAM_HANDSHAKES_MAX, DATAGRAM_HANDSHAKES_ADDRESS_MAX);
         if self.sessions.make_room(network, max, address_max) {
-            accepting.counters.failures.count("displaced");
+            accepting.counters.failures.count(Failure::Displaced);
         }
         let (seat, datagrams) = self.table.enter(pair, hello.random());
         let association = Association {
@@ -160,8 +163,8 @@ impl Receive {
         self.sessions.spawn(network, |entry| association.run(hello, entry));
     }
 
-    /// A place; if there is none, somebody who has not made use of theirs gives it up, and this
-    /// client finds it when it repeats its hello.
+    /// Takes a place. If there is none, displaces a young connection and returns none: the client
+    /// finds the place when it retransmits its hello.
     fn place(&self, pair: Pair, accepting: &Accepting) -> Option<Place> {
         let full = match self.edge.places().take(Some(pair.remote.ip()), SESSION_DESCRIPTORS) {
             Ok(place) => return Some(place),
@@ -172,8 +175,8 @@ impl Receive {
             Full::Address => Some(limits::network(pair.remote.ip())),
         };
         let is_displaced = self.sessions.displace(of) || self.connections.displace(of);
-        let reason = if is_displaced { "displaced" } else { full.word() };
-        accepting.counters.failures.count(reason);
+        let failure = if is_displaced { Failure::Displaced } else { full.into() };
+        accepting.counters.failures.count(failure);
         let (listener, remote) = (&accepting.name, pair.remote);
         tracing::debug!(event = "dtls.no_place", %listener, %remote, ?full);
         None

@@ -1,108 +1,223 @@
-//! Connections that did not come to their end as they should, counted by reason.
+//! Counters of failed connections by reason.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::tls::WrongReason;
+use super::limits::Full;
+use crate::{live::Refusal, tls::WrongReason};
 use rustls::{Error, PeerIncompatible, PeerMisbehaved};
 
-/// Reasons beside those of [`WrongReason`]; the last takes what has no word.
-const WORDS: [&str; 23] = [
-    "unknown_name",
-    "disabled",
-    "incomplete",
-    "key_unavailable",
-    "settings",
-    "not_tls",
-    "version",
-    "nothing_in_common",
-    "application_protocol",
-    "client_certificate_missing",
-    "client_alert",
-    "timeout",
-    "proxy_header",
-    "too_many",
-    "too_many_from_address",
-    "displaced",
-    "upstream",
-    "starttls_injected",
-    "starttls_refused",
-    "starttls_failed",
-    "outgoing",
-    "closed",
-    "other",
-];
+/// Why a connection was refused or failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No domain has the name, and there is no Main Domain.
+    UnknownName,
+    /// PKI services of the domain are disabled.
+    Disabled,
+    /// The domain has no key or no certificate.
+    Incomplete,
+    /// The domain's key does not open on this node.
+    KeyUnavailable,
+    /// The TLS settings leave nothing to speak.
+    Settings,
+    /// The first bytes are not TLS.
+    NotTls,
+    /// No common version.
+    Version,
+    /// No common cipher suite, group or signature scheme.
+    NothingInCommon,
+    /// No common application protocol.
+    ApplicationProtocol,
+    /// A required client certificate was not presented.
+    ClientCertificateMissing,
+    /// The client ended the handshake by an alert.
+    ClientAlert,
+    /// The handshake took too long.
+    Timeout,
+    /// The PROXY header is missing or malformed.
+    ProxyHeader,
+    /// No place is free on the node.
+    TooMany,
+    /// No place is free for the address.
+    TooManyFromAddress,
+    /// A later connection took the place.
+    Displaced,
+    /// No upstream could be reached.
+    Upstream,
+    /// Plaintext followed the start of TLS.
+    StartTlsInjected,
+    /// The conversation before TLS was refused.
+    StartTlsRefused,
+    /// The conversation before TLS broke off.
+    StartTlsFailed,
+    /// Outgoing TLS failed.
+    Outgoing,
+    /// The connection was closed.
+    Closed,
+    /// Anything else.
+    Other,
+    /// A client certificate is not acceptable.
+    ClientCertificate(WrongReason),
+}
 
-/// Counters of failures since the start.
+impl Failure {
+    /// Failures besides those of client certificates, in the order of their counters.
+    const OTHERS: [Failure; 23] = [
+        Failure::UnknownName,
+        Failure::Disabled,
+        Failure::Incomplete,
+        Failure::KeyUnavailable,
+        Failure::Settings,
+        Failure::NotTls,
+        Failure::Version,
+        Failure::NothingInCommon,
+        Failure::ApplicationProtocol,
+        Failure::ClientCertificateMissing,
+        Failure::ClientAlert,
+        Failure::Timeout,
+        Failure::ProxyHeader,
+        Failure::TooMany,
+        Failure::TooManyFromAddress,
+        Failure::Displaced,
+        Failure::Upstream,
+        Failure::StartTlsInjected,
+        Failure::StartTlsRefused,
+        Failure::StartTlsFailed,
+        Failure::Outgoing,
+        Failure::Closed,
+        Failure::Other,
+    ];
+
+    /// Returns one word for logs and counters.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Failure::UnknownName => "unknown_name",
+            Failure::Disabled => "disabled",
+            Failure::Incomplete => "incomplete",
+            Failure::KeyUnavailable => "key_unavailable",
+            Failure::Settings => "settings",
+            Failure::NotTls => "not_tls",
+            Failure::Version => "version",
+            Failure::NothingInCommon => "nothing_in_common",
+            Failure::ApplicationProtocol => "application_protocol",
+            Failure::ClientCertificateMissing => "client_certificate_missing",
+            Failure::ClientAlert => "client_alert",
+            Failure::Timeout => "timeout",
+            Failure::ProxyHeader => "proxy_header",
+            Failure::TooMany => "too_many",
+            Failure::TooManyFromAddress => "too_many_from_address",
+            Failure::Displaced => "displaced",
+            Failure::Upstream => "upstream",
+            Failure::StartTlsInjected => "starttls_injected",
+            Failure::StartTlsRefused => "starttls_refused",
+            Failure::StartTlsFailed => "starttls_failed",
+            Failure::Outgoing => "outgoing",
+            Failure::Closed => "closed",
+            Failure::Other => "other",
+            Failure::ClientCertificate(wrong) => wrong.word(),
+        }
+    }
+
+    /// Returns why rustls, or the connection below it, ended a handshake.
+    pub(crate) fn of(error: &std::io::Error) -> Failure {
+        let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+            return Failure::Closed;
+        };
+        match error {
+            Error::PeerIncompatible(
+                PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::Tls13RequiredForQuic
+                | PeerIncompatible::SupportedVersionsExtensionRequired,
+            ) => Failure::Version,
+            Error::PeerIncompatible(_) => Failure::NothingInCommon,
+            Error::NoApplicationProtocol => Failure::ApplicationProtocol,
+            Error::NoCertificatesPresented => Failure::ClientCertificateMissing,
+            Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
+                Failure::ApplicationProtocol
+            }
+            Error::AlertReceived(_) => Failure::ClientAlert,
+            _ => Failure::Other,
+        }
+    }
+
+    /// Returns the failure of a word that the DTLS engine passed through.
+    pub(crate) fn of_word(word: &str) -> Failure {
+        Failure::all().find(|failure| failure.word() == word).unwrap_or(Failure::Other)
+    }
+
+    fn all() -> impl Iterator<Item = Failure> {
+        let certificates = WrongReason::ALL.into_iter().map(Failure::ClientCertificate);
+        Failure::OTHERS.into_iter().chain(certificates)
+    }
+}
+
+impl From<&Refusal> for Failure {
+    fn from(refusal: &Refusal) -> Failure {
+        match refusal {
+            Refusal::Unknown => Failure::UnknownName,
+            Refusal::Disabled => Failure::Disabled,
+            Refusal::Incomplete => Failure::Incomplete,
+            Refusal::KeyUnavailable(_) => Failure::KeyUnavailable,
+            Refusal::Settings(_) => Failure::Settings,
+        }
+    }
+}
+
+impl From<Full> for Failure {
+    fn from(full: Full) -> Failure {
+        match full {
+            Full::Node => Failure::TooMany,
+            Full::Address => Failure::TooManyFromAddress,
+        }
+    }
+}
+
+/// Failure counters since the start.
 #[derive(Default)]
 pub(crate) struct Failures {
-    counts: [AtomicU64; WORDS.len() + WrongReason::ALL.len()],
+    counts: [AtomicU64; Failure::OTHERS.len() + WrongReason::ALL.len()],
 }
 
 impl Failures {
-    pub(crate) fn count(&self, reason: &str) {
-        let other = WORDS.len() - 1;
-        let place = words().position(|word| word == reason).unwrap_or(other);
-        if let Some(count) = self.counts.get(place) {
+    pub(crate) fn count(&self, failure: impl Into<Failure>) {
+        let failure = failure.into();
+        let mut counts = Failure::all().zip(&self.counts);
+        if let Some((_, count)) = counts.find(|(one, _)| *one == failure) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Every reason with its count.
+    /// Returns the word of each failure with its count.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        words().zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed)))
+        let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        Failure::all().map(Failure::word).zip(counts)
     }
 }
 
-fn words() -> impl Iterator<Item = &'static str> {
-    WORDS.into_iter().chain(WrongReason::ALL.into_iter().map(WrongReason::word))
-}
-
-/// The reason for which a handshake of DTLS failed, as a word and in words.
-pub(super) fn datagram_reason(reason: &conclave_dtls::Reason) -> (&'static str, String) {
+/// Returns why a DTLS handshake failed: the reason for the counter and an explanation.
+pub(super) fn datagram_reason(reason: &conclave_dtls::Reason) -> (Failure, String) {
     use conclave_dtls::Reason;
-    let word = match reason {
-        Reason::ClientCertificate(refused) => refused.reason,
-        Reason::Silence => "timeout",
-        Reason::Peer | Reason::Node => "closed",
-        Reason::Protocol(words) => protocol_word(words),
-        _ => "other",
+    let failure = match reason {
+        Reason::ClientCertificate(refused) => Failure::of_word(refused.reason),
+        Reason::Silence => Failure::Timeout,
+        Reason::Peer | Reason::Node => Failure::Closed,
+        Reason::Protocol(words) => protocol_failure(words),
+        _ => Failure::Other,
     };
-    (word, reason.to_string())
+    (failure, reason.to_string())
 }
 
-/// By the words of the engine, which is built with the node.
-fn protocol_word(words: &str) -> &'static str {
-    const KNOWN: [(&str, &str); 6] = [
-        ("peer did not return a certificate", "client_certificate_missing"),
-        ("no shared cipher", "nothing_in_common"),
-        ("no suitable", "nothing_in_common"),
-        ("unsupported protocol", "version"),
-        ("no application protocol", "application_protocol"),
-        ("alert", "client_alert"),
+/// Maps OpenSSL's error text to a reason. The text is stable, because OpenSSL is built with the
+/// node.
+fn protocol_failure(words: &str) -> Failure {
+    const KNOWN: [(&str, Failure); 6] = [
+        ("peer did not return a certificate", Failure::ClientCertificateMissing),
+        ("no shared cipher", Failure::NothingInCommon),
+        ("no suitable", Failure::NothingInCommon),
+        ("unsupported protocol", Failure::Version),
+        ("no application protocol", Failure::ApplicationProtocol),
+        ("alert", Failure::ClientAlert),
     ];
     let found = KNOWN.iter().find(|(part, _)| words.contains(part));
-    found.map_or("other", |(_, word)| word)
-}
-
-/// The reason for which rustls, or the connection below it, ended a handshake.
-pub(super) fn reason(error: &std::io::Error) -> &'static str {
-    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
-        return "closed";
-    };
-    match error {
-        Error::PeerIncompatible(
-            PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::Tls13RequiredForQuic
-            | PeerIncompatible::SupportedVersionsExtensionRequired,
-        ) => "version",
-        Error::PeerIncompatible(_) => "nothing_in_common",
-        Error::NoApplicationProtocol => "application_protocol",
-        Error::NoCertificatesPresented => "client_certificate_missing",
-        Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
-            "application_protocol"
-        }
-        Error::AlertReceived(_) => "client_alert",
-        _ => "other",
-    }
+    found.map_or(Failure::Other, |(_, failure)| *failure)
 }

@@ -1,9 +1,8 @@
-//! Bytes between a client and its upstream, both ways, each with its own end.
+//! Forwarding between a client and its upstream, in both directions, with half-close.
 //!
-//! While nothing flows, a connection holds no buffer: bytes go through two buffers of the thread,
-//! and only what a peer does not take at once is kept for it. Nothing more is read for a peer
-//! that has something waiting, so that each connection keeps at most [`BUFFER_BYTES`] and a
-//! little in each direction.
+//! An idle connection holds no buffer: bytes pass through buffers of the thread. Only bytes that a
+//! peer does not take at once are kept for it. While a peer has bytes pending, nothing more is read
+//! for it. So each connection keeps little more than [`BUFFER_BYTES`] per direction.
 
 use std::{
     cell::RefCell,
@@ -23,9 +22,9 @@ use super::{
     limits::{BUFFER_BYTES, HANDSHAKE_BYTES_MAX, Patience, ROUNDS_MAX},
 };
 
-/// One end of a connection: gives and takes clear bytes, whatever is on the wire.
+/// One end of a connection, seen as a stream of plaintext.
 pub(crate) trait End {
-    /// Adds to `clear` what has come. `buffer` is for its own use.
+    /// Appends received plaintext to `clear`. `buffer` is scratch space.
     fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
@@ -33,7 +32,8 @@ pub(crate) trait End {
         clear: &mut Vec<u8>,
     ) -> Poll<io::Result<Taken>>;
 
-    /// Takes all bytes; Pending means that some of them wait to be sent. `out` is for its own use.
+    /// Accepts all of `clear`. Pending means that some bytes are still to be sent. `out` is scratch
+    /// space.
     fn poll_give(
         &mut self,
         cx: &mut Context<'_>,
@@ -41,26 +41,26 @@ pub(crate) trait End {
         out: &mut Vec<u8>,
     ) -> Poll<io::Result<()>>;
 
-    /// Sends what waits.
+    /// Sends pending bytes.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Bytes that wait to be sent.
+    /// Returns the number of pending bytes.
     fn waiting(&self) -> usize;
 
-    /// Ends the direction towards this end.
+    /// Ends the direction towards this end, after its pending bytes.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// What came.
+/// Result of reading from an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// Bytes.
+    /// Plaintext was appended.
     Bytes,
-    /// The end of this direction.
+    /// This direction has ended.
     End,
 }
 
-/// Sends `bytes`, and keeps in `waiting`, which is empty, what the socket does not take.
+/// Sends `bytes` and stores in `waiting`, which must be empty, what the socket does not take.
 pub(crate) fn poll_send(
     io: &mut (impl AsyncWrite + Unpin),
     cx: &mut Context<'_>,
@@ -81,7 +81,7 @@ pub(crate) fn poll_send(
     Poll::Ready(Ok(()))
 }
 
-/// Sends what waits, and gives its memory back.
+/// Sends the pending bytes and releases their memory.
 pub(crate) fn poll_flush(
     io: &mut (impl AsyncWrite + Unpin),
     cx: &mut Context<'_>,
@@ -97,19 +97,19 @@ pub(crate) fn poll_flush(
     Poll::Ready(Ok(()))
 }
 
-/// An end whose stream gives and takes clear bytes by itself.
+/// An end over a stream of plaintext.
 pub(crate) struct Plain<S> {
     io: S,
     waiting: Vec<u8>,
 }
 
 impl<S> Plain<S> {
-    /// `first` is sent before everything else.
+    /// Wraps a stream. `first` is sent before everything else.
     pub(crate) fn new(io: S, first: Vec<u8>) -> Plain<S> {
         Plain { io, waiting: first }
     }
 
-    /// The stream itself, once nothing waits to be sent.
+    /// Returns the stream. Call it only when nothing is pending.
     pub(crate) fn into_io(self) -> S {
         self.io
     }
@@ -134,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for Plain<S> {
         _: &mut Vec<u8>,
     ) -> Poll<io::Result<()>> {
         if !self.waiting.is_empty() {
-            // Only what comes first of all waits here: it goes along.
+            // Only the `first` bytes can be pending here: send them together with these.
             self.waiting.extend_from_slice(clear);
             return self.poll_flush(cx);
         }
@@ -155,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for Plain<S> {
     }
 }
 
-/// Buffers of a thread; whoever is polled has them to itself.
+/// Scratch buffers of a thread. A task uses them only within one poll.
 struct Buffers {
     received: Vec<u8>,
     clear: Vec<u8>,
@@ -168,7 +168,7 @@ thread_local! {
     };
 }
 
-/// Takes what comes next from one end alone.
+/// Reads once from a single end.
 pub(crate) async fn take(from: &mut impl End, clear: &mut Vec<u8>) -> io::Result<Taken> {
     std::future::poll_fn(|cx| {
         BUFFERS.with_borrow_mut(|buffers| {
@@ -182,7 +182,7 @@ pub(crate) async fn take(from: &mut impl End, clear: &mut Vec<u8>) -> io::Result
     .await
 }
 
-/// Gives bytes to one end alone, and waits until they are sent.
+/// Writes to a single end and waits until everything is sent.
 pub(crate) async fn give(to: &mut impl End, clear: &[u8]) -> io::Result<()> {
     let mut clear = Some(clear);
     std::future::poll_fn(|cx| match clear.take() {
@@ -195,7 +195,7 @@ pub(crate) async fn give(to: &mut impl End, clear: &[u8]) -> io::Result<()> {
     .await
 }
 
-/// How far a direction has come.
+/// State of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Open,
@@ -203,15 +203,15 @@ enum Way {
     Ended,
 }
 
-/// What happened since the last look.
+/// Bytes forwarded during one poll.
 #[derive(Default)]
 struct Moved {
     up: u64,
     down: u64,
 }
 
-/// Copies until both directions have ended. An end of one direction is passed on, the other goes
-/// on. `begun` is called once, with the first bytes of the client.
+/// Forwards until both directions have ended. The end of one direction is passed on while the other
+/// continues. Calls `begun` once, at the client's first bytes.
 pub(crate) async fn forward(
     client: &mut impl End,
     server: &mut impl End,
@@ -229,7 +229,8 @@ pub(crate) async fn forward(
             buffers.received.resize(BUFFER_BYTES + HANDSHAKE_BYTES_MAX, 0);
             let first = poll_way(client, server, &mut up, cx, buffers, &mut moved.up);
             let second = poll_way(server, client, &mut down, cx, buffers, &mut moved.down);
-            // The TLS of one direction can have something to say in the other.
+            // Reading from an end can make TLS records pending in the other direction, such as
+            // alerts.
             let _ = (client.poll_flush(cx)?, server.poll_flush(cx)?);
             Ok(first?.is_ready() & second?.is_ready())
         });
@@ -290,13 +291,13 @@ fn poll_way(
             }
         }
     }
-    // There may be more, but others wait too.
+    // There may be more to read, but let other connections run first.
     cx.waker().wake_by_ref();
     Ok(Poll::Pending)
 }
 
-/// Gives up a connection whose peer takes nothing, or on which nothing happens any more. It looks
-/// once in a while: a timer that is set anew with each byte would cost more than the byte.
+/// A timer for idle connections and for peers that do not drain their send buffers. It fires
+/// periodically: resetting a timer for each byte would cost more than forwarding the byte.
 struct Watch {
     patience: Patience,
     look: Pin<Box<Sleep>>,

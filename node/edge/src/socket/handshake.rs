@@ -1,4 +1,4 @@
-//! From the first byte of TLS to a session: hello, choice, handshake, and who the client is.
+//! TLS handshakes: hello, domain selection, rustls, and the client's identity.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     Edge,
     counters::ListenerCounters,
-    failure,
+    failure::Failure,
     limits::REFUSED_BYTES_MAX,
     session::Session,
     tls_stream::{self, TlsStream},
@@ -27,29 +27,29 @@ use crate::{
     tls::{self, Alert, Asking, ClientIdentity, Door, FirstBytes, Policy, Tried},
 };
 
-/// Time for that.
+/// Longest time to deliver an answer to a refused client.
 const REFUSED_TIMEOUT: Duration = Duration::from_secs(1);
-/// Answer to HTTP where TLS is spoken.
+/// Answer to an HTTP request on a TLS port.
 const HTTP_ANSWER: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
      Content-Length: 54\r\nConnection: close\r\n\r\n\
      This port speaks TLS: ask again with https, not http.\n";
 
-/// A handshake that did not come to its end; logged and counted already.
+/// A failed connection, already logged and counted.
 pub(super) struct Ended;
 
-/// What is known of a connection before its handshake.
+/// Facts about a connection before its handshake.
 pub(super) struct Arrival<'a> {
     pub(super) door: &'a Arc<Door>,
     pub(super) counters: &'a ListenerCounters,
     pub(super) remote: SocketAddr,
-    /// Where the client connected to, as far as that may choose a domain.
+    /// Local address of the client's connection. Behind a proxy, the destination in the PROXY
+    /// header.
     pub(super) local: Option<SocketAddr>,
-    /// `to` of its XMPP stream.
+    /// The `to` of the client's XMPP stream.
     pub(super) stream_to: Option<&'a str>,
 }
 
-/// Says something about a handshake if the cluster's TLS log level asks for it; else only to
-/// whoever listens to this node's debug level.
+/// Logs at `info` if the cluster's TLS log level includes this event, otherwise at `debug`.
 macro_rules! say {
     ($policy:expr, $level:ident, $($field:tt)*) => {
         if $policy.logs(TlsLogLevel::$level) {
@@ -62,19 +62,19 @@ macro_rules! say {
 
 pub(super) use say;
 
-/// Why there is no hello.
+/// Why there is no usable hello.
 enum NoHello {
     Tried(Tried),
-    /// Of a version that is not spoken here.
+    /// An unsupported version.
     Old(&'static str),
-    /// rustls cannot read it; with the alert to send.
+    /// rustls cannot parse the hello. The bytes are the alert to send.
     Broken(rustls::Error, Vec<u8>),
     Closed(io::Error),
 }
 
 impl Edge {
-    /// Makes the handshake on a stream whose next bytes are the client's first of TLS, behind
-    /// those that were received already.
+    /// Performs the handshake. `received` holds the client's first TLS bytes; the stream continues
+    /// after them.
     pub(super) async fn handshake<S>(
         &self,
         mut stream: S,
@@ -98,7 +98,7 @@ impl Edge {
         let domain = found.as_ref().map_or("-", |(name, _)| name.as_str());
         let chosen = found.as_ref().map_or("-", |(_, chosen)| chosen.word());
         let (listener, remote) = (&arrival.door.name, arrival.remote);
-        // Names from clients are escaped, since they may hold anything, where they are said.
+        // Server names may hold any character: escape them in logs.
         let shown = || server_name.as_deref().unwrap_or("-").escape_debug().to_string();
         say!(policy, Debug, event = "tls.chosen", %listener, %remote, server_name = shown(), domain, chosen);
         let ready = match ready {
@@ -110,7 +110,7 @@ impl Edge {
             }
         };
         let found = found.ok_or(Ended)?;
-        // rustls reads the hello once more: its interface for choosing has buffers of its own.
+        // rustls must parse the hello a second time: its `Acceptor` has buffers of its own.
         drop(accepted);
         let shaken = TlsStream::accept(stream, received, ready.config).await;
         let tls = match shaken {
@@ -131,7 +131,7 @@ impl Edge {
         Ok((tls, session))
     }
 
-    /// Answers what is no hello.
+    /// Answers a client without a usable hello.
     async fn no_hello<S>(&self, stream: S, arrival: &Arrival<'_>, no_hello: NoHello) -> Ended
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -140,11 +140,11 @@ impl Edge {
         let (listener, remote) = (&arrival.door.name, arrival.remote);
         match no_hello {
             NoHello::Closed(error) => {
-                arrival.counters.failures.count("closed");
+                arrival.counters.failures.count(Failure::Closed);
                 tracing::debug!(event = "tls.no_hello", %listener, %remote, %error);
             }
             NoHello::Tried(tried) => {
-                arrival.counters.failures.count("not_tls");
+                arrival.counters.failures.count(Failure::NotTls);
                 let tried_words = tried.words();
                 say!(policy, Info, event = "tls.refused", %listener, %remote, tried = tried_words);
                 let answer: &[u8] = match tried {
@@ -155,12 +155,12 @@ impl Edge {
                 refuse(stream, answer).await;
             }
             NoHello::Old(tried) => {
-                arrival.counters.failures.count("version");
+                arrival.counters.failures.count(Failure::Version);
                 say!(policy, Info, event = "tls.refused", %listener, %remote, reason = "version", tried);
                 refuse(stream, &Alert::ProtocolVersion.record()).await;
             }
             NoHello::Broken(error, alert) => {
-                arrival.counters.failures.count("not_tls");
+                arrival.counters.failures.count(Failure::NotTls);
                 say!(policy, Info, event = "tls.refused", %listener, %remote, tried = "a broken hello", %error);
                 refuse(stream, &alert).await;
             }
@@ -177,8 +177,8 @@ impl Edge {
         refusal: &Refusal,
     ) {
         let (listener, remote) = (&arrival.door.name, arrival.remote);
+        arrival.counters.failures.count(refusal);
         let reason = refusal.reason();
-        arrival.counters.failures.count(reason);
         if let Refusal::KeyUnavailable(why) | Refusal::Settings(why) = refusal {
             tracing::warn!(event = "tls.refused", %listener, %remote, server_name, domain, reason, why);
         } else {
@@ -186,7 +186,7 @@ impl Edge {
         }
     }
 
-    /// One line for a handshake that rustls ended, with what the client tried.
+    /// Logs and counts a handshake that rustls ended, with the version offered by the client.
     fn failed(
         &self,
         policy: &Policy,
@@ -198,22 +198,23 @@ impl Edge {
     ) {
         let (listener, remote) = (&arrival.door.name, arrival.remote);
         if let Some(Err(wrong)) = asking.and_then(Asking::answer) {
+            arrival.counters.failures.count(Failure::ClientCertificate(wrong.reason));
             let reason = wrong.reason.word();
-            arrival.counters.failures.count(reason);
             let why = &wrong.detail;
             say!(policy, Info, event = "tls.refused", %listener, %remote, server_name, reason, why);
             return;
         }
-        let reason = failure::reason(error);
-        arrival.counters.failures.count(reason);
-        if reason == "version" {
+        let failure = Failure::of(error);
+        arrival.counters.failures.count(failure);
+        let reason = failure.word();
+        if failure == Failure::Version {
             say!(policy, Info, event = "tls.refused", %listener, %remote, server_name, reason, tried = offered);
         } else {
             say!(policy, Info, event = "tls.handshake_failed", %listener, %remote, server_name, reason, %error);
         }
     }
 
-    /// Who the client is. A session that was resumed brings its certificates along; they are
+    /// Returns the client's identity. A resumed session brings its certificates along. They are
     /// checked again, because they may have expired since.
     fn client(
         &self,
@@ -237,7 +238,7 @@ impl Edge {
         let (listener, remote) = (&arrival.door.name, arrival.remote);
         let (reason, why, ignored) =
             (wrong.reason.word(), &wrong.detail, !asking.policy().aborts());
-        arrival.counters.failures.count(reason);
+        arrival.counters.failures.count(Failure::ClientCertificate(wrong.reason));
         say!(policy, Info, event = "tls.client_certificate_wrong", %listener, %remote, reason, why, ignored);
         if ignored { Ok(None) } else { Err(Ended) }
     }
@@ -266,7 +267,7 @@ impl Edge {
     }
 }
 
-/// The hello, and the version that it names. All that was received is kept.
+/// Reads the hello and the version in it. All bytes remain in `received`.
 async fn read_hello<S>(
     stream: &mut S,
     received: &mut Vec<u8>,
@@ -289,11 +290,11 @@ where
             match acceptor.accept() {
                 Ok(Some(accepted)) => return Ok((accepted, offered)),
                 Ok(None) => {}
-                // Old hellos lack what rustls asks for before it looks at the version.
+                // rustls looks for extensions before the version, and old hellos lack them.
                 Err(_) if tls::is_old(offered) => return Err(NoHello::Old(offered)),
                 Err((error, mut alert)) => {
                     let mut bytes = Vec::new();
-                    // A vector takes everything.
+                    // Writing to a vector cannot fail.
                     let _ = alert.write_all(&mut bytes);
                     return Err(NoHello::Broken(error, bytes));
                 }
@@ -347,8 +348,8 @@ fn alert(refusal: &Refusal) -> &'static [u8] {
     }
 }
 
-/// Tells the client why, and closes. What it still sends is read for a moment: closing with
-/// unread bytes resets the connection, and the answer would be lost.
+/// Sends an answer and closes. Reads the client's remaining bytes for a moment: closing a socket
+/// with unread bytes sends a reset, and the answer would be lost.
 async fn refuse<S>(mut stream: S, answer: &[u8])
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -358,6 +359,6 @@ where
         stream.shutdown().await?;
         tokio::io::copy(&mut (&mut stream).take(REFUSED_BYTES_MAX), &mut tokio::io::sink()).await
     };
-    // The client may be gone already.
+    // The client may already be gone.
     let _ = timeout(REFUSED_TIMEOUT, answering).await;
 }

@@ -1,4 +1,4 @@
-//! Bounds of the edge, and who has a place within them.
+//! Bounds of the edge, and the accounting of places for connections.
 
 use std::{
     collections::HashMap,
@@ -12,98 +12,96 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// Bytes of a refused client that are read away, so that it gets our answer rather than a reset.
+/// Most bytes read from a refused client and discarded, so that it gets our answer and no reset.
 pub(super) const REFUSED_BYTES_MAX: u64 = 64 * 1024;
-/// Longest time from the first byte to the end of the handshake.
+/// Longest duration of a handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time of a drain at the end of the process.
+/// Longest drain at the end of the process.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time to connect to an upstream, all of them together.
+/// Longest time to connect over TCP, shared by all upstreams. For UDP it applies to each upstream.
 pub(crate) const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(5);
-/// An upstream that did not answer is asked last for this time.
+/// Pause of a failed upstream: for this time it is tried last.
 pub(crate) const UPSTREAM_PAUSE: Duration = Duration::from_secs(2);
-/// How long the addresses of a name are used before it is looked up again.
+/// Lifetime of the addresses of a looked-up name.
 pub(crate) const ADDRESSES_VALID: Duration = Duration::from_secs(5);
-/// Bytes that are read at once while bytes flow; four whole records. Shared by all connections of
-/// a thread. What a peer does not take is kept for it up to this size, and then nothing more is
-/// read for it.
+/// Most bytes per read while forwarding: four whole records. The buffer is shared by all
+/// connections of a thread. Also the most bytes kept for a slow peer, before reading for it pauses.
 pub(crate) const BUFFER_BYTES: usize = 4 * RECORD_BYTES_MAX;
 /// Largest TLS record with its header (RFC 8446 §5.2).
 pub(crate) const RECORD_BYTES_MAX: usize = 16 * 1024 + 256 + 5;
-/// Bytes of a handshake that are kept until they make a message (the largest has 64 KiB) and a
-/// record more.
+/// Most handshake bytes kept until they form a message (at most 64 KiB), plus one record.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 64 * 1024 + RECORD_BYTES_MAX;
-/// Rounds of reading and writing before other connections have their turn.
+/// Reads per direction before other connections get their turn.
 pub(crate) const ROUNDS_MAX: usize = 8;
-/// How long a connection may stand still.
+/// Timeouts of all connections.
 pub(crate) const PATIENCE: Patience =
     Patience { stall: Duration::from_secs(30), idle: Duration::from_secs(60 * 60) };
-/// Longest time from the first byte to the start of TLS, or to the command that needs the server.
+/// Longest wait for the client's next bytes before TLS. Together with the handshake timeout it also
+/// bounds the whole time up to the end of the handshake.
 pub(crate) const CLEAR_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest time for the greeting of an upstream, and for its answer before bytes are passed on.
+/// Longest wait for an upstream's greeting or answer before forwarding starts.
 pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest silence on the control connection of FTP before its first data connection.
+/// Longest silence on an FTP control connection before its first data connection.
 pub(crate) const CONTROL_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// Longest time from a proven ClientHello of DTLS to the end of the handshake: flights that get
-/// lost are repeated, and on a bad path that takes long.
+/// Longest time from a proven DTLS ClientHello to the end of the handshake. Lost flights are
+/// retransmitted, which takes long on a bad path.
 pub(crate) const DATAGRAM_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Handshakes of DTLS at once on one thread. A hostile client can have 350 KiB kept while its own
-/// lasts; an honest one takes a fifth of that.
+/// Most DTLS handshakes at once on one thread. During its handshake a hostile client can make us
+/// keep 350 KiB; an honest one needs a fifth of that.
 pub(crate) const DATAGRAM_HANDSHAKES_MAX: usize = 1024;
-/// Those of one address.
+/// Most DTLS handshakes at once from one address, on one thread.
 pub(crate) const DATAGRAM_HANDSHAKES_ADDRESS_MAX: usize = DATAGRAM_HANDSHAKES_MAX / 8;
-/// A session of DTLS in which nobody says anything ends after this time unless the node's settings
-/// say otherwise: most clients go without a word.
+/// Default idle timeout of a DTLS session. Most clients leave without close_notify.
 pub const DATAGRAM_IDLE: Duration = Duration::from_secs(10 * 60);
-/// Datagrams that wait for their session; more are lost.
+/// Most datagrams queued for a session; more are dropped.
 pub(crate) const SESSION_DATAGRAMS_MAX: usize = 64;
-/// Datagrams that are taken from a socket at once.
+/// Most datagrams received per system call.
 pub(crate) const DATAGRAMS_AT_ONCE: usize = 8;
-/// Room for what UDP can carry, and for several small datagrams of one client at once.
+/// Receive buffer per datagram: the largest UDP datagram, or several small ones joined by GRO.
 pub(crate) const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
-/// Bytes that wait in the system for a thread; it may allow less.
+/// Requested socket buffer; the system may grant less.
 pub(crate) const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-/// Refused hellos that are remembered by a socket.
+/// Most refused hellos remembered per socket.
 pub(crate) const REFUSED_MAX: usize = 4096;
-/// For how long; about as long as clients repeat them.
+/// How long a refused hello is remembered: about as long as clients retransmit it.
 pub(crate) const REFUSED_VALID: Duration = Duration::from_secs(30);
-/// ClientHellos in fragments that wait for the rest at a socket, of 16 KiB at most.
+/// Most incomplete ClientHellos per socket, of at most 16 KiB each.
 pub(crate) const ASSEMBLIES_MAX: usize = 256;
-/// For how long.
+/// How long an incomplete ClientHello is kept.
 pub(crate) const ASSEMBLY_VALID: Duration = Duration::from_secs(10);
-/// Pause after the system refuses to accept, so that a full table of descriptors does not spin.
+/// Pause after a failed accept, so that an exhausted descriptor table does not cause a busy loop.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Pause between tries to open a socket.
+/// Pause between attempts to open a socket.
 pub(crate) const OPEN_RETRY: Duration = Duration::from_secs(2);
-/// Connections waiting to be accepted, per socket.
+/// Most connections waiting to be accepted, per socket.
 pub(crate) const BACKLOG: i32 = 4096;
-/// Descriptors that are left to the rest of the node.
+/// Descriptors reserved for the rest of the node.
 const DESCRIPTORS_KEPT: u64 = 256;
-/// Descriptors for the connections of a node, however many there are.
+/// Most descriptors for connections, however many the process may have.
 const DESCRIPTORS_MAX: u64 = 1 << 21;
-/// A connection of TCP has one for the client and one for the upstream.
+/// Descriptors of a TCP connection: one to the client and one to the upstream.
 pub(crate) const CONNECTION_DESCRIPTORS: usize = 2;
-/// A session of DTLS has one for its upstream; all clients share the listener's.
+/// Descriptors of a DTLS session: one to its upstream. All clients share the listener's.
 pub(crate) const SESSION_DESCRIPTORS: usize = 1;
 
-/// Descriptors for connections, of all that the process may have.
+/// Returns the descriptors for connections, out of the process's limit.
 pub fn descriptors_max(descriptors: u64) -> usize {
     let kept = descriptors.saturating_sub(DESCRIPTORS_KEPT).clamp(32, DESCRIPTORS_MAX);
     usize::try_from(kept).unwrap_or(usize::MAX)
 }
 
-/// How long a connection may stand still.
+/// Timeouts of an idle or stalled connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// A peer that takes nothing of what waits for it is given up after this time at the earliest,
-    /// and after twice this time at the latest.
+    /// Send timeout: a peer that does not drain its send buffer is dropped after one to two of
+    /// these.
     pub(crate) stall: Duration,
-    /// A connection without a byte in either direction ends after this time, give or take the
-    /// other.
+    /// Idle timeout: a connection without a byte in either direction ends after this time, give or
+    /// take one `stall`.
     pub(crate) idle: Duration,
 }
 
-/// Places for connections: descriptors, counted for the node and for each address.
+/// Accounting of descriptors for connections, for the node and for each client address.
 #[derive(Debug)]
 pub(crate) struct Places {
     taken: AtomicUsize,
@@ -117,23 +115,13 @@ pub(crate) struct Places {
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// The node has as many connections as it can have.
+    /// The node has as many connections as it may have.
     Node,
-    /// This address has as many as one may have.
+    /// The address has as many connections as it may have.
     Address,
 }
 
-impl Full {
-    /// One word for logs and counters.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Full::Node => "too_many",
-            Full::Address => "too_many_from_address",
-        }
-    }
-}
-
-/// A place of a connection; given back when dropped.
+/// Place of a connection. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
@@ -142,8 +130,8 @@ pub(crate) struct Place {
 }
 
 impl Places {
-    /// At most `max` descriptors, and half of them for one address: nobody shuts out all others
-    /// alone.
+    /// Allows `max` descriptors in total and half of them per address, so that one client cannot
+    /// shut out all others.
     pub(crate) fn new(max: usize) -> Arc<Places> {
         let (taken, descriptors) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (address_max, emptied) = (max.div_ceil(2), Notify::new());
@@ -151,8 +139,8 @@ impl Places {
         Arc::new(Places { taken, descriptors, by_address, max, address_max, emptied })
     }
 
-    /// A place for a connection with so many descriptors, of an address; none: of a proxy, whose
-    /// clients are counted.
+    /// Takes a place with this many descriptors. `address` is none for a proxy: its clients are
+    /// counted instead, once their addresses are known.
     pub(crate) fn take(
         self: &Arc<Self>,
         address: Option<IpAddr>,
@@ -182,7 +170,7 @@ impl Places {
         }
     }
 
-    /// Places taken.
+    /// Returns the number of taken places.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
@@ -227,7 +215,8 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one address: whoever has an IPv6 address mostly has its whole /64.
+/// Returns the unit of counting per address: an IPv4 address or an IPv6 /64. A client with one IPv6
+/// address usually controls the whole /64.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),

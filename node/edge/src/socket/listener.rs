@@ -1,4 +1,4 @@
-//! Sockets: open, accept, never spin, and close without losing whoever waits.
+//! TCP listening sockets: bind, accept, back off on errors, and close without losing the backlog.
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +26,7 @@ use super::{
     Edge, UpstreamError,
     connect::Upstreams,
     counters::ListenerCounters,
+    failure::Failure,
     limits::{self, ACCEPT_PAUSE, BACKLOG, CONNECTION_DESCRIPTORS, Full, PATIENCE, Place},
     outgoing::Remote,
     upstream::Allowed,
@@ -33,7 +34,7 @@ use super::{
 };
 use crate::tls::Door;
 
-/// What a connection must know of its listener.
+/// The parameters of a listener that its connections depend on.
 pub(crate) struct Accepting {
     pub(crate) name: ListenerName,
     pub(crate) door: Arc<Door>,
@@ -74,7 +75,7 @@ impl Accepting {
         })
     }
 
-    /// A listener whose upstreams are refused here: it never opens.
+    /// Makes a listener without upstreams, for forbidden ones. It is never opened.
     pub(crate) fn nowhere(listener: &Listener, counters: Arc<ListenerCounters>) -> Accepting {
         Accepting {
             name: listener.name.clone(),
@@ -90,17 +91,17 @@ impl Accepting {
         }
     }
 
-    /// Whether there is any upstream.
+    /// Returns whether there are any upstreams.
     pub(crate) fn is_possible(&self) -> bool {
         !self.upstreams.is_empty()
     }
 
-    /// Where bytes for this domain go.
+    /// Returns the upstreams for a domain.
     pub(crate) fn upstreams(&self, domain: &DomainName) -> &Upstreams {
         self.domain_upstreams.get(domain).unwrap_or(&self.upstreams)
     }
 
-    /// Whether a peer must send a PROXY header.
+    /// Returns whether a peer must send a PROXY header.
     pub(crate) fn is_proxy(&self, peer: IpAddr) -> bool {
         self.proxy_from.iter().any(|network| network.contains(peer))
     }
@@ -112,54 +113,54 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    /// Accepts whoever waits already, then closes.
+    /// Accepts the connections in the backlog, then closes.
     pub(crate) async fn close(self) {
         for (open, task) in self.tasks {
             drop(open);
-            // A task that failed has closed its socket as well.
+            // A failed task has dropped its socket.
             let _ = task.await;
         }
     }
 }
 
-/// What kind of socket clients of this protocol come to.
+/// Returns the socket type of a protocol.
 pub(crate) fn socket_type(protocol: ListenerProtocol) -> SocketType {
     if protocol.is_datagram() { SocketType::DGRAM } else { SocketType::STREAM }
 }
 
-/// Whether an address can be opened: nobody else listens there.
+/// Binds an address exclusively for a moment, to check that no other process uses it.
 pub(crate) fn check(kind: SocketType, address: SocketAddr) -> io::Result<()> {
     bind(kind, address, false).map(|_| ())
 }
 
-/// A socket that is bound, alone or shared among the threads.
+/// Binds a socket. A shared one has `SO_REUSEPORT`, for one socket per thread on the same address.
 pub(super) fn bind(kind: SocketType, address: SocketAddr, is_shared: bool) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = net::socket_with(family, kind, flags, None)?;
-    // For TCP: connections that are over do not hold the address. For UDP it would share it.
+    // On TCP this ignores old connections in TIME_WAIT. On UDP it would share the address.
     sockopt::set_socket_reuseaddr(&socket, kind == SocketType::STREAM)?;
     sockopt::set_socket_reuseport(&socket, is_shared)?;
     if address.is_ipv6() {
-        // An unspecified IPv6 address means IPv4 too.
+        // Accept IPv4 on the unspecified IPv6 address too.
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
     net::bind(&socket, &address)?;
     Ok(socket)
 }
 
-/// Opens a socket for each thread; the system shares connections out among them.
+/// Opens a socket for each thread. The kernel distributes the connections among them.
 pub(crate) fn open(
     edge: &Edge,
     workers: &[Worker],
     address: SocketAddr,
     accepting: &Arc<ArcSwap<Accepting>>,
 ) -> io::Result<Open> {
-    // Sockets that share an address would share it with a stranger's too: ask alone first.
+    // With `SO_REUSEPORT` another process could already share the address: try without it first.
     check(SocketType::STREAM, address)?;
     let listen = |_: &Worker| {
         let socket = bind(SocketType::STREAM, address, true)?;
-        // Accepted sockets inherit these.
+        // Accepted sockets inherit these options.
         sockopt::set_tcp_nodelay(&socket, true)?;
         let stall = u32::try_from(PATIENCE.stall.as_millis()).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(&socket, stall)?;
@@ -219,10 +220,11 @@ impl Accept {
         let place = match self.place(counted, &accepting).await {
             Ok(place) => place,
             Err(full) => {
-                accepting.counters.failures.count(full.word());
+                accepting.counters.failures.count(full);
                 let listener = &accepting.name;
                 tracing::debug!(event = "tls.no_place", %listener, %remote, ?full);
-                // At once, and leaving nothing behind: there may be many of them.
+                // Reset at once. It costs least and leaves no TIME_WAIT state, and there may be
+                // many of these.
                 let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
                 return;
             }
@@ -233,7 +235,7 @@ impl Accept {
         });
     }
 
-    /// A place; if there is none, that of somebody who has not made use of it.
+    /// Takes a place. If there is none, displaces an unused connection and tries once more.
     async fn place(&self, address: Option<IpAddr>, accepting: &Accepting) -> Result<Place, Full> {
         let mut is_last = false;
         loop {
@@ -248,19 +250,19 @@ impl Accept {
             if is_last || !self.connections.displace(of) {
                 return Err(full);
             }
-            accepting.counters.failures.count("displaced");
-            // Once around, so that what was ended gives its place back.
+            accepting.counters.failures.count(Failure::Displaced);
+            // Yield once, so that the displaced task is dropped and returns its place.
             tokio::task::yield_now().await;
             is_last = true;
         }
     }
 
-    /// Descriptors or memory are used up. The oldest that does nothing makes room, and others
-    /// have time to end.
+    /// Pauses after a failed accept: descriptors or memory are exhausted. Also displaces the oldest
+    /// unused connection.
     async fn pause(&self, error: &io::Error) {
         let accepting = self.accepting.load();
         if self.connections.displace(None) {
-            accepting.counters.failures.count("displaced");
+            accepting.counters.failures.count(Failure::Displaced);
         }
         let listener = &accepting.name;
         tracing::warn!(event = "listener.accept_failed", %listener, %error);

@@ -1,4 +1,4 @@
-//! What a connection says before TLS, and once more when its upstream is there.
+//! The STARTTLS conversation of a connection before TLS, and its continuation with the upstream.
 
 use std::io;
 
@@ -14,6 +14,7 @@ use super::{
     Edge,
     connect::First,
     converse::{Talked, converse},
+    failure::Failure,
     forward::{End, Plain},
     handshake::{Arrival, Ended},
     limits::{CLEAR_TIMEOUT, CONTROL_TIMEOUT, GREETING_TIMEOUT},
@@ -21,31 +22,31 @@ use super::{
     stream::Stream,
 };
 
-/// First byte of a TLS record with a handshake message (RFC 8446 §5.1).
+/// Content type of a TLS handshake record (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
-/// A conversation that goes on when the upstream is there; none if TLS came with the first byte.
+/// A conversation to continue once the upstream is connected; none if TLS came with the first byte.
 pub(crate) struct Opening {
     protocol: ListenerProtocol,
     conversation: Option<Box<dyn Conversation>>,
 }
 
-/// How the clear part ended.
+/// Outcome of the unencrypted part.
 pub(crate) enum Opened {
-    /// TLS starts, on this stream.
+    /// TLS starts on this stream.
     Tls(TcpStream, Opening),
-    /// The client goes on in the clear.
+    /// The client continues unencrypted.
     Clear(Plain<TcpStream>, Plain<Stream>),
 }
 
 impl Opening {
-    /// The domain that the client opened its stream to (XMPP).
+    /// Returns the target domain of the client's stream (XMPP).
     pub(crate) fn stream_to(&self) -> Option<&str> {
         self.conversation.as_ref()?.stream_to()
     }
 
-    /// TLS stands and the upstream is there: takes from it what the client has heard from us
-    /// already. None if the connection is over.
+    /// Continues the conversation after the handshake, now with the upstream: consumes the messages
+    /// that the client already got from this node. Returns none if the connection is over.
     pub(crate) async fn join<C: End, U: End>(
         self,
         client: &mut C,
@@ -70,8 +71,8 @@ impl Opening {
 }
 
 impl Edge {
-    /// Speaks with a client until TLS can start, or until it goes on without. `received` was read
-    /// before; what is left in it belongs to TLS.
+    /// Holds the conversation until TLS starts, or until the client continues without TLS.
+    /// `received` holds the bytes read so far; what is left in it belongs to TLS.
     pub(super) async fn open(
         &self,
         stream: TcpStream,
@@ -105,16 +106,16 @@ impl Edge {
             }
             Ok(Spoken::Over(Reason::Ended)) => {}
             Ok(Spoken::Over(Reason::Injected)) => {
-                failures.count("starttls_injected");
+                failures.count(Failure::StartTlsInjected);
                 tracing::warn!(event = "starttls.injected", %listener, %remote);
             }
             Ok(Spoken::Over(reason)) => {
-                failures.count("starttls_refused");
+                failures.count(Failure::StartTlsRefused);
                 let reason = reason.to_string();
                 tracing::info!(event = "starttls.refused", %listener, %remote, reason);
             }
             Err(error) => {
-                failures.count("starttls_failed");
+                failures.count(Failure::StartTlsFailed);
                 tracing::info!(event = "starttls.failed", %listener, %remote, %error);
             }
         }
@@ -136,11 +137,13 @@ impl Edge {
         let talking =
             converse(conversation, &mut sides, &mut client, &mut upstream, connect, CLEAR_TIMEOUT);
         Ok(match (talking.await?, upstream) {
-            // The conversation has looked already; this is the second look.
+            // The conversation has checked this already. Checked again here, because a mistake
+            // there would be a plaintext injection.
             (Talked::StartTls, _) if !sides.client.said.is_empty() => {
                 Spoken::Over(Reason::Injected)
             }
-            // What an upstream said in the clear ends here, with its connection.
+            // The unencrypted upstream connection ends here: its output must not be taken for
+            // protected.
             (Talked::StartTls, _) => Spoken::Tls(client.into_io()),
             (Talked::Pass, Some(upstream)) => Spoken::Clear(client, upstream),
             (Talked::Pass, None) => return Err(io::ErrorKind::NotConnected.into()),
@@ -148,7 +151,7 @@ impl Edge {
         })
     }
 
-    /// An upstream for a client without TLS, which means no domain.
+    /// Connects to an upstream for a client without TLS, which selects no domain.
     async fn connect_clear(
         &self,
         arrival: &Arrival<'_>,
@@ -163,7 +166,7 @@ impl Edge {
     }
 }
 
-/// Whether TLS comes with the first byte, which stays where it is.
+/// Peeks at the first byte and returns whether TLS starts with it.
 async fn is_tls(stream: &TcpStream, received: &[u8]) -> bool {
     let mut first = [0];
     match received.first() {

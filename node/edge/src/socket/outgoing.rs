@@ -1,4 +1,4 @@
-//! Outgoing TLS: clear connections in, TLS to a remote server out (C6).
+//! Outgoing TLS: unencrypted clients on this side, TLS to a remote server on the other.
 
 mod verifier;
 
@@ -19,6 +19,7 @@ use super::{
     Edge,
     connect::First,
     converse::{Talked, converse, end},
+    failure::Failure,
     forward::{Plain, give},
     handshake::{Arrival, Ended},
     limits::CLEAR_TIMEOUT,
@@ -28,21 +29,21 @@ use super::{
 use crate::{live::RemoteTrust, tls::CertifiedKeys};
 use verifier::verifier;
 
-/// A remote server, as a listener knows it.
+/// The remote server of an outgoing listener.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
-    /// Whom its certificate must name.
+    /// Expected name in its certificate.
     name: Option<ServerName<'static>>,
-    /// Protocol whose own command starts TLS.
+    /// STARTTLS protocol of the server, if any.
     starttls: Option<ListenerProtocol>,
 }
 
-/// The way to a remote server.
+/// A TLS connection to a remote server.
 pub(crate) type ToServer = Plain<TlsStream<Stream>>;
 
 impl Remote {
-    /// The remote server of a listener; none if it is for something else. What it must prove is
-    /// the name that is set, or the host of the upstream.
+    /// Returns the remote server of a listener; none for other protocols. The expected name is the
+    /// configured one, otherwise the host of the first upstream.
     pub(crate) fn of(listener: &Listener) -> Option<Remote> {
         if listener.protocol != ListenerProtocol::OutgoingTls {
             return None;
@@ -56,14 +57,14 @@ impl Remote {
     }
 }
 
-/// The host of `HOST:PORT`.
+/// Returns the host of `HOST:PORT`.
 fn host_of(upstream: &str) -> Option<String> {
     let (host, _) = upstream.rsplit_once(':')?;
     Some(host.trim_start_matches('[').trim_end_matches(']').to_owned())
 }
 
 impl Edge {
-    /// Connects a client in the clear to a remote server under TLS.
+    /// Connects an unencrypted client to a remote server over TLS.
     pub(super) async fn reach(
         &self,
         stream: TcpStream,
@@ -83,9 +84,9 @@ impl Edge {
             Ok(server) => Ok((client, server)),
             Err(error) => {
                 let (listener, remote) = (&accepting.name, arrival.remote);
-                arrival.counters.failures.count("outgoing");
+                arrival.counters.failures.count(Failure::Outgoing);
                 tracing::warn!(event = "outgoing.refused", %listener, %remote, %error);
-                // The client gets a clean end rather than a cut.
+                // Close cleanly, so that the client does not take this for a truncation.
                 let _ = timeout(self.shared.options.handshake_timeout, end(&mut client)).await;
                 Err(Ended)
             }
@@ -124,8 +125,9 @@ impl Edge {
             (Talked::Over(reason), _) => return Err(over(&reason)),
             _ => return Err(io::ErrorKind::NotConnected.into()),
         };
-        // Said in the clear behind the agreement to start TLS: nobody's words (CVE-2021-23222).
-        // The conversation has looked already; this is the second look.
+        // Anyone on the path could have sent these bytes, after the agreement to start TLS and
+        // before the handshake (CVE-2021-23222). The conversation has checked this already. Checked
+        // again here, because a mistake there would be a plaintext injection.
         if !sides.upstream.said.is_empty() {
             return Err(over(&Reason::Injected));
         }
@@ -139,7 +141,7 @@ impl Edge {
     }
 }
 
-/// TLS stands: both sides are told what they must know of it.
+/// Finishes the conversation after the handshake with the server.
 async fn begin(
     conversation: &mut dyn Conversation,
     sides: &mut Sides,
@@ -156,7 +158,8 @@ async fn begin(
     }
 }
 
-/// Versions, suites and groups are those of the cluster's settings and of this node.
+/// Builds the client settings. Versions, suites and groups come from the policy of the cluster and
+/// of this node.
 fn client_config(
     name: &ServerName<'static>,
     trust: Arc<RemoteTrust>,
@@ -169,7 +172,7 @@ fn client_config(
         .dangerous()
         .with_custom_certificate_verifier(verifier(trust, Arc::clone(policy.provider())))
         .with_client_cert_resolver(Arc::new(own));
-    // A session would outlive the trust that it was made under.
+    // A ticket would outlive the trust under which its session was made.
     config.resumption = Resumption::disabled();
     config.enable_sni = matches!(name, ServerName::DnsName(_));
     Ok(Arc::new(config))
@@ -179,7 +182,7 @@ fn over(reason: &Reason) -> io::Error {
     io::Error::other(reason.to_string())
 }
 
-/// The certificate of the Main Domain, for servers that ask for one.
+/// Client certificate of the Main Domain, for servers that request one.
 #[derive(Debug)]
 struct MainCertificate(Option<Arc<CertifiedKeys>>);
 

@@ -1,4 +1,4 @@
-//! What a handshake settled, for whoever carries the connection on.
+//! The parameters of a completed handshake, for forwarding and the PROXY header.
 
 use std::net::SocketAddr;
 
@@ -7,22 +7,22 @@ use conclave_store::{id::DomainName, record::ProxyVersion};
 
 use crate::{live::Chosen, tls::ClientIdentity};
 
-/// A connection whose handshake came to its end.
+/// A completed handshake.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
-    /// The client; behind a trusted proxy what its PROXY header says.
+    /// Address of the client. Behind a trusted proxy, the address in the PROXY header.
     pub(crate) remote: SocketAddr,
-    /// Where the client connected to, as far as it is known.
+    /// Local address of the client's connection, if known.
     pub(crate) local: Option<SocketAddr>,
-    /// The domain that was served.
+    /// Name of the served domain.
     pub(crate) domain: DomainName,
-    /// Server name of the hello; from the client, so escape it where it is shown.
+    /// Server name of the hello. Chosen by the client: escape it before display.
     pub(crate) server_name: Option<String>,
-    /// How the domain was found.
+    /// How the domain was selected.
     pub(crate) chosen: Chosen,
-    /// Over UDP, by DTLS.
+    /// Whether this is DTLS, over UDP.
     pub(crate) is_datagram: bool,
-    /// As `TLSv1.3`.
+    /// TLS version, such as `TLSv1.3`.
     pub(crate) version: &'static str,
     /// IANA name of the cipher suite.
     pub(crate) cipher: String,
@@ -30,12 +30,12 @@ pub(crate) struct Session {
     pub(crate) alpn: Option<Vec<u8>>,
     /// Whether an earlier session was resumed.
     pub(crate) is_resumed: bool,
-    /// The client's certificate, if one was asked for and counts.
+    /// The client's certificate, if one was requested and accepted.
     pub(crate) client: Option<ClientIdentity>,
 }
 
 impl Session {
-    /// The PROXY header that tells the upstream about it.
+    /// Returns the PROXY header about this session for the upstream.
     pub(crate) fn proxy_header(&self, version: ProxyVersion) -> Vec<u8> {
         proxy_protocol::header(version, self.remote, self.local, Some(&self.protection()))
     }

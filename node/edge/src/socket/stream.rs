@@ -1,4 +1,4 @@
-//! A connection without TLS, of either kind.
+//! A byte stream over TCP or a unix socket.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-/// A stream of bytes to a client or to an upstream.
+/// A connected stream to an upstream.
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -43,7 +43,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sockets keep nothing back.
+        // Sockets have no buffer to flush.
         Poll::Ready(Ok(()))
     }
 

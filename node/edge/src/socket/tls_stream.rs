@@ -1,7 +1,7 @@
-//! TLS on a socket, by rustls's unbuffered interface.
+//! TLS server connections on a socket, by rustls's unbuffered interface.
 //!
-//! A connection holds only bytes that wait: part of a record that has not come whole, records
-//! that the peer does not take. Everything else goes through buffers of the thread.
+//! A connection holds only pending bytes: an incomplete record, or records that the peer has not
+//! taken yet. Everything else passes through buffers of the thread.
 
 use std::{
     io,
@@ -22,12 +22,12 @@ use super::{
     limits::{BUFFER_BYTES, HANDSHAKE_BYTES_MAX},
 };
 
-/// Bytes that are read at once during a handshake.
+/// Bytes per read during a handshake.
 const STEP_BYTES: usize = 4096;
-/// What a record adds to its bytes, at most.
+/// Most bytes added to a record's plaintext.
 const RECORD_OVERHEAD: usize = 64;
 
-/// Reads what has come of a handshake; at least a byte.
+/// Reads at least one more byte of a handshake.
 pub(crate) async fn read_more(
     io: &mut (impl AsyncRead + Unpin),
     received: &mut Vec<u8>,
@@ -42,28 +42,28 @@ pub(crate) async fn read_more(
     }
 }
 
-/// A connection after its handshake.
+/// A TLS server connection after its handshake.
 pub(crate) struct TlsStream<S> {
     io: S,
     connection: UnbufferedServerConnection,
-    /// The beginning of a record.
+    /// An incomplete record.
     held: Vec<u8>,
-    /// Records that the socket has not taken.
+    /// Records not taken by the socket yet.
     to_send: Vec<u8>,
-    /// As many of their bytes are session tickets that wait for the first bytes to the client,
-    /// since a packet of their own would cost more than they do.
+    /// Length of the session tickets in `to_send`. They wait for the first bytes to the client,
+    /// since a packet of their own would cost more than making them.
     tickets: usize,
-    /// The client has said something.
+    /// Whether the client has sent application data.
     has_spoken: bool,
-    /// Bytes that came together with the end of the handshake.
+    /// Plaintext received with the end of the handshake.
     clear: Vec<u8>,
-    /// The peer has ended its direction.
+    /// Whether the peer has sent close_notify.
     is_closed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
-    /// Makes the handshake, whose first bytes, if any, are in `received`. An alert has been sent
-    /// where it fails.
+    /// Performs the handshake. `received` holds the first bytes from the client, if any were read.
+    /// If the handshake fails, an alert has been sent.
     pub(crate) async fn accept(
         io: S,
         mut received: Vec<u8>,
@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             }
             received.drain(..advanced?);
             if !stream.connection.is_handshaking() {
-                // Exact copies, so that room for a handshake is not kept.
+                // Copy exactly, so that the handshake's spare capacity is freed.
                 (stream.held, stream.clear) = (received.as_slice().to_vec(), clear);
                 return Ok(stream);
             }
@@ -99,15 +99,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         }
     }
 
-    /// Whether nothing but tickets waits: in TLS 1.3 a server has nothing else to say after the
-    /// client's Finished (RFC 8446 §4.6.1).
+    /// Returns whether the pending records are only tickets. In TLS 1.3 a server sends nothing else
+    /// directly after the client's Finished (RFC 8446 §4.6.1).
     fn has_only_tickets(&self) -> bool {
         !self.connection.is_handshaking()
             && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
-    /// The client says something: if it has had no answer to what it said before, it may never get
-    /// one, and its tickets wait no longer.
+    /// Notes application data from the client. Tickets wait no longer than the client's second
+    /// message: the upstream may be one that never answers.
     fn hear(&mut self) {
         if self.has_spoken {
             self.tickets = 0;
@@ -115,18 +115,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.has_spoken = true;
     }
 
-    /// What the handshake settled.
+    /// Returns the parameters of the connection.
     pub(crate) fn state(&self) -> &CommonState {
         &self.connection
     }
 
-    /// Whether bytes of the client are there already.
+    /// Returns whether plaintext of the client is already there.
     pub(crate) fn has_clear(&self) -> bool {
         !self.clear.is_empty()
     }
 
-    /// Takes in what was received and gives how much of it is done with. Clear bytes and records
-    /// to send, alerts too, are added to their buffers.
+    /// Processes received bytes and returns how many are done with. Appends plaintext to `clear`,
+    /// and records to send, including alerts, to `to_send`.
     fn advance(&mut self, received: &mut [u8], clear: &mut Vec<u8>) -> io::Result<usize> {
         let mut used = 0;
         loop {
@@ -142,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.to_send)?,
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.is_closed = true,
-                // Nothing more without more bytes. Early data is off.
+                // All input is processed. Early data is off, so no other state needs handling.
                 Ok(_) => return Ok(used),
                 Err(error) => {
                     self.take_alert()?;
@@ -152,8 +152,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         }
     }
 
-    /// After an error: only what rustls wants to send is asked for, never what was received, or
-    /// it would fail once more.
+    /// Collects the alert after an error. Passes no received bytes, or rustls would fail on them
+    /// again.
     fn take_alert(&mut self) -> io::Result<()> {
         while self.connection.wants_write() {
             match self.connection.process_tls_records(&mut []).state {
@@ -167,9 +167,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Ok(())
     }
 
-    /// Adds a record or more to what is sent.
+    /// Appends encrypted records to `out`.
     fn encrypt(&mut self, what: Outgoing<'_>, out: &mut Vec<u8>) -> io::Result<()> {
-        // The held bytes go along, because rustls remembers places in them.
+        // Pass the held bytes too: rustls keeps offsets into them.
         let mut held = std::mem::take(&mut self.held);
         let mut used = 0;
         let result = loop {
@@ -200,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                 ConnectionState::EncodeTlsData(data) => encode(data, out)?,
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 ConnectionState::PeerClosed => self.is_closed = true,
-                // Both directions have ended, and there is nothing to say.
+                // Both directions have ended, so there is nothing to send.
                 _ => break Ok(()),
             }
             used += discard;
@@ -224,7 +224,8 @@ fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) 
     })
 }
 
-/// Lets `write` put bytes behind those of `out`; it is asked again with the room that it needs.
+/// Appends bytes to `out` by `write`. If `write` needs more room, it is called again with that
+/// room.
 fn append(
     out: &mut Vec<u8>,
     expected: usize,
@@ -271,7 +272,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for TlsStream<S> {
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
             let new = read.filled().len();
             if new == 0 {
-                // Without close_notify somebody may have cut it (RFC 8446 §6.1).
+                // End of stream without close_notify: the data may have been truncated (RFC 8446
+                // §6.1).
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             kept.copy_from_slice(&self.held);
@@ -280,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for TlsStream<S> {
             let used = match self.advance(received, clear) {
                 Ok(used) => used,
                 Err(error) => {
-                    // The alert goes out if it can go at once.
+                    // Best effort: send the alert if the socket takes it now.
                     let _ = End::poll_flush(self, cx);
                     return Poll::Ready(Err(error));
                 }
@@ -323,7 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for TlsStream<S> {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Asked again it adds nothing: rustls says close_notify once.
+        // Safe to repeat: rustls queues close_notify only once.
         let mut out = std::mem::take(&mut self.to_send);
         let result = self.encrypt(Outgoing::End, &mut out);
         self.to_send = out;
@@ -334,7 +336,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for TlsStream<S> {
     }
 }
 
-/// For whoever talks with the client before bytes are passed on.
+/// Generic stream interface. Forwarding uses [`End`] instead.
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -367,7 +369,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         let stream = self.get_mut();
         ready!(End::poll_flush(stream, cx))?;
         let bytes = bytes.get(..BUFFER_BYTES).unwrap_or(bytes);
-        // What the socket does not take now waits in the stream.
+        // The stream keeps what the socket does not take now.
         if let Poll::Ready(Err(error)) = stream.poll_give(cx, bytes, &mut Vec::new()) {
             return Poll::Ready(Err(error));
         }

@@ -1,4 +1,4 @@
-//! Where decrypted bytes may go.
+//! Upstream addresses, and the rules about which are allowed.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -12,36 +12,36 @@ pub struct Upstream {
     pub(super) place: Place,
 }
 
-/// Where it is.
+/// Location of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    /// A numeric address; it never enters the resolver.
+    /// A numeric address, used without a lookup.
     Address(SocketAddr),
-    /// `HOST:PORT`, to be looked up.
+    /// A host name and port, resolved when connecting.
     Name,
     /// A socket in the file system.
     Unix(PathBuf),
 }
 
-/// Where no upstream may be, and where unix sockets may be.
+/// Rules for upstreams: forbidden addresses and allowed unix sockets.
 #[derive(Debug, Clone, Default)]
 pub struct Allowed {
-    /// Admin and health ports.
+    /// Ports of this node's administration and health checks.
     pub forbidden: Vec<SocketAddr>,
-    /// Unix sockets that are upstreams, or directories of such.
+    /// Allowed unix sockets, or directories of them.
     pub unix: Vec<PathBuf>,
-    /// The unix socket of the admin API, wherever it lies.
+    /// The unix socket of the admin API. Never allowed, wherever it is.
     pub admin_socket: PathBuf,
 }
 
-/// Why something is no upstream.
+/// Why an upstream is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpstreamError {
-    /// Not of the form.
+    /// Not of the right form.
     #[error("{0:?} is neither HOST:PORT nor unix:PATH")]
     Malformed(String),
-    /// It would open the node itself, or the metadata services of clouds.
+    /// It would reach the node's own administration, or the metadata services of clouds.
     #[error("{0} is a port of this node's administration or a link-local address")]
     Forbidden(SocketAddr),
     /// The node's configuration does not list it.
@@ -50,9 +50,9 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// Reads `HOST:PORT`, `udp:HOST:PORT` or `unix:PATH` and refuses what no upstream may be.
+    /// Parses `HOST:PORT`, `udp:HOST:PORT` or `unix:PATH` and refuses forbidden upstreams.
     pub(crate) fn parse(text: &str, allowed: &Allowed) -> Result<Upstream, UpstreamError> {
-        // What it is to be spoken to by is said by the listener's protocol as well.
+        // The `udp:` prefix is redundant: the listener's protocol already decides.
         let text = text.strip_prefix("udp:").unwrap_or(text);
         let malformed = || UpstreamError::Malformed(text.chars().take(80).collect());
         let upstream = |place| Ok(Upstream { text: text.to_owned(), place });
@@ -82,15 +82,15 @@ impl Upstream {
         if is_port && is_host { upstream(Place::Name) } else { Err(malformed()) }
     }
 
-    /// The text.
+    /// Returns the upstream as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 }
 
 impl Allowed {
-    /// Refuses addresses where no upstream may be; asked again at each connect, because a name
-    /// can change what it means.
+    /// Refuses forbidden addresses. Checked again at each connect, because a name can resolve to
+    /// another address.
     pub(crate) fn check_address(&self, address: SocketAddr) -> Result<(), UpstreamError> {
         let ip = address.ip().to_canonical();
         let is_link_local = match ip {
@@ -108,8 +108,8 @@ impl Allowed {
         Ok(())
     }
 
-    /// Refuses sockets that are not listed; asked again at each connect with the path as the file
-    /// system has it, because a link can lead anywhere.
+    /// Refuses unlisted unix sockets. Checked again at each connect with the resolved path, because
+    /// a symbolic link can point anywhere.
     pub(crate) fn check_path(&self, path: &Path) -> Result<(), UpstreamError> {
         let is_same = |one: &Path, other: &Path| {
             one == other || std::fs::canonicalize(one).is_ok_and(|real| real == other)

@@ -1,7 +1,7 @@
-//! A thread for each processor, with its own runtime, sockets and connections.
+//! Worker threads: one per processor, each with its own runtime, sockets and connections.
 //!
-//! A connection never leaves its thread, so nothing of it is shared or woken across threads; the
-//! rest of the node has a runtime of its own and cannot hold up a handshake.
+//! A connection never leaves its thread, so it shares no data and no wake-ups across threads. The
+//! rest of the node runs on another runtime and cannot delay a handshake.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,16 +12,16 @@ use std::{
 
 use tokio::{runtime::Handle, sync::oneshot, task::AbortHandle};
 
-/// A thread of the edge; it ends when this is dropped.
+/// A worker thread. The thread ends when this is dropped.
 pub(crate) struct Worker {
     pub(crate) handle: Handle,
     pub(crate) connections: Arc<Connections>,
-    /// Sessions of DTLS; those in their handshake are the young ones.
+    /// DTLS sessions. A session is young during its handshake.
     pub(crate) sessions: Arc<Connections>,
     _running: oneshot::Sender<()>,
 }
 
-/// As many threads as processors that this process may use.
+/// Starts one worker for each processor available to this process.
 pub(crate) fn start() -> io::Result<Vec<Worker>> {
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     (0..count).map(|number| Worker::start(&format!("edge-{number}"))).collect()
@@ -33,7 +33,7 @@ impl Worker {
         let handle = runtime.handle().clone();
         let (running, stopped) = oneshot::channel::<()>();
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // The other end is dropped, never used.
+            // The sender is only ever dropped.
             let _ = runtime.block_on(stopped);
         })?;
         let (connections, sessions) = Default::default();
@@ -41,7 +41,7 @@ impl Worker {
     }
 }
 
-/// The connections of a thread, so that they can be ended from outside.
+/// Registry of a thread's connections, through which other threads can end them.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     table: Mutex<Table>,
@@ -50,19 +50,19 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
-    /// Those on which the client has not yet said a byte inside TLS, the oldest first.
+    /// Connections without client data inside TLS yet, oldest first.
     young: BTreeMap<u64, (IpAddr, AbortHandle)>,
     grown: HashMap<u64, AbortHandle>,
 }
 
-/// A connection in the table; it leaves when this is dropped.
+/// Entry of a connection. Dropping it removes the connection from the registry.
 pub(crate) struct Entry {
     connections: Arc<Connections>,
     number: u64,
 }
 
 impl Connections {
-    /// Runs a connection on this thread, which is that of `handle`.
+    /// Spawns a connection on the current thread.
     pub(crate) fn spawn<F>(self: &Arc<Self>, address: IpAddr, connection: impl FnOnce(Entry) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -70,13 +70,13 @@ impl Connections {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let number = table.next;
         table.next += 1;
-        // The thread is busy here, so the task cannot end before it stands in the table.
+        // This thread is busy here, so the task cannot run before it is in the table.
         let task = tokio::spawn(connection(Entry { connections: Arc::clone(self), number }));
         table.young.insert(number, (address, task.abort_handle()));
     }
 
-    /// Ends the oldest connection, of this address if one is given, on which nothing has been
-    /// said: whoever opens connections only to hold them makes room first.
+    /// Ends the oldest young connection, of `address` if one is given. Clients that only hold
+    /// connections open therefore lose them first.
     pub(crate) fn displace(&self, address: Option<IpAddr>) -> bool {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |(_, (one, _)): &(&u64, &(IpAddr, AbortHandle))| {
@@ -91,8 +91,8 @@ impl Connections {
         true
     }
 
-    /// Ends the oldest young one if one more would be too many: `max` in all, `address_max` of one
-    /// address. Says whether it did.
+    /// Ends the oldest young connection if one more would exceed `max` in total or `address_max`
+    /// for the address. Returns whether it did.
     pub(crate) fn make_room(&self, address: IpAddr, max: usize, address_max: usize) -> bool {
         let (all, of_address) = {
             let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,7 +103,7 @@ impl Connections {
         (of_its_own || all >= max) && self.displace(of_its_own.then_some(address))
     }
 
-    /// Ends all, and says how many there were.
+    /// Ends all connections and returns their number.
     pub(crate) fn end_all(&self) -> usize {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.young.values().for_each(|(_, task)| task.abort());
@@ -113,7 +113,7 @@ impl Connections {
 }
 
 impl Entry {
-    /// The client has said something: no newer connection displaces this one any more.
+    /// Marks the connection as used: newer connections no longer displace it.
     pub(crate) fn grow(&self) {
         let mut table = self.connections.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, task)) = table.young.remove(&self.number) {

@@ -1,4 +1,4 @@
-//! Client certificates: which ones a domain accepts, and the check during a handshake.
+//! Client certificates: the policy of a domain, and the check during a handshake.
 
 use std::sync::{
     Arc, OnceLock,
@@ -58,7 +58,7 @@ pub(crate) enum WrongReason {
     Expired,
     /// A revocation list names it or a certificate above it.
     Revoked,
-    /// The chosen certificate did not issue it.
+    /// No path leads from it to the chosen certificate.
     Issuer,
     /// Its extended key usage excludes clients.
     Purpose,
@@ -66,7 +66,7 @@ pub(crate) enum WrongReason {
     Signature,
     /// It breaks another rule or cannot be parsed.
     Malformed,
-    /// A revocation list that applies cannot be used.
+    /// An applicable revocation list cannot be used.
     Crl,
 }
 
@@ -109,7 +109,7 @@ impl Wrong {
         Wrong { reason: WrongReason::Malformed, detail: detail.to_string() }
     }
 
-    /// Returns the error that makes rustls send the matching alert of RFC 8446 §6.2.
+    /// Returns the rustls error for the matching alert of RFC 8446 §6.2.
     fn error(&self) -> Error {
         Error::InvalidCertificate(match self.reason {
             WrongReason::Expired => CertificateError::Expired,
@@ -138,7 +138,7 @@ impl From<verify::Refused> for Wrong {
     }
 }
 
-/// The client certificates that a domain accepts.
+/// The client-certificate policy of a domain.
 pub(crate) struct ClientPolicy {
     /// The chosen certificate alone. It is trusted itself, so every valid path both leads to a
     /// trusted certificate and was issued by the chosen one. Empty if the certificate is no longer
@@ -449,8 +449,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Characters that would move the cursor, change the text direction or end the text early are
-    /// shown as code points.
+    /// Code points stand for characters that would move the cursor, change the text direction or
+    /// end the text early.
     #[test]
     fn names_of_clients_are_escaped() {
         let authority = authority("root");

@@ -57,8 +57,9 @@ pub(crate) fn context(
     made.map_err(|error| error.to_string())
 }
 
-/// Wraps the decision that TLS uses. The engine asks it once for each chain that a client shows. It
-/// does not ask for a resumed session, whose ticket is bound to everything that decided.
+/// Wraps the decision of TLS handshakes. The engine calls it once for each chain of a client. It
+/// does not call it ask for a resumed session, because the ticket is bound to all inputs of the
+/// decision.
 fn ask(client: &Arc<ClientPolicy>) -> Ask {
     let authorities = client.hints().map(<[u8]>::to_vec).collect();
     let judge = Arc::clone(client);

@@ -1,6 +1,6 @@
 //! The first bytes of a connection: a TLS hello, or the protocol that the client tried instead.
 
-/// Number of bytes that always suffices for a verdict.
+/// Number of bytes sufficient for a verdict.
 pub(crate) const CLEAR_BYTES: usize = 11;
 
 /// Verdict about the first bytes.
@@ -8,14 +8,14 @@ pub(crate) const CLEAR_BYTES: usize = 11;
 pub(crate) enum FirstBytes {
     /// Too few bytes for a verdict.
     Unclear,
-    /// A TLS record. The string is the legacy version field; an extension may offer a newer
-    /// version.
+    /// A TLS record, with the legacy version of its hello or `no hello`. An extension of the hello
+    /// may offer a newer version.
     Hello(&'static str),
     /// Not a TLS record.
     Tried(Tried),
 }
 
-/// Protocols that clients mistake for TLS.
+/// Other protocols sent to a TLS port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tried {
     /// A hello of SSL 2.0, or a newer hello in that format (RFC 6176 forbids both).

@@ -13,7 +13,7 @@ use rustls::{
 
 use super::CertifiedKeys;
 
-/// Rules by which this node is stricter than its cluster.
+/// Local restrictions on top of the cluster's settings.
 #[derive(Debug, Clone)]
 pub struct NodeLimits {
     /// Oldest version accepted by this node.
@@ -29,8 +29,7 @@ pub(crate) struct Policy {
     limits: NodeLimits,
     provider: Arc<CryptoProvider>,
     versions: Vec<&'static SupportedProtocolVersion>,
-    /// Template for connections. Copying it is cheap; building it takes some kilobytes of new
-    /// objects.
+    /// Template for connections: copying it is cheap, building it allocates some kilobytes.
     config: Result<ServerConfig, rustls::Error>,
 }
 

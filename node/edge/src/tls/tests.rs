@@ -1,4 +1,4 @@
-//! Handshakes inside the process: what resumes, who is let in, what is agreed on.
+//! Handshakes inside the process: resumption, client certificates, ALPN and alerts.
 
 use std::sync::Arc;
 
@@ -105,7 +105,7 @@ fn server(
     (config, asking)
 }
 
-/// A client that takes any certificate and keeps its tickets.
+/// Makes a client. It accepts any certificate and keeps its tickets.
 pub(super) fn client(
     version: &'static SupportedProtocolVersion,
     alpn: &[&[u8]],
@@ -125,7 +125,8 @@ pub(super) fn client(
     Arc::new(config)
 }
 
-/// Both ends after the handshake, tickets delivered; or what the client was told.
+/// Returns both ends after the handshake, with tickets delivered, or the error that the client
+/// sees.
 pub(super) fn shake(
     client: &Arc<ClientConfig>,
     server: &Arc<ServerConfig>,
@@ -140,7 +141,7 @@ pub(super) fn shake(
         }
         let mut input = &bytes[..];
         while !input.is_empty() && server.read_tls(&mut input).is_ok() {}
-        // What the server thinks, the client hears by an alert.
+        // The client learns the server's error by the alert.
         let _ = server.process_new_packets();
         bytes.clear();
         while server.wants_write() {
@@ -226,7 +227,7 @@ fn no_ticket_ever_crosses_domains_or_policies() {
                     }
                     let client = client(version, &[], None);
                     assert!(!resumes(&client, from));
-                    // The client sends the ticket, because for it the name is the same.
+                    // The client offers the ticket, because both servers have the same name.
                     crossed += usize::from(resumes(&client, to));
                     tried += 1;
                     if tried == tries {
@@ -406,7 +407,7 @@ fn the_chosen_authority_is_named_and_a_chain_may_lead_to_it() {
         let hints = asking.root_hint_subjects();
         let subject = Certificate::from_der(&own.der()).unwrap().subject_der().unwrap();
         assert_eq!(hints.iter().map(AsRef::as_ref).collect::<Vec<_>>(), [&subject[..]]);
-        // The other way round: what the intermediate did not issue is not its.
+        // The reverse: the intermediate did not issue this certificate.
         let policy = between.policy(true, true);
         let (server, _) =
             self::server(&site, &door("one", &[]), TlsSettings::default(), Some(&policy));

@@ -29,7 +29,7 @@ use crate::tls::limits::SESSION_BYTES_MAX;
 
 /// Longest lifetime of a ticket in TLS 1.3 (RFC 8446 §4.6.1).
 const LIFETIME_S_MAX: u32 = 7 * 24 * 60 * 60;
-/// Most that the clock of the issuing node may be ahead of this node's.
+/// Tolerance for tickets of a node with a clock ahead of this node's.
 const CLOCK_SKEW_MS: u64 = 60_000;
 
 const ID_BYTES: usize = 8;

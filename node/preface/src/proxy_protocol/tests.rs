@@ -70,12 +70,12 @@ fn binary_headers_are_read_as_the_specification_says() {
     check(&v2(0x21, 0x21, &v6), Ok(ends(&format!("[{from}]:1"), &format!("[{to}]:2"))));
     let malformed = |what| Err(HeaderError::Malformed(what));
     let with = |fields: &[u8]| v2(0x21, 0x11, &[&v4[..], fields].concat());
-    // A second checksum is not looked at, let alone a thousandth.
+    // A second checksum is refused before it is computed.
     let mut twice = with(&[3, 0, 4, 0, 0, 0, 0, 3, 0, 4, 0, 0, 0, 0]);
     let first = crc32c(&twice).to_be_bytes();
     twice[31..35].copy_from_slice(&first);
     check(&twice, malformed("field"));
-    // PP2_TYPE_NOOP, and a claim about TLS that must lead to nothing.
+    // PP2_TYPE_NOOP, and TLS facts that must be ignored.
     check(&with(&[4, 0, 2, 0, 0, 0x20, 0, 5, 7, 0, 0, 0, 0]), Ok(known));
     check(&with(&[4, 0, 3, 0, 0]), malformed("field"));
     check(&with(&[3, 0, 1, 0]), malformed("field"));
@@ -105,7 +105,7 @@ fn every_beginning_of_a_header_asks_for_more_and_other_bytes_are_none() {
 
 #[test]
 fn no_bytes_make_the_reader_panic() {
-    // Every single change of a good header; only without its checksum it can still be good.
+    // Every change of one byte makes a header invalid, except one that removes the checksum field.
     let whole = written(ProxyVersion::V2, Some(LOCAL));
     let kind_of_checksum = whole.len() - 7;
     for place in (0..whole.len()).filter(|place| *place != kind_of_checksum) {

@@ -1,4 +1,4 @@
-//! The header for an upstream. `docs/proxy-protocol.md` says what is in it.
+//! PROXY headers for upstreams. `docs/proxy-protocol.md` describes the fields.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +14,7 @@ const TYPE_SSL: u8 = 0x20;
 const SUBTYPE_VERSION: u8 = 0x21;
 const SUBTYPE_COMMON_NAME: u8 = 0x22;
 const SUBTYPE_CIPHER: u8 = 0x23;
-/// §2.2.8: the range for applications.
+/// §2.2.8: types reserved for applications.
 const TYPE_FINGERPRINT: u8 = 0xE0;
 const TYPE_EMAIL: u8 = 0xE1;
 const TYPE_ISSUER: u8 = 0xE2;
@@ -24,44 +24,45 @@ const CLIENT_TLS: u8 = 0x01;
 const CLIENT_CERTIFICATE_CONNECTION: u8 = 0x02;
 const CLIENT_CERTIFICATE_SESSION: u8 = 0x04;
 
-/// What a header of version 2 says about the protection of a connection.
+/// TLS facts in a header of version 2.
 #[derive(Debug, Clone)]
 pub struct Protection<'a> {
-    /// DTLS, over UDP.
+    /// Whether the connection is DTLS, over UDP.
     pub is_datagram: bool,
-    /// As `TLSv1.3`.
+    /// TLS version, such as `TLSv1.3`.
     pub version: &'a str,
     /// IANA name of the cipher suite.
     pub cipher: &'a str,
     /// Application protocol agreed on (RFC 7301).
     pub alpn: Option<&'a [u8]>,
-    /// The domain that was served.
+    /// Name of the served domain.
     pub domain: &'a str,
     /// Server name of the hello.
     pub server_name: Option<&'a str>,
     /// Whether an earlier session was resumed.
     pub is_resumed: bool,
-    /// The client's certificate, if it has shown one.
+    /// The client's certificate, if it presented one.
     pub client: Option<ClientFacts<'a>>,
 }
 
-/// What a header says about a client's certificate. All text comes from the certificate.
+/// Certificate facts about a client. All text comes from the certificate.
 #[derive(Debug, Clone)]
 pub struct ClientFacts<'a> {
-    /// The common name of its subject.
+    /// Common name of its subject.
     pub common_name: Option<&'a str>,
     /// E-mail addresses of its subject alternative names.
     pub emails: &'a [String],
     /// Its issuer (RFC 4514).
     pub issuer: &'a str,
-    /// SHA-256 of it, lower-case hexadecimal.
+    /// SHA-256 of the certificate, lower-case hex.
     pub fingerprint: &'a str,
-    /// Valid by the domain's trust and issued by the chosen certificate.
+    /// Whether the certificate is valid by the domain's trust and was issued by the chosen
+    /// certificate.
     pub is_verified: bool,
 }
 
-/// The header for a connection from `remote` to `local`; without `protection` it goes on without
-/// TLS.
+/// Encodes the header for a connection from `remote` to `local`. `protection` is none for a
+/// connection without TLS.
 pub fn header(
     version: ProxyVersion,
     remote: SocketAddr,
@@ -75,7 +76,8 @@ pub fn header(
     }
 }
 
-/// A header holds two addresses of one family; a mapped one means IPv4 (RFC 4291 §2.5.5.2).
+/// Converts both addresses to one family, as a header requires. An IPv4-mapped address means IPv4
+/// (RFC 4291 §2.5.5.2).
 fn one_family(source: SocketAddr, destination: SocketAddr) -> (SocketAddr, SocketAddr) {
     let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
     let (source, destination) = (canonical(source), canonical(destination));
@@ -148,7 +150,7 @@ fn fields(header: &mut Vec<u8>, protection: &Protection<'_>) {
     text_field(header, TYPE_ISSUER, client.issuer);
 }
 
-/// §2.2.6.
+/// Encodes the value of `PP2_TYPE_SSL`, §2.2.6.
 fn ssl(protection: &Protection<'_>) -> Vec<u8> {
     let client = protection.client.as_ref();
     let certificate = match client {
@@ -167,8 +169,8 @@ fn ssl(protection: &Protection<'_>) -> Vec<u8> {
     value
 }
 
-/// Names come from clients: what could lead a reader astray is written as `\u{…}`, and what is
-/// too long is left out rather than cut.
+/// Appends a text field. Clients choose the names, so deceptive characters are written as `\u{…}`.
+/// A text that is too long is omitted rather than shortened.
 fn text_field(header: &mut Vec<u8>, kind: u8, text: &str) {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -180,7 +182,7 @@ fn text_field(header: &mut Vec<u8>, kind: u8, text: &str) {
 }
 
 fn field(header: &mut Vec<u8>, kind: u8, value: &[u8]) {
-    // Every value is bounded far below this.
+    // All values are bounded far below this.
     let Ok(length) = u16::try_from(value.len()) else { return };
     header.push(kind);
     header.extend(length.to_be_bytes());

@@ -1,23 +1,23 @@
-//! The control connection of FTP: AUTH TLS (RFC 4217).
+//! AUTH TLS on the control connection of FTP (RFC 4217).
 //!
-//! Data connections go past the proxy, so that they cannot be protected here: `PROT C` is
-//! answered with yes and `PROT P` with no until the first of them is asked for.
+//! Data connections do not pass through this node, so it cannot protect them. Until the first data
+//! connection is requested, the node accepts `PROT C` and refuses `PROT P`.
 
 use super::{
     lines::{Command, Dialect, Greeted, Inside, Offer, end_of, first_word, is_one_of, whole_lines},
     smtp::has_code,
 };
 
-/// FTP, as dialect of lines.
+/// Line rules of FTP.
 pub(super) struct Ftp;
 
-/// Where a reply sides: with a line of its code and a space (RFC 959 §4.2). Preliminary ones (1yz)
-/// are not the end.
+/// Returns the length of a reply. It ends with a line of its code and a space (RFC 959 §4.2).
+/// Preliminary replies (1yz) do not count as the end.
 fn reply_end(said: &[u8]) -> Option<usize> {
     let mut start = 0;
     loop {
         let rest = said.get(start..)?;
-        // A code never goes on behind the end of its line.
+        // Wait for a complete first line: a code never continues on the next one.
         let first = whole_lines(rest).next()?;
         let is_single = first.get(3) != Some(&b'-');
         let is_last = |line: &[u8]| {
@@ -40,11 +40,11 @@ impl Dialect for Ftp {
         match verb {
             b"" => Command::Malformed,
             verb if is_one_of(verb, &["AUTH"]) => match rest {
-                // RFC 4217 §4: "TLS" and its synonym. "SSL" means protected data connections.
+                // RFC 4217 §4: "TLS" and its synonym. "SSL" would mean protected data connections.
                 rest if is_one_of(rest, &["TLS", "TLS-C"]) => Command::StartTls,
                 _ => Command::Malformed,
             },
-            // RFC 4217 §9 and §10: not before AUTH.
+            // RFC 4217 §9 and §10: these are not allowed before AUTH.
             verb if is_one_of(verb, &["PBSZ", "PROT"]) => Command::Malformed,
             verb if is_one_of(verb, &["FEAT"]) => Command::Capability,
             verb if is_one_of(verb, &["NOOP"]) => Command::Harmless,
@@ -57,7 +57,7 @@ impl Dialect for Ftp {
         let verb = first_word(line).0;
         let answer = match command {
             Command::StartTls => "234 AUTH TLS OK",
-            Command::Capability => "211-Features:\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 Side",
+            Command::Capability => "211-Features:\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End",
             Command::Harmless => "200 OK",
             Command::Quit => "221 Goodbye",
             Command::Malformed if is_one_of(verb, &["AUTH"]) => "504 Use AUTH TLS",
@@ -77,7 +77,7 @@ impl Dialect for Ftp {
     }
 
     fn greeted(&self, greeting: &[u8]) -> Greeted {
-        // "120 ready in a moment" may stand before the greeting itself.
+        // A "120" reply may precede the greeting.
         let is_ready = |line: &[u8]| has_code(line, b"220");
         match greeting.first() {
             _ if whole_lines(greeting).last().is_some_and(is_ready) => Greeted::Ready,
@@ -103,7 +103,7 @@ impl Dialect for Ftp {
             Some((last, rest)) if !rest.is_empty() => {
                 [&rest.concat(), names.as_bytes(), last].concat()
             }
-            _ => format!("211-Features:\r\n{names}211 Side\r\n").into_bytes(),
+            _ => format!("211-Features:\r\n{names}211 End\r\n").into_bytes(),
         }
     }
 
@@ -112,14 +112,14 @@ impl Dialect for Ftp {
         let answer: &[u8] = match verb {
             verb if is_one_of(verb, &["PBSZ"]) => b"200 PBSZ=0\r\n",
             verb if is_one_of(verb, &["PROT"]) && is_one_of(rest, &["C"]) => b"200 PROT C\r\n",
-            // RFC 2228 §3: the mechanism does not support the level.
+            // RFC 2228 §3: the mechanism does not support this protection level.
             verb if is_one_of(verb, &["PROT"]) => {
                 b"536 Data connections are not protected here\r\n"
             }
             verb if is_one_of(verb, &["AUTH"]) => b"503 TLS stands already\r\n",
             verb if is_one_of(verb, &["CCC"]) => b"534 The control connection stays protected\r\n",
-            // Protection of data is settled before the first of these; PASS and others have one
-            // answer each.
+            // The protection of data connections is settled before the first of these commands. All
+            // other commands, such as PASS, have exactly one reply.
             verb if is_one_of(
                 verb,
                 &[
@@ -140,7 +140,7 @@ impl Dialect for Ftp {
     }
 
     fn offers_starttls(&self, _greeting: &[u8]) -> bool {
-        // FEAT need not name it (RFC 4217 §6): the answer to AUTH TLS decides.
+        // FEAT need not list AUTH TLS (RFC 4217 §6). The reply to the command decides.
         true
     }
 

@@ -1,24 +1,24 @@
-//! IMAP: STARTTLS (RFC 9051 §6.2.1, RFC 3501 §6.2.1).
+//! STARTTLS of IMAP (RFC 9051 §6.2.1, RFC 3501 §6.2.1).
 
 use super::lines::{Command, Dialect, Greeted, Offer, end_of, first_word, is_one_of, whole_lines};
 
-/// IMAP, as dialect of lines.
+/// Line rules of IMAP.
 #[derive(Default)]
 pub(super) struct Imap {
-    /// Tag of the last command, as it was said.
+    /// Tag of the last command.
     tag: String,
 }
 
 const OWN_CAPABILITIES: &str = "IMAP4rev1 STARTTLS LOGINDISABLED";
 
-/// A tag (RFC 9051 §9): no space, no special character, no plus.
+/// Parses a tag (RFC 9051 §9): no spaces, no special characters, no plus.
 fn tag(word: &[u8]) -> Option<String> {
     let is_tag = |byte: &u8| byte.is_ascii_graphic() && !b"(){%*\"\\]+".contains(byte);
     let text = std::str::from_utf8(word).ok()?;
     (!word.is_empty() && word.len() <= 64 && word.iter().all(is_tag)).then(|| text.to_owned())
 }
 
-/// The capabilities that a line lists, and where in it they end.
+/// Returns the capabilities in a line and the position of their end.
 fn capabilities(line: &[u8]) -> Option<(&[u8], usize)> {
     let upper = line.to_ascii_uppercase();
     let is_listing = upper.starts_with(b"* CAPABILITY ")
@@ -48,7 +48,7 @@ impl Dialect for Imap {
         self.tag = tag(word).unwrap_or_default();
         match verb {
             _ if self.tag.is_empty() || verb.is_empty() => Command::Malformed,
-            // RFC 7888 §4: the octets follow without an invitation.
+            // RFC 7888 §4: the octets of such a literal follow without a continuation request.
             _ if line.ends_with(b"+}") => Command::Literal,
             verb if is_one_of(verb, &["STARTTLS"]) && rest.is_empty() => Command::StartTls,
             verb if is_one_of(verb, &["STARTTLS"]) => Command::Malformed,
@@ -70,7 +70,7 @@ impl Dialect for Imap {
             Command::Quit => format!("* BYE Logging out\r\n{tag} OK LOGOUT completed\r\n"),
             Command::Malformed if tag.is_empty() => "* BAD Not a command\r\n".to_owned(),
             Command::Malformed => format!("{tag} BAD Wrong arguments\r\n"),
-            // RFC 5530 §3. A literal that was announced is not sent after this.
+            // RFC 5530 §3. After this answer the client does not send a synchronising literal.
             Command::Other | Command::Literal => {
                 format!("{tag} NO [PRIVACYREQUIRED] Must issue a STARTTLS command first\r\n")
             }
@@ -85,8 +85,8 @@ impl Dialect for Imap {
         end_of(said, |_| true)
     }
 
-    /// `* PREAUTH` is strange: the client would be taken for somebody, and TLS cannot be
-    /// started any more (CVE-2020-12398 and others).
+    /// Treats `* PREAUTH` as strange. The client would act under an identity of the server's
+    /// choice, and TLS could no longer be started (CVE-2020-12398 and others).
     fn greeted(&self, greeting: &[u8]) -> Greeted {
         let (star, rest) = first_word(greeting);
         let kind = first_word(rest).0;
@@ -127,7 +127,7 @@ impl Dialect for Imap {
     }
 
     fn agrees(&self, reply: &[u8]) -> bool {
-        // Untagged lines before it change nothing (RFC 9051 §7).
+        // Untagged lines before the tagged one do not matter (RFC 9051 §7).
         let tagged = whole_lines(reply).last().unwrap_or_default();
         let (tag, rest) = first_word(tagged);
         tag == self.tag.as_bytes() && is_one_of(first_word(rest).0, &["OK"])

@@ -1,4 +1,4 @@
-//! LDAP: the StartTLS operation (RFC 4511 §4.14).
+//! StartTLS of LDAP (RFC 4511 §4.14).
 
 use super::{Conversation, Manners, Reason, Sides, Step, Who, lines::take};
 use crate::limits::{CLEAR_COMMANDS_MAX, SAID_BYTES_MAX};
@@ -21,14 +21,14 @@ const SEARCH: u8 = 0x63;
 const EXTENDED: u8 = 0x77;
 const EXTENDED_RESPONSE: u8 = 0x78;
 
-/// An element of BER: its tag, its content, its whole length.
+/// A BER element: tag, content and total length.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
     bytes: usize,
 }
 
-/// What stands at the beginning of some bytes.
+/// Result of parsing an element.
 enum Read<'a> {
     Element(Element<'a>),
     /// More bytes are needed.
@@ -36,7 +36,7 @@ enum Read<'a> {
     Malformed,
 }
 
-/// The first element, with definite length (RFC 4511 §5.1).
+/// Parses the first element, with definite length (RFC 4511 §5.1).
 fn read(bytes: &[u8]) -> Read<'_> {
     let (Some(tag), Some(first)) = (bytes.first(), bytes.get(1)) else { return Read::Incomplete };
     let (start, length) = match first {
@@ -57,7 +57,7 @@ fn read(bytes: &[u8]) -> Read<'_> {
     }
 }
 
-/// The first element of bytes that are whole, and what follows it.
+/// Parses the first element of complete bytes, and returns the rest too.
 fn split(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
     match read(bytes) {
         Read::Element(element) => {
@@ -73,7 +73,7 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![tag];
     match u8::try_from(length) {
         Ok(short @ 0..=0x7f) => bytes.push(short),
-        // No message of ours comes near 64 KiB.
+        // Our messages are far shorter than 64 KiB.
         _ => {
             bytes.push(0x82);
             bytes.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
@@ -83,9 +83,9 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A message (RFC 4511 §4.1.1).
+/// An LDAPMessage (RFC 4511 §4.1.1).
 struct Message {
-    /// Its number, as it was encoded.
+    /// Content of its message id, as encoded.
     id: Vec<u8>,
     operation: u8,
     content: Vec<u8>,
@@ -94,7 +94,7 @@ struct Message {
 }
 
 impl Message {
-    /// The first message; `None` if more bytes are needed.
+    /// Parses the first message; `None` if more bytes are needed.
     fn read(said: &[u8]) -> Result<Option<Message>, ()> {
         let message = match read(said) {
             Read::Element(message) if message.tag == 0x30 => message,
@@ -120,7 +120,8 @@ impl Message {
         self.operation == EXTENDED && name.is_some_and(|(name, _)| name.content == START_TLS)
     }
 
-    /// A search for the root of the tree, where a server says what it can do (RFC 4512 §5.1).
+    /// Returns whether this is a search for the root DSE, where a server lists its capabilities
+    /// (RFC 4512 §5.1).
     fn is_root_search(&self) -> bool {
         let Some((base, rest)) = split(&self.content) else { return false };
         let scope = split(rest).map(|(scope, _)| scope.content);
@@ -132,7 +133,7 @@ fn message(id: &[u8], tag: u8, content: &[u8]) -> Vec<u8> {
     element(0x30, &[element(2, id), element(tag, content)].concat())
 }
 
-/// A result (RFC 4511 §4.1.9), for extended operations with its name.
+/// Encodes a result (RFC 4511 §4.1.9), with a response name for extended operations.
 fn result(id: &[u8], tag: u8, code: u8, text: &str, name: Option<&[u8]>) -> Vec<u8> {
     let name = name.map(|name| element(0x8a, name)).unwrap_or_default();
     let parts = [element(0x0a, &[code]), element(4, b""), element(4, text.as_bytes()), name];
@@ -143,7 +144,7 @@ fn farewell(code: u8, text: &str) -> Vec<u8> {
     result(&[0], EXTENDED_RESPONSE, code, text, Some(NOTICE_OF_DISCONNECTION))
 }
 
-/// The root entry as it is before TLS: it names the operation that starts TLS.
+/// Encodes the root DSE before TLS: it lists only the StartTLS operation.
 fn root(id: &[u8]) -> Vec<u8> {
     let values = element(0x31, &element(4, START_TLS));
     let attribute = element(0x30, &[element(4, b"supportedExtension"), values].concat());
@@ -168,7 +169,7 @@ impl WithClient {
             |code, text: &str| result(&found.id, EXTENDED_RESPONSE, code, text, Some(START_TLS));
         let client = &mut sides.client;
         if !client.said.is_empty() {
-            // RFC 4511 §4.14.1: nothing may follow before the answer.
+            // RFC 4511 §4.14.1: the client must send nothing before the response.
             client.said.clear();
             client.tell.extend(answer(OPERATIONS_ERROR, "data behind the request for TLS"));
             return Some(Step::Close(Reason::Injected));
@@ -215,7 +216,8 @@ impl WithClient {
             ABANDON => return None,
             SEARCH => 0x65,
             0x4a => 0x6b,
-            // Bind, modify, add, modify the name, compare, extended: the answer is the next one.
+            // For bind, modify, add, modify DN, compare and extended, the tag of the response is
+            // one higher.
             known @ (0x60 | 0x66 | 0x68 | 0x6c | 0x6e | EXTENDED) => known + 1,
             _ => {
                 client.tell.extend(farewell(PROTOCOL_ERROR, "not a request of LDAP"));

@@ -1,130 +1,132 @@
-//! Protocols of lines: SMTP, IMAP, POP3, ManageSieve, FTP.
+//! Line-based protocols: SMTP, IMAP, POP3, ManageSieve, FTP.
 
 use super::{Conversation, Manners, Reason, Side, Sides, Step, Who};
 use crate::limits::{CLEAR_COMMANDS_MAX, LINE_BYTES_MAX, SAID_BYTES_MAX};
 
-/// What a line of a client means before TLS.
+/// Meaning of a client's line before TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Start TLS.
+    /// Starts TLS.
     StartTls,
-    /// What can be done here?
+    /// Requests the capabilities.
     Capability,
-    /// Changes nothing that matters once TLS stands.
+    /// Changes no state of importance after the start of TLS.
     Harmless,
-    /// The end.
+    /// Ends the session.
     Quit,
-    /// More than its line follows without waiting for an answer.
+    /// Announces a non-synchronising literal: its bytes follow without waiting for an answer.
     Literal,
-    /// Whatever needs the server.
+    /// Needs the server.
     Other,
-    /// Not the protocol's, or not with these arguments.
+    /// Is not a command of the protocol, or has invalid arguments.
     Malformed,
 }
 
-/// How a server greets.
+/// Meaning of a server's greeting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Greeted {
-    /// As it should.
+    /// The server is ready.
     Ready,
-    /// It serves nobody now.
+    /// The server accepts no clients now.
     Refused,
-    /// Not as the protocol starts, or as if the client were known already.
+    /// Not a greeting of the protocol, or one for a client that is already authenticated.
     Strange,
 }
 
-/// What becomes of a line under the protection of TLS.
+/// Handling of a client's line under TLS.
 pub(super) enum Inside {
-    /// The upstream has no part in it.
+    /// Answer it here, without the upstream.
     Answer(Vec<u8>),
-    /// The upstream answers.
+    /// Pass it to the upstream, and return the answer.
     Ask,
-    /// This and all that follows is the upstream's.
+    /// Forward this line and everything after it.
     Pass,
 }
 
-/// Whether a greeting says that TLS can be started.
+/// Whether our greeting offers TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offer {
-    /// It says so.
+    /// It offers TLS.
     StartTls,
-    /// It promises nothing.
+    /// It does not.
     Nothing,
 }
 
-/// What one of these protocols has of its own. Lines come without their end.
+/// Protocol-specific rules. Lines come without their CRLF.
 pub(super) trait Dialect: Send {
-    /// Our greeting; empty if the protocol's server speaks again once TLS stands.
+    /// Returns our greeting. For [`Offer::Nothing`] it is empty if the server greets again under
+    /// TLS.
     fn greeting(&self, host: &str, offer: Offer) -> String;
-    /// What a client's line means.
+    /// Parses a client's line.
     fn command(&mut self, line: &[u8]) -> Command;
-    /// Our answer to it where nothing but TLS is allowed, or where TLS starts.
+    /// Returns our answer to a line where TLS is required, or to the line that starts TLS.
     fn answer(&self, command: Command, line: &[u8], host: &str) -> String;
-    /// Says why the connection sides.
+    /// Returns a message about the end of the connection.
     fn farewell(&self, text: &str) -> String;
 
-    /// Length of the server's greeting, if it is complete.
+    /// Returns the length of the server's greeting, if it is complete.
     fn greeting_end(&self, said: &[u8]) -> Option<usize>;
-    /// What the greeting means.
+    /// Parses a greeting.
     fn greeted(&self, greeting: &[u8]) -> Greeted;
-    /// Length of the server's answer to the last command, if it is complete.
+    /// Returns the length of the server's reply to the last command, if it is complete.
     fn reply_end(&self, said: &[u8]) -> Option<usize>;
-    /// A greeting or an answer about capabilities, with the start of TLS among them.
+    /// Adds STARTTLS to the capabilities in a greeting or reply.
     fn with_starttls(&self, reply: &[u8], host: &str) -> Vec<u8>;
-    /// The server greets anew once TLS stands, and clients expect it.
+    /// Returns whether the server greets again after the start of TLS, as clients expect.
     fn greets_again(&self) -> bool {
         false
     }
-    /// What becomes of a client's line once TLS stands.
+    /// Decides about a client's line under TLS.
     fn inside(&self, _line: &[u8]) -> Inside {
         Inside::Pass
     }
 
-    /// Asks a server what it can do; none if its greeting says so, or nothing does.
+    /// Returns the request for a server's capabilities. None if the greeting lists them, or if the
+    /// protocol has no list.
     fn ask(&mut self, host: &str) -> Option<String>;
-    /// Whether its answer, or without a question its greeting, offers TLS.
+    /// Returns whether the reply to that request, or else the greeting, offers TLS.
     fn offers_starttls(&self, reply: &[u8]) -> bool;
-    /// Asks a server to start TLS.
+    /// Returns the command for starting TLS.
     fn ask_starttls(&mut self) -> String;
-    /// Whether a server agrees.
+    /// Returns whether a server's reply agrees to start TLS.
     fn agrees(&self, reply: &[u8]) -> bool;
 }
 
-/// Removes and gives the first line, without its end.
+/// Removes the first line and returns it without its end.
 fn take_line(said: &mut Vec<u8>) -> Option<Vec<u8>> {
     let end = said.iter().position(|byte| *byte == b'\n')?;
     let line: Vec<u8> = said.drain(..=end).take(end).collect();
     Some(without_end(&line).to_vec())
 }
 
-/// A line without a carriage return at its end.
+/// Strips a carriage return from the end of a line.
 fn without_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Removes and gives so many bytes.
+/// Removes and returns the first `count` bytes.
 pub(super) fn take(said: &mut Vec<u8>, count: usize) -> Vec<u8> {
     said.drain(..count.min(said.len())).collect()
 }
 
-/// The first word of a line and the rest.
+/// Splits a line into its first word and the rest.
 pub(super) fn first_word(line: &[u8]) -> (&[u8], &[u8]) {
     let line = line.trim_ascii();
     let mut parts = line.splitn(2, |byte| *byte == b' ');
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default().trim_ascii())
 }
 
-/// Whether a word is one of these, whatever its case.
+/// Returns whether a word is one of `words`, ignoring case.
 pub(super) fn is_one_of(word: &[u8], words: &[&str]) -> bool {
     words.iter().any(|one| word.eq_ignore_ascii_case(one.as_bytes()))
 }
 
-/// The lines of a text with their sides, those that are complete.
+/// Iterates over the complete lines of a text, with their ends.
 pub(super) fn whole_lines(said: &[u8]) -> impl Iterator<Item = &[u8]> {
     said.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"))
 }
 
-/// Length up to and with the first line that is the last of an answer.
+/// Returns the length up to the end of the first line for which `is_last` holds.
 pub(super) fn end_of(said: &[u8], is_last: impl Fn(&[u8]) -> bool) -> Option<usize> {
     let mut length = 0;
     for line in whole_lines(said) {
@@ -136,34 +138,34 @@ pub(super) fn end_of(said: &[u8], is_last: impl Fn(&[u8]) -> bool) -> Option<usi
     None
 }
 
-/// A request of HTTP, which scripts of web pages send to ports of other protocols.
+/// Returns whether a line is an HTTP request. Scripts in web pages send these to other ports.
 fn is_http(line: &[u8]) -> bool {
     let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "PATCH", "TRACE"];
     is_one_of(first_word(line).0, &methods) && line.windows(6).any(|part| part == b" HTTP/")
 }
 
-/// Where the conversation with a client stands.
+/// State of the conversation with a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Nobody has spoken.
+    /// Nothing has been sent yet.
     Start,
-    /// The upstream's greeting is awaited, to be shown.
+    /// Waiting for the upstream's greeting, to show it to the client.
     Greeting,
-    /// The client's next command.
+    /// Waiting for the client's next command.
     Command,
-    /// The upstream's answer to it.
+    /// Waiting for the upstream's reply to that command.
     Asked(Command),
-    /// TLS stands; the upstream's greeting is awaited, to be swallowed.
+    /// Under TLS, waiting for the upstream's greeting, which the client must not see.
     Joining,
-    /// The client's next command under TLS.
+    /// Under TLS, waiting for the client's next command.
     Inside,
-    /// The upstream's answer to it.
+    /// Under TLS, waiting for the upstream's reply to that command.
     InsideAsked,
 }
 
-/// The conversation with a client. Where TLS is required the upstream has no part in it; else
-/// the client sees the upstream's own greeting and answers, with the start of TLS among its
-/// capabilities, until it says something that TLS cannot follow any more.
+/// The conversation with a client. If TLS is required, the upstream has no part in it. Otherwise
+/// the client sees the upstream's own greeting and replies, with STARTTLS added to the
+/// capabilities. This ends at the first command after which TLS could no longer be started.
 pub(super) struct WithClient<D> {
     dialect: D,
     manners: Manners,
@@ -187,7 +189,7 @@ impl<D: Dialect> WithClient<D> {
         };
         let greeting = take(&mut sides.upstream.said, end);
         if self.dialect.greeted(&greeting) != Greeted::Ready {
-            // TLS cannot be started after it; the upstream knows what it does.
+            // TLS cannot start after such a greeting, so leave the client to the upstream.
             sides.client.tell.extend(greeting);
             return Some(Step::Pass);
         }
@@ -214,7 +216,8 @@ impl<D: Dialect> WithClient<D> {
         let line = take_line(&mut client.said).unwrap_or_default();
         let command = match self.dialect.command(&line) {
             _ if is_http(&line) => return Some(self.close(client, Reason::Malformed, "not HTTP")),
-            // Such bytes stand in no command that means what it seems to mean.
+            // No valid command has these bytes. Parsers that treat them differently could disagree
+            // on it.
             _ if line.iter().any(|byte| matches!(byte, b'\0' | b'\r')) => Command::Malformed,
             command => command,
         };
@@ -230,7 +233,7 @@ impl<D: Dialect> WithClient<D> {
                 Some(self.close(client, Reason::Injected, words))
             }
             _ if self.manners.requires_tls => self.refuse(command, &line, client),
-            // A try to start TLS that goes wrong must leave room for the next.
+            // Answer a failed attempt here, so that the client can still start TLS.
             Command::Malformed => {
                 self.say_answer(command, &line, client);
                 None
@@ -255,7 +258,8 @@ impl<D: Dialect> WithClient<D> {
 
     fn refuse(&self, command: Command, line: &[u8], client: &mut Side) -> Option<Step> {
         if command == Command::Literal {
-            // Whatever follows belongs to the command; it shall not be taken for others.
+            // The bytes after this line are part of the command. They must not be parsed as
+            // commands.
             return Some(self.close(client, Reason::Malformed, "TLS must be started first"));
         }
         self.say_answer(command, line, client);
@@ -309,7 +313,7 @@ impl<D: Dialect> WithClient<D> {
             let is_full = said.len() >= SAID_BYTES_MAX;
             return Some(if is_full { Step::Pass } else { Step::Read(Who::Client) });
         };
-        // Looked at where it stands: a client may say thousands of lines at once.
+        // Parse the line in place: a client may send thousands of lines in one read.
         let line = without_end(said.get(..end).unwrap_or_default());
         match self.dialect.inside(line) {
             Inside::Answer(answer) => sides.client.tell.extend(answer),
@@ -366,22 +370,22 @@ impl<D: Dialect> Conversation for WithClient<D> {
     }
 }
 
-/// Where the conversation with a remote server stands.
+/// State of the conversation with a remote server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Its greeting is awaited.
+    /// Waiting for the greeting.
     Greeting,
-    /// Its answer about what it can do.
+    /// Waiting for the reply about capabilities.
     Asked,
-    /// Its answer to the command that starts TLS.
+    /// Waiting for the reply to the command that starts TLS.
     Starting,
-    /// TLS stands.
+    /// TLS has started.
     Secure,
 }
 
-/// The conversation with a remote server. It ends in TLS or not at all: who takes the offer away
-/// on the way gets nothing in the clear (RFC 3207 §6, RFC 8314 §4). The client is greeted by us
-/// once TLS stands, because what the server said before may be anybody's.
+/// The conversation with a remote server. It ends in TLS or fails: an attacker removing the offer
+/// of TLS gets no plaintext (RFC 3207 §6, RFC 8314 §4). The client gets our own greeting after the
+/// start of TLS, because the server's first greeting was not authenticated.
 pub(super) struct WithServer<D> {
     dialect: D,
     host: String,
@@ -399,7 +403,7 @@ impl<D: Dialect> WithServer<D> {
         Step::Close(reason)
     }
 
-    /// The server's next answer, if it is whole; nothing may stand behind it.
+    /// Takes the server's next reply, if it is complete. Bytes after it are an injection.
     fn reply(&self, sides: &mut Sides) -> Result<Vec<u8>, Step> {
         let said = &mut sides.upstream.said;
         let end = match self.way {

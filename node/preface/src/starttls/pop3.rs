@@ -1,19 +1,19 @@
-//! POP3: STLS (RFC 2595 §4).
+//! STLS of POP3 (RFC 2595 §4).
 
 use super::lines::{Command, Dialect, Greeted, Offer, end_of, first_word, is_one_of, whole_lines};
 
-/// POP3, as dialect of lines.
+/// Line rules of POP3.
 #[derive(Default)]
 pub(super) struct Pop3 {
-    /// The last question was about capabilities, whose answer has several lines.
+    /// The last command was CAPA, whose reply has several lines.
     asked_capability: bool,
 }
 
 const OWN_CAPABILITIES: &str = "+OK\r\nSTLS\r\n.\r\n";
 
 impl Dialect for Pop3 {
-    /// Without a time stamp: an APOP digest of one that the mailbox's server did not make is
-    /// worth nothing (RFC 1939 §7).
+    /// Greets without a timestamp. The mailbox's server makes its own, so an APOP digest of ours
+    /// would be useless (RFC 1939 §7).
     fn greeting(&self, host: &str, _offer: Offer) -> String {
         format!("+OK {host} POP3\r\n")
     }
@@ -75,7 +75,7 @@ impl Dialect for Pop3 {
             Some(dot) if reply.starts_with(b"+OK") => {
                 [&lines.concat()[..], b"STLS\r\n", dot].concat()
             }
-            // A server that knows no capabilities.
+            // The server does not know CAPA.
             _ => OWN_CAPABILITIES.as_bytes().to_vec(),
         }
     }

@@ -6,19 +6,19 @@ use super::{Conversation, Manners, Reason, Sides, Step, Who, lines::take};
 const CANCEL: u32 = 80_877_102;
 const SSL: u32 = 80_877_103;
 const GSS: u32 = 80_877_104;
-/// Bytes of a first message, as the server bounds them.
+/// Longest first message, as in the PostgreSQL server.
 const MESSAGE_BYTES_MAX: u32 = 10_000;
-/// Bytes of a CancelRequest: 16, with longer keys of version 3.2 up to 268.
+/// Longest CancelRequest: 16 bytes, or up to 268 with the longer keys of version 3.2.
 const CANCEL_BYTES_MAX: usize = 268;
 
-/// A first message, which has no type.
+/// First message of a connection, which has no type byte.
 #[derive(Debug, PartialEq, Eq)]
 enum First {
     Incomplete,
     Ssl,
     Gss,
     Cancel(usize),
-    /// Version 3 of the protocol.
+    /// StartupMessage of protocol version 3.
     Startup,
     Malformed,
 }
@@ -45,28 +45,28 @@ fn first(said: &[u8]) -> First {
     }
 }
 
-/// An ErrorResponse that ends the connection.
+/// Encodes a fatal ErrorResponse.
 fn fatal(code: &str, text: &str) -> Vec<u8> {
     let fields = format!("SFATAL\0VFATAL\0C{code}\0M{text}\0\0");
     let length = u32::try_from(fields.len() + 4).unwrap_or(u32::MAX);
     [&b"E"[..], &length.to_be_bytes(), fields.as_bytes()].concat()
 }
 
-/// Codes of SQLSTATE.
+/// SQLSTATE codes.
 const INVALID_AUTHORIZATION: &str = "28000";
 const PROTOCOL_VIOLATION: &str = "08P01";
 const CONNECTION_FAILURE: &str = "08006";
 
-/// Where the conversation with a client stands.
+/// State of the conversation with a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Its first message is awaited.
+    /// Waiting for the first message.
     First,
-    /// The same, after encryption by GSSAPI was refused.
+    /// Waiting for the first message after GSSAPI encryption was refused.
     SecondTry,
-    /// It has asked for a query to be cancelled; there is no more to it.
+    /// The client sent a CancelRequest and sends nothing else.
     Cancelled,
-    /// TLS stands.
+    /// TLS has started.
     Secure,
 }
 
@@ -91,7 +91,7 @@ impl WithClient {
         let said = &mut sides.client.said;
         match first(said) {
             First::Incomplete => Step::Read(Who::Client),
-            // CVE-2021-23214: what stands behind the request was said in the clear.
+            // CVE-2021-23214: bytes after the request were sent unencrypted.
             First::Ssl | First::Gss if said.len() > 8 => {
                 let text = "received unencrypted data after a request for encryption";
                 Self::close(sides, Reason::Injected, PROTOCOL_VIOLATION, text)
@@ -108,8 +108,8 @@ impl WithClient {
                 self.stage = Stage::SecondTry;
                 Step::Read(Who::Client)
             }
-            // Clients before version 17 send it in the clear whatever the connection is, and
-            // PostgreSQL takes it so. Its key opens nothing else.
+            // Clients before version 17 send CancelRequest unencrypted even if they use TLS, and
+            // PostgreSQL accepts that. Its key permits nothing else.
             First::Cancel(bytes) => {
                 sides.upstream.tell = take(said, bytes);
                 self.stage = Stage::Cancelled;
@@ -134,7 +134,7 @@ impl Conversation for WithClient {
         match self.stage {
             Stage::First | Stage::SecondTry => self.first(sides),
             Stage::Cancelled => {
-                // The server answers by closing; an error is for the client.
+                // The server replies by closing. An error message goes to the client.
                 sides.client.tell.append(&mut sides.upstream.said);
                 Step::Read(Who::Upstream)
             }
@@ -158,7 +158,7 @@ pub(super) struct WithServer {
 }
 
 impl WithServer {
-    /// The client asks for encryption on its own side, where there is none.
+    /// Handles a client's request for encryption, which is refused: the client's side has no TLS.
     fn first(sides: &mut Sides) -> Step {
         let said = &mut sides.client.said;
         match first(said) {
@@ -194,7 +194,7 @@ impl Conversation for WithServer {
                 self.is_secure = true;
                 return Step::StartTls;
             }
-            // CVE-2021-23222: an answer that came before TLS is not the server's.
+            // CVE-2021-23222: bytes before the handshake are not authenticated as the server's.
             [b'S', ..] => Reason::Injected,
             [b'N', ..] => Reason::Refused("the server offers no TLS".to_owned()),
             _ => Reason::Malformed,

@@ -1,13 +1,13 @@
-//! ManageSieve: STARTTLS (RFC 5804 §2.2).
+//! STARTTLS of ManageSieve (RFC 5804 §2.2).
 
 use super::lines::{Command, Dialect, Greeted, Offer, end_of, first_word, is_one_of, whole_lines};
 
-/// ManageSieve, as dialect of lines.
+/// Line rules of ManageSieve.
 pub(super) struct Sieve;
 
 fn own_capabilities(host: &str, offer: Offer) -> String {
     let starttls = if offer == Offer::StartTls { "\"STARTTLS\"\r\n" } else { "" };
-    // No mechanisms: nobody shall send a password in the clear.
+    // List no SASL mechanisms, so that no client sends a password in plaintext.
     format!(
         "\"IMPLEMENTATION\" \"Conclave\"\r\n\"SASL\" \"\"\r\n\"SIEVE\" \"\"\r\n{starttls}\
          \"VERSION\" \"1.0\"\r\nOK \"{host}\"\r\n"
@@ -19,14 +19,14 @@ fn is_last(line: &[u8]) -> bool {
     is_one_of(word, &["OK", "NO", "BYE"])
 }
 
-/// Octets of the literal that a server's line announces (RFC 5804 §4, literal-s2c).
+/// Returns the length of the literal announced by a server's line (RFC 5804 §4, literal-s2c).
 fn literal(line: &[u8]) -> Option<usize> {
     let line = line.trim_ascii_end().strip_suffix(b"}")?;
     let start = line.iter().rposition(|byte| *byte == b'{')? + 1;
     std::str::from_utf8(line.get(start..)?).ok()?.parse().ok()
 }
 
-/// Where an answer ends; literals are stepped over.
+/// Returns the length of a reply, and skips over its literals.
 fn reply_end(said: &[u8]) -> Option<usize> {
     let (mut start, mut is_final) = (0_usize, false);
     loop {
@@ -36,7 +36,7 @@ fn reply_end(said: &[u8]) -> Option<usize> {
         is_final |= is_last(line);
         start = start.checked_add(length)?;
         match literal(line) {
-            // What is left of the line behind the literal is read as a line.
+            // Parse the rest of the line after the literal like a line of its own.
             Some(octets) => start = start.checked_add(octets)?,
             None if is_final => return Some(start),
             None => {}
@@ -48,7 +48,7 @@ impl Dialect for Sieve {
     fn greeting(&self, host: &str, offer: Offer) -> String {
         match offer {
             Offer::StartTls => own_capabilities(host, offer),
-            // The server's own follow at once.
+            // The server's own capabilities follow at once.
             Offer::Nothing => String::new(),
         }
     }
@@ -105,7 +105,7 @@ impl Dialect for Sieve {
         if self.offers_starttls(reply) || self.greeted(reply) != Greeted::Ready {
             return reply.to_vec();
         }
-        // Before all others: the last line may have literals of its own.
+        // Insert at the beginning, because the last line may contain literals.
         [b"\"STARTTLS\"\r\n", reply].concat()
     }
 
@@ -130,7 +130,7 @@ impl Dialect for Sieve {
     }
 }
 
-/// RFC 5804 §2.13: the argument comes back.
+/// Answers NOOP. RFC 5804 §2.13: the reply echoes the argument.
 fn noop(argument: &[u8]) -> String {
     let is_plain = |text: &&str| {
         let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));

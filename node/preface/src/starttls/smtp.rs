@@ -1,16 +1,17 @@
-//! SMTP: STARTTLS (RFC 3207).
+//! STARTTLS of SMTP (RFC 3207).
 
 use super::lines::{Command, Dialect, Greeted, Offer, end_of, first_word, is_one_of, whole_lines};
 
-/// SMTP, as dialect of lines.
+/// Line rules of SMTP.
 pub(super) struct Smtp;
 
-/// A reply's last line has no hyphen behind its code (RFC 5321 §4.2.1).
+/// Returns whether a line is the last of a reply: it has no hyphen after its code (RFC 5321
+/// §4.2.1).
 pub(super) fn is_last(line: &[u8]) -> bool {
     line.get(3) != Some(&b'-')
 }
 
-/// Whether a reply has this code.
+/// Returns whether a reply has this code.
 pub(super) fn has_code(reply: &[u8], code: &[u8]) -> bool {
     reply.starts_with(code) && reply.get(3).is_none_or(|byte| !byte.is_ascii_alphanumeric())
 }
@@ -40,7 +41,8 @@ impl Dialect for Smtp {
     fn answer(&self, command: Command, line: &[u8], host: &str) -> String {
         match command {
             Command::StartTls => "220 2.0.0 Ready to start TLS\r\n".to_owned(),
-            // AUTH would invite a password in the clear; the rest is said under TLS.
+            // Offer no AUTH: it would invite a password in plaintext. The upstream lists the rest
+            // under TLS.
             Command::Capability => {
                 format!("250-{host}\r\n250-ENHANCEDSTATUSCODES\r\n250 STARTTLS\r\n")
             }
@@ -80,7 +82,7 @@ impl Dialect for Smtp {
         if !has_code(reply, b"250") || self.offers_starttls(reply) {
             return reply.to_vec();
         }
-        // Behind the first line, which names the server.
+        // Insert after the first line, which names the server.
         let mut lines = whole_lines(reply);
         let first = lines.next().unwrap_or_default();
         let first = first.get(4..).unwrap_or_default();

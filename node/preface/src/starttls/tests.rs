@@ -1,4 +1,4 @@
-//! Conversations as data: who says what, and what follows. Each is held in whole pieces and
+//! Conversations as data: the bytes of each side and the next step. Each runs in whole pieces and
 //! byte by byte.
 
 mod client;
@@ -16,19 +16,19 @@ enum Turn<'a> {
     Client(&'a [u8]),
     /// The upstream says this.
     Upstream(&'a [u8]),
-    /// The client has been told this since the last look.
+    /// The client has been sent this since the last check.
     ToClient(&'a [u8]),
-    /// The upstream has been told this since the last look.
+    /// The upstream has been sent this since the last check.
     ToUpstream(&'a [u8]),
-    /// More is awaited of the client.
+    /// More bytes of the client are needed.
     AwaitsClient,
-    /// More is awaited of the upstream.
+    /// More bytes of the upstream are needed.
     AwaitsUpstream,
     /// TLS starts.
     StartTls,
-    /// Bytes are passed on from here, with this left of the client and of the upstream.
+    /// Forwarding starts, with these bytes of the client and of the upstream left over.
     Pass(&'a [u8], &'a [u8]),
-    /// It is over.
+    /// The connection closes.
     Over,
 }
 
@@ -40,7 +40,7 @@ fn shown(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
-/// Holds a conversation, saying at most `piece` bytes at once.
+/// Runs a conversation, adding at most `piece` bytes per step.
 fn hold(conversation: &mut dyn Conversation, turns: &[Turn<'_>], piece: usize) {
     let mut sides = Sides::default();
     let mut step = conversation.step(&mut sides);
@@ -74,7 +74,7 @@ fn hold(conversation: &mut dyn Conversation, turns: &[Turn<'_>], piece: usize) {
             AwaitsUpstream => assert_eq!(step, Step::Read(Who::Upstream), "{what}"),
             StartTls => {
                 assert_eq!(step, Step::StartTls, "{what}");
-                // The same conversation goes on under TLS, with a new upstream.
+                // The same conversation continues under TLS, with a new upstream.
                 sides.upstream.said.clear();
                 step = conversation.step(&mut sides);
             }
@@ -94,21 +94,21 @@ fn manners(requires_tls: bool) -> Manners {
     Manners { host: "mx.example".to_owned(), requires_tls, stream_id: [7; 16] }
 }
 
-/// With a client where nothing but TLS is allowed.
+/// Runs conversations with clients where TLS is required.
 fn required(protocol: ListenerProtocol, turns: &[Turn<'_>]) {
     for piece in [usize::MAX, 1] {
         hold(with_client(protocol, manners(true)).unwrap().as_mut(), turns, piece);
     }
 }
 
-/// With a client that may go on without TLS.
+/// Runs conversations with clients where TLS is optional.
 fn optional(protocol: ListenerProtocol, turns: &[Turn<'_>]) {
     for piece in [usize::MAX, 1] {
         hold(with_client(protocol, manners(false)).unwrap().as_mut(), turns, piece);
     }
 }
 
-/// With a client, in whole pieces: what comes in one read.
+/// Runs conversations with clients only in whole pieces, where one read brings everything.
 fn at_once(protocol: ListenerProtocol, turns: &[Turn<'_>]) {
     for requires_tls in [true, false] {
         let conversation = with_client(protocol, manners(requires_tls));
@@ -116,14 +116,14 @@ fn at_once(protocol: ListenerProtocol, turns: &[Turn<'_>]) {
     }
 }
 
-/// With a remote server.
+/// Runs conversations with remote servers.
 fn outgoing(protocol: ListenerProtocol, turns: &[Turn<'_>]) {
     for piece in [usize::MAX, 1] {
         hold(with_server(protocol, "mx.example").unwrap().as_mut(), turns, piece);
     }
 }
 
-/// With a remote server, in whole pieces.
+/// Runs a conversation with a remote server only in whole pieces.
 fn outgoing_at_once(protocol: ListenerProtocol, turns: &[Turn<'_>]) {
     hold(with_server(protocol, "mx.example").unwrap().as_mut(), turns, usize::MAX);
 }

@@ -1,4 +1,4 @@
-//! XMPP: STARTTLS inside a stream (RFC 6120 §5).
+//! STARTTLS in an XMPP stream (RFC 6120 §5).
 
 use conclave_store::record::ListenerProtocol;
 
@@ -7,16 +7,16 @@ use super::{Conversation, Manners, Reason, Sides, Step, Who, lines::take};
 const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 const CLOSE: &str = "</stream:stream>";
 
-/// A tag of the stream's XML.
+/// An XML tag of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tag {
-    /// Name without prefix.
+    /// Name without its prefix.
     name: String,
     kind: Kind,
     attributes: Vec<(String, String)>,
-    /// Where it ends in the bytes that were read.
+    /// Position after the tag in the received bytes.
     end: usize,
-    /// Where it starts.
+    /// Position of the tag.
     start: usize,
 }
 
@@ -27,7 +27,7 @@ enum Kind {
     Empty,
 }
 
-/// What stands at the beginning of some bytes.
+/// Result of parsing a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Read {
     Tag(Tag),
@@ -36,8 +36,7 @@ enum Read {
 }
 
 impl Tag {
-    /// The first tag of the stream itself, where nothing but the XML declaration and white space
-    /// may stand before it.
+    /// Parses the next tag of the stream. Only the XML declaration and white space may precede it.
     fn first(bytes: &[u8]) -> Read {
         let declaration = bytes.starts_with(b"<?xml ").then(|| {
             let end = bytes.windows(2).position(|pair| pair == b"?>")?;
@@ -50,8 +49,8 @@ impl Tag {
         }
     }
 
-    /// The next tag; the XML declaration, white space and text before it are stepped over.
-    /// Comments, processing instructions and document types are forbidden (RFC 6120 §11.1).
+    /// Parses the next tag after `from`. Skips the XML declaration, white space and text before it.
+    /// Rejects comments, processing instructions and document types, which RFC 6120 §11.1 forbids.
     fn read(bytes: &[u8], from: usize) -> Read {
         let Some(rest) = bytes.get(from..) else { return Read::Incomplete };
         let Some(open) = rest.iter().position(|byte| *byte == b'<') else {
@@ -128,7 +127,7 @@ impl Tag {
     }
 }
 
-/// The domain of a stream's header: no reference, nothing that ends an attribute.
+/// Returns the domain of a stream header. Rejects references and characters that end an attribute.
 fn domain(header: &Tag) -> Option<String> {
     let to = header.attribute("to")?;
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_');
@@ -142,13 +141,13 @@ fn stream_error(condition: &str) -> String {
     )
 }
 
-/// The features of a stream, when all of them are there.
+/// Result of parsing the features of a stream.
 enum Features {
     Incomplete,
     Malformed,
-    /// There are none: the server speaks something older (RFC 6120 §4.7.5).
+    /// The server sent no features: its protocol is older than XMPP 1.0 (RFC 6120 §4.7.5).
     None,
-    /// Where the first of them stands, whether TLS is among them, and where they end.
+    /// All features: the position of the first, whether STARTTLS is among them, and their end.
     Found {
         first: usize,
         has_starttls: bool,
@@ -180,7 +179,7 @@ fn features(said: &[u8]) -> Features {
             (None, "features", Kind::Empty) => {
                 return Features::Found { first: tag.end, has_starttls: false, end: tag.end };
             }
-            // An error instead of features.
+            // The server sent an error instead of features.
             (None, _, _) => return Features::None,
             (Some(first), "features", Kind::Close) => {
                 return Features::Found { first, has_starttls, end: tag.end };
@@ -191,22 +190,22 @@ fn features(said: &[u8]) -> Features {
     }
 }
 
-/// Where the conversation with a client stands.
+/// State of the conversation with a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The header of its stream is awaited.
+    /// Waiting for the client's stream header.
     Header,
-    /// The upstream's header and features, where TLS is optional.
+    /// Waiting for the upstream's header and features, if TLS is optional.
     Features,
-    /// Its choice.
+    /// Waiting for the client's choice.
     Choice,
-    /// The end tag of its choice.
+    /// Waiting for the end tag of that choice.
     ChoiceEnd,
-    /// TLS stands.
+    /// TLS has started.
     Secure,
 }
 
-/// The conversation with a client or a server that opens a stream.
+/// The conversation with the initiator of a stream: a client, or a server of another domain.
 pub(super) struct WithClient {
     namespace: &'static str,
     manners: Manners,
@@ -271,7 +270,7 @@ impl WithClient {
         None
     }
 
-    /// Shows the upstream's features, with TLS among them.
+    /// Shows the upstream's features with STARTTLS added.
     fn features(&mut self, sides: &mut Sides) -> Option<Step> {
         let said = &mut sides.upstream.said;
         match features(said) {
@@ -283,7 +282,7 @@ impl WithClient {
             Features::Found { first, end, .. } => {
                 let shown = take(said, end);
                 let (before, behind) = shown.split_at(first);
-                // `<features/>` has no place inside.
+                // `<features/>` has no content: replace it by a start tag and an end tag.
                 let (before, behind) = match before.strip_suffix(b"/>") {
                     Some(open) => ([open, b">"].concat(), &b"</stream:features>"[..]),
                     None => (before.to_vec(), behind),
@@ -366,20 +365,20 @@ impl Conversation for WithClient {
     }
 }
 
-/// Where the conversation with a remote server stands.
+/// State of the conversation with a remote server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// The client's header is awaited, to be passed on.
+    /// Waiting for the client's header, to pass it on.
     Header,
-    /// The server's header and features.
+    /// Waiting for the server's header and features.
     Features,
-    /// Its answer to the start of TLS.
+    /// Waiting for the server's reply to `<starttls/>`.
     Starting,
-    /// TLS stands.
+    /// TLS has started.
     Secure,
 }
 
-/// The conversation with a remote server, whose domain the client names.
+/// The conversation with a remote server. The client's header names the domain.
 pub(super) struct WithServer {
     namespace: &'static str,
     way: Way,
@@ -455,8 +454,8 @@ impl Conversation for WithServer {
                 Way::Features => self.features(sides),
                 Way::Starting => self.starting(sides),
                 Way::Secure => {
-                    // A stream starts anew under TLS (RFC 6120 §5.4.3.3); the client has only
-                    // seen this one.
+                    // Under TLS the stream starts again (RFC 6120 §5.4.3.3). The client does not
+                    // know of the first stream, so its header is sent again here.
                     sides.upstream.tell.append(&mut self.header);
                     Err(Step::Pass)
                 }

@@ -14,7 +14,7 @@ pub(super) async fn init(asked: Asked) -> Answer<Membership> {
     let init: Init = asked.json()?;
     asked.operator.for_real()?;
     let name = ClusterName::parse(&init.name)
-        .map_err(|error| Problem::new(Code::X004, error.to_string()))?;
+        .map_err(|error| Problem::new(Code::Malformed, error.to_string()))?;
     // A task of its own: a caller that disconnects must not leave a half-founded cluster.
     let (node, principal) = (asked.operator.node.clone(), asked.operator.caller.principal.clone());
     finish(tokio::spawn(async move { cluster::found(&node, name, principal).await })).await?;
@@ -40,7 +40,7 @@ fn membership(asked: &Asked) -> Answer<Membership> {
     let cluster = point
         .state
         .cluster()
-        .ok_or_else(|| Problem::new(Code::R006, "this node belongs to no cluster yet"))?;
+        .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster yet"))?;
     Ok(Json(Membership {
         cluster: cluster.name.to_string(),
         id: cluster.id.to_string(),

@@ -16,7 +16,7 @@ pub(super) async fn show(asked: Asked) -> Answer<Keyring> {
     let state = asked.operator.read().await?;
     let cluster = state
         .cluster()
-        .ok_or_else(|| Problem::new(Code::R006, "this node belongs to no cluster yet"))?;
+        .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster yet"))?;
     let current = state.generation(&cluster.generation);
     let wrapped = |id| current.is_some_and(|keyring| keyring.wraps.contains_key(id));
     let members = state.members().filter(|(id, _)| wrapped(id));

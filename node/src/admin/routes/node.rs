@@ -23,7 +23,7 @@ pub(super) async fn drain(Path(name): Path<String>, asked: Asked) -> Answer<Drai
     let deadline_s = drain.deadline_s.unwrap_or(DEADLINE_S);
     if deadline_s > DEADLINE_S_MAX {
         let title = format!("a deadline of {deadline_s} s is too long");
-        return Err(Problem::new(Code::X004, title).detail("at most one day").into());
+        return Err(Problem::new(Code::Malformed, title).detail("at most one day").into());
     }
     ask(&asked, name, Drain::Start { deadline_ms: deadline_s * 1_000 }).await
 }
@@ -39,12 +39,12 @@ async fn ask(asked: &Asked, name: String, drain: Drain) -> Answer<Drained> {
     let point = replica.point();
     let found = point.state.members().find(|(_, member)| member.name.as_str() == name);
     let Some((id, _)) = found else {
-        return Err(Problem::new(Code::X005, format!("no node {name:?}"))
+        return Err(Problem::new(Code::NotFound, format!("no node {name:?}"))
             .hint("conclave node list")
             .into());
     };
     let drained = replica.drain(*id, drain).await.map_err(|error| {
-        Problem::new(Code::X001, format!("{name} does not answer"))
+        Problem::new(Code::NodeUnreachable, format!("{name} does not answer"))
             .detail(error)
             .hint("conclave node list")
     })?;

@@ -87,7 +87,9 @@ fn cluster_status(replica: &Replica, state: &State, status: &Status) -> Option<C
     let name = |id: NodeId| state.member(&id).map(|member| member.name.to_string());
     let leader = raft.leader.and_then(|id| name(NodeId(id.0)));
     let voters = raft.voters.len();
-    let reachable = status.nodes.iter().filter(|node| node.state != "unreachable").count();
+    let is_reachable_voter =
+        |node: &&ApiNode| node.state != "unreachable" && node.role != "learner";
+    let reachable = status.nodes.iter().filter(is_reachable_voter).count();
     let quorum = voters / 2 + 1;
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let health = match (&leader, status.problems.is_empty()) {
@@ -181,11 +183,11 @@ fn count<'a>(domains: impl Iterator<Item = &'a Domain>, now: UnixMillis, status:
             }
             (PkiMode::Enabled, Some(found)) if now < found.not_before || found.not_after < now => {
                 counts.problem += 1;
-                ("error", Code::C005)
+                ("error", Code::CertificateOutOfDate)
             }
             (PkiMode::Enabled, Some(found)) if found.not_after < now.plus(EXPIRING_MS) => {
                 counts.expiring += 1;
-                ("warning", Code::C004)
+                ("warning", Code::CertificateExpiring)
             }
             (PkiMode::Enabled, Some(_)) => {
                 counts.valid += 1;
@@ -193,12 +195,14 @@ fn count<'a>(domains: impl Iterator<Item = &'a Domain>, now: UnixMillis, status:
             }
             (PkiMode::Enabled, None) => {
                 counts.problem += 1;
-                ("error", Code::C010)
+                ("error", Code::CertificateMissing)
             }
         };
         if status.problems.len() < PROBLEMS_MAX {
             let text = match (code, ending) {
-                (Code::C004, Some(found)) => format!("expires {}", clock::rfc3339(found.not_after)),
+                (Code::CertificateExpiring, Some(found)) => {
+                    format!("expires {}", clock::rfc3339(found.not_after))
+                }
                 _ => view::problems(domain, now).join("; "),
             };
             status.problems.push(StatusProblem {
@@ -216,7 +220,7 @@ fn listeners(asked: &Asked, status: &mut Status) {
     for listener in asked.operator.node.edge().listeners() {
         for problem in listener.problems {
             status.problems.push(StatusProblem {
-                code: Code::N001,
+                code: Code::PortUnavailable,
                 severity: "error".to_owned(),
                 object: listener.name.to_string(),
                 text: format!("not open on {}: {problem}", asked.operator.node.config().name),
@@ -226,14 +230,14 @@ fn listeners(asked: &Asked, status: &mut Status) {
     }
 }
 
-/// Reports a shared domain that already had the name of this node's Main Domain when the node
-/// claimed it.
+/// Reports a conflict: a shared domain already had the name of this node's Main Domain when the
+/// node claimed it.
 fn main_domain(asked: &Asked, state: &State, status: &mut Status) {
     let config = asked.operator.node.config();
     let name = ServerName::from(config.main_domain.clone());
     if let Some(owner) = state.name_owner(&name) {
         status.problems.push(StatusProblem {
-            code: Code::D003,
+            code: Code::NameTaken,
             severity: "error".to_owned(),
             object: config.name.to_string(),
             text: format!("its Main Domain {name} has the name of the shared domain {owner}"),
@@ -245,14 +249,16 @@ fn main_domain(asked: &Asked, state: &State, status: &mut Status) {
 fn node_problems(status: &mut Status) {
     for node in &status.nodes {
         let (code, text, hint) = match node.state.as_str() {
-            "unreachable" => (Code::X001, "does not answer", "start it, or look at its log"),
+            "unreachable" => {
+                (Code::NodeUnreachable, "does not answer", "start it, or look at its log")
+            }
             "sealed" => (
-                Code::S001,
+                Code::Sealed,
                 "is sealed: it serves no private keys",
                 "put its unlock key back and restart it",
             ),
             "lagging" => (
-                Code::R005,
+                Code::NodeLagging,
                 "serves less than the cluster has committed",
                 "it may be catching up; if it stays so, look at its disk and its log",
             ),

@@ -102,8 +102,8 @@ fn handshakes(node: &Node) -> Handshakes {
     }
 }
 
-/// Answers which domain a client gets from this node. Needs no quorum, because handshakes need
-/// none.
+/// Answers with the domain served to a client by this node. Needs no quorum, because handshakes
+/// need none.
 pub(super) async fn served(
     Path((name, ip)): Path<(String, String)>,
     asked: Asked,

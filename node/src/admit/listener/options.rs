@@ -22,29 +22,29 @@ use conclave_store::{
 use crate::{admit::domain_name, node::Node};
 
 fn unfit(title: impl Into<String>) -> Problem {
-    Problem::new(Code::N006, title)
+    Problem::new(Code::OptionUnfit, title)
 }
 
 fn malformed(title: impl Into<String>) -> Problem {
-    Problem::new(Code::N003, title)
+    Problem::new(Code::InvalidAddress, title)
 }
 
 fn check_count(what: &str, count: usize, max: usize) -> Result<(), Problem> {
     if count <= max {
         return Ok(());
     }
-    Err(Problem::new(Code::D004, format!("{count} {what}, {max} are possible")))
+    Err(Problem::new(Code::LimitReached, format!("{count} {what}, {max} are possible")))
 }
 
 pub(super) fn protocol(text: &str) -> Result<ListenerProtocol, Problem> {
     ListenerProtocol::parse(text).ok_or_else(|| {
         let all: Vec<_> = ListenerProtocol::ALL.iter().map(|one| one.as_str()).collect();
-        unfit(format!("{text:?} is no protocol of a listener"))
+        unfit(format!("unknown listener protocol {text:?}"))
             .hint(format!("--protocol {}", all.join("|")))
     })
 }
 
-/// Refuses options that the protocol ignores. They would be stored without effect.
+/// Refuses options without meaning for the protocol. They would be stored without effect.
 pub(super) fn check_fit(protocol: ListenerProtocol, asked: &Add) -> Result<(), Problem> {
     use ListenerProtocol as P;
     let (is_outgoing, is_dtls) = (protocol == P::OutgoingTls, protocol == P::Dtls);
@@ -150,7 +150,7 @@ pub(super) fn domain_upstreams(
 
 pub(super) fn alpn(asked: &[String]) -> Result<Vec<String>, Problem> {
     check_count("application protocols", asked.len(), ALPN_MAX)?;
-    // RFC 7301 §3.1: 1 to 255 bytes. Only printable names are accepted, as registered ones are.
+    // RFC 7301 §3.1: 1 to 255 bytes. Only printable names are accepted, as protocols in use have.
     let is_possible = |name: &String| {
         (1..=255).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
     };
@@ -170,7 +170,7 @@ pub(super) fn networks(asked: &[String]) -> Result<Vec<Network>, Problem> {
 
 fn network(text: &str) -> Result<Network, Problem> {
     let wrong = || {
-        malformed(format!("{text:?} is no network"))
+        malformed(format!("invalid network {text:?}"))
             .hint("--proxy-from 10.0.0.0/8    or one address: --proxy-from 10.0.0.7")
     };
     let (address, prefix) = match text.split_once('/') {
@@ -191,7 +191,7 @@ pub(super) fn proxy_version(asked: Option<&str>) -> Result<Option<ProxyVersion>,
         None => Ok(None),
         Some("v1") => Ok(Some(ProxyVersion::V1)),
         Some("v2") => Ok(Some(ProxyVersion::V2)),
-        Some(other) => Err(malformed(format!("{other:?} is no version of the PROXY protocol"))
+        Some(other) => Err(malformed(format!("unknown PROXY protocol version {other:?}"))
             .hint("--proxy-to v2    or v1, which has no place for facts of TLS")),
     }
 }
@@ -207,8 +207,9 @@ pub(super) fn outgoing(of: ListenerProtocol, asked: &Add) -> Result<Option<Outgo
     }
     let is_name = |name: &String| name.parse::<IpAddr>().is_ok() || DomainName::parse(name).is_ok();
     if let Some(name) = asked.server_name.as_ref().filter(|name| !is_name(name)) {
-        return Err(malformed(format!("{name:?} is no name of a server"))
-            .hint("--server-name mail.example"));
+        return Err(
+            malformed(format!("invalid server name {name:?}")).hint("--server-name mail.example")
+        );
     }
     Ok(Some(Outgoing { server_name: asked.server_name.clone(), starttls }))
 }
@@ -268,8 +269,8 @@ fn is_this_host(upstream: &str) -> bool {
         || upstream.parse().is_ok_and(is_loopback)
 }
 
-/// Returns the privilege that upstreams of this protocol commonly grant to their own host, and the
-/// remedy.
+/// Returns the risk of hidden client addresses in this protocol, with the remedy. Upstreams
+/// commonly trust their own host.
 fn trusts_this_host(protocol: ListenerProtocol) -> Option<&'static str> {
     match protocol {
         ListenerProtocol::Smtp => Some(

@@ -1,4 +1,4 @@
-//! A node whose disk, network and time a simulation decides.
+//! Starts a node on the simulation's disk, network and time.
 
 use std::{
     collections::VecDeque,
@@ -24,11 +24,11 @@ use crate::{
     writer::{Queue, Turn, Write, WriteError, Writer, Written},
 };
 
-/// What the simulation gives.
+/// Resources provided by the simulation.
 pub struct Simulated {
     /// The directory of the log.
     pub files: Arc<dyn Files>,
-    /// How long the next step of a disk takes.
+    /// Returns the duration of the next step of a disk.
     pub latency: Latency,
     /// The network.
     pub transport: Arc<dyn Transport>,
@@ -37,13 +37,14 @@ pub struct Simulated {
 type Latency = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 impl Raft {
-    /// Every entry of the log, in order, by its position.
+    /// Returns the positions of all entries of the log, in order.
     pub fn positions(&self) -> io::Result<Vec<Position>> {
         let entries = self.log.read(0, u64::MAX)?;
         Ok(entries.iter().map(|entry| Position::of(&entry.log_id)).collect())
     }
 
-    /// Takes part in a simulation. The node answers what comes to the [`Accept`].
+    /// Starts a node in the simulation. It answers the connections that the caller passes to the
+    /// [`Accept`].
     pub async fn start_simulated(
         options: Options,
         simulated: Simulated,
@@ -62,8 +63,8 @@ impl Raft {
     }
 }
 
-/// Each kind of step has a task. A step takes no time; the time that its device sync takes passes
-/// before it, while more work comes.
+/// Runs each step in a task of its own. A step itself takes no time. The time of its device sync
+/// passes before it, while more work arrives.
 fn drive_by_tasks(steps: Steps, latency: Latency) -> Queue {
     let Steps { writer, depot, written, applier, work } = steps;
     Rt::spawn(apply(applier, work));

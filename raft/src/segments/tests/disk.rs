@@ -1,4 +1,4 @@
-//! A disk in memory that loses what was not synced, in any part.
+//! A disk in memory. A power cut may lose any part of its unsynced data.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ const SECTOR: usize = 512;
 struct Bytes {
     live: Vec<u8>,
     durable: Vec<u8>,
-    /// Sectors that were written since the last sync.
+    /// Sectors written since the last sync.
     dirty: BTreeSet<usize>,
 }
 
@@ -26,12 +26,12 @@ struct Content {
     live: BTreeMap<String, usize>,
     durable: BTreeMap<String, usize>,
     free: u64,
-    /// Operations until the next one fails, and all after it.
+    /// Number of operations before all further ones fail.
     fail_after: Option<u64>,
     operations: u64,
 }
 
-/// Cheap to clone; clones are the same disk.
+/// A disk; cheap to clone, and all clones are the same disk.
 #[derive(Clone)]
 pub(crate) struct TestDisk(Arc<Mutex<Content>>);
 
@@ -61,7 +61,7 @@ impl TestDisk {
         self.content().operations
     }
 
-    /// The operation after so many fails, and so do all that follow.
+    /// Lets every operation fail after the first `operations`.
     pub(crate) fn fail_after(&self, operations: u64) {
         self.content().fail_after = Some(operations);
     }
@@ -70,7 +70,7 @@ impl TestDisk {
         self.content().free = bytes;
     }
 
-    /// What a power cut leaves: what was synced, and of what was not, any sectors.
+    /// Returns the disk after a power cut: everything synced, and random unsynced sectors.
     pub(crate) fn power_cut(&self, seed: u64) -> TestDisk {
         let mut random = StdRng::seed_from_u64(seed);
         let content = self.content();
@@ -98,7 +98,8 @@ impl TestDisk {
         TestDisk(Arc::new(Mutex::new(left)))
     }
 
-    /// What is left when the process is killed: everything it wrote, none of it more durable.
+    /// Returns the disk after a kill of the process: everything written, but no more of it durable
+    /// than before.
     pub(crate) fn killed(&self) -> TestDisk {
         let content = self.content();
         let left = Content {
@@ -111,7 +112,7 @@ impl TestDisk {
         TestDisk(Arc::new(Mutex::new(left)))
     }
 
-    /// Changes the bytes of a file behind everybody's back.
+    /// Damages a file: changes its durable bytes.
     pub(crate) fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut content = self.content();
         let number = content.live[name];

@@ -1,4 +1,4 @@
-//! The subject of a certificate or request, from what people say.
+//! Subjects of certificates and requests, from the attributes given by users.
 
 use der::{
     Any, Encode,
@@ -12,7 +12,7 @@ use x509_cert::{
 use super::{Attributes, IssueError};
 use crate::name::{CITY, COMMON_NAME, COUNTRY, EMAIL, ORGANIZATION, PROVINCE, UNIT, is_email};
 
-/// The name that the attributes say, DER.
+/// Returns the subject with these attributes, DER.
 pub(crate) fn from_attributes(attributes: &Attributes) -> Result<Vec<u8>, IssueError> {
     let fields = [
         (COUNTRY, "country", &attributes.country, 2),
@@ -27,8 +27,8 @@ pub(crate) fn from_attributes(attributes: &Attributes) -> Result<Vec<u8>, IssueE
     for (oid, field, value, max) in fields {
         let Some(value) = value.as_deref().filter(|value| !value.is_empty()) else { continue };
         let invalid = |why| IssueError::Attribute { field, why };
-        // A host name longer than RFC 5280's bound for a common name stands in the subject
-        // alternative names only.
+        // RFC 5280 bounds a common name. A longer host name is in the subject alternative names
+        // only.
         if oid == COMMON_NAME && value.chars().count() > max {
             continue;
         }

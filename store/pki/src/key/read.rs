@@ -1,4 +1,4 @@
-//! Reading keys: PKCS#1, SEC1 and PKCS#8 to one normal form.
+//! Parsing of private keys: PKCS#1, SEC1 and PKCS#8 into one normal form.
 
 use der::Decode;
 use pkcs8::{EncodePrivateKey, EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
@@ -12,7 +12,7 @@ use crate::{
     pem::{self, Block, PemError},
 };
 
-/// Reads the one private key of a PEM input; an encrypted PKCS#8 key with its passphrase.
+/// Reads the one private key of a PEM input. An encrypted PKCS#8 key needs its passphrase.
 pub fn read_private_key(input: &[u8], passphrase: Option<&[u8]>) -> Result<PrivateKey, KeyError> {
     let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
     if let Some(block) = blocks.iter().find(|block| block.label == "ENCRYPTED PRIVATE KEY") {
@@ -21,7 +21,7 @@ pub fn read_private_key(input: &[u8], passphrase: Option<&[u8]>) -> Result<Priva
             None => Err(KeyError::Encrypted { line: block.line, is_old_form: false }),
         };
     }
-    // OpenSSL writes the curve of an EC key in a block of its own before it.
+    // OpenSSL writes the curve of an EC key into a separate block before the key.
     let blocks: Vec<&Block> =
         blocks.iter().filter(|block| !block.label.ends_with(" PARAMETERS")).collect();
     let keys: Vec<&&Block> =
@@ -52,7 +52,7 @@ fn pem_error(error: &PemError) -> KeyError {
     }
 }
 
-/// What a label means, as in a sentence.
+/// Describes a label, for use in a sentence.
 pub(crate) fn article(label: &str) -> String {
     match label {
         "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => "a certificate".to_owned(),
@@ -60,12 +60,12 @@ pub(crate) fn article(label: &str) -> String {
         "PUBLIC KEY" => "a public key".to_owned(),
         "X509 CRL" => "a revocation list".to_owned(),
         label if label.ends_with("PRIVATE KEY") => "a private key".to_owned(),
-        // Only labels of a fixed list get here.
+        // Only labels of a fixed list get here, so the message cannot contain input.
         other => format!("a block {other}"),
     }
 }
 
-/// Opens PBES2 (RFC 8018 §6.2). What the key says of its own cost is bounded before it is paid.
+/// Decrypts PBES2 (RFC 8018 §6.2). Bounds the cost that the key demands before paying it.
 fn decrypted(block: &Block, passphrase: &[u8]) -> Result<PrivateKey, KeyError> {
     let line = block.line;
     let info = EncryptedPrivateKeyInfoRef::from_der(&block.der)
@@ -74,7 +74,7 @@ fn decrypted(block: &Block, passphrase: &[u8]) -> Result<PrivateKey, KeyError> {
     let is_bounded = kdf.is_some_and(|kdf| match (kdf.pbkdf2(), kdf.scrypt()) {
         (Some(pbkdf2), _) => pbkdf2.iteration_count <= PASSPHRASE_ITERATIONS_MAX,
         (_, Some(scrypt)) => {
-            // RFC 7914 §2: a power of two above 1; the library below panics at 0.
+            // RFC 7914 §2: a power of two above 1. The scrypt library panics at 0.
             let is_formed = scrypt.cost_parameter > 1 && scrypt.cost_parameter.is_power_of_two();
             let blocks = u64::from(scrypt.block_size) * u64::from(scrypt.parallelization);
             let work = scrypt.cost_parameter.saturating_mul(blocks.saturating_mul(128));
@@ -124,18 +124,19 @@ fn read_block(block: &Block) -> Result<PrivateKey, KeyError> {
     }
 }
 
-/// Curves are named; one that is written out in numbers may be any (RFC 5480 §2.1.1).
+/// Refuses explicit curve parameters. Curves must be named (RFC 5480 §2.1.1): parameters could
+/// describe any curve.
 fn explicit_curve() -> KeyError {
     KeyError::Unsupported { found: "EC with explicit curve parameters".to_owned() }
 }
 
 fn holds_explicit_curve(der: &[u8]) -> bool {
-    // id-prime-field, which stands in explicit parameters only (RFC 3279 §2.3.5).
+    // id-prime-field, which is in explicit parameters only (RFC 3279 §2.3.5).
     const PRIME_FIELD: [u8; 9] = [6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 1, 1];
     der.windows(PRIME_FIELD.len()).any(|bytes| bytes == PRIME_FIELD)
 }
 
-/// Reads PKCS#8 (RFC 5958).
+/// Parses PKCS#8 (RFC 5958).
 pub(super) fn pkcs8(der: &[u8], line: usize) -> Result<PrivateKey, KeyError> {
     let info = PrivateKeyInfoRef::from_der(der).map_err(|_| damaged(line, "it is no PKCS#8"))?;
     let inner = info.private_key.as_bytes();
@@ -166,8 +167,8 @@ pub(super) fn pkcs8(der: &[u8], line: usize) -> Result<PrivateKey, KeyError> {
     }
 }
 
-/// PKCS#8 version 1 (RFC 8410 §7): OpenSSL 3.0 cannot read version 2, which carries the public
-/// key besides.
+/// Encodes PKCS#8 version 1 (RFC 8410 §7). OpenSSL 3.0 cannot read version 2, which also contains
+/// the public key.
 pub(super) fn ed25519_pkcs8(seed: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     const PREFIX: [u8; 16] =
         [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
@@ -215,7 +216,7 @@ fn ec(curve: Option<ObjectIdentifier>, scalar: &[u8], line: usize) -> Result<Pri
     }
 }
 
-/// Sizes are checked before any arithmetic on numbers from outside.
+/// Checks the sizes of an RSA key before any arithmetic on its untrusted numbers.
 fn check_rsa_pkcs1(der: &[u8], line: usize) -> Result<(), KeyError> {
     let key = rsa::pkcs1::RsaPrivateKey::<der::asn1::UintRef<'_>>::from_der(der)
         .map_err(|_| damaged(line, "it is no RSA key"))?;
@@ -229,7 +230,7 @@ fn check_rsa_pkcs1(der: &[u8], line: usize) -> Result<(), KeyError> {
     if bits > RSA_BITS_MAX {
         return Err(KeyError::Unsupported { found: format!("{found} (4096 bits are the most)") });
     }
-    // Shorter numbers are smaller; of three bytes, the order of bytes is that of numbers.
+    // A number of fewer bytes is smaller. At three bytes, the order of bytes is that of numbers.
     let exponent = key.public_exponent.as_bytes();
     if exponent.len() < 3 || (exponent.len() == 3 && exponent < [1, 0, 1].as_slice()) {
         return Err(KeyError::Weak {

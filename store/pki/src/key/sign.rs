@@ -1,4 +1,4 @@
-//! Signing, in ring.
+//! Signing with ring.
 
 use der::{Any, Decode};
 use pkcs8::PrivateKeyInfoRef;
@@ -23,8 +23,8 @@ enum Pair {
 }
 
 fn pair(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> Option<Pair> {
-    // ring wants randomness for the blinding of ECDSA; this is the one place where it is not
-    // handed in, because ring's source cannot be implemented outside ring.
+    // ring needs randomness for the blinding of ECDSA. This file is the one place where randomness
+    // is not passed in, because ring's trait for it cannot be implemented outside ring.
     let chance = SystemRandom::new();
     match algorithm {
         KeyAlgorithm::EcP256 => {
@@ -42,7 +42,7 @@ fn pair(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> Option<Pair> {
     }
 }
 
-/// The public key in the form that stands in SubjectPublicKeyInfo.
+/// Returns the public key in the form that SubjectPublicKeyInfo contains.
 pub(super) fn public_key(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> Option<Vec<u8>> {
     Some(match pair(algorithm, pkcs8)? {
         Pair::Ec(key) => key.public_key().as_ref().to_vec(),
@@ -71,7 +71,7 @@ impl PrivateKey {
     }
 }
 
-/// The algorithm that [`PrivateKey::sign`] signs certificates with.
+/// Returns the signature algorithm of [`PrivateKey::sign`].
 pub(crate) fn signature_algorithm(algorithm: KeyAlgorithm) -> AlgorithmIdentifierOwned {
     let (oid, parameters) = match algorithm {
         KeyAlgorithm::EcP256 => (ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2"), None),
@@ -111,7 +111,7 @@ fn test_encryption(key: &PrivateKey, message: &[u8]) -> Result<(), KeyError> {
     let inner = info.private_key.as_bytes();
     let private: rsa::PrivateKey = rsa::pkcs1::DecodeRsaPrivateKey::from_pkcs1_der(inner)
         .map_err(|_| KeyError::TestFailed { why: "it cannot be read" })?;
-    // The seed of the padding needs no secrecy: the message is public.
+    // The seed of the padding need not be secret: the message is public.
     let mut fill = |bytes: &mut [u8]| bytes.fill(0x55);
     let encrypted = private
         .to_public_key()

@@ -1,4 +1,4 @@
-//! What becomes of files on their way, and that nothing of them gets into a message.
+//! Files as they are damaged on their way, and messages that contain nothing of them.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -19,7 +19,7 @@ fn key_pem() -> String {
     encode("PRIVATE KEY", key.pkcs8_der())
 }
 
-/// Whether any 12 letters of the body stand in the text.
+/// Returns whether any 12 letters of the body are in the text.
 fn leaks(body: &str, text: &str) -> bool {
     let letters: Vec<char> = body.chars().collect();
     letters.windows(12).any(|window| text.contains(&window.iter().collect::<String>()))

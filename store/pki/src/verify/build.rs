@@ -1,4 +1,4 @@
-//! Finding paths: depth first, from the certificate to an anchor, with bounded work.
+//! Path building: depth first, from the certificate to an anchor, with bounded work.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::{
     signature,
 };
 
-/// Where a certificate stands in the request.
+/// Position of a certificate in the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Place {
     Leaf,
@@ -25,17 +25,17 @@ enum Place {
     Anchor(usize),
 }
 
-/// What of a certificate decides where it can stand in a path.
+/// The facts about a certificate that decide its place in a path.
 struct Known<'a> {
     certificate: &'a Certificate,
-    /// Numbers of its names among all names.
+    /// Numbers of its names among all names; numbers are cheaper to compare.
     subject: usize,
     issuer: usize,
-    /// Number of subject and key together.
+    /// Number of subject and key together. A path contains an identity only once.
     identity: usize,
 }
 
-/// A certificate that was read, and whether it keeps the rules about it alone.
+/// A parsed certificate, with the result of the rules for it alone.
 struct Judged<'a> {
     profiled: Profiled<'a>,
     checked: Result<(), Broken>,
@@ -45,11 +45,11 @@ pub(super) struct Search<'a> {
     request: &'a Request<'a>,
     budget: Budget,
     known: HashMap<Place, Known<'a>>,
-    /// Who has that name: anchors first.
+    /// Positions by the number of their subject, anchors first.
     named: HashMap<usize, Vec<Place>>,
     judged: HashMap<Place, Result<Judged<'a>, Broken>>,
     signed: HashMap<(Place, Place), Result<(), Broken>>,
-    /// What is wrong with the path that came furthest.
+    /// Fault of the furthest path so far.
     furthest: Option<(usize, Broken, &'a Certificate)>,
 }
 
@@ -116,7 +116,7 @@ impl<'a> Search<'a> {
         self.known.get(&place).map_or(self.request.certificate, |known| known.certificate)
     }
 
-    /// Reads a certificate and checks it alone, once.
+    /// Parses a certificate and checks it alone, once.
     fn judge(&mut self, place: Place) -> Result<(), Broken> {
         if self.judged.contains_key(&place) {
             return Ok(());
@@ -128,11 +128,11 @@ impl<'a> Search<'a> {
             Place::Intermediate(_) => false,
             Place::Anchor(_) => true,
         };
-        // What is read takes up to fifty times its bytes; large certificates pay for it.
+        // A parsed certificate takes up to fifty times its bytes, so a large one costs more.
         let bytes = certificate.der().len();
         self.budget.spend(each(bytes, 30) + each(bytes.saturating_sub(4 * 1024), 70))?;
         if is_anchor {
-            // Whether it signed itself is asked.
+            // The check includes whether it signed itself.
             self.budget.spend(signature::cost(certificate, certificate))?;
         }
         let judged = Profiled::read(certificate).map(|profiled| {
@@ -154,11 +154,11 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Goes on from the last certificate of `path`. The error is that of spent work only.
+    /// Extends `path` beyond its last certificate. The only error is an exhausted budget.
     fn extend(&mut self, path: &mut Vec<Place>) -> Result<Option<Path>, Broken> {
         let Some(last) = path.last().copied() else { return Ok(None) };
         if last == Place::Leaf {
-            // The certificate itself may be the trusted one.
+            // The certificate itself may be an anchor.
             let certificate = self.request.certificate.der();
             let pinned = self.request.anchors.iter().position(|one| one.der() == certificate);
             if let Some(anchor) = pinned
@@ -186,8 +186,8 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    /// Who may have issued a certificate: anchors first, and of each those whose key identifier
-    /// is the one that the certificate names.
+    /// Returns possible issuers of a certificate. First those whose key identifier does not
+    /// contradict the one that the certificate names; among equals, anchors first.
     fn issuers(&mut self, subject: Place, path: &[Place]) -> Result<Vec<Place>, Broken> {
         let identity = |place: &Place| self.known.get(place).map(|known| known.identity);
         let used: Vec<Option<usize>> = path.iter().map(identity).collect();
@@ -215,7 +215,7 @@ impl<'a> Search<'a> {
         Ok(found.into_iter().map(|(_, place)| place).collect())
     }
 
-    /// Signature of the lower one, and the rules of the upper one alone.
+    /// Checks the signature of the lower one, and the rules for the upper one alone.
     fn check_issuer(
         &mut self,
         lower: Place,
@@ -239,7 +239,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The rules of the whole path, once it has reached an anchor.
+    /// Checks the rules for a whole path that has reached an anchor.
     fn complete(&mut self, path: &[Place], anchor: usize) -> Result<Option<Path>, Broken> {
         let (judged, budget) = (&self.judged, &mut self.budget);
         let from_anchor: Vec<&Profiled<'a>> = path
@@ -271,7 +271,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Of each certificate below the anchor (RFC 5280 §6.3).
+    /// Checks the revocation of each certificate below the anchor (RFC 5280 §6.3).
     fn check_revocation(&mut self, path: &[Place]) -> Result<(), path::Fault<'a>> {
         if self.request.crls.is_empty() {
             return Ok(());
@@ -308,8 +308,9 @@ impl<'a> Search<'a> {
         Signer { certificate: self.certificate(place), may_sign }
     }
 
-    /// Other keys of the one who issued `lower`, if there are lists of it: those above it in the
-    /// path, and those for lists that somebody above it certified and no list revokes.
+    /// Returns other keys of the issuer of `lower` that may sign its lists, if there are lists of
+    /// that issuer: keys above `lower` in the path, and keys for lists that a certificate above it
+    /// certified and no list revokes.
     fn other_signers(&mut self, lower: Place, above: &[Place]) -> Result<Vec<Signer<'a>>, Broken> {
         self.budget.spend(each(self.request.crls.len(), 50))?;
         let Some(one) = self.profiled(lower) else { return Ok(Vec::new()) };
@@ -323,7 +324,7 @@ impl<'a> Search<'a> {
         for place in named {
             self.budget.spend(200)?;
             let is_above = above.contains(&place);
-            // A key says nothing about its own certificate.
+            // A key must not vouch for its own certificate.
             if self.certificate(place).public_key_der() == key
                 || matches!(place, Place::Anchor(_)) && !is_above
             {
@@ -341,7 +342,8 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
-    /// One of `above` issued it, it is in order by itself, and it is not revoked.
+    /// Returns whether one of `above` issued it, it passes the rules for it alone, and it is not
+    /// revoked.
     fn is_certified(&mut self, place: Place, above: &[Place]) -> Result<bool, Broken> {
         if !matches!(self.judged.get(&place), Some(Ok(one)) if one.checked.is_ok()) {
             return Ok(false);

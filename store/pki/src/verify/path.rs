@@ -1,4 +1,4 @@
-//! The rules of a whole path (RFC 5280 §6.1), and what the leaf must be for its purpose.
+//! Rules for a whole path (RFC 5280 §6.1), and for the leaf by its purpose.
 
 use der::oid::ObjectIdentifier;
 use x509_cert::ext::pkix::{KeyUsage, name::GeneralName};
@@ -36,11 +36,11 @@ impl Purpose {
     }
 }
 
-/// A broken rule, and which certificate of the path breaks it.
+/// A broken rule, and the certificate of the path that breaks it.
 pub(super) type Fault<'a> = (Broken, &'a Certificate);
 
-/// Checks a path, from the anchor to the certificate in question. Signatures and the rules of
-/// single certificates have been checked.
+/// Checks a path, given from the anchor down to the certificate in question. Signatures and the
+/// rules for single certificates have already been checked.
 pub(super) fn check<'a>(
     path: &[&Profiled<'a>],
     request: &Request<'_>,
@@ -48,12 +48,12 @@ pub(super) fn check<'a>(
 ) -> Result<(), Fault<'a>> {
     let Some((leaf, authorities)) = path.split_last() else { return Ok(()) };
     let mut policies = Policies::new(path.len());
-    // Certificates below, self-issued ones not counted (§6.1.4 (l)).
+    // Number of certificates still allowed below, without self-issued ones (§6.1.4 (l)).
     let mut allowed = PATH_INTERMEDIATES_MAX + 1;
     for (place, one) in authorities.iter().enumerate() {
         let fault = |broken| (broken, one.certificate);
         check_authority(one, request).map_err(fault)?;
-        // The anchor is the trusted end: its own policies and names do not count (§6.1.1 (d)).
+        // The anchor's own policies and names are not checked (§6.1.1 (d)).
         if place > 0 {
             policies.enter(one, false).map_err(fault)?;
             policies.leave(one).map_err(fault)?;
@@ -109,7 +109,8 @@ fn check_leaf(leaf: &Profiled<'_>, request: &Request<'_>) -> Result<(), Broken> 
             return Err(Broken::rule("RFC 5280 §4.2.1.9", "it is an authority, not an end entity"));
         }
         let is_other = |eku: &Vec<ObjectIdentifier>| {
-            // Any purpose is not this purpose for whoever asks for one (§4.2.1.12).
+            // If a purpose is required, a certificate that only allows any purpose may be rejected
+            // (§4.2.1.12).
             let any_counts = request.rules == Rules::Path && eku.contains(&ANY_EKU);
             !eku.contains(&wanted) && !any_counts
         };
@@ -173,7 +174,7 @@ fn is_named(leaf: &Profiled<'_>, wanted: &Subject) -> bool {
     }
 }
 
-/// The local part as it is, the host in any case (RFC 5280 §7.5).
+/// Compares the local part exactly, and the host without regard to case (RFC 5280 §7.5).
 fn email_matches(found: &str, wanted: &str) -> bool {
     match (found.rsplit_once('@'), wanted.rsplit_once('@')) {
         (Some((local, host)), Some((wanted_local, wanted_host))) => {
@@ -183,8 +184,8 @@ fn email_matches(found: &str, wanted: &str) -> bool {
     }
 }
 
-/// A wildcard is the whole first label, stands for one label, and not for a top-level domain's
-/// children (RFC 6125 §6.4.3).
+/// Matches a DNS name. A wildcard must be the whole first label, covers exactly one label, and must
+/// not be directly below a top-level domain (RFC 6125 §6.4.3).
 fn dns_matches(found: &str, wanted: &str) -> bool {
     let found = found.to_ascii_lowercase();
     match found.strip_prefix("*.") {

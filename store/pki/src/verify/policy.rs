@@ -1,7 +1,7 @@
-//! Certificate policies, for a user who accepts any (RFC 5280 §6.1).
+//! Certificate policies, for a user who accepts any policy (RFC 5280 §6.1).
 //!
-//! The tree of §6.1.2 is kept as the set of policies that its leaves expect: for a user who
-//! accepts any policy only whether it is empty matters.
+//! The tree of §6.1.2 is kept as the set of policies that its leaves expect. For a user who accepts
+//! any policy, it only matters whether the tree is empty.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::rule::Broken;
 
 const ANY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.32.0");
 
-/// State of §6.1.2, for a path of `length` certificates.
+/// State variables of §6.1.2, for a path of `length` certificates.
 pub(super) struct Policies {
     expected: BTreeSet<ObjectIdentifier>,
     explicit: usize,
@@ -26,7 +26,7 @@ impl Policies {
         Policies { expected: BTreeSet::from([ANY]), explicit: all, mapping: all, inhibit_any: all }
     }
 
-    /// §6.1.3 (d) to (f).
+    /// Processes a certificate: §6.1.3 (d) to (f).
     pub(super) fn enter(&mut self, one: &Profiled<'_>, is_last: bool) -> Result<(), Broken> {
         let mut expected = BTreeSet::new();
         if let Some(policies) = &one.policies {
@@ -43,7 +43,7 @@ impl Policies {
         self.check()
     }
 
-    /// §6.1.4 (a), (b), (h) to (j): before the next certificate.
+    /// Prepares for the next certificate: §6.1.4 (a), (b), (h) to (j).
     pub(super) fn leave(&mut self, one: &Profiled<'_>) -> Result<(), Broken> {
         if one.mappings.iter().any(|(from, to)| *from == ANY || *to == ANY) {
             return Err(Broken::rule("RFC 5280 §6.1.4 (a)", "a mapping of any policy"));
@@ -79,7 +79,7 @@ impl Policies {
         lower(&mut self.inhibit_any, one.inhibit_any);
     }
 
-    /// §6.1.5 (a), (b), (g).
+    /// Completes the path: §6.1.5 (a), (b), (g).
     pub(super) fn end(mut self, leaf: &Profiled<'_>) -> Result<(), Broken> {
         self.explicit = self.explicit.saturating_sub(1);
         let required = leaf.policy_constraints.as_ref();

@@ -1,4 +1,4 @@
-//! A certificate with its extensions read, and what RFC 5280 §4 says that it must look like.
+//! Parsed extensions of a certificate, and the rules of RFC 5280 §4 for its form.
 
 use std::cell::OnceCell;
 
@@ -41,7 +41,7 @@ const AIA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1");
 /// A certificate as path validation sees it.
 pub(super) struct Profiled<'a> {
     pub(super) certificate: &'a Certificate,
-    /// Subject and issuer, ready to be compared (RFC 5280 §7.1).
+    /// Subject and issuer, prepared for comparison (RFC 5280 §7.1).
     pub(super) subject: name::Comparable,
     pub(super) issuer: name::Comparable,
     pub(super) basic: Option<BasicConstraints>,
@@ -56,7 +56,7 @@ pub(super) struct Profiled<'a> {
     pub(super) inhibit_any: Option<u32>,
     pub(super) key_id: Option<Vec<u8>>,
     pub(super) authority_key_id: Option<Vec<u8>>,
-    /// Issuer and serial number of its issuer's certificate, as it names them.
+    /// Issuer and serial number of its issuer's certificate, from the authority key identifier.
     authority_certificate: (Option<GeneralNames>, Option<Vec<u8>>),
     pub(super) crl_points: Vec<DistributionPoint>,
     self_signed: OnceCell<bool>,
@@ -64,7 +64,7 @@ pub(super) struct Profiled<'a> {
 }
 
 impl<'a> Profiled<'a> {
-    /// Reads everything; what cannot be read, or must be understood and is not, is refused.
+    /// Parses all extensions. Refuses one that cannot be parsed, or is critical and unknown.
     pub(super) fn read(certificate: &'a Certificate) -> Result<Profiled<'a>, Broken> {
         let tbs = certificate.parsed().tbs_certificate();
         let mut read = Profiled {
@@ -149,7 +149,7 @@ impl<'a> Profiled<'a> {
         Ok(())
     }
 
-    /// Nanoseconds that the rules of one path take at most for this certificate.
+    /// Returns an upper estimate, in nanoseconds, for the rules of one path on this certificate.
     pub(super) fn weight(&self) -> u64 {
         let trees = self.constraints.iter().flat_map(|all| {
             let sides = [&all.permitted_subtrees, &all.excluded_subtrees];
@@ -172,7 +172,7 @@ impl<'a> Profiled<'a> {
         self.basic.as_ref().is_some_and(|basic| basic.ca)
     }
 
-    /// Subject and issuer are the same name.
+    /// Returns whether subject and issuer are the same name.
     pub(super) fn is_self_issued(&self) -> bool {
         self.subject == self.issuer
     }
@@ -181,7 +181,7 @@ impl<'a> Profiled<'a> {
         self.criticals.iter().find(|(known, _)| *known == id).map(|(_, critical)| *critical)
     }
 
-    /// Rules about this certificate alone.
+    /// Checks the rules for this certificate alone.
     pub(super) fn check(&self, request: &Request<'_>, is_anchor: bool) -> Result<(), Broken> {
         let tbs = self.certificate.parsed().tbs_certificate();
         let (from, till) = (self.certificate.not_before(), self.certificate.not_after());
@@ -214,8 +214,9 @@ impl<'a> Profiled<'a> {
         Ok(())
     }
 
-    /// Nothing depends on the number of an authority that is trusted anyway; some of the best
-    /// known ones have the number 0, which users are asked to bear with.
+    /// Checks the serial number. Skipped for an anchor above the certificate: nothing depends on
+    /// its number, and some well-known anchors have 0, which users should accept (RFC 5280
+    /// §4.1.2.2).
     fn check_serial(&self) -> Result<(), Broken> {
         let serial = self.certificate.parsed().tbs_certificate().serial_number().as_bytes();
         let is_negative = serial.first().is_some_and(|byte| byte & 0x80 != 0);
@@ -343,7 +344,7 @@ impl<'a> Profiled<'a> {
         Ok(())
     }
 
-    /// What the authority key identifier says is true of this certificate.
+    /// Returns whether the authority key identifier is true of this certificate itself.
     fn names_itself(&self) -> bool {
         let is_key = self.authority_key_id.is_none() || self.authority_key_id == self.key_id;
         let tbs = self.certificate.parsed().tbs_certificate();
@@ -360,7 +361,8 @@ impl<'a> Profiled<'a> {
         is_key && is_certificate
     }
 
-    /// Its own key signed it: a self-issued one may also carry a new key that the old one signed.
+    /// Returns whether its own key signed it. A self-issued one may have a new key, signed by the
+    /// old one.
     fn is_self_signed(&self) -> bool {
         *self
             .self_signed

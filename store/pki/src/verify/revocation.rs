@@ -1,4 +1,4 @@
-//! Whether a certificate is revoked (RFC 5280 §6.3).
+//! Revocation of certificates (RFC 5280 §6.3).
 
 use der::{Decode, Encode, asn1::ObjectIdentifier};
 use x509_cert::{
@@ -30,32 +30,32 @@ const INVALIDITY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.24");
 
 const DELTA_SOURCE: &str = "RFC 5280 §5.2.4";
 
-/// Who may sign lists, if its key usage allows it.
+/// Possible signer of lists, and whether its key usage allows that.
 #[derive(Clone, Copy)]
 pub(super) struct Signer<'a> {
     pub(super) certificate: &'a Certificate,
     pub(super) may_sign: bool,
 }
 
-/// Who issued the certificate whose status is asked for.
+/// Facts for checking the status of one certificate.
 pub(super) struct Status<'a> {
-    /// Issuer's name in the certificate.
+    /// Name of the issuer, as in the certificate.
     pub(super) issuer_name: &'a Comparable,
-    /// The issuer, and its other keys if it has more than one (RFC 5280 §6.3.3 (f)).
+    /// The issuer, and other keys of it (RFC 5280 §6.3.3 (f)).
     pub(super) signers: &'a [Signer<'a>],
-    /// Some list must speak about it, as about the certificate that somebody asks for.
+    /// Whether some list must cover it, even if there is no list of its issuer.
     pub(super) is_required: bool,
-    /// Where the certificate says that lists about it are.
+    /// Distribution points in the certificate.
     pub(super) points: &'a [DistributionPoint],
 }
 
-/// Whether `crl` calls itself one of this issuer.
+/// Returns whether `crl` names this issuer as its own.
 pub(super) fn is_of(crl: &Crl, issuer_name: &Comparable) -> bool {
     crl.issuer == *issuer_name
 }
 
-/// Whether one of `crls` revokes the certificate. An issuer of whom no list is given is not
-/// asked, unless it must be; of whom one is given, one must be usable and speak about the
+/// Checks that none of `crls` revokes the certificate. If no list of its issuer is given, it passes
+/// unless a list is required. If one is given, at least one must be usable and cover the
 /// certificate.
 pub(super) fn check(
     certificate: &Certificate,
@@ -72,7 +72,7 @@ pub(super) fn check(
     let mut is_known = false;
     budget.spend(each(crls.len(), 50))?;
     for crl in crls.iter().filter(|crl| is_of(crl, status.issuer_name)) {
-        // Half of the work is to look at its entries, the other half is for each signature.
+        // Half of the work is to read the entries; the other half is for each signature.
         budget.spend(crl.half_work())?;
         match check_usable(crl, certificate, status, at, budget) {
             Ok(true) => {
@@ -80,11 +80,11 @@ pub(super) fn check(
                 check_entries(crl, certificate)?;
             }
             Ok(false) => undetermined = undetermined.or_else(|| Some(silent())),
-            // What it would change stays unknown, whatever the list says that it is about.
+            // What a delta would change is unknown, whatever scope it claims.
             Err(broken) if broken.source == DELTA_SOURCE || broken.reason == Reason::TooMuch => {
                 return Err(broken);
             }
-            // A list that cannot be trusted revokes nothing either.
+            // A list that cannot be trusted does not revoke anything either.
             Err(broken) => undetermined = Some(broken),
         }
     }
@@ -104,7 +104,7 @@ fn check_entries(crl: &Crl, certificate: &Certificate) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Whether the list speaks about such a certificate; an error if it cannot be trusted.
+/// Returns whether the list covers the certificate. Fails if the list cannot be trusted.
 fn check_usable(
     crl: &Crl,
     certificate: &Certificate,
@@ -147,7 +147,7 @@ fn check_usable(
     Err(broken("RFC 5280 §6.3.3 (g)", "has a wrong signature"))
 }
 
-/// Nanoseconds that it takes to read the scope of a list, and to compare it with `points`.
+/// Returns the estimated nanoseconds to parse the scope of a list and to compare it with `points`.
 fn scope_cost(list: &TbsCertList, points: &[DistributionPoint]) -> u64 {
     let scope = list.crl_extensions.iter().flatten().find(|one| one.extn_id == POINT);
     let bytes = scope.map_or(0, |one| one.extn_value.as_bytes().len());
@@ -204,7 +204,7 @@ fn check_extensions(
     Ok(speaks)
 }
 
-/// Whether the certificate is within the scope of the list (RFC 5280 §6.3.3 (b)).
+/// Returns whether the certificate is within the scope of the list (RFC 5280 §6.3.3 (b)).
 fn check_scope(
     point: &IssuingDistributionPoint,
     certificate: &Certificate,
@@ -225,7 +225,8 @@ fn check_scope(
             if names.is_empty() || !names.iter().all(is_place) {
                 return Err("names its place in a way that is not known");
             }
-            // A list that the certificate does not point at stands where its issuer does.
+            // A list outside the certificate's points is taken as one at the issuer's name
+            // (§6.3.3).
             let is_issuer = |name: &GeneralName| match name {
                 GeneralName::DirectoryName(name) => Comparable::of(name) == Comparable::of(issuer),
                 _ => false,
@@ -236,7 +237,8 @@ fn check_scope(
     Ok(is_at_its_point && !is_for_others && !point.only_contains_attribute_certs)
 }
 
-/// A point for some reasons only leaves the others open; what is no place points nowhere.
+/// Returns whether a point of the certificate has this name. A point for some reasons only is
+/// ignored, because it leaves the others open. A point with an unsupported name matches nothing.
 fn is_pointed_at(place: &GeneralName, issuer: &Name, points: &[DistributionPoint]) -> bool {
     let points = points.iter().filter(|point| point.reasons.is_none());
     points.filter_map(|point| point.distribution_point.as_ref()).any(|point| {
@@ -245,7 +247,7 @@ fn is_pointed_at(place: &GeneralName, issuer: &Name, points: &[DistributionPoint
     })
 }
 
-/// The names of a point; one that is relative continues the issuer's name.
+/// Returns the names of a point. A relative name continues the issuer's name.
 fn full_names(point: &DistributionPointName, issuer: &Name) -> Vec<GeneralName> {
     match point {
         DistributionPointName::FullName(names) => names.clone(),
@@ -258,7 +260,7 @@ fn full_names(point: &DistributionPointName, issuer: &Name) -> Vec<GeneralName> 
     }
 }
 
-/// A name that RFC 5280 §4.2.1.13 says how to look up.
+/// Returns whether RFC 5280 §4.2.1.13 defines how to look up the name.
 fn is_place(name: &GeneralName) -> bool {
     matches!(name, GeneralName::UniformResourceIdentifier(_) | GeneralName::DirectoryName(_))
 }

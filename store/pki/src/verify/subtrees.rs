@@ -15,12 +15,12 @@ use crate::{
 
 const SOURCE: &str = "RFC 5280 §4.2.1.10";
 
-/// The extension is one that can be applied at all.
+/// Checks that the extension can be applied at all.
 pub(super) fn check_form(constraints: Option<&NameConstraints>) -> Result<(), Broken> {
     let Some(constraints) = constraints else { return Ok(()) };
     let sides = [&constraints.permitted_subtrees, &constraints.excluded_subtrees];
     let trees: Vec<&GeneralSubtree> = sides.into_iter().flatten().flatten().collect();
-    // Each side has one subtree at least (SIZE (1..MAX)), and one side is there.
+    // Each side has at least one subtree (SIZE (1..MAX)), and at least one side is present.
     if trees.is_empty() || sides.into_iter().flatten().any(Vec::is_empty) {
         return Err(Broken::rule(SOURCE, "its name constraints are empty"));
     }
@@ -53,7 +53,7 @@ fn is_email_base(name: &str) -> bool {
     }
 }
 
-/// Address and mask of the same family; the mask is a prefix.
+/// Returns whether address and mask are of the same family, and the mask is a prefix.
 fn is_network(bytes: &[u8]) -> bool {
     let Some((_, mask)) = bytes.split_at_checked(bytes.len() / 2) else { return false };
     let ones = mask.iter().map(|byte| byte.leading_ones()).take_while(|ones| *ones > 0);
@@ -72,11 +72,11 @@ fn is_network(bytes: &[u8]) -> bool {
 enum Name<'a> {
     General(&'a GeneralName),
     Subject(&'a Comparable),
-    /// An e-mail address in the subject, from times before alternative names.
+    /// An e-mail address in the subject, as used before alternative names.
     SubjectEmail(&'a str),
 }
 
-/// Every name of the certificate is within the permitted and outside the excluded subtrees.
+/// Checks that every name of the certificate is in the permitted and not in the excluded subtrees.
 pub(super) fn check(
     one: &Profiled<'_>,
     constraints: &NameConstraints,
@@ -118,7 +118,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Nanoseconds that it takes to compare a name of that many bytes with a constraint.
+/// Returns the estimated nanoseconds to compare a name of `name_bytes` bytes with a constraint.
 fn cost(name_bytes: usize, base: &GeneralName) -> u64 {
     match base {
         GeneralName::DirectoryName(_) => 100 + each(name_bytes + general_bytes(base), 30),
@@ -131,7 +131,7 @@ fn general_bytes(name: &GeneralName) -> usize {
 }
 
 impl Name<'_> {
-    /// What is no name of its kind lies nowhere: no constraint can be applied to it.
+    /// Fails for a malformed name: no constraint can be applied to it.
     fn is_name(&self) -> Result<(), Broken> {
         let is_name = match self {
             Name::General(GeneralName::DnsName(name)) => is_host(name.as_str(), b"_*"),
@@ -168,7 +168,7 @@ impl Name<'_> {
     }
 }
 
-/// Whether a name is within a subtree; none if they are of different kinds.
+/// Returns whether a name is in a subtree; `None` if they are of different kinds.
 fn within(name: &Name<'_>, base: &GeneralName, excluding: bool) -> Result<Option<bool>, Broken> {
     Ok(Some(match (name, base) {
         (Name::General(GeneralName::DnsName(name)), GeneralName::DnsName(base)) => {
@@ -203,7 +203,8 @@ fn within(name: &Name<'_>, base: &GeneralName, excluding: bool) -> Result<Option
     }))
 }
 
-/// A wildcard is excluded already if one of the names that it stands for is.
+/// Returns whether a DNS name is in a subtree. A wildcard is excluded as soon as one of the names
+/// that it covers is.
 fn dns(name: &str, base: &str, excluding: bool) -> bool {
     match name.strip_prefix("*.") {
         Some(rest) if excluding => {
@@ -215,7 +216,7 @@ fn dns(name: &str, base: &str, excluding: bool) -> bool {
     }
 }
 
-/// The base itself, or labels before it.
+/// Returns whether a name is the base, or has it after further labels.
 fn is_below(name: &str, base: &str) -> bool {
     let Some((before, end)) =
         name.len().checked_sub(base.len()).and_then(|at| name.split_at_checked(at))
@@ -236,7 +237,7 @@ fn email(name: &str, base: &str) -> bool {
     }
 }
 
-/// With a leading dot any host below, without only that host.
+/// Matches a host. A base with a leading dot matches any host below it; otherwise only that host.
 fn host_matches(host: &str, base: &str) -> bool {
     let (host, base) = (host.to_ascii_lowercase(), base.to_ascii_lowercase());
     if base.starts_with('.') {

@@ -1,19 +1,19 @@
-//! What alternative names must look like (RFC 5280 §4.2.1.6).
+//! Syntax of alternative names (RFC 5280 §4.2.1.6).
 
 use crate::rule::Broken;
 use x509_cert::ext::pkix::name::GeneralName;
 
 const SOURCE: &str = "RFC 5280 §4.2.1.6";
-/// Longest host name and longest label of one, in bytes (RFC 1035 §2.3.4).
+/// Longest host name and longest label, in bytes (RFC 1035 §2.3.4).
 const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Every name is one that its kind allows.
+/// Checks that every name is valid for its kind.
 pub(super) fn check(names: &[GeneralName]) -> Result<(), Broken> {
     let broken = |what: &str| Err(Broken::rule(SOURCE, format!("{what} among its names")));
     for name in names {
         match name {
-            // Wildcards are left to whoever matches them.
+            // The code that matches names checks wildcards.
             GeneralName::DnsName(name) if !is_host(name.as_str(), b"*") => {
                 return broken("a DNS name that is no host name");
             }
@@ -32,8 +32,8 @@ pub(super) fn check(names: &[GeneralName]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Labels of letters, digits, hyphens within, and `more`; the last one is no number, so that no
-/// address in dotted form passes for a name (RFC 1123 §2.1).
+/// Returns whether a name has labels of letters, digits, inner hyphens, and `more`. The last label
+/// must not be a number, so that no dotted address passes as a name (RFC 1123 §2.1).
 pub(super) fn is_host(name: &str, more: &[u8]) -> bool {
     let is_label = |label: &str| {
         (1..=LABEL_BYTES_MAX).contains(&label.len())
@@ -47,8 +47,8 @@ pub(super) fn is_host(name: &str, more: &[u8]) -> bool {
         && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `local@host` (RFC 5321 §4.1.2): words with dots between, or one quoted string, before the
-/// last `@`.
+/// Returns whether a name is `local@host` (RFC 5321 §4.1.2): words with dots between them, or one
+/// quoted string, before the last `@`.
 pub(super) fn is_mailbox(name: &str) -> bool {
     let Some((local, host)) = name.rsplit_once('@') else { return false };
     let is_word = |word: &str| {
@@ -64,7 +64,7 @@ pub(super) fn is_mailbox(name: &str) -> bool {
     is_local && (is_literal || is_host(host, b"_"))
 }
 
-/// A scheme and something after it (RFC 3986 §3).
+/// Returns whether a URI has a scheme and something after it (RFC 3986 §3).
 fn is_absolute(uri: &str) -> bool {
     uri.split_once(':').is_some_and(|(scheme, rest)| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())

@@ -3,7 +3,7 @@
 use super::{random::commands, *};
 use crate::{record::LEVEL_MAX, wire};
 
-/// What 0.1.0 makes of [`commands`]: a hash over all outcomes and changes, and the digest.
+/// Result of 0.1.0 for [`commands`]: a hash over all outcomes and changes, and the digest.
 const MADE_BY_0_1_0: (u32, &str) =
     (1_543_716_665, "01c3518ca99acc8563d0333357e74ec1b11a971a4609f130c760739166827ddb");
 

@@ -8,7 +8,7 @@ const NOW: u64 = 1_800_000_000_000;
 const MINUTE: u64 = 60_000;
 const TEN_YEARS: u64 = 10 * 365 * 24 * 60 * MINUTE;
 
-/// A change whose id does not tell its time.
+/// Returns a change with an id that does not contain its time.
 fn change(number: u64, time: u64) -> Command {
     Command {
         operation: OperationId::parse(&format!("change-{number}")).unwrap(),
@@ -21,7 +21,7 @@ fn change(number: u64, time: u64) -> Command {
     }
 }
 
-/// A change whose id was made then.
+/// Returns a change with an id of the time `made`.
 fn made(number: u8, made: u64, time: u64) -> Command {
     let operation = OperationId::new(UnixMillis(made), [number; 10]);
     Command { operation, ..change(0, time) }
@@ -57,7 +57,7 @@ impl Scene {
     }
 }
 
-/// How often sessions were flushed: each change that is done anew does it once more.
+/// Returns the number of flushes, which each change that is not recognised as a retry increments.
 fn flushes(scene: &Scene) -> u64 {
     scene.state.tls_settings().flushes
 }
@@ -95,7 +95,7 @@ fn what_is_forgotten_is_refused_and_never_done_again() {
     let before = flushes(&scene);
     scene.is_forgotten(&change(0, NOW));
     scene.is_forgotten(&early);
-    // Derived afresh it has a new time, but its id tells when it was first tried.
+    // Derived again, it has a new time, but its id has the time of the first try.
     scene.is_forgotten(&made(1, NOW, later + 1));
     assert_eq!(flushes(&scene), before);
     scene.is_done(&made(2, later, later + 2));

@@ -1,9 +1,9 @@
-//! Commands by chance, of kinds that 0.1.0 knows.
+//! Random commands, of the kinds known to 0.1.0.
 
 use super::*;
 use crate::command::SetDomain;
 
-/// Numbers by chance, the same for a seed everywhere.
+/// Pseudorandom numbers, the same for a seed on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -16,7 +16,7 @@ impl Dice {
         name(&format!("d{}.example", self.below(6)))
     }
 
-    /// Aliases, now and then one twice or one that is a domain's name.
+    /// Returns aliases. Sometimes one occurs twice, or is a domain's name.
     fn aliases(&mut self) -> Vec<ServerName> {
         let count = self.below(4);
         let texts = (0..count).map(|_| match self.below(8) {
@@ -51,7 +51,7 @@ impl Dice {
     }
 }
 
-/// Commands after the founding; now and then one is repeated.
+/// Returns commands after the founding. Sometimes one is repeated.
 pub(super) fn commands(seed: u64, count: u64) -> Vec<Command> {
     let mut dice = Dice(seed);
     let mut commands: Vec<Command> = Vec::new();

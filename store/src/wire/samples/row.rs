@@ -8,7 +8,7 @@ use crate::{id::*, record::*, samples::variant};
 /// Index of the last change of each.
 pub(super) const CHANGED_AT: LogIndex = LogIndex(70_000);
 
-/// Rows by their names; every key stands once, so that they make a State.
+/// Returns rows by their names. Every key occurs once, so that they form a State.
 pub(super) fn all() -> Vec<(String, RowKey, Record)> {
     let mut all: Vec<(String, RowKey, Record)> = Vec::new();
     let mut add = |key: RowKey, record: Record| {

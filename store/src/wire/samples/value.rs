@@ -143,7 +143,7 @@ pub(super) fn listener(protocol: ListenerProtocol) -> Listener {
     }
 }
 
-/// A listener with everything that listeners can have, whether or not together.
+/// Returns a listener with every option, even those that exclude each other.
 pub(super) fn full_listener(proxy_to: ProxyVersion) -> Listener {
     let network = |address: &str, prefix| Network { address: address.parse().unwrap(), prefix };
     let shop = (domain_name("shop.example"), vec!["unix:/run/app.sock".to_owned()]);

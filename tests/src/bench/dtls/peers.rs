@@ -30,7 +30,7 @@ enum Running {
 }
 
 impl Peer {
-    /// A server that somebody else started.
+    /// A server that was started elsewhere.
     pub(crate) fn running(name: &'static str, address: SocketAddr, process: Option<u32>) -> Peer {
         Peer { name, address, running: Running::Foreign(process) }
     }

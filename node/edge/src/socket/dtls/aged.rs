@@ -1,4 +1,4 @@
-//! What is remembered of clients for a while, up to a number.
+//! A bounded map with expiring entries.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,10 +7,11 @@ use std::{
 
 use super::socket::Pair;
 
-/// One value for each pair, for the same time each; the oldest make room.
+/// A map with one value per address pair. All entries live equally long; the oldest are evicted.
 pub(super) struct Aged<V> {
     values: HashMap<Pair, (u64, V)>,
-    /// In the order of their ends. A value that was taken or replaced leaves its mark behind.
+    /// Entries in order of expiry. A removed or replaced value leaves its mark here until it
+    /// expires.
     ends: VecDeque<(Instant, Pair, u64)>,
     next: u64,
     max: usize,
@@ -22,7 +23,7 @@ impl<V> Aged<V> {
         Aged { values: HashMap::new(), ends: VecDeque::new(), next: 0, max, valid }
     }
 
-    /// Remembers a value from `now` on.
+    /// Inserts a value. It expires `valid` after `now`.
     pub(super) fn put(&mut self, pair: Pair, value: V, now: Instant) {
         self.forget(now);
         while self.ends.len() >= self.max && self.forget_first() {}
@@ -32,13 +33,13 @@ impl<V> Aged<V> {
         self.ends.push_back((now + self.valid, pair, number));
     }
 
-    /// The value of a pair, if its time is not over.
+    /// Returns the value of a pair, unless it has expired.
     pub(super) fn find(&mut self, pair: Pair, now: Instant) -> Option<&V> {
         self.forget(now);
         self.values.get(&pair).map(|(_, value)| value)
     }
 
-    /// The same, to be changed; its time goes on.
+    /// Returns the value of a pair for changes. The expiry stays the same.
     pub(super) fn find_mut(&mut self, pair: Pair, now: Instant) -> Option<&mut V> {
         self.forget(now);
         self.values.get_mut(&pair).map(|(_, value)| value)

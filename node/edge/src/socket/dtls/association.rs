@@ -1,4 +1,4 @@
-//! One client's association: choice, handshake, upstream, datagrams, and a word at the end.
+//! A DTLS association: domain selection, handshake, upstream, forwarding and close_notify.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
@@ -17,7 +17,8 @@ use super::{
 use crate::{
     live::{Choice, Chosen, ReadyDatagrams, Refusal, Wanted},
     socket::{
-        Edge, failure,
+        Edge,
+        failure::{Failure, datagram_reason},
         handshake::say,
         limits::{DATAGRAM_HANDSHAKE_TIMEOUT, Place},
         listener::Accepting,
@@ -27,10 +28,10 @@ use crate::{
     tls::{ClientIdentity, ClientPolicy, Policy},
 };
 
-/// DTLS 1.2 on the wire (RFC 6347 §4.1); versions count downwards.
+/// DTLS 1.2 on the wire (RFC 6347 §4.1). Later versions have lower numbers.
 const DTLS_1_2: u16 = 0xFEFD;
 
-/// What an association has from its beginning on.
+/// The inputs of an association.
 pub(super) struct Association {
     pub(super) edge: Edge,
     pub(super) accepting: Arc<Accepting>,
@@ -41,7 +42,7 @@ pub(super) struct Association {
     pub(super) _place: Place,
 }
 
-/// The engine's session with its way to the client; says close_notify when it is dropped.
+/// A DTLS session with its path to the client. Sends close_notify when dropped.
 pub(super) struct Peer {
     pub(super) session: Box<dyn conclave_dtls::Session>,
     socket: Arc<Socket>,
@@ -49,7 +50,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Sends what waits for the client.
+    /// Sends all pending datagrams to the client.
     pub(super) fn flush(&mut self) {
         while let Some(datagram) = self.session.next_datagram() {
             self.socket.send(self.pair, &datagram);
@@ -64,7 +65,7 @@ impl Drop for Peer {
     }
 }
 
-/// What a hello has led to.
+/// An accepted hello.
 struct Accepted {
     peer: Peer,
     policy: Arc<Policy>,
@@ -84,7 +85,7 @@ impl Association {
         forward::forward(&mut self, peer, session).await;
     }
 
-    /// Chooses a domain and begins a session; whoever is refused hears why.
+    /// Chooses a domain and starts a session. A refused client gets an alert.
     fn accept(&self, hello: &ClientHello) -> Option<Accepted> {
         let (door, remote) = (&self.accepting.door, self.pair.remote);
         let server_name = hello.server_name();
@@ -96,7 +97,7 @@ impl Association {
         let (listener, shown) = (&door.name, server_name.unwrap_or("-"));
         say!(policy, Debug, event = "dtls.chosen", %listener, %remote, server_name = shown, domain, chosen);
         if hello.version() > DTLS_1_2 {
-            self.refuse(hello, Alert::ProtocolVersion, "version");
+            self.refuse(hello, Alert::ProtocolVersion, Failure::Version);
             say!(policy, Info, event = "dtls.refused", %listener, %remote, server_name = shown, reason = "version", tried = "DTLSv1.0");
             return None;
         }
@@ -104,7 +105,7 @@ impl Association {
             Ok(ready) => ready,
             Err(refusal) => {
                 let reason = refusal.reason();
-                self.refuse(hello, alert(&refusal), reason);
+                self.refuse(hello, alert(&refusal), &refusal);
                 if let Refusal::KeyUnavailable(why) | Refusal::Settings(why) = &refusal {
                     tracing::warn!(event = "dtls.refused", %listener, %remote, server_name = shown, domain, reason, why);
                 } else {
@@ -117,16 +118,16 @@ impl Association {
         match self.begin(hello, &ready) {
             Ok(peer) => Some(Accepted { peer, policy, found: found?, client }),
             Err(error) => {
-                self.refuse(hello, Alert::InternalError, "other");
+                self.refuse(hello, Alert::InternalError, Failure::Other);
                 tracing::warn!(event = "dtls.refused", %listener, %remote, server_name = shown, domain, reason = "other", %error);
                 None
             }
         }
     }
 
-    fn refuse(&self, hello: &ClientHello, alert: Alert, reason: &str) {
+    fn refuse(&self, hello: &ClientHello, alert: Alert, failure: impl Into<Failure>) {
         self.socket.send(self.pair, &hello.refuse(alert));
-        self.accepting.counters.failures.count(reason);
+        self.accepting.counters.failures.count(failure);
     }
 
     fn begin(&self, hello: &ClientHello, ready: &ReadyDatagrams) -> Result<Peer, ContextError> {
@@ -141,7 +142,7 @@ impl Association {
         Ok(Peer { session, socket: Arc::clone(&self.socket), pair: self.pair })
     }
 
-    /// Carries datagrams until the handshake is over.
+    /// Exchanges datagrams until the handshake is complete or has failed.
     async fn handshake(&mut self, accepted: Accepted) -> Option<(Peer, Session)> {
         let Accepted { mut peer, policy, found, client } = accepted;
         let end = Instant::now() + DATAGRAM_HANDSHAKE_TIMEOUT;
@@ -151,20 +152,20 @@ impl Association {
                 State::Handshaking => {}
                 State::Established => break,
                 State::Closed(reason) => {
-                    let (word, detail) = failure::datagram_reason(reason);
-                    self.failed(&policy, word, &detail);
+                    let (failure, detail) = datagram_reason(reason);
+                    self.failed(&policy, failure, &detail);
                     return None;
                 }
             }
             let timer = peer.session.next_timer().map_or(end, |timer| timer.min(end));
             tokio::select! {
                 datagram = self.datagrams.next() => {
-                    // Nobody gives any more: the listener closes, or the client begins anew.
+                    // The sender is gone: the listener closes, or the client started a new session.
                     peer.session.datagram(Instant::now(), &datagram?);
                 }
                 () = sleep_until(timer.into()) => {
                     if Instant::now() >= end {
-                        self.failed(&policy, "timeout", "it does not come to its end");
+                        self.failed(&policy, Failure::Timeout, "it does not come to its end");
                         return None;
                     }
                     peer.session.timer(Instant::now());
@@ -176,15 +177,16 @@ impl Association {
         Some((peer, session))
     }
 
-    fn failed(&mut self, policy: &Policy, reason: &'static str, detail: &str) {
+    fn failed(&mut self, policy: &Policy, failure: Failure, detail: &str) {
         self.seat.refuse();
-        self.accepting.counters.failures.count(reason);
+        self.accepting.counters.failures.count(failure);
         let (listener, remote) = (&self.accepting.name, self.pair.remote);
         let detail = detail.escape_debug().to_string();
+        let reason = failure.word();
         say!(policy, Info, event = "dtls.handshake_failed", %listener, %remote, reason, detail);
     }
 
-    /// What the handshake has settled, counted and logged.
+    /// Describes, counts and logs the completed handshake.
     fn session(
         &mut self,
         policy: &Policy,
@@ -195,7 +197,7 @@ impl Association {
         let (listener, remote) = (&self.accepting.name, self.pair.remote);
         let failures = &self.accepting.counters.failures;
         if let Some(wrong) = &facts.client_ignored {
-            failures.count(wrong.reason);
+            failures.count(Failure::of_word(wrong.reason));
             let (reason, why) = (wrong.reason, &wrong.detail);
             say!(policy, Info, event = "dtls.client_certificate_wrong", %listener, %remote, reason, why, ignored = true);
         }
@@ -203,7 +205,7 @@ impl Association {
             Some(der) => match ClientPolicy::accepted(der) {
                 Ok(client) => Some(client),
                 Err(wrong) => {
-                    self.failed(policy, wrong.reason.word(), &wrong.detail);
+                    self.failed(policy, Failure::ClientCertificate(wrong.reason), &wrong.detail);
                     return None;
                 }
             },

@@ -1,4 +1,4 @@
-//! Datagrams between a client and its upstream, each as it came.
+//! Datagrams between a client and its upstream; the boundaries of datagrams are kept.
 
 use std::{
     cell::RefCell,
@@ -17,6 +17,7 @@ use super::association::{Association, Peer};
 use crate::socket::{
     connect::Upstreams,
     counters::ListenerCounters,
+    failure::Failure,
     limits::{DATAGRAM_BYTES_MAX, ROUNDS_MAX},
     session::Session,
     upstream::Allowed,
@@ -26,14 +27,14 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An upstream of a session, and what its first datagram begins with.
+/// The upstream socket of a session. `header` is sent in front of the first datagram.
 struct Reached {
     socket: UdpSocket,
     number: usize,
     header: Vec<u8>,
 }
 
-/// Passes datagrams on until one end is gone or nobody says anything any more.
+/// Forwards datagrams until one end closes or the session has been idle for too long.
 pub(super) async fn forward(association: &mut Association, mut peer: Peer, session: Session) {
     let accepting = Arc::clone(&association.accepting);
     let (counters, listener) = (&*accepting.counters, &accepting.name);
@@ -45,11 +46,11 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
     };
     let remote = session.remote;
     drop(session);
-    // In boxes, because they are large and soon over.
+    // Boxed, because these futures are large and end early.
     let mut reached = match Box::pin(way.reach()).await {
         Ok(reached) => reached,
         Err(error) => {
-            counters.failures.count("upstream");
+            counters.failures.count(Failure::Upstream);
             tracing::info!(event = "dtls.no_upstream", %listener, %remote, %error);
             return;
         }
@@ -110,8 +111,7 @@ impl Way<'_> {
         Ok(Reached { socket, number, header })
     }
 
-    /// Nobody takes datagrams there, as the network says: the next ones go elsewhere, if there is
-    /// any elsewhere.
+    /// Replaces an unreachable upstream by another one, if there is any.
     async fn lost(
         &self,
         reached: &mut Reached,
@@ -119,8 +119,9 @@ impl Way<'_> {
         listener: &ListenerName,
         remote: SocketAddr,
     ) {
-        self.counters.failures.count("upstream");
-        // At each datagram; that the upstream is down is said once, elsewhere.
+        self.counters.failures.count(Failure::Upstream);
+        // Logged at debug, since each datagram may fail. `Upstreams` reports once that the upstream
+        // is down.
         tracing::debug!(event = "dtls.no_upstream", %listener, %remote, %error);
         self.upstreams.refused(reached.number);
         if let Ok(other) = self.reach().await {
@@ -129,8 +130,8 @@ impl Way<'_> {
     }
 }
 
-/// What the client has said goes to the upstream; what that cannot take now is lost. Says whether
-/// there was anything.
+/// Forwards pending plaintext to the upstream and drops datagrams that the socket does not take.
+/// Returns whether there was any plaintext.
 fn up(peer: &mut Peer, reached: &mut Reached, counters: &ListenerCounters) -> io::Result<bool> {
     let mut has_said = false;
     while let Some(plaintext) = peer.session.next_plaintext() {
@@ -150,7 +151,7 @@ fn up(peer: &mut Peer, reached: &mut Reached, counters: &ListenerCounters) -> io
     Ok(has_said)
 }
 
-/// What the upstream has said goes to the client. Says whether there was anything.
+/// Forwards datagrams of the upstream to the client. Returns whether there were any.
 fn down(peer: &mut Peer, reached: &Reached, counters: &ListenerCounters) -> io::Result<bool> {
     BUFFER.with_borrow_mut(|buffer| {
         buffer.resize(DATAGRAM_BYTES_MAX, 0);

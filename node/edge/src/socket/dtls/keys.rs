@@ -1,4 +1,5 @@
-//! Keys of cookies and tickets: the cluster's, so that the next datagram may reach another node.
+//! Keys of cookies and tickets. They belong to the cluster, so the next datagram may reach any
+//! node.
 
 use std::{
     sync::Arc,
@@ -13,13 +14,14 @@ use zeroize::Zeroizing;
 
 use crate::live::Live;
 
-/// How long a door stands: a key's time may end without any change of keys.
+/// Lifetime of a door. A key can expire without any change of keys.
 const DOOR_VALID: Duration = Duration::from_secs(1);
 
-/// The door of a socket, under the cookie keys of now.
+/// The door of a socket, under the current cookie keys.
 pub(super) struct Doorkeeper {
     live: Live,
-    /// For a node without keys of the cluster: it is asked again itself, if the network allows.
+    /// Used while the node has no cluster keys. Then a client's second hello must reach this same
+    /// socket.
     own: CookieKey,
     door: Option<(Arc<SessionKeys>, Instant, Door)>,
 }
@@ -54,7 +56,7 @@ fn cookie_keys(keys: &SessionKeys, own: &CookieKey) -> CookieKeys {
     CookieKeys { make: made.unwrap_or_else(|| own.clone()), also }
 }
 
-/// The keys of tickets as of now.
+/// Returns the current ticket keys.
 pub(super) fn ticket_keys(keys: &SessionKeys) -> TicketKeys {
     let now = clock::now();
     let key = |key: &Arc<OpenedKey>| {

@@ -1,4 +1,5 @@
-//! A UDP socket that knows at which of its addresses a datagram arrived, and answers from there.
+//! A UDP socket with the local address of each datagram: answers come from the address that the
+//! client used.
 
 use std::{
     cell::RefCell,
@@ -12,16 +13,16 @@ use tokio::{io::Interest, net::UdpSocket};
 
 use crate::socket::limits::{DATAGRAM_BYTES_MAX, DATAGRAMS_AT_ONCE, UDP_BUFFER_BYTES};
 
-/// Both ends of a client's datagrams.
+/// The address pair of a client's datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Pair {
-    /// The client.
+    /// Address of the client.
     pub(super) remote: SocketAddr,
-    /// Where its datagrams arrive, as far as the system tells.
+    /// Local address, if the system reports it.
     pub(super) local: Option<IpAddr>,
 }
 
-/// An open socket.
+/// An open UDP socket.
 pub(super) struct Socket {
     io: UdpSocket,
     options: UdpSocketState,
@@ -32,16 +33,16 @@ thread_local! {
 }
 
 impl Socket {
-    /// Within the runtime of the thread that will use it.
+    /// Sets up a socket. Call it within the runtime of the thread that will use the socket.
     pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Socket> {
         let options = UdpSocketState::new((&socket).into())?;
-        // A record that is too large for the path goes in pieces of IP: what was sealed once
-        // cannot be cut, and an upstream's datagram is not ours to refuse.
+        // Allow IP fragmentation. A sealed record cannot be split, and dropping an upstream's large
+        // datagram is not our decision.
         sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
         if socket.local_addr()?.is_ipv6() {
             sockopt::set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DONT)?;
         }
-        // As much as the system allows; a burst of hellos shall not push out sessions' datagrams.
+        // A burst of hellos must not displace the datagrams of sessions. The system may grant less.
         let _ = options.set_recv_buffer_size((&socket).into(), UDP_BUFFER_BYTES);
         let _ = options.set_send_buffer_size((&socket).into(), UDP_BUFFER_BYTES);
         Ok(Socket { io: UdpSocket::from_std(socket)?, options })
@@ -51,12 +52,12 @@ impl Socket {
         self.io.local_addr()
     }
 
-    /// Waits until there are datagrams.
+    /// Waits until datagrams are available.
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.io.readable().await
     }
 
-    /// Takes datagrams that are there, a batch at most; nothing if there are none.
+    /// Receives at most one batch of available datagrams.
     pub(super) fn receive(&self, mut take: impl FnMut(Pair, &[u8])) -> io::Result<()> {
         BUFFER.with_borrow_mut(|buffer| {
             buffer.resize(DATAGRAMS_AT_ONCE * DATAGRAM_BYTES_MAX, 0);
@@ -72,14 +73,14 @@ impl Socket {
             for (meta, slice) in metas.iter().zip(&slices).take(count) {
                 let pair = Pair { remote: meta.addr, local: meta.dst_ip };
                 let received = slice.get(..meta.len).unwrap_or_default();
-                // Several of one client may come as one.
+                // GRO: the kernel may join several datagrams of one client.
                 received.chunks(meta.stride.max(1)).for_each(|datagram| take(pair, datagram));
             }
             Ok(())
         })
     }
 
-    /// Sends a datagram, or loses it as the network does.
+    /// Sends a datagram. Drops it if the socket does not take it, as the network would.
     pub(super) fn send(&self, to: Pair, datagram: &[u8]) {
         let transmit = Transmit {
             destination: to.remote,

@@ -1,4 +1,4 @@
-//! Who has a session at a socket, and who was refused one lately.
+//! Table of the sessions of a socket, and of the hellos refused lately.
 
 use std::{
     collections::HashMap,
@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 use super::{aged::Aged, socket::Pair};
 use crate::socket::limits::{REFUSED_MAX, REFUSED_VALID, SESSION_DATAGRAMS_MAX};
 
-/// What tells a client's handshakes apart: the random of its hello.
+/// The random of a ClientHello, which identifies one handshake of a client.
 pub(super) type Random = [u8; 32];
 
-/// Sessions of one socket. One thread alone uses it, so nobody waits for the lock.
+/// Sessions of one socket. Only one thread uses it, so the lock is never contended.
 pub(super) struct Table {
     inner: Mutex<Inner>,
     emptied: Notify,
@@ -24,7 +24,7 @@ pub(super) struct Table {
 struct Inner {
     next: u64,
     sessions: HashMap<Pair, Known>,
-    /// Seats that are taken; those of sessions that were replaced count until they have ended.
+    /// Existing seats. A replaced session still counts until it has ended.
     seats: usize,
     refused: Aged<Random>,
 }
@@ -35,7 +35,7 @@ struct Known {
     datagrams: mpsc::Sender<Vec<u8>>,
 }
 
-/// A session's place in the table; it leaves when this is dropped.
+/// Place of a session in the table. Dropping it removes the session.
 pub(super) struct Seat {
     table: Arc<Table>,
     pair: Pair,
@@ -51,28 +51,29 @@ impl Table {
         Arc::new(Table { inner: Mutex::new(inner), emptied: Notify::new() })
     }
 
-    /// Gives a datagram to the session of its pair. What comes too fast is lost.
+    /// Passes a datagram to the session of its pair. Drops it if the session's queue is full.
     pub(super) fn pass(&self, pair: Pair, datagram: &[u8]) {
         if let Some(known) = self.inner().sessions.get_mut(&pair) {
             let _ = known.datagrams.try_send(datagram.to_vec());
         }
     }
 
-    /// Whether this hello has its session, or was refused already.
+    /// Returns whether this hello already has a session or was refused lately.
     pub(super) fn knows(&self, pair: Pair, random: Random, now: Instant) -> bool {
         let mut inner = self.inner();
         inner.sessions.get(&pair).is_some_and(|known| known.random == random)
             || inner.refused.find(pair, now) == Some(&random)
     }
 
-    /// A seat for a new session. An older one of the same pair hears no more and ends: its client
-    /// has begun anew.
+    /// Adds a session. An older session of the same pair gets no more datagrams and ends, because
+    /// its client has started again.
     pub(super) fn enter(
         self: &Arc<Self>,
         pair: Pair,
         random: Random,
     ) -> (Seat, mpsc::Receiver<Vec<u8>>) {
-        // Of `futures`: tokio's has room for 32 datagrams also when nothing is in it.
+        // The channel of `futures`, because tokio's allocates room for 32 datagrams even while
+        // empty.
         let (datagrams, receiver) = mpsc::channel(SESSION_DATAGRAMS_MAX);
         let mut inner = self.inner();
         let number = inner.next;
@@ -83,7 +84,7 @@ impl Table {
         (Seat { table, pair, number, random, is_refused: false }, receiver)
     }
 
-    /// Ends all sessions, and waits until each has said so to its client.
+    /// Ends all sessions and waits until each has sent close_notify.
     pub(super) async fn close(&self) {
         loop {
             let emptied = self.emptied.notified();
@@ -104,7 +105,7 @@ impl Table {
 }
 
 impl Seat {
-    /// The handshake has failed: while the client repeats its hello it gets no other answer.
+    /// Marks the hello as refused: retransmissions of it get no answer for a while.
     pub(super) fn refuse(&mut self) {
         self.is_refused = true;
     }

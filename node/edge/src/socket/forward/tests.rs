@@ -14,9 +14,9 @@ use tokio_rustls::{TlsConnector, client};
 use super::*;
 use crate::socket::{limits::RECORD_BYTES_MAX, tls_stream::TlsStream};
 
-/// Longer than any test.
+/// Timeouts longer than any test.
 const LONG: Patience = Patience { stall: Duration::from_secs(600), idle: Duration::from_secs(600) };
-/// Shorter than anybody waits.
+/// Timeouts short enough to wait for.
 const SHORT: Patience =
     Patience { stall: Duration::from_millis(300), idle: Duration::from_millis(900) };
 
@@ -28,7 +28,7 @@ async fn tcp() -> (TcpStream, TcpStream) {
     (one.unwrap(), other.unwrap().0)
 }
 
-/// A client, and the end of it that is forwarded.
+/// A TLS client, and the server's end of the connection.
 async fn tls() -> (client::TlsStream<TcpStream>, TlsStream<TcpStream>) {
     let made = rcgen::generate_simple_self_signed(["shop.example".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -73,7 +73,7 @@ async fn forwarding(patience: Patience) -> Forwarding {
     Forwarding { client, upstream, task, counters }
 }
 
-/// Bytes that differ from place to place.
+/// Makes bytes that differ by position.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|place| u8::try_from(place * 31 % 251).unwrap()).collect()
 }
@@ -127,7 +127,7 @@ async fn keys_change_while_bytes_flow() {
     }
 }
 
-/// Tickets of TLS 1.3 are no packet of their own: they are there with the first bytes.
+/// TLS 1.3 tickets are not a packet of their own. They travel with the first bytes.
 #[tokio::test]
 async fn tickets_go_with_the_first_bytes_or_the_end() {
     for ends in [false, true] {
@@ -146,7 +146,7 @@ async fn tickets_go_with_the_first_bytes_or_the_end() {
     }
 }
 
-/// Some upstreams only listen.
+/// Some upstreams never answer.
 #[tokio::test]
 async fn a_client_that_goes_on_without_an_answer_gets_its_tickets() {
     let Forwarding { mut client, mut upstream, .. } = forwarding(LONG).await;

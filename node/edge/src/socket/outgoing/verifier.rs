@@ -1,5 +1,5 @@
-//! Whether a remote server is who it should be, by the trust of this node and its cluster. Paths
-//! are validated by our own rules, so that the reason names the rule and the certificate.
+//! Verification of remote servers, by the trust of this node and its cluster. Our own path
+//! validation decides, so that the error names the rule and the certificate.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use rustls::{
 
 use crate::{live::RemoteTrust, tls::limits::PEER_CHAIN_MAX};
 
-/// Why a certificate is refused, with the certificate at fault.
+/// Why a certificate is refused, and which certificate is at fault.
 #[derive(Debug, thiserror::Error)]
 #[error("certificate of {at_fault}: {detail} ({rule})")]
 struct Refused {
@@ -24,14 +24,14 @@ struct Refused {
 }
 
 fn refused(at_fault: &str, detail: &str, rule: &str) -> Error {
-    // Names in certificates are the server's words.
+    // Names in certificates are chosen by the server: escape them.
     let escaped = |text: &str| text.escape_debug().to_string();
     let why =
         Refused { at_fault: escaped(at_fault), detail: escaped(detail), rule: rule.to_owned() };
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why))))
 }
 
-/// A verifier by `trust`.
+/// Returns a verifier for `trust`.
 pub(super) fn verifier(
     trust: Arc<RemoteTrust>,
     provider: Arc<CryptoProvider>,
@@ -42,7 +42,7 @@ pub(super) fn verifier(
         if intermediates.len() > PEER_CHAIN_MAX {
             return Err(refused("the server", "too many certificates", "bounded work"));
         }
-        // One that cannot be read cannot lead to an anchor either.
+        // Skip unreadable intermediates: no path can use them.
         let intermediates: Vec<Certificate> =
             intermediates.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
         let name = Subject::parse(&server_name.to_str());

@@ -27,7 +27,7 @@ fn smtp_tells_clients_the_way_to_tls_and_nothing_else() {
             Client(b"STARTTLS\r\n"),
             ToClient(b"220 2.0.0 Ready to start TLS\r\n"),
             StartTls,
-            // The client does not hear the greeting of the upstream, which is its second.
+            // The client does not see the upstream's greeting, which would be its second.
             Upstream(b"220-mail ESMTP\r\n220 welcome\r\nmore"),
             Pass(b"", b"more"),
         ],
@@ -76,7 +76,7 @@ fn smtp_shows_the_upstream_where_tls_is_optional() {
     check(b"250 mail\r\n", b"250-mail\r\n250 STARTTLS\r\n");
     check(b"250-mail\r\n250 STARTTLS\r\n", b"250-mail\r\n250 STARTTLS\r\n");
     check(b"502 no\r\n", b"502 no\r\n");
-    // A server that serves nobody is shown as it is.
+    // A server that accepts no clients is shown to the client unchanged.
     optional(
         ListenerProtocol::Smtp,
         &[Upstream(b"554 no\r\n"), ToClient(b"554 no\r\n"), Pass(b"", b"")],
@@ -106,7 +106,7 @@ fn imap_tells_clients_the_way_to_tls_and_nothing_else() {
             Pass(b"", b""),
         ],
     );
-    // What follows a literal that does not wait is no command.
+    // Bytes after a non-synchronising literal are not a command.
     required(
         ListenerProtocol::Imap,
         &[
@@ -122,7 +122,7 @@ fn imap_tells_clients_the_way_to_tls_and_nothing_else() {
         let rest = [Upstream(upstream), ToClient(shown), Over];
         required(ListenerProtocol::Imap, &[&joined[..], &started, &rest].concat());
     };
-    // Nobody is let in as whoever the upstream thinks is there.
+    // No client gets the identity that the upstream has preset.
     check(b"* PREAUTH welcome ann\r\n", b"* BYE the server is not available\r\n");
     check(b"* BYE too busy\r\n", b"* BYE too busy\r\n");
     check(b"HTTP/1.1 400 Bad Request\r\n", b"* BYE the server is not available\r\n");
@@ -201,7 +201,7 @@ fn sieve_tells_clients_the_way_to_tls_and_nothing_else() {
             Client(b"STARTTLS\r\n"),
             ToClient(b"OK \"Begin TLS negotiation now\"\r\n"),
             StartTls,
-            // The server says what it can do once more, and the client waits for it.
+            // The server lists its capabilities again, as the client expects.
             Pass(b"", b""),
         ],
     );
@@ -233,7 +233,7 @@ fn ftp_protects_the_control_connection_and_says_that_data_is_not() {
         &[
             ToClient(b"220 mx.example FTP\r\n"),
             Client(b"FEAT\r\n"),
-            ToClient(b"211-Features:\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 Side\r\n"),
+            ToClient(b"211-Features:\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End\r\n"),
             Client(b"USER ann\r\nAUTH SSL\r\nPBSZ 0\r\n"),
             ToClient(
                 b"530 Issue AUTH TLS first\r\n504 Use AUTH TLS\r\n503 Issue AUTH TLS first\r\n",
@@ -264,8 +264,8 @@ fn ftp_protects_the_control_connection_and_says_that_data_is_not() {
             ToClient(b"220 hello\r\n"),
             Client(b"FEAT\r\n"),
             ToUpstream(b"FEAT\r\n"),
-            Upstream(b"211-Features:\r\n EPSV\r\n211 Side\r\n"),
-            ToClient(b"211-Features:\r\n EPSV\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 Side\r\n"),
+            Upstream(b"211-Features:\r\n EPSV\r\n211 End\r\n"),
+            ToClient(b"211-Features:\r\n EPSV\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End\r\n"),
             // curl asks for SSL before it asks for TLS.
             Client(b"AUTH SSL\r\nPBSZ 0\r\n\r\n"),
             ToClient(b"504 Use AUTH TLS\r\n503 Issue AUTH TLS first\r\n501 Syntax error\r\n"),
@@ -358,7 +358,7 @@ fn xmpp_adds_tls_to_the_features_where_it_is_optional() {
     check("<stream:features/>", format!("{open}{own}</stream:features>"));
 }
 
-/// A message of LDAP: its number, its operation, the operation's content.
+/// Encodes an LDAPMessage from its id, its operation and the operation's content.
 fn ldap(id: u8, operation: u8, content: &[u8]) -> Vec<u8> {
     let size = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
     let body = [&[2, 1, id, operation, size(content)], content].concat();
@@ -413,7 +413,7 @@ fn ldap_answers_the_request_for_tls_and_refuses_all_others() {
     required(ListenerProtocol::Ldap, &[Client(b"G"), ToClient(&goodbye), Over]);
 }
 
-/// A first message of PostgreSQL.
+/// Encodes a first message of PostgreSQL.
 fn postgres(code: u32, rest: &[u8]) -> Vec<u8> {
     let length = u32::try_from(8 + rest.len()).unwrap();
     [&length.to_be_bytes(), &code.to_be_bytes(), rest].concat()

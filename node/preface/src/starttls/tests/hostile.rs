@@ -1,4 +1,4 @@
-//! Clients that mean harm.
+//! Hostile clients.
 
 use super::*;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     starttls::Reason,
 };
 
-/// What the upstream of a client in the clear says, and how a client starts TLS.
+/// Returns the greeting of an upstream, and the bytes by which a client starts TLS.
 fn dialogue(protocol: ListenerProtocol) -> (&'static [u8], Vec<u8>) {
     use ListenerProtocol::*;
     let stream = "<stream:stream to='shop.example' version='1.0'>";
@@ -40,7 +40,8 @@ const PROTOCOLS: [ListenerProtocol; 9] = [
     ListenerProtocol::Postgres,
 ];
 
-/// Says all of `said`; the upstream says the same whenever it is asked. Gives the last step.
+/// Sends all of `said`; the upstream repeats its greeting whenever it is read. Returns the last
+/// step.
 fn say(protocol: ListenerProtocol, requires_tls: bool, said: &[u8]) -> (Step, Sides) {
     let upstream = dialogue(protocol).0;
     let mut conversation = with_client(protocol, manners(requires_tls)).unwrap();
@@ -62,11 +63,11 @@ fn say(protocol: ListenerProtocol, requires_tls: bool, said: &[u8]) -> (Step, Si
     panic!("{protocol:?} goes on for ever");
 }
 
-/// How a client starts TLS.
+/// Returns a client's bytes for starting TLS.
 fn starts(protocol: ListenerProtocol) -> Vec<u8> {
     let mut said = dialogue(protocol).1;
     if protocol == ListenerProtocol::Ldap {
-        // Not a character of UTF-8 by itself.
+        // This byte alone is not valid UTF-8, so the text above cannot contain it.
         said[7] = 0x80;
     }
     said
@@ -91,8 +92,8 @@ fn commands_behind_the_start_of_tls_are_never_taken() {
     }
 }
 
-/// Every byte of a conversation replaced, left out and doubled: TLS starts with nothing behind
-/// it, or it does not start.
+/// Replaces, omits and doubles every byte of a conversation. TLS either starts with no bytes after
+/// the command, or does not start.
 #[test]
 fn garbage_never_leads_to_tls_with_something_behind_it() {
     let bytes = b"\0\n\r <>{}'\"/*+-1aZ\x30\x80\x84\xff";
@@ -170,7 +171,7 @@ fn injections_are_refused_in_whole_reads() {
     );
 }
 
-/// Text before a tag of the stream is refused however it is cut into reads.
+/// Text before a tag of the stream is refused, however the reads split it.
 #[test]
 fn text_between_the_tags_of_a_stream_is_refused() {
     let (stream, end) = ("<stream:stream to='shop.example' version='1.0'>", "</stream:stream>");
@@ -195,7 +196,7 @@ fn text_between_the_tags_of_a_stream_is_refused() {
     }
 }
 
-/// The code of a reply is in its first line, not in the first bytes that come.
+/// The code of a reply is in its first line, not in its first bytes.
 #[test]
 fn a_short_line_of_a_server_of_ftp_is_a_reply() {
     let mut conversation = with_client(ListenerProtocol::Ftp, manners(false)).unwrap();

@@ -1,4 +1,4 @@
-//! Conversations with remote servers: TLS or nothing.
+//! Conversations with remote servers: they end in TLS or fail.
 
 use super::*;
 use crate::starttls::Reason;
@@ -41,7 +41,7 @@ fn lines_start_tls_with_the_server_and_greet_the_client_then() {
             ToUpstream(b"STLS\r\n"),
             Upstream(b"+OK go\r\n"),
             StartTls,
-            // No time stamp of somebody else's making: no APOP.
+            // The greeting omits the server's timestamp, so that the client does not use APOP.
             ToClient(b"+OK mx.example POP3\r\n"),
             Pass(b"", b""),
         ],
@@ -86,7 +86,7 @@ fn binary_protocols_start_tls_with_the_server() {
             Upstream(b"S"),
             StartTls,
             AwaitsClient,
-            // The client's own way to us has no TLS.
+            // The client's own connection to this node has no TLS.
             Client(ssl),
             ToClient(b"N"),
             Client(startup),
@@ -112,7 +112,8 @@ fn binary_protocols_start_tls_with_the_server() {
     );
 }
 
-/// Says what the server says in turn; the end must be a refusal that the client hears.
+/// Sends the server's bytes in turn. The conversation must end in a refusal, and the client is
+/// told.
 fn fails(protocol: ListenerProtocol, said: &[&[u8]]) {
     for piece in [usize::MAX, 1] {
         let mut conversation = with_server(protocol, "mx.example").unwrap();
@@ -144,7 +145,7 @@ fn a_server_that_offers_no_tls_gets_nothing() {
     fails(Smtp, &[b"554 no\r\n"]);
     fails(Imap, &[b"* OK hi\r\n", b"* CAPABILITY IMAP4rev1\r\nc1 OK\r\n"]);
     fails(Imap, &[b"* OK hi\r\n", b"* CAPABILITY STARTTLS\r\nc1 OK\r\n", b"c2 BAD no\r\n"]);
-    // The oldest trick: a session that is open already (RFC 3501 §6.2.1).
+    // The oldest attack: a session that is already authenticated (RFC 3501 §6.2.1).
     fails(Imap, &[b"* PREAUTH hi\r\n"]);
     fails(Pop3, &[b"+OK hi\r\n", b"-ERR what?\r\n"]);
     fails(Pop3, &[b"+OK hi\r\n", b"+OK\r\nSTLS\r\n.\r\n", b"-ERR no\r\n"]);
