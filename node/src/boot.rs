@@ -212,7 +212,7 @@ async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Prob
         .map_err(|error| Problem::new(Code::DataUnusable, error.to_string()))?;
     match membership {
         Some(membership) if !membership.founding => {
-            let replica = cluster::start(&node, &membership).await?;
+            let replica = cluster::start(node, &membership).await?;
             let address = replica.raft().local_address();
             let address = address.map_or_else(|_| "-".to_owned(), |address| address.to_string());
             let point = replica.point();

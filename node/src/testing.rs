@@ -77,6 +77,7 @@ pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
 }
 
 /// Waits until a database is closed: its own thread closes it some time after its last user.
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for")]
 fn wait_until_closed(path: &Path) -> io::Result<()> {
     let (file, deadline) = (File::open(path)?, std::time::Instant::now() + TIMEOUT);
     while let Err(error) = file.try_lock() {

@@ -134,8 +134,17 @@ impl Changing<'_> {
 
     /// Stores a changed domain as its next version. The previous version goes into its history.
     fn put_domain(&mut self, mut domain: Domain) -> Result<Done, Rejection> {
+        // Held first: if the oldest version is the last one with a chain that this version has, the
+        // chain must outlive it. Level 0 did it the other way round and lost such a chain; members
+        // of version 0.1.0 still do, so the order must not change for them.
+        let holds_first = self.state.level() >= 1;
+        if holds_first {
+            chain::hold(self, &domain)?;
+        }
         history::keep(self, domain.id, &domain.name)?;
-        chain::hold(self, &domain)?;
+        if !holds_first {
+            chain::hold(self, &domain)?;
+        }
         domain.version.0 += 1;
         domain.changed = self.stamp();
         let done = Done::Domain { name: domain.name.clone(), version: domain.version };

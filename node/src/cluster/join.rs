@@ -70,7 +70,7 @@ pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), 
             .collect(),
     );
     membership.write(node.data_dir()).map_err(|e| internal("cannot note the membership", e))?;
-    let replica = super::start(&node, &membership).await?;
+    let replica = super::start(node, &membership).await?;
     let is_voter = |status: &conclave_raft::Status| {
         status.voters.contains_key(&status.id)
             && matches!(status.role, Role::Follower | Role::Leader)

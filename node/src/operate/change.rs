@@ -73,10 +73,10 @@ impl Operator {
                     | Rejection::WrapsMismatch
                     | Rejection::GenerationOld { .. },
                 ) => {}
-                Outcome::Rejected(rejection) => return Err(rejection_problem(rejection).into()),
+                Outcome::Rejected(rejection) => return Err(rejection_problem(rejection)),
             }
             if self.left() <= pause {
-                return Err(self.overtaken(&object).into());
+                return Err(self.overtaken(&object));
             }
             if scope == Scope::Shared {
                 self.node.replica()?.wait_applied(executed.index.0, self.left()).await;
@@ -120,7 +120,7 @@ impl Operator {
             let compared = dry_run::compare(scope, &point.state, after, changes, command.time);
             (Executed::local(LogIndex(0), applied.outcome, None), Some(compared))
         });
-        Ok(tried.await.map_err(|error| internal("the dry run", error))?)
+        tried.await.map_err(|error| internal("the dry run", error))
     }
 
     /// Derives a command from this node's State. This node may lag behind, so a refusal is final
@@ -134,7 +134,7 @@ impl Operator {
             return self.repeated(scope, problem);
         }
         if self.node.replica()?.linearizable(self.left()).await.is_err() {
-            return Err(problem.into());
+            return Err(problem);
         }
         match self.derive(scope, Arc::clone(derive)).await {
             Ok((command, told)) => Ok(Derived::Command(command, told)),
@@ -197,7 +197,7 @@ impl Operator {
         let before = point.state.operation(&self.operation).filter(|before| {
             before.principal == self.caller.principal && before.request == self.request
         });
-        let Some(before) = before else { return Err(problem.into()) };
+        let Some(before) = before else { return Err(problem) };
         let object = match &before.done {
             Done::Domain { name, .. } => name.to_string(),
             _ => self.operation.to_string(),

@@ -272,15 +272,8 @@ mod tests {
 
         fn act(&mut self, time: u64, action: Action) {
             self.1 += 1;
-            let command = Command {
-                operation: OperationId::parse(&format!("op{}", self.1)).unwrap(),
-                principal: Principal::Node(NodeId(1)),
-                request: [0; 32],
-                time: UnixMillis(time),
-                reason: None,
-                expects: Vec::new(),
-                action,
-            };
+            let random = [u8::try_from(self.1).unwrap(); 10];
+            let command = Command::by_node(NodeId(1), random, UnixMillis(time), action);
             let applied = machine::apply(&self.0, LogIndex(self.1), &command);
             assert!(matches!(applied.outcome, Outcome::Done(_)), "{:?}", applied.outcome);
             self.0 = applied.state;

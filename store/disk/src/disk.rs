@@ -51,6 +51,7 @@ impl Disk {
         let io_error = |source| OpenError::Io { path: dir.to_owned(), source };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_error)?;
         remove_unfinished(dir).map_err(io_error)?;
+        read_through(dir)?;
         let config =
             sled::Config::new().path(dir).cache_capacity(options.cache_bytes).flush_every_ms(None);
         let database_error = |reason: String| OpenError::Database { path: dir.to_owned(), reason };
@@ -115,6 +116,23 @@ impl Disk {
             std::fs::read_dir(&self.blobs).is_ok_and(|mut blobs| blobs.next().is_some());
         if has_blobs { Err(Fault::Blobs { path: self.blobs.clone() }) } else { Ok(()) }
     }
+}
+
+/// Reads every file once. sled takes a read that fails while it opens for the end of its log, and
+/// overwrites what follows: a disk that fails for a moment would cost the data. What can be read
+/// here comes from memory when sled reads it.
+fn read_through(dir: &Path) -> Result<(), OpenError> {
+    let entries =
+        std::fs::read_dir(dir).map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+    for entry in entries {
+        let io_error = |path: &Path, source| OpenError::Io { path: path.to_owned(), source };
+        let path = entry.map_err(|source| io_error(dir, source))?.path();
+        if path.is_file() {
+            let read = File::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
+            read.map_err(|source| io_error(&path, source))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes unfinished snapshots, left by sled when its process was killed. sled would take one for

@@ -11,7 +11,9 @@ use serde_bytes::ByteBuf;
 
 use super::*;
 use crate::{
-    command::{CreateDomain, FoundCluster, RedeemJoinToken, RotateKeyring, SetCertificate},
+    command::{
+        CreateDomain, FoundCluster, RedeemJoinToken, RotateKeyring, SetCertificate, SetDomain,
+    },
     id::*,
     limits::VERSIONS_KEPT,
     record::*,
@@ -311,6 +313,45 @@ fn a_chain_is_stored_once_and_goes_with_its_last_user() {
     assert_eq!(u64::try_from(holding).unwrap(), uses, "each version holds one use");
     scene.done(Action::DeleteDomain(name("a.example")));
     assert!(scene.state.chain(&fingerprint).is_none());
+}
+
+#[test]
+fn a_chain_that_only_the_oldest_version_has_can_be_set_again() {
+    let text = "a.example";
+    let chain = vec![ByteBuf::from(vec![4; 100])];
+    let fingerprint = Chain::fingerprint(&chain);
+    let set = || Action::SetChain(name(text), KeyFamily::Ec, chain.clone());
+    let remove = || Action::RemoveChain(name(text), KeyFamily::Ec);
+    let oldest = |scene: &Scene| {
+        let id = scene.state.domain(&name(text)).unwrap().id;
+        scene.state.domain_versions(id).next().unwrap()
+    };
+    let sends = |domain: &Domain| domain.credentials.iter().any(|one| one.chain.is_some());
+    for rolls_back in [false, true] {
+        let mut scene = Scene::founded();
+        scene.done(Action::SetLevel(1));
+        scene.domain(text, &[]);
+        scene.done(Action::SetKey(name(text), Box::new(key(1, 1))));
+        scene.done(set());
+        scene.done(remove());
+        while !sends(&oldest(&scene))
+            || scene.state.version_numbers(oldest(&scene).id).count() < VERSIONS_KEPT
+        {
+            scene.done(Action::SetDomain(SetDomain {
+                name: name(text),
+                mode: Some(PkiMode::Test),
+                aliases: None,
+                addresses: None,
+            }));
+        }
+        assert_eq!(scene.state.chain(&fingerprint).unwrap().uses, 1, "the oldest version has it");
+        scene.done(match rolls_back {
+            true => Action::RollbackDomain(name(text), oldest(&scene).version),
+            false => set(),
+        });
+        assert!(sends(scene.state.domain(&name(text)).unwrap()));
+        assert_eq!(scene.state.chain(&fingerprint).unwrap().uses, 1, "{rolls_back}");
+    }
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn tell(what: &str, disturbed: Vec<Duration>, quiet: Vec<Duration>) {
 }
 
 /// Around each snapshot of the leader, and each purge of its log.
+#[expect(clippy::disallowed_methods, reason = "samples the status at a rate")]
 fn snapshots(cluster: &Cluster, time: Duration) {
     let leader = cluster.leader();
     let writing = Writing::start(client(cluster, leader), "s");
