@@ -32,6 +32,13 @@ fn every_command_stands_in_the_reference() {
     let mut all = Args::command().term_width(WIDTH);
     all.build();
     write_commands(&all, "conclave", &mut text);
+    let global = Command::new("conclave").disable_help_flag(true).args(
+        all.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.clone().global(false)),
+    );
+    let options = global.term_width(WIDTH).render_help().to_string();
+    let options: Vec<&str> = options.lines().skip_while(|line| *line != "Options:").collect();
+    let options = options.join("\n");
+    write!(text, "\n## Options of every command\n\n```\n{}\n```\n", options.trim()).unwrap();
     check("commands.md", &text);
 }
 
@@ -44,8 +51,12 @@ fn write_commands(command: &Command, path: &str, text: &mut String) {
             write_commands(sub, &path, text);
             continue;
         }
-        let help = sub.clone().term_width(WIDTH).render_help().to_string();
-        // The options that every command has stand once, at the end.
+        // The options of every command stand once, at the end.
+        let own = sub.clone().mut_args(|arg| match arg.is_global_set() {
+            true => arg.hide(true),
+            false => arg,
+        });
+        let help = own.term_width(WIDTH).render_help().to_string();
         let own: Vec<&str> = help.lines().map(str::trim_end).collect();
         write!(text, "\n### {path}\n\n```\n{}\n```\n", own.join("\n").trim()).unwrap();
     }

@@ -12,6 +12,7 @@ pub(crate) mod tests;
 use std::{
     collections::VecDeque,
     io,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -181,7 +182,8 @@ impl LogEngine for Segments {
     }
 
     fn reader(&self) -> Arc<dyn EntryReader> {
-        Arc::new(SegmentReader { shared: Arc::clone(&self.shared) })
+        let shared = Arc::clone(&self.shared);
+        Arc::new(SegmentReader { shared, dir: self.depot.files.path() })
     }
 
     fn point(&self) -> LogPoint {
@@ -203,6 +205,8 @@ impl LogEngine for Segments {
 /// Reader of entries, while the writer continues.
 struct SegmentReader {
     shared: Arc<Shared>,
+    /// For errors.
+    dir: PathBuf,
 }
 
 impl EntryReader for SegmentReader {
@@ -210,7 +214,10 @@ impl EntryReader for SegmentReader {
         let found = self.shared.index().find(start, end, bytes_max);
         let mut entries = Vec::with_capacity(found.len());
         for (place, file) in found {
-            let bytes = read_record(&*file, place.offset, place.length)?;
+            let bytes = read_record(&*file, place.offset, place.length).map_err(|error| {
+                let path = self.dir.join(Depot::name(place.segment));
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            })?;
             match wire::decode::<EntryV1>(&bytes) {
                 Ok(entry) if entry.position == place.position => entries.push(entry),
                 // The segment was recycled and reused meanwhile.

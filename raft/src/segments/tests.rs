@@ -364,7 +364,7 @@ fn segments_that_could_not_be_taken_back_are_taken_back_later() {
         log.depot.turn().unwrap();
     }
     drop(log);
-    let log = open_at(&disk.power_cut(1), 0, 2).unwrap();
+    let log = open_at(&disk.power_cut(1), 600, 2).unwrap();
     assert_eq!(positions(&log).last(), Some(&at(1, 600)));
 }
 
