@@ -119,7 +119,7 @@ const ROOMS: [(&str, &[&[&str]]); 7] = [
     ("node/edge/src", &[&["tls"], &["live"], &["socket"]]),
     (
         "node/keys/src",
-        &[&["seal", "wrap"], &["unlock"], &["identity"], &["keyring"], &["sign", "session"]],
+        &[&["seal"], &["wrap", "unlock"], &["identity"], &["keyring"], &["sign", "session"]],
     ),
 ];
 
