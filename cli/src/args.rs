@@ -84,18 +84,16 @@ pub(crate) struct Changing {
     pub(crate) wait: String,
 }
 
-/// Reads `15s`, `500ms`, `2m`, `1h`.
+/// Reads a duration as `15s`, `500ms`, `1h 30m` or `7d`, a day being 24 hours. A bare number means
+/// seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| "a time such as 15s is expected".to_owned())?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" | "" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        "h" => Ok(Duration::from_secs(number.saturating_mul(3_600))),
-        _ => Err(format!("{unit:?} is none of ms, s, m, h")),
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
     }
+    let days_are_24_hours = jiff::SpanRelativeTo::days_are_24_hours();
+    let span = text.parse::<jiff::Span>().and_then(|span| span.to_duration(days_are_24_hours));
+    let duration = span.ok().and_then(|duration| Duration::try_from(duration).ok());
+    duration.ok_or_else(|| format!("invalid duration {text:?}, expected e.g. 500ms, 15s, 2h or 7d"))
 }
 
 #[derive(Subcommand)]
@@ -109,6 +107,18 @@ pub(crate) enum Command {
     /// What an error code means
     #[command(after_help = "Example: conclave explain K002")]
     Explain { code: String },
+    /// Completion for a shell, to be sourced by it
+    #[command(after_help = "Example: conclave completion bash > /etc/bash_completion.d/conclave")]
+    Completion {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+    /// Manual pages, one for each command, written to a directory
+    #[command(after_help = "Example: conclave man /usr/local/share/man/man1")]
+    Man {
+        /// Directory of the pages
+        directory: PathBuf,
+    },
     /// The node process
     #[command(subcommand)]
     Server(Server),

@@ -22,6 +22,7 @@ use std::{
     path::Path,
 };
 
+use clap::CommandFactory;
 use conclave_api::problem::{Code, Problem};
 use conclave_client::{AccessToken, Address, Change, Client, Failure, Options};
 
@@ -50,6 +51,19 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Config(Config::Check { file }) => {
             conclave_node::Config::read(&file)?;
             output::line(&format!("{}: all settings are right", file.display()));
+            Ok(0)
+        }
+        Command::Completion { shell } => {
+            let (mut command, mut script) = (Args::command(), Vec::<u8>::new());
+            clap_complete::generate(shell, &mut command, "conclave", &mut script);
+            output::line(String::from_utf8_lossy(&script).trim_end());
+            Ok(0)
+        }
+        Command::Man { directory } => {
+            clap_mangen::generate_to(Args::command(), &directory).map_err(|error| {
+                let title = format!("cannot write to {}", directory.display());
+                Problem::new(Code::ConfigurationInvalid, title).detail(error.to_string())
+            })?;
             Ok(0)
         }
         Command::Explain { code } => explain(&code),
@@ -99,7 +113,12 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Tls(command) => tls::run(asking, command).await,
         Command::ClientAuth(command) => client_auth::run(asking, command).await,
         Command::Trust(command) => trust::run(asking, command).await,
-        Command::Demo | Command::Explain { .. } | Command::Server(_) | Command::Config(_) => Ok(0),
+        Command::Demo
+        | Command::Explain { .. }
+        | Command::Completion { .. }
+        | Command::Man { .. }
+        | Command::Server(_)
+        | Command::Config(_) => Ok(0),
     }
 }
 

@@ -33,7 +33,9 @@ fn every_command_stands_in_the_reference() {
     all.build();
     write_commands(&all, "conclave", &mut text);
     let global = Command::new("conclave").disable_help_flag(true).args(
-        all.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.clone().global(false).hide_env_values(true)),
+        all.get_arguments()
+            .filter(|arg| arg.is_global_set())
+            .map(|arg| arg.clone().global(false).hide_env_values(true)),
     );
     let options = global.term_width(WIDTH).render_help().to_string();
     let options: Vec<&str> = options.lines().skip_while(|line| *line != "Options:").collect();

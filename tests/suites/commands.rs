@@ -139,3 +139,15 @@ fn the_configuration_that_is_printed_is_right() {
     let checked = run(&["config", "check", file.to_str().unwrap()]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
+
+#[test]
+fn completion_and_manual_pages_are_made_from_the_commands() {
+    let script = conclave_tests::run_alone(&["completion", "bash"]).ok();
+    assert!(script.contains("join-token") && script.contains("complete -F"), "{script}");
+    let dir = tempfile::tempdir().unwrap();
+    conclave_tests::run_alone(&["man", dir.path().to_str().unwrap()]).ok();
+    let page = std::fs::read_to_string(dir.path().join("conclave-domain-create.1")).unwrap();
+    assert!(page.contains(".TH") && page.contains("alias"), "{page}");
+    let nowhere = conclave_tests::run_alone(&["man", "/nonexistent"]);
+    assert!(nowhere.code == 2 && nowhere.err.contains("/nonexistent"), "{}", nowhere.err);
+}

@@ -183,13 +183,14 @@ impl Depot {
         Ok(())
     }
 
-    /// Makes spare files of returned segments. After a failure the rest is returned again.
+    /// Makes spare files of returned segments, the oldest first: a crash in between must not leave a
+    /// gap before a newer one. After a failure the rest is returned again.
     fn take_back(&self, stock: &mut Stock) -> Result<(), LogFault> {
-        let mut returned = std::mem::take(&mut self.counter().returned);
+        let mut returned = VecDeque::from(std::mem::take(&mut self.counter().returned));
         if returned.is_empty() {
             return Ok(());
         }
-        while let Some((number, file)) = returned.pop() {
+        while let Some((number, file)) = returned.pop_front() {
             let name = Depot::name(number);
             let spare = unused_number(&stock.spares);
             let is_kept = stock.spares.len() < SPARE_SEGMENTS_MAX;
@@ -198,8 +199,10 @@ impl Depot {
                 false => self.files.remove(&name),
             };
             if let Err(source) = done {
-                returned.push((number, file));
-                self.counter().returned.append(&mut returned);
+                returned.push_front((number, file));
+                let mut counter = self.counter();
+                returned.extend(std::mem::take(&mut counter.returned));
+                counter.returned = returned.into();
                 return Err(self.fault(&name, source));
             }
             if is_kept {
