@@ -29,7 +29,7 @@ use self::proposer::Proposer;
 
 pub(crate) use apply::Applier;
 pub(crate) use drain::{Drain, DrainedV1};
-pub(crate) use level::knows_level;
+pub(crate) use level::known_level;
 pub(crate) use propose::{ExecuteError, Executed, Wait};
 pub(crate) use report::NodeReport;
 pub(crate) use reports::Reports;

@@ -27,7 +27,7 @@ use super::{node_host_name, validity};
 use crate::{
     admit::rejection_problem,
     fault::internal,
-    replica::{Replica, Wait, knows_level},
+    replica::{Replica, Wait, known_level},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -126,7 +126,7 @@ impl Admission {
             Problem::new(Code::NoLeader, "the cluster has no leader now").hint("repeat the command")
         })?;
         self.check_proof(&point.state, &request, exporter, &proved)?;
-        if point.state.level() > 0 && !knows_level(&request.version) {
+        if known_level(&request.version) < point.state.level() {
             let title = format!("version {} cannot read what this cluster writes", request.version);
             return Err(Problem::new(Code::VersionTooOld, title)
                 .hint("install the version of the members: conclave status shows it"));

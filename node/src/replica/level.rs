@@ -18,29 +18,32 @@ use super::{ExecuteError, Replica, Wait};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Longest time to order the command.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
-/// First version that knows every level up to [`LEVEL_MAX`].
-const KNOWN_SINCE: [u64; 3] = [0, 2, 0];
+/// Each level above 0, with the first version that knows it.
+const KNOWN_SINCE: [(u32, [u64; 3]); 2] = [(1, [0, 2, 0]), (2, [0, 2, 1])];
 
-/// Whether a version knows every level up to [`LEVEL_MAX`]. A suffix, as in `0.2.0-rc1`, is
-/// ignored.
-pub(crate) fn knows_level(version: &str) -> bool {
+/// Returns the highest level that a version knows. A suffix, as in `0.2.0-rc1`, is ignored.
+pub(crate) fn known_level(version: &str) -> u32 {
     let numbers = version.split(['-', '+']).next().unwrap_or_default().split('.');
     let numbers: Option<Vec<u64>> = numbers.map(|number| number.parse().ok()).collect();
-    numbers.is_some_and(|numbers| numbers.as_slice() >= KNOWN_SINCE.as_slice())
+    let numbers = numbers.unwrap_or_default();
+    let known = KNOWN_SINCE.iter().filter(|(_, since)| numbers.as_slice() >= since.as_slice());
+    known.map(|(level, _)| *level).max().unwrap_or(0)
 }
 
 impl Replica {
-    /// While this node leads, raises the level as soon as every member reports a version that knows
-    /// it. Returns when the level is reached.
+    /// While this node leads, raises the level to the highest one that every member knows. Returns
+    /// when the highest level of this program is reached.
     pub(crate) async fn raise_level(self) {
         let mut is_refused = false;
         while self.point().state.level() < LEVEL_MAX {
             tokio::time::sleep(LOOK_EVERY).await;
-            if self.shared.raft.status().role != Role::Leader || !self.members_know_level() {
+            let level = self.level_of_members();
+            let is_leader = self.shared.raft.status().role == Role::Leader;
+            if !is_leader || level <= self.point().state.level() {
                 continue;
             }
-            match self.order_level().await {
-                Ok(Outcome::Done(_)) => tracing::info!(event = "level.raised", level = LEVEL_MAX),
+            match self.order_level(level).await {
+                Ok(Outcome::Done(_)) => tracing::info!(event = "level.raised", level),
                 Ok(Outcome::Rejected(rejection)) if !is_refused => {
                     is_refused = true;
                     tracing::warn!(event = "level.refused", %rejection);
@@ -51,21 +54,21 @@ impl Replica {
         }
     }
 
-    /// Whether every member answers with a version that knows the level. A silent member may have
-    /// any version, so it blocks the level.
-    fn members_know_level(&self) -> bool {
+    /// Returns the highest level that every member knows. A silent member may have any version, so
+    /// it keeps the level at 0, and nothing is raised.
+    fn level_of_members(&self) -> u32 {
         let known = self.shared.reports.known();
         let point = self.point();
-        let mut members = point.state.members().peekable();
-        let is_founded = members.peek().is_some();
-        is_founded
-            && members
-                .all(|(id, _)| known.get(id).is_some_and(|report| knows_level(&report.version)))
+        let levels = point
+            .state
+            .members()
+            .map(|(id, _)| known.get(id).map_or(0, |report| known_level(&report.version)));
+        levels.min().unwrap_or(0).min(LEVEL_MAX)
     }
 
-    async fn order_level(&self) -> Result<Outcome, ExecuteError> {
+    async fn order_level(&self, level: u32) -> Result<Outcome, ExecuteError> {
         let now = clock::now();
-        let action = Action::SetLevel(LEVEL_MAX);
+        let action = Action::SetLevel(level);
         let command = Command::by_node(self.shared.id, entropy::array(), now, action);
         let bytes = wire::encode_command(&command)
             .map_err(|error| ExecuteError::Refused(error.to_string()))?;
@@ -84,20 +87,21 @@ mod tests {
     #[test]
     fn versions_are_compared_by_their_numbers() {
         for (version, expected) in [
-            ("0.2.0", true),
-            ("0.10.1", true),
-            ("0.2.0-rc1", true),
-            ("1.0", true),
-            ("0.1.9", false),
-            ("", false),
-            ("later", false),
+            ("0.2.0", 1),
+            ("0.2.0-rc1", 1),
+            ("0.2.1", 2),
+            ("0.10.1", 2),
+            ("1.0", 2),
+            ("0.1.9", 0),
+            ("", 0),
+            ("later", 0),
         ] {
-            assert_eq!(knows_level(version), expected, "{version}");
+            assert_eq!(known_level(version), expected, "{version}");
         }
     }
 
     #[test]
     fn this_version_knows_its_own_level() {
-        assert!(knows_level(env!("CARGO_PKG_VERSION")));
+        assert_eq!(known_level(env!("CARGO_PKG_VERSION")), LEVEL_MAX);
     }
 }
