@@ -126,6 +126,15 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::OutcomeUnknown => {
             "The answer was lost, so the change may have been made. Repeat the command with the printed --operation: it will not be done twice."
         }
+        Code::NodeDrained => {
+            "A node was drained: it takes no new connections, and serves those that are open.\n\n    conclave node resume NAME\n\nA restart of the node ends the drain too."
+        }
+        Code::ClockOff => {
+            "The clock of a node differs by more than a second from those of the other nodes. Tokens, revocation lists and certificates are judged by each node's clock: such a node refuses what the others take. Set the clock, and let it follow a time server (chrony, systemd-timesyncd). Raft and TLS go on."
+        }
+        Code::NotOnAllNodes => {
+            "The change is made, but some nodes do not use it yet, and --require-all asks for all of them. The message says why for each node. They follow by themselves as soon as they can; conclave status shows what keeps them from it. Repeating the command changes nothing and looks again."
+        }
         Code::NodeLagging => {
             "The node answers, but serves less than the cluster has committed for more than a second. It may be installing a snapshot, or its disk may be slow. Changes do not wait for it, and name it as missing. conclave status shows how far it is; if it comes no further, look at its disk and its log."
         }

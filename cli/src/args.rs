@@ -82,6 +82,9 @@ pub(crate) struct Changing {
     /// Wait until all live nodes serve the change, or only until it is committed
     #[arg(long, value_parser = ["served", "committed"], default_value = "served")]
     pub(crate) wait: String,
+    /// Fail if the change is not in use on every node
+    #[arg(long)]
+    pub(crate) require_all: bool,
 }
 
 /// Reads a duration as `15s`, `500ms`, `1h 30m` or `7d`, a day being 24 hours. A bare number means

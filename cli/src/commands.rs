@@ -239,6 +239,7 @@ pub(crate) fn change(changing: &Changing) -> Change {
         if_version: changing.if_version,
         reason: changing.reason.clone(),
         is_dry_run: changing.dry_run,
+        is_all_required: changing.require_all,
     }
 }
 

@@ -105,8 +105,10 @@ pub(crate) fn change(global: &Global, what: &str, change: &Change) {
         line(&format!("{what}, in use on {served} of {all} nodes after {took} ms{version}"));
     }
     if missing > 0 {
-        let nodes = change.served.missing.join(" ");
-        advice(global, &format!("!  not yet on: {nodes}    they follow when they can"));
+        for node in &change.served.missing {
+            let reason = change.served.reasons.get(node).map_or("unknown", String::as_str);
+            advice(global, &format!("!  not yet on {node}: {reason}"));
+        }
     }
     for warning in &change.warnings {
         advice(global, &format!("!  {warning}"));

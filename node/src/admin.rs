@@ -5,6 +5,7 @@
 
 mod asked;
 mod auth;
+mod changes;
 mod problem;
 mod routes;
 mod serve;

@@ -1,6 +1,8 @@
 //! Start and stop of a node: reads the configuration, assembles the node, opens its sockets and
 //! waits for a signal.
 
+mod attention;
+
 use std::{io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use conclave_api::problem::{Code, Problem};
@@ -136,6 +138,7 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
     let mut fatal = node.fatal();
     tokio::spawn(node.live().clone().feed(node.edge().clone()));
     tokio::spawn(node.edge().clone().retry());
+    tokio::spawn(attention::watch(node.clone()));
     let socket = admin::open_socket(&config.admin_socket).map_err(|error| {
         let path = config.admin_socket.display();
         let code = match error.kind() {

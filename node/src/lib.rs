@@ -13,6 +13,7 @@ mod cluster;
 mod config;
 mod fault;
 mod http;
+mod inspect;
 mod local;
 mod member;
 mod membership;
@@ -26,6 +27,7 @@ mod replica;
 pub mod testing;
 mod tls_names;
 mod token;
+mod trusted;
 mod turns;
 mod view;
 

@@ -8,7 +8,9 @@ use conclave_keys::{Keyring, NodeKeys};
 use conclave_store::time::UnixMillis;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{config::Config, local::Local, member::Member, replica::Replica, turns::Turns};
+use crate::{
+    config::Config, inspect::Inspections, local::Local, member::Member, replica::Replica, turns::Turns,
+};
 
 /// The node's identity key, and the public half of its sealing key.
 pub(crate) struct OwnKeys {
@@ -50,6 +52,7 @@ struct Shared {
     started: UnixMillis,
     member: arc_swap::ArcSwapOption<Member>,
     turns: Turns,
+    inspections: Inspections,
     /// Held while the node founds or joins a cluster: the two exclude each other.
     changing: Arc<Semaphore>,
     fatal: tokio::sync::watch::Sender<Option<String>>,
@@ -80,6 +83,7 @@ impl Node {
             started,
             member: arc_swap::ArcSwapOption::empty(),
             turns: Turns::new(),
+            inspections: Inspections::default(),
             changing: Arc::new(Semaphore::new(1)),
             fatal: tokio::sync::watch::Sender::new(None),
         };
@@ -117,6 +121,11 @@ impl Node {
     /// Returns the queues of callers that change the same object.
     pub(crate) fn turns(&self) -> &Turns {
         &self.shared.turns
+    }
+
+    /// Returns the memory of what was found about domains.
+    pub(crate) fn inspections(&self) -> &Inspections {
+        &self.shared.inspections
     }
 
     pub(crate) fn started(&self) -> UnixMillis {

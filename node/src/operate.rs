@@ -5,6 +5,7 @@
 
 mod change;
 mod dry_run;
+mod missing;
 
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) struct Operator {
     /// Whether reads may use the State of this node without asking the leader.
     pub(crate) is_stale: bool,
     pub(crate) is_dry_run: bool,
+    /// Whether a change that is not in use on every node is a failure.
+    pub(crate) is_all_required: bool,
     pub(crate) if_version: Option<u64>,
     pub(crate) started: Instant,
 }

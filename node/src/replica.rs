@@ -7,6 +7,7 @@ mod drain;
 mod handover;
 mod level;
 mod limits;
+mod outlook;
 mod propose;
 mod proposer;
 mod read;
@@ -31,7 +32,8 @@ pub(crate) use apply::Applier;
 pub(crate) use drain::{Drain, DrainedV1};
 pub(crate) use level::known_level;
 pub(crate) use propose::{ExecuteError, Executed, Wait};
-pub(crate) use report::NodeReport;
+pub(crate) use outlook::Outlook;
+pub(crate) use report::{Attention, NodeReport};
 pub(crate) use reports::Reports;
 pub(crate) use session_keys::session_key_rotation_ms;
 
@@ -96,6 +98,11 @@ impl Replica {
     /// Returns the Raft node.
     pub(crate) fn raft(&self) -> &Raft {
         &self.shared.raft
+    }
+
+    /// Notes what needs attention on this node, for its reports.
+    pub(crate) fn note_attention(&self, attention: Vec<Attention>) {
+        self.shared.reports.note_attention(attention);
     }
 
     /// Returns the current State of this node.

@@ -1,6 +1,8 @@
 //! Conversion of State to the objects of the API.
 
-pub(crate) mod trusted;
+mod attention;
+mod findings;
+mod status;
 
 use conclave_api::{
     API_VERSION,
@@ -20,7 +22,11 @@ use conclave_store::{
 };
 use conclave_system::clock;
 
-use crate::admit::{self, Issuer};
+use crate::admit::Issuer;
+
+pub(crate) use attention::{Inspected, domains, forget_deleted, of_node};
+pub(crate) use findings::{client_auth_problems, of_domain};
+pub(crate) use status::{cluster, main_domain, member_problems, members};
 
 pub(crate) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate> {
     Some(parsed_certificate(&Certificate::from_der(der).ok()?, now))
@@ -87,9 +93,9 @@ pub(crate) fn domain(
     is_hidden: bool,
     now: UnixMillis,
 ) -> ApiDomain {
-    let mut problems = problems(domain, now);
+    let mut findings = findings::of_records(domain, now);
     if is_hidden {
-        problems.push("a shared domain of this name is served instead".to_owned());
+        findings.push(findings::hidden());
     }
     ApiDomain {
         api_version: API_VERSION.to_owned(),
@@ -109,7 +115,8 @@ pub(crate) fn domain(
         changed: clock::rfc3339(domain.changed.time),
         changed_by: domain.changed.principal.to_string(),
         reason: domain.changed.reason.clone(),
-        problems,
+        problems: findings.iter().map(|one| one.text.clone()).collect(),
+        findings,
     }
 }
 
@@ -121,54 +128,6 @@ pub(crate) fn client_auth(asked: &ClientAuth, issuer: Option<&Issuer>) -> ApiCli
         subject: issuer.map(|issuer| issuer.certificate.subject()),
         set: issuer.map(|issuer| issuer.set.to_owned()),
     }
-}
-
-/// Returns the problem with the issuer of a domain's client certificates, if any.
-pub(crate) fn client_auth_problem(
-    domain: &Domain,
-    issuer: Option<&Issuer>,
-    now: UnixMillis,
-) -> Option<String> {
-    let asked = domain.client_auth?;
-    match issuer {
-        None => Some(format!(
-            "clients must have a certificate issued by SHA-256 {}, which is not trusted any more: \
-             none is valid",
-            asked.issuer
-        )),
-        Some(issuer) if issuer.certificate.not_after().saturating_mul(1_000) < now.0 => {
-            let subject = issuer.certificate.subject();
-            Some(format!("{subject}, which issues its client certificates, has expired"))
-        }
-        Some(_) => None,
-    }
-}
-
-/// Returns the problems of a domain. A domain that is not enabled has none.
-pub(crate) fn problems(domain: &Domain, now: UnixMillis) -> Vec<String> {
-    if domain.mode != PkiMode::Enabled {
-        return Vec::new();
-    }
-    if domain.credentials.is_empty() {
-        return vec!["enabled, but it has no private key: TLS is refused".to_owned()];
-    }
-    if domain.certificates().next().is_none() {
-        return vec!["enabled, but it has no certificate: TLS is refused".to_owned()];
-    }
-    let mut problems = Vec::new();
-    for credential in &domain.credentials {
-        let Some(found) = &credential.certificate else {
-            let family = credential.key.family;
-            problems.push(format!("the {family} key has no certificate: it is not used"));
-            continue;
-        };
-        if let Ok(certificate) = Certificate::from_der(&found.der) {
-            problems.extend(admit::warnings(domain, &certificate, now));
-        }
-    }
-    problems.sort();
-    problems.dedup();
-    problems
 }
 
 /// Converts one version of a domain.
@@ -192,14 +151,4 @@ fn pki(mode: PkiMode) -> Pki {
         PkiMode::Test => Pki::Test,
         PkiMode::Enabled => Pki::Enabled,
     }
-}
-
-/// Returns the problem with the order and links of a credential's chain, if any.
-pub(crate) fn chain_problem(state: &State, credential: &Credential) -> Option<String> {
-    let read = |der: &[u8]| Certificate::from_der(der).ok();
-    let certificates: Vec<_> =
-        state.sent_chain(credential).iter().filter_map(|der| read(der)).collect();
-    let leaf = credential.certificate.as_ref().and_then(|one| read(&one.der));
-    let broken = conclave_pki::chain::check(leaf.as_ref(), &certificates).err()?;
-    Some(format!("the CA chain is broken: {broken}"))
 }

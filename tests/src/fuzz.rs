@@ -97,8 +97,8 @@ pub fn certificate(input: &[u8]) {
     }
     let key = found.last().map(|one| one.public_key_der().to_vec()).unwrap_or_default();
     let Some((leaf, rest)) = chain::split_bundle(found, &key) else { return };
-    let _ = chain::check(Some(&leaf), &rest);
-    let _ = chain::check(None, &rest);
+    let _ = chain::check(Some(&leaf), &rest, NOON);
+    let _ = chain::check(None, &rest, NOON);
 }
 
 fn shown(one: &Certificate) {

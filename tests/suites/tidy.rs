@@ -54,9 +54,19 @@ const ROOMS: [(&str, &[&[&str]]); 7] = [
     (
         "node/src",
         &[
-            &["process", "http", "turns", "fault", "tls_names", "token", "membership", "replica"],
+            &[
+                "process",
+                "http",
+                "inspect",
+                "turns",
+                "fault",
+                "tls_names",
+                "token",
+                "membership",
+                "replica",
+            ],
             &["config", "local", "member"],
-            &["node", "observe"],
+            &["node", "observe", "trusted"],
             &["admit", "public"],
             &["view", "cluster"],
             &["operate"],
@@ -101,7 +111,7 @@ const ROOMS: [(&str, &[&[&str]]); 7] = [
             &["certificate"],
             &["signature", "crl", "issue"],
             &["verify", "csr", "chain"],
-            &["builtin"],
+            &["builtin", "judge"],
         ],
     ),
     (

@@ -51,6 +51,8 @@ pub struct Change {
     pub reason: Option<String>,
     /// Only report the effects.
     pub is_dry_run: bool,
+    /// Fail if the change is not in use on every node.
+    pub is_all_required: bool,
 }
 
 /// A client of one node, for any number of requests.
@@ -191,6 +193,9 @@ impl Client {
         }
         if change.is_dry_run {
             query.push(("dry_run", "true".to_owned()));
+        }
+        if change.is_all_required {
+            query.push(("require_all", "true".to_owned()));
         }
         // Every try has the same id, so that a change whose answer was lost is not done twice.
         let operation = change.operation.clone().unwrap_or_else(new_operation);

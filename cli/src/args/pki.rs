@@ -134,6 +134,9 @@ pub(crate) enum Cert {
         /// Name that it should be for, as often as needed
         #[arg(long = "name")]
         names: Vec<String>,
+        /// PEM file with the trusted certificates of its clients, besides the built-in ones
+        #[arg(long)]
+        anchors: Option<PathBuf>,
     },
     /// Shows a certificate of a domain, or those of a file
     #[command(

@@ -15,8 +15,9 @@ use crate::{
 pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
     let global = &asking.global;
     match command {
-        Cert::Check { file, key, passphrase_file, names } => {
-            return file::check(global, &file, key.as_deref(), passphrase_file.as_deref(), &names);
+        Cert::Check { file, key, passphrase_file, names, anchors } => {
+            let (key, passphrase) = (key.as_deref(), passphrase_file.as_deref());
+            return file::check(global, &file, key, passphrase, &names, anchors.as_deref());
         }
         Cert::Show { file: Some(file), .. } => return file::show(global, &file),
         Cert::Show { name, file: None, of } => {

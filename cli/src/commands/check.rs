@@ -1,16 +1,18 @@
 //! Findings of a check.
 
+use conclave_api::finding::Severity;
 use serde::Serialize;
 
 use crate::output;
 
-/// Exit code if there are problems.
+/// Exit code if there are warnings or problems.
 const FOUND: u8 = 9;
 
-/// Findings by severity: passed checks, warnings, problems.
+/// Findings by weight: passed checks, notes, warnings, problems.
 #[derive(Default, Serialize)]
 pub(super) struct Findings {
     checks: Vec<String>,
+    notes: Vec<String>,
     warnings: Vec<String>,
     problems: Vec<String>,
 }
@@ -18,10 +20,6 @@ pub(super) struct Findings {
 impl Findings {
     pub(super) fn right(&mut self, text: String) {
         self.checks.push(text);
-    }
-
-    pub(super) fn warn(&mut self, text: String) {
-        self.warnings.push(text);
     }
 
     pub(super) fn wrong(&mut self, text: String) {
@@ -33,24 +31,26 @@ impl Findings {
         if is_right { self.right(right) } else { self.wrong(wrong) }
     }
 
-    /// Adds where a chain leads. A private authority is not a problem: its clients know it.
-    pub(super) fn lead(&mut self, of: &str, anchor: Option<String>) {
-        match anchor {
-            Some(anchor) => self.right(format!("{of}leads to {anchor}")),
-            None => self.warn(format!(
-                "{of}leads to no trusted certificate: clients must know its authority"
-            )),
+    /// Adds a finding with its next step.
+    pub(super) fn add(&mut self, severity: Severity, text: &str, hint: Option<String>) {
+        let hint = hint.map(|hint| format!("    {hint}")).unwrap_or_default();
+        let said = format!("{text}{hint}");
+        match severity {
+            Severity::Note => self.notes.push(said),
+            Severity::Warning => self.warnings.push(said),
+            Severity::Error => self.problems.push(said),
         }
     }
 
     pub(super) fn show(&self) {
         self.checks.iter().for_each(|text| output::line(&format!("ok  {text}")));
+        self.notes.iter().for_each(|text| output::line(&format!("-   {text}")));
         self.warnings.iter().for_each(|text| output::line(&format!("!   {text}")));
         self.problems.iter().for_each(|text| output::line(&format!("x   {text}")));
     }
 
     /// Returns the exit code of the command.
     pub(super) fn code(&self) -> u8 {
-        if self.problems.is_empty() { 0 } else { FOUND }
+        if self.problems.is_empty() && self.warnings.is_empty() { 0 } else { FOUND }
     }
 }

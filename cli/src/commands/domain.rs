@@ -1,7 +1,10 @@
 //! Commands for domains.
 
-use conclave_api::domain::{
-    Create, Credential, Domain as Shown, DomainVersion, Pki, Rename, Rollback, Scope, Set,
+use conclave_api::{
+    domain::{
+        Create, Credential, Domain as Shown, DomainVersion, Pki, Rename, Rollback, Scope, Set,
+    },
+    finding::Severity,
 };
 use serde::Serialize;
 
@@ -115,10 +118,16 @@ async fn check(asking: &Asking, name: &str) -> Done {
         let algorithm = &one.key.algorithm;
         let Some(certificate) = &one.certificate else { continue };
         let (serial, left) = (&certificate.serial, certificate.days_left);
-        findings.right(format!("{algorithm}: certificate {serial}, {left} days left"));
-        findings.lead(&format!("{algorithm}: "), one.trusted_by.clone());
+        if left >= 0 {
+            findings.right(format!("{algorithm}: certificate {serial}, {left} days left"));
+        }
+        if let Some(anchor) = &one.trusted_by {
+            findings.right(format!("{algorithm}: leads to {anchor}"));
+        }
     }
-    domain.problems.into_iter().for_each(|problem| findings.wrong(problem));
+    for found in domain.findings {
+        findings.add(found.severity, &found.text, found.hint);
+    }
     if !domain.credentials.is_empty() {
         for tested in client.test_key(name).await?.items {
             let told = format!("{}: {}", tested.node, tested.message);
@@ -189,8 +198,13 @@ fn show(domain: &Shown) {
     if let Some(asked) = &domain.client_auth {
         field("Clients", &client_auth::words(asked));
     }
-    for problem in &domain.problems {
-        output::line(&format!("!  {problem}"));
+    for found in &domain.findings {
+        let sign = match found.severity {
+            Severity::Note => "-",
+            Severity::Warning => "!",
+            Severity::Error => "x",
+        };
+        output::line(&format!("{sign}  {}", found.text));
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::path::Path;
 
-use conclave_api::problem::{Code, Location, Problem};
+use conclave_api::{
+    finding::Severity,
+    problem::{Code, Location, Problem},
+};
 use conclave_client::Failure;
 use conclave_pki::{
     builtin,
     certificate::{Certificate, CertificateError, read_bundle},
-    chain::{self, split_bundle},
+    chain::split_bundle,
     csr::read_request,
+    judge,
     key::read_private_key,
-    verify::{Purpose, Request, Rules, verify},
 };
 use serde::Serialize;
 
@@ -90,6 +93,7 @@ pub(super) fn check(
     key_file: Option<&Path>,
     passphrase_file: Option<&Path>,
     names: &[String],
+    anchors: Option<&Path>,
 ) -> Done {
     let bytes = read_bytes(file)?;
     let bundle = read_bundle(&bytes).map_err(|error| unreadable(file, &error))?;
@@ -124,10 +128,8 @@ pub(super) fn check(
         let is_for = leaf.covers(name);
         findings.judge(is_for, format!("is for {name}"), format!("is not for {name}"));
     }
-    let linked = chain::check(Some(&leaf), &rest);
-    let broken = linked.as_ref().err().map(ToString::to_string).unwrap_or_default();
-    findings.judge(linked.is_ok(), format!("CA chain of {}: links fine", rest.len()), broken);
-    findings.lead("", anchor(&leaf, &rest, now));
+    let own = anchors.map(read).transpose()?.unwrap_or_default();
+    judge(&mut findings, &leaf, &rest, own, now);
     let checked = Checked { certificate, findings };
     if !output::json(global, &checked) {
         cert::show(&checked.certificate);
@@ -136,20 +138,31 @@ pub(super) fn check(
     Ok(checked.findings.code())
 }
 
-/// Returns the built-in certificate to which the leaf leads.
-fn anchor(leaf: &Certificate, rest: &[Certificate], at: u64) -> Option<String> {
-    let anchors = builtin::certificates();
-    let path = verify(&Request {
-        certificate: leaf,
-        intermediates: rest,
-        anchors,
-        crls: &[],
-        is_list_required: false,
-        purpose: Purpose::Any,
-        name: None,
-        at,
-        rules: Rules::Path,
-    });
-    let anchor = anchors.get(path.ok()?.anchor)?;
-    Some(format!("{} (builtin trust)", anchor.subject()))
+/// Adds the findings about the chain, and where it leads.
+fn judge(
+    findings: &mut Findings,
+    leaf: &Certificate,
+    rest: &[Certificate],
+    own: Vec<Certificate>,
+    now: u64,
+) {
+    let sent: Vec<&Certificate> = std::iter::once(leaf).chain(rest).collect();
+    let own_count = own.len();
+    let anchors: Vec<Certificate> = own.into_iter().chain(builtin::anchors_of(&sent)).collect();
+    let judgement = judge::judge(leaf, rest, &anchors, now);
+    if let Some(place) = judgement.anchor
+        && let Some(anchor) = anchors.get(place)
+    {
+        let set = if place < own_count { "given as trusted" } else { "builtin trust" };
+        let count = rest.len();
+        findings.right(format!("CA chain of {count} leads to {} ({set})", anchor.subject()));
+    }
+    for finding in judgement.findings {
+        let severity = match finding.severity() {
+            judge::Severity::Note => Severity::Note,
+            judge::Severity::Warning => Severity::Warning,
+            judge::Severity::Error => Severity::Error,
+        };
+        findings.add(severity, &finding.to_string(), finding.hint());
+    }
 }

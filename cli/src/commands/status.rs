@@ -1,6 +1,10 @@
 //! `conclave status`: the health of the cluster.
 
-use conclave_api::{node::Node as Shown, status::Status};
+use conclave_api::{
+    finding::Severity,
+    node::Node as Shown,
+    status::{ClusterStatus, Health, Status},
+};
 
 use super::{Asking, Done};
 use crate::output;
@@ -14,7 +18,7 @@ pub(super) const HEAD: [&str; 8] =
 pub(super) async fn status(asking: &Asking) -> Done {
     let status = asking.client()?.status().await?;
     let is_well = status.problems.is_empty()
-        && status.cluster.as_ref().is_some_and(|cluster| cluster.health == "healthy");
+        && status.cluster.as_ref().is_some_and(|cluster| cluster.health == Health::Healthy);
     if !output::json(&asking.global, &status) {
         show(asking, &status);
     }
@@ -30,35 +34,38 @@ fn show(asking: &Asking, status: &Status) {
         );
         return;
     };
-    let count = status.problems.len();
-    let first = match (cluster.health.as_str(), count) {
-        ("no-leader", _) => "NO LEADER: changes are impossible, TLS goes on".to_owned(),
-        ("healthy", _) => "healthy".to_owned(),
-        (_, 1) => "1 thing needs attention".to_owned(),
-        _ => format!("{count} things need attention"),
-    };
-    output::line(&format!("{}: {first}\n", cluster.name));
+    output::line(&format!("{}: {}", cluster.name, first_line(status, cluster)));
+    if cluster.stale {
+        let age = match cluster.stale_s {
+            Some(seconds) => format!(", {seconds} s old"),
+            None => ", from before its start".to_owned(),
+        };
+        output::line(&format!("as known to {}{age}", status.node));
+    }
+    output::line("");
     let leader = cluster.leader.as_deref().unwrap_or("none");
+    let spare = match (cluster.stale, cluster.can_lose) {
+        (true, _) => "no change is possible".to_owned(),
+        (false, 0) => "no node may fail".to_owned(),
+        (false, count) => format!("{count} may fail"),
+    };
     output::line(&format!(
-        "Cluster   {} voters, leader {leader} (term {}), {} may fail",
-        cluster.voters, cluster.term, cluster.can_lose
+        "Cluster   {} voters, {} answer, leader {leader} (term {}), {spare}",
+        cluster.voters, cluster.reachable, cluster.term
     ));
     if let Some(keyring) = &status.keyring {
-        let all = status.nodes.len();
-        let unsealed = all - keyring.sealed_nodes.len();
+        let answering = status.nodes.iter().filter(|node| node.state != "unreachable").count();
         output::line(&format!(
-            "Keyring   generation {}, unsealed on {unsealed} of {all} nodes",
-            keyring.generation
+            "Keyring   generation {}, unsealed on {} of the {answering} nodes that answer",
+            keyring.generation,
+            answering - keyring.sealed_nodes.len().min(answering)
         ));
     }
-    output::line(&format!("Version   {}\n", status.version));
-    if cluster.stale {
-        output::line(&format!("as known to {}:", status.node));
-    }
+    output::line(&format!("Version   {}\n", versions(status)));
     output::list(&asking.global, &status.nodes, &HEAD, row);
     let domains = &status.domains;
     output::line(&format!(
-        "\n{} domains: {} valid, {} expire within 30 days, {} with a problem, {} in test mode, {} disabled",
+        "\n{} domains: {} valid, {} expire soon, {} with a problem, {} in test mode, {} disabled",
         domains.total,
         domains.valid,
         domains.expiring,
@@ -66,12 +73,46 @@ fn show(asking: &Asking, status: &Status) {
         domains.test,
         domains.disabled
     ));
+    if domains.unchecked > 0 {
+        output::line(&format!(
+            "{} of them are not fully checked yet: ask again in a minute",
+            domains.unchecked
+        ));
+    }
     for problem in &status.problems {
-        let sign = if problem.severity == "error" { "x" } else { "!" };
+        let sign = if problem.severity == Severity::Error { "x" } else { "!" };
         output::line(&format!(
             "{sign}  {}  {}        {}",
             problem.object, problem.text, problem.hint
         ));
+    }
+}
+
+fn first_line(status: &Status, cluster: &ClusterStatus) -> String {
+    match (cluster.health, status.problems.len()) {
+        (Health::NoQuorum, _) => format!(
+            "NO QUORUM: {} of {} voters answer {}, {} are needed: changes are impossible, TLS goes on",
+            cluster.reachable, cluster.voters, status.node, cluster.quorum
+        ),
+        (Health::NoLeader, _) => {
+            format!("NO LEADER answers {}: changes are impossible, TLS goes on", status.node)
+        }
+        (Health::Healthy, _) => "healthy".to_owned(),
+        (Health::Attention, 1) => "1 thing needs attention".to_owned(),
+        (Health::Attention, count) => format!("{count} things need attention"),
+    }
+}
+
+/// Returns the versions of the members that answer, as one text.
+fn versions(status: &Status) -> String {
+    let mut found: Vec<&str> =
+        status.nodes.iter().filter_map(|node| node.version.as_deref()).collect();
+    found.sort_unstable();
+    found.dedup();
+    match found.as_slice() {
+        [] => status.version.clone(),
+        [one] => (*one).to_owned(),
+        several => format!("{}: an upgrade is under way", several.join(" and ")),
     }
 }
 

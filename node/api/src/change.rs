@@ -1,5 +1,7 @@
 //! The answer to every change, and lists.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The result of a change, or of its dry run.
@@ -74,6 +76,9 @@ pub struct Served {
     pub nodes: Vec<String>,
     /// Names of the other nodes. They serve it as soon as they can.
     pub missing: Vec<String>,
+    /// Why each of them does not serve it, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, String>,
 }
 
 /// A list of objects, or one page of it.

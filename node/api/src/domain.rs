@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{certificate::Certificate, client_auth::ClientAuth, key::Key};
+use crate::{certificate::Certificate, client_auth::ClientAuth, finding::Finding, key::Key};
 
 /// Scope of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +119,10 @@ pub struct Domain {
     pub reason: Option<String>,
     /// Problems of the domain, in sentences.
     pub problems: Vec<String>,
+    /// The same with weights and next steps. Answers about one domain have those that need path
+    /// validation too.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
 }
 
 /// Request to rename a domain.

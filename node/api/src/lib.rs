@@ -10,6 +10,7 @@ pub mod client_auth;
 pub mod cluster;
 pub mod csr;
 pub mod domain;
+pub mod finding;
 pub mod join_token;
 pub mod key;
 pub mod keyring;

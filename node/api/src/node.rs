@@ -9,7 +9,8 @@ pub struct Node {
     pub name: String,
     /// Number.
     pub id: u64,
-    /// `leader`, `follower`, `learner` or `candidate`.
+    /// `leader`, `follower`, `learner` or `candidate`; `voter` if it does not answer, or no leader
+    /// does.
     pub role: String,
     /// `ready`, `lagging`, `draining`, `sealed` or `unreachable`.
     pub state: String,

@@ -303,6 +303,12 @@ codes! {
     OperationForgotten "R008" = 10 / 409,
     /// A node lags: it serves less than the cluster has committed.
     NodeLagging "R005" = 6 / 503,
+    /// A node is drained: it takes no new connections.
+    NodeDrained "R009" = 9 / 200,
+    /// A node's clock differs from those of the others.
+    ClockOff "R010" = 9 / 200,
+    /// A change is not in use on every node, though `--require-all` asks for it.
+    NotOnAllNodes "R011" = 6 / 200,
     /// This node does not belong to a cluster yet.
     NoCluster "R006" = 6 / 409,
     /// This node already belongs to a cluster.

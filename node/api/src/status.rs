@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::node::Node;
+use crate::{finding::Severity, node::Node};
 
 /// Status of the cluster, as the answering node knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +37,8 @@ pub struct ClusterStatus {
     pub id: String,
     /// SHA-256 of the certificate of its authority.
     pub fingerprint: String,
-    /// `healthy`, `attention` or `no-leader`.
-    pub health: String,
+    /// Health in one word.
+    pub health: Health,
     /// Number of voters.
     pub voters: u64,
     /// Number of learners.
@@ -49,10 +49,17 @@ pub struct ClusterStatus {
     pub term: u64,
     /// Quorum: number of voters that must accept a change.
     pub quorum: u64,
+    /// Number of voters that answer.
+    #[serde(default)]
+    pub reachable: u64,
     /// Fault tolerance: number of voters that may still fail.
     pub can_lose: u64,
-    /// Whether there is no leader. Then all values are the last ones that the answering node knew.
+    /// Whether no leader with a quorum answered the node. Then all values are the last ones that it
+    /// knew.
     pub stale: bool,
+    /// Time since the node last knew of one, in seconds; none if it never did since its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale_s: Option<u64>,
     /// Highest committed index, as the answering node knows it.
     pub commit_index: u64,
     /// Highest index applied by the answering node.
@@ -65,6 +72,20 @@ pub struct ClusterStatus {
     pub rows: u64,
     /// Digest of the answering node's State, hex.
     pub digest: String,
+}
+
+/// Health of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Nothing needs attention.
+    Healthy,
+    /// Something needs attention, see the problems.
+    Attention,
+    /// No leader answers the node, though enough voters do: changes are impossible.
+    NoLeader,
+    /// Too few voters answer the node: changes are impossible.
+    NoQuorum,
 }
 
 /// Status of the keyring.
@@ -81,12 +102,16 @@ pub struct KeyringStatus {
 pub struct DomainCounts {
     /// All domains.
     pub total: u64,
-    /// Enabled, with certificates valid for at least 30 more days.
+    /// Enabled, and nothing needs attention.
     pub valid: u64,
-    /// Enabled, with a valid certificate that expires within 30 days.
+    /// Enabled, with a certificate that expires soon: in the last quarter of its life, at most 30
+    /// days.
     pub expiring: u64,
-    /// Enabled, but without a certificate, or with one outside its validity.
+    /// Enabled, but clients will be refused, all or some of them.
     pub problem: u64,
+    /// Of these, not yet checked by the node for what needs path validation.
+    #[serde(default)]
+    pub unchecked: u64,
     /// In test mode.
     pub test: u64,
     /// Disabled.
@@ -99,8 +124,8 @@ pub struct StatusProblem {
     /// Error code.
     #[serde(deserialize_with = "crate::problem::known_code")]
     pub code: crate::problem::Code,
-    /// `error` or `warning`.
-    pub severity: String,
+    /// Weight.
+    pub severity: Severity,
     /// The affected object: a domain, a node, a listener.
     pub object: String,
     /// The problem in words.

@@ -39,6 +39,7 @@ pub(super) struct Parameters {
     scope: Option<ApiScope>,
     family: Option<ApiFamily>,
     dry_run: bool,
+    require_all: bool,
     limit: Option<usize>,
     after: Option<String>,
 }
@@ -129,6 +130,7 @@ impl FromRequest<Node> for Asked {
             reason: parameters.reason,
             is_stale,
             is_dry_run: parameters.dry_run,
+            is_all_required: parameters.require_all,
             if_version,
             started,
         };

@@ -1,5 +1,7 @@
 //! Authentication of API requests: by unix socket or by access token.
 
+use std::{fmt, net::SocketAddr};
+
 use axum::{
     extract::{FromRequestParts, State},
     http::request::Parts,
@@ -20,7 +22,16 @@ pub(super) enum Door {
     /// The unix socket. A client that could open it may do everything.
     Socket { uid: u32 },
     /// HTTPS. A client needs an access token.
-    Https,
+    Https { remote: SocketAddr },
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Door::Socket { .. } => write!(out, "the admin socket"),
+            Door::Https { remote } => write!(out, "{remote}"),
+        }
+    }
 }
 
 impl FromRequestParts<Node> for Caller {

@@ -19,6 +19,7 @@ mod trust;
 use axum::{
     Json, Router,
     extract::DefaultBodyLimit,
+    middleware::from_fn_with_state,
     routing::{delete, get, post},
 };
 use conclave_api::{
@@ -26,7 +27,7 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 
-use super::problem::Failed;
+use super::{changes, problem::Failed};
 use crate::node::Node;
 
 /// A JSON answer, or the problem that prevented it.
@@ -75,6 +76,7 @@ pub(crate) fn router(node: Node) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(node.clone(), changes::log))
         .with_state(node)
 }
 

@@ -60,9 +60,9 @@ pub(crate) async fn serve_socket(listener: UnixListener, router: Router) {
 /// Serves the API over HTTPS until dropped. Closes connections while the node belongs to no
 /// cluster, because it has no certificate yet.
 pub(crate) async fn serve_https(listener: TcpListener, node: Node, router: Router) {
-    let router = router.layer(axum::Extension(Door::Https));
     http::serve(listener, |stream: TcpStream, remote| {
-        let (config, router) = (config(&node), router.clone());
+        let router = router.clone().layer(axum::Extension(Door::Https { remote }));
+        let config = config(&node);
         async move {
             let Some(config) = config else { return };
             let acceptor = tokio_rustls::TlsAcceptor::from(config);

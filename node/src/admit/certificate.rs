@@ -13,9 +13,8 @@ use conclave_pki::{
 use conclave_store::{
     command::{Action, SetCertificate},
     id::Fingerprint,
-    limits::CHAIN_CERTIFICATES_MAX,
     outcome::Rejection,
-    record::{self, Domain, PkiMode},
+    record::{self, Credential, Domain, KeyFamily, PkiMode},
     time::UnixMillis,
 };
 use conclave_system::{clock, entropy};
@@ -23,9 +22,9 @@ use serde_bytes::ByteBuf;
 
 use super::{
     Admitted, View,
-    chain::linked,
+    chain::{Linking, linked},
     credential, domain_name,
-    key::{beside, opened_key, read_key, sealed_key},
+    key::{beside, family as key_family, opened_key, read_key, sealed_key},
     problem, rejection_problem,
 };
 
@@ -47,8 +46,7 @@ pub(crate) struct Imported {
     bundle: Vec<Certificate>,
     key: Option<PrivateKey>,
     allow_name_mismatch: bool,
-    allow_broken_chain: bool,
-    sort: bool,
+    linking: Linking,
 }
 
 /// Parses an import. A private key may also be in the certificate's file.
@@ -68,8 +66,7 @@ pub(crate) fn read_import(asked: &Import) -> Result<Imported, Problem> {
         bundle,
         key,
         allow_name_mismatch: asked.allow_name_mismatch,
-        allow_broken_chain: asked.allow_broken_chain,
-        sort: asked.sort,
+        linking: Linking { sort: asked.sort, allow_broken: asked.allow_broken_chain },
     })
 }
 
@@ -96,25 +93,61 @@ pub(crate) fn import_certificate(
     }
     check_dates(&leaf, view)?;
     check_names(domain, &leaf, imported.allow_name_mismatch)?;
-    let (rest, chain_warnings) =
-        linked(Some(&leaf), rest, imported.sort, imported.allow_broken_chain, view.now)?;
-    if rest.len() > CHAIN_CERTIFICATES_MAX {
-        let title = format!("a chain of {} certificates is too long", rest.len());
-        return Err(Problem::new(Code::ChainTooLong, title)
-            .detail(format!("{CHAIN_CERTIFICATES_MAX} are possible")));
-    }
+    let family = family_of(domain, imported, public_key_der);
+    let (rest, found) = match rest.is_empty() {
+        true => known_chain(view, domain, family, &leaf),
+        false => (rest, None),
+    };
+    let (rest, chain_warnings) = linked(view, domain, Some(&leaf), rest, imported.linking)?;
     let key = imported.key.as_ref().map(|key| sealed_key(view, domain.id, key)).transpose()?;
-    // A bundle without a chain keeps the current chain, unless it brings a new key.
-    let brought = !rest.is_empty() || key.is_some();
-    let chain =
-        brought.then(|| rest.iter().map(|certificate| ByteBuf::from(certificate.der())).collect());
+    let chain = Some(rest.iter().map(|one| ByteBuf::from(one.der())).collect());
     let mut warnings = warnings(domain, &leaf, view.now);
+    warnings.extend(found);
     warnings.extend(chain_warnings);
     warnings.extend(unused(domain));
     warnings.extend(key.iter().flat_map(|key| beside(domain, key.family)));
     let action = SetCertificate { name: name.clone(), key, certificate: record_of(&leaf), chain };
     let action = Action::SetCertificate(Box::new(action));
     Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
+}
+
+/// Returns the family of the credential that the import changes; none if it is new.
+fn family_of(domain: &Domain, imported: &Imported, public_key_der: &[u8]) -> Option<KeyFamily> {
+    let of_key = |one: &&Credential| one.key.public_key_der == public_key_der;
+    let known = domain.credentials.iter().find(of_key).map(|one| one.key.family);
+    known.or_else(|| imported.key.as_ref().map(key_family))
+}
+
+/// Returns the chain for a certificate that comes without one: the chain so far of its credential,
+/// or that of the other one, whichever issued it. A chain that did not issue it is no longer sent,
+/// because clients could do nothing with it.
+fn known_chain(
+    view: &View<'_>,
+    domain: &Domain,
+    family: Option<KeyFamily>,
+    leaf: &Certificate,
+) -> (Vec<Certificate>, Option<String>) {
+    let chain = |credential: &Credential| -> Vec<Certificate> {
+        let sent = view.state.sent_chain(credential).iter();
+        sent.filter_map(|der| Certificate::from_der(der).ok()).collect()
+    };
+    let is_own = |one: &&Credential| Some(one.key.family) == family;
+    let own = domain.credentials.iter().find(is_own).map(chain).unwrap_or_default();
+    let issued = |chain: &Vec<Certificate>| {
+        chain.first().is_some_and(|first| leaf.is_issued_by(first))
+    };
+    if own.is_empty() || issued(&own) {
+        let other = domain.credentials.iter().filter(|one| !is_own(one)).map(chain).find(issued);
+        return match other.filter(|_| own.is_empty()) {
+            Some(other) => {
+                let text = "the file has no CA chain: that of the domain's other certificate is used";
+                (other, Some(text.to_owned()))
+            }
+            None => (own, None),
+        };
+    }
+    let text = "the CA chain so far did not issue this certificate and is no longer sent";
+    (Vec::new(), Some(text.to_owned()))
 }
 
 /// Returns the domain's public key that the bundle certifies. If it certifies none, returns a key
@@ -189,12 +222,17 @@ pub(crate) fn warnings(domain: &Domain, certificate: &Certificate, now: UnixMill
     if certificate.not_before() > now.0 / 1000 {
         warnings.push(format!("the certificate is valid from {} on", at(certificate.not_before())));
     }
-    for name in domain.server_names() {
-        if !certificate.covers(name.as_str()) {
-            warnings.push(format!("the certificate does not cover {name}"));
-        }
+    let missing = not_covered(domain, certificate);
+    if !missing.is_empty() {
+        warnings.push(format!("the certificate does not cover {}", missing.join(", ")));
     }
     warnings
+}
+
+/// Returns the names of a domain that its certificate does not cover.
+pub(crate) fn not_covered(domain: &Domain, certificate: &Certificate) -> Vec<String> {
+    let names = domain.server_names().map(String::from);
+    names.filter(|name| !certificate.covers(name)).collect()
 }
 
 /// Warns if the PKI mode is not `enabled`: then a certificate is stored but not used.

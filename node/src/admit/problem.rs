@@ -2,9 +2,11 @@
 
 use conclave_api::problem::{Code, Location, Problem};
 use conclave_pki::{
-    certificate::CertificateError, chain::ChainError, issue::IssueError, key::KeyError,
+    certificate::CertificateError, chain::ChainError, issue::IssueError, judge::Finding,
+    key::KeyError,
 };
-use conclave_store::{id::DomainName, outcome::Rejection};
+use conclave_store::{id::DomainName, outcome::Rejection, time::UnixMillis};
+use conclave_system::clock;
 
 pub(super) fn domain_unknown(name: &DomainName) -> Problem {
     Problem::new(Code::DomainUnknown, format!("no domain {name}"))
@@ -57,23 +59,32 @@ pub(super) fn issue(error: &IssueError) -> Problem {
     Problem::new(code, error.to_string())
 }
 
-/// Converts an error of a CA chain.
-pub(super) fn chain(error: &ChainError) -> Problem {
-    match error {
-        ChainError::Order { should } => {
+/// Converts a finding about a certificate and its chain.
+pub(super) fn finding(finding: &Finding) -> Problem {
+    let days_of = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1_000)));
+    let problem = Problem::new(code(finding.code()), finding.to_string());
+    let problem = match finding {
+        Finding::Chain(ChainError::Order { should }) => {
             let places: Vec<String> = should.iter().map(|place| (place + 1).to_string()).collect();
-            Problem::new(Code::ChainOrder, error.to_string())
-                .detail(format!("in order they are those at places {}", places.join(", ")))
-                .hint("repeat with --sort")
+            problem.detail(format!("in order they are those at places {}", places.join(", ")))
         }
-        ChainError::LinkMissing { issuer, url, .. } => Problem::new(Code::ChainLinkMissing, error.to_string())
-            .detail(format!("its issuer is {issuer:?}"))
-            .hint(match url {
-                Some(url) => format!("get the certificate from {url} (named in the certificate)    or: --allow-broken-chain"),
-                None => "add that certificate to the file    or: --allow-broken-chain".to_owned(),
-            }),
-        ChainError::TooMuch => Problem::new(Code::TooMuchWork, error.to_string()),
-        _ => Problem::new(Code::ChainLinkMissing, error.to_string()),
+        Finding::Chain(ChainError::LinkMissing { issuer, .. }) => {
+            problem.detail(format!("its issuer is {issuer:?}"))
+        }
+        Finding::Expired { not_after, .. } => problem
+            .detail(format!("it expired at {}", days_of(*not_after)))
+            .why("clients refuse a certificate whose chain has expired"),
+        Finding::NotYetValid { not_before, .. } => {
+            problem.detail(format!("it is valid from {} on", days_of(*not_before)))
+        }
+        _ => problem,
+    };
+    match (finding, finding.hint()) {
+        (Finding::Chain(ChainError::LinkMissing { .. }), Some(hint)) => {
+            problem.hint(format!("{hint}    or: --allow-broken-chain"))
+        }
+        (_, Some(hint)) => problem.hint(hint),
+        _ => problem,
     }
 }
 

@@ -41,7 +41,11 @@ impl Operator {
         scope: Scope,
         derive: impl Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync + 'static,
     ) -> Result<Change, Problem> {
-        let derive: Derive = Arc::new(derive);
+        let change = self.ordered(scope, Arc::new(derive)).await?;
+        self.explained(change).await
+    }
+
+    async fn ordered(&self, scope: Scope, derive: Derive) -> Result<Change, Problem> {
         if self.is_dry_run && scope == Scope::Shared {
             // A dry run must see everything that was acknowledged.
             self.read().await?;
@@ -297,12 +301,13 @@ impl Operator {
             Scope::Shared => Served {
                 nodes: self.names(&executed.served),
                 missing: self.names(&executed.missing),
+                ..Served::default()
             },
             Scope::Local => {
                 let own = vec![self.node.config().name.to_string()];
                 match (executed.served.is_empty(), executed.missing.is_empty()) {
-                    (false, _) => Served { nodes: own, missing: Vec::new() },
-                    (_, false) => Served { nodes: Vec::new(), missing: own },
+                    (false, _) => Served { nodes: own, ..Served::default() },
+                    (_, false) => Served { missing: own, ..Served::default() },
                     _ => Served::default(),
                 }
             }

@@ -14,10 +14,7 @@ use conclave_store::{
 };
 use conclave_system::clock;
 
-use crate::{
-    admit,
-    view::{self, trusted::trusted_by},
-};
+use crate::{admit, trusted, view};
 
 /// Compares State before and after the `changes`.
 pub(super) fn compare(
@@ -59,10 +56,6 @@ pub(super) fn compare(
     }
     told
 }
-
-/// Warning, not an error: a private authority is known only to its own clients.
-const UNTRUSTED: &str =
-    "the chain leads to no trusted certificate: clients must know its authority";
 
 type Facts = Vec<(String, String)>;
 
@@ -130,7 +123,11 @@ fn credential_facts<'c>(
     let chain: Vec<String> = state
         .sent_chain(credential)
         .iter()
-        .filter_map(|der| Some(Certificate::from_der(der).ok()?.subject()))
+        .filter_map(|der| {
+            // Two certificates of one authority differ in their fingerprints only.
+            let subject = Certificate::from_der(der).ok()?.subject();
+            Some(format!("{subject} (SHA-256 {})", short(&Fingerprint::of(der))))
+        })
         .collect();
     let chain = (!chain.is_empty()).then(|| chain.join(" <- "));
     let key = format!("{}, SHA-256 {}", key.algorithm, short(&key.public_key));
@@ -160,28 +157,17 @@ fn differences(before: Facts, mut after: Facts) -> Vec<Difference> {
 /// Checks the domain as it would be after the change.
 fn check(scope: Scope, state: &State, domain: &Domain, now: UnixMillis, told: &mut DryRun) {
     for credential in &domain.credentials {
-        let found = credential.certificate.as_ref();
-        let Some(found) = found.and_then(|one| Certificate::from_der(&one.der).ok()) else {
-            continue;
-        };
+        let Some((leaf, chain)) = trusted::sent(state, credential) else { continue };
         // Apply rejects a certificate of another key, so the key of a stored one matches.
         told.checks.push("key matches".to_owned());
-        let wrong = admit::warnings(domain, &found, now);
-        if wrong.is_empty() {
+        if admit::warnings(domain, &leaf, now).is_empty() {
             told.checks.extend(["names match", "dates fine"].map(str::to_owned));
         }
-        told.problems.extend(wrong);
-        match trusted_by(scope, state, domain, credential) {
-            Some(anchor) => told.checks.push(format!("chain leads to {anchor}")),
-            None => told.problems.push(UNTRUSTED.to_owned()),
-        }
-        told.problems.extend(view::chain_problem(state, credential));
+        let (_, anchor) = trusted::judge(scope, state, domain, &leaf, &chain, now);
+        told.checks.extend(anchor.map(|anchor| format!("chain leads to {anchor}")));
     }
-    for problem in view::problems(domain, now) {
-        if !told.problems.contains(&problem) {
-            told.problems.push(problem);
-        }
-    }
+    let findings = view::of_domain(scope, state, domain, now).findings;
+    told.problems.extend(findings.into_iter().map(|one| one.text));
 }
 
 /// Describes the change of a row that is not a domain. Auxiliary rows are omitted.

@@ -14,7 +14,7 @@ use zeroize::Zeroize;
 use super::{
     Drain, DrainedV1, ExecuteError, NodeReport, Replica, Wait,
     limits::EXECUTE_TIME_MAX,
-    report::{ReportV1, ReportV2},
+    report::{ReportV1, ReportV2, ReportV3},
     reports::HOLD_MAX,
 };
 
@@ -45,6 +45,10 @@ pub(super) enum RequestV1 {
     ReportV2 { after: u64, hold_ms: u64 },
     /// Return whether the callee's disk has room, so that it can lead.
     HasRoom,
+    /// As `Report`, but with the report of version 0.2.1.
+    ReportV3 { after: u64, hold_ms: u64 },
+    /// As `Reports`, but with the reports of version 0.2.1.
+    ReportsV3,
 }
 
 /// The answer to a [`RequestV1`].
@@ -79,6 +83,8 @@ pub(super) enum AnswerV1 {
     NoRoom,
     ReportV2(ReportV2),
     HasRoom(bool),
+    ReportV3(ReportV3),
+    ReportsV3(Vec<(u64, ReportV3)>),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -140,17 +146,23 @@ impl Replica {
                 Err(error) => ExecuteError::from(error).into(),
             },
             RequestV1::Report { after, hold_ms } => {
-                let hold = Duration::from_millis(hold_ms).min(HOLD_MAX);
-                AnswerV1::Report(self.own_report(after, hold).await.into())
+                AnswerV1::Report(self.own_report(from, after, hold_ms).await.into())
             }
             RequestV1::ReportV2 { after, hold_ms } => {
-                let hold = Duration::from_millis(hold_ms).min(HOLD_MAX);
-                AnswerV1::ReportV2(self.own_report(after, hold).await.into())
+                AnswerV1::ReportV2(self.own_report(from, after, hold_ms).await.into())
+            }
+            RequestV1::ReportV3 { after, hold_ms } => {
+                AnswerV1::ReportV3(self.own_report(from, after, hold_ms).await.into())
             }
             RequestV1::Reports => {
                 let known = self.shared.reports.known().into_iter();
                 let reports = known.map(|(id, report)| (id.0, report.into())).collect();
                 AnswerV1::Reports(reports)
+            }
+            RequestV1::ReportsV3 => {
+                let known = self.shared.reports.known().into_iter();
+                let reports = known.map(|(id, report)| (id.0, report.into())).collect();
+                AnswerV1::ReportsV3(reports)
             }
             RequestV1::TestKey { domain } => AnswerV1::Tested(self.test_key_here(&domain).await),
             RequestV1::TakeOver { term, index } => {
@@ -170,8 +182,12 @@ impl Replica {
         }
     }
 
-    /// Returns the report of this node as soon as its index is above `after`, or after `hold`.
-    async fn own_report(&self, after: u64, hold: Duration) -> NodeReport {
+    /// Returns the report of this node as soon as its index is above `after`, or after `hold_ms`.
+    async fn own_report(&self, from: NodeId, after: u64, hold_ms: u64) -> NodeReport {
+        let hold = Duration::from_millis(hold_ms).min(HOLD_MAX);
+        if self.shared.raft.status().leader.is_some_and(|leader| leader.0 == from.0) {
+            self.shared.reports.heard_of_leader();
+        }
         let mut reports = self.shared.live.reports(Scope::Shared);
         let more = reports.wait_for(|report| report.index.0 > after);
         let _ = tokio::time::timeout(hold, more).await;

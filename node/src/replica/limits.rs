@@ -16,3 +16,9 @@ pub(super) const LAG_TIME_MAX: Duration = Duration::from_millis(500);
 pub(super) const FAILED_MAX_V1: usize = 64;
 /// Time until the status reports a node whose served index stays behind.
 pub(super) const LAG_SHOWN: Duration = Duration::from_secs(1);
+/// Most things that a member reports as needing attention. Further ones are omitted.
+pub(super) const ATTENTION_MAX: usize = 32;
+/// Longest text of one of them, in characters.
+pub(super) const ATTENTION_TEXT_MAX: usize = 400;
+/// Longest time for a status to find the leader, or each member if there is none.
+pub(super) const OUTLOOK_TIME_MAX: Duration = Duration::from_millis(1_500);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use conclave_store::{id::LogIndex, time::UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::limits::FAILED_MAX_V1;
+use super::limits::{ATTENTION_MAX, ATTENTION_TEXT_MAX, FAILED_MAX_V1};
 
 /// The report of a member about itself.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +34,37 @@ pub(crate) struct NodeReport {
     pub(crate) started: UnixMillis,
     /// Version of the member's program.
     pub(crate) version: String,
+    /// What the member itself says needs attention on it; empty before version 0.2.1. At most
+    /// [`ATTENTION_MAX`].
+    pub(crate) attention: Vec<Attention>,
+    /// How far the member's clock was ahead of the leader's when the leader received the report, in
+    /// milliseconds; none if the leader did not measure it.
+    pub(crate) ahead_ms: Option<i64>,
+}
+
+/// What needs attention on a member, in its own words. Texts are at most
+/// [`ATTENTION_TEXT_MAX`] characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attention {
+    /// Error code.
+    pub(crate) code: String,
+    /// Whether something does not work; otherwise something should be done.
+    pub(crate) is_error: bool,
+    /// Affected object: a listener, a domain of the member's local scope, the member.
+    pub(crate) object: String,
+    /// The problem in words.
+    pub(crate) text: String,
+    /// Next step.
+    pub(crate) hint: String,
+}
+
+impl Attention {
+    /// Bounds the texts, which another member must be able to receive.
+    pub(crate) fn bounded(self) -> Attention {
+        let cut = |text: String| text.chars().take(ATTENTION_TEXT_MAX).collect();
+        let Attention { code, is_error, object, text, hint } = self;
+        Attention { code, is_error, object: cut(object), text: cut(text), hint: cut(hint) }
+    }
 }
 
 /// Wire format of a report in version 0.1.0.
@@ -57,6 +88,30 @@ pub(super) struct ReportV2 {
     report: ReportV1,
     failed_from: u64,
     time: Option<u64>,
+}
+
+/// Wire format of a report since version 0.2.1.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ReportV3 {
+    report: ReportV2,
+    attention: Vec<Attention>,
+    ahead_ms: Option<i64>,
+}
+
+impl From<NodeReport> for ReportV3 {
+    fn from(mut report: NodeReport) -> ReportV3 {
+        let attention = std::mem::take(&mut report.attention);
+        let ahead_ms = report.ahead_ms;
+        ReportV3 { report: report.into(), attention, ahead_ms }
+    }
+}
+
+impl From<ReportV3> for NodeReport {
+    fn from(report: ReportV3) -> NodeReport {
+        let ReportV3 { report, attention, ahead_ms } = report;
+        let attention = attention.into_iter().take(ATTENTION_MAX).map(Attention::bounded);
+        NodeReport { attention: attention.collect(), ahead_ms, ..report.into() }
+    }
 }
 
 impl From<NodeReport> for ReportV2 {
@@ -108,6 +163,8 @@ impl From<ReportV1> for NodeReport {
             handshakes: report.handshakes,
             started: UnixMillis(report.started),
             version: report.version,
+            attention: Vec::new(),
+            ahead_ms: None,
         }
     }
 }

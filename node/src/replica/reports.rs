@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
+use conclave_api::problem::Code;
 use conclave_edge::{live::Live, socket::Edge};
 use conclave_keys::Keyring;
 use conclave_raft::Role;
@@ -21,14 +23,14 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use super::{
     Replica,
     call::{AnswerV1, RequestV1, decode, encode},
-    limits::{LAG_ENTRIES_MAX, LAG_SHOWN, LAG_TIME_MAX},
-    report::NodeReport,
+    limits::{ATTENTION_MAX, LAG_ENTRIES_MAX, LAG_TIME_MAX},
+    report::{Attention, NodeReport},
 };
 
 /// Longest time for a member to hold a poll while its report does not change.
 pub(super) const HOLD_MAX: Duration = Duration::from_millis(500);
 /// How often a waiting change checks whether a node has become silent.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The latest reports of the members, as this node knows them; cheap to clone.
 #[derive(Clone)]
@@ -48,6 +50,10 @@ struct Shared {
     waiting: watch::Sender<usize>,
     /// Start of this node's leadership; none: it does not lead.
     leading_since: watch::Sender<Option<Instant>>,
+    /// Last time that the leader asked this node, or that this node led with a quorum.
+    confirmed: Mutex<Option<Instant>>,
+    /// What needs attention on this node, besides its listeners.
+    attention: ArcSwap<Vec<Attention>>,
 }
 
 /// The last report of a peer.
@@ -113,6 +119,8 @@ impl Reports {
                 changed: watch::Sender::default(),
                 waiting: watch::Sender::default(),
                 leading_since: watch::Sender::default(),
+                confirmed: Mutex::default(),
+                attention: ArcSwap::default(),
             }),
         }
     }
@@ -138,7 +146,43 @@ impl Reports {
             handshakes: counters.handshakes,
             started: self.shared.started,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            attention: self.attention(),
+            ahead_ms: Some(0),
         }
+    }
+
+    /// Returns what needs attention on this node: its closed listeners, and what was noted last.
+    fn attention(&self) -> Vec<Attention> {
+        let closed = self.shared.edge.listeners().into_iter().flat_map(|listener| {
+            let name = listener.name.to_string();
+            listener.problems.into_iter().map(move |text| Attention {
+                code: Code::PortUnavailable.as_str().to_owned(),
+                is_error: true,
+                object: name.clone(),
+                text,
+                hint: "conclave listener list".to_owned(),
+            })
+        });
+        let noted = self.shared.attention.load();
+        let all = closed.chain(noted.iter().cloned());
+        all.take(ATTENTION_MAX).map(Attention::bounded).collect()
+    }
+
+    /// Notes what needs attention on this node, besides its listeners.
+    pub(crate) fn note_attention(&self, attention: Vec<Attention>) {
+        self.shared.attention.store(Arc::new(attention));
+    }
+
+    /// Notes that the leader asked this node just now.
+    pub(super) fn heard_of_leader(&self) {
+        *self.shared.confirmed.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Instant::now());
+    }
+
+    /// Returns the time since this node last knew of a leader with a quorum; none if it never did.
+    pub(super) fn confirmed_since(&self) -> Option<Duration> {
+        let confirmed = self.shared.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        confirmed.map(|at| at.elapsed())
     }
 
     /// Returns the report of this node and the recent reports of its peers.
@@ -155,7 +199,9 @@ impl Reports {
 
     fn heard(&self, peer: NodeId, report: NodeReport, committed: u64) {
         let mut peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard = Heard::next(peers.get(&peer), report, committed, Instant::now());
+        let mut heard = Heard::next(peers.get(&peer), report, committed, Instant::now());
+        let there = heard.report.time.map(|time| time.0.cast_signed());
+        heard.report.ahead_ms = there.map(|there| there.saturating_sub(heard.time.0.cast_signed()));
         peers.insert(peer, heard);
         drop(peers);
         self.shared.changed.send_replace(());
@@ -171,15 +217,30 @@ impl Reports {
         is_most_above(differences, slack_ms)
     }
 
+    /// Returns the members with a report younger than `age`, this node included.
+    pub(super) fn recent(&self, age: Duration) -> BTreeSet<NodeId> {
+        let peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = peers.iter().filter(|(_, heard)| heard.at.elapsed() < age);
+        recent.map(|(id, _)| *id).chain([self.shared.own]).collect()
+    }
+
     fn heard_index(&self, peer: NodeId) -> u64 {
         let peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.get(&peer).map_or(0, |heard| heard.report.index.0)
     }
 }
 
+/// Wire format in which a member is asked for its report.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ReportForm {
+    V1,
+    V2,
+    V3,
+}
+
 /// Whether a member serves a command.
 #[derive(PartialEq, Eq)]
-enum Serves {
+pub(super) enum Serves {
     Yes,
     NotYet,
     /// It cannot serve it, or it has been silent for two election timeouts.
@@ -193,7 +254,7 @@ fn is_most_above(differences: impl Iterator<Item = u64>, slack: u64) -> bool {
     above.len() > within.len()
 }
 
-fn serves(report: &NodeReport, index: LogIndex) -> Serves {
+pub(super) fn serves(report: &NodeReport, index: LogIndex) -> Serves {
     // Below `failed_from` the report may omit a failure.
     let may_have_failed = report.failed.contains(&index) || index < report.failed_from;
     if report.is_sealed || may_have_failed {
@@ -203,17 +264,6 @@ fn serves(report: &NodeReport, index: LogIndex) -> Serves {
     } else {
         Serves::NotYet
     }
-}
-
-/// Returns the lagging members: those that serve less than `committed`, except those with the same
-/// State as the furthest member.
-fn behind(reports: &BTreeMap<NodeId, NodeReport>, committed: u64) -> BTreeSet<NodeId> {
-    let furthest = reports.values().max_by_key(|report| report.index);
-    let same = furthest.map(|report| (report.digest, report.rows));
-    let is_behind = |report: &NodeReport| {
-        report.index.0 < committed && Some((report.digest, report.rows)) != same
-    };
-    reports.iter().filter(|(_, report)| is_behind(report)).map(|(id, _)| *id).collect()
 }
 
 impl Replica {
@@ -345,6 +395,9 @@ impl Replica {
                 }
                 asked = members;
             }
+            if self.leads_quorum() {
+                self.shared.reports.heard_of_leader();
+            }
             let has_changed = |now: &conclave_raft::Status| {
                 (now.role, &now.voters, &now.learners)
                     != (status.role, &status.voters, &status.learners)
@@ -359,27 +412,29 @@ impl Replica {
         let mut waiting = self.shared.reports.shared.waiting.subscribe();
         let hold = self.shared.election_timeout / 2;
         let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
-        let mut is_v1 = false;
+        let mut form = ReportForm::V3;
         loop {
             let after = self.shared.reports.heard_index(member);
-            let request = match is_v1 {
-                true => RequestV1::Report { after, hold_ms },
-                false => RequestV1::ReportV2 { after, hold_ms },
+            let request = match form {
+                ReportForm::V1 => RequestV1::Report { after, hold_ms },
+                ReportForm::V2 => RequestV1::ReportV2 { after, hold_ms },
+                ReportForm::V3 => RequestV1::ReportV3 { after, hold_ms },
             };
             let request = encode(&request);
             let timeout = self.shared.election_timeout * 2;
             let peer = conclave_raft::NodeId(member.0);
             let answer = self.shared.raft.call(peer, request, timeout).await;
             let report: Option<NodeReport> = match answer.ok().and_then(|answer| decode(&answer)) {
+                Some(AnswerV1::ReportV3(report)) => Some(report.into()),
                 Some(AnswerV1::ReportV2(report)) => Some(report.into()),
                 Some(AnswerV1::Report(report)) => Some(report.into()),
-                Some(AnswerV1::NotKnown) => {
-                    is_v1 = true;
+                Some(AnswerV1::NotKnown) if form != ReportForm::V1 => {
+                    form = if form == ReportForm::V3 { ReportForm::V2 } else { ReportForm::V1 };
                     continue;
                 }
                 // The member may return with another version.
                 _ => {
-                    is_v1 = false;
+                    form = ReportForm::V3;
                     None
                 }
             };
@@ -391,52 +446,6 @@ impl Replica {
                 }
                 None => tokio::time::sleep(hold / 4).await,
             }
-        }
-    }
-
-    /// Returns the reports of all members, and the members whose served index stays below the index
-    /// that was committed at the first look. A member with the same State as the furthest one is
-    /// not behind, because not every entry changes State.
-    pub(crate) async fn lagging(&self) -> (BTreeMap<NodeId, NodeReport>, BTreeSet<NodeId>) {
-        let deadline = Instant::now() + LAG_SHOWN;
-        let committed = self.shared.raft.status().committed;
-        loop {
-            let reports = self.all_reports().await;
-            let lagging = behind(&reports, committed);
-            if lagging.is_empty() || Instant::now() >= deadline {
-                return (reports, lagging);
-            }
-            tokio::time::sleep(LOOK_AGAIN * 2).await;
-        }
-    }
-
-    /// Splits the members into those that serve a command by their latest reports, and those that
-    /// do not.
-    pub(crate) async fn serving(&self, index: LogIndex) -> (Vec<NodeId>, Vec<NodeId>) {
-        let reports = self.all_reports().await;
-        let point = self.point();
-        point.state.members().map(|(id, _)| *id).partition(|id| {
-            reports.get(id).is_some_and(|report| serves(report, index) == Serves::Yes)
-        })
-    }
-
-    /// Returns the reports of all members, from the leader if it answers, otherwise from this node.
-    pub(crate) async fn all_reports(&self) -> BTreeMap<NodeId, NodeReport> {
-        let own = self.shared.reports.known();
-        let Some(leader) = self.shared.raft.status().leader else { return own };
-        if leader.0 == self.shared.id.0 {
-            return own;
-        }
-        let timeout = self.shared.election_timeout * 2;
-        let answer = self.shared.raft.call(leader, encode(&RequestV1::Reports), timeout).await;
-        match answer.ok().and_then(|answer| decode(&answer)) {
-            Some(AnswerV1::Reports(reports)) => {
-                let mut all: BTreeMap<NodeId, NodeReport> =
-                    reports.into_iter().map(|(id, report)| (NodeId(id), report.into())).collect();
-                all.extend(own);
-                all
-            }
-            _ => own,
         }
     }
 }
@@ -482,13 +491,5 @@ mod tests {
         let is_off = |differences: &[u64]| is_most_above(differences.iter().copied(), 60);
         assert!(is_off(&[61]) && is_off(&[100, 100]) && is_off(&[100, 100, 0]));
         assert!(!is_off(&[]) && !is_off(&[60]) && !is_off(&[100, 0]), "one may be wrong itself");
-    }
-
-    #[test]
-    fn the_status_tells_who_stays_behind() {
-        let state = |index, digest| NodeReport { digest: [digest; 32], ..report(index) };
-        let all = [(1, state(26, 1)), (2, state(21, 2)), (3, state(25, 1))];
-        let reports = all.map(|(id, report)| (NodeId(id), report)).into_iter().collect();
-        assert_eq!(behind(&reports, 26), BTreeSet::from([NodeId(2)]));
     }
 }

@@ -14,6 +14,7 @@ use serde_bytes::ByteBuf;
 use super::{
     Drain, DrainedV1, NodeReport,
     call::{AnswerV1, RequestV1, decode, encode},
+    report::Attention,
 };
 use crate::samples::{Sample, check, check_variants, meaning};
 
@@ -41,6 +42,8 @@ fn requests() -> Vec<RequestV1> {
         RequestV1::TakeOver { term: 3, index: 70_000 },
         RequestV1::ReportV2 { after: 70_000, hold_ms: 500 },
         RequestV1::HasRoom,
+        RequestV1::ReportV3 { after: 70_000, hold_ms: 500 },
+        RequestV1::ReportsV3,
     ];
     others.into_iter().chain(seal).chain(drains.map(RequestV1::Drain)).chain(later).collect()
 }
@@ -59,6 +62,14 @@ fn report() -> NodeReport {
         handshakes: 1 << 40,
         started: UnixMillis(1_800_000_000_123),
         version: "0.1.0".to_owned(),
+        attention: vec![Attention {
+            code: "N001".to_owned(),
+            is_error: true,
+            object: "imaps".to_owned(),
+            text: "the address is in use".to_owned(),
+            hint: "a hint".to_owned(),
+        }],
+        ahead_ms: Some(-1_500),
     }
 }
 
@@ -91,6 +102,8 @@ fn answers() -> Vec<AnswerV1> {
         AnswerV1::NoRoom,
         AnswerV1::ReportV2(report().into()),
         AnswerV1::HasRoom(true),
+        AnswerV1::ReportV3(report().into()),
+        AnswerV1::ReportsV3(vec![(1, report().into()), (300, report().into())]),
     ]
 }
 

@@ -25,6 +25,7 @@ pub mod crl;
 pub mod csr;
 mod element;
 pub mod issue;
+pub mod judge;
 pub mod key;
 pub mod limits;
 pub mod name;

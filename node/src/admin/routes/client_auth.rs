@@ -15,13 +15,13 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Shown
     let (scope, state, domain) = domain::find(&asked, &name).await?;
     let found = domain.client_auth;
     let issuer = found.and_then(|one| admit::issuer(scope, &state, &domain, one.issuer));
-    let problem = view::client_auth_problem(&domain, issuer.as_ref(), clock::now());
+    let problems = view::client_auth_problems(scope, &state, &domain, clock::now());
     Ok(Json(Shown {
         api_version: API_VERSION.to_owned(),
         kind: "ClientAuth".to_owned(),
         domain: domain.name.to_string(),
         client_auth: found.map(|one| view::client_auth(&one, issuer.as_ref())),
-        problems: problem.into_iter().collect(),
+        problems,
     }))
 }
 

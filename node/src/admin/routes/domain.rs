@@ -4,6 +4,7 @@ use axum::{Json, extract::Path};
 use conclave_api::{
     change::{Change, List},
     domain::{Create, Domain, DomainVersion, Rename, Rollback, Scope as ApiScope, Set},
+    finding::Severity,
 };
 use conclave_store::{record::Domain as Record, scope::Scope, state::State};
 use conclave_system::clock;
@@ -13,7 +14,7 @@ use crate::{
     admin::{asked::Asked, problem::Failed},
     admit::{self, domain_name},
     fault::internal,
-    view::{self, trusted::trusted_by},
+    trusted, view,
 };
 
 pub(super) async fn create(asked: Asked) -> Answer<Change> {
@@ -76,19 +77,21 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domain> {
     let (scope, state, domain) = find(&asked, &name).await?;
-    let mut shown = view::domain(scope, &state, &domain, false, clock::now());
-    let broken = domain.credentials.iter().filter_map(|one| view::chain_problem(&state, one));
-    shown.problems.extend(broken);
     let trusting = tokio::task::spawn_blocking(move || {
+        let now = clock::now();
+        let mut shown = view::domain(scope, &state, &domain, false, now);
         for (shown, credential) in shown.credentials.iter_mut().zip(&domain.credentials) {
-            shown.trusted_by = trusted_by(scope, &state, &domain, credential);
+            shown.trusted_by = trusted::sent(&state, credential).and_then(|(leaf, chain)| {
+                trusted::judge(scope, &state, &domain, &leaf, &chain, now).1
+            });
         }
         if let Some(asked) = &domain.client_auth {
             let issuer = admit::issuer(scope, &state, &domain, asked.issuer);
             shown.client_auth = Some(view::client_auth(asked, issuer.as_ref()));
-            let problem = view::client_auth_problem(&domain, issuer.as_ref(), clock::now());
-            shown.problems.extend(problem);
         }
+        shown.findings = view::of_domain(scope, &state, &domain, now).findings;
+        let said = shown.findings.iter().filter(|one| one.severity > Severity::Note);
+        shown.problems = said.map(|one| one.text.clone()).collect();
         shown
     });
     Ok(Json(trusting.await.map_err(|error| internal("the chain", error))?))

@@ -15,10 +15,8 @@ use super::{Answer, domain};
 use crate::{
     admin::asked::Asked,
     admit::{self, TrustScope},
-    view::{
-        self,
-        trusted::{Listed, sets_of},
-    },
+    trusted::{Listed, sets_of},
+    view,
 };
 
 pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<Trusted>> {

@@ -17,6 +17,11 @@ use crate::{
     signature,
 };
 
+fn no_issuer(certificate: &Certificate) -> Broken {
+    let detail = format!("nobody here issued it; its issuer is {:?}", certificate.issuer());
+    Broken::new(Reason::NoPath, "RFC 5280 §6.1", detail)
+}
+
 /// Position of a certificate in the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Place {
@@ -103,11 +108,7 @@ impl<'a> Search<'a> {
             Err(broken) => Err(Refused::of(broken, certificate)),
             Ok(None) => Err(match self.furthest {
                 Some((_, broken, at_fault)) => Refused::of(broken, at_fault),
-                None => {
-                    let detail =
-                        format!("nobody here issued it; its issuer is {:?}", certificate.issuer());
-                    Refused::of(Broken::new(Reason::NoPath, "RFC 5280 §6.1", detail), certificate)
-                }
+                None => Refused::of(no_issuer(certificate), certificate),
             }),
         }
     }
@@ -167,7 +168,13 @@ impl<'a> Search<'a> {
                 return Ok(Some(found));
             }
         }
-        for issuer in self.issuers(last, path)? {
+        let issuers = self.issuers(last, path)?;
+        if issuers.is_empty() {
+            // The certificate at the end of this path is at fault, not the one to validate.
+            let certificate = self.certificate(last);
+            self.note(path.len(), &no_issuer(certificate), certificate);
+        }
+        for issuer in issuers {
             if let Err((broken, at_fault)) = self.check_issuer(last, issuer)? {
                 self.note(path.len(), &broken, at_fault);
                 continue;

@@ -1,17 +1,17 @@
-//! Trusted certificates of a domain, and the one to which its own certificates lead.
+//! Trusted certificates of a domain, and the judgement of its own certificates by them.
 
 use conclave_pki::{
     builtin,
     certificate::Certificate,
     crl::Crl,
-    verify::{Purpose, Request, Rules, verify},
+    judge::{self, Judgement},
 };
 use conclave_store::{
     record::{Credential, Domain, TrustSet},
     scope::Scope,
     state::State,
+    time::UnixMillis,
 };
-use conclave_system::clock;
 
 /// A set of trusted certificates and revocation lists, parsed.
 pub(crate) struct Listed {
@@ -53,32 +53,34 @@ pub(crate) fn sets_of(place: Scope, state: &State, domain: &Domain) -> [Listed; 
     [own, Listed::read(system, state, &TrustSet::System)]
 }
 
-/// Returns the trust anchor of a credential's certificate, by the path rules only
-/// ([`Rules::Path`]).
-pub(crate) fn trusted_by(
+/// Returns the judgement of a certificate with the chain that is sent with it, by the certificates
+/// that the domain trusts, and the anchor in words if a path leads to one.
+pub(crate) fn judge(
     place: Scope,
     state: &State,
     domain: &Domain,
-    credential: &Credential,
-) -> Option<String> {
-    let certificate = Certificate::from_der(&credential.certificate.as_ref()?.der).ok()?;
-    let chain = state.sent_chain(credential);
-    let intermediates: Vec<_> =
-        chain.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
-    let sets = sets_of(place, state, domain).into_iter().chain([Listed::builtin()]);
-    let (names, anchors): (Vec<_>, Vec<_>) =
-        sets.flat_map(|set| set.certificates.into_iter().map(move |one| (set.name, one))).unzip();
-    let path = verify(&Request {
-        certificate: &certificate,
-        intermediates: &intermediates,
-        anchors: &anchors,
-        crls: &[],
-        is_list_required: false,
-        purpose: Purpose::Any,
-        name: None,
-        at: clock::now().0 / 1_000,
-        rules: Rules::Path,
+    leaf: &Certificate,
+    chain: &[Certificate],
+    now: UnixMillis,
+) -> (Judgement, Option<String>) {
+    let sent: Vec<&Certificate> = std::iter::once(leaf).chain(chain).collect();
+    let builtin = builtin::anchors_of(&sent).into_iter().map(|one| ("builtin", one));
+    let sets = sets_of(place, state, domain).into_iter();
+    let own = sets.flat_map(|set| set.certificates.into_iter().map(move |one| (set.name, one)));
+    let (names, anchors): (Vec<_>, Vec<_>) = own.chain(builtin).unzip();
+    let judgement = judge::judge(leaf, chain, &anchors, now.0 / 1_000);
+    let anchor = judgement.anchor.and_then(|place| {
+        Some(format!("{} ({} trust)", anchors.get(place)?.subject(), names.get(place)?))
     });
-    let anchor = path.ok()?.anchor;
-    Some(format!("{} ({} trust)", anchors.get(anchor)?.subject(), names.get(anchor)?))
+    (judgement, anchor)
+}
+
+/// Returns the parsed certificate of a credential and its chain.
+pub(crate) fn sent(
+    state: &State,
+    credential: &Credential,
+) -> Option<(Certificate, Vec<Certificate>)> {
+    let leaf = Certificate::from_der(&credential.certificate.as_ref()?.der).ok()?;
+    let chain = state.sent_chain(credential).iter();
+    Some((leaf, chain.filter_map(|der| Certificate::from_der(der).ok()).collect()))
 }

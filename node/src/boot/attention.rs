@@ -1,0 +1,53 @@
+//! Looks in the background for what needs attention on this node, so that every member's status
+//! can say it, and judges domains before a status asks for them.
+
+use std::time::{Duration, Instant};
+
+use conclave_store::scope::Scope;
+use conclave_system::clock;
+
+use crate::{
+    node::Node,
+    view::{self, Inspected},
+};
+
+/// Pause between two rounds.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// Longest time to judge domains in one round: a small share of one processor.
+const INSPECT_TIME_MAX: Duration = Duration::from_millis(200);
+/// Pause before the next round while domains are left to judge.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(800);
+/// Rounds after which the memory of deleted domains is freed.
+const FORGET_AFTER: u32 = 200;
+
+/// Runs until the node ends.
+pub(super) async fn watch(node: Node) {
+    for round in 0_u32.. {
+        let looked = node.clone();
+        let look = move || look(&looked, round.is_multiple_of(FORGET_AFTER));
+        let is_all = tokio::task::spawn_blocking(look).await.unwrap_or(true);
+        tokio::time::sleep(if is_all { LOOK_EVERY } else { CATCH_UP_PAUSE }).await;
+    }
+}
+
+/// Looks once. Returns whether all domains are judged.
+fn look(node: &Node, is_forgetting: bool) -> bool {
+    let (inspections, now) = (node.inspections(), clock::now());
+    let deadline = Instant::now() + INSPECT_TIME_MAX;
+    let local = node.local().point();
+    let mut own = Inspected::default();
+    view::domains(inspections, Scope::Local, &local.state, now, deadline, &mut own);
+    let Some(member) = node.member() else { return own.counts.unchecked == 0 };
+    let free = conclave_disk::free_bytes(node.data_dir()).ok();
+    let has_room = member.replica.raft().has_room();
+    let attention = view::of_node(node.config().name.as_str(), free, has_room, &own.problems);
+    member.replica.note_attention(attention);
+    let point = member.replica.point();
+    let mut shared = Inspected::default();
+    view::domains(inspections, Scope::Shared, &point.state, now, deadline, &mut shared);
+    if is_forgetting {
+        view::forget_deleted(inspections, Scope::Local, &local.state);
+        view::forget_deleted(inspections, Scope::Shared, &point.state);
+    }
+    own.counts.unchecked + shared.counts.unchecked == 0
+}

@@ -1,0 +1,148 @@
+//! What needs attention: domains whose clients will be refused, now or soon, and the node itself.
+
+use std::{collections::HashSet, time::Instant};
+
+use conclave_api::{
+    finding::{Finding, Severity},
+    problem::Code,
+    status::{DomainCounts, StatusProblem},
+};
+use conclave_store::{
+    id::DomainId,
+    record::{Domain, PkiMode, RowKey, TrustSet},
+    scope::Scope,
+    state::State,
+    time::UnixMillis,
+};
+
+use super::findings;
+use crate::{
+    inspect::{Basis, Inspections},
+    replica::Attention,
+};
+
+/// Most domain problems in a status. The counts include the others.
+const PROBLEMS_MAX: usize = 100;
+/// Free space below which a disk is said to fill up.
+const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+
+/// Domains in numbers, and what needs attention about them.
+#[derive(Default)]
+pub(crate) struct Inspected {
+    pub(crate) counts: DomainCounts,
+    pub(crate) problems: Vec<StatusProblem>,
+}
+
+/// Counts the domains of a scope and finds what needs attention. Judges what is not remembered,
+/// until `deadline`; what is left is counted as not yet checked.
+pub(crate) fn domains(
+    inspections: &Inspections,
+    scope: Scope,
+    state: &State,
+    now: UnixMillis,
+    deadline: Instant,
+    found: &mut Inspected,
+) {
+    let system = stamp(state, &TrustSet::System);
+    for domain in state.domains() {
+        found.counts.total += 1;
+        match domain.mode {
+            PkiMode::Disabled => found.counts.disabled += 1,
+            PkiMode::Test => found.counts.test += 1,
+            PkiMode::Enabled => {
+                let own = stamp(state, &TrustSet::Domain(domain.id));
+                let basis = Basis { version: domain.version, trust: system.wrapping_add(own) };
+                let known = inspections.recall(scope, domain.id, basis, now);
+                let findings = known.or_else(|| {
+                    (Instant::now() < deadline).then(|| {
+                        let looked = findings::of_domain(scope, state, domain, now);
+                        let mut heavy = looked.findings;
+                        heavy.retain(|one| one.severity > Severity::Note);
+                        inspections.remember(scope, domain.id, basis, looked.until, &heavy);
+                        heavy
+                    })
+                });
+                count(domain, findings, now, found);
+            }
+        }
+    }
+}
+
+/// Forgets what is remembered about domains that no longer exist.
+pub(crate) fn forget_deleted(inspections: &Inspections, scope: Scope, state: &State) {
+    let ids: HashSet<DomainId> = state.domains().map(|domain| domain.id).collect();
+    inspections.forget(scope, |id| ids.contains(id));
+}
+
+/// Returns a value that changes when a set of trusted certificates or its revocation lists do.
+fn stamp(state: &State, set: &TrustSet) -> u64 {
+    let trusted = state.trusted(set).map(|(one, _)| RowKey::Trusted((set.clone(), one)));
+    let lists = state.crls(set).map(|(one, _)| RowKey::Crl((set.clone(), one)));
+    let changed = |key: RowKey| state.row(&key).map_or(0, |row| row.changed_at.0);
+    // The multiplier of FNV-1a mixes the indexes, so that two sets do not have the same sum.
+    trusted.chain(lists).fold(0, |sum: u64, key| {
+        sum.wrapping_mul(0x0100_0000_01b3).wrapping_add(changed(key)).wrapping_add(1)
+    })
+}
+
+fn count(
+    domain: &Domain,
+    findings: Option<Vec<Finding>>,
+    now: UnixMillis,
+    found: &mut Inspected,
+) {
+    // What needs no parsing is known even before the domain was judged.
+    let is_checked = findings.is_some();
+    let findings = findings.unwrap_or_else(|| findings::of_records(domain, now));
+    let counts = &mut found.counts;
+    counts.unchecked += u64::from(!is_checked);
+    let heaviest = findings.iter().map(|one| one.severity).max();
+    let is_expiring = findings.iter().all(|one| one.code == Code::CertificateExpiring);
+    match heaviest {
+        None | Some(Severity::Note) => counts.valid += 1,
+        Some(_) if is_expiring => counts.expiring += 1,
+        Some(_) => counts.problem += 1,
+    }
+    for finding in findings {
+        if found.problems.len() < PROBLEMS_MAX {
+            found.problems.push(StatusProblem {
+                code: finding.code,
+                severity: finding.severity,
+                object: domain.name.to_string(),
+                text: finding.text,
+                hint: format!("conclave domain check {}", domain.name),
+            });
+        }
+    }
+}
+
+/// Returns what needs attention on this node: its disk, and the domains of its local scope.
+pub(crate) fn of_node(
+    name: &str,
+    free_bytes: Option<u64>,
+    has_room: bool,
+    local: &[StatusProblem],
+) -> Vec<Attention> {
+    let mut all = Vec::new();
+    let free = free_bytes.map_or_else(String::new, |free| format!("{} MiB free", free >> 20));
+    let disk = |is_error, text: String| Attention {
+        code: Code::DiskFull.as_str().to_owned(),
+        is_error,
+        object: name.to_owned(),
+        text,
+        hint: "make room on the disk of data_dir".to_owned(),
+    };
+    if !has_room {
+        all.push(disk(true, format!("its disk is full ({free}): it takes no changes, TLS goes on")));
+    } else if free_bytes.is_some_and(|free| free < FREE_BYTES_MIN) {
+        all.push(disk(false, format!("its disk fills up: {free}")));
+    }
+    all.extend(local.iter().map(|one| Attention {
+        code: one.code.as_str().to_owned(),
+        is_error: one.severity == Severity::Error,
+        object: one.object.clone(),
+        text: one.text.clone(),
+        hint: format!("on {name}: {} --scope local", one.hint),
+    }));
+    all
+}
