@@ -9,7 +9,8 @@ use conclave_store::time::UnixMillis;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    config::Config, inspect::Inspections, local::Local, member::Member, replica::Replica, turns::Turns,
+    config::Config, inspect::Inspections, local::Local, member::Member, replica::Replica,
+    turns::Turns,
 };
 
 /// The node's identity key, and the public half of its sealing key.

@@ -39,7 +39,8 @@ fn an_import_is_told_with_all_its_differences() {
         "  names            unchanged (shop.example)",
         &format!("  certificate    - serial {old} until "),
         &format!("                 + serial {new} until "),
-        "  CA chain         unchanged (CN=Test Issuer)",
+        "  CA chain       - CN=Test Issuer (SHA-256 ",
+        "                 + CN=Test Issuer (SHA-256 ",
         "Checks: key matches, names match, dates fine, chain leads to CN=Test Issuer (cluster trust)",
     ] {
         assert!(told.contains(line), "{line:?} in\n{told}");

@@ -177,7 +177,7 @@ fn client_certificates_are_asked_of_a_trusted_issuer_only() {
     // Its issuer gone, no client certificate is valid: said where the domain is shown.
     one.run(&["trust", "remove", "--scope", "cluster", "--yes", &clients]).ok();
     let shown = json_of(three, &["client-auth", "show", "shop.example"]);
-    assert!(shown["problems"][0].as_str().unwrap().contains("not trusted any more"), "{shown}");
+    assert!(shown["problems"][0].as_str().unwrap().contains("no longer trusted"), "{shown}");
     one.run(&["client-auth", "clear", "shop.example"]).ok();
     let shown = json_of(three, &["client-auth", "show", "shop.example"]);
     assert_eq!(shown["client_auth"], Value::Null);

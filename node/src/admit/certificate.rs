@@ -133,14 +133,14 @@ fn known_chain(
     };
     let is_own = |one: &&Credential| Some(one.key.family) == family;
     let own = domain.credentials.iter().find(is_own).map(chain).unwrap_or_default();
-    let issued = |chain: &Vec<Certificate>| {
-        chain.first().is_some_and(|first| leaf.is_issued_by(first))
-    };
+    let issued =
+        |chain: &Vec<Certificate>| chain.first().is_some_and(|first| leaf.is_issued_by(first));
     if own.is_empty() || issued(&own) {
         let other = domain.credentials.iter().filter(|one| !is_own(one)).map(chain).find(issued);
         return match other.filter(|_| own.is_empty()) {
             Some(other) => {
-                let text = "the file has no CA chain: that of the domain's other certificate is used";
+                let text =
+                    "the file has no CA chain: that of the domain's other certificate is used";
                 (other, Some(text.to_owned()))
             }
             None => (own, None),

@@ -7,7 +7,7 @@ use conclave_api::{
 use conclave_pki::{
     certificate::Certificate,
     chain::{ChainError, check, read_chain},
-    judge::{Finding, Severity},
+    judge::{Finding, Severity, judge_chain},
 };
 use conclave_store::{
     command::Action,
@@ -95,7 +95,7 @@ pub(super) fn linked(
         Some(leaf) => {
             trusted::judge(view.scope, view.state, domain, leaf, &chain, view.now).0.findings
         }
-        None => check(None, &chain, now).err().map(Finding::Chain).into_iter().collect(),
+        None => judge_chain(&chain, now),
     };
     for finding in findings {
         match finding.severity() {
@@ -125,9 +125,8 @@ fn sorted(chain: Vec<Certificate>, error: &ChainError) -> (Vec<Certificate>, Vec
         }
         _ => return (chain, Vec::new()),
     };
-    let warnings = strays.map(|strays| {
-        format!("left out: {}, which issued none of the others", strays.join(", "))
-    });
+    let warnings = strays
+        .map(|strays| format!("left out: {}, which issued none of the others", strays.join(", ")));
     let sorted = should.iter().filter_map(|place| chain.get(*place).cloned()).collect();
     (sorted, warnings.into_iter().collect())
 }

@@ -85,12 +85,7 @@ fn stamp(state: &State, set: &TrustSet) -> u64 {
     })
 }
 
-fn count(
-    domain: &Domain,
-    findings: Option<Vec<Finding>>,
-    now: UnixMillis,
-    found: &mut Inspected,
-) {
+fn count(domain: &Domain, findings: Option<Vec<Finding>>, now: UnixMillis, found: &mut Inspected) {
     // What needs no parsing is known even before the domain was judged.
     let is_checked = findings.is_some();
     let findings = findings.unwrap_or_else(|| findings::of_records(domain, now));
@@ -133,7 +128,10 @@ pub(crate) fn of_node(
         hint: "make room on the disk of data_dir".to_owned(),
     };
     if !has_room {
-        all.push(disk(true, format!("its disk is full ({free}): it takes no changes, TLS goes on")));
+        all.push(disk(
+            true,
+            format!("its disk is full ({free}): it takes no changes, TLS goes on"),
+        ));
     } else if free_bytes.is_some_and(|free| free < FREE_BYTES_MIN) {
         all.push(disk(false, format!("its disk fills up: {free}")));
     }

@@ -64,7 +64,9 @@ pub(crate) fn of_domain(scope: Scope, state: &State, domain: &Domain, now: UnixM
     }
     for credential in &domain.credentials {
         if let Some(record) = &credential.certificate {
-            for at in [record.not_before, soon(record.not_before, record.not_after), record.not_after] {
+            for at in
+                [record.not_before, soon(record.not_before, record.not_after), record.not_after]
+            {
                 found.changes_at(at, now);
             }
         }
@@ -187,13 +189,7 @@ fn severity(finding: &judge::Finding) -> Severity {
 
 /// Adds the findings about the issuer of a domain's client certificates, and about the revocation
 /// lists by which they are judged.
-fn client_auth(
-    found: &mut Found,
-    scope: Scope,
-    state: &State,
-    domain: &Domain,
-    now: UnixMillis,
-) {
+fn client_auth(found: &mut Found, scope: Scope, state: &State, domain: &Domain, now: UnixMillis) {
     let Some(asked) = domain.client_auth else { return };
     match admit::issuer(scope, state, domain, asked.issuer) {
         None => {

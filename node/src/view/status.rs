@@ -111,7 +111,11 @@ pub(crate) fn cluster(
 }
 
 /// Returns what is wrong with the members: what they are, and what they say of themselves.
-pub(crate) fn member_problems(state: &State, outlook: &Outlook, nodes: &[ApiNode]) -> Vec<StatusProblem> {
+pub(crate) fn member_problems(
+    state: &State,
+    outlook: &Outlook,
+    nodes: &[ApiNode],
+) -> Vec<StatusProblem> {
     let mut problems: Vec<StatusProblem> = nodes.iter().filter_map(state_problem).collect();
     let name = |id: &NodeId| match state.member(id) {
         Some(member) => member.name.to_string(),
@@ -167,7 +171,10 @@ fn state_problem(node: &ApiNode) -> Option<StatusProblem> {
 }
 
 /// Returns what a member says of itself.
-fn said<'r>(name: &'r str, report: &'r NodeReport) -> impl Iterator<Item = StatusProblem> + use<'r> {
+fn said<'r>(
+    name: &'r str,
+    report: &'r NodeReport,
+) -> impl Iterator<Item = StatusProblem> + use<'r> {
     report.attention.iter().map(move |one| StatusProblem {
         code: Code::ALL
             .iter()
@@ -254,8 +261,9 @@ mod tests {
     #[test]
     fn durations_are_said_in_their_largest_unit() {
         let said = |seconds| in_words(std::time::Duration::from_secs(seconds));
-        assert_eq!([said(3), said(300), said(9_000), said(40 * 86_400)], [
-            "3.0 s", "5 minutes", "2 hours", "40 days"
-        ]);
+        assert_eq!(
+            [said(3), said(300), said(9_000), said(40 * 86_400)],
+            ["3.0 s", "5 minutes", "2 hours", "40 days"]
+        );
     }
 }

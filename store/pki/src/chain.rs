@@ -84,11 +84,7 @@ fn unlinked(subject: &str, strays: &[String]) -> String {
 /// Checks that each certificate is followed by its issuer, and that the first one issued `leaf`. Of
 /// two certificates of one issuer, the one that is valid at `at` (seconds since 1970) has the
 /// place; the other one may stand anywhere.
-pub fn check(
-    leaf: Option<&Certificate>,
-    chain: &[Certificate],
-    at: u64,
-) -> Result<(), ChainError> {
+pub fn check(leaf: Option<&Certificate>, chain: &[Certificate], at: u64) -> Result<(), ChainError> {
     let links: Vec<Link<'_>> = chain.iter().map(Link::of).collect();
     let leaf = leaf.map(Link::of);
     let mut budget = Budget::new();

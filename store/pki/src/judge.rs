@@ -43,6 +43,12 @@ pub enum Finding {
         /// Begin of its validity, in seconds since 1970.
         not_before: u64,
     },
+    /// The self-signed certificate at the end of the chain has expired.
+    #[error("{subject} in the CA chain has expired: clients that trust this copy refuse it")]
+    ExpiredRoot {
+        /// Its subject.
+        subject: String,
+    },
     /// A certificate of the chain has expired, but a valid path leads past it.
     #[error("{subject} in the CA chain has expired; clients do not need it")]
     ExpiredUnneeded {
@@ -87,7 +93,9 @@ impl Finding {
             | Finding::Rule { .. } => Severity::Error,
             // Roots do not say where their certificates are to be found, so that this one is an
             // intermediate, and clients lack it.
-            Finding::Incomplete { url: Some(_), .. } => Severity::Warning,
+            Finding::Incomplete { url: Some(_), .. } | Finding::ExpiredRoot { .. } => {
+                Severity::Warning
+            }
             Finding::Incomplete { .. }
             | Finding::ExpiredUnneeded { .. }
             | Finding::PrivateRoot { .. } => Severity::Note,
@@ -116,6 +124,9 @@ impl Finding {
                 from(url.as_deref())
             ),
             Finding::PrivateRoot { .. } => "conclave trust add, if it is yours".to_owned(),
+            Finding::ExpiredRoot { .. } => {
+                "leave it out of the file, or send its present copy".to_owned()
+            }
             _ => return None,
         })
     }
@@ -128,6 +139,7 @@ impl Finding {
             Finding::Chain(_) => "H009",
             Finding::Expired { .. }
             | Finding::NotYetValid { .. }
+            | Finding::ExpiredRoot { .. }
             | Finding::ExpiredUnneeded { .. } => "C005",
             Finding::PrivateRoot { .. } => "H005",
             Finding::Rule { reason, .. } => reason.code(),
@@ -181,6 +193,13 @@ pub fn judge(
     Judgement { anchor, findings }
 }
 
+/// Judges a chain whose leaf is not known yet.
+pub fn judge_chain(chain: &[Certificate], at: u64) -> Vec<Finding> {
+    let linked = chain::check(None, chain, at).err().map(Finding::Chain);
+    let dates = chain.iter().filter_map(|one| out_of_date(one, at));
+    linked.into_iter().chain(dates).collect()
+}
+
 /// Finds out why no path leads to an anchor.
 fn without_path(
     leaf: &Certificate,
@@ -189,9 +208,9 @@ fn without_path(
     at: u64,
     refused: Refused,
 ) -> Vec<Finding> {
-    let dates: Vec<Finding> = chain.iter().filter_map(|one| out_of_date(one, at)).collect();
-    if !dates.is_empty() {
-        return dates;
+    let mut found: Vec<Finding> = chain.iter().filter_map(|one| out_of_date(one, at)).collect();
+    if found.iter().any(|one| one.severity() == Severity::Error) {
+        return found;
     }
     let last = last_of(leaf, chain, at);
     let is_self_signed = last.is_issued_by(last);
@@ -207,27 +226,24 @@ fn without_path(
         return vec![Finding::Rule { reason, detail, at_fault }];
     }
     let subject = last.subject();
-    vec![match is_self_signed {
+    found.push(match is_self_signed {
         true => Finding::PrivateRoot { root: subject },
-        false => {
-            Finding::Incomplete { subject, issuer: last.issuer(), url: last.issuer_url() }
-        }
-    }]
+        false => Finding::Incomplete { subject, issuer: last.issuer(), url: last.issuer_url() },
+    });
+    found
 }
 
-/// Returns the finding about the dates of a certificate of the chain. An expired self-signed one
-/// does no harm: clients use the copy that they trust.
+/// Returns the finding about the dates of a certificate of the chain. Of a self-signed one, clients
+/// use the copy that they trust.
 fn out_of_date(certificate: &Certificate, at: u64) -> Option<Finding> {
-    if certificate.subject() == certificate.issuer() {
-        return None;
-    }
+    let subject = certificate.subject();
     let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
-    if not_after < at {
-        Some(Finding::Expired { subject: certificate.subject(), not_after })
-    } else if at < not_before {
-        Some(Finding::NotYetValid { subject: certificate.subject(), not_before })
-    } else {
-        None
+    match subject == certificate.issuer() {
+        true if not_after < at => Some(Finding::ExpiredRoot { subject }),
+        true => None,
+        false if not_after < at => Some(Finding::Expired { subject, not_after }),
+        false if at < not_before => Some(Finding::NotYetValid { subject, not_before }),
+        false => None,
     }
 }
 
