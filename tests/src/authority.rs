@@ -15,11 +15,21 @@ pub struct Authority {
 
 /// A new authority, below another or by itself.
 pub fn authority(name: &str, above: Option<&Authority>) -> Authority {
-    let key = KeyPair::generate().unwrap();
+    authority_with(name, above, KeyPair::generate().unwrap(), |_| {})
+}
+
+/// The same, with a key and other parameters: two with one name and one key are cross-signed.
+pub fn authority_with(
+    name: &str,
+    above: Option<&Authority>,
+    key: KeyPair,
+    change: impl FnOnce(&mut CertificateParams),
+) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    change(&mut params);
     let certificate = match above {
         Some(above) => {
             params.use_authority_key_identifier_extension = true;

@@ -13,7 +13,7 @@ mod relay;
 pub mod release;
 mod wait;
 
-pub use authority::{Authority, Issued, authority};
+pub use authority::{Authority, Issued, authority, authority_with};
 pub use cluster::{Cluster, Node, Ran, binary, run_alone};
 pub use datagram::{DtlsClient, echo_datagrams, echo_datagrams_at};
 pub use datagram_peer::{DatagramPeer, Identity};

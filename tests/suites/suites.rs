@@ -1,6 +1,7 @@
 //! What users see, shown on real processes with real peers: `cargo test --test suites NAME::`.
 
 mod answers;
+mod chains;
 mod checks;
 mod commands;
 mod credentials;
@@ -21,6 +22,7 @@ mod mistakes;
 mod secrets;
 mod serving;
 mod starttls;
+mod status;
 mod tidy;
 mod tls;
 mod tls_settings;

@@ -308,7 +308,7 @@ codes! {
     /// A node's clock differs from those of the others.
     ClockOff "R010" = 9 / 200,
     /// A change is not in use on every node, though `--require-all` asks for it.
-    NotOnAllNodes "R011" = 6 / 200,
+    NotOnAllNodes "R011" = 6 / 504,
     /// This node does not belong to a cluster yet.
     NoCluster "R006" = 6 / 409,
     /// This node already belongs to a cluster.
