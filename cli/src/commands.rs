@@ -49,7 +49,7 @@ pub(crate) fn run(args: Args) -> Done {
             Ok(0)
         }
         Command::Config(Config::Check { file }) => {
-            conclave_node::Config::read(&file)?;
+            conclave_node::check_config(&file)?;
             output::line(&format!("{}: all settings are right", file.display()));
             Ok(0)
         }

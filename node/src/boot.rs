@@ -2,6 +2,7 @@
 //! waits for a signal.
 
 mod attention;
+mod reload;
 
 use std::{io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
@@ -9,7 +10,6 @@ use conclave_api::problem::{Code, Problem};
 use conclave_edge::{
     live::{Live, TestCertificate},
     socket::{self, Edge, EdgeOptions},
-    tls::NodeLimits,
 };
 use conclave_keys::{Keyring, NodeKeys};
 use conclave_store::{
@@ -22,6 +22,8 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
+
+use reload::Reload;
 
 use crate::{
     admin,
@@ -36,17 +38,23 @@ use crate::{
 };
 
 /// Runs a node until a signal or a fatal error stops it. `say` receives the lines for the terminal.
-pub(crate) fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Problem> {
+pub(crate) fn run(path: &Path, say: &dyn Fn(&str)) -> Result<(), Problem> {
     let started = std::time::Instant::now();
-    let config = Config::read(config)?;
-    log::start(&config)?;
+    let config = Config::read(path)?;
+    config.check_machine()?;
+    let log_level = log::start(&config)?;
     process::harden();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| internal("cannot start", error))?;
     runtime.block_on(async {
+        // Before anything else: by default the signal would end the process.
+        let hangup =
+            signal(SignalKind::hangup()).map_err(|error| internal("cannot take signals", error))?;
         let node = assemble(&config)?;
+        let reload = Reload::new(path.to_owned(), log_level);
+        tokio::spawn(reload.run(node.clone(), hangup, config.clone()));
         serve(node, say, started).await
     })
 }
@@ -72,10 +80,7 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
         .map_err(|error| internal("cannot make the test certificate", error))?;
     let unlocked = std::mem::replace(&mut keys.unlocked, Err(String::new()));
     let keyring = Arc::new(Keyring::new(unlocked, keys.local_scope));
-    let limits = NodeLimits {
-        version_min: config.tls_version_min,
-        cipher_suites: config.tls_cipher_suites.clone(),
-    };
+    let limits = reload::limits(config);
     let live = Live::new(Arc::clone(&keyring), test, config.main_domain.clone(), limits);
     let edge = Edge::new(
         live.clone(),
@@ -176,6 +181,7 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
         say(&format!("  SEALED: {reason}; no private key is served"));
     }
     say(&format!("ready after {:.1} s", started.elapsed().as_secs_f64()));
+    process::notify_ready();
     tokio::select! {
         reason = stop_signal() => {
             tracing::info!(event = "node.stopping", reason);
@@ -268,6 +274,7 @@ async fn stop_signal() -> &'static str {
 }
 
 async fn stop(node: &Node) -> Result<(), Problem> {
+    process::notify_stopping();
     node.edge().shutdown(socket::limits::STOP_TIMEOUT).await;
     if let Some(member) = node.member() {
         member.replica.hand_over().await;

@@ -1,5 +1,7 @@
 //! The configuration file of a node, in TOML. Unknown keys are errors.
 
+mod check;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -15,7 +17,7 @@ use conclave_store::{
 use conclave_tls::CIPHER_SUITES;
 use serde::Deserialize;
 
-use crate::tls_names;
+use crate::{observe::log, tls_names};
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Default for `keep_log_mib`: more than a minute of the fastest writes, in which a member can
@@ -24,45 +26,45 @@ const KEEP_LOG_MIB: u32 = 256;
 
 /// The effective settings, with defaults filled in.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub(crate) struct Config {
     /// Name of this node.
-    pub name: NodeName,
+    pub(crate) name: NodeName,
     /// Data directory: everything of this node except its unlock key.
-    pub data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
     /// Addresses of this host for listeners; empty: all.
-    pub addresses: Vec<IpAddr>,
+    pub(crate) addresses: Vec<IpAddr>,
     /// Name of the local domain that serves clients which ask for no known name.
-    pub main_domain: DomainName,
+    pub(crate) main_domain: DomainName,
     /// UDP address for other nodes (QUIC).
-    pub cluster_bind: SocketAddr,
+    pub(crate) cluster_bind: SocketAddr,
     /// Address (`HOST:PORT`) of this node for other nodes. Default: the bind address, or this
     /// host's outgoing address if the bind address is unspecified.
-    pub cluster_advertise: Option<String>,
+    pub(crate) cluster_advertise: Option<String>,
     /// Raft election timeout.
-    pub election_timeout: Duration,
+    pub(crate) election_timeout: Duration,
     /// Most bytes of the log kept for members that lag behind.
-    pub keep_log_bytes: u64,
+    pub(crate) keep_log_bytes: u64,
     /// Unix socket of the admin API.
-    pub admin_socket: PathBuf,
+    pub(crate) admin_socket: PathBuf,
     /// TCP address of the admin API over HTTPS; none: off.
-    pub admin_bind: Option<SocketAddr>,
+    pub(crate) admin_bind: Option<SocketAddr>,
     /// TCP address of the public certificate pages over HTTP; none: off.
-    pub public_bind: Option<SocketAddr>,
+    pub(crate) public_bind: Option<SocketAddr>,
     /// Oldest accepted TLS version of this node, even if the cluster accepts older ones.
-    pub tls_version_min: TlsVersion,
+    pub(crate) tls_version_min: TlsVersion,
     /// The only accepted cipher suites of this node, by their IANA names; empty: those of the
     /// cluster.
-    pub tls_cipher_suites: Vec<String>,
+    pub(crate) tls_cipher_suites: Vec<String>,
     /// Idle timeout of DTLS sessions.
-    pub dtls_idle_timeout: Duration,
+    pub(crate) dtls_idle_timeout: Duration,
     /// Unix sockets, or directories of unix sockets, that upstreams may name; empty: none.
-    pub upstream_unix: Vec<PathBuf>,
+    pub(crate) upstream_unix: Vec<PathBuf>,
     /// Path of the unlock key.
-    pub unlock_file: PathBuf,
+    pub(crate) unlock_file: PathBuf,
     /// Log filter, as `info` or `conclave_node=trace,info`.
-    pub log_level: String,
+    pub(crate) log_level: String,
     /// Whether log lines are JSON.
-    pub log_json: bool,
+    pub(crate) log_json: bool,
 }
 
 #[derive(Deserialize)]
@@ -155,7 +157,7 @@ struct LogSection {
 
 impl Config {
     /// Reads and checks the file. The problem of a syntax error names line and column.
-    pub fn read(path: &Path) -> Result<Config, Problem> {
+    pub(crate) fn read(path: &Path) -> Result<Config, Problem> {
         let shown = path.display().to_string();
         let too_large = std::fs::metadata(path).is_ok_and(|meta| meta.len() > FILE_BYTES_MAX);
         if too_large {
@@ -217,6 +219,12 @@ impl Config {
             let why = format!("{} is not absolute", path.display());
             return Err(setting_problem("[upstream] unix", why));
         }
+        let log_level = file.log.level.unwrap_or_else(|| "info".to_owned());
+        log::check(&log_level).map_err(|why| {
+            setting_problem("[log] level", why).hint(
+                "level = \"info\", or \"debug\", or \"conclave_node=trace,openraft=info,warn\"",
+            )
+        })?;
         let log_json = log_json(file.log.format.as_deref())?;
         let default_bind = SocketAddr::from(([0, 0, 0, 0], 7444));
         let default_socket = PathBuf::from("/run/conclave/admin.sock");
@@ -237,9 +245,36 @@ impl Config {
             dtls_idle_timeout,
             upstream_unix: file.upstream.unix,
             unlock_file,
-            log_level: file.log.level.unwrap_or_else(|| "info".to_owned()),
+            log_level,
             log_json,
         })
+    }
+}
+
+impl Config {
+    /// Returns the names of the settings that differ.
+    pub(crate) fn differences(&self, other: &Config) -> Vec<&'static str> {
+        let all = [
+            ("[node] name", self.name == other.name),
+            ("[node] data_dir", self.data_dir == other.data_dir),
+            ("[node] addresses", self.addresses == other.addresses),
+            ("[node] main_domain", self.main_domain == other.main_domain),
+            ("[cluster] bind", self.cluster_bind == other.cluster_bind),
+            ("[cluster] advertise", self.cluster_advertise == other.cluster_advertise),
+            ("[cluster] election_timeout", self.election_timeout == other.election_timeout),
+            ("[cluster] keep_log_mib", self.keep_log_bytes == other.keep_log_bytes),
+            ("[admin] socket", self.admin_socket == other.admin_socket),
+            ("[admin] bind", self.admin_bind == other.admin_bind),
+            ("[public] bind", self.public_bind == other.public_bind),
+            ("[tls] min_version", self.tls_version_min == other.tls_version_min),
+            ("[tls] cipher_suites", self.tls_cipher_suites == other.tls_cipher_suites),
+            ("[dtls] idle_timeout", self.dtls_idle_timeout == other.dtls_idle_timeout),
+            ("[upstream] unix", self.upstream_unix == other.upstream_unix),
+            ("[keyring] unlock", self.unlock_file == other.unlock_file),
+            ("[log] level", self.log_level == other.log_level),
+            ("[log] format", self.log_json == other.log_json),
+        ];
+        all.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
     }
 }
 
@@ -358,6 +393,7 @@ mod tests {
         check(&format!("{node}[keyring]\nunlock = \"k\"\n"), "file:PATH");
         check(&format!("{node}[cluster]\nelection_timeout = \"1ms\"\n"), "not within");
         check(&format!("{node}[log]\nformat = \"xml\"\n"), "none of auto");
+        check(&format!("{node}[log]\nlevel = \"loud\"\n"), "[log] level: \"loud\" is none of");
         check(&format!("{node}[tls]\nmin_version = \"1.1\"\n"), "[tls] min_version: TLS 1.1");
         check(&format!("{node}[tls]\ncipher_suites = [\"RC4\"]\n"), "[tls] cipher_suites");
         check(&format!("{node}[dtls]\nidle_timeout = \"10ms\"\n"), "[dtls] idle_timeout");

@@ -40,11 +40,16 @@ use std::path::Path;
 use conclave_api::problem::Problem;
 use conclave_pki::certificate::Certificate;
 
-pub use config::Config;
+use config::Config;
 
 /// Converts a certificate to its form in the API, for commands that read files.
 pub fn shown_certificate(certificate: &Certificate) -> conclave_api::certificate::Certificate {
     view::parsed_certificate(certificate, conclave_system::clock::now())
+}
+
+/// Checks a configuration file as a start does, without starting.
+pub fn check_config(config: &Path) -> Result<(), Box<Problem>> {
+    Ok(Config::read(config)?.check_machine()?)
 }
 
 /// Runs a node until a signal or a fatal error stops it. `say` receives the lines for the terminal.

@@ -1,8 +1,10 @@
-//! Process limits: no core dumps, and as many descriptors as possible.
+//! This process and its system: no core dumps, as many descriptors as possible, and words for the
+//! service manager.
 
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
+use sd_notify::NotifyState;
 
 /// Disables core dumps, because a core contains every private key in plaintext. A failure is logged
 /// but not fatal: a sandbox may deny the calls.
@@ -24,5 +26,27 @@ pub(crate) fn raise_descriptors() -> u64 {
             tracing::warn!(event = "process.descriptors", %error, "the limit cannot be raised");
             current.unwrap_or(u64::MAX)
         }
+    }
+}
+
+/// Tells systemd that the node serves (sd_notify(3)). Without systemd nothing happens.
+pub(crate) fn notify_ready() {
+    notify(&[NotifyState::Ready]);
+}
+
+/// Tells systemd that the configuration is read again.
+pub(crate) fn notify_reloading() {
+    let since = NotifyState::monotonic_usec_now();
+    notify(&[Some(NotifyState::Reloading), since.ok()].into_iter().flatten().collect::<Vec<_>>());
+}
+
+/// Tells systemd that the node ends.
+pub(crate) fn notify_stopping() {
+    notify(&[NotifyState::Stopping]);
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(event = "process.notify", %error, "systemd does not hear");
     }
 }

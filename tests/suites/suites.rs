@@ -19,6 +19,7 @@ mod interop;
 mod main_domains;
 mod many_domains;
 mod mistakes;
+mod process;
 mod secrets;
 mod serving;
 mod starttls;

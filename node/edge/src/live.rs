@@ -125,6 +125,22 @@ impl Live {
         Live { shared: Arc::new(shared) }
     }
 
+    /// Changes the rules by which this node is stricter than its cluster. New handshakes follow
+    /// them; open connections stay.
+    pub fn set_limits(&self, limits: NodeLimits) {
+        self.swap(|old| {
+            let mut index = old.clone();
+            index.policy = Arc::new(old.policy.limited(limits.clone()));
+            index
+        });
+        self.shared.prepared.clear();
+    }
+
+    /// Returns the rules by which this node is stricter than its cluster.
+    pub fn limits(&self) -> NodeLimits {
+        self.policy().limits().clone()
+    }
+
     /// Builds the index of a scope from its whole State, at start or after a snapshot.
     pub fn rebuild(&self, scope: Scope, state: &State, index: LogIndex) {
         self.swap(|old| old.rebuilt(scope, state));

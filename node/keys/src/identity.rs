@@ -112,6 +112,26 @@ impl NodeKeys {
     }
 }
 
+impl NodeKeys {
+    /// Checks without making anything whether [`NodeKeys::open`] will find or make the keys.
+    pub fn check(data_dir: &Path, unlock_file: &Path) -> Result<(), IdentityError> {
+        let path = data_dir.join(FILE);
+        match std::fs::read(&path) {
+            Ok(mut bytes) => {
+                let is_right = Stored::parse(&bytes).is_some();
+                bytes.zeroize();
+                if is_right { Ok(()) } else { Err(damaged(&path)) }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => unlock::check(unlock_file)
+                .map_err(|source| {
+                    let path = unlock_file.display().to_string();
+                    IdentityError::File { path, source }
+                }),
+            Err(source) => Err(IdentityError::File { path: path.display().to_string(), source }),
+        }
+    }
+}
+
 impl Stored {
     /// Parses the file. Returns `None` if it is damaged or has an unknown format.
     fn parse(bytes: &[u8]) -> Option<Stored> {

@@ -34,6 +34,18 @@ fn parse(text: &str) -> Option<GenerationKey> {
     conclave_store::id::Fingerprint::parse(text).map(|bytes| GenerationKey::from_bytes(bytes.0))
 }
 
+/// Checks whether the unlock key can be read, or its file be made.
+pub(crate) fn check(path: &Path) -> io::Result<()> {
+    if read(path)?.is_some() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    match std::fs::metadata(parent)?.is_dir() {
+        true => Ok(()),
+        false => Err(io::Error::from(io::ErrorKind::NotADirectory)),
+    }
+}
+
 /// Reads the unlock key, or makes one if the file does not exist.
 pub(crate) fn read_or_make(path: &Path) -> io::Result<GenerationKey> {
     match read(path)? {

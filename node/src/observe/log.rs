@@ -1,35 +1,63 @@
 //! Logging to stderr, as text for people or as JSON for machines.
 
-use conclave_api::problem::{Code, Problem};
-use tracing::Level;
-use tracing_subscriber::EnvFilter;
+use conclave_api::problem::Problem;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload,
+    util::SubscriberInitExt,
+};
 
-use crate::config::Config;
+use crate::{config::Config, fault::internal};
 
-/// Expands a log filter. A bare level applies to this program only; libraries then log warnings and
-/// errors. openraft logs errors only: it would warn at every attempt to reach an absent member,
-/// which this program already reports once.
+/// What is logged unless the filter says otherwise. openraft logs errors only: it would warn at
+/// every attempt to reach an absent member, which this program already reports once.
+const BASE: &str = "warn,openraft=error";
+
+/// Checks a log filter. A word that is no level would be taken as the name of a module, and nothing
+/// else would be logged.
+pub(crate) fn check(level: &str) -> Result<(), String> {
+    for part in level.split(',') {
+        let word = part.rsplit('=').next().unwrap_or(part).trim();
+        if word.parse::<LevelFilter>().is_err() || word.parse::<usize>().is_ok() {
+            return Err(format!("{word:?} is none of off, error, warn, info, debug, trace"));
+        }
+    }
+    filter(level).map(|_| ())
+}
+
+/// Makes a log filter. A bare level applies to this program only; libraries then log warnings and
+/// errors.
+fn filter(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(directives(level)).map_err(|error| error.to_string())
+}
+
 fn directives(level: &str) -> String {
-    match level.parse::<Level>() {
-        Ok(_) => format!("warn,openraft=error,conclave={level}"),
-        Err(_) => level.to_owned(),
+    match level.parse::<LevelFilter>() {
+        Ok(_) => format!("{BASE},conclave={level}"),
+        Err(_) => format!("{BASE},{level}"),
+    }
+}
+
+/// Handle of the running log, to change its filter.
+pub(crate) struct Level(reload::Handle<EnvFilter, Registry>);
+
+impl Level {
+    pub(crate) fn change(&self, level: &str) -> Result<(), String> {
+        self.0.reload(filter(level)?).map_err(|error| error.to_string())
     }
 }
 
 /// Starts logging. A second start in one process has no effect.
-pub(crate) fn start(config: &Config) -> Result<(), Problem> {
-    let filter = EnvFilter::try_new(directives(&config.log_level)).map_err(|error| {
-        Problem::new(Code::ConfigurationInvalid, format!("[log] level: {error}"))
-            .hint("level = \"info\", or \"debug\", or \"conclave_node=trace,openraft=info,warn\"")
-    })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // An existing subscriber, as in a test, stays in place.
-    let _ = if config.log_json {
-        builder.json().try_init()
-    } else {
-        builder.with_ansi(false).try_init()
+pub(crate) fn start(config: &Config) -> Result<Level, Problem> {
+    let filter = filter(&config.log_level).map_err(|error| internal("cannot log", error))?;
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log_json {
+        true => lines.json().boxed(),
+        false => lines.with_ansi(false).boxed(),
     };
-    Ok(())
+    // An existing subscriber, as in a test, stays in place.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    Ok(Level(handle))
 }
 
 #[cfg(test)]
@@ -39,6 +67,18 @@ mod tests {
     #[test]
     fn a_level_alone_is_for_this_program() {
         assert_eq!(directives("debug"), "warn,openraft=error,conclave=debug");
-        assert_eq!(directives("conclave_node=trace,warn"), "conclave_node=trace,warn");
+        assert_eq!(directives("off"), "warn,openraft=error,conclave=off");
+        let own = "conclave_node=trace,warn";
+        assert_eq!(directives(own), format!("warn,openraft=error,{own}"));
+    }
+
+    #[test]
+    fn what_is_no_level_is_refused() {
+        for right in ["info", "OFF", "conclave_node=trace,openraft=info,warn"] {
+            check(right).unwrap();
+        }
+        for wrong in ["loud", "", "9", "nosuch=notalevel", "info,loud", "conclave_node", "a=b=c"] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -44,6 +44,16 @@ impl Policy {
         Policy::make(self.limits.clone(), settings)
     }
 
+    /// Returns the policy of the same settings under other rules of the node.
+    pub(crate) fn limited(&self, limits: NodeLimits) -> Policy {
+        Policy::make(limits, self.settings.clone())
+    }
+
+    /// Returns the rules of the node.
+    pub(crate) fn limits(&self) -> &NodeLimits {
+        &self.limits
+    }
+
     fn make(limits: NodeLimits, settings: TlsSettings) -> Policy {
         let oldest = settings.version_min.max(limits.version_min);
         let versions = match oldest {

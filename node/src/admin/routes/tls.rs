@@ -40,7 +40,8 @@ pub(super) async fn show(asked: Asked) -> Answer<Settings> {
         value: "off".to_owned(),
         reason: reason.to_owned(),
     };
-    let config = asked.operator.node.config();
+    let node = &asked.operator.node;
+    let limits = node.live().limits();
     Ok(Json(Settings {
         api_version: API_VERSION.to_owned(),
         kind: "TlsSettings".to_owned(),
@@ -62,9 +63,9 @@ pub(super) async fn show(asked: Asked) -> Answer<Settings> {
         flushes: settings.flushes,
         version: settings.version.0,
         node: NodeLimits {
-            name: config.name.to_string(),
-            min_version: version_word(config.tls_version_min),
-            cipher_suites: config.tls_cipher_suites.clone(),
+            name: node.config().name.to_string(),
+            min_version: version_word(limits.version_min),
+            cipher_suites: limits.cipher_suites,
         },
     }))
 }

@@ -1,0 +1,69 @@
+//! Reading the configuration again on SIGHUP. What cannot change while the node runs is said.
+
+use std::path::PathBuf;
+
+use conclave_edge::tls::NodeLimits;
+use tokio::signal::unix::Signal;
+
+use crate::{config::Config, node::Node, observe::log::Level, process};
+
+/// The configuration file, and what of it can change while the node runs.
+pub(super) struct Reload {
+    path: PathBuf,
+    log_level: Level,
+}
+
+impl Reload {
+    pub(super) fn new(path: PathBuf, log_level: Level) -> Reload {
+        Reload { path, log_level }
+    }
+
+    /// Reads the file again at each signal, until dropped. `config` is what the node started with.
+    pub(super) async fn run(self, node: Node, mut signal: Signal, config: Config) {
+        let mut current = config;
+        while signal.recv().await.is_some() {
+            process::notify_reloading();
+            match Config::read(&self.path) {
+                Ok(new) => current = self.apply(&node, current, new),
+                Err(problem) => tracing::error!(
+                    event = "config.refused",
+                    "the settings stay as they are: {}",
+                    problem.title
+                ),
+            }
+            process::notify_ready();
+        }
+    }
+
+    /// Applies what can change. Returns the settings that count now.
+    fn apply(&self, node: &Node, mut current: Config, new: Config) -> Config {
+        if current.log_level != new.log_level {
+            match self.log_level.change(&new.log_level) {
+                Ok(()) => current.log_level.clone_from(&new.log_level),
+                Err(error) => tracing::error!(event = "config.log_level", %error),
+            }
+        }
+        let has_other_limits = current.tls_version_min != new.tls_version_min
+            || current.tls_cipher_suites != new.tls_cipher_suites;
+        if has_other_limits {
+            current.tls_version_min = new.tls_version_min;
+            current.tls_cipher_suites.clone_from(&new.tls_cipher_suites);
+            node.live().set_limits(limits(&new));
+        }
+        let restart = current.differences(&new);
+        if !restart.is_empty() {
+            let settings = restart.join(", ");
+            tracing::warn!(event = "config.restart_needed", settings);
+        }
+        tracing::info!(event = "config.read", log_level = current.log_level);
+        current
+    }
+}
+
+/// Returns the rules by which this node is stricter than its cluster.
+pub(super) fn limits(config: &Config) -> NodeLimits {
+    NodeLimits {
+        version_min: config.tls_version_min,
+        cipher_suites: config.tls_cipher_suites.clone(),
+    }
+}
