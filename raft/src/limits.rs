@@ -42,11 +42,12 @@ pub const RESERVE_SEGMENTS: usize = 2;
 /// Most spare segments kept for reuse; surplus files are removed.
 pub const SPARE_SEGMENTS_MAX: usize = 6;
 /// Free space, in bytes, below which the disk counts as full: only Raft's own records may then be
-/// written.
+/// written. Less on a small disk, see [`conclave_disk::Space::reserve`].
 pub const LOW_BYTES: u64 = 64 * 1024 * 1024;
-/// Free space, in bytes, required to create a log. Rewriting a log of version 0.1.0 requires the
+/// Free space, in bytes, required to create a log: the segment in use, the next one, the reserve and
+/// the marker. Rewriting a log of version 0.1.0 requires the
 /// length of the old log in addition.
-pub const CREATE_BYTES: u64 = 64 * 1024 * 1024;
+pub const CREATE_BYTES: u64 = 4 * SEGMENT_BYTES + 2 * 1024 * 1024;
 /// Records per group while a log of version 0.1.0 is rewritten: about a megabyte if all have the
 /// longest payload.
 pub const MIGRATE_RECORDS: usize = 14;

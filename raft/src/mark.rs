@@ -195,8 +195,8 @@ pub fn payloads(dir: &Path) -> Result<Vec<(u64, Vec<u8>)>, LogOpenError> {
 /// Checks the free space: creating a log on a full disk would leave half of one.
 fn check_room(files: &dyn Files) -> Result<(), LogOpenError> {
     let path = files.path();
-    let free = files.free_bytes();
-    let free = free.map_err(|source| LogOpenError::Io { path: path.clone(), source })?;
+    let space = files.space();
+    let free = space.map_err(|source| LogOpenError::Io { path: path.clone(), source })?.free;
     match free < CREATE_BYTES {
         true => Err(LogOpenError::DiskFull { path, free, wanted: CREATE_BYTES }),
         false => Ok(()),

@@ -44,7 +44,7 @@ pub(crate) fn migrate(dir: &Path, id: LogId, entropy: &Entropy) -> Result<(), Lo
 /// for both.
 fn check_room(dir: &Path, old: &Path) -> Result<(), LogOpenError> {
     let measured = || -> io::Result<(u64, u64)> {
-        Ok((conclave_disk::free_bytes(dir)?, CREATE_BYTES + length(old)?))
+        Ok((conclave_disk::space(dir)?.free, CREATE_BYTES + length(old)?))
     };
     let io_error = |source| LogOpenError::Io { path: dir.to_owned(), source };
     let (free, wanted) = measured().map_err(io_error)?;

@@ -38,9 +38,9 @@ fn look(node: &Node, is_forgetting: bool) -> bool {
     let mut own = Inspected::default();
     view::domains(inspections, Scope::Local, &local.state, now, deadline, &mut own);
     let Some(member) = node.member() else { return own.counts.unchecked == 0 };
-    let free = conclave_disk::free_bytes(node.data_dir()).ok();
+    let space = conclave_disk::space(node.data_dir()).ok();
     let has_room = member.replica.raft().has_room();
-    let attention = view::of_node(node.config().name.as_str(), free, has_room, &own.problems);
+    let attention = view::of_node(node.config().name.as_str(), space, has_room, &own.problems);
     member.replica.note_attention(attention);
     let point = member.replica.point();
     let mut shared = Inspected::default();

@@ -251,7 +251,12 @@ fn tell_room(turn: Turn, is_full: &mut bool) {
     match turn {
         Turn::NoRoom { free, wanted } if !*is_full => {
             *is_full = true;
-            tracing::warn!(event = "state.disk_full", free, wanted, "the state waits for room");
+            tracing::warn!(
+                event = "state.disk_full",
+                free,
+                wanted,
+                "no space left on the disk: the state waits for room, TLS goes on"
+            );
         }
         Turn::Written if *is_full => {
             *is_full = false;

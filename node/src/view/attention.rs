@@ -7,6 +7,7 @@ use conclave_api::{
     problem::Code,
     status::{DomainCounts, StatusProblem},
 };
+use conclave_disk::Space;
 use conclave_store::{
     id::DomainId,
     record::{Domain, PkiMode, RowKey, TrustSet},
@@ -23,7 +24,7 @@ use crate::{
 
 /// Most domain problems in a status. The counts include the others.
 const PROBLEMS_MAX: usize = 100;
-/// Free space below which a disk is said to fill up.
+/// Free space below which a disk is said to fill up; less on a small disk.
 const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
 
 /// Domains in numbers, and what needs attention about them.
@@ -114,12 +115,12 @@ fn count(domain: &Domain, findings: Option<Vec<Finding>>, now: UnixMillis, found
 /// Returns what needs attention on this node: its disk, and the domains of its local scope.
 pub(crate) fn of_node(
     name: &str,
-    free_bytes: Option<u64>,
+    space: Option<Space>,
     has_room: bool,
     local: &[StatusProblem],
 ) -> Vec<Attention> {
     let mut all = Vec::new();
-    let free = free_bytes.map_or_else(String::new, |free| format!("{} MiB free", free >> 20));
+    let free = space.map_or_else(String::new, |space| format!("{} MiB free", space.free >> 20));
     let disk = |is_error, text: String| Attention {
         code: Code::DiskFull.as_str().to_owned(),
         is_error,
@@ -132,7 +133,7 @@ pub(crate) fn of_node(
             true,
             format!("its disk is full ({free}): it takes no changes, TLS goes on"),
         ));
-    } else if free_bytes.is_some_and(|free| free < FREE_BYTES_MIN) {
+    } else if space.is_some_and(|space| space.free < space.reserve(FREE_BYTES_MIN)) {
         all.push(disk(false, format!("its disk fills up: {free}")));
     }
     all.extend(local.iter().map(|one| Attention {

@@ -178,9 +178,21 @@ impl Depot {
             }
         }
         let has_reserve = self.fill_reserve(&mut stock)?;
-        let free = self.files.free_bytes().map_err(|source| self.fault("", source))?;
-        self.is_low.store(!has_reserve || free < LOW_BYTES, Ordering::Relaxed);
+        let space = self.files.space().map_err(|source| self.fault("", source))?;
+        self.note_low(!has_reserve || space.free < space.reserve(LOW_BYTES));
         Ok(())
+    }
+
+    /// Notes whether the disk is low, and says so when that changes.
+    fn note_low(&self, is_low: bool) {
+        match (self.is_low.swap(is_low, Ordering::Relaxed), is_low) {
+            (false, true) => tracing::warn!(
+                event = "log.disk_full",
+                "no space left on the disk: this node takes no changes, TLS goes on"
+            ),
+            (true, false) => tracing::info!(event = "log.disk_has_room"),
+            _ => {}
+        }
     }
 
     /// Makes spare files of returned segments, the oldest first: a crash in between must not leave a
@@ -216,7 +228,7 @@ impl Depot {
     /// reserve.
     fn make(&self, stock: &mut Stock) -> Result<Segment, LogFault> {
         if stock.spares.len() <= RESERVE_SEGMENTS && !self.make_spare(stock)? {
-            self.is_low.store(true, Ordering::Relaxed);
+            self.note_low(true);
         }
         let Some(spare) = stock.spares.last().copied() else { return Err(LogFault::NoRoom) };
         let (from, number) = (spare_name(spare), stock.number);

@@ -32,8 +32,8 @@ pub trait Files: Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes the names durable.
     fn sync(&self) -> io::Result<()>;
-    /// Returns the bytes still available to this user here.
-    fn free_bytes(&self) -> io::Result<u64>;
+    /// Returns the space here.
+    fn space(&self) -> io::Result<Space>;
     /// Returns the path of the directory, for messages.
     fn path(&self) -> PathBuf;
 }
@@ -108,8 +108,8 @@ impl Files for Directory {
         File::open(&self.path)?.sync_all()
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        free_bytes(&self.path)
+    fn space(&self) -> io::Result<Space> {
+        space(&self.path)
     }
 
     fn path(&self) -> PathBuf {
@@ -135,10 +135,30 @@ impl DiskFile for File {
     }
 }
 
-/// Returns the bytes still available to this user on the file system of `path`.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
+/// Space of a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes still available to this user.
+    pub free: u64,
+    /// Bytes of the whole file system.
+    pub total: u64,
+}
+
+impl Space {
+    /// A small disk needs less in reserve than a large one: at most this share of it.
+    const SHARE: u64 = 12;
+
+    /// Returns the reserve to keep free: `most` bytes, or less on a small disk.
+    pub fn reserve(self, most: u64) -> u64 {
+        most.min(self.total / Space::SHARE)
+    }
+}
+
+/// Returns the space on the file system of `path`.
+pub fn space(path: &Path) -> io::Result<Space> {
     let found = rustix::fs::statvfs(path)?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Ok(Space { free: bytes(found.f_bavail), total: bytes(found.f_blocks) })
 }
 
 /// Locks the directory `path` against other processes, and creates it if it does not exist. Waits

@@ -36,7 +36,7 @@ mod samples;
 
 pub use disk::{Disk, DiskOptions, Tree};
 pub use error::{Fault, OpenError};
-pub use files::{Directory, DiskFile, Files, free_bytes, lock};
+pub use files::{Directory, DiskFile, Files, Space, lock, space};
 pub use marker::Marker;
 pub use old::OldTree;
 pub use record::Batch;

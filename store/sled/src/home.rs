@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use conclave_disk::{Batch, Disk, DiskOptions, Fault, Tree};
+use conclave_disk::{Batch, Disk, DiskOptions, Fault, Space, Tree};
 use conclave_store::{
     change::Change,
     state::{State, StoredRow},
@@ -24,7 +24,7 @@ use conclave_store::{
 use crate::{
     OpenError,
     layout::{self, CHECKPOINT_KEY, Checkpoint, POINTER_KEY, POINTER_TREE, tree_name},
-    limits::{ROOM_BYTES, STAGE_BATCH_ROWS, WAITING_BYTES_MAX},
+    limits::{ROOM_BYTES, STAGE_BATCH_BYTES, STAGE_BATCH_ROWS, WAITING_BYTES_MAX},
 };
 
 /// Content of a home, as loaded from disk.
@@ -120,7 +120,7 @@ impl Home {
     /// Opens the home in `dir`, or creates an empty one. Fails if count or digest of the rows
     /// differ from the checkpoint. Changes nothing on a full disk.
     pub fn open(dir: &Path, options: DiskOptions) -> Result<Loaded, OpenError> {
-        check_room(dir, ROOM_BYTES)?;
+        check_room(dir, 1, 0)?;
         let disk = Disk::open(dir, options)?;
         let pointer = disk.tree(POINTER_TREE)?;
         let number = match pointer.read(POINTER_KEY)? {
@@ -177,7 +177,8 @@ impl Home {
 
     /// Returns the free bytes, and how many must be free before larger changes are recorded.
     pub fn room(&self) -> io::Result<(u64, u64)> {
-        Ok((free_bytes(&self.shared.path)?, ROOM_BYTES.saturating_mul(2)))
+        let space = space(&self.shared.path)?;
+        Ok((space.free, space.reserve(ROOM_BYTES).saturating_mul(2)))
     }
 
     /// Returns whether the caller holds the only clone.
@@ -201,8 +202,9 @@ impl Home {
             }
             u64::try_from(waiting.bytes).unwrap_or(u64::MAX)
         };
-        let wanted = ROOM_BYTES.saturating_add(bytes.saturating_mul(2));
-        let free = free_bytes(&self.shared.path).map_err(Fault::Room)?;
+        let space = space(&self.shared.path).map_err(Fault::Room)?;
+        let wanted = space.reserve(ROOM_BYTES).saturating_add(bytes.saturating_mul(2));
+        let free = space.free;
         if free < wanted {
             return Ok(Turn::NoRoom { free, wanted });
         }
@@ -229,19 +231,21 @@ impl Home {
     /// Writes `state`, as of the command at `index`, beside the current State; durable on return.
     /// Blocks, for seconds if the State is large, while turns continue.
     pub fn stage(&self, state: State, checkpoint: &[u8], index: u64) -> Result<Stage, OpenError> {
-        check_room(&self.shared.path, ROOM_BYTES.saturating_mul(2))?;
+        check_room(&self.shared.path, 2, 0)?;
         let number = self.unused_number();
         let tree = self.shared.disk.tree(&tree_name(number))?;
         let checkpoint = Checkpoint::of(&state, index, checkpoint);
         let stage = Stage { home: self.clone(), tree, number, state, checkpoint };
-        let mut batch = Batch::default();
+        let (mut batch, mut bytes) = (Batch::default(), 0);
         for (key, row) in stage.state.rows() {
             let key = wire::encode_key(key)?;
             let row = wire::encode_row(row.changed_at, &row.record)?;
+            bytes += key.len() + row.len();
             batch.put(wire::key_payload(&key), &row);
-            if batch.len() >= STAGE_BATCH_ROWS {
-                check_room(&self.shared.path, ROOM_BYTES)?;
+            if batch.len() >= STAGE_BATCH_ROWS || bytes >= STAGE_BATCH_BYTES {
+                check_room(&self.shared.path, 1, 0)?;
                 stage.tree.apply(std::mem::take(&mut batch))?;
+                bytes = 0;
             }
         }
         batch.put(CHECKPOINT_KEY, &stage.checkpoint.encode());
@@ -316,18 +320,20 @@ fn load(tree: &Tree, number: u64) -> Result<(State, Option<Checkpoint>), OpenErr
     Ok((state, Some(checkpoint)))
 }
 
-/// Returns the free space where `path` is, or will be.
-pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
+/// Returns the space where `path` is, or will be.
+fn space(path: &Path) -> io::Result<Space> {
     let existing = path.ancestors().find(|path| path.exists()).unwrap_or(path);
-    conclave_disk::free_bytes(existing)
+    conclave_disk::space(existing)
 }
 
-pub(crate) fn check_room(path: &Path, wanted: u64) -> Result<(), OpenError> {
-    let free = free_bytes(path).map_err(|source| {
+/// Checks that `reserves` times what is kept free, and `bytes` besides, are free.
+pub(crate) fn check_room(path: &Path, reserves: u64, bytes: u64) -> Result<(), OpenError> {
+    let space = space(path).map_err(|source| {
         OpenError::Disk(conclave_disk::OpenError::Io { path: path.to_owned(), source })
     })?;
-    match free < wanted {
-        true => Err(OpenError::DiskFull { path: path.to_owned(), free, wanted }),
+    let wanted = space.reserve(ROOM_BYTES).saturating_mul(reserves).saturating_add(bytes);
+    match space.free < wanted {
+        true => Err(OpenError::DiskFull { path: path.to_owned(), free: space.free, wanted }),
         false => Ok(()),
     }
 }

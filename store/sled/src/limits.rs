@@ -2,7 +2,10 @@
 
 /// Rows per batch while a State is staged.
 pub const STAGE_BATCH_ROWS: usize = 1_000;
-/// Free space left after every write, in bytes. sled does not survive a full disk, so it must never
+/// Bytes per batch while a State is staged, unless a single row is longer.
+pub const STAGE_BATCH_BYTES: usize = 512 * 1024;
+/// Free space left after every write, in bytes; less on a small disk, see
+/// [`conclave_disk::Space::reserve`]. sled does not survive a full disk, so it must never
 /// meet one.
 pub const ROOM_BYTES: u64 = 32 * 1024 * 1024;
 /// Most bytes waiting to be written; beyond that, applying waits.

@@ -16,7 +16,6 @@ use crate::{
     OpenError,
     home::{Home, check_room},
     layout::{self, POINTER_KEY, POINTER_TREE, tree_name},
-    limits::ROOM_BYTES,
 };
 
 const OLD_CHECKPOINT_KEY: &[u8] = b"checkpoint";
@@ -35,7 +34,7 @@ pub fn migrate(
     };
     if old.exists() && !new.exists() {
         let bytes = length(old).map_err(|source| io_error(old, source))?;
-        check_room(old, ROOM_BYTES.saturating_mul(2).saturating_add(bytes))?;
+        check_room(old, 2, bytes)?;
         let unfinished = unfinished(new);
         remove(&unfinished).map_err(|source| io_error(&unfinished, source))?;
         write_new(old, &unfinished, options, index_of)?;

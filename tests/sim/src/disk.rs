@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_disk::{DiskFile, Files};
+use conclave_disk::{DiskFile, Files, Space};
 use conclave_raft::executor::{self, rng::Rng, since_start, trace};
 
 use crate::oracle;
@@ -265,8 +265,9 @@ impl Files for Directory {
         Ok(())
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        Ok(if self.disk()?.is_full { 0 } else { ROOM })
+    fn space(&self) -> io::Result<Space> {
+        let free = if self.disk()?.is_full { 0 } else { ROOM };
+        Ok(Space { free, total: u64::MAX })
     }
 
     fn path(&self) -> PathBuf {

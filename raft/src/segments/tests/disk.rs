@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use conclave_disk::{DiskFile, Files};
+use conclave_disk::{DiskFile, Files, Space};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const SECTOR: usize = 512;
@@ -166,8 +166,8 @@ impl Files for TestDisk {
         Ok(())
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        Ok(self.step()?.free)
+    fn space(&self) -> io::Result<Space> {
+        Ok(Space { free: self.step()?.free, total: u64::MAX })
     }
 
     fn path(&self) -> PathBuf {
