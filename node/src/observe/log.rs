@@ -17,7 +17,9 @@ const BASE: &str = "warn,openraft=error";
 pub(crate) fn check(level: &str) -> Result<(), String> {
     for part in level.split(',') {
         let word = part.rsplit('=').next().unwrap_or(part).trim();
-        if word.parse::<LevelFilter>().is_err() || word.parse::<usize>().is_ok() {
+        // An empty word and a digit would be levels to the library.
+        let is_word = word.chars().next().is_some_and(char::is_alphabetic);
+        if !is_word || word.parse::<LevelFilter>().is_err() {
             return Err(format!("{word:?} is none of off, error, warn, info, debug, trace"));
         }
     }

@@ -254,6 +254,12 @@ impl Certificate {
         name::shown(self.parsed.tbs_certificate().subject())
     }
 
+    /// Returns the subject, or the names of a certificate that has only those.
+    pub fn subject_or_names(&self) -> String {
+        let subject = self.subject();
+        if subject.is_empty() { self.names().join(", ") } else { subject }
+    }
+
     /// Returns all attributes of the issuer.
     pub fn issuer(&self) -> String {
         name::shown(self.parsed.tbs_certificate().issuer())

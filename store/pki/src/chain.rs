@@ -120,14 +120,14 @@ pub fn check(leaf: Option<&Certificate>, chain: &[Certificate], at: u64) -> Resu
     }
     remove_alternatives(leaf.as_ref(), &links, &should, &mut left, &mut budget)?;
     let strays: Vec<String> =
-        left.iter().filter_map(|place| Some(of(*place)?.certificate.subject())).collect();
+        left.iter().filter_map(|place| Some(of(*place)?.certificate.subject_or_names())).collect();
     let last = should.last().and_then(|place| of(*place)).or(leaf.as_ref());
     match last {
         _ if strays.is_empty() && should.is_sorted() => Ok(()),
         _ if strays.is_empty() => Err(ChainError::Order { should }),
         Some(last) if last.may_be_issued_by_another() => {
             let last = last.certificate;
-            let (subject, issuer) = (last.subject(), last.issuer());
+            let (subject, issuer) = (last.subject_or_names(), last.issuer());
             let url = last.issuer_url();
             Err(ChainError::LinkMissing { subject, issuer, url, strays, should })
         }

@@ -225,7 +225,7 @@ fn without_path(
     if let Some(Refused { reason, detail, at_fault, .. }) = broken {
         return vec![Finding::Rule { reason, detail, at_fault }];
     }
-    let subject = last.subject();
+    let subject = last.subject_or_names();
     found.push(match is_self_signed {
         true => Finding::PrivateRoot { root: subject },
         false => Finding::Incomplete { subject, issuer: last.issuer(), url: last.issuer_url() },
