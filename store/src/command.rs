@@ -15,8 +15,8 @@ use crate::{
     },
     record::{
         AccessToken, Certificate, ClientAuth, Cluster, Crl, DomainKey, JoinToken, KeyFamily,
-        KeyringGeneration, Listener, Member, PkiMode, Principal, RowKey, Sealed, SessionKey,
-        SessionKeyUse, TlsSettings,
+        KeyringGeneration, Listener, LongCrl, Member, PkiMode, Principal, RowKey, Sealed,
+        SessionKey, SessionKeyUse, TlsSettings,
     },
     time::UnixMillis,
 };
@@ -125,6 +125,11 @@ pub enum Action {
     /// Raises the level of the rules. The leader proposes this once every member knows the level: a
     /// member that does not would derive another State from the same commands.
     SetLevel(u32),
+    /// Adds a part of a long revocation list to the set of a domain, or of the scope; the list
+    /// itself comes with [`Action::AddLongCrl`] (level 2).
+    AddCrlPart(Option<DomainName>, Box<AddCrlPart>),
+    /// Adds a long revocation list, whose parts were added before (level 2).
+    AddLongCrl(Option<DomainName>, Box<AddLongCrl>),
 }
 
 /// See [`Action::AddTrusted`].
@@ -134,6 +139,26 @@ pub struct AddTrusted {
     pub certificates: Vec<ByteBuf>,
     /// Revocation lists, each with the hash of its issuer's name (DER).
     pub crls: Vec<(Fingerprint, Crl)>,
+}
+
+/// See [`Action::AddCrlPart`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddCrlPart {
+    /// Hash of the whole list.
+    pub list: Fingerprint,
+    /// Number of the part, counted from 0.
+    pub number: u32,
+    /// The part, DER.
+    pub der: ByteBuf,
+}
+
+/// See [`Action::AddLongCrl`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddLongCrl {
+    /// Hash of its issuer's name (DER).
+    pub issuer: Fingerprint,
+    /// The list.
+    pub crl: LongCrl,
 }
 
 /// See [`Action::FoundCluster`].
@@ -226,7 +251,10 @@ impl Action {
             | Action::RenameDomain(name, _)
             | Action::RollbackDomain(name, _)
             | Action::SetClientAuth(name, _) => Some(name),
-            Action::AddTrusted(owner, _) | Action::RemoveTrusted(owner, _) => owner.as_ref(),
+            Action::AddTrusted(owner, _)
+            | Action::RemoveTrusted(owner, _)
+            | Action::AddCrlPart(owner, _)
+            | Action::AddLongCrl(owner, _) => owner.as_ref(),
             _ => None,
         }
     }

@@ -29,8 +29,11 @@ pub const PROXY_NETWORKS_MAX: usize = 64;
 pub const ALPN_MAX: usize = 16;
 /// Revocation lists of one set.
 pub const CRLS_MAX: usize = 100;
-/// DER bytes of one revocation list, which must fit into one command.
+/// DER bytes of a revocation list that fits into one command and one row; also of a part of a
+/// longer one.
 pub const CRL_BYTES_MAX: usize = 60 * 1024;
+/// Parts of a longer revocation list: 4 MiB, some 150,000 revoked certificates.
+pub const CRL_PARTS_MAX: u32 = 70;
 /// Session keys of one use in State.
 pub const SESSION_KEYS_MAX: usize = 2_048;
 /// Trusted certificates of one set.

@@ -112,6 +112,8 @@ impl Changing<'_> {
             Action::PublishSessionKey(of, id, key) => session_key::publish(self, *of, *id, key),
             Action::ActivateSessionKey(of, id) => session_key::activate(self, *of, *id),
             Action::SetLevel(level) => level::set(self, *level),
+            Action::AddCrlPart(owner, part) => trust::add_crl_part(self, owner.as_ref(), part),
+            Action::AddLongCrl(owner, found) => trust::add_long_crl(self, owner.as_ref(), found),
         }
     }
 

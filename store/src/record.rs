@@ -34,10 +34,11 @@ pub use member::{Member, MemberRole};
 pub use operation::{Operation, OperationMemory};
 pub use principal::Principal;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 pub use session_key::{SessionKey, SessionKeyUse};
 pub use tls::{TlsLogLevel, TlsSettings, TlsVersion};
 pub use token::{AccessToken, JoinToken, TokenUse};
-pub use trust::{Crl, TrustSet, Trusted};
+pub use trust::{Crl, LongCrl, TrustSet, Trusted};
 
 use crate::id::{
     DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
@@ -86,6 +87,12 @@ pub enum RowKey {
     Level,
     /// Summary of the forgotten operations; one row, from level 1 on.
     OperationMemory,
+    /// A long revocation list of a set, by the hash of its issuer's name; from level 2 on. A set
+    /// has one list of an issuer, short or long.
+    LongCrl((TrustSet, Fingerprint)),
+    /// A part of a long revocation list of a set, by the hash of the whole list and the part's
+    /// number; from level 2 on. The parts are there before the list.
+    CrlPart((TrustSet, Fingerprint, u32)),
 }
 
 /// Content of a row. Large contents are behind a pointer: an enum is as large as its largest
@@ -130,4 +137,8 @@ pub enum Record {
     Level(u32),
     /// Summary of the forgotten operations.
     OperationMemory(OperationMemory),
+    /// A long revocation list.
+    LongCrl(Arc<LongCrl>),
+    /// A part of a long revocation list, DER.
+    CrlPart(Arc<ByteBuf>),
 }

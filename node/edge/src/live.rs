@@ -41,8 +41,8 @@ use index::{Index, Served};
 use limits::{OPENED_MAX, PREPARED_MAX};
 pub(crate) use ready::{Choice, Refusal};
 use ready::{Opened, Prepared};
-use remote::Anchors;
 pub(crate) use remote::RemoteTrust;
+use remote::{Anchors, RevocationLists};
 pub use test_certificate::TestCertificate;
 
 /// Progress of this node in serving a scope.
@@ -75,6 +75,7 @@ struct Shared {
     test_proved: AtomicBool,
     main_domain: DomainName,
     anchors: ArcSwapOption<Anchors>,
+    revocation_lists: [ArcSwapOption<RevocationLists>; 2],
     session_keys: Arc<ArcSwap<SessionKeys>>,
     /// Serialises updates of `session_keys`.
     following: Mutex<()>,
@@ -115,6 +116,7 @@ impl Live {
             test_proved: AtomicBool::new(false),
             main_domain,
             anchors: ArcSwapOption::empty(),
+            revocation_lists: [ArcSwapOption::empty(), ArcSwapOption::empty()],
             session_keys: Arc::default(),
             following: Mutex::default(),
             pending: Mutex::default(),
@@ -180,7 +182,8 @@ impl Live {
                     }
                     RowKey::TlsSettings
                     | RowKey::Trusted((TrustSet::System, _))
-                    | RowKey::Crl((TrustSet::System, _)) => is_settled = false,
+                    | RowKey::Crl((TrustSet::System, _))
+                    | RowKey::LongCrl((TrustSet::System, _)) => is_settled = false,
                     // A new keyring generation may unseal session keys that could not be opened
                     // before.
                     RowKey::SessionKey(_) | RowKey::Generation(_) => session_keys_changed = true,

@@ -6,6 +6,7 @@ pub mod datagrams;
 mod hello;
 pub(crate) mod limits;
 mod policy;
+mod revocation_list;
 #[cfg(test)]
 mod tests;
 mod tickets;
@@ -23,6 +24,7 @@ pub(crate) use client::{Asking, ClientIdentity, ClientPolicy, WrongReason};
 pub(crate) use hello::{FirstBytes, Tried, is_old};
 pub use policy::NodeLimits;
 pub(crate) use policy::Policy;
+pub(crate) use revocation_list::RevocationList;
 pub(crate) use tickets::Sessions;
 
 /// Tickets sent per TLS 1.3 connection. One is enough even for a client that uses each ticket once

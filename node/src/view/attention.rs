@@ -78,7 +78,7 @@ pub(crate) fn forget_deleted(inspections: &Inspections, scope: Scope, state: &St
 /// Returns a value that changes when a set of trusted certificates or its revocation lists do.
 fn stamp(state: &State, set: &TrustSet) -> u64 {
     let trusted = state.trusted(set).map(|(one, _)| RowKey::Trusted((set.clone(), one)));
-    let lists = state.crls(set).map(|(one, _)| RowKey::Crl((set.clone(), one)));
+    let lists = state.crl_keys(set);
     let changed = |key: RowKey| state.row(&key).map_or(0, |row| row.changed_at.0);
     // The multiplier of FNV-1a mixes the indexes, so that two sets do not have the same sum.
     trusted.chain(lists).fold(0, |sum: u64, key| {

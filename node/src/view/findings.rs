@@ -212,7 +212,7 @@ fn client_auth(found: &mut Found, scope: Scope, state: &State, domain: &Domain, 
     }
     for set in [TrustSet::Domain(domain.id), TrustSet::System] {
         for (_, list) in state.crls(&set) {
-            revocation_list(found, list, now);
+            revocation_list(found, &list, now);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Certificate revocation lists (RFC 5280 §5).
 
+use std::sync::Arc;
+
 use der::{Decode, Encode, asn1::ObjectIdentifier};
 use x509_cert::{crl::CertificateList, ext::pkix::crl::CrlNumber};
 
@@ -14,11 +16,11 @@ use crate::{
 pub(crate) const NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
 pub(crate) const DELTA: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.27");
 
-/// A revocation list, parsed once.
+/// A revocation list, parsed once; cheap to clone.
 #[derive(Clone)]
 pub struct Crl {
-    pub(crate) der: Vec<u8>,
-    pub(crate) parsed: CertificateList,
+    pub(crate) der: Arc<[u8]>,
+    pub(crate) parsed: Arc<CertificateList>,
     pub(crate) issuer: Comparable,
     /// A serial number is listed more than once.
     pub(crate) is_ambiguous: bool,
@@ -84,7 +86,7 @@ impl Crl {
         serials.sort_unstable();
         let is_ambiguous = serials.array_windows().any(|[one, next]| one == next);
         let issuer = Comparable::of(&parsed.tbs_cert_list.issuer);
-        Ok(Crl { der: der.to_vec(), parsed, issuer, is_ambiguous })
+        Ok(Crl { der: der.into(), parsed: parsed.into(), issuer, is_ambiguous })
     }
 
     /// Returns the list, DER.

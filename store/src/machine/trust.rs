@@ -1,6 +1,10 @@
 //! Rules for trusted certificates. They are added and removed one by one, so that concurrent edits
 //! do not overwrite each other.
 
+mod long_crl;
+
+pub(super) use long_crl::{add as add_long_crl, add_part as add_crl_part};
+
 use super::{Changing, check_count};
 use crate::{
     command::AddTrusted,
@@ -25,19 +29,22 @@ pub(super) fn add(
         }
     }
     for (issuer, crl) in &found.crls {
-        let key = RowKey::Crl((set.clone(), *issuer));
-        let known = change.state.row(&key).map(|row| &row.record);
-        let is_older = |known: &Record| match known {
-            Record::Crl(known) => known.this_update <= crl.this_update,
-            _ => true,
-        };
-        if known.is_none_or(is_older) {
+        let known = change.state.crl_issued(&set, *issuer);
+        if known.is_none_or(|known| known <= crl.this_update) {
+            let key = RowKey::Crl((set.clone(), *issuer));
+            if change.state.row(&key).is_none() {
+                long_crl::remove(change, &set, *issuer)?;
+            }
             change.put(key, Record::Crl(crl.clone().into()))?;
         }
     }
-    check_count("revocation lists in a set", change.state.crls(&set).count(), CRLS_MAX)?;
-    check_count("trusted certificates in a set", change.state.trusted(&set).count(), TRUSTED_MAX)?;
-    done(change, domain)
+    check_counts(change, &set)?;
+    done(change, domain, true)
+}
+
+fn check_counts(change: &Changing<'_>, set: &TrustSet) -> Result<(), Rejection> {
+    check_count("revocation lists in a set", change.state.crl_keys(set).count(), CRLS_MAX)?;
+    check_count("trusted certificates in a set", change.state.trusted(set).count(), TRUSTED_MAX)
 }
 
 /// Removes certificates, or revocation lists by the hash of their issuer's name. Each must exist.
@@ -48,22 +55,24 @@ pub(super) fn remove(
 ) -> Result<Done, Rejection> {
     let (set, domain) = set_of(change, owner)?;
     for fingerprint in fingerprints {
-        let keys = [
-            RowKey::Trusted((set.clone(), *fingerprint)),
-            RowKey::Crl((set.clone(), *fingerprint)),
-        ];
-        let known = keys.iter().find(|key| change.state.row(key).is_some());
-        change.remove(known.ok_or(Rejection::TrustedUnknown(*fingerprint))?)?;
+        let certificate = RowKey::Trusted((set.clone(), *fingerprint));
+        if change.state.row(&certificate).is_some() {
+            change.remove(&certificate)?;
+        } else if !long_crl::remove(change, &set, *fingerprint)? {
+            return Err(Rejection::TrustedUnknown(*fingerprint));
+        }
     }
-    done(change, domain)
+    done(change, domain, true)
 }
 
 /// Removes the whole set of a deleted domain.
 pub(super) fn clear(change: &mut Changing<'_>, domain: &Domain) -> Result<(), Rejection> {
     let set = TrustSet::Domain(domain.id);
     let trusted = change.state.trusted(&set).map(|(one, _)| RowKey::Trusted((set.clone(), one)));
-    let crls = change.state.crls(&set).map(|(issuer, _)| RowKey::Crl((set.clone(), issuer)));
-    let rows: Vec<RowKey> = trusted.chain(crls).collect();
+    let parts = change.state.crl_parts(&set);
+    let parts = parts.map(|(list, number, _)| RowKey::CrlPart((set.clone(), list, number)));
+    let crls = change.state.crl_keys(&set);
+    let rows: Vec<RowKey> = trusted.chain(crls).chain(parts).collect();
     rows.iter().try_for_each(|key| change.remove(key))
 }
 
@@ -76,7 +85,11 @@ fn set_of(
     Ok((set, domain))
 }
 
-fn done(change: &mut Changing<'_>, domain: Option<Domain>) -> Result<Done, Rejection> {
+fn done(
+    change: &mut Changing<'_>,
+    domain: Option<Domain>,
+    _is_changed: bool,
+) -> Result<Done, Rejection> {
     match domain {
         Some(domain) => change.put_domain(domain),
         None => Ok(Done::Changed),

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::{id::DomainId, time::UnixMillis};
+use crate::{
+    id::{DomainId, Fingerprint},
+    time::UnixMillis,
+};
 
 /// Identity of a set of trusted certificates.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,6 +30,17 @@ pub struct Trusted {
 pub struct Crl {
     /// The list, DER.
     pub der: ByteBuf,
+    /// Time of issue.
+    pub this_update: UnixMillis,
+}
+
+/// A revocation list that is too long for one row. Its parts are rows of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LongCrl {
+    /// Hash of the whole list, which names its parts.
+    pub list: Fingerprint,
+    /// Number of parts, counted from 0.
+    pub parts: u32,
     /// Time of issue.
     pub this_update: UnixMillis,
 }

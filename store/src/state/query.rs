@@ -12,9 +12,9 @@ use crate::{
         ServerName, SessionKeyId, TokenId, Version,
     },
     record::{
-        AccessToken, Chain, Cluster, Credential, Crl, Domain, JoinToken, KeyringGeneration,
-        Listener, Member, Operation, OperationMemory, Record, RowKey, SessionKey, SessionKeyUse,
-        TlsSettings, TrustSet, Trusted,
+        AccessToken, Chain, Cluster, Credential, Domain, JoinToken, KeyringGeneration, Listener,
+        Member, Operation, OperationMemory, Record, RowKey, SessionKey, SessionKeyUse, TlsSettings,
+        TrustSet, Trusted,
     },
 };
 
@@ -147,21 +147,6 @@ impl State {
             let row = self.row(&RowKey::SessionKey((wanted, *id)));
             // The last change of an active key is its activation.
             (row.map(|row| row.changed_at), key.active)
-        })
-    }
-
-    /// Returns the revocation lists of a set, by the hash of their issuer's name.
-    pub fn crls<'a>(
-        &'a self,
-        set: &TrustSet,
-    ) -> impl Iterator<Item = (Fingerprint, &'a Crl)> + use<'a> {
-        let set = set.clone();
-        let first = RowKey::Crl((set.clone(), Fingerprint([0; 32])));
-        self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
-            (RowKey::Crl((found, issuer)), Record::Crl(crl)) if *found == set => {
-                Some((*issuer, &**crl))
-            }
-            _ => None,
         })
     }
 

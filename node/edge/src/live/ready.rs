@@ -137,7 +137,9 @@ impl Live {
             PkiMode::Enabled => self.open(index.state(*scope), served)?,
         };
         let state = index.state(*scope);
-        let client = ClientPolicy::of(state, domain, &index.policy.settings).map(Arc::new);
+        let lists = self.revocation_lists(index, *scope);
+        let settings = &index.policy.settings;
+        let client = ClientPolicy::of(state, domain, settings, lists.found()).map(Arc::new);
         let sessions = (domain.mode == PkiMode::Enabled).then(|| {
             let client = client.as_deref();
             Sessions::of(&self.shared.session_keys, *scope, domain, client, &index.policy)

@@ -9,7 +9,7 @@ use conclave_store::{
 };
 
 use super::{Live, index::Index};
-use crate::tls::{CertifiedKeys, Policy};
+use crate::tls::{CertifiedKeys, Policy, RevocationList};
 
 /// Trust in remote servers, from the sets of this node, of its cluster and the built-in one, and
 /// the certificate that this node shows.
@@ -28,7 +28,27 @@ pub(crate) struct Anchors {
     pub(crate) crls: Vec<Crl>,
 }
 
+/// Revocation lists of the set of a scope itself, parsed once per policy for all its domains.
+pub(crate) struct RevocationLists {
+    policy: Arc<Policy>,
+    found: Vec<RevocationList>,
+}
+
 impl Live {
+    /// Returns the revocation lists that all domains of a scope have in common.
+    pub(super) fn revocation_lists(&self, index: &Index, scope: Scope) -> Arc<RevocationLists> {
+        let [shared, local] = &self.shared.revocation_lists;
+        let slot = if scope == Scope::Shared { shared } else { local };
+        let known = slot.load_full().filter(|known| Arc::ptr_eq(&known.policy, &index.policy));
+        known.unwrap_or_else(|| {
+            let policy = Arc::clone(&index.policy);
+            let found = RevocationList::of(index.state(scope), &TrustSet::System).collect();
+            let lists = Arc::new(RevocationLists { policy, found });
+            slot.store(Some(Arc::clone(&lists)));
+            lists
+        })
+    }
+
     /// Returns the name of the Main Domain, the fallback when nothing selects another domain.
     pub(crate) fn main_domain(&self) -> &conclave_store::id::DomainName {
         &self.shared.main_domain
@@ -52,6 +72,12 @@ impl Live {
         let own = main.and_then(|main| self.prepared(&index, &main).ok());
         let own = own.map(|prepared| Arc::clone(&prepared.shown));
         Arc::new(RemoteTrust { policy, anchors, own })
+    }
+}
+
+impl RevocationLists {
+    pub(super) fn found(&self) -> &[RevocationList] {
+        &self.found
     }
 }
 

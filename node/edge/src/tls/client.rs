@@ -27,7 +27,7 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 
-use super::tickets;
+use super::{RevocationList, tickets};
 use crate::tls::limits::PEER_CHAIN_MAX;
 
 /// The identity of an authenticated client. All text comes from its certificate: escape it before
@@ -155,11 +155,13 @@ pub(crate) struct ClientPolicy {
 
 impl ClientPolicy {
     /// Returns the policy of a domain, or none if the domain asks for no certificate. `state` must
-    /// be the State that holds the domain, because the system set of that scope applies.
+    /// be the State that holds the domain, because the system set of that scope applies;
+    /// `system_lists` are the revocation lists of that set.
     pub(crate) fn of(
         state: &State,
         domain: &Domain,
         settings: &TlsSettings,
+        system_lists: &[RevocationList],
     ) -> Option<ClientPolicy> {
         let asked = domain.client_auth?;
         let sets = [TrustSet::Domain(domain.id), TrustSet::System];
@@ -173,9 +175,17 @@ impl ClientPolicy {
                 tickets::add(&mut hash, &trusted.der);
                 known.extend(Certificate::from_der(&trusted.der).ok());
             }
-            for (_, crl) in state.crls(set) {
-                tickets::add(&mut hash, &crl.der);
-                crls.extend(Crl::from_der(&crl.der).ok());
+            let own: Vec<RevocationList>;
+            let lists = match set {
+                TrustSet::System => system_lists,
+                TrustSet::Domain(_) => {
+                    own = RevocationList::of(state, set).collect();
+                    &own
+                }
+            };
+            for list in lists {
+                tickets::add(&mut hash, &list.mark);
+                crls.push(list.crl.clone());
             }
         }
         let is_chosen = |one: &&Certificate| Fingerprint::of(one.der()) == asked.issuer;

@@ -40,7 +40,10 @@ pub(super) fn all() -> Vec<(String, RowKey, Record)> {
     for set in [TrustSet::System, TrustSet::Domain(id)] {
         let trusted = Record::Trusted(Trusted { der: bytes("trusted") }.into());
         add(RowKey::Trusted((set.clone(), fingerprint(6))), trusted);
-        add(RowKey::Crl((set, fingerprint(12))), Record::Crl(crl().into()));
+        add(RowKey::Crl((set.clone(), fingerprint(12))), Record::Crl(crl().into()));
+        add(RowKey::LongCrl((set.clone(), fingerprint(12))), Record::LongCrl(long_crl().into()));
+        let part = RowKey::CrlPart((set, fingerprint(13), 69));
+        add(part, Record::CrlPart(bytes("part").into()));
     }
     let earlier = Domain {
         mode: PkiMode::Test,

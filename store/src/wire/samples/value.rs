@@ -184,6 +184,10 @@ pub(super) fn session_key(active: Option<UnixMillis>) -> SessionKey {
     SessionKey { sealed: sealed(), made: TIME, active, not_after, expires }
 }
 
+pub(super) fn long_crl() -> LongCrl {
+    LongCrl { list: fingerprint(13), parts: 70, this_update: TIME }
+}
+
 pub(super) fn crl() -> Crl {
     Crl { der: bytes("revocation list"), this_update: TIME }
 }
