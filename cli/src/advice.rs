@@ -179,7 +179,15 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::NotLoggedIn => {
             "HTTPS needs an access token, made on a member: conclave token create NAME"
         }
-        Code::Malformed => "The request cannot be understood.",
+        Code::Malformed => {
+            "An argument is missing, is of the wrong form, or does not fit the others; or a question had to be asked and standard input is not a terminal. The first line of the error names the argument or the question. conclave help COMMAND lists all arguments; --yes answers every question of a removal."
+        }
+        Code::FileUnusable => {
+            "A file that the command names cannot be read or written: it does not exist, belongs to somebody else, or is larger than 1 MiB. Nothing was sent to a node. The second line of the error is what the operating system says."
+        }
+        Code::OutputFailed => {
+            "The answer cannot be written to standard output: most often its disk is full. A change that was reported as made stays made; a token that could not be shown is revoked, or was not made. Make room, or write elsewhere, and repeat the command."
+        }
         Code::NotFound => "This path of the API, or this object, does not exist.",
         Code::TooLarge => "The request is larger than 2 MiB.",
         Code::Internal => "The node could not do its work. Its log says more.",

@@ -12,6 +12,7 @@ mod file;
 mod key;
 mod listener;
 mod node;
+mod prompt;
 mod status;
 mod tls;
 mod token;
@@ -19,22 +20,27 @@ mod trust;
 
 use std::{
     io::{IsTerminal, Read, Write},
-    path::Path,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
 };
 
-use clap::CommandFactory;
 use conclave_api::problem::{Code, Problem};
 use conclave_client::{AccessToken, Address, Change, Client, Failure, Options};
+use serde::Serialize;
 
 use crate::{
     advice,
-    args::{Args, Changing, Cluster, Command, Config, Global, Key, Server},
-    output, progress,
+    args::{self, Args, Changing, Cluster, Command, Config, Global, Key, Server},
+    output::{self, Columns},
+    progress,
 };
 
 /// Longest file read by a command.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const SOCKET: &str = "/run/conclave/admin.sock";
+/// Rights on a token file by which users other than its owner and group can use it, or its group
+/// can change it.
+const OTHERS: u32 = 0o027;
 
 /// Exit code of a completed command.
 type Done = Result<u8, Failure>;
@@ -50,23 +56,27 @@ pub(crate) fn run(args: Args) -> Done {
         }
         Command::Config(Config::Check { file }) => {
             conclave_node::check_config(&file)?;
-            output::line(&format!("{}: all settings are right", file.display()));
+            let checked = CheckedFile { file: file.display().to_string(), valid: true };
+            if !output::object_of(&args.global, "ConfigurationCheck", &checked.file, &checked) {
+                let text = format!("{}: all settings are right", checked.file);
+                output::success(&args.global, &text);
+            }
             Ok(0)
         }
         Command::Completion { shell } => {
-            let (mut command, mut script) = (Args::command(), Vec::<u8>::new());
+            let (mut command, mut script) = (args::command(), Vec::<u8>::new());
             clap_complete::generate(shell, &mut command, "conclave", &mut script);
             output::line(String::from_utf8_lossy(&script).trim_end());
             Ok(0)
         }
         Command::Man { directory } => {
-            clap_mangen::generate_to(Args::command(), &directory).map_err(|error| {
+            clap_mangen::generate_to(args::command(), &directory).map_err(|error| {
                 let title = format!("cannot write to {}", directory.display());
-                Problem::new(Code::ConfigurationInvalid, title).detail(error.to_string())
+                Problem::new(Code::FileUnusable, title).detail(error.to_string())
             })?;
             Ok(0)
         }
-        Command::Explain { code } => explain(&code),
+        Command::Explain { code, .. } => explain(&args.global, code.as_deref()),
         Command::Demo => block_on(demo::run()),
         command => {
             let global = args.global;
@@ -131,13 +141,60 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     runtime.block_on(work)
 }
 
-fn explain(code: &str) -> Done {
-    let wanted = code.to_ascii_uppercase();
-    let found = Code::ALL.iter().find(|code| code.as_str() == wanted).ok_or_else(|| {
-        Box::new(Problem::new(Code::NotFound, format!("no error code {wanted:?}")))
-    })?;
-    output::line(&format!("{}  {}", found.as_str(), advice::explain(*found)));
+/// Result of `config check`. A wrong file is an error.
+#[derive(Serialize)]
+struct CheckedFile {
+    file: String,
+    valid: bool,
+}
+
+/// An error code with its meaning.
+#[derive(Serialize)]
+struct Explained {
+    code: &'static str,
+    exit_code: u8,
+    text: &'static str,
+}
+
+/// Explains one code, or all of them.
+fn explain(global: &Global, code: Option<&str>) -> Done {
+    let explained = |code: &Code| Explained {
+        code: code.as_str(),
+        exit_code: code.exit_code(),
+        text: advice::explain(*code),
+    };
+    if let Some(code) = code {
+        let wanted = code.to_ascii_uppercase();
+        let found = Code::ALL.iter().find(|code| code.as_str() == wanted).ok_or_else(|| {
+            let title = format!("no error code {wanted:?}");
+            Box::new(Problem::new(Code::NotFound, title).hint("conclave explain --list"))
+        })?;
+        let found = explained(found);
+        if !output::object_of(global, "Explanation", found.code, &found) {
+            output::line(&format!("{}  {}", found.code, found.text));
+        }
+        return Ok(0);
+    }
+    let mut all: Vec<Explained> = Code::ALL.iter().map(explained).collect();
+    all.sort_by_key(|one| one.code);
+    let columns = Columns {
+        kind: "Explanation",
+        head: &["CODE", "EXIT", "MEANING"],
+        wide: &[],
+        name: |one: &Explained| one.code.to_owned(),
+    };
+    output::list(global, &columns, &all, |one, is_wide| {
+        // The first sentence is enough to find a code.
+        let first = one.text.split_inclusive(". ").next().unwrap_or_default().trim_end();
+        let text = if is_wide { one.text } else { first };
+        vec![one.code.to_owned(), one.exit_code.to_string(), text.to_owned()]
+    });
     Ok(0)
+}
+
+/// Returns the value of an environment variable, if it is set and not empty.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Returns a client for --address, CONCLAVE_ADDRESS, or the default socket. For `cluster join`,
@@ -154,9 +211,9 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
             Problem::new(Code::Malformed, title).hint("--scope shared or --scope local"),
         ));
     }
-    let address: Address = match &global.address {
-        Some(text) => text.parse()?,
-        None if Path::new(SOCKET).exists() => Address::Unix(SOCKET.into()),
+    let addresses = match global.address.clone().or_else(|| environment("CONCLAVE_ADDRESS")) {
+        Some(text) => Address::list(&text)?,
+        None if Path::new(SOCKET).exists() => vec![Address::Unix(SOCKET.into())],
         None => {
             return Err(Box::new(
                 Problem::new(Code::NodeUnreachable, "no node to ask")
@@ -165,21 +222,45 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
             ));
         }
     };
-    let token: Option<AccessToken> = match &global.token_file {
-        Some(file) if !is_join => Some(read_file(file)?.parse()?),
-        _ => None,
-    };
+    let given = global.token_file.clone().filter(|_| !is_join);
+    let token: Option<AccessToken> =
+        match given.or_else(|| environment("CONCLAVE_TOKEN_FILE").map(PathBuf::from)) {
+            // A socket needs no token, so there a missing file is no error.
+            Some(file) if addresses.iter().any(Address::needs_token) => {
+                Some(read_token(global, &file)?.parse()?)
+            }
+            _ => None,
+        };
     let options = Options {
         family: None,
         timeout: global.timeout,
         is_stale: global.stale,
         scope: global.scope.clone().filter(|_| !is_trust),
     };
-    Client::new(&address, token.as_ref(), options)
+    Client::among(addresses, token.as_ref(), options)
+}
+
+/// Reads a file that holds a token, and warns if other users can read or change it.
+pub(crate) fn read_token(global: &Global, file: &Path) -> Result<String, Failure> {
+    let mode = std::fs::metadata(file).map(|found| found.permissions().mode() & 0o777);
+    let is_file = file != Path::new("-");
+    if let Ok(mode) = mode
+        && is_file
+        && mode & OTHERS != 0
+    {
+        let file = file.display();
+        let text = format!(
+            "other users can use the token in {file} (mode {mode:o})    mend it: chmod 600 {file}"
+        );
+        output::warning(global, &text);
+    }
+    read_file(file)
 }
 
 fn file_problem(path: &Path, what: String) -> Failure {
-    Box::new(Problem::new(Code::Malformed, format!("cannot read {}", path.display())).detail(what))
+    Box::new(
+        Problem::new(Code::FileUnusable, format!("cannot read {}", path.display())).detail(what),
+    )
 }
 
 /// Reads a file as text, bounded; `-` is standard input.
@@ -212,7 +293,7 @@ pub(crate) fn write_file(out: Option<&Path>, text: &str) -> Result<(), Failure> 
     };
     std::fs::write(path, text).map_err(|error| {
         let title = format!("cannot write {}", path.display());
-        Box::new(Problem::new(Code::Malformed, title).detail(error.to_string()))
+        Box::new(Problem::new(Code::FileUnusable, title).detail(error.to_string()))
     })
 }
 
@@ -275,7 +356,7 @@ fn waiting_for(command: &Command) -> String {
         Command::Key(Key::Generate { name, algorithm, .. }) => {
             format!("making a key of type {algorithm} for {name}; RSA takes some seconds")
         }
-        Command::Cluster(Cluster::Join { member }) => format!("waiting for {member}"),
+        Command::Cluster(Cluster::Join { member, .. }) => format!("waiting for {member}"),
         _ => "waiting for the node".to_owned(),
     }
 }

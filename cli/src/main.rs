@@ -11,26 +11,47 @@ mod reference;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use conclave_api::problem::masked;
+use conclave_api::problem::{Code, Problem, masked};
 
 fn main() -> ExitCode {
-    let args = args::Args::try_parse().unwrap_or_else(|refused| {
-        let said = refused.to_string();
-        let shown = masked(said.clone());
-        if shown == said {
-            refused.exit();
-        }
-        // An argument contained a private key. Print only the masked text.
-        eprint!("{shown}");
-        std::process::exit(refused.exit_code())
-    });
+    let args = match args::Args::read() {
+        Ok(args) => args,
+        Err(refused) => return refuse(&refused),
+    };
     let global = args.global.clone();
-    match commands::run(args) {
+    let mut done = commands::run(args);
+    if let (Ok(_), Some(failed)) = (&done, output::failed()) {
+        done = Err(Box::new(failed));
+    }
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(problem) => {
-            output::problem(&global, &problem);
+            output::problem(global.output, &problem);
             ExitCode::from(problem.exit_code)
         }
+    }
+}
+
+/// Prints why the arguments are wrong, or the help that was asked for.
+fn refuse(refused: &clap::Error) -> ExitCode {
+    let said = refused.to_string();
+    let shown = masked(said.clone());
+    let code = u8::try_from(refused.exit_code()).unwrap_or(2);
+    if let Some(form) = output::asked_form(std::env::args()).filter(|_| refused.use_stderr()) {
+        let mut lines = shown.lines().map(str::trim).filter(|line| !line.is_empty());
+        let title = lines.next().unwrap_or_default();
+        let title = title.strip_prefix("error: ").unwrap_or(title);
+        let problem = Problem::new(Code::Malformed, title);
+        output::problem(form, &problem.detail(lines.collect::<Vec<_>>().join("; ")));
+        return ExitCode::from(code);
+    }
+    if shown != said {
+        // An argument contained a private key. Print only the masked text.
+        eprint!("{shown}");
+        return ExitCode::from(code);
+    }
+    match refused.print() {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(1),
+        _ => ExitCode::from(code),
     }
 }

@@ -1,11 +1,15 @@
 //! Output of answers and errors, for people and for machines.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{IsTerminal, Write},
+    sync::Mutex,
+};
 
 use comfy_table::{Table, presets};
 use conclave_api::{
+    API_VERSION,
     change::{Change, DryRun},
-    problem::Problem,
+    problem::{Code, Problem},
 };
 use serde::Serialize;
 
@@ -14,21 +18,68 @@ use crate::{
     progress,
 };
 
-/// Writes to standard output. A reader that has gone away is not an error.
+/// The first failure to write to standard output.
+static FAILED: Mutex<Option<std::io::Error>> = Mutex::new(None);
+
+/// Writes a line to standard output. A failure is kept, and becomes the result of the command.
 pub(crate) fn line(text: &str) {
     progress::end();
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let mut stdout = std::io::stdout();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    if let (Err(error), Ok(mut failed)) = (written, FAILED.lock()) {
+        failed.get_or_insert(error);
+    }
+}
+
+/// Returns why an answer could not be written. A reader that has gone away, as in `| head`, is no
+/// failure.
+pub(crate) fn failed() -> Option<Problem> {
+    let error = FAILED.lock().ok()?.take()?;
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return None;
+    }
+    let title = "cannot write to standard output";
+    Some(Problem::new(Code::OutputFailed, title).detail(error.to_string()))
 }
 
 /// Writes advice to standard error.
 pub(crate) fn advice(global: &Global, text: &str) {
-    if !global.quiet && global.output == Form::Table {
+    if !global.quiet && is_table(global) {
         progress::end();
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 }
 
-/// Writes an object as JSON if that is requested. Returns whether it did.
+/// Writes a warning to standard error, whatever the form of the answer.
+pub(crate) fn warning(global: &Global, text: &str) {
+    if !global.quiet {
+        progress::end();
+        let _ = writeln!(std::io::stderr(), "!  {text}");
+    }
+}
+
+/// Writes what a successful change did, unless --quiet.
+pub(crate) fn success(global: &Global, text: &str) {
+    if !global.quiet {
+        line(text);
+    }
+}
+
+/// An object with its kind, as JSON shows it.
+#[derive(Serialize)]
+struct Named<'a, T> {
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    kind: &'a str,
+    #[serde(flatten)]
+    object: &'a T,
+}
+
+fn named<'a, T>(kind: &'a str, object: &'a T) -> Named<'a, T> {
+    Named { api_version: API_VERSION, kind, object }
+}
+
+/// Writes an object, which has a kind, as JSON if that is requested. Returns whether it did.
 pub(crate) fn json<T: Serialize>(global: &Global, value: &T) -> bool {
     let text = match global.output {
         Form::Json => serde_json::to_string_pretty(value),
@@ -39,29 +90,77 @@ pub(crate) fn json<T: Serialize>(global: &Global, value: &T) -> bool {
     true
 }
 
+/// Writes an object, which has a kind, as JSON or by its name if that is requested. Returns whether
+/// it did.
+pub(crate) fn object<T: Serialize>(global: &Global, name: &str, object: &T) -> bool {
+    if global.output == Form::Name {
+        line(name);
+        return true;
+    }
+    json(global, object)
+}
+
+/// Writes an object as JSON with this kind, or by its name, if that is requested. Returns whether
+/// it did.
+pub(crate) fn object_of<T: Serialize>(global: &Global, kind: &str, name: &str, object: &T) -> bool {
+    if global.output == Form::Name {
+        line(name);
+        return true;
+    }
+    json(global, &named(kind, object))
+}
+
 /// Returns whether the answer is for people.
 pub(crate) fn is_table(global: &Global) -> bool {
     matches!(global.output, Form::Table | Form::Wide)
 }
 
-/// Writes a list in the requested form.
+/// How a list of objects is written.
+pub(crate) struct Columns<'a, T> {
+    /// Kind of one object; that of the list is this with `List` at its end.
+    pub(crate) kind: &'a str,
+    /// Heads of the columns of a table.
+    pub(crate) head: &'a [&'a str],
+    /// Heads of further columns of a wide table.
+    pub(crate) wide: &'a [&'a str],
+    /// What the next command takes.
+    pub(crate) name: fn(&T) -> String,
+}
+
+/// A list, as JSON shows it.
+#[derive(Serialize)]
+struct Items<'a, T> {
+    items: &'a [T],
+}
+
+/// Writes a list in the requested form. `row` gets whether the table is wide; only then its further
+/// columns are shown.
 pub(crate) fn list<T: Serialize>(
     global: &Global,
+    columns: &Columns<'_, T>,
     items: &[T],
-    head: &[&str],
-    row: impl Fn(&T) -> Vec<String>,
+    row: impl Fn(&T, bool) -> Vec<String>,
 ) {
     match global.output {
-        Form::Json => line(&serde_json::to_string_pretty(items).unwrap_or_default()),
-        Form::Jsonl => {
-            items.iter().for_each(|item| line(&serde_json::to_string(item).unwrap_or_default()));
+        Form::Json => {
+            let kind = format!("{}List", columns.kind);
+            json(global, &named(&kind, &Items { items }));
         }
-        Form::Name => {
-            items.iter().for_each(|item| line(row(item).first().map_or("", String::as_str)));
-        }
+        Form::Jsonl => items.iter().for_each(|item| {
+            let has_kind = serde_json::to_value(item).is_ok_and(|value| value["kind"].is_string());
+            match has_kind {
+                true => json(global, item),
+                false => json(global, &named(columns.kind, item)),
+            };
+        }),
+        Form::Name => items.iter().for_each(|item| line(&(columns.name)(item))),
         Form::Table | Form::Wide => {
-            let rows: Vec<Vec<String>> = items.iter().map(row).collect();
-            line(&table(head, &rows));
+            let is_wide = global.output == Form::Wide;
+            let further = if is_wide { columns.wide } else { &[] };
+            let head: Vec<&str> = columns.head.iter().chain(further).copied().collect();
+            let cells = |item: &T| row(item, is_wide).into_iter().take(head.len()).collect();
+            let rows: Vec<Vec<String>> = items.iter().map(cells).collect();
+            line(&table(&head, &rows));
         }
     }
 }
@@ -94,6 +193,20 @@ pub(crate) fn change(global: &Global, what: &str, change: &Change) {
         dry_run(change, would);
         return;
     }
+    if !global.quiet {
+        served(what, change);
+    }
+    for node in &change.served.missing {
+        let reason = change.served.reasons.get(node).map_or("unknown", String::as_str);
+        advice(global, &format!("!  not yet on {node}: {reason}"));
+    }
+    for warning in &change.warnings {
+        advice(global, &format!("!  {warning}"));
+    }
+}
+
+/// Writes on how many nodes a change is in use.
+fn served(what: &str, change: &Change) {
     let (served, missing) = (change.served.nodes.len(), change.served.missing.len());
     let version =
         change.version.map_or_else(String::new, |version| format!(" (version {version})"));
@@ -103,15 +216,6 @@ pub(crate) fn change(global: &Global, what: &str, change: &Change) {
     } else {
         let all = served + missing;
         line(&format!("{what}, in use on {served} of {all} nodes after {took} ms{version}"));
-    }
-    if missing > 0 {
-        for node in &change.served.missing {
-            let reason = change.served.reasons.get(node).map_or("unknown", String::as_str);
-            advice(global, &format!("!  not yet on {node}: {reason}"));
-        }
-    }
-    for warning in &change.warnings {
-        advice(global, &format!("!  {warning}"));
     }
 }
 
@@ -154,8 +258,15 @@ fn dry_run(change: &Change, would: &DryRun) {
             }
         }
     }
-    if !would.checks.is_empty() {
-        line(&format!("Checks: {}", would.checks.join(", ")));
+    // Two keys of a domain pass the same checks.
+    let mut checks: Vec<&str> = Vec::new();
+    for check in &would.checks {
+        if !checks.contains(&check.as_str()) {
+            checks.push(check);
+        }
+    }
+    if !checks.is_empty() {
+        line(&format!("Checks: {}", checks.join(", ")));
     }
     for problem in &would.problems {
         line(&format!("!  {problem}"));
@@ -165,11 +276,33 @@ fn dry_run(change: &Change, would: &DryRun) {
     }
 }
 
+/// Returns the JSON form if the arguments ask for one, though they could not be read as a whole.
+pub(crate) fn asked_form(mut args: impl Iterator<Item = String>) -> Option<Form> {
+    let mut asked = None;
+    while let Some(arg) = args.next() {
+        let value = match arg.as_str() {
+            "--" => break,
+            "-o" | "--output" => args.next()?,
+            other => {
+                let value = other.strip_prefix("--output=").or_else(|| other.strip_prefix("-o"));
+                let Some(value) = value else { continue };
+                value.trim_start_matches('=').to_owned()
+            }
+        };
+        asked = match value.as_str() {
+            "json" => Some(Form::Json),
+            "jsonl" => Some(Form::Jsonl),
+            _ => None,
+        };
+    }
+    asked
+}
+
 /// Writes an error: what, where, why, hint, more.
-pub(crate) fn problem(global: &Global, problem: &Problem) {
+pub(crate) fn problem(form: Form, problem: &Problem) {
     progress::end();
     let mut stderr = std::io::stderr();
-    if matches!(global.output, Form::Json | Form::Jsonl) {
+    if matches!(form, Form::Json | Form::Jsonl) {
         let _ = writeln!(stderr, "{}", serde_json::to_string(problem).unwrap_or_default());
         return;
     }

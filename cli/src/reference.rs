@@ -3,16 +3,16 @@
 
 use std::{fmt::Write, path::Path};
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use conclave_api::problem::Code;
 
-use crate::{advice, args::Args};
+use crate::{advice, args};
 
 /// Width of the help texts.
 const WIDTH: usize = 100;
 
 fn check(file: &str, made: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var("CONCLAVE_REFERENCE").is_ok_and(|wish| wish == "write") {
         std::fs::write(&path, made).unwrap();
     }
@@ -29,38 +29,58 @@ fn every_command_stands_in_the_reference() {
     let mut text =
         "# Commands\n\nMade from the program. `conclave COMMAND --help` says the same.\n"
             .to_owned();
-    let mut all = Args::command().term_width(WIDTH);
+    let mut all = args::command().term_width(WIDTH);
     all.build();
-    write_commands(&all, "conclave", &mut text);
-    let global = Command::new("conclave").disable_help_flag(true).args(
-        all.get_arguments()
-            .filter(|arg| arg.is_global_set())
-            .map(|arg| arg.clone().global(false).hide_env_values(true)),
-    );
-    let options = global.term_width(WIDTH).render_help().to_string();
-    let options: Vec<&str> = options.lines().skip_while(|line| *line != "Options:").collect();
+    write_commands(&all, &all, "conclave", &mut text);
+    let root = all.clone().term_width(WIDTH).render_help().to_string();
+    let options = root.lines().skip_while(|line| !line.starts_with(args::EVERYWHERE));
+    let options: Vec<&str> = options.take_while(|line| !line.is_empty()).collect();
     let options = options.join("\n");
     write!(text, "\n## Options of every command\n\n```\n{}\n```\n", options.trim()).unwrap();
-    check("commands.md", &text);
+    check("../docs/reference/commands.md", &text);
 }
 
-fn write_commands(command: &Command, path: &str, text: &mut String) {
+fn write_commands(root: &Command, command: &Command, path: &str, text: &mut String) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         let path = format!("{path} {}", sub.get_name());
         if sub.get_subcommands().next().is_some() {
             let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
             write!(text, "\n## {path}\n\n{about}\n").unwrap();
-            write_commands(sub, &path, text);
+            write_commands(root, sub, &path, text);
             continue;
         }
-        // The options of every command stand once, at the end.
-        let own = sub.clone().mut_args(|arg| match arg.is_global_set() {
-            true => arg.hide(true),
-            false => arg,
+        // The options of every command have a section of their own. A few commands mean another
+        // thing by one of them, and show it.
+        let own = sub.clone().mut_args(|arg| {
+            let same = |other: &&clap::Arg| other.get_id() == arg.get_id();
+            let is_shared = root
+                .get_arguments()
+                .find(same)
+                .is_some_and(|found| found.is_global_set() && found.get_help() == arg.get_help());
+            if is_shared { arg.hide(true) } else { arg }
         });
         let help = own.term_width(WIDTH).render_help().to_string();
         let own: Vec<&str> = help.lines().map(str::trim_end).collect();
         write!(text, "\n### {path}\n\n```\n{}\n```\n", own.join("\n").trim()).unwrap();
+    }
+}
+
+/// All help screens as they are seen, so that a change of one is read by somebody.
+#[test]
+fn every_help_screen_is_as_it_was_read() {
+    let mut all = args::command().term_width(WIDTH);
+    all.build();
+    let mut text = String::new();
+    write_screens(&all, "conclave", &mut text);
+    check("help.txt", &text);
+}
+
+fn write_screens(command: &Command, path: &str, text: &mut String) {
+    let help = command.clone().term_width(WIDTH).render_help().to_string();
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    writeln!(text, "$ {path} --help\n{}\n", lines.join("\n").trim_end()).unwrap();
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        write_screens(sub, &format!("{path} {}", sub.get_name()), text);
     }
 }
 
@@ -71,7 +91,7 @@ fn every_setting_stands_in_the_reference() {
          prints this file, every setting with its default:\n\n```toml\n{}```\n",
         advice::CONFIG
     );
-    check("configuration.md", &text);
+    check("../docs/reference/configuration.md", &text);
 }
 
 #[test]
@@ -87,5 +107,5 @@ fn every_code_stands_in_the_reference() {
         let explained = advice::explain(code).replace('|', "\\|");
         writeln!(text, "| {} | {exit} | {status} | {explained} |", code.as_str()).unwrap();
     }
-    check("codes.md", &text);
+    check("../docs/reference/codes.md", &text);
 }

@@ -130,8 +130,20 @@ pub(crate) fn client_auth(asked: &ClientAuth, issuer: Option<&Issuer>) -> ApiCli
     }
 }
 
-/// Converts one version of a domain.
-pub(crate) fn version(domain: &Domain, current: bool) -> DomainVersion {
+/// Converts all versions of a domain, given from the oldest to the current one. The current one is
+/// the first of the answer.
+pub(crate) fn versions(stored: &[Domain]) -> Vec<DomainVersion> {
+    let count = stored.len();
+    let earlier = std::iter::once(None).chain(stored.iter().map(Some));
+    let pairs = stored.iter().zip(earlier).enumerate();
+    let mut versions: Vec<DomainVersion> = pairs
+        .map(|(place, (domain, earlier))| version(domain, earlier, place + 1 == count))
+        .collect();
+    versions.reverse();
+    versions
+}
+
+fn version(domain: &Domain, earlier: Option<&Domain>, current: bool) -> DomainVersion {
     let certificates = domain.certificates().filter_map(|one| Certificate::from_der(&one.der).ok());
     DomainVersion {
         version: domain.version.0,
@@ -142,7 +154,44 @@ pub(crate) fn version(domain: &Domain, current: bool) -> DomainVersion {
         pki: pki(domain.mode),
         keys: domain.credentials.iter().map(|one| one.key.public_key.to_string()).collect(),
         certificates: certificates.map(|one| one.serial()).collect(),
+        changes: changes(domain, earlier),
     }
+}
+
+/// Returns what a version changed, in words. `earlier` is the stored version before it.
+fn changes(domain: &Domain, earlier: Option<&Domain>) -> Vec<String> {
+    let Some(earlier) = earlier else {
+        let is_first = domain.version.0 == 1;
+        return if is_first { vec!["created".to_owned()] } else { Vec::new() };
+    };
+    let differs = [
+        (domain.name != earlier.name, "name"),
+        (domain.aliases != earlier.aliases, "aliases"),
+        (domain.addresses != earlier.addresses, "addresses"),
+        (domain.mode != earlier.mode, "pki"),
+    ];
+    let mut words: Vec<String> = differs
+        .iter()
+        .filter(|(differs, _)| *differs)
+        .map(|(_, word)| (*word).to_owned())
+        .collect();
+    let has_both = domain.credentials.len().max(earlier.credentials.len()) > 1;
+    for (family, of) in [(KeyFamily::Ec, "EC "), (KeyFamily::Rsa, "RSA ")] {
+        let (found, before) = (domain.credential(family), earlier.credential(family));
+        let of = if has_both { of } else { "" };
+        let certificate = |one: &Credential| one.certificate.as_ref().map(|one| one.der.clone());
+        let differs = [
+            (found.map(|one| one.key.public_key) != before.map(|one| one.key.public_key), "key"),
+            (found.and_then(certificate) != before.and_then(certificate), "certificate"),
+            (found.and_then(|one| one.chain) != before.and_then(|one| one.chain), "chain"),
+        ];
+        let differs = differs.iter().filter(|(differs, _)| *differs);
+        words.extend(differs.map(|(_, word)| format!("{of}{word}")));
+    }
+    if domain.client_auth != earlier.client_auth {
+        words.push("client certificates".to_owned());
+    }
+    words
 }
 
 fn pki(mode: PkiMode) -> Pki {

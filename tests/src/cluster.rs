@@ -52,9 +52,11 @@ impl Ran {
         self.out
     }
 
-    /// The same as JSON.
+    /// The same as JSON; of a list its items.
     pub fn json(self) -> Value {
-        serde_json::from_str(&self.ok()).unwrap()
+        let mut answer: Value = serde_json::from_str(&self.ok()).unwrap();
+        let is_list = answer["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+        if is_list { answer["items"].take() } else { answer }
     }
 
     /// The error object of a command with `-o json` that failed.

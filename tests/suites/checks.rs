@@ -59,7 +59,7 @@ fn a_file_is_judged_without_a_node() {
         (["cert", "check", &key], "C007"),
         (["csr", "show", &bundle], "C007"),
         (["csr", "show", &key], "C007"),
-        (["cert", "check", "/nonexistent"], "X004"),
+        (["cert", "check", "/nonexistent"], "X008"),
     ] {
         let ran = run_alone(&[&words[..], &["-o", "json"]].concat());
         assert_eq!(ran.problem()["code"], code, "{words:?}: {}", ran.err);

@@ -90,6 +90,7 @@ fn a_sealed_node_votes_and_replicates_but_serves_no_key() {
     let tested = cluster.nodes[0].run(&["key", "test", "shop.example", "-o", "json"]);
     assert_eq!(tested.code, 9, "{}", tested.err);
     let tested: serde_json::Value = serde_json::from_str(&tested.out).unwrap();
+    let tested = &tested["items"];
     let said = |place: usize| (tested[place]["ok"].as_bool().unwrap(), &tested[place]["message"]);
     assert_eq!(said(0), (true, &"Verification String is OK".into()));
     assert!(!said(1).0 && said(1).1.as_str().unwrap().contains("does not answer"), "{tested}");

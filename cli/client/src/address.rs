@@ -15,6 +15,48 @@ pub enum Address {
     Https(String),
 }
 
+/// Largest number of addresses in a list.
+pub const ADDRESSES_MAX: usize = 64;
+
+impl Address {
+    /// Reads a list of addresses with commas between.
+    pub fn list(text: &str) -> Result<Vec<Address>, Failure> {
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let mut addresses = words.map(str::parse).collect::<Result<Vec<Address>, _>>()?;
+        let count = addresses.len();
+        addresses.dedup();
+        if (1..=ADDRESSES_MAX).contains(&count) {
+            return Ok(addresses);
+        }
+        let title = match count {
+            0 => format!("{text:?} holds no address of a node"),
+            _ => format!(
+                "{count} addresses of nodes are given, at most {ADDRESSES_MAX} are possible"
+            ),
+        };
+        Err(Box::new(Problem::new(Code::Malformed, title).hint(HINT)))
+    }
+
+    /// Returns whether the node at this address asks for an access token.
+    pub fn needs_token(&self) -> bool {
+        matches!(self, Address::Https(_))
+    }
+}
+
+const HINT: &str = "--address unix:PATH    or: --address https://HOST:PORT,https://HOST:PORT";
+
+/// Returns the URL if it names a host and a port and nothing else.
+fn url(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("https://")?.trim_end_matches('/');
+    let (host, port) = rest.rsplit_once(':')?;
+    let url = reqwest::Url::parse(text).ok()?;
+    let has_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_host = !host.is_empty() && url.host_str().is_some() && url.username().is_empty();
+    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    (has_port && is_host && is_bare && url.password().is_none())
+        .then(|| format!("https://{host}:{port}"))
+}
+
 impl FromStr for Address {
     type Err = Failure;
 
@@ -22,13 +64,12 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Address::Unix(PathBuf::from(path)));
         }
-        if text.strip_prefix("https://").is_some_and(|rest| rest.contains(':')) {
-            return Ok(Address::Https(text.trim_end_matches('/').to_owned()));
+        if let Some(url) = url(text) {
+            return Ok(Address::Https(url));
         }
         let problem =
-            Problem::new(Code::Malformed, format!("{text:?} is not the address of a node"))
-                .hint("--address unix:PATH    or: --address https://HOST:PORT");
-        Err(Box::new(problem))
+            Problem::new(Code::Malformed, format!("{text:?} is not the address of a node"));
+        Err(Box::new(problem.hint(HINT)))
     }
 }
 
@@ -69,5 +110,47 @@ impl FromStr for AccessToken {
                 .hint("on a member: conclave token create NAME");
             Box::new(problem)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_addresses_is_read_and_anything_else_is_refused() {
+        let list = |text: &str| {
+            let read = Address::list(text).map_err(|failure| failure.code);
+            read.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        for (text, expected) in [
+            ("unix:/run/a.sock", &["unix:/run/a.sock"][..]),
+            ("https://a:1,https://b:2", &["https://a:1", "https://b:2"]),
+            (" https://a:1/ , unix:/s,", &["https://a:1", "unix:/s"]),
+            ("https://[::1]:7443", &["https://[::1]:7443"]),
+        ] {
+            let expected = expected.iter().map(|one| (*one).to_owned()).collect();
+            assert_eq!(list(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            ",",
+            "unix:",
+            "https://a",
+            "https://a:",
+            "https://a:x",
+            "https://a:70000",
+            "https://a:0",
+            "https://:1",
+            "https://a b:1",
+            "https://a:1/v1",
+            "https://a:1?x",
+            "https://user@a:1",
+            "http://a:1",
+            "a:1",
+            "https://a:1;https://b:2",
+        ] {
+            assert_eq!(list(text), Err(Code::Malformed), "{text}");
+        }
     }
 }

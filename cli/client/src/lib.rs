@@ -16,7 +16,7 @@ mod nouns;
 mod request;
 mod trust;
 
-pub use address::{AccessToken, Address};
+pub use address::{ADDRESSES_MAX, AccessToken, Address};
 pub use request::{Change, Client, Options};
 
 /// Error of a request, reported by a node or by this client.

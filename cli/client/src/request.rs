@@ -1,12 +1,18 @@
 //! Requests, repeated as long as a retry is safe and useful.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use conclave_api::{
     path::{AFTER_PARAMETER, IF_MATCH_HEADER, OPERATION_HEADER},
     problem::{Code, Problem},
 };
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
@@ -16,6 +22,8 @@ use crate::{AccessToken, Address, Failure, trust};
 /// Pauses between tries. Short at first, because an election takes half a second.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(1000);
+/// Shortest time for one node while others have not been tried.
+const SHARE_MIN: Duration = Duration::from_millis(500);
 /// Extra time of the client beyond the node's own timeout.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -55,12 +63,19 @@ pub struct Change {
     pub is_all_required: bool,
 }
 
-/// A client of one node, for any number of requests.
-#[derive(Clone)]
-pub struct Client {
+/// A node, and the way to it.
+struct Target {
     http: reqwest::Client,
     base: String,
     address: Address,
+}
+
+/// A client of one node, or of any of several nodes, for any number of requests.
+#[derive(Clone)]
+pub struct Client {
+    targets: Arc<[Target]>,
+    /// Number of turns from one node to the next so far.
+    turns: Arc<AtomicUsize>,
     bearer: Option<String>,
     options: Options,
 }
@@ -106,38 +121,42 @@ impl Client {
         token: Option<&AccessToken>,
         options: Options,
     ) -> Result<Client, Failure> {
-        let unusable = |error: String| {
-            failure(
-                Problem::new(Code::NodeUnreachable, "cannot prepare a connection").detail(error),
-            )
-        };
-        let builder = reqwest::Client::builder().no_proxy();
-        let (builder, base) = match address {
-            // A socket needs no TLS, but the builder needs a configuration.
-            Address::Unix(path) => {
-                let tls = trust::config([0; 32]).map_err(|error| unusable(error.to_string()))?;
-                let builder = builder.tls_backend_preconfigured(tls);
-                (builder.unix_socket(path.clone()), "http://conclave".to_owned())
-            }
-            Address::Https(url) => {
-                let token = token.ok_or_else(|| {
-                    failure(
-                        Problem::new(Code::NotLoggedIn, format!("{url} needs a token"))
-                            .hint("--token-file FILE; on a member: conclave token create NAME"),
-                    )
-                })?;
-                let tls =
-                    trust::config(token.authority).map_err(|error| unusable(error.to_string()))?;
-                (builder.tls_backend_preconfigured(tls).https_only(true), url.clone())
-            }
-        };
+        Client::among(vec![address.clone()], token, options)
+    }
+
+    /// Prepares requests to any of these nodes. The next one is asked if one does not answer. That
+    /// is safe for changes too, because every try has the same operation id.
+    pub fn among(
+        addresses: Vec<Address>,
+        token: Option<&AccessToken>,
+        options: Options,
+    ) -> Result<Client, Failure> {
+        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        // A host that is switched off must leave time for the others.
+        let connect = (count > 1).then(|| options.timeout / count.saturating_add(1));
+        let targets = addresses.into_iter().map(|address| Target::new(address, token, connect));
         Ok(Client {
-            http: builder.build().map_err(|error| unusable(error.to_string()))?,
-            base,
-            address: address.clone(),
+            targets: targets.collect::<Result<_, _>>()?,
+            turns: Arc::default(),
             bearer: token.map(|token| token.bearer.clone()),
             options,
         })
+    }
+
+    /// Refuses several addresses for a command that is about one node.
+    pub fn for_one_node(&self) -> Result<&Client, Failure> {
+        if self.targets.len() == 1 {
+            return Ok(self);
+        }
+        let title =
+            format!("this is done on one node, but {} addresses are given", self.targets.len());
+        let hint = "--address of the node that should do it";
+        Err(failure(Problem::new(Code::Malformed, title).hint(hint)))
+    }
+
+    fn target(&self) -> Option<&Target> {
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.targets.get(turns.checked_rem(self.targets.len())?)
     }
 
     /// Returns the same client for the key of one family.
@@ -172,8 +191,7 @@ impl Client {
             query.push(("consistency", "local".to_owned()));
         }
         query.push(("timeout_ms", self.options.timeout.as_millis().to_string()));
-        let request = self.http.request(Method::GET, self.url(path)).query(&query);
-        self.send(request, None).await
+        self.send(None, |target| target.request(Method::GET, path).query(&query)).await
     }
 
     pub(crate) async fn change<T: DeserializeOwned>(
@@ -199,20 +217,16 @@ impl Client {
         }
         // Every try has the same id, so that a change whose answer was lost is not done twice.
         let operation = change.operation.clone().unwrap_or_else(new_operation);
-        let mut request = self
-            .http
-            .request(method, self.url(path))
-            .query(&query)
-            .header(OPERATION_HEADER, &operation)
-            .json(body);
-        if let Some(version) = change.if_version {
-            request = request.header(IF_MATCH_HEADER, format!("\"{version}\""));
-        }
-        self.send(request, Some(&operation)).await
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
+        let if_version = change.if_version.map(|version| format!("\"{version}\""));
+        self.send(Some(&operation), |target| {
+            let request = target.request(method.clone(), path).query(&query).json(body);
+            let request = request.header(OPERATION_HEADER, &operation);
+            match &if_version {
+                Some(version) => request.header(IF_MATCH_HEADER, version),
+                None => request,
+            }
+        })
+        .await
     }
 
     fn query(&self) -> Vec<(&'static str, String)> {
@@ -221,55 +235,85 @@ impl Client {
         scope.chain(family).collect()
     }
 
+    /// Sends a request until a node has answered it or the time is over.
     async fn send<T: DeserializeOwned>(
         &self,
-        request: reqwest::RequestBuilder,
         operation: Option<&str>,
+        request: impl Fn(&Target) -> RequestBuilder,
     ) -> Result<T, Failure> {
-        let request = match &self.bearer {
-            Some(bearer) => request.bearer_auth(bearer),
-            None => request,
-        };
         let deadline = Instant::now() + self.options.timeout;
         let mut pause = PAUSE_MIN;
-        let mut may_be_done = false;
+        let (mut may_be_done, mut may_help) = (false, false);
+        // Nodes that this request has not been sent to yet.
+        let mut untried = self.targets.len().saturating_sub(1);
         loop {
-            let again = request.try_clone().ok_or_else(|| {
-                failure(Problem::new(Code::Internal, "a request that cannot be repeated"))
+            let target = self.target().ok_or_else(|| {
+                failure(Problem::new(Code::NodeUnreachable, "no address of a node is given"))
             })?;
             let left = deadline.saturating_duration_since(Instant::now());
-            let tried = self.attempt(again.timeout(left + GRACE)).await;
+            let tried = self.attempt(target, &request, self.share_of(left, untried)).await;
             let mut tried = match tried {
                 Ok(answer) => return Ok(answer),
                 Err(tried) => tried,
             };
             if operation.is_none() && tried.problem.code == Code::OutcomeUnknown {
                 // A read changes nothing, so its outcome is not unknown.
-                let title = format!("{} gives no answer in time", self.address);
+                let title = format!("{} gives no answer in time", self.names());
                 *tried.problem = Problem::new(Code::NoLeader, title)
                     .hint("repeat, or read what the node knows with --stale");
             }
             may_be_done |= tried.may_be_done && operation.is_some();
+            may_help |= tried.is_worth_repeating;
             let left = deadline.saturating_duration_since(Instant::now());
-            if !tried.is_worth_repeating || left <= pause {
-                let mut problem = tried.problem;
-                // Only a node's answer to the same operation settles an earlier try. If no node
-                // answers any longer, the outcome stays unknown.
-                let settles = !tried.is_worth_repeating && !is_silence(problem.code);
-                if may_be_done && problem.code != Code::OutcomeUnknown && !settles {
-                    *problem = self.unknown();
+            if tried.is_for_another {
+                self.turns.fetch_add(1, Ordering::Relaxed);
+                if untried > 0 && !left.is_zero() {
+                    untried -= 1;
+                    continue;
                 }
-                if let (Code::OutcomeUnknown, Some(operation)) = (problem.code, operation) {
-                    problem.operation = Some(operation.to_owned());
-                    problem.hint = Some(format!(
-                        "repeat with --operation {operation}: it will not be done twice"
-                    ));
-                }
-                return Err(problem);
+            }
+            let is_worth_repeating = tried.is_worth_repeating || tried.is_for_another && may_help;
+            if !is_worth_repeating || left <= pause {
+                return Err(self.given_up(tried, may_be_done, operation));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Returns the time for one try, so that enough is left for the nodes that were not tried yet.
+    fn share_of(&self, left: Duration, untried: usize) -> Duration {
+        match u32::try_from(untried) {
+            Ok(0) | Err(_) => left + GRACE,
+            Ok(untried) => (left / (untried.saturating_add(1))).max(SHARE_MIN).min(left + GRACE),
+        }
+    }
+
+    /// Returns the error after the last try.
+    fn given_up(&self, tried: Attempt, may_be_done: bool, operation: Option<&str>) -> Failure {
+        let mut problem = tried.problem;
+        // Only a node's answer to the same operation settles an earlier try. If no node answers
+        // any longer, the outcome stays unknown.
+        let settles = !tried.is_worth_repeating && !is_silence(problem.code);
+        if may_be_done && problem.code != Code::OutcomeUnknown && !settles {
+            *problem = self.unknown();
+        }
+        if problem.code == Code::NodeUnreachable && self.targets.len() > 1 {
+            problem.title = format!("no node answers at {}", self.names());
+        }
+        if let (Code::OutcomeUnknown, Some(operation)) = (problem.code, operation) {
+            problem.operation = Some(operation.to_owned());
+            problem.hint =
+                Some(format!("repeat with --operation {operation}: it will not be done twice"));
+        }
+        problem
+    }
+
+    /// Returns the addresses as they are shown.
+    fn names(&self) -> String {
+        let names: Vec<String> =
+            self.targets.iter().map(|target| target.address.to_string()).collect();
+        names.join(", ")
     }
 
     fn unknown(&self) -> Problem {
@@ -280,17 +324,25 @@ impl Client {
 
     async fn attempt<T: DeserializeOwned>(
         &self,
-        request: reqwest::RequestBuilder,
+        target: &Target,
+        request: impl Fn(&Target) -> RequestBuilder,
+        limit: Duration,
     ) -> Result<T, Attempt> {
-        let response = request.send().await.map_err(|error| self.transport(&error))?;
+        let mut request = request(target).timeout(limit);
+        if let Some(bearer) = &self.bearer {
+            request = request.bearer_auth(bearer);
+        }
+        let transport = |error: &reqwest::Error| self.transport(target, error);
+        let response = request.send().await.map_err(|error| transport(&error))?;
         let is_success = response.status().is_success();
         let status = response.status();
-        let body = response.bytes().await.map_err(|error| self.transport(&error))?;
+        let body = response.bytes().await.map_err(|error| transport(&error))?;
         let unreadable = |what: String| Attempt {
             problem: failure(
                 Problem::new(Code::Internal, "the node's answer cannot be read").detail(what),
             ),
             is_worth_repeating: false,
+            is_for_another: false,
             may_be_done: true,
         };
         if is_success {
@@ -303,22 +355,32 @@ impl Client {
         // outcome is retried under the same operation id, so the change is not done twice.
         let is_worth_repeating =
             matches!(problem.code, Code::NoQuorum | Code::NoLeader | Code::OutcomeUnknown);
-        Err(Attempt { problem: failure(problem), is_worth_repeating, may_be_done })
+        // A sealed node, and one outside the cluster, have done nothing, and another can do it.
+        let is_for_another = matches!(problem.code, Code::Sealed | Code::NoCluster);
+        Err(Attempt { problem: failure(problem), is_worth_repeating, is_for_another, may_be_done })
     }
 
-    fn transport(&self, error: &reqwest::Error) -> Attempt {
-        let address = &self.address;
+    fn transport(&self, target: &Target, error: &reqwest::Error) -> Attempt {
+        let address = &target.address;
         let cause = deepest(error);
         let io = io_kind(error);
         if io == Some(std::io::ErrorKind::PermissionDenied) {
             let problem = Problem::new(Code::NotAllowed, format!("{address}: permission denied"))
                 .hint("sudo usermod -aG conclave $USER    then log in again, or use sudo");
-            let problem = failure(problem);
-            return Attempt { problem, is_worth_repeating: false, may_be_done: false };
+            return Attempt {
+                problem: failure(problem),
+                is_worth_repeating: false,
+                is_for_another: true,
+                may_be_done: false,
+            };
         }
-        if error.is_timeout() {
-            let problem = failure(self.unknown());
-            return Attempt { problem, is_worth_repeating: true, may_be_done: true };
+        if error.is_timeout() && !error.is_connect() {
+            return Attempt {
+                problem: failure(self.unknown()),
+                is_worth_repeating: true,
+                is_for_another: true,
+                may_be_done: true,
+            };
         }
         let problem = Problem::new(Code::NodeUnreachable, format!("no node answers at {address}"))
             .detail(cause)
@@ -327,15 +389,62 @@ impl Client {
         Attempt {
             problem: failure(problem),
             is_worth_repeating: !is_missing,
+            is_for_another: true,
             may_be_done: !error.is_connect(),
         }
     }
 }
 
+/// A try without success.
 struct Attempt {
     problem: Failure,
     is_worth_repeating: bool,
+    /// Whether another node may do better at once.
+    is_for_another: bool,
     may_be_done: bool,
+}
+
+impl Target {
+    fn new(
+        address: Address,
+        token: Option<&AccessToken>,
+        connect: Option<Duration>,
+    ) -> Result<Target, Failure> {
+        let unusable = |error: String| {
+            failure(
+                Problem::new(Code::NodeUnreachable, "cannot prepare a connection").detail(error),
+            )
+        };
+        let mut builder = reqwest::Client::builder().no_proxy();
+        if let Some(connect) = connect {
+            builder = builder.connect_timeout(connect);
+        }
+        let (builder, base) = match &address {
+            // A socket needs no TLS, but the builder needs a configuration.
+            Address::Unix(path) => {
+                let tls = trust::config([0; 32]).map_err(|error| unusable(error.to_string()))?;
+                let builder = builder.tls_backend_preconfigured(tls);
+                (builder.unix_socket(path.clone()), "http://conclave".to_owned())
+            }
+            Address::Https(url) => {
+                let token = token.ok_or_else(|| {
+                    failure(
+                        Problem::new(Code::NotLoggedIn, format!("{url} needs a token"))
+                            .hint("--token-file FILE; on a member: conclave token create NAME"),
+                    )
+                })?;
+                let tls =
+                    trust::config(token.authority).map_err(|error| unusable(error.to_string()))?;
+                (builder.tls_backend_preconfigured(tls).https_only(true), url.clone())
+            }
+        };
+        let http = builder.build().map_err(|error| unusable(error.to_string()))?;
+        Ok(Target { http, base, address })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
 }
 
 fn io_kind(error: &reqwest::Error) -> Option<std::io::ErrorKind> {
@@ -374,6 +483,82 @@ mod tests {
         assert_ne!(id, new_operation());
     }
 
+    fn create() -> conclave_api::domain::Create {
+        conclave_api::domain::Create {
+            name: "shop.example".to_owned(),
+            aliases: Vec::new(),
+            addresses: Vec::new(),
+            scope: None,
+            pki: None,
+        }
+    }
+
+    /// Answers every connection to a socket with a refusal, and passes on the heads of requests.
+    fn refusing(path: &std::path::Path) -> tokio::sync::mpsc::Receiver<String> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::UnixListener::bind(path).unwrap();
+        let (heads, received) = tokio::sync::mpsc::channel(16);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut bytes = vec![0; 65_536];
+                let read = stream.read(&mut bytes).await.unwrap();
+                let head = String::from_utf8_lossy(bytes.get(..read).unwrap()).into_owned();
+                heads.send(head).await.unwrap();
+                let problem = Problem::new(Code::NameTaken, "taken");
+                let body = serde_json::to_string(&problem).unwrap();
+                let answer = format!(
+                    "HTTP/1.1 409 Conflict\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        received
+    }
+
+    #[tokio::test]
+    async fn the_next_address_is_asked_under_the_same_operation_if_one_is_silent() {
+        let place = |name: &str| {
+            std::env::temp_dir().join(format!("conclave-{name}-{}.sock", new_operation()))
+        };
+        let (missing, silent, answering) = (place("missing"), place("silent"), place("answers"));
+        // Accepts connections and never answers.
+        let keeps = tokio::net::UnixListener::bind(&silent).unwrap();
+        let mut heads = refusing(&answering);
+        let addresses = [&missing, &silent, &answering].map(|path| Address::Unix(path.clone()));
+        let options = Options { timeout: Duration::from_secs(3), ..Options::default() };
+        let client = Client::among(addresses.to_vec(), None, options).unwrap();
+        assert_eq!(client.for_one_node().err().unwrap().code, Code::Malformed);
+        let failure = client.create_domain(&create(), &Change::default()).await.unwrap_err();
+        // The answering node knows the operation, so the silence of the other one is settled.
+        assert_eq!(failure.code, Code::NameTaken, "{}", failure.title);
+        let operation = |head: &str| {
+            let line = head.lines().find(|line| line.to_lowercase().contains("operation"));
+            line.unwrap().to_owned()
+        };
+        let second = operation(&heads.recv().await.unwrap());
+        let (stream, _) = keeps.accept().await.unwrap();
+        let mut bytes = vec![0; 65_536];
+        stream.readable().await.unwrap();
+        let read = stream.try_read(&mut bytes).unwrap();
+        let first = operation(&String::from_utf8_lossy(bytes.get(..read).unwrap()));
+        assert_eq!(first, second);
+        // The answering node is asked first from now on.
+        let failure = client.create_domain(&create(), &Change::default()).await.unwrap_err();
+        assert_eq!(failure.code, Code::NameTaken, "{}", failure.title);
+        [silent, answering].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_error_names_all_addresses_if_none_answers() {
+        let paths = ["/nonexistent/a", "/nonexistent/b"];
+        let addresses = paths.map(|path| Address::Unix(path.into())).to_vec();
+        let client = Client::among(addresses, None, Options::default()).unwrap();
+        let failure = client.nodes().await.unwrap_err();
+        let expected = "no node answers at unix:/nonexistent/a, unix:/nonexistent/b";
+        assert_eq!((failure.code, failure.title.as_str()), (Code::NodeUnreachable, expected));
+    }
+
     /// Found by jepsen: a node took a change and stopped, and its socket was gone at the next try.
     /// The change then looked refused.
     #[tokio::test]
@@ -389,14 +574,7 @@ mod tests {
         });
         let options = Options { timeout: Duration::from_secs(5), ..Options::default() };
         let client = Client::new(&Address::Unix(path), None, options).unwrap();
-        let create = conclave_api::domain::Create {
-            name: "shop.example".to_owned(),
-            aliases: Vec::new(),
-            addresses: Vec::new(),
-            scope: None,
-            pki: None,
-        };
-        let failure = client.create_domain(&create, &Change::default()).await.unwrap_err();
+        let failure = client.create_domain(&create(), &Change::default()).await.unwrap_err();
         assert_eq!(failure.code, Code::OutcomeUnknown, "{}", failure.title);
     }
 }

@@ -9,40 +9,57 @@ use super::Changing;
 #[derive(Subcommand)]
 pub(crate) enum Key {
     /// Makes a private key for a domain that has none
-    #[command(after_help = "Example: conclave key generate shop.example --type p384")]
+    #[command(
+        after_help = "Examples:\n  conclave key generate shop.example\n  conclave key generate shop.example --type rsa3072"
+    )]
     Generate {
+        /// Name of the domain
         name: String,
-        /// p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
-        #[arg(long = "type", default_value = "p256")]
+        /// Type of the key: p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
+        #[arg(long = "type", default_value = "p256", value_name = "TYPE")]
         algorithm: String,
         #[command(flatten)]
         changing: Changing,
     },
     /// Takes a private key from a PEM file
-    #[command(after_help = "Example: conclave key import shop.example privkey.pem")]
+    #[command(
+        after_help = "Examples:\n  conclave key import shop.example privkey.pem\n  conclave key import shop.example locked.pem --passphrase-file pass"
+    )]
     Import {
+        /// Name of the domain
         name: String,
         /// PEM file; - for standard input
         file: PathBuf,
         /// File whose first line opens an encrypted PKCS#8 key
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
         #[command(flatten)]
         changing: Changing,
     },
-    /// Signs and verifies with the key, on every node
-    #[command(after_help = "Example: conclave key test shop.example")]
-    Test { name: String },
-    /// Shows what may be known of a key; never the key
-    #[command(after_help = "Example: conclave key show shop.example")]
+    /// Signs and verifies with the key on every node
+    #[command(
+        after_help = "Examples:\n  conclave key test shop.example\n  conclave key test shop.example -o json"
+    )]
+    Test {
+        /// Name of the domain
+        name: String,
+    },
+    /// Shows type and fingerprint of a key; never the key itself
+    #[command(
+        after_help = "Examples:\n  conclave key show shop.example\n  conclave key show shop.example --family rsa"
+    )]
     Show {
+        /// Name of the domain
         name: String,
         #[command(flatten)]
         of: Of,
     },
-    /// Removes a key and the certificate that is useless without it
-    #[command(after_help = "Example: conclave key remove shop.example --yes")]
+    /// Removes a key, its certificate and its CA chain
+    #[command(
+        after_help = "Examples:\n  conclave key remove shop.example\n  conclave key remove shop.example --family rsa --yes"
+    )]
     Remove {
+        /// Name of the domain
         name: String,
         #[command(flatten)]
         of: Of,
@@ -53,40 +70,104 @@ pub(crate) enum Key {
 
 #[derive(Subcommand)]
 pub(crate) enum Csr {
-    /// Shows what a request asks for, and whether its signature is right; without a node
-    #[command(after_help = "Example: conclave csr show shop.csr")]
+    /// Makes a signing request for the domain's key
+    #[command(
+        after_help = "Examples:\n  conclave csr create shop.example --out shop.csr\n  conclave csr create shop.example --organization ACME --country US > shop.csr"
+    )]
+    Create(Box<Requesting>),
+    /// Shows the names in a request, and whether its signature is right; needs no node
+    #[command(
+        after_help = "Examples:\n  conclave csr show shop.csr\n  conclave csr create shop.example | conclave csr show -"
+    )]
     Show {
         /// PEM file; - for standard input
         file: PathBuf,
     },
-    /// Makes a signing request for the domain's key
-    #[command(
-        after_help = "Example: conclave csr create shop.example --organization ACME --country US --out shop.csr"
-    )]
-    Create(Box<Requesting>),
 }
 
 // Arguments of a signing request. No doc comment, see Global.
 #[derive(ClapArgs)]
 pub(crate) struct Requesting {
+    /// Name of the domain
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) of: Of,
-    /// Only list what may stand as common name
+    /// Only list the possible common names
     #[arg(long)]
     pub(crate) list_names: bool,
     #[command(flatten)]
     pub(crate) fields: Fields,
-    /// File to write; standard output if not given
-    #[arg(long)]
+    /// File to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Cert {
+    /// Takes a certificate, with its chain, from a PEM file
+    #[command(
+        after_help = "Examples:\n  conclave cert import shop.example fullchain.pem --key privkey.pem\n  conclave cert import shop.example fullchain.pem --dry-run"
+    )]
+    Import(Box<Taking>),
+    /// Lists the certificates of all domains; those that expire first come first
+    #[command(after_help = "Examples:\n  conclave cert list\n  conclave cert list -o json")]
+    List,
+    /// Shows the certificates of a domain, or those of a file
+    #[command(
+        after_help = "Examples:\n  conclave cert show shop.example\n  conclave cert show fullchain.pem"
+    )]
+    Show {
+        /// Name of the domain, or a PEM file
+        #[arg(required_unless_present = "file", value_name = "NAME|FILE")]
+        name: Option<String>,
+        /// PEM file to show instead, without a node; - for standard input
+        #[arg(long, conflicts_with = "name", value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Looks for problems of a file; needs no node; exit code 9 if there are any
+    #[command(
+        after_help = "Examples:\n  conclave cert check fullchain.pem\n  conclave cert check fullchain.pem --key privkey.pem --name shop.example"
+    )]
+    Check {
+        /// PEM file: the certificate, with its chain; - for standard input
+        file: PathBuf,
+        /// PEM file of the private key that should belong to it
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// File whose first line opens an encrypted PKCS#8 key
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+        /// Name that it should have, as often as needed
+        #[arg(long = "name", value_name = "NAME")]
+        names: Vec<String>,
+        /// PEM file of trusted certificates, besides the built-in ones
+        #[arg(long, value_name = "FILE")]
+        anchors: Option<PathBuf>,
+    },
+    /// Writes a certificate as PEM
+    #[command(
+        after_help = "Examples:\n  conclave cert export shop.example --chain --out shop.pem\n  conclave cert export shop.example | openssl x509 -noout -text"
+    )]
+    Export {
+        /// Name of the domain
+        name: String,
+        #[command(flatten)]
+        of: Of,
+        /// Write the CA chain behind it
+        #[arg(long)]
+        chain: bool,
+        /// File to write [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Makes a certificate that the domain's key signs itself
-    #[command(after_help = "Example: conclave cert self-sign shop.example --days 90")]
+    #[command(
+        after_help = "Examples:\n  conclave cert self-sign shop.example\n  conclave cert self-sign shop.example --days 90 --organization ACME"
+    )]
     SelfSign {
+        /// Name of the domain
         name: String,
         #[command(flatten)]
         of: Of,
@@ -98,9 +179,12 @@ pub(crate) enum Cert {
         #[command(flatten)]
         changing: Changing,
     },
-    /// Makes the self-signed certificate afresh: same serial number, new validity
-    #[command(after_help = "Example: conclave cert refresh shop.example --days 90")]
+    /// Makes the self-signed certificate anew: same serial number, new validity
+    #[command(
+        after_help = "Examples:\n  conclave cert refresh shop.example\n  conclave cert refresh shop.example --days 90"
+    )]
     Refresh {
+        /// Name of the domain
         name: String,
         #[command(flatten)]
         of: Of,
@@ -110,63 +194,12 @@ pub(crate) enum Cert {
         #[command(flatten)]
         changing: Changing,
     },
-    /// Takes a certificate, with its chain, from a PEM file
-    #[command(
-        after_help = "Example: conclave cert import shop.example fullchain.pem --key privkey.pem"
-    )]
-    Import(Box<Taking>),
-    /// Lists the certificates of all domains, those that end first before the others
-    #[command(after_help = "Example: conclave cert list -o json")]
-    List,
-    /// Looks for what is wrong with a file, without a node; exit code 9 if something is
-    #[command(
-        after_help = "Example: conclave cert check fullchain.pem --key privkey.pem --name shop.example"
-    )]
-    Check {
-        /// PEM file: the certificate, with its chain; - for standard input
-        file: PathBuf,
-        /// PEM file of the private key that it should certify
-        #[arg(long)]
-        key: Option<PathBuf>,
-        /// File whose first line opens an encrypted PKCS#8 key
-        #[arg(long)]
-        passphrase_file: Option<PathBuf>,
-        /// Name that it should be for, as often as needed
-        #[arg(long = "name")]
-        names: Vec<String>,
-        /// PEM file with the trusted certificates of its clients, besides the built-in ones
-        #[arg(long)]
-        anchors: Option<PathBuf>,
-    },
-    /// Shows a certificate of a domain, or those of a file
-    #[command(
-        after_help = "Examples: conclave cert show shop.example\n          conclave cert show --file fullchain.pem"
-    )]
-    Show {
-        #[arg(required_unless_present = "file")]
-        name: Option<String>,
-        /// PEM file to show instead, without a node; - for standard input
-        #[arg(long, conflicts_with = "name")]
-        file: Option<PathBuf>,
-        #[command(flatten)]
-        of: Of,
-    },
-    /// Writes a certificate, PEM
-    #[command(after_help = "Example: conclave cert export shop.example --chain --out shop.pem")]
-    Export {
-        name: String,
-        #[command(flatten)]
-        of: Of,
-        /// With the CA chain behind it
-        #[arg(long)]
-        chain: bool,
-        /// File to write; standard output if not given
-        #[arg(long)]
-        out: Option<PathBuf>,
-    },
     /// Removes a certificate; the key stays
-    #[command(after_help = "Example: conclave cert remove shop.example --yes")]
+    #[command(
+        after_help = "Examples:\n  conclave cert remove shop.example\n  conclave cert remove shop.example --family rsa --yes"
+    )]
     Remove {
+        /// Name of the domain
         name: String,
         #[command(flatten)]
         of: Of,
@@ -178,18 +211,19 @@ pub(crate) enum Cert {
 // Arguments of an import. No doc comment, see Global.
 #[derive(ClapArgs)]
 pub(crate) struct Taking {
+    /// Name of the domain
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) of: Of,
     /// PEM file, which may hold the private key as well; - for standard input
     pub(crate) file: PathBuf,
     /// PEM file of the private key, replacing the present one
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// File whose first line opens an encrypted PKCS#8 key
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// Take it though it is for none of the domain's names
+    /// Take it though it has none of the domain's names
     #[arg(long)]
     pub(crate) allow_name_mismatch: bool,
     #[command(flatten)]
@@ -201,8 +235,11 @@ pub(crate) struct Taking {
 #[derive(Subcommand)]
 pub(crate) enum Chain {
     /// Sets the CA chain from a PEM file, issuer of the domain certificate first
-    #[command(after_help = "Example: conclave chain set shop.example chain.pem")]
+    #[command(
+        after_help = "Examples:\n  conclave chain set shop.example chain.pem\n  conclave chain set shop.example chain.pem --sort --dry-run"
+    )]
     Set {
+        /// Name of the domain
         name: String,
         #[command(flatten)]
         of: Of,
@@ -214,15 +251,21 @@ pub(crate) enum Chain {
         changing: Changing,
     },
     /// Shows the CA chain
-    #[command(after_help = "Example: conclave chain show shop.example")]
+    #[command(
+        after_help = "Examples:\n  conclave chain show shop.example\n  conclave chain show shop.example -o wide"
+    )]
     Show {
+        /// Name of the domain
         name: String,
         #[command(flatten)]
         of: Of,
     },
     /// Removes the CA chain
-    #[command(after_help = "Example: conclave chain remove shop.example --yes")]
+    #[command(
+        after_help = "Examples:\n  conclave chain remove shop.example\n  conclave chain remove shop.example --yes"
+    )]
     Remove {
+        /// Name of the domain
         name: String,
         #[command(flatten)]
         of: Of,
@@ -234,29 +277,29 @@ pub(crate) enum Chain {
 // Fields of a certificate. No doc comment, see Global.
 #[derive(ClapArgs)]
 pub(crate) struct Fields {
-    /// Common name; the domain's name if not given
-    #[arg(long)]
+    /// Common name [default: name of the domain]
+    #[arg(long, value_name = "NAME")]
     pub(crate) common_name: Option<String>,
     /// Country, two letters
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     pub(crate) country: Option<String>,
     /// Province or state
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) province: Option<String>,
     /// City
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) city: Option<String>,
     /// Organization
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) organization: Option<String>,
     /// Unit
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) unit: Option<String>,
     /// E-mail address of a contact
-    #[arg(long)]
+    #[arg(long, value_name = "ADDRESS")]
     pub(crate) contact: Option<String>,
-    /// Further name: a DNS name, an IP address or an e-mail address
-    #[arg(long)]
+    /// Further name, as often as needed: a DNS name, an IP address or an e-mail address
+    #[arg(long, value_name = "NAME")]
     pub(crate) san: Vec<String>,
 }
 
@@ -274,7 +317,7 @@ pub(crate) struct Linking {
 // Choice of one of a domain's keys. No doc comment, see Global.
 #[derive(ClapArgs)]
 pub(crate) struct Of {
-    /// Which key is meant, if the domain has two
-    #[arg(long, value_parser = ["ec", "rsa"])]
+    /// Which key is meant, if the domain has two: ec or rsa [default: the only one]
+    #[arg(long, value_parser = ["ec", "rsa"], hide_possible_values = true)]
     pub(crate) family: Option<String>,
 }

@@ -1,6 +1,11 @@
 //! Commands for certificates of domains.
 
-use conclave_api::certificate::{Certificate, Import, Refresh};
+use std::path::Path;
+
+use conclave_api::{
+    certificate::{Certificate, Import, Refresh},
+    problem::{Code, Problem},
+};
 use conclave_client::Failure;
 use serde::Serialize;
 
@@ -8,8 +13,8 @@ use super::{
     Asking, Done, change, confirm, csr, file, in_file, key::passphrase, read_file, write_file,
 };
 use crate::{
-    args::{Cert, Taking},
-    output,
+    args::{Cert, Global, Of, Taking},
+    output::{self, Columns},
 };
 
 pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
@@ -20,12 +25,12 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
             return file::check(global, &file, key, passphrase, &names, anchors.as_deref());
         }
         Cert::Show { file: Some(file), .. } => return file::show(global, &file),
+        // Without a file there is a name: the argument parser requires one of the two.
         Cert::Show { name, file: None, of } => {
-            // Without a file there is a name: the argument parser requires one of the two.
             let name = name.unwrap_or_default();
-            let certificate = asking.client()?.with_family(of.family).certificate(&name).await?;
-            if !output::json(global, &certificate) {
-                show(&certificate);
+            match file_meant(&name) {
+                Some(file) => return file::show(global, file),
+                None => show_domain(asking, &name, of).await?,
             }
         }
         Cert::List => list(asking).await?,
@@ -63,9 +68,63 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
     Ok(0)
 }
 
+/// Returns the file of this name, if the name is one of a PEM file rather than of a domain.
+fn file_meant(name: &str) -> Option<&Path> {
+    let endings = ["pem", "crt", "cer", "cert", "der", "p7b", "p12", "pfx"];
+    let path = Path::new(name);
+    let has_ending = path.extension().is_some_and(|found| endings.iter().any(|one| found == *one));
+    let is_file = name == "-" || name.contains('/') || has_ending;
+    (is_file && (name == "-" || path.exists())).then_some(path)
+}
+
+/// Shows the certificates of a domain. If it has none, the node says what to do.
+async fn show_domain(asking: &Asking, name: &str, of: Of) -> Result<(), Failure> {
+    let (client, global) = (asking.client()?, &asking.global);
+    let found = match of.family {
+        Some(family) => vec![client.with_family(Some(family)).certificate(name).await?],
+        None => {
+            let both = client.domain(name).await?.credentials.into_iter();
+            both.filter_map(|one| one.certificate).collect()
+        }
+    };
+    match found.as_slice() {
+        [] => client.certificate(name).await.map(|_| ()),
+        [one] if output::object_of(global, "Certificate", name, one) => Ok(()),
+        [one] => {
+            show(one);
+            Ok(())
+        }
+        several => {
+            show_several(global, several);
+            Ok(())
+        }
+    }
+}
+
+/// Shows several certificates, one after the other.
+pub(super) fn show_several(global: &Global, several: &[Certificate]) {
+    if !output::is_table(global) {
+        let named = |one: &Certificate| one.sha256.clone();
+        let columns = Columns { kind: "Certificate", head: &[], wide: &[], name: named };
+        return output::list(global, &columns, several, |_, _| Vec::new());
+    }
+    for (place, one) in several.iter().enumerate() {
+        if place > 0 {
+            output::line("");
+        }
+        show(one);
+    }
+}
+
 async fn import(asking: &Asking, taking: Taking) -> Result<(), Failure> {
     let Taking { name, of, file, key, passphrase_file, allow_name_mismatch, linking, changing } =
         taking;
+    if !file.exists() && file != Path::new("-") && Path::new(&name).is_file() {
+        let (file, given) = (file.display(), &name);
+        let title = format!("{file} is no file, but {given} is: the domain comes first");
+        let hint = format!("conclave cert import {file} {given}");
+        return Err(Box::new(Problem::new(Code::Malformed, title).hint(hint)));
+    }
     let import = Import {
         certificate: read_file(&file)?,
         key: key.as_deref().map(read_file).transpose()?,
@@ -93,13 +152,25 @@ async fn list(asking: &Asking) -> Result<(), Failure> {
         );
     }
     all.sort_by_key(|one| one.certificate.days_left);
-    let head = ["DOMAIN", "ISSUED BY", "SERIAL", "KEY", "TILL", "LEFT"];
-    output::list(&asking.global, &all, &head, |one| {
+    let columns = Columns {
+        kind: "DomainCertificate",
+        head: &["DOMAIN", "ISSUED BY", "SERIAL", "KEY", "TILL", "LEFT"],
+        wide: &["NAMES", "FROM", "SHA-256", "KEY SHA-256"],
+        name: |one: &Listed| one.domain.clone(),
+    };
+    output::list(&asking.global, &columns, &all, |one, is_wide| {
         let found = &one.certificate;
         let (issuer, serial) = (found.issuer.clone(), found.serial.clone());
-        let till = found.not_after.get(..10).unwrap_or(&found.not_after).to_owned();
+        let till = match is_wide {
+            true => found.not_after.clone(),
+            false => found.not_after.get(..10).unwrap_or(&found.not_after).to_owned(),
+        };
         let left = format!("{}d", found.days_left);
-        vec![one.domain.clone(), issuer, serial, found.algorithm.clone(), till, left]
+        let names = found.names.join(" ");
+        let (from, sha256) = (found.not_before.clone(), found.sha256.clone());
+        let key = found.key_sha256.clone();
+        let algorithm = found.algorithm.clone();
+        vec![one.domain.clone(), issuer, serial, algorithm, till, left, names, from, sha256, key]
     });
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! Commands for CA chains of domains.
 
-use conclave_api::chain::Set;
+use conclave_api::{certificate::Certificate, chain::Set};
 
 use super::{Asking, Done, change, confirm, in_file, read_file};
-use crate::{args::Chain, output};
+use crate::{
+    args::Chain,
+    output::{self, Columns},
+};
 
 pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
     let (client, global) = (asking.client()?, &asking.global);
@@ -22,11 +25,16 @@ pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
         }
         Chain::Show { name, of } => {
             let chain = client.with_family(of.family).chain(&name).await?;
-            let head = ["ISSUED TO", "ISSUED BY", "FROM", "TILL"];
-            output::list(global, &chain.certificates, &head, |one| {
-                [&one.subject, &one.issuer, &one.not_before, &one.not_after]
-                    .map(String::clone)
-                    .to_vec()
+            let columns = Columns {
+                kind: "Certificate",
+                head: &["ISSUED TO", "ISSUED BY", "FROM", "TILL"],
+                wide: &["SERIAL", "KEY", "SHA-256"],
+                name: |one: &Certificate| one.sha256.clone(),
+            };
+            output::list(global, &columns, &chain.certificates, |one, _| {
+                let shown = [&one.subject, &one.issuer, &one.not_before, &one.not_after];
+                let further = [&one.serial, &one.algorithm, &one.sha256];
+                shown.into_iter().chain(further).cloned().collect()
             });
         }
         Chain::Remove { name, of, changing } => {

@@ -16,7 +16,7 @@ pub(super) async fn run(asking: &Asking, command: ClientAuth) -> Done {
         }
         ClientAuth::Show { name } => {
             let shown = client.client_auth(&name).await?;
-            if !output::json(global, &shown) {
+            if !output::object(global, &name, &shown) {
                 output::line(&match &shown.client_auth {
                     None => format!("{name}: clients are not asked for a certificate"),
                     Some(asked) => format!("{name}: {}", words(asked)),

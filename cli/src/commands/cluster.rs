@@ -1,6 +1,6 @@
 //! Commands for founding and joining a cluster.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, path::Path};
 
 use conclave_api::{
     cluster::{Init, Join},
@@ -8,33 +8,34 @@ use conclave_api::{
 };
 use conclave_client::{Change, Failure};
 
-use super::{Asking, Done, read_file};
+use super::{Asking, Done, prompt, read_token};
 use crate::{args::Cluster, output, progress};
 
 pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
-    let (client, global) = (asking.client()?, &asking.global);
+    let (client, global) = (asking.client()?.for_one_node()?, &asking.global);
     match command {
         Cluster::Init { name } => {
             let made = client.init(&Init { name }, &Change::default()).await?;
-            if !output::json(global, &made) {
+            if !output::object_of(global, "Membership", &made.cluster, &made) {
                 let (cluster, id, node) = (&made.cluster, &made.id, &made.node);
-                output::line(&format!(
-                    "Made cluster {cluster:?} (id {id}) with one voter, {node}."
-                ));
+                output::success(
+                    global,
+                    &format!("Made cluster {cluster:?} (id {id}) with one voter, {node}."),
+                );
                 output::advice(
                     global,
                     "Next: conclave join-token create    add nodes (three voters survive the loss of one)",
                 );
             }
         }
-        Cluster::Join { member } => {
-            let token = token(asking)?;
+        Cluster::Join { member, token_file } => {
+            let token = token(asking, token_file.as_deref())?;
             let made = client.join(&Join { address: member, token }, &Change::default()).await?;
-            if !output::json(global, &made) {
+            if !output::object_of(global, "Membership", &made.cluster, &made) {
                 let (cluster, node, voters) = (&made.cluster, &made.node, made.voters);
-                output::line(&format!(
-                    "{node} is a voter of cluster {cluster:?} now ({voters} voters)."
-                ));
+                let text =
+                    format!("{node} is a voter of cluster {cluster:?} now ({voters} voters).");
+                output::success(global, &text);
                 if voters < 3 {
                     output::advice(global, "!  no node may fail yet; add a third");
                 }
@@ -44,20 +45,26 @@ pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
     Ok(0)
 }
 
-/// Reads the join token from a file, or from the terminal without echo.
-fn token(asking: &Asking) -> Result<String, Failure> {
-    if let Some(file) = &asking.global.token_file {
-        return Ok(read_file(file)?.trim().to_owned());
-    }
+/// Reads the join token from a file, from standard input, or from the terminal without echo.
+fn token(asking: &Asking, file: Option<&Path>) -> Result<String, Failure> {
     let missing = || {
         Box::new(
             Problem::new(Code::JoinTokenInvalid, "no join token is given")
                 .hint("--token-file FILE; on any member: conclave join-token create"),
         )
     };
-    if asking.global.no_input || !std::io::stdin().is_terminal() {
-        return Err(missing());
+    let standard_input = Path::new("-");
+    let text = match file {
+        Some(file) => read_token(&asking.global, file)?,
+        None if !std::io::stdin().is_terminal() => read_token(&asking.global, standard_input)?,
+        None if asking.global.no_input => return Err(missing()),
+        None => {
+            progress::end();
+            prompt::secret("Token: ").map_err(|_| missing())?
+        }
+    };
+    match text.trim() {
+        "" => Err(missing()),
+        token => Ok(token.to_owned()),
     }
-    progress::end();
-    rpassword::prompt_password("Token: ").map_err(|_| missing())
 }

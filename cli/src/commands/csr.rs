@@ -5,7 +5,7 @@ use conclave_api::certificate::SelfSign;
 use super::{Asking, Done, file, write_file};
 use crate::{
     args::{Csr, Fields, Requesting},
-    output,
+    output::{self, Columns},
 };
 
 pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
@@ -17,11 +17,17 @@ pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
     let client = asking.client()?.with_family(of.family);
     if list_names {
         let choices = client.common_names(&name).await?.common_names;
-        output::list(global, &choices, &["COMMON NAME"], |one| vec![one.clone()]);
+        let columns = Columns {
+            kind: "CommonName",
+            head: &["COMMON NAME"],
+            wide: &[],
+            name: |one: &String| one.clone(),
+        };
+        output::list(global, &columns, &choices, |one, _| vec![one.clone()]);
         return Ok(0);
     }
     let csr = client.create_csr(&name, &self_sign(fields, None)).await?;
-    if output::json(global, &csr) {
+    if output::object_of(global, "SigningRequest", &name, &csr) {
         return Ok(0);
     }
     write_file(out.as_deref(), &csr.pem)?;

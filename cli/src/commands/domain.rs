@@ -9,7 +9,10 @@ use conclave_api::{
 use serde::Serialize;
 
 use super::{Asking, Done, change, check::Findings, client_auth, confirm};
-use crate::{args::Domain, output};
+use crate::{
+    args::Domain,
+    output::{self, Columns},
+};
 
 fn pki(text: Option<&str>) -> Option<Pki> {
     match text? {
@@ -37,8 +40,7 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
         }
         Domain::History { name } => {
             let versions = client.domain_history(&name).await?.items;
-            let head = ["VERSION", "WHEN", "WHO", "WHY", "PKI", "CERTIFICATE"];
-            output::list(global, &versions, &head, version);
+            output::list(global, &HISTORY, &versions, version);
         }
         Domain::Rollback { name, earlier, changing } => {
             let rollback = Rollback { version: earlier };
@@ -73,12 +75,11 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
         Domain::Check { name } => return check(asking, &name).await,
         Domain::List => {
             let domains = client.domains().await?.items;
-            let head = ["NAME", "SCOPE", "PKI", "CERTIFICATE", "EXPIRES", "NAMES"];
-            output::list(global, &domains, &head, row);
+            output::list(global, &DOMAINS, &domains, row);
         }
         Domain::Show { name } => {
             let domain = client.domain(&name).await?;
-            if !output::json(global, &domain) {
+            if !output::object(global, &domain.name, &domain) {
                 show(&domain);
             }
         }
@@ -135,7 +136,7 @@ async fn check(asking: &Asking, name: &str) -> Done {
         }
     }
     let checked = Checked { domain: domain.name, findings };
-    if !output::json(global, &checked) {
+    if !output::object_of(global, "DomainCheck", &checked.domain, &checked) {
         checked.findings.show();
     }
     Ok(checked.findings.code())
@@ -148,7 +149,28 @@ fn scope_word(scope: Scope) -> &'static str {
     }
 }
 
-fn row(domain: &Shown) -> Vec<String> {
+/// Columns of a list of domains.
+const DOMAINS: Columns<'_, Shown> = Columns {
+    kind: "Domain",
+    head: &["NAME", "SCOPE", "PKI", "CERTIFICATE", "EXPIRES", "NAMES"],
+    wide: &["ALIASES", "ADDRESSES", "VERSION", "CHANGED", "BY", "SERIAL"],
+    name: |one| one.name.clone(),
+};
+
+/// Columns of the history of a domain.
+const HISTORY: Columns<'_, DomainVersion> = Columns {
+    kind: "DomainVersion",
+    head: &["VERSION", "WHEN", "WHO", "WHY", "CHANGED", "PKI", "CERTIFICATE"],
+    wide: &["KEY SHA-256"],
+    name: |one| one.version.to_string(),
+};
+
+/// Joins words for a cell of a table.
+fn cell(words: &[String]) -> String {
+    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
+}
+
+fn row(domain: &Shown, _: bool) -> Vec<String> {
     let found = domain.credentials.iter().filter_map(|one| one.certificate.as_ref());
     // Of two certificates, show the one that expires first.
     let found = found.min_by_key(|one| one.days_left);
@@ -168,6 +190,12 @@ fn row(domain: &Shown) -> Vec<String> {
         certificate,
         expires,
         (domain.aliases.len() + 1).to_string(),
+        cell(&domain.aliases),
+        cell(&domain.addresses),
+        domain.version.to_string(),
+        domain.changed.clone(),
+        domain.changed_by.clone(),
+        found.map_or_else(|| "-".to_owned(), |found| found.serial.clone()),
     ]
 }
 
@@ -233,14 +261,16 @@ fn show_credential(one: &Credential) {
     field("CA chain", &format!("{chain}{}", trusted.unwrap_or_default()));
 }
 
-fn version(one: &DomainVersion) -> Vec<String> {
+fn version(one: &DomainVersion, _: bool) -> Vec<String> {
     let number = one.version;
     vec![
         if one.current { format!("{number} (now)") } else { number.to_string() },
         one.changed.clone(),
         one.changed_by.clone(),
         one.reason.clone().unwrap_or_else(|| "-".to_owned()),
+        if one.changes.is_empty() { "-".to_owned() } else { one.changes.join(", ") },
         pki_word(one.pki).to_owned(),
-        if one.certificates.is_empty() { "-".to_owned() } else { one.certificates.join(" ") },
+        cell(&one.certificates),
+        cell(&one.keys),
     ]
 }

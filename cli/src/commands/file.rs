@@ -43,14 +43,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Certificate>, Failure> {
 
 pub(super) fn show(global: &Global, file: &Path) -> Done {
     let all: Vec<_> = read(file)?.iter().map(conclave_node::shown_certificate).collect();
-    if !output::json(global, &all) {
-        for (place, one) in all.iter().enumerate() {
-            if place > 0 {
-                output::line("");
-            }
-            cert::show(one);
-        }
-    }
+    cert::show_several(global, &all);
     Ok(0)
 }
 
@@ -70,7 +63,8 @@ pub(super) fn show_request(global: &Global, file: &Path) -> Done {
         algorithm: found.algorithm.map(|one| one.to_string()),
         signature_ok: found.is_signed,
     };
-    if !output::json(global, &shown) {
+    let name = shown.names.first().unwrap_or(&shown.subject);
+    if !output::object_of(global, "SigningRequest", name, &shown) {
         let field = |name: &str, text: &str| output::line(&format!("{name:<15}{text}"));
         field("Asked for", &shown.subject);
         field("Names", &shown.names.join(", "));
@@ -131,7 +125,8 @@ pub(super) fn check(
     let own = anchors.map(read).transpose()?.unwrap_or_default();
     judge(&mut findings, &leaf, &rest, own, now);
     let checked = Checked { certificate, findings };
-    if !output::json(global, &checked) {
+    let name = file.display().to_string();
+    if !output::object_of(global, "CertificateCheck", &name, &checked) {
         cert::show(&checked.certificate);
         checked.findings.show();
     }

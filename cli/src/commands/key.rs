@@ -2,23 +2,26 @@
 
 use std::path::Path;
 
-use conclave_api::key::{Generate, Import};
+use conclave_api::key::{Generate, Import, Key, Test};
 use conclave_client::Failure;
 
 use super::{Asking, Done, change, confirm, in_file, read_file};
-use crate::{args::Key, output};
+use crate::{
+    args,
+    output::{self, Columns},
+};
 
-pub(super) async fn run(asking: &Asking, command: Key) -> Done {
+pub(super) async fn run(asking: &Asking, command: args::Key) -> Done {
     let (client, global) = (asking.client()?, &asking.global);
     match command {
-        Key::Generate { name, algorithm, changing } => {
+        args::Key::Generate { name, algorithm, changing } => {
             let generate = Generate { algorithm: Some(algorithm.clone()) };
             let done = client.generate_key(&name, &generate, &change(&changing)).await?;
             output::change(global, &format!("{name}: made a key ({algorithm})"), &done);
             let next = format!("conclave csr create {name}    or: conclave cert self-sign {name}");
             output::next(global, &done, &next);
         }
-        Key::Import { name, file, passphrase_file, changing } => {
+        args::Key::Import { name, file, passphrase_file, changing } => {
             let passphrase = passphrase(passphrase_file.as_deref())?;
             let import = Import { key: read_file(&file)?, passphrase };
             let done = client.import_key(&name, &import, &change(&changing)).await;
@@ -28,27 +31,31 @@ pub(super) async fn run(asking: &Asking, command: Key) -> Done {
                 format!("conclave cert import {name} FILE    or: conclave cert self-sign {name}");
             output::next(global, &done, &next);
         }
-        Key::Test { name } => {
+        args::Key::Test { name } => {
             let tested = client.test_key(&name).await?.items;
-            let head = ["NODE", "RESULT", "TOOK"];
-            output::list(global, &tested, &head, |one| {
+            let columns = Columns {
+                kind: "KeyTest",
+                head: &["NODE", "RESULT", "TOOK"],
+                wide: &["MICROSECONDS"],
+                name: |one: &Test| one.node.clone(),
+            };
+            output::list(global, &columns, &tested, |one, _| {
                 let took = format!("{}.{:01} ms", one.took_us / 1_000, one.took_us % 1_000 / 100);
-                vec![one.node.clone(), one.message.clone(), took]
+                vec![one.node.clone(), one.message.clone(), took, one.took_us.to_string()]
             });
             return Ok(if tested.iter().all(|one| one.ok) { 0 } else { 9 });
         }
-        Key::Show { name, of } => {
-            let key = client.with_family(of.family).key(&name).await?;
-            if !output::json(global, &key) {
-                output::line(&format!(
-                    "Private key    {}, sealed under generation {}",
-                    key.algorithm, key.generation
-                ));
-                output::line(&format!("SHA-256        {}", key.sha256));
-                output::line(&format!("Assigned       {}", key.assigned));
-            }
+        args::Key::Show { name, of } => {
+            let keys = match of.family {
+                Some(family) => vec![client.with_family(Some(family)).key(&name).await?],
+                None => {
+                    let both = client.domain(&name).await?.credentials.into_iter();
+                    both.map(|one| one.key).collect()
+                }
+            };
+            show(asking, &name, &keys).await?;
         }
-        Key::Remove { name, of, changing } => {
+        args::Key::Remove { name, of, changing } => {
             let what = format!("the private key of {name}, its certificate and its CA chain");
             confirm(global, &changing, &what, &name)?;
             let done = client.with_family(of.family).remove_key(&name, &change(&changing)).await?;
@@ -61,6 +68,35 @@ pub(super) async fn run(asking: &Asking, command: Key) -> Done {
         }
     }
     Ok(0)
+}
+
+/// Shows the keys of a domain. If it has none, the node says what to do.
+async fn show(asking: &Asking, name: &str, keys: &[Key]) -> Result<(), Failure> {
+    let global = &asking.global;
+    match keys {
+        [] => asking.client()?.key(name).await.map(|_| ()),
+        [key] if output::object_of(global, "Key", name, key) => Ok(()),
+        several if several.len() > 1 && !output::is_table(global) => {
+            let named = |one: &Key| one.sha256.clone();
+            let columns = Columns { kind: "Key", head: &[], wide: &[], name: named };
+            output::list(global, &columns, several, |_, _| Vec::new());
+            Ok(())
+        }
+        keys => {
+            for (place, key) in keys.iter().enumerate() {
+                if place > 0 {
+                    output::line("");
+                }
+                let (algorithm, generation) = (&key.algorithm, key.generation);
+                output::line(&format!(
+                    "Private key    {algorithm}, sealed under generation {generation}"
+                ));
+                output::line(&format!("SHA-256        {}", key.sha256));
+                output::line(&format!("Assigned       {}", key.assigned));
+            }
+            Ok(())
+        }
+    }
 }
 
 /// Reads a passphrase: the first line of a file.

@@ -7,7 +7,7 @@ use conclave_api::listener::{Add, Listener as Shown};
 use super::{Asking, Done, change, confirm};
 use crate::{
     args::{Listener, ListenerAdd},
-    output,
+    output::{self, Columns},
 };
 
 pub(super) async fn run(asking: &Asking, command: Listener) -> Done {
@@ -22,8 +22,13 @@ pub(super) async fn run(asking: &Asking, command: Listener) -> Done {
         }
         Listener::List => {
             let listeners = client.listeners().await?.items;
-            let head = ["NAME", "PROTOCOL", "BIND", "UPSTREAM", "OPTIONS", "OPEN HERE", "PROBLEMS"];
-            output::list(global, &listeners, &head, |one| {
+            let columns = Columns {
+                kind: "Listener",
+                head: &["NAME", "PROTOCOL", "BIND", "UPSTREAM", "OPTIONS", "OPEN HERE", "PROBLEMS"],
+                wide: &["ALPN", "DOMAINS"],
+                name: |one: &Shown| one.name.clone(),
+            };
+            output::list(global, &columns, &listeners, |one, _| {
                 let problems =
                     if one.problems.is_empty() { "-".to_owned() } else { one.problems.join("; ") };
                 vec![
@@ -34,6 +39,11 @@ pub(super) async fn run(asking: &Asking, command: Listener) -> Done {
                     options(one),
                     one.open.join(" "),
                     problems,
+                    match one.alpn.is_empty() {
+                        true => "of the protocol".to_owned(),
+                        false => one.alpn.join(" "),
+                    },
+                    one.domain_upstreams.len().to_string(),
                 ]
             });
         }

@@ -18,22 +18,22 @@ pub(super) async fn run(asking: &Asking, command: Node) -> Done {
     match command {
         Node::List => {
             let nodes = client.nodes().await?.items;
-            output::list(global, &nodes, &status::HEAD, status::row);
+            output::list(global, &status::NODES, &nodes, status::row);
         }
         Node::Drain { name, deadline, no_wait } => {
             let drain = Drain { deadline_s: Some(deadline.as_secs()) };
             let begun = client.drain(&name, &drain).await?;
             output::advice(global, &format!("{name} takes no new connections"));
             let drained = if no_wait { begun } else { wait(asking, &name, deadline).await? };
-            if !output::json(global, &drained) {
-                output::line(&words(&drained));
+            if !output::object(global, &name, &drained) {
+                output::success(global, &words(&drained));
             }
             output::advice(global, &format!("Back: conclave node resume {name}"));
         }
         Node::Resume { name } => {
             let resumed = client.resume(&name).await?;
-            if !output::json(global, &resumed) {
-                output::line(&format!("{name} serves again"));
+            if !output::object(global, &name, &resumed) {
+                output::success(global, &format!("{name} serves again"));
             }
         }
     }

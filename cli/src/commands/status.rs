@@ -7,19 +7,29 @@ use conclave_api::{
 };
 
 use super::{Asking, Done};
-use crate::output;
+use crate::{
+    args::Form,
+    output::{self, Columns},
+};
 
 /// Exit code if there are problems.
 const ATTENTION: u8 = 9;
 
-pub(super) const HEAD: [&str; 8] =
-    ["NODE", "ROLE", "STATE", "LAG", "SERVED", "CONNECTIONS", "HANDSHAKES", "SINCE"];
+/// Columns of a list of nodes.
+pub(super) const NODES: Columns<'_, Shown> = Columns {
+    kind: "Node",
+    head: &["NODE", "ROLE", "STATE", "LAG", "SERVED", "CONNECTIONS", "HANDSHAKES", "SINCE"],
+    wide: &["ADDRESS", "VERSION", "ID", "ROWS", "DIGEST"],
+    name: |one| one.name.clone(),
+};
 
 pub(super) async fn status(asking: &Asking) -> Done {
     let status = asking.client()?.status().await?;
     let is_well = status.problems.is_empty()
         && status.cluster.as_ref().is_some_and(|cluster| cluster.health == Health::Healthy);
-    if !output::json(&asking.global, &status) {
+    if asking.global.output == Form::Name {
+        output::list(&asking.global, &NODES, &status.nodes, row);
+    } else if !output::json(&asking.global, &status) {
         show(asking, &status);
     }
     Ok(if is_well { 0 } else { ATTENTION })
@@ -62,7 +72,7 @@ fn show(asking: &Asking, status: &Status) {
         ));
     }
     output::line(&format!("Version   {}\n", versions(status)));
-    output::list(&asking.global, &status.nodes, &HEAD, row);
+    output::list(&asking.global, &NODES, &status.nodes, row);
     let domains = &status.domains;
     output::line(&format!(
         "\n{} domains: {} valid, {} expire soon, {} with a problem, {} in test mode, {} disabled",
@@ -116,7 +126,7 @@ fn versions(status: &Status) -> String {
     }
 }
 
-pub(super) fn row(node: &Shown) -> Vec<String> {
+pub(super) fn row(node: &Shown, _: bool) -> Vec<String> {
     let number =
         |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     vec![
@@ -128,5 +138,10 @@ pub(super) fn row(node: &Shown) -> Vec<String> {
         number(node.connections),
         number(node.handshakes),
         node.started.clone().unwrap_or_else(|| "-".to_owned()),
+        node.address.clone(),
+        node.version.clone().unwrap_or_else(|| "-".to_owned()),
+        node.id.to_string(),
+        number(node.rows),
+        node.digest.clone().unwrap_or_else(|| "-".to_owned()),
     ]
 }

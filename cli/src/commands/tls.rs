@@ -8,8 +8,8 @@ use conclave_api::tls::{LogLevel, SessionKeys, Set, Settings};
 
 use super::{Asking, Done, change, confirm};
 use crate::{
-    args::{Tls, TlsSet},
-    output,
+    args::{Form, Tls, TlsSet},
+    output::{self, Columns},
 };
 
 pub(super) async fn run(asking: &Asking, command: Tls) -> Done {
@@ -21,7 +21,7 @@ pub(super) async fn run(asking: &Asking, command: Tls) -> Done {
     match command {
         Tls::Show => {
             let settings = client.tls().await?;
-            if !output::json(global, &settings) {
+            if !output::object(global, "tls", &settings) {
                 show(&settings);
             }
         }
@@ -31,13 +31,14 @@ pub(super) async fn run(asking: &Asking, command: Tls) -> Done {
         }
         Tls::Sessions => {
             let sessions = client.tls_sessions().await?;
-            if !output::json(global, &sessions) {
+            if global.output == Form::Name {
+                output::list(global, &KEYS, &sessions.keys, row);
+            } else if !output::json(global, &sessions) {
                 output::line(&match sessions.ttl_s {
                     0 => "sessions do not resume".to_owned(),
                     ttl => format!("sessions resume within {}", time(ttl)),
                 });
-                let head = ["KEYS OF", "KNOWN", "NEW EVERY", "IN USE", "AGE", "USED UNTIL", "NEXT"];
-                output::list(global, &sessions.keys, &head, row);
+                output::list(global, &KEYS, &sessions.keys, row);
                 let node = &sessions.node;
                 output::line(&format!(
                     "{} since its start: {} handshakes, {} of them resumed",
@@ -105,7 +106,7 @@ fn show(settings: &Settings) {
     field("Time to live of sessions", &time(settings.ttl_s));
     field("New ticket key every", &time(settings.rotation_s));
     field("Oldest version accepted", &format!("TLS {}", settings.min_version));
-    field("Process target domain extensions", switch(settings.process_target_domain));
+    field("Choose domains by server name", switch(settings.process_target_domain));
     let abort = switch(settings.abort_on_wrong_client_certificate);
     field("Abort on wrong client certificate", abort);
     let suites = names(&settings.cipher_suites, &settings.known_cipher_suites);
@@ -125,7 +126,15 @@ fn show(settings: &Settings) {
     field("Version", &settings.version.to_string());
 }
 
-fn row(keys: &SessionKeys) -> Vec<String> {
+/// Columns of a list of session keys.
+const KEYS: Columns<'_, SessionKeys> = Columns {
+    kind: "SessionKeys",
+    head: &["KEYS OF", "KNOWN", "NEW EVERY", "IN USE", "AGE", "USED UNTIL", "NEXT"],
+    wide: &["MADE", "KNOWN UNTIL", "GENERATION"],
+    name: |keys| keys.active.as_ref().map_or_else(|| "-".to_owned(), |key| key.id.clone()),
+};
+
+fn row(keys: &SessionKeys, _: bool) -> Vec<String> {
     let none = || "-".to_owned();
     let active = keys.active.as_ref();
     vec![
@@ -136,5 +145,8 @@ fn row(keys: &SessionKeys) -> Vec<String> {
         active.map_or_else(none, |key| time(key.age_s)),
         active.map_or_else(none, |key| key.not_after.clone()),
         keys.next.as_ref().map_or_else(none, |key| key.id.clone()),
+        active.map_or_else(none, |key| key.made.clone()),
+        active.map_or_else(none, |key| key.expires.clone()),
+        active.map_or_else(none, |key| key.generation.to_string()),
     ]
 }

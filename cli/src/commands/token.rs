@@ -6,7 +6,7 @@ use conclave_client::Change;
 use super::{Asking, Done, change, confirm};
 use crate::{
     args::{JoinToken, Keyring, Token},
-    output,
+    output::{self, Columns},
 };
 
 pub(super) async fn join_token(asking: &Asking, command: JoinToken) -> Done {
@@ -51,8 +51,13 @@ pub(super) async fn token(asking: &Asking, command: Token) -> Done {
         }
         Token::List => {
             let tokens = client.tokens().await?.items;
-            let head = ["ID", "NAME", "EXPIRES", "MADE", "BY"];
-            output::list(global, &tokens, &head, |token| {
+            let columns = Columns {
+                kind: "Token",
+                head: &["ID", "NAME", "EXPIRES", "MADE", "BY"],
+                wide: &[],
+                name: |token: &conclave_api::token::Token| token.id.clone(),
+            };
+            output::list(global, &columns, &tokens, |token, _| {
                 vec![
                     token.id.clone(),
                     token.name.clone(),
@@ -76,7 +81,8 @@ pub(super) async fn keyring(asking: &Asking, command: Keyring) -> Done {
     match command {
         Keyring::Status => {
             let keyring = client.keyring().await?;
-            if !output::json(global, &keyring) {
+            let name = format!("generation {}", keyring.generation);
+            if !output::object(global, &name, &keyring) {
                 output::line(&format!(
                     "Generation {} of {}, opened by {}",
                     keyring.generation,

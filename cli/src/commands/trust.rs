@@ -17,7 +17,10 @@ use conclave_pki::{
 use serde::Serialize;
 
 use super::{Asking, Done, cert, change, confirm, file, in_file, read_file};
-use crate::{args::Trust, output};
+use crate::{
+    args::Trust,
+    output::{self, Columns},
+};
 
 pub(super) async fn run(asking: &Asking, command: Trust) -> Done {
     let global = &asking.global;
@@ -100,7 +103,10 @@ async fn show(asking: &Asking, scope: &str, which: &str) -> Result<(), Failure> 
         Found { sets: holding.map(|other| other.set.clone()).collect(), certificate }
     });
     let found: Vec<Found> = found.collect();
-    if output::json(&asking.global, &found) {
+    if !output::is_table(&asking.global) {
+        let named = |one: &Found| one.certificate.sha256.clone();
+        let columns = Columns { kind: "TrustedCertificate", head: &[], wide: &[], name: named };
+        output::list(&asking.global, &columns, &found, |_, _| Vec::new());
         return Ok(());
     }
     for (place, Found { sets, certificate }) in found.iter().enumerate() {
@@ -141,16 +147,26 @@ async fn list(asking: &Asking, scope: &str, no_inherited: bool, all: bool) -> Re
     if is_for_people && !all && scope != "builtin" {
         items.retain(|one| one.set != "builtin");
     }
-    let head = ["SET", "ISSUED TO", "SERIAL", "FROM", "TILL", "FINGERPRINT"];
-    output::list(global, &items, &head, |one| {
-        let day = |time: &str| time.get(..10).unwrap_or(time).to_owned();
+    let columns = Columns {
+        kind: "Trusted",
+        head: &["SET", "ISSUED TO", "SERIAL", "FROM", "TILL", "FINGERPRINT"],
+        wide: &["OWN"],
+        name: |one: &Trusted| one.sha256.clone(),
+    };
+    output::list(global, &columns, &items, |one, is_wide| {
+        let short = |text: &str, length: usize| match is_wide {
+            true => text.to_owned(),
+            false => text.get(..length).unwrap_or(text).to_owned(),
+        };
+        let day = |time: &str| short(time, 10);
         vec![
             one.set.clone(),
             subject(one),
             one.serial.clone(),
             day(&one.not_before),
             day(&one.not_after),
-            one.sha256.get(..16).unwrap_or(&one.sha256).to_owned(),
+            short(&one.sha256, 16),
+            if one.own { "yes" } else { "no" }.to_owned(),
         ]
     });
     if is_for_people && !all && scope != "builtin" && builtin > 0 {

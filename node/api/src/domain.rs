@@ -160,4 +160,8 @@ pub struct DomainVersion {
     pub keys: Vec<String>,
     /// Serial number of each certificate.
     pub certificates: Vec<String>,
+    /// What the change that made it changed, in words. Empty if the version before is no longer
+    /// stored, or the answering node is older than this field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }

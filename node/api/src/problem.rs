@@ -345,6 +345,10 @@ codes! {
     TooLarge "X006" = 2 / 413,
     /// An internal error of the node.
     Internal "X007" = 1 / 500,
+    /// A file named by the caller cannot be read or written.
+    FileUnusable "X008" = 2 / 400,
+    /// The answer cannot be written to standard output.
+    OutputFailed "X009" = 1 / 500,
     /// A setting in the configuration file is invalid.
     ConfigurationInvalid "F001" = 2 / 422,
     /// The data directory cannot be used.

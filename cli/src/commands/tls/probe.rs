@@ -96,7 +96,7 @@ struct Judged {
 /// Probes a server, and asks a node about the result if one answers. The exit code is 9 if the
 /// certificate is not valid for the name.
 pub(super) async fn run(asking: &Asking, probe: Probe) -> Done {
-    let name = probe.name();
+    let (name, target) = (probe.name(), probe.target.clone());
     let shaken = tokio::task::spawn_blocking(move || match probe.is_dtls {
         true => shake_datagrams(&probe),
         false => shake(&probe),
@@ -116,7 +116,7 @@ pub(super) async fn run(asking: &Asking, probe: Probe) -> Done {
         let is_own = |one: &String| first.sha256.replace(':', "").eq_ignore_ascii_case(one);
         shown.judged.is_served_here = served.certificates.iter().any(is_own);
     }
-    if !output::json(&asking.global, &shown) {
+    if !output::object_of(&asking.global, "Probe", &target, &shown) {
         show(&shown);
     }
     Ok(if shown.judged.valid { 0 } else { 9 })

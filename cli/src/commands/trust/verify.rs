@@ -143,7 +143,7 @@ pub(super) async fn explain(asking: &Asking, how: &Judging) -> Done {
             }
         }
     }
-    if !output::json(global, &explained) {
+    if !output::object_of(global, "TrustExplanation", &explained.scope, &explained) {
         output::line(&format!("For {} these sets count, in this order:", explained.scope));
         for Counted { set, count } in &explained.sets {
             let noun = if *count == 1 { "certificate" } else { "certificates" };
@@ -288,7 +288,8 @@ fn shown(certificate: &Certificate) -> Shown {
 
 /// Shows the verdict, for people or machines. Returns the exit code.
 fn show(global: &Global, verdict: &Verdict) -> u8 {
-    if !output::json(global, verdict) {
+    let anchor = verdict.anchor.as_ref().map_or("", |anchor| anchor.subject.as_str());
+    if !output::object_of(global, "Verdict", anchor, verdict) {
         told(global, verdict);
     }
     if verdict.valid { 0 } else { 8 }

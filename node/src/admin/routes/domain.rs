@@ -138,9 +138,7 @@ pub(super) async fn rollback(Path(name): Path<String>, asked: Asked) -> Answer<C
 /// Answers all stored versions, the current one first.
 pub(super) async fn history(Path(name): Path<String>, asked: Asked) -> Answer<List<DomainVersion>> {
     let (_, state, found) = find(&asked, &name).await?;
-    let mut versions: Vec<DomainVersion> =
-        state.domain_versions(found.id).map(|one| view::version(&one, false)).collect();
-    versions.push(view::version(&found, true));
-    versions.reverse();
-    Ok(Json(List::new(versions)))
+    let mut stored: Vec<_> = state.domain_versions(found.id).collect();
+    stored.push(found);
+    Ok(Json(List::new(view::versions(&stored))))
 }

@@ -1,0 +1,150 @@
+//! Words for nodes, the cluster, its tokens and its keyring.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Subcommand;
+
+use super::{Changing, duration};
+
+#[derive(Subcommand)]
+pub(crate) enum Config {
+    /// Prints a file to start from, with every setting and its default
+    #[command(
+        after_help = "Examples:\n  conclave config init > conclave.toml\n  conclave config init | sudo tee /etc/conclave/conclave.toml"
+    )]
+    Init,
+    /// Checks a file without starting a node
+    #[command(
+        after_help = "Examples:\n  conclave config check conclave.toml\n  conclave config check /etc/conclave/conclave.toml && systemctl restart conclave"
+    )]
+    Check {
+        /// Configuration file
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Server {
+    /// Runs a node until it is told to stop
+    #[command(
+        after_help = "Examples:\n  conclave server run\n  conclave server run --config conclave.toml"
+    )]
+    Run {
+        /// Configuration file of this node
+        #[arg(long, default_value = "/etc/conclave/conclave.toml", value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Cluster {
+    /// Founds a cluster with this node as its first member
+    #[command(
+        after_help = "Examples:\n  conclave cluster init --name prod\n  conclave cluster init --name prod --address unix:/run/conclave/admin.sock"
+    )]
+    Init {
+        /// Name of the cluster
+        #[arg(long)]
+        name: String,
+    },
+    /// Makes this node a member of another node's cluster
+    #[command(
+        after_help = "Examples:\n  conclave cluster join 10.0.0.1:7444\n  conclave cluster join 10.0.0.1:7444 --token-file join.token\n  ssh node-1 conclave -q join-token create | conclave cluster join 10.0.0.1:7444"
+    )]
+    Join {
+        /// HOST:PORT at which a member answers other nodes: conclave join-token create prints it
+        #[arg(value_name = "HOST:PORT")]
+        member: String,
+        /// File that holds the join token, - for standard input; without it the token is asked
+        /// for, or read from standard input if that is no terminal
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum JoinToken {
+    /// Makes a token with which one node can join, once
+    #[command(
+        after_help = "Examples:\n  conclave join-token create\n  conclave join-token create --expires-in 10m"
+    )]
+    Create {
+        /// Time until it expires, as 10m, 1h or 7d
+        #[arg(long, value_parser = duration, default_value = "1h", value_name = "TIME")]
+        expires_in: Duration,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Node {
+    /// Lists members, their roles, and how far each one is behind
+    #[command(after_help = "Examples:\n  conclave node list\n  conclave node list -o wide")]
+    List,
+    /// Lets a node take no new connections, and waits until the existing ones have ended
+    #[command(
+        after_help = "Examples:\n  conclave node drain node-3 --deadline 10m\n  conclave node drain node-3 --no-wait\nA restarted node serves again."
+    )]
+    Drain {
+        /// Name of the node
+        name: String,
+        /// Time after which the remaining connections are closed
+        #[arg(long, value_parser = duration, default_value = "10m", value_name = "TIME")]
+        deadline: Duration,
+        /// Do not wait for the end
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Lets a drained node serve again
+    #[command(
+        after_help = "Examples:\n  conclave node resume node-3\n  conclave node resume node-3 -o json"
+    )]
+    Resume {
+        /// Name of the node
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Token {
+    /// Makes an access token; it is shown once
+    #[command(
+        after_help = "Examples:\n  conclave token create deploy --expires-in 30d > deploy.token\n  conclave token create monitoring -o json"
+    )]
+    Create {
+        /// Name for lists and for the history
+        name: String,
+        /// Time until it expires, as 12h or 30d [default: never]
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        expires_in: Option<Duration>,
+    },
+    /// Lists access tokens, without their secrets
+    #[command(after_help = "Examples:\n  conclave token list\n  conclave token list -o json")]
+    List,
+    /// Ends an access token
+    #[command(
+        after_help = "Examples:\n  conclave token revoke 0123456789abcdef\n  conclave token revoke 0123456789abcdef --yes"
+    )]
+    Revoke {
+        /// Id of the token: conclave token list shows it
+        id: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Keyring {
+    /// Shows the generations of the keyring, and which nodes can open it
+    #[command(
+        after_help = "Examples:\n  conclave keyring status\n  conclave keyring status -o json"
+    )]
+    Status,
+    /// Makes a new generation; whatever is stored from now on is sealed under it
+    #[command(
+        after_help = "Examples:\n  conclave keyring rotate\n  conclave keyring rotate --reason 'yearly rotation'"
+    )]
+    Rotate {
+        #[command(flatten)]
+        changing: Changing,
+    },
+}
