@@ -50,12 +50,25 @@ pub(crate) fn advice(global: &Global, text: &str) {
     }
 }
 
-/// Writes a warning to standard error, whatever the form of the answer.
+/// Writes a warning to standard error, as an object of one line if the answer is JSON.
 pub(crate) fn warning(global: &Global, text: &str) {
-    if !global.quiet {
-        progress::end();
-        let _ = writeln!(std::io::stderr(), "!  {text}");
+    if global.quiet {
+        return;
     }
+    progress::end();
+    let text = match global.output {
+        Form::Json | Form::Jsonl => {
+            let warning = Warning { text };
+            serde_json::to_string(&named("Warning", &warning)).unwrap_or_default()
+        }
+        _ => format!("!  {text}"),
+    };
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+#[derive(Serialize)]
+struct Warning<'a> {
+    text: &'a str,
 }
 
 /// Writes what a successful change did, unless --quiet.

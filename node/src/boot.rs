@@ -42,7 +42,7 @@ pub(crate) fn run(path: &Path, say: &dyn Fn(&str)) -> Result<(), Problem> {
     let started = std::time::Instant::now();
     let config = Config::read(path)?;
     config.check_machine()?;
-    let log_level = log::start(&config)?;
+    let log_level = log::start(&config.log_level, config.log_json)?;
     process::harden();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

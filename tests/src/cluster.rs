@@ -61,8 +61,9 @@ impl Ran {
 
     /// The error object of a command with `-o json` that failed.
     pub fn problem(&self) -> Value {
-        serde_json::from_str(self.err.trim())
-            .unwrap_or_else(|error| panic!("{error}: {}", self.err))
+        // Warnings are lines before it.
+        let last = self.err.trim().lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {}", self.err))
     }
 }
 

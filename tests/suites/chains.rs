@@ -83,7 +83,7 @@ fn bundles_in_any_shape_are_put_right() {
     let wrong = import(one, &format!("{leaf}{lower}{root}{upper}"), key, &[]);
     assert_eq!(wrong.problem()["code"], "H002", "{}", wrong.err);
     assert!(wrong.problem()["hint"].as_str().unwrap().contains("--sort"), "{}", wrong.err);
-    // A certificate of somebody else in the middle is named, and left out when that is asked.
+    // A certificate of another authority in the middle is named, and left out when that is asked.
     let stray = authority("Stranger", None).certificate.pem();
     let mixed = format!("{leaf}{lower}{stray}{upper}{root}");
     let wrong = import(one, &mixed, key, &[]);

@@ -242,12 +242,12 @@ fn a_node_that_cannot_start_says_why() {
     let (code, said) = run();
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("error[N001]") && said.contains("[public] bind"), "{said}");
-    // A full disk: /dev/full answers every write with ENOSPC; a file is no directory.
+    // A file is no directory: said before anything is made.
     let text = "[node]\nname = \"n\"\ndata_dir = \"/dev/full/data\"\n";
     std::fs::write(&config, text).unwrap();
     let (code, said) = run();
-    assert_eq!(code, Some(1));
-    assert!(said.contains("error[F002]") && said.contains("room"), "{said}");
+    assert_eq!(code, Some(2));
+    assert!(said.contains("error[F001]: [node] data_dir: /dev/full is not a directory"), "{said}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn a_configuration_that_would_not_start_is_refused_by_the_check_in_the_same_word
         assert_eq!(checked.err, run.err);
     }
     assert!(!dir.path().join("data").exists());
-    // A file of somebody else in the socket's place is not deleted.
+    // Another file in the socket's place is not deleted.
     let text = format!(
         "[node]\nname = \"n1\"\ndata_dir = \"{shown}/data\"\n[admin]\nsocket = \"{shown}/file\"\n\
          [cluster]\nbind = \"127.0.0.1:0\"\n"

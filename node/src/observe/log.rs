@@ -6,7 +6,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{config::Config, fault::internal};
+use crate::fault::internal;
 
 /// What is logged unless the filter says otherwise. openraft logs errors only: it would warn at
 /// every attempt to reach an absent member, which this program already reports once.
@@ -49,11 +49,11 @@ impl Level {
 }
 
 /// Starts logging. A second start in one process has no effect.
-pub(crate) fn start(config: &Config) -> Result<Level, Problem> {
-    let filter = filter(&config.log_level).map_err(|error| internal("cannot log", error))?;
+pub(crate) fn start(level: &str, is_json: bool) -> Result<Level, Problem> {
+    let filter = filter(level).map_err(|error| internal("cannot log", error))?;
     let (filter, handle) = reload::Layer::new(filter);
     let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = match config.log_json {
+    let lines = match is_json {
         true => lines.json().boxed(),
         false => lines.with_ansi(false).boxed(),
     };
