@@ -13,7 +13,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "The private key is protected by a passphrase. A node must use its keys after a restart with nobody at hand, so it takes keys without one and seals them under the cluster's keyring. Take the passphrase off with: openssl pkey -in FILE -out PLAIN, import PLAIN, and delete it."
         }
         Code::KeyUnsupported => {
-            "The key is too weak or of a type that is not supported. EC P-256, EC P-384, Ed25519 and RSA of 2048 to 4096 bits are."
+            "The key is too weak or of a type that is not supported. EC P-256, EC P-384, Ed25519 and RSA of 2048 to 8192 bits with two primes are."
         }
         Code::NotAKey => {
             "A private key was expected and something else was found, most often because FILE and --key were swapped."
@@ -22,10 +22,10 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "The file holds several private keys, and it is not clear which one is meant."
         }
         Code::KeyDamaged => {
-            "The private key is damaged: cut off, not base64, or its numbers do not belong together."
+            "The private key is damaged: cut off, not base64, or its numbers do not belong together. A public key inside that belongs to another private key is refused too."
         }
         Code::KeyNotPem => {
-            "The key is in DER form. Convert it: openssl pkey -inform DER -in FILE -out FILE.pem"
+            "The file with the key is not PEM but DER, PKCS#12, a Java key store, UTF-16 or the like. The hint has the command that converts it, as: openssl pkey -inform DER -in FILE -out FILE.pem"
         }
         Code::KeyTestFailed => "What the key signs does not verify. Such a key is of no use.",
         Code::KeyExists => {
@@ -36,7 +36,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
         }
         Code::KeyMissing => "The domain has no private key yet. Make one, or import one.",
         Code::NoCertificate => {
-            "The input holds no certificate that can be used. Give a PEM file that begins with -----BEGIN CERTIFICATE-----."
+            "The input holds no certificate that can be used. Give a PEM file that begins with -----BEGIN CERTIFICATE-----. Other forms are named, with the command that converts them."
         }
         Code::CertificateDamaged => {
             "The certificate is damaged: cut off, not base64, or not built as RFC 5280 says."

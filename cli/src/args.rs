@@ -18,7 +18,7 @@ pub(crate) use pki::{Cert, Chain, Csr, Fields, Key, Of, Requesting, Taking};
 pub(crate) use screens::command;
 pub(crate) use time::{duration, point_of_time};
 pub(crate) use tls::{ClientAuth, Listener, ListenerAdd, Tls, TlsSet};
-pub(crate) use trust::{Judging, PurposeArg, Trust};
+pub(crate) use trust::{Judging, ProfileArg, PurposeArg, Trust};
 
 /// Heading of the options that most commands have.
 pub(crate) const EVERYWHERE: &str = "Options everywhere";

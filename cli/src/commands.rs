@@ -305,9 +305,12 @@ pub(crate) fn in_file(mut failure: Failure, files: &[(&str, &Path)]) -> Failure 
             location.file.clone_from(&shown);
         }
         if let Some(hint) = failure.hint.as_mut() {
-            *hint = hint.replace(&format!("-in {field} "), &format!("-in {shown} "));
-            *hint = hint.replace(&format!("{field}.plain"), &format!("{shown}.plain"));
-            *hint = hint.replace(&format!("{field}.pem"), &format!("{shown}.pem"));
+            for word in ["-in ", "-srckeystore ", "-t UTF-8 ", "unzip ", "cp "] {
+                *hint = hint.replace(&format!("{word}{field} "), &format!("{word}{shown} "));
+            }
+            for end in [".plain", ".pem", ".p12"] {
+                *hint = hint.replace(&format!("{field}{end}"), &format!("{shown}{end}"));
+            }
         }
     }
     failure

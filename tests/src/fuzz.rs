@@ -139,6 +139,7 @@ pub fn crl(input: &[u8]) {
         name: None,
         at: NOON,
         rules: Rules::Profile,
+        depth: None,
         is_list_required: true,
     });
 }
@@ -154,7 +155,11 @@ pub fn path(input: &[u8]) {
     let at = i64::try_from(NOON).unwrap() + days * 86_400;
     let purposes = [Purpose::Server, Purpose::Client, Purpose::Email, Purpose::Any];
     let purpose = purposes[usize::from(how & 3)];
-    let rules = if how & 4 == 0 { Rules::Profile } else { Rules::Path };
+    let rules = match (how & 4, how & 0x20) {
+        (0, 0) => Rules::Profile,
+        (0, _) => Rules::WebPki,
+        _ => Rules::Path,
+    };
     let request = Request {
         certificate: &question.leaf,
         intermediates: &question.intermediates,
@@ -164,6 +169,7 @@ pub fn path(input: &[u8]) {
         name: name.as_ref(),
         at: u64::try_from(at).unwrap_or(0),
         rules,
+        depth: (how & 0x40 != 0).then_some(1),
         is_list_required: !question.crls.is_empty(),
     };
     match verify(&request) {

@@ -36,6 +36,7 @@ fn judge(question: &Hostile, rules: Rules) -> String {
         name: Some(&Subject::Dns("shop.example".to_owned())),
         at: NOON,
         rules,
+        depth: None,
         is_list_required: !crls.is_empty(),
     });
     answer.map_or_else(|refused| refused.reason.code().to_owned(), |_| "ok".to_owned())
@@ -49,7 +50,7 @@ fn no_megabyte_takes_more_than_its_time_and_memory() {
         let bytes = files.iter().map(|file| file.len()).sum::<usize>()
             + question.crls.iter().map(Vec::len).sum::<usize>();
         assert!(bytes <= 1_048_576, "{}: {bytes}", question.name);
-        for rules in [Rules::Profile, Rules::Path] {
+        for rules in [Rules::Profile, Rules::WebPki, Rules::Path] {
             let before = ALLOCATED.current_usage();
             ALLOCATED.reset_peak_usage();
             let (milliseconds, answer) = measured(|| judge(&question, rules));

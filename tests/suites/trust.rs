@@ -18,7 +18,10 @@ impl Case<'_> {
         let [name, source, certificates, options, expected] = parts[..] else {
             panic!("not a case: {line}")
         };
-        assert!(source.starts_with("RFC") || source.starts_with("NIST"), "{name}: its source");
+        assert!(
+            source.starts_with("RFC") || source.starts_with("NIST") || source.starts_with("BR"),
+            "{name}: its source"
+        );
         let pair = |word| str::split_once(word, '=').unwrap_or((word, ""));
         let options = options.split_whitespace().map(pair).collect();
         Case { name, certificates, options, expected }
@@ -57,6 +60,9 @@ impl Case<'_> {
         }
         if self.option("path-only").is_some() {
             words.push("--path-only");
+        }
+        for (option, word) in [("profile", "--profile"), ("depth", "--depth")] {
+            words.extend(self.option(option).map(|value| [word, value]).into_iter().flatten());
         }
         let ran = run_alone(&words);
         let verdict: Value = serde_json::from_str(&ran.out)

@@ -97,6 +97,18 @@ pub(crate) struct Judging {
     /// Check only the rules of paths (RFC 5280 §6), not those of the form of certificates (§4)
     #[arg(long)]
     pub(crate) path_only: bool,
+    /// Rules of validity: RFC 5280, or also what browsers demand of public certificates
+    #[arg(long, value_enum, default_value = "rfc5280", conflicts_with = "path_only")]
+    pub(crate) profile: ProfileArg,
+    /// Most intermediates in the path; self-issued ones do not count
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) depth: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProfileArg {
+    Rfc5280,
+    Webpki,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

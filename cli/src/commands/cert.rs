@@ -9,9 +9,7 @@ use conclave_api::{
 use conclave_client::Failure;
 use serde::Serialize;
 
-use super::{
-    Asking, Done, change, confirm, csr, file, in_file, key::passphrase, read_file, write_file,
-};
+use super::{Asking, Done, change, confirm, csr, file, in_file, key::passphrase, write_file};
 use crate::{
     args::{Cert, Global, Of, Taking},
     output::{self, Columns},
@@ -126,8 +124,8 @@ async fn import(asking: &Asking, taking: Taking) -> Result<(), Failure> {
         return Err(Box::new(Problem::new(Code::Malformed, title).hint(hint)));
     }
     let import = Import {
-        certificate: read_file(&file)?,
-        key: key.as_deref().map(read_file).transpose()?,
+        certificate: file::certificate_text(&file)?,
+        key: key.as_deref().map(file::key_text).transpose()?,
         passphrase: passphrase(passphrase_file.as_deref())?,
         allow_name_mismatch,
         allow_broken_chain: linking.allow_broken_chain,

@@ -2,7 +2,7 @@
 
 use conclave_api::{certificate::Certificate, chain::Set};
 
-use super::{Asking, Done, change, confirm, in_file, read_file};
+use super::{Asking, Done, change, confirm, file, in_file};
 use crate::{
     args::Chain,
     output::{self, Columns},
@@ -13,7 +13,7 @@ pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
     match command {
         Chain::Set { name, of, file, linking, changing } => {
             let set = Set {
-                chain: read_file(&file)?,
+                chain: file::certificate_text(&file)?,
                 allow_broken_chain: linking.allow_broken_chain,
                 sort: linking.sort,
             };

@@ -13,7 +13,7 @@ use conclave_pki::{
     chain::split_bundle,
     csr::read_request,
     judge,
-    key::read_private_key,
+    key::{KeyError, read_private_key},
 };
 use serde::Serialize;
 
@@ -21,17 +21,30 @@ use super::{Done, cert, check::Findings, key::passphrase, read_bytes};
 use crate::{args::Global, output};
 
 pub(super) fn unreadable(file: &Path, error: &CertificateError) -> Failure {
-    refused(file, error.code(), error.to_string(), error.hint(), error.line())
+    let at = error.line().map(|line| (line, error.text()));
+    refused(file, error.code(), error.to_string(), error.hint(), at)
 }
 
-fn refused(file: &Path, code: &str, title: String, hint: &str, line: Option<usize>) -> Failure {
+/// Describes a private key that cannot be used.
+pub(super) fn unusable(file: &Path, error: &KeyError) -> Failure {
+    let at = error.line().map(|line| (line, error.text()));
+    refused(file, error.code(), error.to_string(), error.hint(), at)
+}
+
+fn refused(
+    file: &Path,
+    code: &str,
+    title: String,
+    hint: &str,
+    at: Option<(usize, Option<&str>)>,
+) -> Failure {
     let code = Code::ALL.iter().copied().find(|one| one.as_str() == code).unwrap_or(Code::Internal);
     let file = file.display().to_string();
-    let problem = Problem::new(code, title).hint(hint.replace("FILE", &file));
-    Box::new(match line {
-        Some(line) => {
+    let problem = Problem::new(code, title).hint(hint.replace("INPUT", &file));
+    Box::new(match at {
+        Some((line, text)) => {
             let line = u64::try_from(line).unwrap_or(u64::MAX);
-            problem.at(Location { file, line, text: None })
+            problem.at(Location { file, line, text: text.map(str::to_owned) })
         }
         None => problem,
     })
@@ -39,6 +52,33 @@ fn refused(file: &Path, code: &str, title: String, hint: &str, line: Option<usiz
 
 pub(super) fn read(file: &Path) -> Result<Vec<Certificate>, Failure> {
     read_bundle(&read_bytes(file)?).map_err(|error| unreadable(file, &error))
+}
+
+/// Reads a file of certificates for a node. What is no text, such as DER or PKCS#12, does not get
+/// through to it whole, so it is named here.
+pub(super) fn certificate_text(file: &Path) -> Result<String, Failure> {
+    text(file, |bytes| match read_bundle(bytes) {
+        Err(error @ CertificateError::Foreign(_)) => Err(unreadable(file, &error)),
+        _ => Ok(()),
+    })
+}
+
+/// Reads a file with a private key for a node, as [`certificate_text`].
+pub(super) fn key_text(file: &Path) -> Result<String, Failure> {
+    text(file, |bytes| match read_private_key(bytes, None) {
+        Err(error @ KeyError::Foreign(_)) => Err(unusable(file, &error)),
+        _ => Ok(()),
+    })
+}
+
+fn text(file: &Path, check: impl Fn(&[u8]) -> Result<(), Failure>) -> Result<String, Failure> {
+    match String::from_utf8(read_bytes(file)?) {
+        Ok(text) => Ok(text),
+        Err(error) => {
+            check(error.as_bytes())?;
+            Ok(String::from_utf8_lossy(error.as_bytes()).into_owned())
+        }
+    }
 }
 
 pub(super) fn show(global: &Global, file: &Path) -> Done {
@@ -99,9 +139,8 @@ pub(super) fn check(
     };
     let secret = passphrase(passphrase_file)?;
     let key = key.map(|(path, pem)| {
-        read_private_key(&pem, secret.as_ref().map(String::as_bytes)).map_err(|error| {
-            refused(path, error.code(), error.to_string(), error.hint(), error.line())
-        })
+        read_private_key(&pem, secret.as_ref().map(String::as_bytes))
+            .map_err(|error| unusable(path, &error))
     });
     let key = key.transpose()?;
     let certified = key.as_ref().map(|key| key.public_key_der()).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::path::Path;
 use conclave_api::key::{Generate, Import, Key, Test};
 use conclave_client::Failure;
 
-use super::{Asking, Done, change, confirm, in_file, read_file};
+use super::{Asking, Done, change, confirm, file, in_file, read_file};
 use crate::{
     args,
     output::{self, Columns},
@@ -23,7 +23,7 @@ pub(super) async fn run(asking: &Asking, command: args::Key) -> Done {
         }
         args::Key::Import { name, file, passphrase_file, changing } => {
             let passphrase = passphrase(passphrase_file.as_deref())?;
-            let import = Import { key: read_file(&file)?, passphrase };
+            let import = Import { key: file::key_text(&file)?, passphrase };
             let done = client.import_key(&name, &import, &change(&changing)).await;
             let done = done.map_err(|failure| in_file(failure, &[("key", &file)]))?;
             output::change(global, &format!("{name}: took the key"), &done);

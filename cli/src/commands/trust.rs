@@ -16,7 +16,7 @@ use conclave_pki::{
 };
 use serde::Serialize;
 
-use super::{Asking, Done, cert, change, confirm, file, in_file, read_file};
+use super::{Asking, Done, cert, change, confirm, file, in_file};
 use crate::{
     args::Trust,
     output::{self, Columns},
@@ -33,7 +33,7 @@ pub(super) async fn run(asking: &Asking, command: Trust) -> Done {
         Trust::Show { which } => show(asking, &scope, &which).await?,
         Trust::List { no_inherited, all } => list(asking, &scope, no_inherited, all).await?,
         Trust::Add { file, changing } => {
-            let add = Add { certificates: read_file(&file)? };
+            let add = Add { certificates: file::certificate_text(&file)? };
             let done = asking.client()?.add_trusted(&scope, &add, &change(&changing)).await;
             let files = [("certificates", file.as_path())];
             let done = done.map_err(|failure| in_file(failure, &files))?;

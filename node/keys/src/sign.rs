@@ -46,8 +46,11 @@ impl Keyring {
     }
 }
 
-/// Converts a PKCS#8 key for rustls. ring keeps its own copy, which cannot be wiped.
+/// Converts a PKCS#8 key for rustls. ring signs, and AWS-LC with RSA of a size that ring refuses.
+/// Both keep their own copies, which cannot be wiped.
 pub(crate) fn signing_key(pkcs8: &Secret) -> Result<Arc<dyn SigningKey>, SealError> {
     let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.expose()));
-    rustls::crypto::ring::sign::any_supported_type(&der).map_err(|_| SealError::Refused)
+    rustls::crypto::ring::sign::any_supported_type(&der)
+        .or_else(|_| rustls::crypto::aws_lc_rs::sign::any_supported_type(&der))
+        .map_err(|_| SealError::Refused)
 }

@@ -103,12 +103,25 @@ pub(crate) fn import_certificate(
     let chain = Some(rest.iter().map(|one| ByteBuf::from(one.der())).collect());
     let mut warnings = warnings(domain, &leaf, view.now);
     warnings.extend(found);
+    warnings.extend(dropped_trust(&imported.bundle));
     warnings.extend(chain_warnings);
     warnings.extend(unused(domain));
     warnings.extend(key.iter().flat_map(|key| beside(domain, key.family)));
     let action = SetCertificate { name: name.clone(), key, certificate: record_of(&leaf), chain };
     let action = Action::SetCertificate(Box::new(action));
     Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
+}
+
+/// Warns about OpenSSL's trust settings behind certificates, which are not kept.
+pub(super) fn dropped_trust(certificates: &[Certificate]) -> Vec<String> {
+    let with_settings = certificates.iter().filter(|one| one.dropped_trust());
+    let told = with_settings.map(|one| {
+        format!(
+            "OpenSSL's trust settings behind {} are not kept: the set and its scope decide what is trusted",
+            one.subject()
+        )
+    });
+    told.collect()
 }
 
 /// Returns the family of the credential that the import changes; none if it is new.

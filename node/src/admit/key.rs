@@ -17,6 +17,9 @@ use conclave_system::entropy;
 
 use super::{Admitted, View, credential, domain_name, problem, rejection_problem};
 
+/// Level of rules that says that every member signs with RSA of any size.
+const LEVEL_OF_ODD_RSA: u32 = 2;
+
 /// Generates a key. RSA can take seconds, so this runs on a blocking thread, and only once even if
 /// the command is derived several times.
 pub(crate) fn generate_key(asked: &Generate) -> Result<PrivateKey, Problem> {
@@ -88,6 +91,12 @@ pub(super) fn sealed_key(
     domain: DomainId,
     key: &PrivateKey,
 ) -> Result<DomainKey, Problem> {
+    if !key.is_signed_with_by_all() && view.state.level() < LEVEL_OF_ODD_RSA {
+        let title = format!("keys of type {} need every member at 0.2.1", key.algorithm());
+        return Err(Problem::new(Code::VersionTooOld, title)
+            .why("an older member would refuse the handshakes of this domain")
+            .hint("conclave status shows the version of each node"));
+    }
     let secret = Secret::new(key.pkcs8_der().to_vec());
     let sealed = view.seal(Purpose::DomainKey(domain), &secret)?;
     Ok(key_record(key, sealed, view.now))

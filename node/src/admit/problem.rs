@@ -26,15 +26,16 @@ fn location(field: &str, line: usize) -> Location {
 /// Converts an error of a private key. `field` is the request's field that contains the key.
 pub(super) fn key(field: &str, error: &KeyError) -> Problem {
     let mut problem = Problem::new(code(error.code()), error.to_string())
-        .hint(error.hint().replace("FILE", field));
+        .hint(error.hint().replace("INPUT", field));
     if let KeyError::Encrypted { is_old_form, .. } = error {
         let form = if *is_old_form { "old OpenSSL encryption" } else { "PKCS#8 encryption" };
         problem = problem.detail(form).why("a node must be able to use the key without a person");
     }
     let is_header = matches!(error, KeyError::Encrypted { is_old_form: true, .. });
     let header = is_header.then(|| "Proc-Type: 4,ENCRYPTED".to_owned());
+    let text = header.or_else(|| error.text().map(str::to_owned));
     match error.line() {
-        Some(line) => problem.at(Location { text: header, ..location(field, line) }),
+        Some(line) => problem.at(Location { text, ..location(field, line) }),
         None => problem,
     }
 }
@@ -42,9 +43,10 @@ pub(super) fn key(field: &str, error: &KeyError) -> Problem {
 /// Converts an error of an imported certificate.
 pub(super) fn certificate(field: &str, error: &CertificateError) -> Problem {
     let problem = Problem::new(code(error.code()), error.to_string())
-        .hint(error.hint().replace("FILE", field));
+        .hint(error.hint().replace("INPUT", field));
+    let text = error.text().map(str::to_owned);
     match error.line() {
-        Some(line) => problem.at(location(field, line)),
+        Some(line) => problem.at(Location { text, ..location(field, line) }),
         None => problem,
     }
 }

@@ -16,7 +16,7 @@ use conclave_store::{
 use conclave_system::clock;
 use serde_bytes::ByteBuf;
 
-use super::{Admitted, View, domain_name, problem};
+use super::{Admitted, View, certificate::dropped_trust, domain_name, problem};
 
 /// A set of trusted certificates, by its name in the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(crate) fn add_trusted(
         .filter(|one| one.not_after().saturating_mul(1_000) < view.now.0)
         .map(|one| format!("{} has expired and makes nothing valid", one.subject()));
     let old = crls.iter().filter_map(|crl| crl_warning(crl, view.now));
-    let warnings = expired.chain(old).collect();
+    let warnings = expired.chain(old).chain(dropped_trust(&found)).collect();
     let certificates = found.iter().map(|one| ByteBuf::from(one.der())).collect();
     let crls = crls.iter().map(|crl| admitted_crl(crl, view.now)).collect::<Result<_, _>>()?;
     let add = Box::new(AddTrusted { certificates, crls });

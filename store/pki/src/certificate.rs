@@ -9,10 +9,12 @@ use x509_cert::{
 };
 
 use crate::{
+    content::{self, Foreign, Kind},
+    element::{elements, sizes},
     key::{KeyAlgorithm, PrivateKey, public_key_algorithm},
     limits::{
-        CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX, EXTENSIONS_MAX, INPUT_NAME_PARTS_MAX,
-        NAME_PARTS_MAX,
+        CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX, CONTENT_PARTS_MAX, EXTENSIONS_MAX,
+        INPUT_NAME_PARTS_MAX, NAME_PARTS_MAX,
     },
     name,
     pem::{self, Block, PemError},
@@ -36,16 +38,32 @@ pub enum CertificateError {
         bytes: usize,
     },
     /// The input has more certificates than any chain.
-    #[error("the input holds {count} certificates, more than are possible")]
+    #[error("the input holds {count} certificates, at most {max} are possible")]
     TooMany {
         /// Number found.
         count: usize,
+        /// Number allowed.
+        max: usize,
     },
     /// A block is not a certificate.
     #[error("expected a certificate, found {found}")]
     NotACertificate {
         /// Description of the block.
         found: String,
+        /// Line of the block.
+        line: usize,
+    },
+    /// A block is not a revocation list.
+    #[error("expected a revocation list, found {found}")]
+    NotARevocationList {
+        /// Description of the block.
+        found: String,
+        /// Line of the block.
+        line: usize,
+    },
+    /// OpenSSL's trust settings behind the certificate say that it is not trusted.
+    #[error("the certificate is marked as one not to be trusted")]
+    Distrusted {
         /// Line of the block.
         line: usize,
     },
@@ -65,9 +83,17 @@ pub enum CertificateError {
         /// First line of the block.
         line: usize,
     },
-    /// The input is DER instead of PEM.
-    #[error("the certificate is in DER form, PEM was expected")]
-    Der,
+    /// A BEGIN or END line is not whole, or has no other one.
+    #[error("a BEGIN or END line is damaged, or its other one is missing")]
+    Frame {
+        /// Line in the input.
+        line: usize,
+        /// The line, if it has nothing but words of frames.
+        text: Option<String>,
+    },
+    /// The input is of another form than PEM.
+    #[error("expected PEM, found {0}")]
+    Foreign(Foreign),
 }
 
 impl CertificateError {
@@ -77,11 +103,12 @@ impl CertificateError {
             CertificateError::NoCertificate
             | CertificateError::TooLarge { .. }
             | CertificateError::TooMany { .. }
-            | CertificateError::Der => "C001",
-            CertificateError::Damaged { .. } => "C002",
-            CertificateError::NotACertificate { .. } | CertificateError::NotARequest { .. } => {
-                "C007"
-            }
+            | CertificateError::Foreign(_) => "C001",
+            CertificateError::Damaged { .. } | CertificateError::Frame { .. } => "C002",
+            CertificateError::NotACertificate { .. }
+            | CertificateError::NotARevocationList { .. }
+            | CertificateError::NotARequest { .. }
+            | CertificateError::Distrusted { .. } => "C007",
         }
     }
 
@@ -90,18 +117,44 @@ impl CertificateError {
         match self {
             CertificateError::NotACertificate { line, .. }
             | CertificateError::NotARequest { line, .. }
+            | CertificateError::NotARevocationList { line, .. }
+            | CertificateError::Distrusted { line }
+            | CertificateError::Frame { line, .. }
             | CertificateError::Damaged { line, .. } => Some(*line),
             _ => None,
         }
     }
 
-    /// Returns advice for the user, with `FILE` for the given file.
+    /// Returns the text of that line, if it cannot be part of a key.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            CertificateError::Frame { text, .. } => text.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns advice for the user, with `INPUT` for the given file.
     pub fn hint(&self) -> &'static str {
         match self {
-            CertificateError::Der => "openssl x509 -inform DER -in FILE -out FILE.pem",
+            CertificateError::Foreign(found) => found.hint(),
             CertificateError::Damaged { .. } => "copy the file again, whole",
-            CertificateError::NotACertificate { found, .. } if found == "a private key" => {
+            CertificateError::Frame { .. } => {
+                "each block begins with -----BEGIN NAME----- and ends with -----END NAME-----, five dashes on both sides"
+            }
+            CertificateError::TooMany { max: CERTIFICATES_MAX, .. } => {
+                "give the file in parts    the roots of public authorities are built in: conclave trust list --scope builtin"
+            }
+            CertificateError::Distrusted { .. } => {
+                "if you trust it: openssl x509 -in INPUT -clrreject -out INPUT.pem    then give INPUT.pem"
+            }
+            CertificateError::NotACertificate { found, .. } if found.starts_with("PKCS#7") => {
+                "openssl pkcs7 -in INPUT -print_certs -out INPUT.pem    then give INPUT.pem"
+            }
+            CertificateError::NotACertificate { found, .. } if found.ends_with("private key") => {
                 "did you swap the certificate and --key?"
+            }
+            CertificateError::NotARevocationList { .. } => {
+                "give the file that begins with -----BEGIN X509 CRL-----"
             }
             CertificateError::NotARequest { .. } => {
                 "give the file that begins with -----BEGIN CERTIFICATE REQUEST-----"
@@ -117,6 +170,8 @@ pub struct Certificate {
     der: Vec<u8>,
     pub(crate) parsed: x509_cert::Certificate,
     public_key: Vec<u8>,
+    /// OpenSSL's own settings stood behind it.
+    dropped_trust: bool,
 }
 
 /// Reads all certificates of a PEM input, at least one. Refuses a private key among them, so that
@@ -128,9 +183,30 @@ pub fn read_certificates(input: &[u8]) -> Result<Vec<Certificate>, CertificateEr
 /// Reads at most `max` certificates, at least one, of an input that is not a chain, such as a file
 /// of trusted certificates.
 pub fn read_many(input: &[u8], max: usize) -> Result<Vec<Certificate>, CertificateError> {
-    let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
+    read_blocks(&pem::blocks(input).map_err(|error| pem_error(&error))?, max)
+}
+
+/// Reads the certificates of a file that may also contain their private key.
+pub fn read_bundle(input: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
+    read_bundle_of(input, CERTIFICATES_MAX)
+}
+
+/// Reads at most `max` certificates of a file that may also contain a private key.
+pub fn read_bundle_of(input: &[u8], max: usize) -> Result<Vec<Certificate>, CertificateError> {
+    let mut blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
+    let is_of_key = |block: &Block| {
+        block.label.ends_with("PRIVATE KEY") || block.label.ends_with(" PARAMETERS")
+    };
+    // A file with only a key is a mistake with an error of its own.
+    if !blocks.iter().all(is_of_key) {
+        blocks.retain(|block| !is_of_key(block));
+    }
+    read_blocks(&blocks, max)
+}
+
+fn read_blocks(blocks: &[Block], max: usize) -> Result<Vec<Certificate>, CertificateError> {
     if blocks.len() > max {
-        return Err(CertificateError::TooMany { count: blocks.len() });
+        return Err(CertificateError::TooMany { count: blocks.len(), max });
     }
     let mut parts = 0;
     let mut read = |block: &Block| {
@@ -145,45 +221,51 @@ pub fn read_many(input: &[u8], max: usize) -> Result<Vec<Certificate>, Certifica
     blocks.iter().map(&mut read).collect()
 }
 
-/// Reads the certificates of a file that may also contain their private key.
-pub fn read_bundle(input: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
-    let mut blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
-    let is_of_key = |block: &Block| {
-        block.label.ends_with("PRIVATE KEY") || block.label.ends_with(" PARAMETERS")
-    };
-    // A file with only a key is a mistake with an error of its own.
-    if !blocks.iter().all(is_of_key) {
-        blocks.retain(|block| !is_of_key(block));
-    }
-    if blocks.len() > CERTIFICATES_MAX {
-        return Err(CertificateError::TooMany { count: blocks.len() });
-    }
-    blocks.iter().map(read_block).collect()
-}
-
 pub(crate) fn read_block(block: &Block) -> Result<Certificate, CertificateError> {
     let line = block.line;
+    let at_line = |error| match error {
+        CertificateError::Damaged { why, .. } => CertificateError::Damaged { why, line },
+        other => other,
+    };
+    let not = |found: String| CertificateError::NotACertificate { found, line };
     match block.label {
-        "CERTIFICATE" | "X509 CERTIFICATE" => {
-            Certificate::from_der(&block.der).map_err(|error| match error {
-                CertificateError::Damaged { why, .. } => CertificateError::Damaged { why, line },
-                other => other,
-            })
-        }
-        other => {
-            let found = crate::key::article(other);
-            Err(CertificateError::NotACertificate { found, line })
-        }
+        "CERTIFICATE" | "X509 CERTIFICATE" => match content::kind(&block.der) {
+            Some(kind) if kind != Kind::Certificate => Err(not(kind.to_string())),
+            _ => Certificate::from_der(&block.der).map_err(at_line),
+        },
+        "TRUSTED CERTIFICATE" => trusted(&block.der, line).map_err(at_line),
+        other => Err(not(crate::key::article(other))),
     }
+}
+
+/// Reads a certificate with OpenSSL's trust settings behind it (X509_CERT_AUX). What it is trusted
+/// for is dropped; who reads it decides that. What it is not trusted for is a refusal.
+fn trusted(der: &[u8], line: usize) -> Result<Certificate, CertificateError> {
+    const REJECTED: u8 = 0xa0;
+    let bytes = sizes(der).and_then(|(header, content)| header.checked_add(content));
+    let (certificate, settings) =
+        bytes.and_then(|bytes| der.split_at_checked(bytes)).unwrap_or((der, &[]));
+    let mut read = Certificate::from_der(certificate)?;
+    for (_, content) in elements(settings, 1) {
+        let parts = elements(content, CONTENT_PARTS_MAX);
+        if parts.iter().any(|(tag, rejected)| *tag == REJECTED && !rejected.is_empty()) {
+            return Err(CertificateError::Distrusted { line });
+        }
+        read.dropped_trust = !parts.is_empty();
+    }
+    Ok(read)
 }
 
 pub(crate) fn pem_error(error: &PemError) -> CertificateError {
     let key = |line| CertificateError::NotACertificate { found: "a private key".to_owned(), line };
     match error {
         PemError::TooLarge { bytes } => CertificateError::TooLarge { bytes: *bytes },
-        PemError::Der => CertificateError::Der,
+        PemError::Foreign(found) => CertificateError::Foreign(*found),
         PemError::None => CertificateError::NoCertificate,
         PemError::Encrypted { line } => key(*line),
+        PemError::Frame { line, text } => {
+            CertificateError::Frame { line: *line, text: text.clone() }
+        }
         PemError::Cut { line, label } | PemError::Damaged { line, label }
             if label.ends_with("PRIVATE KEY") =>
         {
@@ -220,7 +302,12 @@ impl Certificate {
             .subject_public_key_info()
             .to_der()
             .map_err(|_| damaged("its public key cannot be read"))?;
-        Ok(Certificate { der: der.to_vec(), parsed, public_key })
+        Ok(Certificate { der: der.to_vec(), parsed, public_key, dropped_trust: false })
+    }
+
+    /// Returns whether OpenSSL's trust settings stood behind it and were dropped.
+    pub fn dropped_trust(&self) -> bool {
+        self.dropped_trust
     }
 
     /// Returns the number of attributes in its names.

@@ -7,10 +7,11 @@ use x509_cert::{crl::CertificateList, ext::pkix::crl::CrlNumber};
 
 use crate::{
     certificate::{Certificate, CertificateError, pem_error, read_block},
+    content::{self, Kind},
     element::{first_element, sizes},
     limits::{CERTIFICATES_MAX, CRL_BYTES_MAX, NAME_BYTES_MAX, VERIFY_WORK_PER_LIST_BYTE},
     name::{self, Comparable},
-    pem,
+    pem::{self, Block},
 };
 
 pub(crate) const NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
@@ -28,17 +29,34 @@ pub struct Crl {
 
 /// Reads all revocation lists of a PEM input, or a single one in DER.
 pub fn read_crls(input: &[u8]) -> Result<Vec<Crl>, CertificateError> {
+    let not = |found: String, line| CertificateError::NotARevocationList { found, line };
     if input.starts_with(&[0x30]) {
-        return Crl::from_der(input).map(|crl| vec![crl]);
+        return match content::kind(input) {
+            Some(kind) if kind != Kind::RevocationList => Err(not(kind.to_string(), 1)),
+            _ => Crl::from_der(input).map(|crl| vec![crl]),
+        };
     }
-    let blocks = pem::blocks(input).map_err(|_| damaged("it is no PEM file"))?;
+    let blocks = pem::blocks(input).map_err(|error| match pem_error(&error) {
+        CertificateError::NoCertificate => not("no PEM block".to_owned(), 1),
+        CertificateError::NotACertificate { found, line } => not(found, line),
+        other => other,
+    })?;
     blocks
         .iter()
         .map(|block| match block.label {
-            "X509 CRL" => Crl::from_der(&block.der),
-            other => Err(damaged(&format!("expected a revocation list, found {other:?}"))),
+            "X509 CRL" => read_list(block),
+            other => Err(not(crate::key::article(other), block.line)),
         })
         .collect()
+}
+
+fn read_list(block: &Block) -> Result<Crl, CertificateError> {
+    Crl::from_der(&block.der).map_err(|error| match error {
+        CertificateError::Damaged { why, .. } => {
+            CertificateError::Damaged { why, line: block.line }
+        }
+        other => other,
+    })
 }
 
 /// Reads the input for a set of trusted certificates: PEM with certificates, revocation lists or
@@ -46,20 +64,13 @@ pub fn read_crls(input: &[u8]) -> Result<Vec<Crl>, CertificateError> {
 pub fn read_trusted(input: &[u8]) -> Result<(Vec<Certificate>, Vec<Crl>), CertificateError> {
     let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
     if blocks.len() > CERTIFICATES_MAX {
-        return Err(CertificateError::TooMany { count: blocks.len() });
+        return Err(CertificateError::TooMany { count: blocks.len(), max: CERTIFICATES_MAX });
     }
     let (mut certificates, mut crls) = (Vec::new(), Vec::new());
     for block in &blocks {
-        if block.label == "X509 CRL" {
-            let at_line = |error| match error {
-                CertificateError::Damaged { why, .. } => {
-                    CertificateError::Damaged { why, line: block.line }
-                }
-                other => other,
-            };
-            crls.push(Crl::from_der(&block.der).map_err(at_line)?);
-        } else {
-            certificates.push(read_block(block)?);
+        match block.label {
+            "X509 CRL" => crls.push(read_list(block)?),
+            _ => certificates.push(read_block(block)?),
         }
     }
     Ok((certificates, crls))

@@ -14,10 +14,12 @@ use x509_cert::{
 
 use crate::{
     certificate::{CertificateError, pem_error, shown},
+    content::{self, Kind},
     issue::{Attributes, IssueError, extension, from_attributes, general_name},
     key::{KeyAlgorithm, PrivateKey, public_key_algorithm, signature_algorithm},
     limits::CERTIFICATE_BYTES_MAX,
-    name, pem,
+    name,
+    pem::{self, Block},
     signature::check_bytes,
 };
 
@@ -40,12 +42,21 @@ pub struct Request {
 
 /// Reads the signing request of a PEM input.
 pub fn read_request(input: &[u8]) -> Result<Request, CertificateError> {
-    let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
-    let block = blocks.first().ok_or(CertificateError::NoCertificate)?;
+    let not = |found: String, line| CertificateError::NotARequest { found, line };
+    let blocks = pem::blocks(input).map_err(|error| match pem_error(&error) {
+        CertificateError::NoCertificate => not("no PEM block".to_owned(), 1),
+        CertificateError::NotACertificate { found, line } => not(found, line),
+        other => other,
+    })?;
+    // The key may stand in the same file, as openssl writes it.
+    let is_request = |block: &&Block| block.label.ends_with("CERTIFICATE REQUEST");
+    let first = blocks.first().ok_or_else(|| not("no PEM block".to_owned(), 1))?;
+    let Some(block) = blocks.iter().find(is_request) else {
+        return Err(not(crate::key::article(first.label), first.line));
+    };
     let line = block.line;
-    if !["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"].contains(&block.label) {
-        let found = crate::key::article(block.label);
-        return Err(CertificateError::NotARequest { found, line });
+    if let Some(kind) = content::kind(&block.der).filter(|kind| *kind != Kind::Request) {
+        return Err(not(kind.to_string(), line));
     }
     let damaged = |why: &str| CertificateError::Damaged { why: why.to_owned(), line };
     if block.der.len() > CERTIFICATE_BYTES_MAX {

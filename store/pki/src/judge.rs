@@ -278,6 +278,7 @@ fn path(
         name: None,
         at,
         rules: Rules::Path,
+        depth: None,
     });
     path.map(|path| path.anchor)
 }

@@ -1,18 +1,21 @@
 //! Private keys: generation, parsing, self-test. Kept as PKCS#8, wiped when dropped.
 
+mod pkcs8;
 mod read;
 mod sign;
 
 use std::{fmt, str::FromStr};
 
+use ::pkcs8::EncodePrivateKey;
 use der::{Decode, Encode, asn1::BitString};
 use p256::elliptic_curve::Generate;
-use pkcs8::EncodePrivateKey;
 use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned};
 use zeroize::Zeroizing;
 
-pub(crate) use read::article;
+use crate::content::Foreign;
+
 pub use read::read_private_key;
+pub(crate) use read::{article, type_name};
 pub(crate) use sign::signature_algorithm;
 
 pub(crate) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -114,9 +117,23 @@ pub enum KeyError {
         /// First line of the block.
         line: usize,
     },
-    /// The input is DER instead of PEM.
-    #[error("the private key is in DER form, PEM was expected")]
-    Der,
+    /// The key has the public key of another one beside it.
+    #[error("the public key inside does not belong to the private key")]
+    OtherPublicKey {
+        /// First line of the block.
+        line: usize,
+    },
+    /// A BEGIN or END line is not whole, or has no other one.
+    #[error("a BEGIN or END line is damaged, or its other one is missing")]
+    Frame {
+        /// Line in the input.
+        line: usize,
+        /// The line, if it has nothing but words of frames.
+        text: Option<String>,
+    },
+    /// The input is of another form than PEM.
+    #[error("expected PEM, found {0}")]
+    Foreign(Foreign),
     /// The key is too weak.
     #[error("{found} is too weak: {why}")]
     Weak {
@@ -157,8 +174,10 @@ impl KeyError {
             }
             KeyError::NotAKey { .. } => "K004",
             KeyError::Several { .. } => "K005",
-            KeyError::Damaged { .. } => "K006",
-            KeyError::Der => "K007",
+            KeyError::Damaged { .. } | KeyError::OtherPublicKey { .. } | KeyError::Frame { .. } => {
+                "K006"
+            }
+            KeyError::Foreign(_) => "K007",
             KeyError::TestFailed { .. } => "K008",
         }
     }
@@ -170,30 +189,52 @@ impl KeyError {
             | KeyError::Passphrase { line }
             | KeyError::NotAKey { line, .. }
             | KeyError::Several { line, .. }
+            | KeyError::OtherPublicKey { line }
+            | KeyError::Frame { line, .. }
             | KeyError::Damaged { line, .. } => Some(*line),
             _ => None,
         }
     }
 
-    /// Returns advice for the user, with `FILE` for the given file.
+    /// Returns the text of that line, if it cannot be part of a key.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            KeyError::Frame { text, .. } => text.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns advice for the user, with `INPUT` for the given file.
     pub fn hint(&self) -> &'static str {
         match self {
             KeyError::NoKey | KeyError::TooLarge { .. } => {
                 "give the file that begins with -----BEGIN PRIVATE KEY-----"
             }
-            KeyError::Passphrase { .. } => "openssl pkey -in FILE    asks for it and tells",
+            KeyError::Passphrase { .. } => "openssl pkey -in INPUT    asks for it and tells",
             KeyError::Encrypted { is_old_form: false, .. } => {
-                "add --passphrase-file FILE    or: openssl pkey -in FILE -out FILE.plain, then import FILE.plain"
+                "add --passphrase-file FILE    or: openssl pkey -in INPUT -out INPUT.plain, then import INPUT.plain"
             }
             KeyError::Encrypted { .. } => {
-                "openssl pkey -in FILE -out FILE.plain    then import FILE.plain"
+                "openssl pkey -in INPUT -out INPUT.plain    then import INPUT.plain"
+            }
+            KeyError::NotAKey { found, .. } if found.starts_with("PKCS#7") => {
+                "PKCS#7 never holds a private key: give the key's own file    certificates: openssl pkcs7 -in INPUT -print_certs"
             }
             KeyError::NotAKey { .. } => "did you swap the certificate and --key?",
             KeyError::Several { .. } => "keep one key in the file",
-            KeyError::Damaged { .. } => "copy the file again, whole: openssl pkey -in FILE -check",
-            KeyError::Der => "openssl pkey -inform DER -in FILE -out FILE.pem",
+            KeyError::Damaged { .. } => "copy the file again, whole: openssl pkey -in INPUT -check",
+            KeyError::OtherPublicKey { .. } => {
+                "export the key anew where it was made, and compare its public key with the certificate's"
+            }
+            KeyError::Frame { .. } => {
+                "each block begins with -----BEGIN NAME----- and ends with -----END NAME-----, five dashes on both sides"
+            }
+            KeyError::Foreign(found) => found.hint(),
+            KeyError::Unsupported { found } if found == "OpenSSH" => {
+                "cp INPUT INPUT.pem && ssh-keygen -p -m PKCS8 -f INPUT.pem    then give INPUT.pem"
+            }
             KeyError::Weak { .. } | KeyError::Unsupported { .. } | KeyError::UnknownType { .. } => {
-                "p256, p384, ed25519, rsa2048, rsa3072 and rsa4096 are supported"
+                "p256, p384, ed25519 and RSA of 2048 to 8192 bits are supported; key generate makes p256, p384, ed25519, rsa2048, rsa3072, rsa4096"
             }
             KeyError::TestFailed { .. } => "make a new key: conclave key generate",
         }
@@ -285,6 +326,12 @@ impl PrivateKey {
         &self.public
     }
 
+    /// Returns whether every version of this program signs with it. Versions before 0.2.1 have ring
+    /// alone, which takes RSA of 2048 to 4096 bits in steps of 512.
+    pub fn is_signed_with_by_all(&self) -> bool {
+        sign::is_of_ring(self)
+    }
+
     /// Signs and verifies a test message, and for RSA also encrypts and decrypts one.
     pub fn test(&self) -> Result<(), KeyError> {
         sign::test(self)
@@ -331,4 +378,4 @@ pub fn public_key_algorithm(spki_der: &[u8]) -> Option<KeyAlgorithm> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

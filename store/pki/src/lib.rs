@@ -21,6 +21,7 @@ mod budget;
 pub mod builtin;
 pub mod certificate;
 pub mod chain;
+pub mod content;
 pub mod crl;
 pub mod csr;
 mod element;

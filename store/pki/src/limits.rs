@@ -7,9 +7,13 @@ pub const CERTIFICATES_MAX: usize = 64;
 /// Longest certificate.
 pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
 /// Largest RSA modulus of a node's key, in bits.
-pub const RSA_BITS_MAX: usize = 4096;
+pub const RSA_BITS_MAX: usize = 8192;
 /// Smallest accepted RSA modulus, in bits.
 pub const RSA_BITS_MIN: usize = 2048;
+/// Elements of a DER value that are looked at to recognise it.
+pub const CONTENT_PARTS_MAX: usize = 10;
+/// Shortest text that is taken for base64 without its BEGIN and END lines.
+pub const BARE_BYTES_MIN: usize = 64;
 /// Longest revocation list.
 pub const CRL_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Intermediates in one path.

@@ -40,6 +40,12 @@ pub(crate) fn common_name(name: &Name) -> Option<String> {
     text(&found.value)
 }
 
+/// Returns all common names.
+pub(crate) fn common_names(name: &Name) -> Vec<String> {
+    let found = name.iter().filter(|attribute| attribute.oid == COMMON_NAME);
+    found.map(|attribute| text(&attribute.value).unwrap_or_default()).collect()
+}
+
 fn short(oid: &ObjectIdentifier) -> String {
     match *oid {
         COMMON_NAME => "CN".to_owned(),
@@ -53,13 +59,24 @@ fn short(oid: &ObjectIdentifier) -> String {
     }
 }
 
+/// Returns the text of a value. T61String is Latin-1 in practice, and so is what programs write into
+/// the other strings of one byte a letter, if it is not UTF-8.
 fn text(value: &Any) -> Option<String> {
+    let bytes = value.value();
     match value.tag() {
-        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::TeletexString => {
-            Some(String::from_utf8_lossy(value.value()).into_owned())
+        Tag::Utf8String => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Tag::PrintableString
+        | Tag::NumericString
+        | Tag::Ia5String
+        | Tag::VisibleString
+        | Tag::GeneralString
+        | Tag::TeletexString
+        | Tag::VideotexString => {
+            let latin1 = || bytes.iter().map(|byte| char::from(*byte)).collect();
+            Some(std::str::from_utf8(bytes).map_or_else(|_| latin1(), str::to_owned))
         }
         Tag::BmpString => {
-            let units = value.value().as_chunks::<2>().0.iter();
+            let units = bytes.as_chunks::<2>().0.iter();
             let units: Vec<u16> = units.map(|pair| u16::from_be_bytes(*pair)).collect();
             Some(String::from_utf16_lossy(&units))
         }
@@ -151,4 +168,30 @@ impl Comparable {
 
 fn folded(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_string_is_shown_as_it_was_meant() {
+        let check = |tag, bytes: &[u8], expected: &str| {
+            let value = Any::new(tag, bytes).unwrap();
+            assert_eq!(text(&value).map(|text| escaped(&text)).as_deref(), Some(expected));
+        };
+        check(Tag::TeletexString, b"M\xfcller", "M\u{fc}ller");
+        check(Tag::TeletexString, "M\u{fc}ller".as_bytes(), "M\u{fc}ller");
+        check(Tag::TeletexString, b"M\xfc\x9b2Jller", "M\u{fc}\\u{9b}2Jller");
+        check(Tag::PrintableString, b"Caf\xe9", "Caf\u{e9}");
+        check(Tag::GeneralString, b"Caf\xe9", "Caf\u{e9}");
+        check(Tag::NumericString, b"12 3", "12 3");
+        check(Tag::VisibleString, b"a\x1b[2J", "a\\u{1b}[2J");
+        check(Tag::Utf8String, "\u{6771}\u{4eac}".as_bytes(), "\u{6771}\u{4eac}");
+        check(Tag::BmpString, &[0x67, 0x71, 0x4e, 0xac], "\u{6771}\u{4eac}");
+        // A pair of surrogates, one that is alone, and half a letter.
+        check(Tag::BmpString, &[0xd8, 0x3d, 0xde, 0x00], "\u{1f600}");
+        check(Tag::BmpString, &[0xd8, 0x3d, 0, b'a', 0], "\u{fffd}a");
+        check(Tag::BmpString, &[0, 0x1b, 0x20, 0x2e], "\\u{1b}\\u{202e}");
+    }
 }

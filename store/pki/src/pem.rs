@@ -8,13 +8,16 @@
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
-use crate::limits::PEM_BYTES_MAX;
+use crate::{
+    content::{self, Foreign},
+    limits::PEM_BYTES_MAX,
+};
 
 const BEGIN: &str = "-----BEGIN ";
 const DASHES: &str = "-----";
 
 /// Known labels. Any other label is reported as unknown, without its text.
-const LABELS: [&str; 20] = [
+const LABELS: [&str; 21] = [
     "CERTIFICATE",
     "X509 CERTIFICATE",
     "TRUSTED CERTIFICATE",
@@ -34,6 +37,7 @@ const LABELS: [&str; 20] = [
     "PUBLIC KEY",
     "RSA PUBLIC KEY",
     "PKCS7",
+    "PKCS #7 SIGNED DATA",
     "CMS",
 ];
 /// Label of a block of an unknown kind.
@@ -55,8 +59,8 @@ pub(crate) enum PemError {
     TooLarge {
         bytes: usize,
     },
-    /// The input begins like DER.
-    Der,
+    /// The input is of another form than PEM.
+    Foreign(Foreign),
     /// The input has no BEGIN.
     None,
     /// A block without its END.
@@ -69,6 +73,12 @@ pub(crate) enum PemError {
         line: usize,
         label: &'static str,
     },
+    /// A BEGIN or END line that is not whole, or has no other one.
+    Frame {
+        line: usize,
+        /// The line, if it has nothing but words of frames.
+        text: Option<String>,
+    },
     /// A block with the encryption from before PKCS#8.
     Encrypted {
         line: usize,
@@ -80,21 +90,70 @@ pub(crate) fn blocks(input: &[u8]) -> Result<Vec<Block>, PemError> {
     if input.len() > PEM_BYTES_MAX {
         return Err(PemError::TooLarge { bytes: input.len() });
     }
+    if content::is_utf16(input) {
+        return Err(PemError::Foreign(Foreign::Utf16));
+    }
     let text = Zeroizing::new(String::from_utf8_lossy(input).into_owned());
     let mut blocks = Vec::new();
     let (mut rest, mut line) = (text.as_str(), 1);
-    while let Some((before, begun)) = rest.split_once(BEGIN) {
+    while let Some((before, begun)) = split_begin(rest, !blocks.is_empty()) {
+        check_between(before, line)?;
         line += line_ends(before);
         let (block, behind) = read_block(begun, line)?;
         line += line_ends(begun.get(..begun.len() - behind.len()).unwrap_or_default());
         blocks.push(block);
         rest = behind;
     }
-    match blocks.is_empty() {
-        true if input.starts_with(&[0x30]) => Err(PemError::Der),
-        true => Err(PemError::None),
-        false => Ok(blocks),
+    check_between(rest, line)?;
+    match (blocks.is_empty(), content::foreign(input)) {
+        (false, _) => Ok(blocks),
+        (true, Some(found)) => Err(PemError::Foreign(found)),
+        (true, None) => Err(PemError::None),
     }
+}
+
+/// Splits a text at its next BEGIN. Where files were joined and the dashes of an END have become
+/// those of the BEGIN behind it, the BEGIN is at once there.
+fn split_begin(rest: &str, is_after_block: bool) -> Option<(&str, &str)> {
+    match rest.strip_prefix("BEGIN ") {
+        Some(begun) if is_after_block => Some(("", begun)),
+        _ => rest.split_once(BEGIN),
+    }
+}
+
+/// Refuses a BEGIN or END between two blocks that belongs to no block: its dashes or its other line
+/// were lost, and the block would be left out in silence.
+fn check_between(text: &str, line: usize) -> Result<(), PemError> {
+    let is_of_frame = |at: usize, word: &str| {
+        let behind = text.get(at + word.len()..).unwrap_or_default();
+        LABELS.iter().any(|label| {
+            behind.strip_prefix(label).is_some_and(|behind| behind.trim_start().starts_with('-'))
+        })
+    };
+    let found = ["BEGIN ", "END "].into_iter().filter_map(|word| {
+        text.match_indices(word).map(|(at, _)| at).find(|at| is_of_frame(*at, word))
+    });
+    let Some(at) = found.min() else { return Ok(()) };
+    let (before, behind) = text.split_at(at);
+    let before_on_line = before.rsplit(['\n', '\r']).next().unwrap_or_default();
+    let behind_on_line = behind.split(['\n', '\r']).next().unwrap_or_default();
+    let text = frame_words(&format!("{before_on_line}{behind_on_line}"));
+    Err(PemError::Frame { line: line + line_ends(before), text })
+}
+
+/// Returns a line that has nothing but dashes, BEGIN, END and known labels. Only such a line may be
+/// shown: any other one may be part of a key.
+fn frame_words(line: &str) -> Option<String> {
+    let line = line.trim();
+    let mut rest: String = line.chars().filter(|c| !matches!(c, '-' | ' ')).collect();
+    let mut words: Vec<String> = LABELS.iter().map(|label| label.replace(' ', "")).collect();
+    words.extend(["BEGIN".to_owned(), "END".to_owned()]);
+    // The longest first: one label may begin like another one.
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    while let Some(behind) = words.iter().find_map(|word| rest.strip_prefix(word.as_str())) {
+        rest = behind.to_owned();
+    }
+    rest.is_empty().then(|| line.to_owned())
 }
 
 /// Reads one block from after its BEGIN. Returns it with the text after its END.
@@ -133,13 +192,15 @@ fn line_ends(text: &str) -> usize {
 }
 
 /// Decodes a body, whatever its line ends look like.
-fn decode(body: &str) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn decode(body: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut letters = Zeroizing::new(String::with_capacity(body.len()));
     let mut rest = body.chars();
     while let Some(letter) = rest.next() {
         match letter {
             // An escaped line end.
             '\\' if matches!(rest.next(), Some('n' | 'r')) => {}
+            // Marks that editors and web pages leave behind, invisible to people.
+            '\u{feff}' | '\u{200b}' => {}
             letter if letter.is_whitespace() => {}
             letter => letters.push(letter),
         }

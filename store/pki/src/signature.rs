@@ -9,7 +9,8 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use crate::{
     budget::{Budget, each},
     certificate::Certificate,
-    key::{KeyAlgorithm, public_key_algorithm},
+    element::elements,
+    key::{self, KeyAlgorithm, public_key_algorithm},
     name,
     rule::{Broken, Reason},
 };
@@ -105,6 +106,69 @@ fn pss_parameters(hash: u8, salt: u8, with_null: bool) -> Vec<u8> {
     wrap(0x30, [wrap(0xa0, hash_id), wrap(0xa1, mgf1), wrap(0xa2, salt)].concat())
 }
 
+/// Names a signature algorithm.
+fn name_of(identifier: &AlgorithmIdentifierOwned) -> String {
+    let name = match identifier.oid.to_string().as_str() {
+        "1.2.840.113549.1.1.10" => return pss_name(identifier),
+        "1.2.840.113549.1.1.2" => "MD2 with RSA",
+        "1.2.840.113549.1.1.14" => "SHA-224 with RSA",
+        "1.2.840.113549.1.1.11" => "SHA-256 with RSA",
+        "1.2.840.113549.1.1.12" => "SHA-384 with RSA",
+        "1.2.840.113549.1.1.13" => "SHA-512 with RSA",
+        "1.2.840.10045.4.3.1" => "ECDSA with SHA-224",
+        "1.2.840.10045.4.3.2" => "ECDSA with SHA-256",
+        "1.2.840.10045.4.3.3" => "ECDSA with SHA-384",
+        "1.2.840.10045.4.3.4" => "ECDSA with SHA-512",
+        "1.2.840.10040.4.3" => "DSA with SHA-1",
+        "2.16.840.1.101.3.4.3.1" => "DSA with SHA-224",
+        "2.16.840.1.101.3.4.3.2" => "DSA with SHA-256",
+        "1.3.101.112" => "Ed25519",
+        "1.3.101.113" => "Ed448",
+        "2.16.840.1.101.3.4.3.17" => "ML-DSA-44",
+        "2.16.840.1.101.3.4.3.18" => "ML-DSA-65",
+        "2.16.840.1.101.3.4.3.19" => "ML-DSA-87",
+        "1.2.156.10197.1.501" => "SM2 with SM3",
+        other => return format!("the algorithm {other}"),
+    };
+    name.to_owned()
+}
+
+/// Names RSASSA-PSS with its parameters (RFC 4055 §3.1): hash, hash of MGF1, length of the salt.
+fn pss_name(identifier: &AlgorithmIdentifierOwned) -> String {
+    let parameters = identifier.parameters.as_ref().and_then(|any| any.to_der().ok());
+    let parameters = parameters.unwrap_or_default();
+    let parts = elements(&parameters, 1).first().map_or(&[][..], |(_, content)| *content);
+    let parts = elements(parts, 4);
+    let part = |tag: u8| parts.iter().find(|(found, _)| *found == tag).map(|(_, content)| *content);
+    // The last arc of the hash's identifier, at the end of the first element inside.
+    let hash = |content: Option<&[u8]>, arc: &[u8]| {
+        let Some(content) = content else { return "SHA-1" };
+        let last = content.windows(arc.len() + 1).find(|window| window.starts_with(arc));
+        match last.and_then(<[u8]>::last) {
+            Some(1) => "SHA-256",
+            Some(2) => "SHA-384",
+            Some(3) => "SHA-512",
+            Some(4) => "SHA-224",
+            _ => "another hash",
+        }
+    };
+    const SHA2: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2];
+    let (own, mask) = (hash(part(0xa0), SHA2), hash(part(0xa1), SHA2));
+    let salt = part(0xa2).and_then(|content| match elements(content, 1).first() {
+        Some((0x02, bytes)) => Some(
+            bytes
+                .iter()
+                .fold(0_u64, |all, byte| all.saturating_mul(256).saturating_add(u64::from(*byte))),
+        ),
+        _ => None,
+    });
+    let salt = salt.unwrap_or(20);
+    match own == mask {
+        true => format!("RSASSA-PSS with {own} and a salt of {salt} bytes"),
+        false => format!("RSASSA-PSS with {own}, MGF1 with {mask} and a salt of {salt} bytes"),
+    }
+}
+
 /// Checks that the key of a certificate is accepted.
 pub(crate) fn check_key(certificate: &Certificate) -> Result<(), Broken> {
     let weak = |what: String| {
@@ -114,13 +178,16 @@ pub(crate) fn check_key(certificate: &Certificate) -> Result<(), Broken> {
         Some(KeyAlgorithm::Rsa(bits)) if bits < 2048 => {
             weak(format!("RSA of {bits} bits, too weak"))
         }
-        Some(KeyAlgorithm::Rsa(bits)) if bits > 8192 || bits % 8 != 0 => {
+        Some(KeyAlgorithm::Rsa(bits)) if bits > 8192 => {
             weak(format!("RSA of {bits} bits, which is not supported"))
         }
         Some(_) => Ok(()),
         None => match SubjectPublicKeyInfoOwned::from_der(certificate.public_key_der()) {
             Ok(key) if is_p521(&key) => Ok(()),
-            _ => weak("of a type that is not supported".to_owned()),
+            _ => {
+                let name = key::type_name(certificate.public_key_der());
+                weak(format!("of the type {name}, which is not supported"))
+            }
         },
     }
 }
@@ -185,7 +252,8 @@ pub(crate) fn check_bytes(
             is_p521_signature(point, digest::digest(hash, signed).as_ref(), signature)
         }
         None => {
-            return Err(broken(format!("signature algorithm {oid} is not accepted for that key")));
+            let name = name_of(identifier);
+            return Err(broken(format!("it is signed with {name}, which is not accepted here")));
         }
     };
     match is_signature {

@@ -13,6 +13,7 @@ mod subtrees;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod webpki;
 
 use std::net::IpAddr;
 
@@ -64,6 +65,9 @@ pub enum Rules {
     Path,
     /// The rules of §6, and those of §4 for the form of certificates.
     Profile,
+    /// The rules of [`Rules::Profile`], and what browsers demand of public certificates: the
+    /// Baseline Requirements of the CA/Browser Forum.
+    WebPki,
 }
 
 /// Input of a validation.
@@ -87,6 +91,9 @@ pub struct Request<'a> {
     pub at: u64,
     /// Rules to check.
     pub rules: Rules,
+    /// Most intermediates between certificate and anchor, without self-issued ones (RFC 5280
+    /// §4.2.1.9 counts so); none: the bound of every path.
+    pub depth: Option<usize>,
 }
 
 /// A valid path.

@@ -150,6 +150,7 @@ async fn judge(asking: &Asking, judged: &mut Judged, chain: &[Certificate], expe
         name: Some(expected),
         at: u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0),
         rules: Rules::Path,
+        depth: None,
     });
     match found {
         Ok(path) => {

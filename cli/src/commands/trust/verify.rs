@@ -6,7 +6,7 @@ use conclave_api::trust::Type;
 use conclave_client::Failure;
 use conclave_pki::{
     builtin,
-    certificate::{Certificate, CertificateError, read_many},
+    certificate::{Certificate, CertificateError, read_bundle_of, read_many},
     crl::{Crl, read_crls},
     verify::{Purpose, Request, Rules, Subject, verify},
 };
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::super::{Asking, Done, read_bytes};
 use crate::{
-    args::{Global, Judging, PurposeArg},
+    args::{Global, Judging, ProfileArg, PurposeArg},
     output,
 };
 
@@ -189,7 +189,7 @@ impl Unreadable {
 fn read(file: &File) -> Result<Vec<Certificate>, Unreadable> {
     const MAX: usize = 1_000;
     let bytes = read_bytes(file).map_err(Unreadable::File)?;
-    read_many(&bytes, MAX).map_err(Unreadable::Content)
+    read_bundle_of(&bytes, MAX).map_err(Unreadable::Content)
 }
 
 /// An unreadable file, with the reason.
@@ -238,7 +238,12 @@ fn judge(
         purpose: how.purpose.into(),
         name: name.as_ref(),
         at,
-        rules: if how.path_only { Rules::Path } else { Rules::Profile },
+        rules: match how.profile {
+            _ if how.path_only => Rules::Path,
+            ProfileArg::Rfc5280 => Rules::Profile,
+            ProfileArg::Webpki => Rules::WebPki,
+        },
+        depth: how.depth,
     };
     Ok(match verify(&request) {
         Ok(path) => {

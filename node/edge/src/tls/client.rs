@@ -258,6 +258,7 @@ impl ClientPolicy {
             name: None,
             at,
             rules: Rules::Path,
+            depth: None,
         })?;
         let until = UnixMillis(leaf.not_after().saturating_mul(1_000));
         Ok((identity(&leaf), until))

@@ -1,33 +1,33 @@
 //! Parsing of private keys: PKCS#1, SEC1 and PKCS#8 into one normal form.
 
+use ::pkcs8::{EncodePrivateKey, EncryptedPrivateKeyInfoRef};
 use der::Decode;
-use pkcs8::{EncodePrivateKey, EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
 use rsa::traits::PublicKeyParts;
-use x509_cert::spki::ObjectIdentifier;
+use x509_cert::spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use zeroize::Zeroizing;
 
-use super::{EC, ED25519, KeyAlgorithm, KeyError, P256, P384, PrivateKey, RSA, sign, spki};
+use super::{
+    EC, ED25519, KeyAlgorithm, KeyError, P256, P384, PrivateKey, RSA, pkcs8::Wrapped, sign, spki,
+};
 use crate::{
+    content::{self, Kind},
     limits::{PASSPHRASE_ITERATIONS_MAX, PASSPHRASE_MEMORY_MAX, RSA_BITS_MAX, RSA_BITS_MIN},
     pem::{self, Block, PemError},
 };
 
+/// Shortest public key, that of Ed25519.
+const PUBLIC_BYTES_MIN: usize = 32;
+
 /// Reads the one private key of a PEM input. An encrypted PKCS#8 key needs its passphrase.
 pub fn read_private_key(input: &[u8], passphrase: Option<&[u8]>) -> Result<PrivateKey, KeyError> {
     let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
-    if let Some(block) = blocks.iter().find(|block| block.label == "ENCRYPTED PRIVATE KEY") {
-        return match passphrase {
-            Some(passphrase) => decrypted(block, passphrase),
-            None => Err(KeyError::Encrypted { line: block.line, is_old_form: false }),
-        };
-    }
     // OpenSSL writes the curve of an EC key into a separate block before the key.
     let blocks: Vec<&Block> =
         blocks.iter().filter(|block| !block.label.ends_with(" PARAMETERS")).collect();
     let keys: Vec<&&Block> =
         blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
     match (keys.as_slice(), blocks.first()) {
-        ([key], _) => read_block(key),
+        ([key], _) => read_block(key, passphrase),
         ([_, second, ..], _) => Err(KeyError::Several { count: keys.len(), line: second.line }),
         ([], Some(other)) => {
             Err(KeyError::NotAKey { found: article(other.label), line: other.line })
@@ -39,7 +39,8 @@ pub fn read_private_key(input: &[u8], passphrase: Option<&[u8]>) -> Result<Priva
 fn pem_error(error: &PemError) -> KeyError {
     match error {
         PemError::TooLarge { bytes } => KeyError::TooLarge { bytes: *bytes },
-        PemError::Der => KeyError::Der,
+        PemError::Foreign(found) => KeyError::Foreign(*found),
+        PemError::Frame { line, text } => KeyError::Frame { line: *line, text: text.clone() },
         PemError::None => KeyError::NoKey,
         PemError::Encrypted { line } => KeyError::Encrypted { line: *line, is_old_form: true },
         PemError::Cut { line, label } => KeyError::Damaged {
@@ -59,6 +60,7 @@ pub(crate) fn article(label: &str) -> String {
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => "a signing request".to_owned(),
         "PUBLIC KEY" => "a public key".to_owned(),
         "X509 CRL" => "a revocation list".to_owned(),
+        "PKCS7" | "PKCS #7 SIGNED DATA" | "CMS" => Kind::Pkcs7.to_string(),
         label if label.ends_with("PRIVATE KEY") => "a private key".to_owned(),
         // Only labels of a fixed list get here, so the message cannot contain input.
         other => format!("a block {other}"),
@@ -66,9 +68,8 @@ pub(crate) fn article(label: &str) -> String {
 }
 
 /// Decrypts PBES2 (RFC 8018 §6.2). Bounds the cost that the key demands before paying it.
-fn decrypted(block: &Block, passphrase: &[u8]) -> Result<PrivateKey, KeyError> {
-    let line = block.line;
-    let info = EncryptedPrivateKeyInfoRef::from_der(&block.der)
+fn decrypted(der: &[u8], line: usize, passphrase: &[u8]) -> Result<PrivateKey, KeyError> {
+    let info = EncryptedPrivateKeyInfoRef::from_der(der)
         .map_err(|_| damaged(line, "it is no encrypted PKCS#8"))?;
     let kdf = info.encryption_algorithm.pbes2().map(|parameters| &parameters.kdf);
     let is_bounded = kdf.is_some_and(|kdf| match (kdf.pbkdf2(), kdf.scrypt()) {
@@ -94,34 +95,73 @@ fn damaged(line: usize, why: &str) -> KeyError {
     KeyError::Damaged { why: why.to_owned(), line }
 }
 
-fn read_block(block: &Block) -> Result<PrivateKey, KeyError> {
-    let line = block.line;
-    match block.label {
-        "PRIVATE KEY" => pkcs8(&block.der, line),
-        "RSA PRIVATE KEY" => {
-            check_rsa_pkcs1(&block.der, line)?;
-            let key = rsa::pkcs1::DecodeRsaPrivateKey::from_pkcs1_der(&block.der)
-                .map_err(|_| damaged(line, "it is no RSA key"))?;
-            rsa_key(&key, line)
-        }
-        "EC PRIVATE KEY" => {
-            let key =
-                sec1::EcPrivateKey::from_der(&block.der).map_err(
-                    |_| match holds_explicit_curve(&block.der) {
-                        true => explicit_curve(),
-                        false => damaged(line, "it is no EC key"),
-                    },
-                )?;
-            let curve = key.parameters.and_then(|parameters| parameters.named_curve());
-            ec(curve, key.private_key, line)
-        }
-        "DSA PRIVATE KEY" => Err(KeyError::Unsupported { found: "DSA".to_owned() }),
-        "OPENSSH PRIVATE KEY" => Err(KeyError::Unsupported { found: "OpenSSH".to_owned() }),
-        other => {
-            let found = other.chars().take(40).collect::<String>();
-            Err(KeyError::Unsupported { found: format!("{found:?}") })
-        }
+/// Reads a block by what it holds. Programs write PKCS#8 under the labels of PKCS#1 and SEC1, and the
+/// other way round; OpenSSL reads that too.
+fn read_block(block: &Block, passphrase: Option<&[u8]>) -> Result<PrivateKey, KeyError> {
+    let (der, line) = (block.der.as_slice(), block.line);
+    let unsupported = |found: &str| Err(KeyError::Unsupported { found: found.to_owned() });
+    if block.label == "OPENSSH PRIVATE KEY" {
+        return unsupported("OpenSSH");
     }
+    let is_encrypted = block.label == "ENCRYPTED PRIVATE KEY";
+    match (content::kind(der), passphrase) {
+        (Some(Kind::Pkcs8), _) => pkcs8(der, line),
+        (Some(Kind::EncryptedPkcs8), Some(passphrase)) => decrypted(der, line, passphrase),
+        (Some(Kind::EncryptedPkcs8), None) => Err(KeyError::Encrypted { line, is_old_form: false }),
+        (Some(Kind::Pkcs1), _) => pkcs1(der, line),
+        (Some(Kind::Sec1), _) => sec1(der, None, line),
+        (Some(Kind::Dsa), _) => unsupported("DSA"),
+        (Some(other), _) => Err(KeyError::NotAKey { found: other.to_string(), line }),
+        (None, None) if is_encrypted => Err(KeyError::Encrypted { line, is_old_form: false }),
+        (None, Some(passphrase)) if is_encrypted => decrypted(der, line, passphrase),
+        (None, _) if block.label == "DSA PRIVATE KEY" => unsupported("DSA"),
+        (None, _) => Err(damaged(line, "it is none of PKCS#8, PKCS#1 and SEC1")),
+    }
+}
+
+/// Parses an RSA key (RFC 8017 §A.1.2).
+fn pkcs1(der: &[u8], line: usize) -> Result<PrivateKey, KeyError> {
+    check_rsa_pkcs1(der, line)?;
+    let key = rsa::pkcs1::DecodeRsaPrivateKey::from_pkcs1_der(der)
+        .map_err(|_| damaged(line, "it is no RSA key"))?;
+    rsa_key(&key, line)
+}
+
+/// Parses an EC key (RFC 5915). `curve` is the one that PKCS#8 names outside.
+fn sec1(der: &[u8], curve: Option<ObjectIdentifier>, line: usize) -> Result<PrivateKey, KeyError> {
+    let key = sec1::EcPrivateKey::from_der(der).map_err(|_| match holds_explicit_curve(der) {
+        true => explicit_curve(),
+        false => damaged(line, "it is no EC key"),
+    })?;
+    let inside = key.parameters.and_then(|parameters| parameters.named_curve());
+    let read = ec(curve.or(inside), key.private_key, line)?;
+    check_public(&read, key.public_key, line)?;
+    Ok(read)
+}
+
+/// Checks that a public key beside a private one belongs to it: who signs with the one and shows the
+/// other tells strangers about the private key.
+fn check_public(key: &PrivateKey, public: Option<&[u8]>, line: usize) -> Result<(), KeyError> {
+    let Some(public) = public else { return Ok(()) };
+    let is_own = match (key.algorithm, public) {
+        // A compressed point; its number is that of the whole point (SEC1 §2.3.3).
+        (KeyAlgorithm::EcP256, [2 | 3, x @ ..]) => {
+            p256::PublicKey::from_sec1_bytes(public).is_ok() && is_of_point(key, public, x)
+        }
+        (KeyAlgorithm::EcP384, [2 | 3, x @ ..]) => {
+            p384::PublicKey::from_sec1_bytes(public).is_ok() && is_of_point(key, public, x)
+        }
+        _ => key.public_key_der().ends_with(public) && public.len() >= PUBLIC_BYTES_MIN,
+    };
+    if is_own { Ok(()) } else { Err(KeyError::OtherPublicKey { line }) }
+}
+
+/// Returns whether a compressed point is that of the key.
+fn is_of_point(key: &PrivateKey, compressed: &[u8], x: &[u8]) -> bool {
+    let point = key.public_key_der();
+    let whole = point.get(point.len().saturating_sub(2 * x.len())..).unwrap_or_default();
+    let is_odd = whole.last().is_some_and(|byte| byte & 1 == 1);
+    whole.starts_with(x) && compressed.first() == Some(if is_odd { &3 } else { &2 })
 }
 
 /// Refuses explicit curve parameters. Curves must be named (RFC 5480 §2.1.1): parameters could
@@ -138,33 +178,28 @@ fn holds_explicit_curve(der: &[u8]) -> bool {
 
 /// Parses PKCS#8 (RFC 5958).
 pub(super) fn pkcs8(der: &[u8], line: usize) -> Result<PrivateKey, KeyError> {
-    let info = PrivateKeyInfoRef::from_der(der).map_err(|_| damaged(line, "it is no PKCS#8"))?;
-    let inner = info.private_key.as_bytes();
-    match info.algorithm.oid {
-        RSA => {
-            check_rsa_pkcs1(inner, line)?;
-            let key = rsa::pkcs1::DecodeRsaPrivateKey::from_pkcs1_der(inner)
-                .map_err(|_| damaged(line, "it is no RSA key"))?;
-            rsa_key(&key, line)
-        }
+    let info = Wrapped::read(der).ok_or_else(|| damaged(line, "it is no PKCS#8"))?;
+    let inner = info.private_key;
+    let key = match info.algorithm.oid {
+        RSA => pkcs1(inner, line)?,
         EC => {
             let curve = info.algorithm.parameters.and_then(|any| any.decode_as().ok());
             if curve.is_none() && holds_explicit_curve(der) {
                 return Err(explicit_curve());
             }
-            let key = sec1::EcPrivateKey::from_der(inner)
-                .map_err(|_| damaged(line, "it is no EC key"))?;
-            ec(curve, key.private_key, line)
+            sec1(inner, curve, line)?
         }
         ED25519 => {
             let seed = <&der::asn1::OctetStringRef>::from_der(inner)
                 .ok()
                 .and_then(|seed| <&[u8; 32]>::try_from(seed.as_bytes()).ok())
                 .ok_or_else(|| damaged(line, "it is no Ed25519 key"))?;
-            finish(KeyAlgorithm::Ed25519, ed25519_pkcs8(seed), line)
+            finish(KeyAlgorithm::Ed25519, ed25519_pkcs8(seed), line)?
         }
-        other => Err(KeyError::Unsupported { found: algorithm_name(other) }),
-    }
+        other => return Err(KeyError::Unsupported { found: algorithm_name(other) }),
+    };
+    check_public(&key, info.public_key, line)?;
+    Ok(key)
 }
 
 /// Encodes PKCS#8 version 1 (RFC 8410 §7). OpenSSL 3.0 cannot read version 2, which also contains
@@ -176,6 +211,20 @@ pub(super) fn ed25519_pkcs8(seed: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     der.extend_from_slice(&PREFIX);
     der.extend_from_slice(seed);
     der
+}
+
+/// Names the type of a public key (SubjectPublicKeyInfo, DER) that is not supported.
+pub(crate) fn type_name(spki_der: &[u8]) -> String {
+    let Ok(spki) = SubjectPublicKeyInfoRef::from_der(spki_der) else {
+        return "that cannot be read".to_owned();
+    };
+    let curve = || spki.algorithm.parameters.and_then(|any| any.decode_as().ok());
+    match spki.algorithm.oid {
+        EC => {
+            curve().map_or_else(|| "EC with explicit curve parameters".to_owned(), algorithm_name)
+        }
+        other => algorithm_name(other),
+    }
 }
 
 fn algorithm_name(oid: ObjectIdentifier) -> String {
@@ -193,6 +242,9 @@ fn algorithm_name(oid: ObjectIdentifier) -> String {
         "1.3.36.3.3.2.8.1.1.7" => "EC brainpoolP256r1".to_owned(),
         "1.3.36.3.3.2.8.1.1.11" => "EC brainpoolP384r1".to_owned(),
         "1.3.36.3.3.2.8.1.1.13" => "EC brainpoolP512r1".to_owned(),
+        "2.16.840.1.101.3.4.3.17" => "ML-DSA-44".to_owned(),
+        "2.16.840.1.101.3.4.3.18" => "ML-DSA-65".to_owned(),
+        "2.16.840.1.101.3.4.3.19" => "ML-DSA-87".to_owned(),
         "1.2.156.10197.1.301" => "SM2".to_owned(),
         other => format!("{other} (object identifier)"),
     }
@@ -200,6 +252,12 @@ fn algorithm_name(oid: ObjectIdentifier) -> String {
 
 fn ec(curve: Option<ObjectIdentifier>, scalar: &[u8], line: usize) -> Result<PrivateKey, KeyError> {
     let invalid = || damaged(line, "its number does not belong to its curve");
+    // Programs that write a number instead of a field element put a zero before it.
+    let scalar = match (curve, scalar) {
+        (Some(P256), [0, rest @ ..]) if scalar.len() == 33 => rest,
+        (Some(P384), [0, rest @ ..]) if scalar.len() == 49 => rest,
+        _ => scalar,
+    };
     match curve {
         Some(P256) => {
             let key = p256::SecretKey::from_slice(scalar).map_err(|_| invalid())?;
@@ -224,11 +282,15 @@ fn check_rsa_pkcs1(der: &[u8], line: usize) -> Result<(), KeyError> {
     let leading = modulus.first().map_or(0, |byte| byte.leading_zeros());
     let bits = (modulus.len() * 8).saturating_sub(usize::try_from(leading).unwrap_or(0));
     let found = format!("RSA {bits}");
+    if key.version() != rsa::pkcs1::Version::TwoPrime {
+        let found = format!("{found} with more than two primes");
+        return Err(KeyError::Unsupported { found });
+    }
     if bits < RSA_BITS_MIN {
         return Err(KeyError::Weak { found, why: "2048 bits are the least" });
     }
     if bits > RSA_BITS_MAX {
-        return Err(KeyError::Unsupported { found: format!("{found} (4096 bits are the most)") });
+        return Err(KeyError::Unsupported { found: format!("{found} (8192 bits are the most)") });
     }
     // A number of fewer bytes is smaller. At three bytes, the order of bytes is that of numbers.
     let exponent = key.public_exponent.as_bytes();

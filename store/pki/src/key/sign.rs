@@ -1,4 +1,4 @@
-//! Signing with ring.
+//! Signing with ring, and with AWS-LC where ring refuses a size of RSA.
 
 use der::{Any, Decode};
 use pkcs8::PrivateKeyInfoRef;
@@ -20,6 +20,8 @@ enum Pair {
     Ec(EcdsaKeyPair),
     Ed(Ed25519KeyPair),
     Rsa(RsaKeyPair),
+    /// RSA of a size that ring does not sign with.
+    OddRsa(aws_lc_rs::rsa::KeyPair),
 }
 
 fn pair(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> Option<Pair> {
@@ -38,8 +40,16 @@ fn pair(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> Option<Pair> {
         KeyAlgorithm::Ed25519 => {
             Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).ok().map(Pair::Ed)
         }
-        KeyAlgorithm::Rsa(_) => RsaKeyPair::from_pkcs8(pkcs8).ok().map(Pair::Rsa),
+        KeyAlgorithm::Rsa(_) => {
+            let odd = || aws_lc_rs::rsa::KeyPair::from_pkcs8(pkcs8).ok().map(Pair::OddRsa);
+            RsaKeyPair::from_pkcs8(pkcs8).ok().map(Pair::Rsa).or_else(odd)
+        }
     }
+}
+
+/// Returns whether ring signs with the key.
+pub(super) fn is_of_ring(key: &PrivateKey) -> bool {
+    !matches!(pair(key.algorithm, &key.pkcs8), Some(Pair::OddRsa(_)) | None)
 }
 
 /// Returns the public key in the form that SubjectPublicKeyInfo contains.
@@ -48,7 +58,17 @@ pub(super) fn public_key(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> Option<Vec<u8
         Pair::Ec(key) => key.public_key().as_ref().to_vec(),
         Pair::Ed(key) => key.public_key().as_ref().to_vec(),
         Pair::Rsa(key) => key.public_key().as_ref().to_vec(),
+        Pair::OddRsa(key) => odd_rsa::public_key(&key),
     })
+}
+
+/// The trait of AWS-LC for public keys has the name of ring's.
+mod odd_rsa {
+    use aws_lc_rs::signature::KeyPair;
+
+    pub(super) fn public_key(key: &aws_lc_rs::rsa::KeyPair) -> Vec<u8> {
+        key.public_key().as_ref().to_vec()
+    }
 }
 
 impl PrivateKey {
@@ -64,6 +84,14 @@ impl PrivateKey {
             Some(Pair::Rsa(key)) => {
                 let mut signature = vec![0; key.public().modulus_len()];
                 key.sign(&RSA_PKCS1_SHA256, &chance, message, &mut signature).map_err(refused)?;
+                Ok(signature)
+            }
+            Some(Pair::OddRsa(key)) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                let (padding, chance) =
+                    (&aws_lc_rs::signature::RSA_PKCS1_SHA256, aws_lc_rs::rand::SystemRandom::new());
+                key.sign(padding, &chance, message, &mut signature)
+                    .map_err(|_| KeyError::TestFailed { why: "it does not sign" })?;
                 Ok(signature)
             }
             None => Err(KeyError::TestFailed { why: "the signing library refuses it" }),

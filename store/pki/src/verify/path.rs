@@ -50,6 +50,7 @@ pub(super) fn check<'a>(
     let mut policies = Policies::new(path.len());
     // Number of certificates still allowed below, without self-issued ones (§6.1.4 (l)).
     let mut allowed = PATH_INTERMEDIATES_MAX + 1;
+    let mut between = 0;
     for (place, one) in authorities.iter().enumerate() {
         let fault = |broken| (broken, one.certificate);
         check_authority(one, request).map_err(fault)?;
@@ -64,6 +65,8 @@ pub(super) fn check<'a>(
                         "the path is longer than an authority above allows",
                     ))
                 })?;
+                between += 1;
+                check_depth(between, request).map_err(fault)?;
             }
         }
         let length = one.basic.as_ref().and_then(|basic| basic.path_len_constraint);
@@ -84,6 +87,16 @@ pub(super) fn check<'a>(
         policies.end(leaf).map_err(fault)?;
     }
     check_leaf(leaf, request).map_err(fault)
+}
+
+fn check_depth(between: usize, request: &Request<'_>) -> Result<(), Broken> {
+    match request.depth {
+        Some(most) if between > most => Err(Broken::rule(
+            "the depth asked for",
+            format!("the path has more intermediates than {most}"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn check_authority(one: &Profiled<'_>, request: &Request<'_>) -> Result<(), Broken> {

@@ -14,7 +14,7 @@ use x509_cert::{
     },
 };
 
-use super::{Request, Rules, subtrees, syntax};
+use super::{Request, Rules, subtrees, syntax, webpki};
 use crate::{
     budget::each,
     certificate::Certificate,
@@ -25,7 +25,7 @@ use crate::{
 
 const SKI: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
-const SAN: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+pub(super) const SAN: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const ISSUER_ALT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.18");
 const BASIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
@@ -34,7 +34,7 @@ const POLICIES: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.32");
 const MAPPINGS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.33");
 const AKI: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
 const POLICY_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.36");
-const EKU: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+pub(super) const EKU: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 const INHIBIT_ANY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.54");
 const AIA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1");
 
@@ -177,7 +177,7 @@ impl<'a> Profiled<'a> {
         self.subject == self.issuer
     }
 
-    fn is_critical(&self, id: ObjectIdentifier) -> Option<bool> {
+    pub(super) fn is_critical(&self, id: ObjectIdentifier) -> Option<bool> {
         self.criticals.iter().find(|(known, _)| *known == id).map(|(_, critical)| *critical)
     }
 
@@ -200,16 +200,19 @@ impl<'a> Profiled<'a> {
             ));
         }
         signature::check_key(self.certificate)?;
-        subtrees::check_form(self.constraints.as_ref())?;
-        if request.rules == Rules::Profile {
+        subtrees::check_form(self.constraints.as_ref(), request.rules)?;
+        if request.rules != Rules::Path {
             let is_asked_for = std::ptr::eq(self.certificate, request.certificate);
             if is_asked_for || !is_anchor {
                 self.check_serial()?;
             }
             self.check_names()?;
             self.check_usage()?;
-            self.check_critical()?;
-            self.check_authority(is_anchor)?;
+            self.check_critical(request.rules, is_anchor)?;
+            self.check_authority(request.rules, is_anchor)?;
+            if request.rules == Rules::WebPki {
+                webpki::check(self, request, is_asked_for, is_anchor)?;
+            }
         }
         Ok(())
     }
@@ -283,14 +286,22 @@ impl<'a> Profiled<'a> {
         Ok(())
     }
 
-    fn check_critical(&self) -> Result<(), Broken> {
+    /// Returns whether what the issuer should have written into it does not matter: an anchor is a
+    /// name and a key (RFC 5280 §6.1.1 (d)). A self-issued one is its own issuer. The Baseline
+    /// Requirements have rules for cross-signed authorities (BR §7.1.2.2), trusted or not.
+    fn is_free_of_issuer(&self, rules: Rules, is_anchor: bool) -> bool {
+        let is_foreign = is_anchor && !self.is_self_issued();
+        is_foreign && (rules != Rules::WebPki || self.is_self_signed())
+    }
+
+    fn check_critical(&self, rules: Rules, is_anchor: bool) -> Result<(), Broken> {
         let must_not = [
             (AKI, "RFC 5280 §4.2.1.1", "authority key identifier"),
             (SKI, "RFC 5280 §4.2.1.2", "subject key identifier"),
             (AIA, "RFC 5280 §4.2.2.1", "authority information access"),
         ];
         for (id, source, what) in must_not {
-            if self.is_critical(id) == Some(true) {
+            if self.is_critical(id) == Some(true) && !self.is_free_of_issuer(rules, is_anchor) {
                 return Err(Broken::rule(source, format!("its {what} is critical")));
             }
         }
@@ -300,7 +311,9 @@ impl<'a> Profiled<'a> {
             (INHIBIT_ANY, "RFC 5280 §4.2.1.14", "inhibition of any policy"),
         ];
         for (id, source, what) in must {
-            if self.is_critical(id) == Some(false) {
+            // The Baseline Requirements allow it for name constraints (§7.1.2.5.2).
+            let is_allowed = rules == Rules::WebPki && id == NAME_CONSTRAINTS;
+            if self.is_critical(id) == Some(false) && !is_allowed {
                 return Err(Broken::rule(source, format!("its {what} is not critical")));
             }
         }
@@ -313,9 +326,12 @@ impl<'a> Profiled<'a> {
         Ok(())
     }
 
-    fn check_authority(&self, is_anchor: bool) -> Result<(), Broken> {
+    fn check_authority(&self, rules: Rules, is_anchor: bool) -> Result<(), Broken> {
         if self.constraints.is_some() && !self.is_authority() {
             return Err(Broken::rule("RFC 5280 §4.2.1.10", "name constraints on no authority"));
+        }
+        if self.is_free_of_issuer(rules, is_anchor) {
+            return Ok(());
         }
         if self.is_authority() && self.key_id.is_none() {
             return Err(Broken::rule(

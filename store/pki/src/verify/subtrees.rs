@@ -4,6 +4,7 @@ use der::Encode;
 use x509_cert::ext::pkix::{NameConstraints, constraints::name::GeneralSubtree, name::GeneralName};
 
 use super::{
+    Rules,
     profile::Profiled,
     syntax::{is_host, is_mailbox},
 };
@@ -16,7 +17,10 @@ use crate::{
 const SOURCE: &str = "RFC 5280 §4.2.1.10";
 
 /// Checks that the extension can be applied at all.
-pub(super) fn check_form(constraints: Option<&NameConstraints>) -> Result<(), Broken> {
+pub(super) fn check_form(
+    constraints: Option<&NameConstraints>,
+    rules: Rules,
+) -> Result<(), Broken> {
     let Some(constraints) = constraints else { return Ok(()) };
     let sides = [&constraints.permitted_subtrees, &constraints.excluded_subtrees];
     let trees: Vec<&GeneralSubtree> = sides.into_iter().flatten().flatten().collect();
@@ -29,7 +33,7 @@ pub(super) fn check_form(constraints: Option<&NameConstraints>) -> Result<(), Br
             return Err(Broken::rule(SOURCE, "a name constraint with a minimum or maximum"));
         }
         let is_formed = match &tree.base {
-            GeneralName::DnsName(name) => is_dns_base(name.as_str()),
+            GeneralName::DnsName(name) => is_dns_base(name.as_str(), rules),
             GeneralName::Rfc822Name(name) => is_email_base(name.as_str()),
             GeneralName::IpAddress(bytes) => is_network(bytes.as_bytes()),
             _ => true,
@@ -41,7 +45,14 @@ pub(super) fn check_form(constraints: Option<&NameConstraints>) -> Result<(), Br
     Ok(())
 }
 
-fn is_dns_base(name: &str) -> bool {
+/// Returns whether a DNS name can be a constraint. The leading dot of `.example.com` is no part of
+/// it (RFC 5280 §4.2.1.10), but authorities write it, and OpenSSL, Go and NSS take it. The rules for
+/// paths alone take it too: they judge what others have issued, not how.
+fn is_dns_base(name: &str, rules: Rules) -> bool {
+    let name = match rules {
+        Rules::Path => name.strip_prefix('.').filter(|rest| !rest.is_empty()).unwrap_or(name),
+        Rules::Profile | Rules::WebPki => name,
+    };
     name.is_empty() || is_host(name, b"_")
 }
 
@@ -206,6 +217,10 @@ fn within(name: &Name<'_>, base: &GeneralName, excluding: bool) -> Result<Option
 /// Returns whether a DNS name is in a subtree. A wildcard is excluded as soon as one of the names
 /// that it covers is.
 fn dns(name: &str, base: &str, excluding: bool) -> bool {
+    if base.starts_with('.') {
+        // All names that a wildcard covers are below the same names as the wildcard itself.
+        return host_matches(name, base);
+    }
     match name.strip_prefix("*.") {
         Some(rest) if excluding => {
             let parent = base.split_once('.').map(|(_, parent)| parent);

@@ -55,6 +55,7 @@ pub(super) fn verifier(
             name: Some(&name),
             at: now.as_secs(),
             rules: Rules::Path,
+            depth: None,
             is_list_required: false,
         };
         verify(&request).map(|_| ()).map_err(|why| refused(&why.at_fault, &why.detail, why.rule))
