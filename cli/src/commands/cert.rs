@@ -10,7 +10,8 @@ use conclave_client::Failure;
 use serde::Serialize;
 
 use super::{
-    Asking, Done, change, confirm, csr, file, in_file, key::passphrase, read_file, write_file,
+    Asking, Done, change, confirm, csr, file, in_file, key::passphrase, read_file, removing,
+    write_file,
 };
 use crate::{
     args::{Cert, Global, Of, Taking},
@@ -57,10 +58,10 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
             }
             write_file(out.as_deref(), &pem)?;
         }
-        Cert::Remove { name, of, changing } => {
+        Cert::Remove { name, of, existing, changing } => {
             confirm(global, &changing, &format!("the certificate of {name}"), &name)?;
             let client = asking.client()?.with_family(of.family);
-            let done = client.remove_certificate(&name, &change(&changing)).await?;
+            let done = client.remove_certificate(&name, &removing(&changing, &existing)).await?;
             output::change(global, &format!("{name}: certificate removed"), &done);
             output::undo(global, &done);
         }

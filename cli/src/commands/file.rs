@@ -13,7 +13,7 @@ use conclave_pki::{
     chain::split_bundle,
     csr::read_request,
     judge,
-    key::read_private_key,
+    key::{KeyError, read_private_key},
 };
 use serde::Serialize;
 
@@ -21,6 +21,10 @@ use super::{Done, cert, check::Findings, key::passphrase, read_bytes};
 use crate::{args::Global, output};
 
 pub(super) fn unreadable(file: &Path, error: &CertificateError) -> Failure {
+    refused(file, error.code(), error.to_string(), error.hint(), error.line())
+}
+
+pub(super) fn unreadable_key(file: &Path, error: &KeyError) -> Failure {
     refused(file, error.code(), error.to_string(), error.hint(), error.line())
 }
 
