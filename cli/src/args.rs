@@ -1,5 +1,6 @@
 //! Words that the command line understands.
 
+mod apply;
 mod cluster;
 mod domain;
 mod pki;
@@ -12,12 +13,13 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub(crate) use apply::{Applying, Exporting};
 pub(crate) use cluster::{Cluster, Config, JoinToken, Keyring, Node, Server, Token};
 pub(crate) use domain::Domain;
 pub(crate) use pki::{Cert, Chain, Csr, Fields, Key, Of, Requesting, Taking};
 pub(crate) use screens::command;
 pub(crate) use time::{duration, point_of_time};
-pub(crate) use tls::{ClientAuth, Listener, ListenerAdd, Tls, TlsSet};
+pub(crate) use tls::{ClientAuth, Listener, ListenerAdd, ListenerSet, Tls, TlsSet, assignment};
 pub(crate) use trust::{Judging, ProfileArg, PurposeArg, Trust};
 
 /// Heading of the options that most commands have.
@@ -124,6 +126,22 @@ pub(crate) struct Changing {
     pub(crate) require_all: bool,
 }
 
+// Treatment of what exists already. No doc comment, see Global.
+#[derive(Clone, ClapArgs)]
+pub(crate) struct IfMissing {
+    /// Leave it as it is if it exists already
+    #[arg(long)]
+    pub(crate) if_missing: bool,
+}
+
+// Treatment of what does not exist. No doc comment, see Global.
+#[derive(Clone, ClapArgs)]
+pub(crate) struct IfExists {
+    /// Do nothing if it does not exist
+    #[arg(long)]
+    pub(crate) if_exists: bool,
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Starts three nodes on this machine and shows step by step what they do
@@ -180,6 +198,16 @@ pub(crate) enum Command {
     /// Keys that seal the private keys of domains
     #[command(subcommand)]
     Keyring(Keyring),
+    /// Makes the cluster what a document says: domains, listeners, trusted certificates, TLS settings
+    #[command(
+        after_help = "Examples:\n  conclave apply -f shop.toml --dry-run\n  conclave export | conclave apply -f -\nWhat the document does not name stays, unless --prune is given."
+    )]
+    Apply(Applying),
+    /// Writes the document from which apply makes the same again; it holds no secret
+    #[command(
+        after_help = "Examples:\n  conclave export > cluster.toml\n  conclave export --dir backup -o json"
+    )]
+    Export(Exporting),
     /// Meaning of an error code, and what to do
     #[command(after_help = "Examples:\n  conclave explain K002\n  conclave explain --list")]
     Explain {

@@ -1,5 +1,6 @@
 //! Commands: each sends requests and reports the results.
 
+mod apply;
 mod cert;
 mod chain;
 mod check;
@@ -7,7 +8,9 @@ mod client_auth;
 mod cluster;
 mod csr;
 mod demo;
+mod document;
 mod domain;
+mod export;
 mod file;
 mod key;
 mod listener;
@@ -30,7 +33,9 @@ use serde::Serialize;
 
 use crate::{
     advice,
-    args::{self, Args, Changing, Cluster, Command, Config, Global, Key, Server},
+    args::{
+        self, Args, Changing, Cluster, Command, Config, Global, IfExists, IfMissing, Key, Server,
+    },
     output::{self, Columns},
     progress,
 };
@@ -123,6 +128,8 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Tls(command) => tls::run(asking, command).await,
         Command::ClientAuth(command) => client_auth::run(asking, command).await,
         Command::Trust(command) => trust::run(asking, command).await,
+        Command::Apply(applying) => apply::run(asking, applying).await,
+        Command::Export(exporting) => export::run(asking, exporting).await,
         Command::Demo
         | Command::Explain { .. }
         | Command::Completion { .. }
@@ -233,6 +240,7 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
         };
     let options = Options {
         family: None,
+        is_pending: false,
         timeout: global.timeout,
         is_stale: global.stale,
         scope: global.scope.clone().filter(|_| !is_trust),
@@ -257,7 +265,7 @@ pub(crate) fn read_token(global: &Global, file: &Path) -> Result<String, Failure
     read_file(file)
 }
 
-fn file_problem(path: &Path, what: String) -> Failure {
+pub(crate) fn file_problem(path: &Path, what: String) -> Failure {
     Box::new(
         Problem::new(Code::FileUnusable, format!("cannot read {}", path.display())).detail(what),
     )
@@ -324,7 +332,18 @@ pub(crate) fn change(changing: &Changing) -> Change {
         reason: changing.reason.clone(),
         is_dry_run: changing.dry_run,
         is_all_required: changing.require_all,
+        ..Change::default()
     }
+}
+
+/// Returns the options of a change that adds.
+pub(crate) fn adding(changing: &Changing, missing: &IfMissing) -> Change {
+    Change { is_if_missing: missing.if_missing, ..change(changing) }
+}
+
+/// Returns the options of a change that removes.
+pub(crate) fn removing(changing: &Changing, existing: &IfExists) -> Change {
+    Change { is_if_exists: existing.if_exists, ..change(changing) }
 }
 
 /// Asks for confirmation before a removal: the name must be typed again.

@@ -202,12 +202,18 @@ pub(crate) fn change(global: &Global, what: &str, change: &Change) {
         line(&change.object);
         return;
     }
-    if let Some(would) = &change.dry_run {
+    if let Some(would) = change.dry_run.as_ref().filter(|_| change.changed) {
         dry_run(change, would);
         return;
     }
-    if !global.quiet {
-        served(what, change);
+    match change.changed {
+        _ if global.quiet => {}
+        true => served(what, change),
+        false => {
+            let version =
+                change.version.map_or_else(String::new, |one| format!(" (version {one})"));
+            line(&format!("{}: unchanged{version}", change.object));
+        }
     }
     for node in &change.served.missing {
         let reason = change.served.reasons.get(node).map_or("unknown", String::as_str);
@@ -234,7 +240,7 @@ fn served(what: &str, change: &Change) {
 
 /// Advises the next step. After a dry run there is none, since nothing was done.
 pub(crate) fn next(global: &Global, change: &Change, text: &str) {
-    if change.dry_run.is_none() {
+    if change.dry_run.is_none() && change.changed {
         advice(global, &format!("Next: {text}"));
     }
 }
@@ -242,7 +248,7 @@ pub(crate) fn next(global: &Global, change: &Change, text: &str) {
 /// Advises how to restore the previous version of the domain.
 pub(crate) fn undo(global: &Global, change: &Change) {
     let before = change.version.and_then(|version| version.checked_sub(1)).filter(|one| *one > 0);
-    if let (Some(before), None) = (before, &change.dry_run) {
+    if let (Some(before), None, true) = (before, &change.dry_run, change.changed) {
         advice(global, &format!("Undo: conclave domain rollback {} {before}", change.object));
     }
 }

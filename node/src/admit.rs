@@ -13,6 +13,7 @@ mod join_token;
 mod key;
 mod keyring;
 mod listener;
+mod pending_key;
 mod problem;
 mod tls;
 mod token;
@@ -41,9 +42,10 @@ pub(crate) use client_auth::{Issuer, clear_client_auth, issuer, set_client_auth}
 pub(crate) use csr::create_csr;
 pub(crate) use domain::{create_domain, delete_domain, rename_domain, rollback_domain, set_domain};
 pub(crate) use join_token::{authority_fingerprint, create_join_token, expires};
-pub(crate) use key::{generate_key, import_key, remove_key, set_key};
+pub(crate) use key::{NewKey, generate_key, import_key, remove_key, set_key};
 pub(crate) use keyring::rotate_keyring;
-pub(crate) use listener::{add_listener, remove_listener};
+pub(crate) use listener::{add_listener, known_listener, remove_listener, set_listener};
+pub(crate) use pending_key::{remove_pending_key, set_pending_key};
 pub(crate) use problem::rejection_problem;
 pub(crate) use tls::{LEGACY, flush_sessions, set_tls};
 pub(crate) use token::{create_token, revoke_token};
@@ -61,11 +63,16 @@ pub(crate) struct View<'a> {
     pub(crate) if_version: Option<u64>,
     /// Selected key family, if the caller gave one.
     pub(crate) family: Option<KeyFamily>,
+    /// Whether adding what exists already is no error.
+    pub(crate) is_if_missing: bool,
+    /// Whether removing what does not exist is no error.
+    pub(crate) is_if_exists: bool,
 }
 
 /// An action with the rows from which it was derived.
 pub(crate) struct Admitted {
-    pub(crate) action: Action,
+    /// None if State already is as the caller wants it.
+    pub(crate) action: Option<Action>,
     pub(crate) expects: Vec<Expectation>,
     /// Name of the changed object, for the answer.
     pub(crate) object: String,
@@ -74,7 +81,13 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     fn new(action: Action, object: impl ToString) -> Admitted {
-        Admitted { action, expects: Vec::new(), object: object.to_string(), warnings: Vec::new() }
+        Admitted { action: Some(action), ..Admitted::nothing(object) }
+    }
+
+    /// Says that there is nothing to change.
+    fn nothing(object: impl ToString) -> Admitted {
+        let (expects, warnings) = (Vec::new(), Vec::new());
+        Admitted { action: None, expects, object: object.to_string(), warnings }
     }
 
     fn expecting(mut self, expectation: Expectation) -> Admitted {

@@ -52,6 +52,11 @@ pub fn check_config(config: &Path) -> Result<(), Box<Problem>> {
     Ok(Config::read(config)?.check_machine()?)
 }
 
+/// Returns the SHA-256 of a public key or certificate in its form in the API.
+pub fn shown_fingerprint(der: &[u8]) -> String {
+    conclave_store::id::Fingerprint::of(der).to_string()
+}
+
 /// Runs a node until a signal or a fatal error stops it. `say` receives the lines for the terminal.
 pub fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Box<Problem>> {
     boot::run(config, say).map_err(Box::new)

@@ -4,6 +4,7 @@
 //! expectations are decided here and nowhere else.
 
 mod change;
+mod derive;
 mod dry_run;
 mod missing;
 
@@ -54,6 +55,12 @@ pub(crate) struct Operator {
     /// Whether a change that is not in use on every node is a failure.
     pub(crate) is_all_required: bool,
     pub(crate) if_version: Option<u64>,
+    /// Name of the object that the request removes, or removes a part of; none for other requests.
+    pub(crate) removed: Option<String>,
+    /// Whether adding what exists already is no error.
+    pub(crate) is_if_missing: bool,
+    /// Whether removing what does not exist is no error.
+    pub(crate) is_if_exists: bool,
     pub(crate) started: Instant,
 }
 

@@ -15,7 +15,7 @@ use conclave_api::{
 };
 use conclave_pki::certificate::Certificate;
 use conclave_store::{
-    record::{ClientAuth, Credential, Domain, DomainKey, KeyFamily, PkiMode},
+    record::{ClientAuth, Credential, Domain, DomainKey, KeyFamily, PkiMode, TrustSet},
     scope::Scope,
     state::State,
     time::UnixMillis,
@@ -72,6 +72,7 @@ pub(crate) fn key(key: &DomainKey) -> Key {
         sha256: key.public_key.to_string(),
         generation: key.sealed.generation.0,
         assigned: clock::rfc3339(key.assigned),
+        pending: None,
     }
 }
 
@@ -106,10 +107,13 @@ pub(crate) fn domain(
             Scope::Local => ApiScope::Local,
         },
         hidden: is_hidden,
+        main: false,
+        trusted: trusted(state, domain),
         aliases: domain.aliases.iter().map(ToString::to_string).collect(),
         addresses: domain.addresses.iter().map(ToString::to_string).collect(),
         pki: pki(domain.mode),
         credentials: domain.credentials.iter().map(|one| credential(state, one, now)).collect(),
+        pending_keys: state.pending_keys(domain.id).map(key).collect(),
         client_auth: domain.client_auth.as_ref().map(|asked| client_auth(asked, None)),
         version: domain.version.0,
         changed: clock::rfc3339(domain.changed.time),
@@ -118,6 +122,13 @@ pub(crate) fn domain(
         problems: findings.iter().map(|one| one.text.clone()).collect(),
         findings,
     }
+}
+
+/// Returns the number of entries of the domain's own trust set.
+fn trusted(state: &State, domain: &Domain) -> u64 {
+    let set = TrustSet::Domain(domain.id);
+    let count = state.trusted(&set).count() + state.crls(&set).count();
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// Converts a client-certificate policy. `issuer` is none if it was not looked up or not found.

@@ -130,6 +130,12 @@ pub enum Action {
     AddCrlPart(Option<DomainName>, Box<AddCrlPart>),
     /// Adds a long revocation list, whose parts were added before (level 2).
     AddLongCrl(Option<DomainName>, Box<AddLongCrl>),
+    /// Adds a key that waits for its certificate, beside the key in use (level 2).
+    SetPendingKey(DomainName, Box<DomainKey>),
+    /// Removes a key that waits for its certificate (level 2).
+    RemovePendingKey(DomainName, KeyFamily),
+    /// Replaces the settings of a listener (level 2).
+    SetListener(Box<Listener>),
 }
 
 /// See [`Action::AddTrusted`].
@@ -250,7 +256,9 @@ impl Action {
             | Action::RemoveChain(name, _)
             | Action::RenameDomain(name, _)
             | Action::RollbackDomain(name, _)
-            | Action::SetClientAuth(name, _) => Some(name),
+            | Action::SetClientAuth(name, _)
+            | Action::SetPendingKey(name, _)
+            | Action::RemovePendingKey(name, _) => Some(name),
             Action::AddTrusted(owner, _)
             | Action::RemoveTrusted(owner, _)
             | Action::AddCrlPart(owner, _)
@@ -259,12 +267,25 @@ impl Action {
         }
     }
 
+    /// Returns the level of the rules that knows this action. Below it the action must not be
+    /// ordered: a member of an older version could not read it.
+    pub fn level(&self) -> u32 {
+        match self {
+            Action::SetPendingKey(..)
+            | Action::RemovePendingKey(..)
+            | Action::SetListener(_)
+            | Action::AddCrlPart(..)
+            | Action::AddLongCrl(..) => 2,
+            _ => 0,
+        }
+    }
+
     /// Returns every sealed secret in this action.
     pub fn sealed(&self) -> Vec<&Sealed> {
         match self {
             Action::FoundCluster(found) => vec![&found.cluster.authority_key],
             Action::CreateJoinToken(_, token) => vec![&token.secret],
-            Action::SetKey(_, key) => vec![&key.sealed],
+            Action::SetKey(_, key) | Action::SetPendingKey(_, key) => vec![&key.sealed],
             Action::SetCertificate(set) => set.key.iter().map(|key| &key.sealed).collect(),
             Action::RotateKeyring(rotate) => vec![&rotate.authority_key],
             Action::PublishSessionKey(_, _, key) => vec![&key.sealed],

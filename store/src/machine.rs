@@ -12,12 +12,14 @@ mod keyring;
 mod level;
 mod listener;
 mod operation;
+mod pending_key;
 mod session_key;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod token;
 mod trust;
+mod unchanged;
 
 use std::sync::Arc;
 
@@ -83,6 +85,7 @@ impl Changing<'_> {
 
     fn action_outcome(&mut self) -> Result<Done, Rejection> {
         let command = self.command;
+        level::check(self, &command.action)?;
         match &command.action {
             Action::FoundCluster(found) => cluster::found(self, found),
             Action::CreateJoinToken(id, token) => join_token::create(self, *id, token),
@@ -114,6 +117,9 @@ impl Changing<'_> {
             Action::SetLevel(level) => level::set(self, *level),
             Action::AddCrlPart(owner, part) => trust::add_crl_part(self, owner.as_ref(), part),
             Action::AddLongCrl(owner, found) => trust::add_long_crl(self, owner.as_ref(), found),
+            Action::SetPendingKey(name, key) => pending_key::set(self, name, key),
+            Action::RemovePendingKey(name, family) => pending_key::remove(self, name, *family),
+            Action::SetListener(listener) => listener::set(self, listener),
         }
     }
 
@@ -134,8 +140,25 @@ impl Changing<'_> {
         self.state.domain(name).cloned().ok_or_else(|| Rejection::DomainUnknown(name.clone()))
     }
 
-    /// Stores a changed domain as its next version. The previous version goes into its history.
-    fn put_domain(&mut self, mut domain: Domain) -> Result<Done, Rejection> {
+    /// Stores a changed domain as its next version. The same content makes no version.
+    fn put_domain(&mut self, domain: Domain) -> Result<Done, Rejection> {
+        let present = self.state.domain(&domain.name).filter(|_| self.skips_same());
+        match present.filter(|present| present.has_content_of(&domain)) {
+            Some(present) => {
+                Ok(Done::Domain { name: present.name.clone(), version: present.version })
+            }
+            None => self.put_version(domain),
+        }
+    }
+
+    /// Returns whether a command that changes nothing makes no version. Members of version 0.2.0
+    /// make one, so the rule begins with level 2.
+    fn skips_same(&self) -> bool {
+        self.state.level() >= 2
+    }
+
+    /// Stores a domain as its next version. The previous version goes into its history.
+    fn put_version(&mut self, mut domain: Domain) -> Result<Done, Rejection> {
         // Held first: if the oldest version is the last one with a chain that this version has, the
         // chain must outlive it. Level 0 did it the other way round and lost such a chain; members
         // of version 0.1.0 still do, so the order must not change for them.

@@ -93,6 +93,8 @@ pub enum RowKey {
     /// A part of a long revocation list of a set, by the hash of the whole list and the part's
     /// number; from level 2 on. The parts are there before the list.
     CrlPart((TrustSet, Fingerprint, u32)),
+    /// A key that waits for its certificate, beside the key in use; from level 2 on.
+    PendingKey((DomainId, KeyFamily)),
 }
 
 /// Content of a row. Large contents are behind a pointer: an enum is as large as its largest
@@ -141,4 +143,6 @@ pub enum Record {
     LongCrl(Arc<LongCrl>),
     /// A part of a long revocation list, DER.
     CrlPart(Arc<ByteBuf>),
+    /// A key that waits for its certificate.
+    PendingKey(Arc<DomainKey>),
 }

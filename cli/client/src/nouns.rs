@@ -154,6 +154,25 @@ impl Client {
         self.change(Method::POST, &with_name(path::KEY_GENERATE, name), generate, change).await
     }
 
+    /// Makes a key that waits for its certificate, beside the key in use.
+    pub async fn set_pending_key(
+        &self,
+        name: &str,
+        generate: &key::Generate,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::POST, &with_name(path::KEY_PENDING, name), generate, change).await
+    }
+
+    /// Removes a key that waits for its certificate.
+    pub async fn remove_pending_key(
+        &self,
+        name: &str,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::DELETE, &with_name(path::KEY_PENDING, name), &Nothing {}, change).await
+    }
+
     /// Imports a key.
     pub async fn import_key(
         &self,
@@ -238,6 +257,21 @@ impl Client {
         self.change(Method::POST, path::LISTENERS, add, change).await
     }
 
+    /// Reads a listener.
+    pub async fn listener(&self, name: &str) -> Result<listener::Listener, Failure> {
+        self.read(&with_name(path::LISTENER, name)).await
+    }
+
+    /// Changes a listener.
+    pub async fn set_listener(
+        &self,
+        name: &str,
+        set: &listener::Set,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::PATCH, &with_name(path::LISTENER, name), set, change).await
+    }
+
     /// Removes a listener.
     pub async fn remove_listener(&self, name: &str, change: &Change) -> Result<Changed, Failure> {
         self.change(Method::DELETE, &with_name(path::LISTENER, name), &Nothing {}, change).await
@@ -297,6 +331,11 @@ impl Client {
     /// `cluster` or `domain:NAME`.
     pub async fn trusted(&self, set: &str) -> Result<List<trust::Trusted>, Failure> {
         self.read(&with_name(path::TRUST, set)).await
+    }
+
+    /// Lists the trusted certificates of a set, without inherited ones.
+    pub async fn own_trusted(&self, set: &str) -> Result<List<trust::Trusted>, Failure> {
+        self.read_own(&with_name(path::TRUST, set)).await
     }
 
     /// Adds certificates to a set.

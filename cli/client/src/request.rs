@@ -9,7 +9,10 @@ use std::{
 };
 
 use conclave_api::{
-    path::{AFTER_PARAMETER, IF_MATCH_HEADER, OPERATION_HEADER},
+    path::{
+        AFTER_PARAMETER, IF_EXISTS_PARAMETER, IF_MATCH_HEADER, IF_MISSING_PARAMETER,
+        OPERATION_HEADER, OWN_PARAMETER, PENDING_PARAMETER,
+    },
     problem::{Code, Problem},
 };
 use reqwest::{Method, RequestBuilder};
@@ -38,11 +41,14 @@ pub struct Options {
     pub scope: Option<String>,
     /// Family of the key, `ec` or `rsa`, if the domain has two.
     pub family: Option<String>,
+    /// Mean the key that waits for its certificate, in signing requests.
+    pub is_pending: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { timeout: Duration::from_secs(15), is_stale: false, scope: None, family: None }
+        let timeout = Duration::from_secs(15);
+        Options { timeout, is_stale: false, scope: None, family: None, is_pending: false }
     }
 }
 
@@ -61,6 +67,10 @@ pub struct Change {
     pub is_dry_run: bool,
     /// Fail if the change is not in use on every node.
     pub is_all_required: bool,
+    /// Adding what exists already is no error.
+    pub is_if_missing: bool,
+    /// Removing what does not exist is no error.
+    pub is_if_exists: bool,
 }
 
 /// A node, and the way to it.
@@ -167,6 +177,22 @@ impl Client {
         client
     }
 
+    /// Returns the same client for a domain of one scope, or of either.
+    #[must_use]
+    pub fn with_scope(&self, scope: Option<String>) -> Client {
+        let mut client = self.clone();
+        client.options.scope = scope;
+        client
+    }
+
+    /// Returns the same client for signing requests of the pending key.
+    #[must_use]
+    pub fn with_pending(&self) -> Client {
+        let mut client = self.clone();
+        client.options.is_pending = true;
+        client
+    }
+
     pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.read_with(path, self.query()).await
     }
@@ -179,6 +205,13 @@ impl Client {
     ) -> Result<T, Failure> {
         let mut query = self.query();
         query.push((AFTER_PARAMETER, after.to_owned()));
+        self.read_with(path, query).await
+    }
+
+    /// Reads a list without inherited entries.
+    pub(crate) async fn read_own<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let mut query = self.query();
+        query.push((OWN_PARAMETER, "true".to_owned()));
         self.read_with(path, query).await
     }
 
@@ -215,6 +248,12 @@ impl Client {
         if change.is_all_required {
             query.push(("require_all", "true".to_owned()));
         }
+        for (name, is_on) in [
+            (IF_MISSING_PARAMETER, change.is_if_missing),
+            (IF_EXISTS_PARAMETER, change.is_if_exists),
+        ] {
+            query.extend(is_on.then(|| (name, "true".to_owned())));
+        }
         // Every try has the same id, so that a change whose answer was lost is not done twice.
         let operation = change.operation.clone().unwrap_or_else(new_operation);
         let if_version = change.if_version.map(|version| format!("\"{version}\""));
@@ -232,7 +271,8 @@ impl Client {
     fn query(&self) -> Vec<(&'static str, String)> {
         let scope = self.options.scope.iter().map(|scope| ("scope", scope.clone()));
         let family = self.options.family.iter().map(|family| ("family", family.clone()));
-        scope.chain(family).collect()
+        let pending = self.options.is_pending.then(|| (PENDING_PARAMETER, "true".to_owned()));
+        scope.chain(family).chain(pending).collect()
     }
 
     /// Sends a request until a node has answered it or the time is over.

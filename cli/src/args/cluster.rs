@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
 
-use super::{Changing, duration};
+use super::{Changing, IfExists, IfMissing, duration};
 
 #[derive(Subcommand)]
 pub(crate) enum Config {
@@ -46,6 +46,8 @@ pub(crate) enum Cluster {
         /// Name of the cluster
         #[arg(long)]
         name: String,
+        #[command(flatten)]
+        missing: IfMissing,
     },
     /// Makes this node a member of another node's cluster
     #[command(
@@ -59,6 +61,8 @@ pub(crate) enum Cluster {
         /// for, or read from standard input if that is no terminal
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
+        #[command(flatten)]
+        missing: IfMissing,
     },
 }
 
@@ -116,6 +120,8 @@ pub(crate) enum Token {
         /// Time until it expires, as 12h or 30d [default: never]
         #[arg(long, value_parser = duration, value_name = "TIME")]
         expires_in: Option<Duration>,
+        #[command(flatten)]
+        missing: IfMissing,
     },
     /// Lists access tokens, without their secrets
     #[command(after_help = "Examples:\n  conclave token list\n  conclave token list -o json")]
@@ -127,6 +133,8 @@ pub(crate) enum Token {
     Revoke {
         /// Id of the token: conclave token list shows it
         id: String,
+        #[command(flatten)]
+        existing: IfExists,
         #[command(flatten)]
         changing: Changing,
     },

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::Changing;
+use super::{Changing, IfExists, IfMissing};
 
 /// Modes of the PKI services.
 const PKI: [&str; 3] = ["disabled", "test", "enabled"];
@@ -26,6 +26,8 @@ pub(crate) enum Domain {
         /// [default: test]
         #[arg(long, value_parser = PKI, value_name = "MODE", hide_possible_values = true)]
         pki: Option<String>,
+        #[command(flatten)]
+        missing: IfMissing,
         #[command(flatten)]
         changing: Changing,
     },
@@ -81,6 +83,8 @@ pub(crate) enum Domain {
         #[arg(long, value_name = "ALIAS", required_unless_present = "add")]
         remove: Vec<String>,
         #[command(flatten)]
+        existing: IfExists,
+        #[command(flatten)]
         changing: Changing,
     },
     /// Lists the versions of a domain: who changed what, when and why
@@ -123,6 +127,8 @@ pub(crate) enum Domain {
     Delete {
         /// Name of the domain
         name: String,
+        #[command(flatten)]
+        existing: IfExists,
         #[command(flatten)]
         changing: Changing,
     },

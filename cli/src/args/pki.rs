@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::Changing;
+use super::{Changing, IfExists, IfMissing};
 
 #[derive(Subcommand)]
 pub(crate) enum Key {
@@ -18,6 +18,8 @@ pub(crate) enum Key {
         /// Type of the key: p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
         #[arg(long = "type", default_value = "p256", value_name = "TYPE")]
         algorithm: String,
+        #[command(flatten)]
+        missing: IfMissing,
         #[command(flatten)]
         changing: Changing,
     },
@@ -33,6 +35,8 @@ pub(crate) enum Key {
         /// File whose first line opens an encrypted PKCS#8 key
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
+        #[command(flatten)]
+        missing: IfMissing,
         #[command(flatten)]
         changing: Changing,
     },
@@ -63,6 +67,11 @@ pub(crate) enum Key {
         name: String,
         #[command(flatten)]
         of: Of,
+        /// Remove only the key that waits for its certificate; the key in use stays
+        #[arg(long)]
+        pending: bool,
+        #[command(flatten)]
+        existing: IfExists,
         #[command(flatten)]
         changing: Changing,
     },
@@ -72,7 +81,7 @@ pub(crate) enum Key {
 pub(crate) enum Csr {
     /// Makes a signing request for the domain's key
     #[command(
-        after_help = "Examples:\n  conclave csr create shop.example --out shop.csr\n  conclave csr create shop.example --organization ACME --country US > shop.csr"
+        after_help = "Examples:\n  conclave csr create shop.example --out shop.csr\n  conclave csr create shop.example --organization ACME --country US > shop.csr\n  conclave csr create shop.example --new-key > shop.csr"
     )]
     Create(Box<Requesting>),
     /// Shows the names in a request, and whether its signature is right; needs no node
@@ -92,6 +101,10 @@ pub(crate) struct Requesting {
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) of: Of,
+    /// Make a new key that waits beside the one in use until its certificate is imported; if one of
+    /// this type waits already, the request is for it
+    #[arg(long, value_name = "TYPE", num_args = 0..=1, default_missing_value = "p256")]
+    pub(crate) new_key: Option<String>,
     /// Only list the possible common names
     #[arg(long)]
     pub(crate) list_names: bool,
@@ -204,6 +217,8 @@ pub(crate) enum Cert {
         #[command(flatten)]
         of: Of,
         #[command(flatten)]
+        existing: IfExists,
+        #[command(flatten)]
         changing: Changing,
     },
 }
@@ -269,6 +284,8 @@ pub(crate) enum Chain {
         name: String,
         #[command(flatten)]
         of: Of,
+        #[command(flatten)]
+        existing: IfExists,
         #[command(flatten)]
         changing: Changing,
     },

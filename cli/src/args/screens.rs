@@ -20,7 +20,7 @@ const ONE_FORM: [&str; 5] = ["demo", "config init", "server run", "completion", 
 /// Commands about objects that exist in the cluster and in a single node.
 const SCOPED: [&str; 6] = ["domain", "key", "csr", "cert", "chain", "client-auth"];
 /// Last words of the commands that ask for confirmation.
-const CONFIRMED: [&str; 4] = ["delete", "remove", "revoke", "flush"];
+const CONFIRMED: [&str; 5] = ["delete", "remove", "revoke", "flush", "apply"];
 /// Objects that have a version.
 const VERSIONED: [&str; 8] =
     ["domain", "key", "csr", "cert", "chain", "client-auth", "trust", "tls"];

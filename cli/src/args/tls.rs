@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Subcommand};
 use conclave_preface::starttls::{ListenerProtocol, with_server};
 
-use super::{Changing, duration};
+use super::{Changing, IfExists, IfMissing, duration};
 
 const SWITCH: [&str; 2] = ["on", "off"];
 
@@ -125,6 +125,8 @@ pub(crate) enum ClientAuth {
         /// Name of the domain
         name: String,
         #[command(flatten)]
+        existing: IfExists,
+        #[command(flatten)]
         changing: Changing,
     },
 }
@@ -139,6 +141,19 @@ pub(crate) enum Listener {
     /// Lists listeners, and what each one lacks on the answering node
     #[command(after_help = "Examples:\n  conclave listener list\n  conclave listener list -o json")]
     List,
+    /// Shows a listener with all its settings
+    #[command(
+        after_help = "Examples:\n  conclave listener show https\n  conclave listener show https -o json"
+    )]
+    Show {
+        /// Name of the listener
+        name: String,
+    },
+    /// Changes settings of a listener; those that are not given stay, and no connection is refused
+    #[command(
+        after_help = "Examples:\n  conclave listener set https --upstream 127.0.0.1:8081\n  conclave listener set https --bind :8443"
+    )]
+    Set(Box<ListenerSet>),
     /// Closes a socket on every node; existing connections stay
     #[command(
         after_help = "Examples:\n  conclave listener remove https\n  conclave listener remove https --yes"
@@ -146,6 +161,8 @@ pub(crate) enum Listener {
     Remove {
         /// Name of the listener
         name: String,
+        #[command(flatten)]
+        existing: IfExists,
         #[command(flatten)]
         changing: Changing,
     },
@@ -189,10 +206,53 @@ pub(crate) struct ListenerAdd {
     #[arg(long, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
     #[command(flatten)]
+    pub(crate) missing: IfMissing,
+    #[command(flatten)]
     pub(crate) changing: Changing,
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+#[derive(ClapArgs)]
+pub(crate) struct ListenerSet {
+    /// Name of the listener
+    pub(crate) name: String,
+    /// Protocol: tls, dtls, smtp, imap, pop3, xmpp, xmpp-server, ldap, postgres, sieve, ftp or
+    /// outgoing-tls
+    #[arg(long)]
+    pub(crate) protocol: Option<String>,
+    /// Where to listen: :PORT for the addresses of each node, or ADDRESS:PORT; the new port opens
+    /// before the old one closes
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) bind: Option<String>,
+    /// Upstream, as often as needed; together they replace the present ones
+    #[arg(long)]
+    pub(crate) upstream: Option<Vec<String>>,
+    /// DOMAIN=UPSTREAM, as often as needed; together they replace the present ones; "" for none
+    #[arg(long, value_name = "DOMAIN=UPSTREAM")]
+    pub(crate) domain_upstream: Option<Vec<String>>,
+    /// STARTTLS: refuse every command except those that lead to TLS: on or off
+    #[arg(long, value_parser = SWITCH, value_name = "SWITCH", hide_possible_values = true)]
+    pub(crate) require_tls: Option<String>,
+    /// Application protocols, preferred ones first, as h2,http/1.1; "" for those of the protocol
+    #[arg(long, value_name = "NAMES")]
+    pub(crate) alpn: Option<String>,
+    /// Network whose connections begin with a PROXY header, as often as needed; together they
+    /// replace the present ones; "" for none
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) proxy_from: Option<Vec<String>>,
+    /// Send a PROXY header to the upstream: v1, v2, or "" for none
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) proxy_to: Option<String>,
+    /// outgoing-tls: start TLS by the command of this protocol; "" for TLS from the first byte
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) starttls: Option<String>,
+    /// outgoing-tls: name that the server's certificate must have; "" for the host of the upstream
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+    #[command(flatten)]
+    pub(crate) changing: Changing,
+}
+
+pub(crate) fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => Err("DOMAIN=UPSTREAM is expected".to_owned()),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
-use super::{Changing, point_of_time};
+use super::{Changing, IfExists, point_of_time};
 
 #[derive(Subcommand)]
 pub(crate) enum Trust {
@@ -38,6 +38,8 @@ pub(crate) enum Trust {
         /// Fingerprints, or their first digits: conclave trust list -o name prints them
         #[arg(required = true, value_name = "FINGERPRINT")]
         fingerprints: Vec<String>,
+        #[command(flatten)]
+        existing: IfExists,
         #[command(flatten)]
         changing: Changing,
     },

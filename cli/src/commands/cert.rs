@@ -9,7 +9,9 @@ use conclave_api::{
 use conclave_client::Failure;
 use serde::Serialize;
 
-use super::{Asking, Done, change, confirm, csr, file, in_file, key::passphrase, write_file};
+use super::{
+    Asking, Done, change, confirm, csr, file, in_file, key::passphrase, removing, write_file,
+};
 use crate::{
     args::{Cert, Global, Of, Taking},
     output::{self, Columns},
@@ -55,10 +57,10 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
             }
             write_file(out.as_deref(), &pem)?;
         }
-        Cert::Remove { name, of, changing } => {
+        Cert::Remove { name, of, existing, changing } => {
             confirm(global, &changing, &format!("the certificate of {name}"), &name)?;
             let client = asking.client()?.with_family(of.family);
-            let done = client.remove_certificate(&name, &change(&changing)).await?;
+            let done = client.remove_certificate(&name, &removing(&changing, &existing)).await?;
             output::change(global, &format!("{name}: certificate removed"), &done);
             output::undo(global, &done);
         }

@@ -2,7 +2,7 @@
 
 use conclave_api::{certificate::Certificate, chain::Set};
 
-use super::{Asking, Done, change, confirm, file, in_file};
+use super::{Asking, Done, change, confirm, file, in_file, removing};
 use crate::{
     args::Chain,
     output::{self, Columns},
@@ -37,10 +37,10 @@ pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
                 shown.into_iter().chain(further).cloned().collect()
             });
         }
-        Chain::Remove { name, of, changing } => {
+        Chain::Remove { name, of, existing, changing } => {
             confirm(global, &changing, &format!("the CA chain of {name}"), &name)?;
-            let done =
-                client.with_family(of.family).remove_chain(&name, &change(&changing)).await?;
+            let options = removing(&changing, &existing);
+            let done = client.with_family(of.family).remove_chain(&name, &options).await?;
             output::change(global, &format!("{name}: CA chain removed"), &done);
             output::undo(global, &done);
         }

@@ -2,7 +2,7 @@
 
 use conclave_api::client_auth::{ClientAuth as Asked, Set};
 
-use super::{Asking, Done, change};
+use super::{Asking, Done, change, removing};
 use crate::{args::ClientAuth, output};
 
 pub(super) async fn run(asking: &Asking, command: ClientAuth) -> Done {
@@ -24,8 +24,8 @@ pub(super) async fn run(asking: &Asking, command: ClientAuth) -> Done {
                 shown.problems.iter().for_each(|text| output::line(&format!("!  {text}")));
             }
         }
-        ClientAuth::Clear { name, changing } => {
-            let done = client.clear_client_auth(&name, &change(&changing)).await?;
+        ClientAuth::Clear { name, existing, changing } => {
+            let done = client.clear_client_auth(&name, &removing(&changing, &existing)).await?;
             let text = format!("{name}: clients are no longer asked for a certificate");
             output::change(global, &text, &done);
         }

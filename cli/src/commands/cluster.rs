@@ -3,20 +3,24 @@
 use std::{io::IsTerminal, path::Path};
 
 use conclave_api::{
-    cluster::{Init, Join},
+    cluster::{Init, Join, Membership},
     problem::{Code, Problem},
 };
 use conclave_client::{Change, Failure};
 
 use super::{Asking, Done, prompt, read_token};
-use crate::{args::Cluster, output, progress};
+use crate::{
+    args::{Cluster, Global},
+    output, progress,
+};
 
 pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
     let (client, global) = (asking.client()?.for_one_node()?, &asking.global);
     match command {
-        Cluster::Init { name } => {
-            let made = client.init(&Init { name }, &Change::default()).await?;
-            if !output::object_of(global, "Membership", &made.cluster, &made) {
+        Cluster::Init { name, missing } => {
+            let change = Change { is_if_missing: missing.if_missing, ..Change::default() };
+            let made = client.init(&Init { name }, &change).await?;
+            if !is_told(global, &made) {
                 let (cluster, id, node) = (&made.cluster, &made.id, &made.node);
                 output::success(
                     global,
@@ -28,10 +32,11 @@ pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
                 );
             }
         }
-        Cluster::Join { member, token_file } => {
+        Cluster::Join { member, token_file, missing } => {
             let token = token(asking, token_file.as_deref())?;
-            let made = client.join(&Join { address: member, token }, &Change::default()).await?;
-            if !output::object_of(global, "Membership", &made.cluster, &made) {
+            let change = Change { is_if_missing: missing.if_missing, ..Change::default() };
+            let made = client.join(&Join { address: member, token }, &change).await?;
+            if !is_told(global, &made) {
                 let (cluster, node, voters) = (&made.cluster, &made.node, made.voters);
                 let text =
                     format!("{node} is a voter of cluster {cluster:?} now ({voters} voters).");
@@ -43,6 +48,18 @@ pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
         }
     }
     Ok(0)
+}
+
+/// Writes a membership in the requested form, or that it is an old one. Returns whether it did.
+fn is_told(global: &Global, made: &Membership) -> bool {
+    if output::object_of(global, "Membership", &made.cluster, made) {
+        return true;
+    }
+    if !made.changed {
+        let (node, cluster) = (&made.node, &made.cluster);
+        output::success(global, &format!("{node} is a member of cluster {cluster:?}: unchanged"));
+    }
+    !made.changed
 }
 
 /// Reads the join token from a file, from standard input, or from the terminal without echo.

@@ -1,6 +1,7 @@
 //! Commands for signing requests.
 
-use conclave_api::certificate::SelfSign;
+use conclave_api::{certificate::SelfSign, key::Generate};
+use conclave_client::Change;
 
 use super::{Asking, Done, file, write_file};
 use crate::{
@@ -10,10 +11,14 @@ use crate::{
 
 pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
     let global = &asking.global;
-    let Requesting { name, of, list_names, fields, out } = match command {
+    let Requesting { name, mut of, new_key, list_names, fields, out } = match command {
         Csr::Show { file } => return file::show_request(global, &file),
         Csr::Create(requesting) => *requesting,
     };
+    if let Some(algorithm) = &new_key {
+        let is_rsa = algorithm.starts_with("rsa");
+        of.family = Some(if is_rsa { "rsa" } else { "ec" }.to_owned());
+    }
     let client = asking.client()?.with_family(of.family);
     if list_names {
         let choices = client.common_names(&name).await?.common_names;
@@ -26,7 +31,15 @@ pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
         output::list(global, &columns, &choices, |one, _| vec![one.clone()]);
         return Ok(0);
     }
-    let csr = client.create_csr(&name, &self_sign(fields, None)).await?;
+    let csr = match new_key {
+        Some(algorithm) => {
+            let generate = Generate { algorithm: Some(algorithm) };
+            // This changes nothing if such a key waits already: then the request is for that key.
+            client.set_pending_key(&name, &generate, &Change::default()).await?;
+            client.with_pending().create_csr(&name, &self_sign(fields, None)).await?
+        }
+        None => client.create_csr(&name, &self_sign(fields, None)).await?,
+    };
     if output::object_of(global, "SigningRequest", &name, &csr) {
         return Ok(0);
     }

@@ -8,7 +8,10 @@ use conclave_api::{
 };
 use serde::Serialize;
 
-use super::{Asking, Done, change, check::Findings, client_auth, confirm};
+use super::{
+    Asking, Done, adding, change, check::Findings, client_auth, confirm, key::pending_words,
+    removing,
+};
 use crate::{
     args::Domain,
     output::{self, Columns},
@@ -22,7 +25,7 @@ fn pki(text: Option<&str>) -> Option<Pki> {
     }
 }
 
-fn pki_word(pki: Pki) -> &'static str {
+pub(super) fn pki_word(pki: Pki) -> &'static str {
     match pki {
         Pki::Disabled => "disabled",
         Pki::Test => "test",
@@ -48,7 +51,7 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
             output::change(global, &format!("{name}: as in version {earlier}"), &done);
             output::undo(global, &done);
         }
-        Domain::Create { name, alias, ip, pki: mode, changing } => {
+        Domain::Create { name, alias, ip, pki: mode, missing, changing } => {
             let scope = global.scope.as_deref().map(|scope| match scope {
                 "local" => Scope::Local,
                 _ => Scope::Shared,
@@ -60,16 +63,16 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
                 scope,
                 pki: pki(mode.as_deref()),
             };
-            let done = client.create_domain(&create, &change(&changing)).await?;
+            let done = client.create_domain(&create, &adding(&changing, &missing)).await?;
             output::change(global, &format!("{name}: made"), &done);
             let next = format!(
                 "conclave key generate {name}    or: conclave cert import {name} FILE --key FILE"
             );
             output::next(global, &done, &next);
         }
-        Domain::Alias { name, add, remove, changing } => {
+        Domain::Alias { name, add, remove, existing, changing } => {
             let set = Set { add_aliases: add, remove_aliases: remove, ..Set::default() };
-            let done = client.set_domain(&name, &set, &change(&changing)).await?;
+            let done = client.set_domain(&name, &set, &removing(&changing, &existing)).await?;
             output::change(global, &format!("{name}: aliases changed"), &done);
         }
         Domain::Check { name } => return check(asking, &name).await,
@@ -89,10 +92,10 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
             let done = client.set_domain(&name, &set, &change(&changing)).await?;
             output::change(global, &format!("{name}: changed"), &done);
         }
-        Domain::Delete { name, changing } => {
+        Domain::Delete { name, existing, changing } => {
             let what = format!("{name} with its key and certificate");
             confirm(global, &changing, &what, &name)?;
-            let done = client.delete_domain(&name, &change(&changing)).await?;
+            let done = client.delete_domain(&name, &removing(&changing, &existing)).await?;
             output::change(global, &format!("{name}: removed"), &done);
         }
     }
@@ -223,6 +226,9 @@ fn show(domain: &Shown) {
         field("Private key", "none");
     }
     domain.credentials.iter().for_each(show_credential);
+    for key in &domain.pending_keys {
+        field("Pending key", &pending_words(key));
+    }
     if let Some(asked) = &domain.client_auth {
         field("Clients", &client_auth::words(asked));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use conclave_api::key::{Generate, Import, Key, Test};
 use conclave_client::Failure;
 
-use super::{Asking, Done, change, confirm, file, in_file, read_file};
+use super::{Asking, Done, adding, confirm, file, in_file, read_file, removing};
 use crate::{
     args,
     output::{self, Columns},
@@ -14,17 +14,17 @@ use crate::{
 pub(super) async fn run(asking: &Asking, command: args::Key) -> Done {
     let (client, global) = (asking.client()?, &asking.global);
     match command {
-        args::Key::Generate { name, algorithm, changing } => {
+        args::Key::Generate { name, algorithm, missing, changing } => {
             let generate = Generate { algorithm: Some(algorithm.clone()) };
-            let done = client.generate_key(&name, &generate, &change(&changing)).await?;
+            let done = client.generate_key(&name, &generate, &adding(&changing, &missing)).await?;
             output::change(global, &format!("{name}: made a key ({algorithm})"), &done);
             let next = format!("conclave csr create {name}    or: conclave cert self-sign {name}");
             output::next(global, &done, &next);
         }
-        args::Key::Import { name, file, passphrase_file, changing } => {
+        args::Key::Import { name, file, passphrase_file, missing, changing } => {
             let passphrase = passphrase(passphrase_file.as_deref())?;
             let import = Import { key: file::key_text(&file)?, passphrase };
-            let done = client.import_key(&name, &import, &change(&changing)).await;
+            let done = client.import_key(&name, &import, &adding(&changing, &missing)).await;
             let done = done.map_err(|failure| in_file(failure, &[("key", &file)]))?;
             output::change(global, &format!("{name}: took the key"), &done);
             let next =
@@ -49,16 +49,29 @@ pub(super) async fn run(asking: &Asking, command: args::Key) -> Done {
             let keys = match of.family {
                 Some(family) => vec![client.with_family(Some(family)).key(&name).await?],
                 None => {
-                    let both = client.domain(&name).await?.credentials.into_iter();
-                    both.map(|one| one.key).collect()
+                    let domain = client.domain(&name).await?;
+                    let pending =
+                        |key: &Key| domain.pending_keys.iter().find(|one| one.family == key.family);
+                    let keys = domain.credentials.iter().map(|one| Key {
+                        pending: pending(&one.key).cloned().map(Box::new),
+                        ..one.key.clone()
+                    });
+                    keys.collect()
                 }
             };
             show(asking, &name, &keys).await?;
         }
-        args::Key::Remove { name, of, changing } => {
+        args::Key::Remove { name, of, pending: true, existing, changing } => {
+            confirm(global, &changing, &format!("the pending key of {name}"), &name)?;
+            let options = removing(&changing, &existing);
+            let done = client.with_family(of.family).remove_pending_key(&name, &options).await?;
+            output::change(global, &format!("{name}: pending key removed"), &done);
+        }
+        args::Key::Remove { name, of, pending: false, existing, changing } => {
             let what = format!("the private key of {name}, its certificate and its CA chain");
             confirm(global, &changing, &what, &name)?;
-            let done = client.with_family(of.family).remove_key(&name, &change(&changing)).await?;
+            let options = removing(&changing, &existing);
+            let done = client.with_family(of.family).remove_key(&name, &options).await?;
             output::change(
                 global,
                 &format!("{name}: key, certificate and CA chain removed"),
@@ -93,10 +106,18 @@ async fn show(asking: &Asking, name: &str, keys: &[Key]) -> Result<(), Failure> 
                 ));
                 output::line(&format!("SHA-256        {}", key.sha256));
                 output::line(&format!("Assigned       {}", key.assigned));
+                if let Some(pending) = &key.pending {
+                    output::line(&format!("Pending key    {}", pending_words(pending)));
+                }
             }
             Ok(())
         }
     }
+}
+
+/// Describes a key that waits for its certificate.
+pub(super) fn pending_words(key: &Key) -> String {
+    format!("{}, waits for its certificate, SHA-256 {}", key.algorithm, key.sha256)
 }
 
 /// Reads a passphrase: the first line of a file.

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use conclave_api::listener::{Add, Listener as Shown};
+use conclave_api::{
+    listener::{Add, Listener as Shown, Set},
+    problem::{Code, Problem},
+};
+use conclave_client::Failure;
 
-use super::{Asking, Done, change, confirm};
+use super::{Asking, Done, adding, change, confirm, removing};
 use crate::{
-    args::{Listener, ListenerAdd},
+    args::{Listener, ListenerAdd, ListenerSet, assignment},
     output::{self, Columns},
 };
 
@@ -14,9 +18,9 @@ pub(super) async fn run(asking: &Asking, command: Listener) -> Done {
     let (client, global) = (asking.client()?, &asking.global);
     match command {
         Listener::Add(asked) => {
-            let changing = asked.changing.clone();
+            let options = adding(&asked.changing, &asked.missing);
             let add = add(*asked);
-            let done = client.add_listener(&add, &change(&changing)).await?;
+            let done = client.add_listener(&add, &options).await?;
             let (name, bind, upstreams) = (&add.name, &add.bind, add.upstreams.join(" "));
             output::change(global, &format!("listener {name}: {bind} -> {upstreams}"), &done);
         }
@@ -47,9 +51,20 @@ pub(super) async fn run(asking: &Asking, command: Listener) -> Done {
                 ]
             });
         }
-        Listener::Remove { name, changing } => {
+        Listener::Show { name } => {
+            let shown = client.listener(&name).await?;
+            if !output::object_of(global, "Listener", &shown.name, &shown) {
+                show(&shown);
+            }
+        }
+        Listener::Set(asked) => {
+            let (name, options) = (asked.name.clone(), change(&asked.changing));
+            let done = client.set_listener(&name, &set(*asked)?, &options).await?;
+            output::change(global, &format!("listener {name}: changed"), &done);
+        }
+        Listener::Remove { name, existing, changing } => {
             confirm(global, &changing, &format!("the listener {name} from every node"), &name)?;
-            let done = client.remove_listener(&name, &change(&changing)).await?;
+            let done = client.remove_listener(&name, &removing(&changing, &existing)).await?;
             output::change(global, &format!("listener {name}: removed"), &done);
         }
     }
@@ -74,6 +89,50 @@ fn add(asked: ListenerAdd) -> Add {
         starttls: asked.starttls,
         server_name: asked.server_name,
     }
+}
+
+/// Converts the settings to change. An empty text takes a list away.
+fn set(asked: ListenerSet) -> Result<Set, Failure> {
+    let all = |given: Option<Vec<String>>| -> Option<Vec<String>> {
+        given.map(|all| all.into_iter().filter(|one| !one.is_empty()).collect())
+    };
+    let mut domain_upstreams =
+        all(asked.domain_upstream).map(|all| (all, BTreeMap::<String, Vec<String>>::new()));
+    if let Some((given, upstreams)) = &mut domain_upstreams {
+        for text in given {
+            let (domain, upstream) =
+                assignment(text).map_err(|error| Box::new(Problem::new(Code::Malformed, error)))?;
+            upstreams.entry(domain).or_default().push(upstream);
+        }
+    }
+    let alpn = asked.alpn.map(|text| text.split(',').map(|one| one.trim().to_owned()).collect());
+    Ok(Set {
+        protocol: asked.protocol,
+        bind: asked.bind,
+        upstreams: asked.upstream,
+        domain_upstreams: domain_upstreams.map(|(_, upstreams)| upstreams),
+        requires_tls: asked.require_tls.map(|text| text == "on"),
+        alpn: all(alpn),
+        proxy_from: all(asked.proxy_from),
+        proxy_to: asked.proxy_to,
+        starttls: asked.starttls,
+        server_name: asked.server_name,
+    })
+}
+
+fn show(one: &Shown) {
+    let field = |name: &str, text: &str| output::line(&format!("{name:<15}{text}"));
+    field("Listener", &one.name);
+    field("Protocol", &one.protocol);
+    field("Bind", &one.bind);
+    field("Upstreams", &one.upstreams.join(" "));
+    for (domain, all) in &one.domain_upstreams {
+        field("", &format!("{domain} to {}", all.join(" ")));
+    }
+    field("Options", &options(one));
+    let open = if one.open.is_empty() { "nothing".to_owned() } else { one.open.join(" ") };
+    field("Open here", &open);
+    one.problems.iter().for_each(|problem| output::line(&format!("!  {problem}")));
 }
 
 /// Formats the options other than protocol, address and upstreams, as they are typed.

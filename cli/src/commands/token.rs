@@ -3,7 +3,7 @@
 use conclave_api::{join_token, token::Create};
 use conclave_client::Change;
 
-use super::{Asking, Done, change, confirm};
+use super::{Asking, Done, change, confirm, removing};
 use crate::{
     args::{JoinToken, Keyring, Token},
     output::{self, Columns},
@@ -38,16 +38,23 @@ pub(super) async fn join_token(asking: &Asking, command: JoinToken) -> Done {
 pub(super) async fn token(asking: &Asking, command: Token) -> Done {
     let (client, global) = (asking.client()?, &asking.global);
     match command {
-        Token::Create { name, expires_in } => {
+        Token::Create { name, expires_in, missing } => {
             let create = Create { name, expires_in: expires_in.map(|time| time.as_secs()) };
-            let made = client.create_token(&create, &Change::default()).await?;
-            if !output::json(global, &made) {
-                output::line(&made.token);
-                output::advice(
-                    global,
-                    "It is shown once and stored nowhere. Put it into a file and use: --address https://HOST:PORT --token-file FILE",
-                );
+            let change = Change { is_if_missing: missing.if_missing, ..Change::default() };
+            let made = client.create_token(&create, &change).await?;
+            if output::json(global, &made) {
+                return Ok(0);
             }
+            let Some(token) = &made.token else {
+                let name = &made.about.name;
+                output::change(global, &format!("access token {name}"), &made.change);
+                return Ok(0);
+            };
+            output::line(token);
+            output::advice(
+                global,
+                "It is shown once and stored nowhere. Put it into a file and use: --address https://HOST:PORT --token-file FILE",
+            );
         }
         Token::List => {
             let tokens = client.tokens().await?.items;
@@ -67,9 +74,9 @@ pub(super) async fn token(asking: &Asking, command: Token) -> Done {
                 ]
             });
         }
-        Token::Revoke { id, changing } => {
+        Token::Revoke { id, existing, changing } => {
             confirm(global, &changing, &format!("the access token {id}"), &id)?;
-            let done = client.revoke_token(&id, &change(&changing)).await?;
+            let done = client.revoke_token(&id, &removing(&changing, &existing)).await?;
             output::change(global, &format!("access token {id}: ended"), &done);
         }
     }

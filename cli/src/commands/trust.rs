@@ -16,7 +16,7 @@ use conclave_pki::{
 };
 use serde::Serialize;
 
-use super::{Asking, Done, cert, change, confirm, file, in_file};
+use super::{Asking, Done, cert, change, confirm, file, in_file, removing};
 use crate::{
     args::Trust,
     output::{self, Columns},
@@ -39,7 +39,7 @@ pub(super) async fn run(asking: &Asking, command: Trust) -> Done {
             let done = done.map_err(|failure| in_file(failure, &files))?;
             output::change(global, &format!("{scope}: added to the trusted certificates"), &done);
         }
-        Trust::Remove { fingerprints, changing } => {
+        Trust::Remove { fingerprints, existing, changing } => {
             let what = format!(
                 "{} trusted certificate(s) or revocation list(s) of {scope}",
                 fingerprints.len()
@@ -47,7 +47,8 @@ pub(super) async fn run(asking: &Asking, command: Trust) -> Done {
             confirm(global, &changing, &what, &scope)?;
             let remove = Remove { fingerprints };
             let client = asking.client()?;
-            let done = client.remove_trusted(&scope, &remove, &change(&changing)).await?;
+            let options = removing(&changing, &existing);
+            let done = client.remove_trusted(&scope, &remove, &options).await?;
             output::change(
                 global,
                 &format!("{scope}: removed from the trusted certificates"),

@@ -14,6 +14,10 @@ pub struct Change {
     pub kind: String,
     /// The changed object: a domain, a listener, a token.
     pub object: String,
+    /// Whether anything changed, or would change in a dry run. If not, no version was made, and
+    /// the history has no entry.
+    #[serde(default = "is_changed")]
+    pub changed: bool,
     /// Version of the domain after the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
@@ -33,11 +37,16 @@ pub struct Change {
     pub dry_run: Option<DryRun>,
 }
 
+/// Nodes before 0.2.1 do not say it, and make a version each time.
+fn is_changed() -> bool {
+    true
+}
+
 impl Change {
     /// Adds to a dry run the warning that the real change makes another `what`.
     #[must_use]
     pub fn made_afresh(mut self, what: &str) -> Change {
-        if self.dry_run.is_some() {
+        if self.dry_run.is_some() && self.changed {
             self.warnings.push(format!("the {what} will be another one: each is made afresh"));
         }
         self

@@ -35,4 +35,12 @@ pub struct Membership {
     pub node_id: u64,
     /// Number of voters, including this node.
     pub voters: u64,
+    /// Whether the node has become a member by this request.
+    #[serde(default = "is_changed")]
+    pub changed: bool,
+}
+
+/// Nodes before 0.2.1 do not say it, and refuse to repeat.
+fn is_changed() -> bool {
+    true
 }

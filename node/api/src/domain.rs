@@ -97,6 +97,12 @@ pub struct Domain {
     /// A shared domain of the same name is served instead of this local one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
+    /// This is the Main Domain of the answering node.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub main: bool,
+    /// Number of trusted certificates and revocation lists in the domain's own set.
+    #[serde(default)]
+    pub trusted: u64,
     /// Aliases.
     pub aliases: Vec<String>,
     /// Addresses.
@@ -106,6 +112,9 @@ pub struct Domain {
     /// Keys with their certificates and chains, at most one of each family. A client gets the first
     /// certificate whose signatures it can verify.
     pub credentials: Vec<Credential>,
+    /// Keys that wait for their certificates, at most one of each family.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending_keys: Vec<Key>,
     /// Client-certificate policy; none: clients are not asked for a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_auth: Option<ClientAuth>,

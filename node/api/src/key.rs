@@ -46,6 +46,10 @@ pub struct Key {
     pub generation: u64,
     /// Time of assignment to the domain.
     pub assigned: String,
+    /// The key of the same family that waits for its certificate, if there is one. Only in answers
+    /// about one key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Box<Key>>,
 }
 
 /// Result of one node's test of a domain's keys.

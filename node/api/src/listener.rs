@@ -34,6 +34,42 @@ pub struct Add {
     pub server_name: Option<String>,
 }
 
+/// Request to change a listener. Fields that are not given stay as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Set {
+    /// Protocol, see [`Add::protocol`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Bind address, see [`Add::bind`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bind: Option<String>,
+    /// Replacement for all upstreams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstreams: Option<Vec<String>>,
+    /// Replacement for the upstreams of all individual domains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain_upstreams: Option<BTreeMap<String, Vec<String>>>,
+    /// See [`Add::requires_tls`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requires_tls: Option<bool>,
+    /// Replacement for all ALPN protocols.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<Vec<String>>,
+    /// Replacement for all networks with a PROXY header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_from: Option<Vec<String>>,
+    /// Version of the PROXY header for the upstream; empty: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_to: Option<String>,
+    /// See [`Add::starttls`]; empty: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starttls: Option<String>,
+    /// See [`Add::server_name`]; empty: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+}
+
 /// A listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {

@@ -28,6 +28,8 @@ pub const DOMAIN: &str = "/v1/domains/{name}";
 pub const KEY: &str = "/v1/domains/{name}/key";
 /// `POST` [`crate::key::Generate`].
 pub const KEY_GENERATE: &str = "/v1/domains/{name}/key/generate";
+/// `POST` [`crate::key::Generate`]: a key that waits for its certificate; `DELETE`.
+pub const KEY_PENDING: &str = "/v1/domains/{name}/key/pending";
 /// `GET`: [`crate::certificate::Certificate`]; `PUT` [`crate::certificate::Import`]; `DELETE`.
 pub const CERTIFICATE: &str = "/v1/domains/{name}/certificate";
 /// `POST` [`crate::certificate::SelfSign`].
@@ -56,7 +58,7 @@ pub const TLS_SESSIONS: &str = "/v1/tls/sessions";
 pub const TLS_FLUSH: &str = "/v1/tls/flush";
 /// `GET`: list of [`crate::listener::Listener`]; `POST` [`crate::listener::Add`].
 pub const LISTENERS: &str = "/v1/listeners";
-/// `DELETE`.
+/// `GET`: [`crate::listener::Listener`]; `PATCH` [`crate::listener::Set`]; `DELETE`.
 pub const LISTENER: &str = "/v1/listeners/{name}";
 
 /// `GET`: list of [`crate::trust::Trusted`], including inherited ones; `POST`
@@ -89,6 +91,14 @@ pub const WAIT_PARAMETER: &str = "wait";
 pub const TIMEOUT_PARAMETER: &str = "timeout_ms";
 /// Query parameter of changes: a reason, which the history shows.
 pub const REASON_PARAMETER: &str = "reason";
+/// Query parameter of changes: with `true`, adding what exists already is no error.
+pub const IF_MISSING_PARAMETER: &str = "if_missing";
+/// Query parameter of changes: with `true`, removing what does not exist is no error.
+pub const IF_EXISTS_PARAMETER: &str = "if_exists";
+/// Query parameter of signing requests: with `true`, the request is for the pending key.
+pub const PENDING_PARAMETER: &str = "pending";
+/// Query parameter of lists of trusted certificates: with `true`, without inherited ones.
+pub const OWN_PARAMETER: &str = "own";
 /// Query parameter of reads: `linearizable` (default) or `local`.
 pub const CONSISTENCY_PARAMETER: &str = "consistency";
 /// Query parameter of all requests about domains: `shared` or `local`. Without it the shared domain

@@ -37,8 +37,10 @@ pub struct NewToken {
     /// Always `Token`.
     pub kind: String,
     /// The whole token: `cvt_ID.SECRET.FINGERPRINT`. With the fingerprint of the cluster's
-    /// authority its holder can verify the node's HTTPS certificate.
-    pub token: String,
+    /// authority its holder can verify the node's HTTPS certificate. None if the token existed
+    /// already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// Public facts about the token.
     #[serde(flatten)]
     pub about: Token,

@@ -20,7 +20,7 @@ mod upstream;
 mod workers;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
@@ -116,7 +116,7 @@ impl Edge {
     }
 
     /// Updates the listeners, keeps their unchanged sockets, and returns the sockets to close.
-    fn take_over(&self, listeners: Vec<Listener>) -> Vec<Open> {
+    fn take_over(&self, listeners: Vec<Listener>) -> Vec<(SocketAddr, Open)> {
         let mut known = self.listeners_mut();
         let mut old = std::mem::take(&mut *known);
         let mut closing = Vec::new();
@@ -150,7 +150,7 @@ impl Edge {
             };
             let mut sockets = before.map(|before| before.sockets).unwrap_or_default();
             let gone = sockets.extract_if(.., |address, _| !addresses.contains(address));
-            closing.extend(gone.filter_map(|(_, socket)| socket.ok()));
+            closing.extend(gone.filter_map(|(address, socket)| Some((address, socket.ok()?))));
             let name = listener.name.clone();
             known.insert(name, OpenListener { listener, accepting, counters, sockets });
         }
@@ -164,16 +164,18 @@ impl Edge {
             return true;
         }
         let mut listeners = self.listeners_mut();
-        listeners.values_mut().for_each(|known| self.open_sockets(known));
+        listeners.values_mut().for_each(|known| self.open_sockets(known, &BTreeSet::new()));
         listeners.values().all(|known| known.sockets.values().all(Result::is_ok))
     }
 
-    fn open_sockets(&self, known: &mut OpenListener) {
+    /// Opens the missing sockets of a listener, except those on the ports `not`.
+    fn open_sockets(&self, known: &mut OpenListener, not: &BTreeSet<u16>) {
         if !known.accepting.load().is_possible() {
             return;
         }
         for address in self.addresses(&known.listener) {
-            if matches!(known.sockets.get(&address), Some(Ok(_))) {
+            let is_open = matches!(known.sockets.get(&address), Some(Ok(_)));
+            if is_open || not.contains(&address.port()) {
                 continue;
             }
             let (workers, accepting) = (&self.shared.workers, &known.accepting);
@@ -290,7 +292,14 @@ impl Sockets for Edge {
     /// Existing connections continue, and sockets that stay open lose no client. [`Edge::retry`]
     /// tries again to open the others.
     async fn reconcile(&self, listeners: Vec<Listener>) -> bool {
-        for open in self.take_over(listeners) {
+        let closing = self.take_over(listeners);
+        // A listener that moves answers at its new port before it leaves the old one. A port that
+        // is being left can be opened only afterwards.
+        let left: BTreeSet<u16> = closing.iter().map(|(address, _)| address.port()).collect();
+        if !closing.is_empty() && self.draining().is_none() {
+            self.listeners_mut().values_mut().for_each(|known| self.open_sockets(known, &left));
+        }
+        for (_, open) in closing {
             open.close().await;
         }
         self.open_all()
@@ -298,7 +307,7 @@ impl Sockets for Edge {
 }
 
 impl OpenListener {
-    fn into_open(self) -> impl Iterator<Item = Open> {
-        self.sockets.into_values().filter_map(Result::ok)
+    fn into_open(self) -> impl Iterator<Item = (SocketAddr, Open)> {
+        self.sockets.into_iter().filter_map(|(address, socket)| Some((address, socket.ok()?)))
     }
 }

@@ -44,6 +44,8 @@ pub enum Purpose {
     NodeSealing,
     /// A session key.
     SessionKey(SessionKeyUse, SessionKeyId),
+    /// Private key of a domain that waits for its certificate.
+    PendingKey(DomainId),
 }
 
 /// The context of a sealed secret, without its generation.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, Request},
+    http::Method,
 };
 use conclave_api::{
     BODY_BYTES_MAX,
@@ -40,6 +41,10 @@ pub(super) struct Parameters {
     family: Option<ApiFamily>,
     dry_run: bool,
     require_all: bool,
+    if_missing: bool,
+    if_exists: bool,
+    pending: bool,
+    own: bool,
     limit: Option<usize>,
     after: Option<String>,
 }
@@ -57,6 +62,10 @@ pub(super) struct Page {
 pub(super) struct Asked {
     pub(super) operator: Operator,
     pub(super) page: Page,
+    /// Whether a signing request is for the pending key.
+    pub(super) is_pending: bool,
+    /// Whether a list of trusted certificates is without the inherited ones.
+    pub(super) is_own: bool,
     body: Bytes,
 }
 
@@ -131,11 +140,23 @@ impl FromRequest<Node> for Asked {
             is_stale,
             is_dry_run: parameters.dry_run,
             is_all_required: parameters.require_all,
+            removed: removed(&parts.method, parts.uri.path()),
+            is_if_missing: parameters.if_missing,
+            is_if_exists: parameters.if_exists,
             if_version,
             started,
         };
-        Ok(Asked { operator, page: Page { after: parameters.after, limit }, body })
+        let page = Page { after: parameters.after, limit };
+        Ok(Asked { operator, page, is_pending: parameters.pending, is_own: parameters.own, body })
     }
+}
+
+/// Returns the name of the object that a request removes, or removes a part of: `shop.example` for
+/// `DELETE /v1/domains/shop.example/key`.
+fn removed(method: &Method, path: &str) -> Option<String> {
+    let is_removal = *method == Method::DELETE || path.ends_with("/remove");
+    let name = path.split('/').nth(3).unwrap_or_default();
+    is_removal.then(|| name.replace("%3A", ":").replace("%3a", ":"))
 }
 
 /// Refuses a reason that is too long or contains a PEM block. Everyone who reads the history sees

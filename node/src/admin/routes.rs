@@ -50,6 +50,7 @@ pub(crate) fn router(node: Node) -> Router {
         .route(path::DOMAIN, get(domain::show).patch(domain::set).delete(domain::delete))
         .route(path::KEY, get(key::show).put(key::import).delete(key::remove))
         .route(path::KEY_GENERATE, post(key::generate))
+        .route(path::KEY_PENDING, post(key::set_pending).delete(key::remove_pending))
         .route(
             path::CERTIFICATE,
             get(certificate::show).put(certificate::import).delete(certificate::remove),
@@ -70,7 +71,7 @@ pub(crate) fn router(node: Node) -> Router {
         .route(path::TLS_SESSIONS, get(tls::sessions))
         .route(path::TLS_FLUSH, post(tls::flush))
         .route(path::LISTENERS, get(listener::list).post(listener::add))
-        .route(path::LISTENER, delete(listener::remove))
+        .route(path::LISTENER, get(listener::show).patch(listener::set).delete(listener::remove))
         .route(path::TRUST, get(trust::list).post(trust::add))
         .route(path::TRUST_REMOVE, post(trust::remove))
         .fallback(unknown)

@@ -14,7 +14,7 @@ use conclave_store::{
     command::{Action, SetCertificate},
     id::Fingerprint,
     outcome::Rejection,
-    record::{self, Credential, Domain, KeyFamily, PkiMode},
+    record::{self, Credential, Domain, DomainKey, KeyFamily, PkiMode},
     time::UnixMillis,
 };
 use conclave_system::{clock, entropy};
@@ -25,7 +25,7 @@ use super::{
     chain::{Linking, linked},
     credential, domain_name,
     key::{beside, family as key_family, opened_key, read_key, sealed_key},
-    problem, rejection_problem,
+    pending_key, problem, rejection_problem,
 };
 
 const DAYS: u32 = 365;
@@ -78,7 +78,12 @@ pub(crate) fn import_certificate(
 ) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
     let (domain, expectation) = view.domain(&name)?;
-    let public_key_der = match &imported.key {
+    let pending = match &imported.key {
+        Some(_) => None,
+        None => pending_key::certified(view, domain, &imported.bundle)?,
+    };
+    let key = imported.key.as_ref().or(pending.as_ref());
+    let public_key_der = match key {
         Some(key) => key.public_key_der(),
         None => certified_key(view, domain, &imported.bundle)?,
     };
@@ -93,13 +98,16 @@ pub(crate) fn import_certificate(
     }
     check_dates(&leaf, view)?;
     check_names(domain, &leaf, imported.allow_name_mismatch)?;
-    let family = family_of(domain, imported, public_key_der);
+    let family = family_of(domain, key, public_key_der);
     let (rest, found) = match rest.is_empty() {
         true => known_chain(view, domain, family, &leaf),
         false => (rest, None),
     };
     let (rest, chain_warnings) = linked(view, domain, Some(&leaf), rest, imported.linking)?;
-    let key = imported.key.as_ref().map(|key| sealed_key(view, domain.id, key)).transpose()?;
+    let key = key.map(|key| sealed_key(view, domain.id, key)).transpose()?;
+    // The sealed bytes of a key differ each time. Without them a repetition is recognized.
+    let present = |key: &DomainKey| domain.credential(key.family).map(|one| one.key.is_same(key));
+    let key = key.filter(|key| present(key) != Some(true));
     let chain = Some(rest.iter().map(|one| ByteBuf::from(one.der())).collect());
     let mut warnings = warnings(domain, &leaf, view.now);
     warnings.extend(found);
@@ -125,10 +133,14 @@ pub(super) fn dropped_trust(certificates: &[Certificate]) -> Vec<String> {
 }
 
 /// Returns the family of the credential that the import changes; none if it is new.
-fn family_of(domain: &Domain, imported: &Imported, public_key_der: &[u8]) -> Option<KeyFamily> {
+fn family_of(
+    domain: &Domain,
+    key: Option<&PrivateKey>,
+    public_key_der: &[u8],
+) -> Option<KeyFamily> {
     let of_key = |one: &&Credential| one.key.public_key_der == public_key_der;
     let known = domain.credentials.iter().find(of_key).map(|one| one.key.family);
-    known.or_else(|| imported.key.as_ref().map(key_family))
+    known.or_else(|| key.map(key_family))
 }
 
 /// Returns the chain for a certificate that comes without one: the chain so far of its credential,

@@ -47,7 +47,7 @@ fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, Problem> {
     texts.iter().map(parse).collect()
 }
 
-pub(crate) fn create_domain(asked: &Create) -> Result<Admitted, Problem> {
+pub(crate) fn create_domain(view: &View<'_>, asked: &Create) -> Result<Admitted, Problem> {
     let name = domain_name(&asked.name)?;
     let action = CreateDomain {
         id: DomainId(entropy::array()),
@@ -56,7 +56,39 @@ pub(crate) fn create_domain(asked: &Create) -> Result<Admitted, Problem> {
         mode: mode(asked.pki.unwrap_or(Pki::Test)),
         name: name.clone(),
     };
-    Ok(Admitted::new(Action::CreateDomain(action), name))
+    match view.state.domain(&name).filter(|_| view.is_if_missing) {
+        Some(present) => {
+            let warnings = other_settings(present, &action, asked);
+            Ok(Admitted::nothing(name).warning(warnings))
+        }
+        None => Ok(Admitted::new(Action::CreateDomain(action), name)),
+    }
+}
+
+/// Warns about settings of a domain that exists, if the caller asked for others.
+fn other_settings(present: &Domain, asked: &CreateDomain, given: &Create) -> Vec<String> {
+    fn words<T: ToString>(all: &[T]) -> String {
+        let all: Vec<String> = all.iter().map(T::to_string).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join(" ") }
+    }
+    let mut warnings = Vec::new();
+    let mut other = |what: &str, is: String, asked: String| {
+        if is != asked {
+            let name = &present.name;
+            warnings.push(format!("{name} exists with other {what}: {is}, not {asked}"));
+        }
+    };
+    if !given.aliases.is_empty() {
+        other("aliases", words(&present.aliases), words(&asked.aliases));
+    }
+    if !given.addresses.is_empty() {
+        other("addresses", words(&present.addresses), words(&asked.addresses));
+    }
+    if given.pki.is_some() {
+        let word = |mode: PkiMode| format!("{mode:?}").to_lowercase();
+        other("PKI services", word(present.mode), word(asked.mode));
+    }
+    warnings
 }
 
 pub(crate) fn set_domain(view: &View<'_>, name: &str, asked: &Set) -> Result<Admitted, Problem> {
@@ -64,7 +96,7 @@ pub(crate) fn set_domain(view: &View<'_>, name: &str, asked: &Set) -> Result<Adm
     let (domain, expectation) = view.domain(&name)?;
     let action = SetDomain {
         mode: asked.pki.map(mode),
-        aliases: all_aliases(domain, asked)?,
+        aliases: all_aliases(view, domain, asked)?,
         addresses: asked.addresses.as_ref().map(|texts| addresses(texts)).transpose()?,
         name: name.clone(),
     };
@@ -72,7 +104,11 @@ pub(crate) fn set_domain(view: &View<'_>, name: &str, asked: &Set) -> Result<Adm
 }
 
 /// Returns the new list of aliases; none if the request does not change it.
-fn all_aliases(domain: &Domain, asked: &Set) -> Result<Option<Vec<ServerName>>, Problem> {
+fn all_aliases(
+    view: &View<'_>,
+    domain: &Domain,
+    asked: &Set,
+) -> Result<Option<Vec<ServerName>>, Problem> {
     let name = &domain.name;
     if asked.aliases.is_none() && asked.add_aliases.is_empty() && asked.remove_aliases.is_empty() {
         return Ok(None);
@@ -83,6 +119,9 @@ fn all_aliases(domain: &Domain, asked: &Set) -> Result<Option<Vec<ServerName>>, 
     };
     for gone in &asked.remove_aliases {
         let place = all.iter().position(|alias| alias.as_str() == gone.to_ascii_lowercase());
+        if place.is_none() && view.is_if_exists {
+            continue;
+        }
         let place = place.ok_or_else(|| {
             Problem::new(Code::DomainUnknown, format!("{gone:?} is no alias of {name}"))
                 .hint(format!("conclave domain show {name}"))

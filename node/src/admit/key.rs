@@ -50,11 +50,33 @@ pub(super) fn read_key(
     Ok(key)
 }
 
-pub(crate) fn set_key(view: &View<'_>, name: &str, key: &PrivateKey) -> Result<Admitted, Problem> {
+/// A key to set: one that the caller has, or one that was made for this request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NewKey {
+    Imported,
+    Generated,
+}
+
+pub(crate) fn set_key(
+    view: &View<'_>,
+    name: &str,
+    key: &PrivateKey,
+    new: NewKey,
+) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
     let (domain, expectation) = view.domain(&name)?;
     let family = family(key);
-    if domain.credential(family).is_some() {
+    if let Some(present) = domain.credential(family) {
+        let is_same = present.key.public_key == Fingerprint::of(key.public_key_der());
+        if new == NewKey::Imported && is_same {
+            return Ok(Admitted::nothing(name));
+        }
+        if view.is_if_missing {
+            let (found, asked) = (&present.key.algorithm, key.algorithm().to_string());
+            let is_other = new == NewKey::Imported || *found != asked;
+            let warning = is_other.then(|| format!("{name} has another key: {found}"));
+            return Ok(Admitted::nothing(name).warning(warning.into_iter().collect()));
+        }
         return Err(rejection_problem(&Rejection::KeyExists { name, family }));
     }
     let warnings = beside(domain, family);

@@ -5,10 +5,16 @@ mod options;
 use std::net::SocketAddr;
 
 use conclave_api::{
-    listener::Add,
+    listener::{Add, Set},
     problem::{Code, Problem},
 };
-use conclave_store::{command::Action, id::ListenerName, outcome::Rejection, record::Listener};
+use conclave_store::{
+    command::Action,
+    id::ListenerName,
+    outcome::Rejection,
+    record::{Listener, ProxyVersion, RowKey},
+    state::State,
+};
 
 use super::{Admitted, View, rejection_problem};
 
@@ -53,9 +59,50 @@ fn parse(view: &View<'_>, asked: &Add) -> Result<Listener, Problem> {
 
 pub(crate) fn add_listener(view: &View<'_>, asked: &Add) -> Result<Admitted, Problem> {
     let listener = parse(view, asked)?;
-    if view.state.listener(&listener.name).is_some() {
+    if let Some(present) = view.state.listener(&listener.name) {
+        if *present == listener {
+            return Ok(Admitted::nothing(listener.name));
+        }
+        if view.is_if_missing {
+            let warning = other_settings(present, &listener);
+            return Ok(Admitted::nothing(listener.name).warning(vec![warning]));
+        }
         return Err(rejection_problem(&Rejection::ListenerExists(listener.name)));
     }
+    try_port(view, &listener)?;
+    let (name, warnings) = (listener.name.clone(), options::warnings(view.state, &listener));
+    Ok(Admitted::new(Action::AddListener(listener), name).warning(warnings))
+}
+
+/// Changes a listener: settings that are not given stay.
+pub(crate) fn set_listener(view: &View<'_>, name: &str, asked: &Set) -> Result<Admitted, Problem> {
+    if *asked == Set::default() {
+        return Err(Problem::new(Code::Malformed, "no setting is given")
+            .hint("conclave listener set NAME --upstream HOST:PORT    all: --help"));
+    }
+    let present = known_listener(view.state, name)?;
+    let listener = parse(view, &merged(present, asked))?;
+    let is_moved = (listener.port, listener.protocol.is_datagram())
+        != (present.port, present.protocol.is_datagram());
+    if is_moved {
+        try_port(view, &listener)?;
+    }
+    let (name, warnings) = (listener.name.clone(), options::warnings(view.state, &listener));
+    let row = view.state.expectation(RowKey::Listener(name.clone()));
+    let action = Action::SetListener(Box::new(listener));
+    Ok(Admitted::new(action, name).expecting(row).warning(warnings))
+}
+
+/// Returns a listener by its name.
+pub(crate) fn known_listener<'s>(state: &'s State, name: &str) -> Result<&'s Listener, Problem> {
+    let name = listener_name(name)?;
+    let found = state.listener(&name);
+    found.ok_or_else(|| rejection_problem(&Rejection::ListenerUnknown(name)))
+}
+
+/// Tries the port on this node, so that an obvious failure is reported before anything is stored.
+/// Skips this if another listener has the port: the rules report that conflict.
+fn try_port(view: &View<'_>, listener: &Listener) -> Result<(), Problem> {
     let overlaps = |other: &Listener| {
         other.port == listener.port
             && other.protocol.is_datagram() == listener.protocol.is_datagram()
@@ -63,16 +110,72 @@ pub(crate) fn add_listener(view: &View<'_>, asked: &Add) -> Result<Admitted, Pro
                 || listener.address.is_none()
                 || other.address == listener.address)
     };
-    if !view.state.listeners().any(|(_, other)| overlaps(other)) {
-        // Try the port on this node, so that an obvious failure is reported before anything is
-        // stored. Skip this if another listener has the port: the rules report that conflict.
-        view.node
-            .edge()
-            .try_bind(&listener)
-            .map_err(|(address, error)| bind_problem(&listener.name, address, &error))?;
+    if view.state.listeners().any(|(_, other)| overlaps(other)) {
+        return Ok(());
     }
-    let (name, warnings) = (listener.name.clone(), options::warnings(view.state, &listener));
-    Ok(Admitted::new(Action::AddListener(listener), name).warning(warnings))
+    view.node
+        .edge()
+        .try_bind(listener)
+        .map_err(|(address, error)| bind_problem(&listener.name, address, &error))
+}
+
+/// Names the settings in which two listeners differ.
+fn other_settings(present: &Listener, asked: &Listener) -> String {
+    let differing = [
+        ("protocol", present.protocol != asked.protocol),
+        ("address", (present.address, present.port) != (asked.address, asked.port)),
+        ("upstreams", present.upstreams != asked.upstreams),
+        ("upstreams of domains", present.domain_upstreams != asked.domain_upstreams),
+        ("require-tls", present.requires_tls != asked.requires_tls),
+        ("ALPN", present.alpn != asked.alpn),
+        ("proxy-from", present.proxy_from != asked.proxy_from),
+        ("proxy-to", present.proxy_to != asked.proxy_to),
+        ("outgoing TLS", present.outgoing != asked.outgoing),
+    ];
+    let words = differing.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what);
+    let words: Vec<&str> = words.collect();
+    let name = &present.name;
+    format!("listener {name} exists with other settings: {}", words.join(", "))
+}
+
+/// Returns the request that adds a listener with the given settings, and the present ones for the
+/// others.
+fn merged(present: &Listener, asked: &Set) -> Add {
+    let bind = match present.address {
+        Some(address) => SocketAddr::new(address, present.port).to_string(),
+        None => format!(":{}", present.port),
+    };
+    let domains = present.domain_upstreams.iter();
+    let networks = present.proxy_from.iter();
+    let outgoing = present.outgoing.as_ref();
+    let proxy_to = present.proxy_to.map(|version| match version {
+        ProxyVersion::V1 => "v1".to_owned(),
+        ProxyVersion::V2 => "v2".to_owned(),
+    });
+    let starttls = outgoing.and_then(|one| one.starttls).map(|one| one.as_str().to_owned());
+    // An empty text takes the setting away.
+    let optional = |given: &Option<String>, present: Option<String>| match given {
+        Some(text) if text.is_empty() => None,
+        Some(text) => Some(text.clone()),
+        None => present,
+    };
+    Add {
+        name: present.name.to_string(),
+        protocol: asked.protocol.clone().or(Some(present.protocol.as_str().to_owned())),
+        bind: asked.bind.clone().unwrap_or(bind),
+        upstreams: asked.upstreams.clone().unwrap_or_else(|| present.upstreams.clone()),
+        domain_upstreams: asked.domain_upstreams.clone().unwrap_or_else(|| {
+            domains.map(|(name, all)| (name.to_string(), all.clone())).collect()
+        }),
+        requires_tls: asked.requires_tls.unwrap_or(present.requires_tls),
+        alpn: asked.alpn.clone().unwrap_or_else(|| present.alpn.clone()),
+        proxy_from: asked.proxy_from.clone().unwrap_or_else(|| {
+            networks.map(|one| format!("{}/{}", one.address, one.prefix)).collect()
+        }),
+        proxy_to: optional(&asked.proxy_to, proxy_to),
+        starttls: optional(&asked.starttls, starttls),
+        server_name: optional(&asked.server_name, outgoing.and_then(|one| one.server_name.clone())),
+    }
 }
 
 fn bind_problem(name: &ListenerName, address: SocketAddr, error: &std::io::Error) -> Problem {
@@ -99,7 +202,7 @@ fn bind_problem(name: &ListenerName, address: SocketAddr, error: &std::io::Error
     }
 }
 
-pub(crate) fn remove_listener(_view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
-    let name = listener_name(name)?;
+pub(crate) fn remove_listener(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
+    let name = known_listener(view.state, name)?.name.clone();
     Ok(Admitted::new(Action::RemoveListener(name.clone()), name))
 }

@@ -131,7 +131,9 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
             let remove = format!("conclave key remove {name} --family {family}");
             (
                 Code::KeyExists,
-                format!("{remove}    or: conclave cert import {name} FILE --key FILE"),
+                format!(
+                    "conclave csr create {name} --new-key    renews without a gap    or: conclave cert import {name} FILE --key FILE    or: {remove}"
+                ),
             )
         }
         R::KeyMissing(name) => (
@@ -149,7 +151,7 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::ChainMissing(name) => (Code::ChainMissing, format!("conclave chain set {name} FILE")),
         R::ListenerExists(name) | R::PortTaken(name) => (
             Code::ListenerExists,
-            format!("conclave listener list    conclave listener remove {name}"),
+            format!("conclave listener show {name}    conclave listener set {name} --help"),
         ),
         R::ListenerUnknown(_) => (Code::ListenerUnknown, "conclave listener list".to_owned()),
         _ => return Problem::new(Code::LimitReached, rejection.to_string()),

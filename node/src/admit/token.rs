@@ -9,6 +9,7 @@ use conclave_store::{
     id::{Fingerprint, TokenId},
     record::{AccessToken, Stamp},
 };
+use conclave_system::clock;
 
 use super::{Admitted, View};
 
@@ -28,6 +29,14 @@ pub(crate) fn create_token(
     if !is_name {
         return Err(Problem::new(Code::Malformed, "a token needs a name of 1 to 64 characters"));
     }
+    if view.is_if_missing
+        && let Some((id, present)) = view.state.access_tokens().find(|(_, one)| {
+            one.name == asked.name && one.expires.is_none_or(|expires| expires > view.now)
+        })
+    {
+        let warning = other_expiry(present, asked);
+        return Ok(Admitted::nothing(id).warning(warning.into_iter().collect()));
+    }
     let record = AccessToken {
         name: asked.name.clone(),
         secret: Fingerprint::of(secret),
@@ -35,6 +44,18 @@ pub(crate) fn create_token(
         made: made.clone(),
     };
     Ok(Admitted::new(Action::CreateAccessToken(id, record), &asked.name))
+}
+
+/// Warns about the end of a token that exists. Without `asked.expires_in` there is none to compare.
+fn other_expiry(present: &AccessToken, asked: &Create) -> Option<String> {
+    let name = &present.name;
+    match (present.expires, asked.expires_in) {
+        (Some(expires), None) => {
+            Some(format!("a token {name} exists, and expires at {}", clock::rfc3339(expires)))
+        }
+        (None, Some(_)) => Some(format!("a token {name} exists, and never expires")),
+        _ => None,
+    }
 }
 
 pub(crate) fn revoke_token(_view: &View<'_>, id: &str) -> Result<Admitted, Problem> {

@@ -153,8 +153,15 @@ pub(crate) fn remove_trusted(
     let fingerprints = asked
         .fingerprints
         .iter()
+        .filter(|text| !view.is_if_exists || is_known(view.state, &set, text))
         .map(|text| resolve(view.state, &set, text))
         .collect::<Result<Vec<_>, _>>()?;
+    if fingerprints.is_empty() {
+        return Ok(match owner {
+            Some(name) => Admitted::nothing(name),
+            None => Admitted::nothing("trusted certificates"),
+        });
+    }
     admitted(view, owner.clone(), Action::RemoveTrusted(owner, fingerprints))
 }
 
@@ -169,6 +176,13 @@ fn admitted(
     let (_, expectation) = view.domain(&name)?;
     let admitted = Admitted::new(action, name);
     Ok(if view.if_version.is_some() { admitted.expecting(expectation) } else { admitted })
+}
+
+fn is_known(state: &State, set: &TrustSet, text: &str) -> bool {
+    let wanted = text.replace(':', "").to_ascii_lowercase();
+    let certificates = state.trusted(set).map(|(fingerprint, _)| fingerprint);
+    let mut all = certificates.chain(state.crls(set).map(|(issuer, _)| issuer));
+    all.any(|fingerprint| fingerprint.to_string().starts_with(&wanted))
 }
 
 /// Finds the only certificate or revocation list of the set whose fingerprint begins with `text`.

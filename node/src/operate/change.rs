@@ -8,17 +8,20 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 use conclave_store::{
-    command::{Command, Expectation},
+    command::Command,
     id::{LogIndex, NodeId},
     machine,
     outcome::{Done, Outcome, Rejection},
-    record::RowKey,
     scope::Scope,
     wire,
 };
-use conclave_system::{clock, entropy};
+use conclave_system::entropy;
 
-use super::{Operator, dry_run};
+use super::{
+    Operator,
+    derive::{Derive, Derived, Told, Unchanged},
+    dry_run,
+};
 use crate::{
     admit::{Admitted, View, rejection_problem},
     fault::{disk_full, internal},
@@ -60,6 +63,7 @@ impl Operator {
                 Derived::Repeated(done, index, told) => {
                     return Ok(self.told_again(scope, &done, index, told).await);
                 }
+                Derived::Unchanged(same) => return Ok(self.told_unchanged(scope, same).await),
             };
             let object = admitted.object.clone();
             let (executed, dry_run) = match (self.is_dry_run, scope) {
@@ -72,6 +76,8 @@ impl Operator {
                     let change = self.told(scope, done, &executed, admitted);
                     return Ok(Change { dry_run, ..change });
                 }
+                // Somebody else was faster, by this same command perhaps. Admission looks again.
+                Outcome::Rejected(rejection) if self.excuses(rejection) && turn.is_none() => {}
                 Outcome::Rejected(
                     Rejection::Stale(_)
                     | Rejection::WrapsMismatch
@@ -127,87 +133,18 @@ impl Operator {
         tried.await.map_err(|error| internal("the dry run", error))
     }
 
-    /// Derives a command from this node's State. This node may lag behind, so a refusal is final
-    /// only if it is repeated after a linearizable read.
-    async fn admitted(&self, scope: Scope, derive: &Derive) -> Result<Derived, Problem> {
-        let problem = match self.derive(scope, Arc::clone(derive)).await {
-            Ok((command, told)) => return Ok(Derived::Command(command, told)),
-            Err(problem) => problem,
+    /// Answers an operation that changes nothing, with the nodes that serve what there is.
+    async fn told_unchanged(&self, scope: Scope, same: Unchanged) -> Change {
+        let Unchanged { done, index, told, compared } = same;
+        let (waits, is_dry_run) = (self.wait == Wait::Served, self.is_dry_run);
+        let (served, missing) = match (scope, self.node.replica()) {
+            (Scope::Shared, Ok(replica)) if waits && !is_dry_run => replica.serving(index).await,
+            _ => (Vec::new(), Vec::new()),
         };
-        if scope == Scope::Local {
-            return self.repeated(scope, problem);
-        }
-        if self.node.replica()?.linearizable(self.left()).await.is_err() {
-            return Err(problem);
-        }
-        match self.derive(scope, Arc::clone(derive)).await {
-            Ok((command, told)) => Ok(Derived::Command(command, told)),
-            Err(problem) => self.repeated(scope, problem),
-        }
-    }
-
-    async fn derive(&self, scope: Scope, derive: Derive) -> Result<(Box<Command>, Told), Problem> {
-        let asked = self.clone();
-        let derived = tokio::task::spawn_blocking(move || {
-            let point = match scope {
-                Scope::Shared => asked.node.replica()?.point(),
-                Scope::Local => asked.node.local().point(),
-            };
-            let now = clock::now();
-            let view = View {
-                node: &asked.node,
-                scope,
-                state: &point.state,
-                now,
-                if_version: asked.if_version,
-                family: asked.family,
-            };
-            let admitted = derive(&view)?;
-            let mut expects = admitted.expects;
-            let is_versioned =
-                |one: &Expectation| matches!(one.key, RowKey::Domain(_) | RowKey::TlsSettings);
-            if asked.if_version.is_some() && !expects.iter().any(is_versioned) {
-                let title = format!("{} has no version that can be expected", admitted.object);
-                return Err(Problem::new(Code::Malformed, title)
-                    .why("domains that exist and the TLS settings have versions")
-                    .hint("leave --if-version out"));
-            }
-            if scope == Scope::Shared {
-                expects.extend(asked.caller.expects.clone());
-            }
-            let told = Told { object: admitted.object, warnings: admitted.warnings };
-            let command = Command {
-                operation: asked.operation.clone(),
-                principal: asked.caller.principal.clone(),
-                request: asked.request,
-                time: now,
-                reason: asked.reason.clone(),
-                expects,
-                action: admitted.action,
-            };
-            Ok::<_, Problem>((Box::new(command), told))
-        });
-        derived.await.map_err(|error| internal("admission failed", error))?
-    }
-
-    /// Looks up the replicated answer of a finished operation. A retry may no longer be derivable
-    /// precisely because the change was made; then its first answer counts, not the current
-    /// problem.
-    fn repeated(&self, scope: Scope, problem: Problem) -> Result<Derived, Problem> {
-        let point = match scope {
-            Scope::Shared => self.node.replica()?.point(),
-            Scope::Local => self.node.local().point(),
-        };
-        let before = point.state.operation(&self.operation).filter(|before| {
-            before.principal == self.caller.principal && before.request == self.request
-        });
-        let Some(before) = before else { return Err(problem) };
-        let object = match &before.done {
-            Done::Domain { name, .. } => name.to_string(),
-            _ => self.operation.to_string(),
-        };
-        let told = Told { object, warnings: Vec::new() };
-        Ok(Derived::Repeated(before.done.clone(), before.index, told))
+        let outcome = Outcome::Done(done.clone());
+        let executed = Executed::new(LogIndex(0), outcome, served, missing);
+        let change = self.told(scope, &done, &executed, told);
+        Change { changed: false, dry_run: compared, ..change }
     }
 
     /// Repeats the first answer of a finished operation, with the nodes that serve the change now.
@@ -316,6 +253,7 @@ impl Operator {
             api_version: API_VERSION.to_owned(),
             kind: "Change".to_owned(),
             object: told.object,
+            changed: true,
             version,
             index: executed.index.0,
             operation: self.operation.to_string(),
@@ -337,28 +275,11 @@ impl Operator {
     }
 }
 
-/// The admission of a change; it may run several times.
-type Derive = Arc<dyn Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync>;
-
-/// The result of an admission.
-enum Derived {
-    /// A command to order.
-    Command(Box<Command>, Told),
-    /// The answer of the finished operation, and the index of its command.
-    Repeated(Done, LogIndex, Told),
-}
-
 /// Returns a random pause of half to all of `pause`, so that callers that conflicted do not
 /// conflict again.
 fn jittered(pause: Duration) -> Duration {
     let [random] = entropy::array::<1>();
     pause / 2 + pause / 2 * u32::from(random) / 255
-}
-
-/// The parts of an admission that the answer contains.
-struct Told {
-    object: String,
-    warnings: Vec<String>,
 }
 
 impl Executed {

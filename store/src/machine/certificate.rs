@@ -1,17 +1,17 @@
 //! Rules for certificates of domains.
 
-use super::{Changing, chain, credential, key};
+use super::{Changing, chain, credential, key, pending_key};
 use crate::{
     command::SetCertificate,
     id::DomainName,
     outcome::{Done, Rejection},
-    record::KeyFamily,
+    record::{Domain, DomainKey, KeyFamily},
 };
 
 /// Sets the certificate. It must certify a key of the domain, or the key in the same command.
 pub(super) fn set(change: &mut Changing<'_>, set: &SetCertificate) -> Result<Done, Rejection> {
     let mut domain = change.domain(&set.name)?;
-    if let Some(new) = &set.key {
+    if let Some(new) = set.key.as_ref().filter(|new| !is_present(change, &domain, new)) {
         let kept = domain.credential(new.family).and_then(|one| one.chain);
         key::put(&mut domain, new);
         credential(&mut domain, new.family)?.chain = kept;
@@ -27,7 +27,15 @@ pub(super) fn set(change: &mut Changing<'_>, set: &SetCertificate) -> Result<Don
     if let Some(certificates) = &set.chain {
         chain::replace(change, credential, certificates)?;
     }
+    pending_key::take(change, domain.id, certified)?;
     change.put_domain(domain)
+}
+
+/// Returns whether the domain has this key, sealed under the same generation. Its sealed bytes are
+/// others at each import, so they are not compared.
+fn is_present(change: &Changing<'_>, domain: &Domain, new: &DomainKey) -> bool {
+    let present = domain.credential(new.family).map(|one| &one.key);
+    change.skips_same() && present.is_some_and(|present| present.is_same(new))
 }
 
 /// Removes the certificate and keeps the key.

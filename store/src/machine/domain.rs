@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Changing, chain, check_count, history, trust};
+use super::{Changing, chain, check_count, history, pending_key, trust};
 use crate::{
     command::{CreateDomain, SetDomain},
     id::{DomainName, NodeId, ServerName, Version},
@@ -55,6 +55,9 @@ pub(super) fn rename(
     new: &DomainName,
 ) -> Result<Done, Rejection> {
     let mut domain = change.domain(name)?;
+    if name == new && change.skips_same() {
+        return Ok(Done::Domain { name: domain.name, version: domain.version });
+    }
     release_names(change, &domain)?;
     history::keep(change, domain.id, name)?;
     change.remove(&RowKey::Domain(name.clone()))?;
@@ -71,6 +74,7 @@ pub(super) fn delete(change: &mut Changing<'_>, name: &DomainName) -> Result<Don
     chain::release(change, &domain)?;
     history::clear(change, domain.id)?;
     trust::clear(change, &domain)?;
+    pending_key::clear(change, domain.id)?;
     change.remove(&RowKey::Domain(name.clone()))?;
     Ok(Done::Domain { name: domain.name, version: domain.version })
 }

@@ -2,10 +2,18 @@
 
 use super::{Changing, operation};
 use crate::{
+    command::Action,
     limits::LEFT_OVER_ROWS_PER_COMMAND,
     outcome::{Done, Rejection},
     record::{LEVEL_MAX, Record, RowKey},
 };
+
+/// Rejects an action above the current level. Admission refuses it first: here it is too late for
+/// members of older versions, which cannot read it.
+pub(super) fn check(change: &Changing<'_>, action: &Action) -> Result<(), Rejection> {
+    let (level, max) = (action.level(), change.state.level());
+    if level > max { Err(Rejection::LevelUnknown { level, max }) } else { Ok(()) }
+}
 
 /// Raises the level. A command for the current level changes nothing.
 pub(super) fn set(change: &mut Changing<'_>, asked: u32) -> Result<Done, Rejection> {

@@ -13,18 +13,41 @@ pub(super) fn add(change: &mut Changing<'_>, listener: &Listener) -> Result<Done
     if change.state.listener(&listener.name).is_some() {
         return Err(Rejection::ListenerExists(listener.name.clone()));
     }
+    check_port(change, listener)?;
+    check_count("listeners", change.state.listeners().count() + 1, LISTENERS_MAX)?;
+    put(change, listener)
+}
+
+/// Replaces the settings of a listener, its port included.
+pub(super) fn set(change: &mut Changing<'_>, listener: &Listener) -> Result<Done, Rejection> {
+    let name = &listener.name;
+    let present = change.state.listener(name);
+    let present = present.ok_or_else(|| Rejection::ListenerUnknown(name.clone()))?;
+    if present == listener {
+        return Ok(Done::Changed);
+    }
+    check_port(change, listener)?;
+    put(change, listener)
+}
+
+/// Rejects a port that another listener has.
+fn check_port(change: &Changing<'_>, listener: &Listener) -> Result<(), Rejection> {
     // A listener without an address uses the port on all addresses. TCP and UDP ports are separate.
     let overlaps = |other: &Listener| {
-        other.port == listener.port
+        other.name != listener.name
+            && other.port == listener.port
             && other.protocol.is_datagram() == listener.protocol.is_datagram()
             && (other.address.is_none()
                 || listener.address.is_none()
                 || other.address == listener.address)
     };
-    if let Some((name, _)) = change.state.listeners().find(|(_, other)| overlaps(other)) {
-        return Err(Rejection::PortTaken(name.clone()));
+    match change.state.listeners().find(|(_, other)| overlaps(other)) {
+        Some((name, _)) => Err(Rejection::PortTaken(name.clone())),
+        None => Ok(()),
     }
-    check_count("listeners", change.state.listeners().count() + 1, LISTENERS_MAX)?;
+}
+
+fn put(change: &mut Changing<'_>, listener: &Listener) -> Result<Done, Rejection> {
     let key = RowKey::Listener(listener.name.clone());
     change.put(key, Record::Listener(listener.clone().into()))?;
     Ok(Done::Changed)

@@ -22,6 +22,7 @@ pub(super) fn add(
     found: &AddTrusted,
 ) -> Result<Done, Rejection> {
     let (set, domain) = set_of(change, owner)?;
+    let before = change.changes.len();
     for der in &found.certificates {
         let key = RowKey::Trusted((set.clone(), Fingerprint::of(der)));
         if change.state.row(&key).is_none() {
@@ -30,16 +31,20 @@ pub(super) fn add(
     }
     for (issuer, crl) in &found.crls {
         let known = change.state.crl_issued(&set, *issuer);
-        if known.is_none_or(|known| known <= crl.this_update) {
-            let key = RowKey::Crl((set.clone(), *issuer));
-            if change.state.row(&key).is_none() {
+        let key = RowKey::Crl((set.clone(), *issuer));
+        let present = change.state.row(&key).map(|row| &row.record);
+        let is_same = change.skips_same()
+            && matches!(present, Some(Record::Crl(present)) if **present == *crl);
+        if !is_same && known.is_none_or(|known| known <= crl.this_update) {
+            if present.is_none() {
                 long_crl::remove(change, &set, *issuer)?;
             }
             change.put(key, Record::Crl(crl.clone().into()))?;
         }
     }
     check_counts(change, &set)?;
-    done(change, domain, true)
+    let is_changed = change.changes.len() > before;
+    done(change, domain, is_changed)
 }
 
 fn check_counts(change: &Changing<'_>, set: &TrustSet) -> Result<(), Rejection> {
@@ -62,7 +67,7 @@ pub(super) fn remove(
             return Err(Rejection::TrustedUnknown(*fingerprint));
         }
     }
-    done(change, domain, true)
+    done(change, domain, !fingerprints.is_empty())
 }
 
 /// Removes the whole set of a deleted domain.
@@ -85,13 +90,16 @@ fn set_of(
     Ok((set, domain))
 }
 
+/// Makes a version of the domain that owns the set, although its own row has the same content: its
+/// version says when what it trusts has changed.
 fn done(
     change: &mut Changing<'_>,
     domain: Option<Domain>,
-    _is_changed: bool,
+    is_changed: bool,
 ) -> Result<Done, Rejection> {
     match domain {
-        Some(domain) => change.put_domain(domain),
+        Some(domain) if is_changed || !change.skips_same() => change.put_version(domain),
+        Some(domain) => Ok(Done::Domain { name: domain.name, version: domain.version }),
         None => Ok(Done::Changed),
     }
 }

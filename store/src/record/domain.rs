@@ -77,6 +77,29 @@ pub struct Domain {
 }
 
 impl Domain {
+    /// Returns whether both versions have the same content: everything but number and stamp.
+    pub fn has_content_of(&self, other: &Domain) -> bool {
+        // Each field is named, so that a new one cannot be forgotten here.
+        let Domain {
+            id,
+            name,
+            aliases,
+            addresses,
+            mode,
+            credentials,
+            client_auth,
+            version: _,
+            changed: _,
+        } = self;
+        *id == other.id
+            && *name == other.name
+            && *aliases == other.aliases
+            && *addresses == other.addresses
+            && *mode == other.mode
+            && *credentials == other.credentials
+            && *client_auth == other.client_auth
+    }
+
     /// Returns the credential of a key family.
     pub fn credential(&self, family: KeyFamily) -> Option<&Credential> {
         self.credentials.iter().find(|one| one.key.family == family)

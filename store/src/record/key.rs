@@ -23,7 +23,7 @@ pub struct Sealed {
 
 /// Family of key algorithms. A client must be able to verify the family's signatures; a domain has
 /// at most one key of each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum KeyFamily {
     /// Elliptic curves: ECDSA and Ed25519. Preferred, because signing is faster.
     Ec,
@@ -56,4 +56,12 @@ pub struct DomainKey {
     pub sealed: Sealed,
     /// Time of assignment.
     pub assigned: UnixMillis,
+}
+
+impl DomainKey {
+    /// Returns whether both are the same private key under the same generation. A key that is
+    /// imported after a rotation is sealed anew, which is a change.
+    pub fn is_same(&self, other: &DomainKey) -> bool {
+        self.public_key == other.public_key && self.sealed.generation == other.sealed.generation
+    }
 }

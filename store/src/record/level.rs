@@ -7,8 +7,8 @@
 //! - Level 0: the rules and the rows of 0.1.0, exactly.
 //! - Level 1, from 0.2.0 on: owners of server names and ages of operations are derived and no
 //!   longer rows; operations are remembered by time; commands of forgotten operations are refused.
-//! - Level 2, from 0.2.1 on: rows and commands that 0.2.0 does not know. The rules for the others
-//!   are those of level 1.
+//! - Level 2, from 0.2.1 on: rows and commands that 0.2.0 does not know. A command that changes
+//!   nothing makes no version. The other rules are those of level 1.
 
 /// Highest level known to this program.
 pub const LEVEL_MAX: u32 = 2;

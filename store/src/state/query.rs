@@ -12,9 +12,9 @@ use crate::{
         ServerName, SessionKeyId, TokenId, Version,
     },
     record::{
-        AccessToken, Chain, Cluster, Credential, Domain, JoinToken, KeyringGeneration, Listener,
-        Member, Operation, OperationMemory, Record, RowKey, SessionKey, SessionKeyUse, TlsSettings,
-        TrustSet, Trusted,
+        AccessToken, Chain, Cluster, Credential, Domain, DomainKey, JoinToken, KeyFamily,
+        KeyringGeneration, Listener, Member, Operation, OperationMemory, Record, RowKey,
+        SessionKey, SessionKeyUse, TlsSettings, TrustSet, Trusted,
     },
 };
 
@@ -215,6 +215,17 @@ impl State {
         let first = RowKey::DomainVersion((id, Version(0)));
         self.rows.range(first..).map_while(move |(key, _)| match key {
             RowKey::DomainVersion((found, version)) if *found == id => Some(*version),
+            _ => None,
+        })
+    }
+
+    /// Returns the keys of a domain that wait for their certificates, at most one of each family.
+    pub fn pending_keys(&self, id: DomainId) -> impl Iterator<Item = &DomainKey> {
+        let first = RowKey::PendingKey((id, KeyFamily::Ec));
+        self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
+            (RowKey::PendingKey((found, _)), Record::PendingKey(key)) if *found == id => {
+                Some(&**key)
+            }
             _ => None,
         })
     }

@@ -22,6 +22,7 @@ pub(super) async fn choices(Path(name): Path<String>, asked: Asked) -> Answer<Ch
 pub(super) async fn create(Path(name): Path<String>, asked: Asked) -> Answer<Csr> {
     let fields: SelfSign = asked.json()?;
     let (scope, state, _) = domain::find(&asked, &name).await?;
+    let is_pending = asked.is_pending;
     let made = tokio::task::spawn_blocking(move || {
         let view = View {
             node: &asked.operator.node,
@@ -30,8 +31,10 @@ pub(super) async fn create(Path(name): Path<String>, asked: Asked) -> Answer<Csr
             now: clock::now(),
             if_version: None,
             family: asked.operator.family,
+            is_if_missing: false,
+            is_if_exists: false,
         };
-        admit::create_csr(&view, &name, &fields)
+        admit::create_csr(&view, &name, &fields, is_pending)
     });
     Ok(Json(made.await.map_err(|error| internal("the request was not made", error))??))
 }

@@ -24,7 +24,7 @@ pub(super) async fn create(asked: Asked) -> Answer<Change> {
         Some(ApiScope::Shared) => Scope::Shared,
         None => asked.operator.scope.unwrap_or(Scope::Shared),
     };
-    Ok(Json(asked.operator.change(scope, move |_| admit::create_domain(&create)).await?))
+    Ok(Json(asked.operator.change(scope, move |view| admit::create_domain(view, &create)).await?))
 }
 
 pub(super) async fn set(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
@@ -45,6 +45,7 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
     let after = asked.page.after.as_deref().map(domain_name).transpose()?;
     let local = asked.operator.node.local().point();
     let (limit, scope, now) = (asked.page.limit, asked.operator.scope, clock::now());
+    let main = asked.operator.node.config().main_domain.clone();
     let listed = tokio::task::spawn_blocking(move || {
         let of = |wanted, state: &State| {
             let is_wanted = scope.is_none_or(|scope| scope == wanted);
@@ -66,7 +67,8 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
                 Scope::Shared => view::domain(Scope::Shared, &shared, domain, false, now),
                 Scope::Local => {
                     let is_hidden = shared.domain(&domain.name).is_some();
-                    view::domain(Scope::Local, &local.state, domain, is_hidden, now)
+                    let shown = view::domain(Scope::Local, &local.state, domain, is_hidden, now);
+                    Domain { main: domain.name == main, ..shown }
                 }
             }));
         }
@@ -77,9 +79,11 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Domain> {
     let (scope, state, domain) = find(&asked, &name).await?;
+    let main = scope == Scope::Local && domain.name == asked.operator.node.config().main_domain;
     let trusting = tokio::task::spawn_blocking(move || {
         let now = clock::now();
-        let mut shown = view::domain(scope, &state, &domain, false, now);
+        let shown = view::domain(scope, &state, &domain, false, now);
+        let mut shown = Domain { main, ..shown };
         for (shown, credential) in shown.credentials.iter_mut().zip(&domain.credentials) {
             shown.trusted_by = trusted::sent(&state, credential).and_then(|(leaf, chain)| {
                 trusted::judge(scope, &state, &domain, &leaf, &chain, now).1

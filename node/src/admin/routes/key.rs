@@ -12,13 +12,18 @@ use conclave_store::scope::Scope;
 use tokio::time::Instant;
 
 use super::{Answer, domain};
-use crate::{admin::asked::Asked, admit, fault::internal, view};
+use crate::{
+    admin::asked::Asked,
+    admit::{self, NewKey},
+    fault::internal,
+    view,
+};
 
 pub(super) async fn generate(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let generate: Generate = asked.json()?;
     let made = tokio::task::spawn_blocking(move || admit::generate_key(&generate));
     let key = made.await.map_err(|error| internal("the key was not made", error))??;
-    let Json(change) = set(name, asked, key).await?;
+    let Json(change) = set(name, asked, key, NewKey::Generated).await?;
     Ok(Json(change.made_afresh("key")))
 }
 
@@ -26,17 +31,37 @@ pub(super) async fn import(Path(name): Path<String>, asked: Asked) -> Answer<Cha
     let import: Import = asked.json()?;
     let read = tokio::task::spawn_blocking(move || admit::import_key(&import));
     let key = read.await.map_err(|error| internal("the key was not read", error))??;
-    set(name, asked, key).await
+    set(name, asked, key, NewKey::Imported).await
 }
 
-async fn set(name: String, asked: Asked, key: PrivateKey) -> Answer<Change> {
+/// Makes a key that waits for its certificate.
+pub(super) async fn set_pending(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let generate: Generate = asked.json()?;
+    let made = tokio::task::spawn_blocking(move || admit::generate_key(&generate));
+    let key = made.await.map_err(|error| internal("the key was not made", error))??;
+    let scope = asked.operator.scope_of(&name);
+    let derive = move |view: &admit::View<'_>| admit::set_pending_key(view, &name, &key);
+    Ok(Json(asked.operator.change(scope, derive).await?.made_afresh("key")))
+}
+
+pub(super) async fn remove_pending(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let scope = asked.operator.scope_of(&name);
+    let derive = move |view: &admit::View<'_>| admit::remove_pending_key(view, &name);
+    Ok(Json(asked.operator.change(scope, derive).await?))
+}
+
+async fn set(name: String, asked: Asked, key: PrivateKey, new: NewKey) -> Answer<Change> {
     let (scope, key) = (asked.operator.scope_of(&name), Arc::new(key));
-    Ok(Json(asked.operator.change(scope, move |view| admit::set_key(view, &name, &key)).await?))
+    let derive = move |view: &admit::View<'_>| admit::set_key(view, &name, &key, new);
+    Ok(Json(asked.operator.change(scope, derive).await?))
 }
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Key> {
-    let (_, _, found) = domain::find(&asked, &name).await?;
-    Ok(Json(view::key(&admit::credential(&found, asked.operator.family)?.key)))
+    let (_, state, found) = domain::find(&asked, &name).await?;
+    let key = &admit::credential(&found, asked.operator.family)?.key;
+    let pending = state.pending_keys(found.id).find(|one| one.family == key.family);
+    let pending = pending.map(|one| Box::new(view::key(one)));
+    Ok(Json(Key { pending, ..view::key(key) }))
 }
 
 pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Change> {

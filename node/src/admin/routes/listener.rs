@@ -3,7 +3,7 @@
 use axum::{Json, extract::Path};
 use conclave_api::{
     change::{Change, List},
-    listener::{Add, Listener},
+    listener::{Add, Listener, Set},
 };
 use conclave_edge::socket::ListenerState;
 use conclave_store::{
@@ -19,6 +19,19 @@ pub(super) async fn add(asked: Asked) -> Answer<Change> {
     Ok(Json(
         asked.operator.change(Scope::Shared, move |view| admit::add_listener(view, &add)).await?,
     ))
+}
+
+pub(super) async fn set(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let set: Set = asked.json()?;
+    let derive = move |view: &admit::View<'_>| admit::set_listener(view, &name, &set);
+    Ok(Json(asked.operator.change(Scope::Shared, derive).await?))
+}
+
+pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Listener> {
+    let state = asked.operator.read().await?;
+    let listener = admit::known_listener(&state, &name)?;
+    let open = asked.operator.node.edge().listeners();
+    Ok(Json(shown(listener, open.iter().find(|known| known.name == listener.name))))
 }
 
 pub(super) async fn list(asked: Asked) -> Answer<List<Listener>> {

@@ -37,12 +37,17 @@ pub(super) async fn create(asked: Asked) -> Answer<NewToken> {
         .await?;
     let state = asked.operator.read().await?;
     let cluster = state.cluster().ok_or_else(|| internal("no cluster", id))?;
-    let token = state.access_token(&id).ok_or_else(|| internal("the token is gone", id))?;
+    // If it existed already, its secret is not known.
+    let is_new = change.changed;
+    let known = TokenId::parse(&change.object).filter(|_| !is_new).unwrap_or(id);
+    let token = state.access_token(&known);
+    let token = token.ok_or_else(|| internal("the token is gone", known))?;
     Ok(Json(NewToken {
         api_version: API_VERSION.to_owned(),
         kind: "Token".to_owned(),
-        token: access_token_text(id, secret, Fingerprint::of(&cluster.authority_der)),
-        about: shown(id, token),
+        token: is_new
+            .then(|| access_token_text(id, secret, Fingerprint::of(&cluster.authority_der))),
+        about: shown(known, token),
         change,
     }))
 }

@@ -38,8 +38,11 @@ pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<
             sets.extend(sets_of(place, &state, &found));
         }
     }
-    sets.push(Listed::builtin());
     let own = own_set(&scope);
+    match asked.is_own {
+        true => sets.retain(|set| set.name == own),
+        false => sets.push(Listed::builtin()),
+    }
     let shown = sets.iter().flat_map(|set| {
         let certificates = set.certificates.iter().filter_map(|one| shown(set.name, own, one));
         certificates.chain(set.crls.iter().filter_map(|one| shown_crl(set.name, own, one)))

@@ -112,6 +112,8 @@ fn domain_actions() -> Vec<Action> {
         Action::RollbackDomain(shop(), Version(3)),
         Action::SetClientAuth(shop(), Some(asked)),
         Action::SetClientAuth(shop(), None),
+        Action::SetPendingKey(shop(), Box::new(domain_key(KeyFamily::Ec))),
+        Action::RemovePendingKey(shop(), KeyFamily::Ec),
     ]
 }
 
@@ -122,6 +124,7 @@ fn other_actions() -> Vec<Action> {
         Action::AddListener(full_listener(ProxyVersion::V1)),
         Action::AddListener(full_listener(ProxyVersion::V2)),
         Action::RemoveListener(listener_name("imap")),
+        Action::SetListener(Box::new(full_listener(ProxyVersion::V2))),
         settings(TlsLogLevel::Error, TlsVersion::V1_2),
         settings(TlsLogLevel::Info, TlsVersion::V1_3),
         settings(TlsLogLevel::Debug, TlsVersion::V1_3),

@@ -64,5 +64,7 @@ pub(super) fn all() -> Vec<(String, RowKey, Record)> {
     add(RowKey::Level, Record::Level(1));
     let memory = OperationMemory { forgotten: TIME };
     add(RowKey::OperationMemory, Record::OperationMemory(memory));
+    let pending = Record::PendingKey(domain_key(KeyFamily::Ec).into());
+    add(RowKey::PendingKey((id, KeyFamily::Ec)), pending);
     all
 }

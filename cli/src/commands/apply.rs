@@ -1,0 +1,287 @@
+//! Application of a document: the cluster becomes what the document says.
+//!
+//! Only differences are sent, each object in changes of its own. So a repetition changes nothing,
+//! and a repetition after a failure does what is left.
+
+mod credential;
+mod domain;
+mod plan;
+mod request;
+mod trusted;
+
+use std::path::Path;
+
+use conclave_api::{
+    API_VERSION,
+    change::Difference,
+    problem::{Code, Problem},
+};
+use conclave_client::{Change, Client, Failure};
+use serde::Serialize;
+use tokio::time::Instant;
+
+pub(super) use self::credential::family_word;
+use self::plan::{Action, Plan, Sides, Step};
+use super::{
+    Asking, Done, confirm,
+    document::{
+        Document,
+        present::{Present, all_of},
+    },
+};
+use crate::{
+    args::{Applying, Changing},
+    output,
+};
+
+/// Most objects that the question before a removal names.
+const NAMED_MAX: usize = 10;
+
+/// What came of a document.
+#[derive(Serialize)]
+struct Applied {
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    kind: &'static str,
+    dry_run: bool,
+    /// Whether anything changed, or would change.
+    changed: bool,
+    counts: Counts,
+    objects: Vec<Object>,
+    warnings: Vec<String>,
+}
+
+#[derive(Default, Serialize)]
+struct Counts {
+    changed: usize,
+    unchanged: usize,
+    failed: usize,
+    /// Left out after a failure.
+    not_tried: usize,
+}
+
+/// What came of one object.
+#[derive(Serialize)]
+struct Object {
+    object: String,
+    action: Action,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differences: Vec<Difference>,
+    #[serde(skip)]
+    changed: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Failure>,
+}
+
+pub(super) async fn run(asking: &Asking, applying: Applying) -> Done {
+    let (client, started) = (asking.client()?, Instant::now());
+    let document = Document::read(&applying.file)?;
+    let present = Present::read(client).await?;
+    let directory = applying.file.parent().filter(|_| applying.file != Path::new("-"));
+    let plan = Sides {
+        directory: directory.unwrap_or(Path::new("")),
+        document: &document,
+        present: &present,
+        is_pruned: applying.prune,
+    };
+    let plan = plan.plan()?;
+    confirm_removals(asking, &applying, &plan)?;
+    let mut applied = Applied {
+        api_version: API_VERSION,
+        kind: "Applied",
+        dry_run: applying.dry_run,
+        changed: false,
+        counts: Counts::default(),
+        objects: Vec::new(),
+        warnings: plan.warnings,
+    };
+    for phase in plan.phases {
+        // What comes later needs this phase.
+        if applied.counts.failed > 0 {
+            applied.counts.not_tried += phase.len();
+            continue;
+        }
+        let objects = match applying.dry_run {
+            true => phase.into_iter().map(Object::planned).collect(),
+            false => execute(client, phase, applying.reason.as_ref()).await,
+        };
+        for object in objects {
+            applied.counts.failed += usize::from(object.problem.is_some());
+            take(&mut applied.objects, object);
+        }
+    }
+    let changed = |one: &&Object| one.changed && one.problem.is_none();
+    applied.counts.changed = applied.objects.iter().filter(changed).count();
+    applied.changed = applied.objects.iter().any(|one| one.changed);
+    let Counts { changed, failed, not_tried, .. } = applied.counts;
+    applied.counts.unchanged = plan.objects.saturating_sub(changed + failed + not_tried);
+    report(asking, &applied, started);
+    match applied.objects.iter().find_map(|one| Some((one, one.problem.clone()?))) {
+        Some((object, problem)) => Err(stopped(&object.object, problem, &applied.counts)),
+        None => Ok(0),
+    }
+}
+
+/// Adds the result of an object. An object may have a step in several phases.
+fn take(objects: &mut Vec<Object>, object: Object) {
+    match objects.iter_mut().rev().find(|known| known.object == object.object) {
+        Some(known) => {
+            known.changed |= object.changed;
+            known.differences.extend(object.differences);
+            known.warnings.extend(object.warnings);
+            known.problem = known.problem.take().or(object.problem);
+        }
+        None => objects.push(object),
+    }
+}
+
+impl Object {
+    fn of(step: Step) -> (Object, Vec<request::Request>) {
+        let Step { object, action, differences, requests } = step;
+        let object = Object {
+            object,
+            action,
+            differences,
+            changed: false,
+            warnings: Vec::new(),
+            problem: None,
+        };
+        (object, requests)
+    }
+
+    /// Makes the result of a step that is not taken.
+    fn planned(step: Step) -> Object {
+        Object { changed: true, ..Object::of(step).0 }
+    }
+}
+
+async fn execute(client: &Client, phase: Vec<Step>, reason: Option<&String>) -> Vec<Object> {
+    let work = phase.into_iter().map(|step| {
+        let (client, reason) = (client.clone(), reason.cloned());
+        async move {
+            let (mut object, requests) = Object::of(step);
+            let last = requests.len();
+            for (place, request) in requests.iter().enumerate() {
+                // Only the last change of an object is waited for until it is in use.
+                let is_committed_enough = place + 1 < last;
+                let reason = reason.clone();
+                let change = Change { is_committed_enough, reason, ..Change::default() };
+                match request.send(&client, &change).await {
+                    Ok(done) => {
+                        object.changed |= done.changed;
+                        object.warnings.extend(done.warnings);
+                    }
+                    Err(problem) => {
+                        object.problem = Some(problem);
+                        break;
+                    }
+                }
+            }
+            object
+        }
+    });
+    all_of(work.collect()).await
+}
+
+fn confirm_removals(asking: &Asking, applying: &Applying, plan: &Plan) -> Result<(), Failure> {
+    let removed = plan.phases.iter().flatten().filter(|step| step.action == Action::Remove);
+    let removed: Vec<&str> = removed.map(|step| step.object.as_str()).collect();
+    if removed.is_empty() {
+        return Ok(());
+    }
+    let changing = Changing {
+        dry_run: applying.dry_run,
+        yes: applying.yes,
+        if_version: None,
+        reason: None,
+        operation: None,
+        wait: String::new(),
+        require_all: false,
+    };
+    let mut what = removed.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
+    if removed.len() > NAMED_MAX {
+        what.push_str(&format!(" and {} more", removed.len() - NAMED_MAX));
+    }
+    confirm(&asking.global, &changing, &what, "prune")
+}
+
+fn report(asking: &Asking, applied: &Applied, started: Instant) {
+    let global = &asking.global;
+    if output::json(global, applied) {
+        return;
+    }
+    for object in &applied.objects {
+        if let Some(problem) = &object.problem {
+            output::line(&format!("{}: failed: {}", object.object, problem.title));
+        } else if object.changed {
+            said(object, applied.dry_run);
+        }
+        for warning in &object.warnings {
+            output::advice(global, &format!("!  {}: {warning}", object.object));
+        }
+    }
+    applied.warnings.iter().for_each(|text| output::advice(global, &format!("!  {text}")));
+    let Counts { changed, unchanged, failed, not_tried } = applied.counts;
+    let mut summary = match applied.dry_run {
+        true => format!("Would change {changed}, {unchanged} unchanged"),
+        false => format!("{changed} changed, {unchanged} unchanged"),
+    };
+    if failed > 0 {
+        summary.push_str(&format!(", {failed} failed, {not_tried} not tried"));
+    }
+    if !applied.dry_run {
+        summary.push_str(&format!(" after {} ms", started.elapsed().as_millis()));
+    }
+    output::line(&summary);
+}
+
+/// Reports one object: in a dry run its differences, otherwise one line.
+fn said(object: &Object, is_dry_run: bool) {
+    let Object { object, action, differences, .. } = object;
+    if !is_dry_run {
+        let done = match action {
+            Action::Add => "added",
+            Action::Change => "changed",
+            Action::Remove => "removed",
+        };
+        return output::line(&format!("{object}: {done}"));
+    }
+    let sign = match action {
+        Action::Add => '+',
+        Action::Change => '~',
+        Action::Remove => '-',
+    };
+    output::line(&format!("{sign} {object}"));
+    for Difference { what, before, after } in differences {
+        let values = [('-', before), ('+', after)].into_iter();
+        for (sign, text) in values.filter_map(|(sign, text)| Some((sign, text.as_ref()?))) {
+            output::line(&format!("    {what:<20} {sign} {text}"));
+        }
+    }
+}
+
+/// Returns the error of a document that was applied in part.
+fn stopped(object: &str, problem: Failure, counts: &Counts) -> Failure {
+    let Counts { changed, failed, not_tried, .. } = counts;
+    let title = format!("{object}: {}", problem.title);
+    let detail = format!("{changed} changed, {failed} failed, {not_tried} not tried");
+    let detail = match &problem.detail {
+        Some(why) => format!("{why}; {detail}"),
+        None => detail,
+    };
+    let again = "correct it and repeat the command: what is done is not done again";
+    let hint = match &problem.hint {
+        Some(hint) => format!("{hint}    then {again}"),
+        None => again.to_owned(),
+    };
+    // An unknown outcome is no reason to repeat under one operation: a repetition looks first.
+    let code = problem.code;
+    let stopped = Problem { title, detail: Some(detail), hint: Some(hint), ..*problem };
+    Box::new(if code == Code::OutcomeUnknown {
+        Problem { operation: None, ..stopped }
+    } else {
+        stopped
+    })
+}

@@ -1,0 +1,282 @@
+//! Documents that `apply` takes and `export` writes: one cluster as TOML or JSON.
+//!
+//! TOML, because the configuration of nodes is TOML and holds PEM blocks as they are; JSON, because
+//! every tool writes it. YAML has no maintained crate.
+
+pub(super) mod present;
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use conclave_api::{
+    API_VERSION,
+    domain::{Pki, Scope},
+    listener,
+    problem::{Code, Location, Problem},
+    tls,
+};
+use conclave_client::Failure;
+use serde::{Deserialize, Serialize};
+
+use super::{file_problem, read_file};
+
+/// Longest document: 10,000 domains, each with two certificates and their chains.
+const DOCUMENT_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// What a cluster should be. Sections and fields that are not given stay as they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Document {
+    /// Always [`API_VERSION`].
+    #[serde(rename = "apiVersion", default = "api_version")]
+    pub(super) api_version: String,
+    /// Always `Document`.
+    #[serde(default = "kind")]
+    pub(super) kind: String,
+    /// Node that the local domains and the trust set `server` belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) node: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tls: Option<tls::Set>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) trust: Option<Trust>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) domains: Option<Vec<Domain>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) listeners: Option<Vec<Listener>>,
+}
+
+fn api_version() -> String {
+    API_VERSION.to_owned()
+}
+
+fn kind() -> String {
+    "Document".to_owned()
+}
+
+/// PEM text, in the document or in a file. The path of a file is relative to the document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected PEM text, or { file = \"PATH\" }")]
+pub(super) enum Pem {
+    Text(String),
+    File { file: PathBuf },
+}
+
+/// Trust sets that are not those of domains.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trust {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cluster: Option<Pem>,
+    /// Set of one node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) server: Option<Pem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Domain {
+    pub(super) name: String,
+    #[serde(default = "shared", skip_serializing_if = "is_shared")]
+    pub(super) scope: Scope,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pki: Option<Pki>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) aliases: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) addresses: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) client_certificates: Option<Clients>,
+    /// SHA-256 of the certificate of the required issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) client_issuer: Option<String>,
+    /// Trusted certificates and revocation lists of the domain itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) trusted: Option<Pem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) credentials: Option<Vec<Credential>>,
+}
+
+fn shared() -> Scope {
+    Scope::Shared
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_shared(scope: &Scope) -> bool {
+    *scope == Scope::Shared
+}
+
+/// Whether a domain asks its clients for a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Clients {
+    None,
+    Asked,
+    Required,
+}
+
+/// A key with its certificate and chain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credential {
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) allow_name_mismatch: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) allow_broken_chain: bool,
+    /// Certificate, and its CA chain after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) certificate: Option<Pem>,
+    pub(super) key: Key,
+}
+
+/// A private key: a file with it, or a key that the domain must have already. A document holds no
+/// private key.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) passphrase_file: Option<PathBuf>,
+    /// SHA-256 of the public key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sha256: Option<String>,
+}
+
+/// A listener. Settings that are not given are those of a new listener.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub(super) name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) protocol: Option<String>,
+    pub(super) bind: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) upstreams: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) requires_tls: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) alpn: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) proxy_from: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) proxy_to: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) starttls: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) server_name: Option<String>,
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub(super) domain_upstreams: std::collections::BTreeMap<String, Vec<String>>,
+}
+
+impl Listener {
+    pub(super) fn of(shown: &listener::Listener) -> Listener {
+        let shown = shown.clone();
+        Listener {
+            name: shown.name,
+            protocol: Some(shown.protocol),
+            bind: shown.bind,
+            upstreams: shown.upstreams,
+            requires_tls: shown.requires_tls,
+            alpn: shown.alpn,
+            proxy_from: shown.proxy_from,
+            proxy_to: shown.proxy_to,
+            starttls: shown.starttls,
+            server_name: shown.server_name,
+            domain_upstreams: shown.domain_upstreams,
+        }
+    }
+
+    pub(super) fn protocol(&self) -> &str {
+        self.protocol.as_deref().unwrap_or("tls")
+    }
+}
+
+impl Document {
+    /// Reads a document; `-` is standard input.
+    pub(super) fn read(path: &Path) -> Result<Document, Failure> {
+        let mut text = String::new();
+        let read = match path == Path::new("-") {
+            true => std::io::stdin().take(DOCUMENT_BYTES_MAX + 1).read_to_string(&mut text),
+            false => std::fs::File::open(path)
+                .and_then(|file| file.take(DOCUMENT_BYTES_MAX + 1).read_to_string(&mut text)),
+        };
+        let read = read.map_err(|error| file_problem(path, error.to_string()))?;
+        if u64::try_from(read).unwrap_or(u64::MAX) > DOCUMENT_BYTES_MAX {
+            return Err(file_problem(path, "it is larger than 128 MiB".to_owned()));
+        }
+        Document::parse(path, &text)
+    }
+
+    /// Parses a document: JSON if it begins with a brace, otherwise TOML.
+    fn parse(path: &Path, text: &str) -> Result<Document, Failure> {
+        let unusable = |line: Option<usize>, why: String| -> Failure {
+            let title = format!("{} is not a document that can be applied", path.display());
+            let problem = Problem::new(Code::Malformed, title).detail(why);
+            let problem =
+                problem.hint("conclave export    shows one, and docs/operate.md each field");
+            Box::new(match line {
+                Some(line) => problem.at(Location {
+                    file: path.display().to_string(),
+                    line: u64::try_from(line).unwrap_or(u64::MAX),
+                    text: text.lines().nth(line.saturating_sub(1)).map(ToOwned::to_owned),
+                }),
+                None => problem,
+            })
+        };
+        let document: Document = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text)
+                .map_err(|error| unusable(Some(error.line()), error.to_string()))?
+        } else {
+            toml::from_str(text).map_err(|error| {
+                let before = error.span().and_then(|span| text.get(..span.start));
+                let line = before.map(|before| before.matches('\n').count() + 1);
+                unusable(line, error.message().to_owned())
+            })?
+        };
+        if document.api_version != API_VERSION || document.kind != "Document" {
+            let found = format!("{} {}", document.api_version, document.kind);
+            return Err(unusable(None, format!("it is {found:?}, not \"{API_VERSION} Document\"")));
+        }
+        Ok(document)
+    }
+}
+
+/// Reads the PEM text of a document in a directory.
+pub(super) fn pem(directory: &Path, pem: &Pem) -> Result<String, Failure> {
+    match pem {
+        Pem::Text(text) => Ok(text.clone()),
+        Pem::File { file } => read_file(&directory.join(file)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOP: &str = "[[domains]]\nname = \"shop.example\"\nclient_certificates = \"none\"\n\
+        [[domains.credentials]]\nkey = { file = \"shop.key\" }\ncertificate = { file = \"shop.pem\" }\n";
+
+    #[test]
+    fn toml_and_json_are_the_same_document() {
+        let document = Document::parse(Path::new("-"), SHOP).unwrap();
+        let json = serde_json::to_string_pretty(&document).unwrap();
+        assert_eq!(Document::parse(Path::new("-"), &json).unwrap(), document);
+        let toml = toml::to_string_pretty(&document).unwrap();
+        assert_eq!(Document::parse(Path::new("-"), &toml).unwrap(), document, "{toml}");
+    }
+
+    #[test]
+    fn the_line_of_a_mistake_is_named() {
+        for (text, line) in [
+            ("[[domains]]\nname = \"a\"\nalias = [\"b\"]\n", 3),
+            ("[[listeners]]\nname = \"a\"\nbind = 1\n", 3),
+            ("{\n \"domains\": [{\"nam\": \"a\"}]}", 2),
+        ] {
+            let failure = Document::parse(Path::new("shop.toml"), text).unwrap_err();
+            assert_eq!(failure.location.as_ref().map(|at| at.line), Some(line), "{failure:?}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The cluster as it is, for comparison with a document, and for export.
+
+use std::{collections::BTreeMap, future::Future};
+
+use conclave_api::{
+    domain::{Domain, Scope},
+    listener::Listener,
+    tls::Settings,
+    trust::Trusted,
+};
+use conclave_client::{Client, Failure};
+use tokio::task::JoinSet;
+
+/// Most requests at one time: enough that changes are committed in groups, and few enough for one
+/// connection each.
+pub(in super::super) const REQUESTS_MAX: usize = 64;
+
+/// A domain is known by its scope and its name.
+pub(in super::super) type DomainKey = (bool, String);
+
+/// Returns the key of a domain. Names are compared as servers do, without case and final dot.
+pub(in super::super) fn key(scope: Scope, name: &str) -> DomainKey {
+    (scope == Scope::Local, name.trim_end_matches('.').to_lowercase())
+}
+
+pub(in super::super) fn scope_word(scope: Scope) -> String {
+    match scope {
+        Scope::Shared => "shared",
+        Scope::Local => "local",
+    }
+    .to_owned()
+}
+
+pub(in super::super) struct Present {
+    /// Name of the answering node.
+    pub(in super::super) node: String,
+    pub(in super::super) tls: Settings,
+    pub(in super::super) cluster: Vec<Trusted>,
+    pub(in super::super) server: Vec<Trusted>,
+    pub(in super::super) domains: BTreeMap<DomainKey, Domain>,
+    /// The sets of the domains that have one.
+    pub(in super::super) trusted: BTreeMap<DomainKey, Vec<Trusted>>,
+    pub(in super::super) listeners: Vec<Listener>,
+}
+
+impl Present {
+    pub(in super::super) async fn read(client: &Client) -> Result<Present, Failure> {
+        let client = client.with_scope(None);
+        let tls = client.tls().await?;
+        let domains = client.domains().await?.items;
+        let with_set = domains.iter().filter(|one| one.trusted > 0);
+        let reads = with_set.map(|one| {
+            let client = client.with_scope(Some(scope_word(one.scope)));
+            let (key, set) = (key(one.scope, &one.name), format!("domain:{}", one.name));
+            async move { client.own_trusted(&set).await.map(|list| (key, list.items)) }
+        });
+        let trusted = all_of(reads.collect()).await.into_iter().collect::<Result<_, _>>()?;
+        Ok(Present {
+            node: tls.node.name.clone(),
+            tls,
+            cluster: client.own_trusted("cluster").await?.items,
+            server: client.own_trusted("server").await?.items,
+            domains: domains.into_iter().map(|one| (key(one.scope, &one.name), one)).collect(),
+            trusted,
+            listeners: client.listeners().await?.items,
+        })
+    }
+}
+
+/// Runs all, a bounded number at a time, and returns the results in the same order.
+pub(in super::super) async fn all_of<T: Send + 'static>(
+    work: Vec<impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let mut running = JoinSet::new();
+    let mut results = BTreeMap::new();
+    for (place, one) in work.into_iter().enumerate() {
+        if running.len() >= REQUESTS_MAX
+            && let Some(Ok((place, result))) = running.join_next().await
+        {
+            results.insert(place, result);
+        }
+        running.spawn(async move { (place, one.await) });
+    }
+    while let Some(ended) = running.join_next().await {
+        results.extend(ended);
+    }
+    results.into_values().collect()
+}

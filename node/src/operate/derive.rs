@@ -1,0 +1,274 @@
+//! Derivation of the command of an operation, and recognition of operations that need none.
+//!
+//! An operation that changes nothing is answered without a place in the order: no version, no entry
+//! of the history, no log entry. This node decides that, after a read that contains everything
+//! acknowledged before.
+
+use std::{sync::Arc, time::Duration};
+
+use conclave_api::{
+    change::DryRun,
+    problem::{Code, Problem},
+};
+use conclave_store::{
+    command::{Action, Command, Expectation},
+    id::{DomainName, LogIndex},
+    machine,
+    outcome::{Done, Outcome, Rejection},
+    record::RowKey,
+    scope::Scope,
+    state::State,
+};
+use conclave_system::clock;
+use tokio::time::Instant;
+
+use super::{Operator, dry_run};
+use crate::{
+    admit::{Admitted, View, rejection_problem},
+    fault::internal,
+};
+
+/// Longest wait for the level of the rules that a change needs. A new cluster reaches it within a
+/// second; a cluster with an older member does not.
+const LEVEL_WAIT: Duration = Duration::from_secs(2);
+const LEVEL_PAUSE: Duration = Duration::from_millis(50);
+
+/// The admission of a change; it may run several times.
+pub(super) type Derive = Arc<dyn Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync>;
+
+/// The result of an admission.
+pub(super) enum Derived {
+    /// A command to order.
+    Command(Box<Command>, Told),
+    /// The answer of the finished operation, and the index of its command.
+    Repeated(Done, LogIndex, Told),
+    /// Nothing to order.
+    Unchanged(Unchanged),
+}
+
+/// The answer to an operation that changes nothing.
+pub(super) struct Unchanged {
+    pub(super) done: Done,
+    /// Index of the last change of the object; 0 if it is not known.
+    pub(super) index: LogIndex,
+    pub(super) told: Told,
+    /// The comparison, in a dry run.
+    pub(super) compared: Option<DryRun>,
+}
+
+/// The parts of an admission that the answer contains.
+pub(super) struct Told {
+    pub(super) object: String,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Operator {
+    /// Derives a command from this node's State. This node may lag behind, so a refusal, and that
+    /// nothing changes, is final only if it is repeated after a linearizable read.
+    pub(super) async fn admitted(&self, scope: Scope, derive: &Derive) -> Result<Derived, Problem> {
+        let mut first = self.derive(scope, Arc::clone(derive)).await;
+        let begun = Instant::now();
+        while is_level_missing(&first) && begun.elapsed() < LEVEL_WAIT {
+            tokio::time::sleep(LEVEL_PAUSE).await;
+            first = self.derive(scope, Arc::clone(derive)).await;
+        }
+        if matches!(first, Ok(Derived::Command(..))) || is_level_missing(&first) {
+            return first;
+        }
+        let derived = match scope {
+            Scope::Local => first,
+            Scope::Shared => {
+                if self.node.replica()?.linearizable(self.left()).await.is_err() {
+                    let is_excused = self.is_if_exists || self.is_if_missing;
+                    return Err(first.err().filter(|_| !is_excused).unwrap_or(self.no_leader()));
+                }
+                self.derive(scope, Arc::clone(derive)).await
+            }
+        };
+        let problem = match derived {
+            Ok(derived) => return Ok(derived),
+            Err(problem) => problem,
+        };
+        let absent = problem.code;
+        match (self.repeated(scope, problem), &self.removed) {
+            (Err(problem), Some(object)) if self.is_if_exists && is_absence(absent) => {
+                let told = Told { object: object.clone(), warnings: vec![problem.title] };
+                let (done, index) = (Done::Changed, LogIndex(0));
+                let compared = self.is_dry_run.then(DryRun::default);
+                Ok(Derived::Unchanged(Unchanged { done, index, told, compared }))
+            }
+            (other, _) => other,
+        }
+    }
+
+    async fn derive(&self, scope: Scope, derive: Derive) -> Result<Derived, Problem> {
+        let asked = self.clone();
+        let derived = tokio::task::spawn_blocking(move || {
+            let point = match scope {
+                Scope::Shared => asked.node.replica()?.point(),
+                Scope::Local => asked.node.local().point(),
+            };
+            let view = View {
+                node: &asked.node,
+                scope,
+                state: &point.state,
+                now: clock::now(),
+                if_version: asked.if_version,
+                family: asked.family,
+                is_if_missing: asked.is_if_missing,
+                is_if_exists: asked.is_if_exists,
+            };
+            let admitted = derive(&view)?;
+            asked.command(&view, admitted)
+        });
+        derived.await.map_err(|error| internal("admission failed", error))?
+    }
+
+    /// Makes the command of an admission, and tries it out on a copy of State.
+    fn command(&self, view: &View<'_>, admitted: Admitted) -> Result<Derived, Problem> {
+        let mut expects = admitted.expects;
+        let is_versioned =
+            |one: &Expectation| matches!(one.key, RowKey::Domain(_) | RowKey::TlsSettings);
+        let has_version = expects.iter().any(is_versioned) || admitted.action.is_none();
+        if self.if_version.is_some() && !has_version {
+            let title = format!("{} has no version that can be expected", admitted.object);
+            return Err(Problem::new(Code::Malformed, title)
+                .why("domains that exist and the TLS settings have versions")
+                .hint("leave --if-version out"));
+        }
+        let told = Told { object: admitted.object, warnings: admitted.warnings };
+        let Some(action) = admitted.action else { return self.nothing(view, told) };
+        check_level(view.state, &action)?;
+        if view.scope == Scope::Shared {
+            expects.extend(self.caller.expects.clone());
+        }
+        let is_always_new = is_always_new(&action);
+        let command = Command {
+            operation: self.operation.clone(),
+            principal: self.caller.principal.clone(),
+            request: self.request,
+            time: view.now,
+            reason: self.reason.clone(),
+            expects,
+            action,
+        };
+        // The answer of a finished operation comes from the rules, with the command.
+        let is_known = view.state.operation(&self.operation).is_some();
+        if !is_known && !is_always_new {
+            let applied = machine::apply(view.state, LogIndex(u64::MAX), &command);
+            if let Outcome::Rejected(rejection) = &applied.outcome
+                && self.is_if_exists
+                && self.removed.is_some()
+                && is_absence(rejection_problem(rejection).code)
+            {
+                return Err(rejection_problem(rejection));
+            }
+            if let Some(done) = applied.unchanged(view.state) {
+                let index = changed_at(
+                    view.state,
+                    command.action.domain().map(|name| RowKey::Domain(name.clone())),
+                );
+                let compared = self.is_dry_run.then(|| {
+                    let (after, changes) = (&applied.state, &applied.changes);
+                    dry_run::compare(view.scope, view.state, after, changes, view.now)
+                });
+                return Ok(Derived::Unchanged(Unchanged { done, index, told, compared }));
+            }
+        }
+        Ok(Derived::Command(Box::new(command), told))
+    }
+
+    /// Answers an admission that found nothing to do. A finished operation under this id was a
+    /// change then; its answer is repeated.
+    fn nothing(&self, view: &View<'_>, told: Told) -> Result<Derived, Problem> {
+        if view.state.operation(&self.operation).is_some() {
+            return Err(rejection_problem(&Rejection::OperationReused(self.operation.clone())));
+        }
+        let domain = DomainName::parse(&told.object).ok();
+        let domain = domain.and_then(|name| view.state.domain(&name));
+        let done = match domain {
+            Some(domain) => Done::Domain { name: domain.name.clone(), version: domain.version },
+            None => Done::Changed,
+        };
+        let row = domain.map(|domain| RowKey::Domain(domain.name.clone()));
+        let index = changed_at(view.state, row);
+        let compared = self.is_dry_run.then(DryRun::default);
+        Ok(Derived::Unchanged(Unchanged { done, index, told, compared }))
+    }
+
+    /// Looks up the replicated answer of a finished operation. A retry may no longer be derivable
+    /// precisely because the change was made; then its first answer counts, not the current
+    /// problem.
+    fn repeated(&self, scope: Scope, problem: Problem) -> Result<Derived, Problem> {
+        let point = match scope {
+            Scope::Shared => self.node.replica()?.point(),
+            Scope::Local => self.node.local().point(),
+        };
+        let before = point.state.operation(&self.operation).filter(|before| {
+            before.principal == self.caller.principal && before.request == self.request
+        });
+        let Some(before) = before else { return Err(problem) };
+        let object = match &before.done {
+            Done::Domain { name, .. } => name.to_string(),
+            _ => self.operation.to_string(),
+        };
+        let told = Told { object, warnings: Vec::new() };
+        Ok(Derived::Repeated(before.done.clone(), before.index, told))
+    }
+
+    /// Returns whether a rejection is no error to this caller if admission finds the same.
+    pub(super) fn excuses(&self, rejection: &Rejection) -> bool {
+        use Rejection as R;
+        let is_present = matches!(
+            rejection,
+            R::NameTaken { .. } | R::KeyExists { .. } | R::ListenerExists(_) | R::PortTaken(_)
+        );
+        let is_absent = is_absence(rejection_problem(rejection).code);
+        self.is_if_missing && is_present || self.is_if_exists && is_absent
+    }
+}
+
+/// Refuses an action that older members could not read.
+fn check_level(state: &State, action: &Action) -> Result<(), Problem> {
+    let (level, known) = (action.level(), state.level());
+    if level <= known {
+        return Ok(());
+    }
+    Err(Problem::new(Code::VersionTooOld, "a member of the cluster does not know this change yet")
+        .why(format!("it needs level {level} of the rules, and the cluster is at {known}"))
+        .hint("upgrade every node to 0.2.1 or later first: conclave status shows their versions"))
+}
+
+fn is_level_missing(derived: &Result<Derived, Problem>) -> bool {
+    matches!(derived, Err(problem) if problem.code == Code::VersionTooOld)
+}
+
+/// Returns whether an action makes something new each time, so that it need not be tried out.
+fn is_always_new(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::CreateDomain(_)
+            | Action::CreateJoinToken(..)
+            | Action::CreateAccessToken(..)
+            | Action::RotateKeyring(_)
+            | Action::FlushSessions
+    )
+}
+
+/// Returns whether a problem says that the object, or the part to remove, does not exist.
+fn is_absence(code: Code) -> bool {
+    matches!(
+        code,
+        Code::DomainUnknown
+            | Code::KeyMissing
+            | Code::CertificateMissing
+            | Code::ChainMissing
+            | Code::ListenerUnknown
+            | Code::TrustedCertificateUnknown
+            | Code::NotFound
+    )
+}
+
+fn changed_at(state: &State, key: Option<RowKey>) -> LogIndex {
+    key.and_then(|key| state.row(&key)).map_or(LogIndex(0), |row| row.changed_at)
+}
