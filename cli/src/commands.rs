@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// Longest file read by a command.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 6 * 1024 * 1024;
 const SOCKET: &str = "/run/conclave/admin.sock";
 /// Rights on a token file by which users other than its owner and group can use it, or its group
 /// can change it.
@@ -288,7 +288,7 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     };
     read.map_err(|error| file_problem(path, error.to_string()))?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
-        return Err(file_problem(path, "it is larger than 1 MiB".to_owned()));
+        return Err(file_problem(path, "it is larger than 6 MiB".to_owned()));
     }
     Ok(bytes)
 }

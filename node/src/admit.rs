@@ -73,6 +73,8 @@ pub(crate) struct View<'a> {
 pub(crate) struct Admitted {
     /// None if State already is as the caller wants it.
     pub(crate) action: Option<Action>,
+    /// Actions that are ordered before it, each by itself, and mean nothing without it.
+    pub(crate) parts: Vec<Action>,
     pub(crate) expects: Vec<Expectation>,
     /// Name of the changed object, for the answer.
     pub(crate) object: String,
@@ -87,7 +89,8 @@ impl Admitted {
     /// Says that there is nothing to change.
     fn nothing(object: impl ToString) -> Admitted {
         let (expects, warnings) = (Vec::new(), Vec::new());
-        Admitted { action: None, expects, object: object.to_string(), warnings }
+        let (action, parts) = (None, Vec::new());
+        Admitted { action, parts, expects, object: object.to_string(), warnings }
     }
 
     fn expecting(mut self, expectation: Expectation) -> Admitted {

@@ -335,6 +335,45 @@ fn revocation_lists_stand_in_sets_and_revoke_there() {
 }
 
 #[test]
+fn a_long_revocation_list_counts_like_a_short_one() {
+    let cluster = Cluster::start(3);
+    let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
+    let forged = forge("root; ca; leaf", Some("large"));
+    let roots = one.file("roots.pem", forged.anchors.as_bytes());
+    one.run(&["trust", "add", "--scope", "cluster", &roots]).ok();
+    let crl = two.file("crl.pem", forged.crl.clone().unwrap().as_bytes());
+    let add = ["trust", "add", "--scope", "cluster", &crl, "-o", "json"];
+    let tried = two.run(&[&add[..], &["--dry-run"]].concat()).json();
+    assert!(tried["dry_run"].to_string().contains("revocation list"), "{tried}");
+    let revoked = |node: &Node| {
+        let listed = json_of(node, &["trust", "list", "--scope", "cluster"]);
+        let lists = listed.as_array().unwrap();
+        lists.iter().find(|one| one["type"] == "crl").map(|one| one["revoked"].clone())
+    };
+    assert_eq!(revoked(two), None, "nothing was done");
+    assert_eq!(two.run(&add).json()["changed"], true);
+    assert_eq!(revoked(three), Some(json!(0x1001)));
+    let digest = || one.status()["cluster"]["digest"].clone();
+    let before = digest();
+    assert_eq!(one.run(&add).json()["changed"], false, "the same again");
+    assert_eq!(digest(), before);
+    let chain = format!("{}{}", forged.leaf, forged.intermediates);
+    let chain = three.file("chain.pem", chain.as_bytes());
+    let at = jiff::Timestamp::from_second(i64::try_from(conclave_tests::NOON).unwrap()).unwrap();
+    let at = at.to_string();
+    let words = ["trust", "explain", &chain, "--scope", "cluster", "--at", &at, "-o", "json"];
+    let verdict: Value = serde_json::from_str(&three.run(&words).out).unwrap();
+    assert_eq!(verdict["reason"], "C009", "{verdict}");
+    // Also in the scope of one node, and never beside others in one file.
+    let local = ["trust", "add", "--scope", "server", &crl];
+    one.run(&local).ok();
+    let mixed = format!("{}{}", forged.anchors, forged.crl.unwrap());
+    let mixed = one.file("mixed.pem", mixed.as_bytes());
+    let ran = one.run(&["trust", "add", "--scope", "cluster", &mixed]);
+    assert!(ran.code == 4 && ran.err.contains("a file without others"), "{}", ran.err);
+}
+
+#[test]
 fn revocation_lists_that_would_not_work_are_refused_by_name() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
@@ -351,7 +390,6 @@ fn revocation_lists_that_would_not_work_are_refused_by_name() {
     };
     no("delta", "H008", "is a delta");
     no("far-future", "H008", "is not valid before");
-    no("large", "D004", "KiB");
     let told = add("expired").json();
     assert!(told["warnings"].to_string().contains("has expired"), "{told}");
     let told = add("no-next").json();

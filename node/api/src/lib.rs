@@ -27,4 +27,4 @@ pub mod trust;
 pub const API_VERSION: &str = "conclave/v1";
 
 /// Largest request body, in bytes.
-pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const BODY_BYTES_MAX: usize = 6 * 1024 * 1024;

@@ -81,7 +81,7 @@ impl FromRequest<Node> for Asked {
             .map_err(|error| malformed(error.body_text()))?;
         let body = axum::body::to_bytes(axum::body::Body::new(body), BODY_BYTES_MAX)
             .await
-            .map_err(|_| Problem::new(Code::TooLarge, "the request is larger than 2 MiB"))?;
+            .map_err(|_| Problem::new(Code::TooLarge, "the request is larger than 6 MiB"))?;
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let operation = match header(OPERATION_HEADER) {
             Some(text) => OperationId::parse(text).map_err(|error| malformed(error.to_string()))?,

@@ -6,10 +6,10 @@ use conclave_api::{
 };
 use conclave_pki::crl::{Crl, read_trusted};
 use conclave_store::{
-    command::{Action, AddTrusted},
+    command::{Action, AddCrlPart, AddLongCrl, AddTrusted},
     id::{DomainName, Fingerprint},
-    limits::CRL_BYTES_MAX,
-    record::{self, TrustSet},
+    limits::{CRL_BYTES_MAX, CRL_PARTS_MAX},
+    record::{self, LongCrl, TrustSet},
     state::State,
     time::UnixMillis,
 };
@@ -84,17 +84,57 @@ pub(crate) fn add_trusted(
         .map(|one| format!("{} has expired and makes nothing valid", one.subject()));
     let old = crls.iter().filter_map(|crl| crl_warning(crl, view.now));
     let warnings = expired.chain(old).chain(dropped_trust(&found)).collect();
+    if let Some(long) = crls.iter().find(|crl| crl.der().len() > CRL_BYTES_MAX) {
+        if crls.len() + found.len() > 1 {
+            let title = format!("the revocation list of {} is long", long.issuer());
+            return Err(Problem::new(Code::LimitReached, title)
+                .why(format!(
+                    "a list of more than {} KiB is a change of its own",
+                    CRL_BYTES_MAX >> 10
+                ))
+                .hint("give it in a file without others"));
+        }
+        return long_crl(view, owner, long).map(|admitted| admitted.warning(warnings));
+    }
     let certificates = found.iter().map(|one| ByteBuf::from(one.der())).collect();
-    let crls = crls.iter().map(|crl| admitted_crl(crl, view.now)).collect::<Result<_, _>>()?;
+    let crls = crls
+        .iter()
+        .map(|crl| {
+            let (issuer, this_update) = usable_crl(crl, view.now)?;
+            Ok((issuer, record::Crl { der: ByteBuf::from(crl.der()), this_update }))
+        })
+        .collect::<Result<_, Problem>>()?;
     let add = Box::new(AddTrusted { certificates, crls });
     admitted(view, owner.clone(), Action::AddTrusted(owner, add))
         .map(|admitted| admitted.warning(warnings))
 }
 
-/// Makes the record of a revocation list, under the hash of its issuer's name. Refuses lists with
-/// which no certificate of the issuer would be valid (deltas, lists that are not valid yet) and
-/// lists that do not fit into one command.
-fn admitted_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, record::Crl), Problem> {
+/// Admits a revocation list that does not fit into one command, in parts.
+fn long_crl(view: &View<'_>, owner: Option<DomainName>, crl: &Crl) -> Result<Admitted, Problem> {
+    let (issuer, this_update) = usable_crl(crl, view.now)?;
+    let parts: Vec<&[u8]> = crl.der().chunks(CRL_BYTES_MAX).collect();
+    let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    if count > CRL_PARTS_MAX {
+        let title = format!("the revocation list of {} has {count} parts", crl.issuer());
+        let max = CRL_PARTS_MAX.saturating_mul(60) / 1024;
+        return Err(Problem::new(Code::LimitReached, title)
+            .detail(format!("lists of up to {max} MiB are possible"))
+            .hint("have the authority issue lists for parts of its certificates"));
+    }
+    let list = Fingerprint::of(crl.der());
+    let part = |(number, der): (u32, &&[u8])| {
+        let part = AddCrlPart { list, number, der: ByteBuf::from(*der) };
+        Action::AddCrlPart(owner.clone(), Box::new(part))
+    };
+    let parts = (0..).zip(&parts).map(part).collect();
+    let long = LongCrl { list, parts: count, this_update };
+    let action = Action::AddLongCrl(owner.clone(), Box::new(AddLongCrl { issuer, crl: long }));
+    admitted(view, owner, action).map(|admitted| Admitted { parts, ..admitted })
+}
+
+/// Returns the hash of a revocation list's issuer, and when it was issued. Refuses lists with which
+/// no certificate of the issuer would be valid: deltas, and lists that are not valid yet.
+fn usable_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, UnixMillis), Problem> {
     let issuer = crl.issuer();
     if crl.is_delta() {
         return Err(Problem::new(
@@ -103,13 +143,6 @@ fn admitted_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, record::Crl)
         )
         .why("it only says what has changed since another list (RFC 5280 §5.2.4)")
         .hint("give the whole list"));
-    }
-    if crl.der().len() > CRL_BYTES_MAX {
-        let (found, max) = (crl.der().len() / 1024, CRL_BYTES_MAX / 1024);
-        let title = format!("the revocation list of {issuer} has {found} KiB");
-        return Err(Problem::new(Code::LimitReached, title)
-            .detail(format!("at most {max} KiB fit into one change"))
-            .hint("have the authority issue lists for parts of its certificates"));
     }
     let this_update = UnixMillis(crl.this_update().saturating_mul(1_000));
     if this_update > now {
@@ -120,7 +153,7 @@ fn admitted_crl(crl: &Crl, now: UnixMillis) -> Result<(Fingerprint, record::Crl)
             .hint("if the clock is wrong, set it"));
     }
     let name = crl.issuer_der().map_err(|error| problem::certificate("certificates", &error))?;
-    Ok((Fingerprint::of(&name), record::Crl { der: ByteBuf::from(crl.der()), this_update }))
+    Ok((Fingerprint::of(&name), this_update))
 }
 
 /// Warns about an expired list or a list without an expiry: with it no certificate of its issuer is

@@ -19,7 +19,7 @@ use conclave_system::entropy;
 
 use super::{
     Operator,
-    derive::{Derive, Derived, Told, Unchanged},
+    derive::{Derive, Derived, Told, Unchanged, with_parts},
     dry_run,
 };
 use crate::{
@@ -58,8 +58,8 @@ impl Operator {
         let mut turn = None;
         let mut pause = CONFLICT_PAUSE_MIN;
         loop {
-            let (command, admitted) = match self.admitted(scope, &derive).await? {
-                Derived::Command(command, told) => (command, told),
+            let (command, parts, admitted) = match self.admitted(scope, &derive).await? {
+                Derived::Command(command, parts, told) => (command, parts, told),
                 Derived::Repeated(done, index, told) => {
                     return Ok(self.told_again(scope, &done, index, told).await);
                 }
@@ -67,9 +67,11 @@ impl Operator {
             };
             let object = admitted.object.clone();
             let (executed, dry_run) = match (self.is_dry_run, scope) {
-                (true, _) => self.try_out(scope, *command).await?,
-                (false, Scope::Shared) => (self.execute_shared(&command).await?, None),
-                (false, Scope::Local) => (self.execute_local(*command).await?, None),
+                (true, _) => self.try_out(scope, *command, parts).await?,
+                (false, _) => {
+                    self.order_parts(scope, parts).await?;
+                    (self.execute(scope, *command, self.wait).await?, None)
+                }
             };
             match &executed.outcome {
                 Outcome::Done(done) => {
@@ -118,6 +120,7 @@ impl Operator {
         &self,
         scope: Scope,
         command: Command,
+        parts: Vec<Command>,
     ) -> Result<(Executed, Option<DryRun>), Problem> {
         let point = match scope {
             Scope::Shared => self.node.replica()?.point(),
@@ -125,9 +128,10 @@ impl Operator {
         };
         let tried = tokio::task::spawn_blocking(move || {
             // The index only becomes the `changed_at` of rows, which a dry run does not show.
-            let applied = machine::apply(&point.state, LogIndex(u64::MAX), &command);
+            let before = with_parts(&point.state, &parts);
+            let applied = machine::apply(&before, LogIndex(u64::MAX), &command);
             let (after, changes) = (&applied.state, &applied.changes);
-            let compared = dry_run::compare(scope, &point.state, after, changes, command.time);
+            let compared = dry_run::compare(scope, &before, after, changes, command.time);
             (Executed::local(LogIndex(0), applied.outcome, None), Some(compared))
         });
         tried.await.map_err(|error| internal("the dry run", error))
@@ -165,13 +169,36 @@ impl Operator {
         self.told(scope, done, &executed, told)
     }
 
-    async fn execute_shared(&self, command: &Command) -> Result<Executed, Problem> {
+    /// Orders the parts of a command. Each means nothing by itself, so none of them need be served.
+    async fn order_parts(&self, scope: Scope, parts: Vec<Command>) -> Result<(), Problem> {
+        for part in parts {
+            let executed = self.execute(scope, part, Wait::Committed).await?;
+            if let Outcome::Rejected(rejection) = &executed.outcome {
+                return Err(rejection_problem(rejection));
+            }
+        }
+        Ok(())
+    }
+
+    async fn execute(
+        &self,
+        scope: Scope,
+        command: Command,
+        wait: Wait,
+    ) -> Result<Executed, Problem> {
+        match scope {
+            Scope::Shared => self.execute_shared(&command, wait).await,
+            Scope::Local => self.execute_local(command, wait).await,
+        }
+    }
+
+    async fn execute_shared(&self, command: &Command, wait: Wait) -> Result<Executed, Problem> {
         let bytes = wire::encode_command(command).map_err(|error| {
             Problem::new(Code::LimitReached, "the change is larger than 64 KiB")
                 .detail(error.to_string())
         })?;
         let replica = self.node.replica()?;
-        let executed = replica.execute(&bytes, self.wait, self.deadline).await;
+        let executed = replica.execute(&bytes, wait, self.deadline).await;
         if let Ok(executed) = &executed {
             // The next read from this node must see the change, even if so far only the leader has
             // applied it.
@@ -200,7 +227,7 @@ impl Operator {
         })
     }
 
-    async fn execute_local(&self, command: Command) -> Result<Executed, Problem> {
+    async fn execute_local(&self, command: Command, wait: Wait) -> Result<Executed, Problem> {
         let node = self.node.clone();
         let applied = tokio::task::spawn_blocking(move || node.local().apply(&command));
         let applied = applied.await.map_err(|error| internal("the local scope failed", error))?;
@@ -220,7 +247,7 @@ impl Operator {
             }
         })?;
         let mut reports = self.node.live().reports(Scope::Local);
-        let waits = self.wait == Wait::Served && matches!(outcome, Outcome::Done(_));
+        let waits = wait == Wait::Served && matches!(outcome, Outcome::Done(_));
         let is_served = waits && {
             let served = reports.wait_for(|report| report.index >= index);
             let served = tokio::time::timeout_at(self.deadline, served).await;

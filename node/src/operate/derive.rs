@@ -12,14 +12,14 @@ use conclave_api::{
 };
 use conclave_store::{
     command::{Action, Command, Expectation},
-    id::{DomainName, LogIndex},
+    id::{DomainName, LogIndex, OperationId},
     machine,
     outcome::{Done, Outcome, Rejection},
     record::RowKey,
     scope::Scope,
     state::State,
 };
-use conclave_system::clock;
+use conclave_system::{clock, entropy};
 use tokio::time::Instant;
 
 use super::{Operator, dry_run};
@@ -38,8 +38,8 @@ pub(super) type Derive = Arc<dyn Fn(&View<'_>) -> Result<Admitted, Problem> + Se
 
 /// The result of an admission.
 pub(super) enum Derived {
-    /// A command to order.
-    Command(Box<Command>, Told),
+    /// A command to order, after those of its parts.
+    Command(Box<Command>, Vec<Command>, Told),
     /// The answer of the finished operation, and the index of its command.
     Repeated(Done, LogIndex, Told),
     /// Nothing to order.
@@ -143,19 +143,23 @@ impl Operator {
             expects.extend(self.caller.expects.clone());
         }
         let is_always_new = is_always_new(&action);
-        let command = Command {
-            operation: self.operation.clone(),
+        let part = |action: Action| Command {
+            operation: OperationId::new(view.now, entropy::array()),
             principal: self.caller.principal.clone(),
             request: self.request,
             time: view.now,
-            reason: self.reason.clone(),
-            expects,
+            reason: None,
+            expects: self.caller.expects.clone().into_iter().collect(),
             action,
         };
+        let parts: Vec<Command> = admitted.parts.into_iter().map(&part).collect();
+        let (operation, reason) = (self.operation.clone(), self.reason.clone());
+        let command = Command { operation, reason, expects, ..part(action) };
         // The answer of a finished operation comes from the rules, with the command.
         let is_known = view.state.operation(&self.operation).is_some();
         if !is_known && !is_always_new {
-            let applied = machine::apply(view.state, LogIndex(u64::MAX), &command);
+            let begun = with_parts(view.state, &parts);
+            let applied = machine::apply(&begun, LogIndex(u64::MAX), &command);
             if let Outcome::Rejected(rejection) = &applied.outcome
                 && self.is_if_exists
                 && self.removed.is_some()
@@ -175,7 +179,7 @@ impl Operator {
                 return Ok(Derived::Unchanged(Unchanged { done, index, told, compared }));
             }
         }
-        Ok(Derived::Command(Box::new(command), told))
+        Ok(Derived::Command(Box::new(command), parts, told))
     }
 
     /// Answers an admission that found nothing to do. A finished operation under this id was a
@@ -226,6 +230,13 @@ impl Operator {
         let is_absent = is_absence(rejection_problem(rejection).code);
         self.is_if_missing && is_present || self.is_if_exists && is_absent
     }
+}
+
+/// Returns a State to which the parts of a command were applied.
+pub(super) fn with_parts(state: &State, parts: &[Command]) -> State {
+    parts
+        .iter()
+        .fold(state.clone(), |state, part| machine::apply(&state, LogIndex(u64::MAX), part).state)
 }
 
 /// Refuses an action that older members could not read.

@@ -174,7 +174,7 @@ fn check(scope: Scope, state: &State, domain: &Domain, now: UnixMillis, told: &m
 fn other(before: &State, change: &Change) -> Option<Difference> {
     let what = match &change.key {
         RowKey::Trusted(_) => "trusted certificate",
-        RowKey::Crl(_) => "revocation list",
+        RowKey::Crl(_) | RowKey::LongCrl(_) => "revocation list",
         RowKey::Listener(_) => "listener",
         RowKey::AccessToken(_) => "access token",
         RowKey::Generation(_) => "keyring",
@@ -189,6 +189,10 @@ fn other(before: &State, change: &Change) -> Option<Difference> {
             let found = Crl::from_der(&one.der).ok()?;
             let at = clock::rfc3339(one.this_update);
             Some(format!("{}, issued {at}, {} revoked", found.issuer(), found.revoked_count()))
+        }
+        Record::LongCrl(one) => {
+            let at = clock::rfc3339(one.this_update);
+            Some(format!("SHA-256 {}, issued {at}", one.list))
         }
         Record::Listener(one) => {
             let address = one.address.map(|address| address.to_string()).unwrap_or_default();

@@ -90,6 +90,8 @@ fn domain_actions() -> Vec<Action> {
         Action::SetCertificate(Box::new(SetCertificate { name: shop(), key, certificate, chain }))
     };
     let asked = ClientAuth { issuer: fingerprint(6), is_required: false };
+    let part = AddCrlPart { list: fingerprint(13), number: 69, der: bytes("part") };
+    let long = AddLongCrl { issuer: fingerprint(12), crl: long_crl() };
     let added =
         AddTrusted { certificates: vec![bytes("trusted")], crls: vec![(fingerprint(12), crl())] };
     vec![
@@ -108,6 +110,10 @@ fn domain_actions() -> Vec<Action> {
         Action::AddTrusted(Some(shop()), Box::new(added.clone())),
         Action::AddTrusted(None, Box::new(added)),
         Action::RemoveTrusted(Some(shop()), vec![fingerprint(6)]),
+        Action::AddCrlPart(Some(shop()), Box::new(part.clone())),
+        Action::AddCrlPart(None, Box::new(part)),
+        Action::AddLongCrl(Some(shop()), Box::new(long.clone())),
+        Action::AddLongCrl(None, Box::new(long)),
         Action::RenameDomain(shop(), domain_name("store.example")),
         Action::RollbackDomain(shop(), Version(3)),
         Action::SetClientAuth(shop(), Some(asked)),
