@@ -4,6 +4,7 @@ mod level;
 mod operation;
 mod random;
 mod tls;
+mod unchanged;
 
 use std::collections::BTreeMap;
 
