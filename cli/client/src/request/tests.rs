@@ -34,6 +34,10 @@ fn refusing(path: &std::path::Path) -> tokio::sync::mpsc::Receiver<String> {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut bytes = vec![0; 65_536];
             let read = stream.read(&mut bytes).await.unwrap();
+            // A client may open a connection and use another one.
+            if read == 0 {
+                continue;
+            }
             let head = String::from_utf8_lossy(bytes.get(..read).unwrap()).into_owned();
             heads.send(head).await.unwrap();
             let problem = Problem::new(Code::NameTaken, "taken");
