@@ -20,6 +20,7 @@ mod main_domains;
 mod many_domains;
 mod mistakes;
 mod process;
+mod repeat;
 mod secrets;
 mod serving;
 mod starttls;

@@ -110,17 +110,6 @@ impl FromRequest<Node> for Asked {
             ApiFamily::Ec => KeyFamily::Ec,
             ApiFamily::Rsa => KeyFamily::Rsa,
         });
-        // This hash detects an operation id that is reused for another request. Each part has its
-        // length before it, so that different parts never give the same bytes.
-        let means = family.map(|family| family.to_string()).unwrap_or_default();
-        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-        let (method, path) = (parts.method.as_str(), parts.uri.path());
-        for part in [method.as_bytes(), path.as_bytes(), means.as_bytes(), &body] {
-            context.update(&part.len().to_be_bytes());
-            context.update(part);
-        }
-        let mut request = [0; 32];
-        request.copy_from_slice(context.finish().as_ref());
         let timeout_ms = parameters.timeout_ms.unwrap_or(TIMEOUT_MS).min(TIMEOUT_MS_MAX);
         let timeout = Duration::from_millis(timeout_ms);
         let operator = Operator {
@@ -132,7 +121,7 @@ impl FromRequest<Node> for Asked {
             }),
             family,
             operation,
-            request,
+            request: request_hash(&parts.method, parts.uri.path(), family, &body),
             wait,
             timeout,
             deadline: started + timeout,
@@ -149,6 +138,20 @@ impl FromRequest<Node> for Asked {
         let page = Page { after: parameters.after, limit };
         Ok(Asked { operator, page, is_pending: parameters.pending, is_own: parameters.own, body })
     }
+}
+
+/// Returns the hash that detects an operation id that is reused for another request. Each part has
+/// its length before it, so that different parts never give the same bytes.
+fn request_hash(method: &Method, path: &str, family: Option<KeyFamily>, body: &[u8]) -> [u8; 32] {
+    let means = family.map(|family| family.to_string()).unwrap_or_default();
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in [method.as_str().as_bytes(), path.as_bytes(), means.as_bytes(), body] {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    }
+    let mut request = [0; 32];
+    request.copy_from_slice(context.finish().as_ref());
+    request
 }
 
 /// Returns the name of the object that a request removes, or removes a part of: `shop.example` for

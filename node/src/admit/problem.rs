@@ -126,16 +126,12 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
             Code::NameTaken,
             "choose another name, or another [node] main_domain on that node".to_owned(),
         ),
-        R::KeyExists { name, family } => {
-            let family = family.to_string().to_lowercase();
-            let remove = format!("conclave key remove {name} --family {family}");
-            (
-                Code::KeyExists,
-                format!(
-                    "conclave csr create {name} --new-key    renews without a gap    or: conclave cert import {name} FILE --key FILE    or: {remove}"
-                ),
-            )
-        }
+        R::KeyExists { name, .. } => (
+            Code::KeyExists,
+            format!(
+                "conclave csr create {name} --new-key    renews without a gap    or: conclave cert import {name} FILE --key FILE"
+            ),
+        ),
         R::KeyMissing(name) => (
             Code::KeyMissing,
             format!("conclave key generate {name}    or: conclave key import {name} FILE"),

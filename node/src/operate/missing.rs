@@ -21,8 +21,9 @@ impl Operator {
             return Ok(change);
         }
         let (served, missing) = (change.served.nodes.len(), change.served.missing.len());
+        let what = if change.changed { "changed" } else { "unchanged" };
         let title = format!(
-            "{} is changed, but in use on {served} of {} nodes only",
+            "{} is {what}, but in use on {served} of {} nodes only",
             change.object,
             served + missing
         );

@@ -5,6 +5,7 @@ mod operation;
 mod random;
 mod tls;
 mod trust;
+mod unchanged;
 
 use std::collections::BTreeMap;
 

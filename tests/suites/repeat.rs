@@ -1,0 +1,367 @@
+//! Repeating is safe and quiet: the second run of anything changes nothing.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use conclave_tests::{Cluster, Node, Pair, binary, forge, probe, sign, wait_for};
+use serde_json::Value;
+
+/// What a change would change: State, and the versions of all domains, those of the node too.
+fn everything(node: &Node) -> (Value, Vec<(Value, Value)>) {
+    let listed = node.run(&["domain", "list", "-o", "json"]).json();
+    let domains = listed.as_array().unwrap().iter();
+    let versions = domains.map(|one| (one["name"].clone(), one["version"].clone())).collect();
+    (node.status()["cluster"]["digest"].clone(), versions)
+}
+
+/// Runs all on both nodes in turn; returns whether each one changed something.
+fn played(nodes: [&Node; 2], script: &[Vec<&str>]) -> Vec<bool> {
+    let run = |(place, words): (usize, &Vec<&str>)| {
+        let words = [&words[..], &["-o", "json"]].concat();
+        let ran = nodes[place % 2].run(&words);
+        assert_eq!(ran.code, 0, "{words:?}: {}{}", ran.out, ran.err);
+        let told: Value = serde_json::from_str(&ran.out).unwrap();
+        let changed = told["changed"].as_bool().or(told["change"]["changed"].as_bool());
+        changed.unwrap_or_else(|| panic!("{words:?}: {told}"))
+    };
+    script.iter().enumerate().map(run).collect()
+}
+
+#[test]
+fn a_script_that_is_run_twice_changes_nothing_the_second_time() {
+    let cluster = Cluster::start(3);
+    let [one, two, three] = &cluster.nodes[..] else { panic!("three nodes") };
+    let pair = Pair::make("shop.example");
+    let (bundle, key) = one.pair_files(&pair);
+    let root = one.file("root.pem", forge("root; leaf", None).anchors.as_bytes());
+    one.run(&["trust", "add", "--scope", "cluster", &root]).ok();
+    let listed = one.run(&["trust", "list", "--scope", "cluster", "-o", "json"]).json();
+    let issuer = listed[0]["sha256"].as_str().unwrap().to_owned();
+    let issuing = one.file("issuing.pem", pair.chain.as_bytes());
+    let upstream = conclave_tests::echo_upstream().to_string();
+    let bind = format!(":{}", cluster.free_port());
+    let token = cluster.join_token(one);
+    let script: Vec<Vec<&str>> = vec![
+        vec!["cluster", "init", "--name", "test", "--if-missing"],
+        vec!["trust", "add", "--scope", "cluster", &root],
+        vec!["trust", "add", "--scope", "server", &issuing],
+        vec!["domain", "create", "shop.example", "--pki", "enabled", "--if-missing"],
+        vec!["domain", "alias", "shop.example", "--add", "www.shop.example"],
+        vec!["domain", "alias", "shop.example", "--remove", "old.shop.example", "--if-exists"],
+        vec!["domain", "set", "shop.example", "--ip", "192.0.2.7"],
+        vec!["cert", "import", "shop.example", &bundle, "--key", &key],
+        vec!["chain", "set", "shop.example", &issuing],
+        vec!["client-auth", "set", "shop.example", "--issuer", &issuer],
+        vec!["domain", "create", "new.example", "--if-missing"],
+        vec!["key", "generate", "new.example", "--if-missing"],
+        vec!["key", "import", "shop.example", &key],
+        vec!["listener", "add", "https", "--bind", &bind, "--upstream", &upstream, "--if-missing"],
+        vec!["listener", "set", "https", "--alpn", "http/1.1"],
+        vec!["tls", "set", "--ttl", "2h"],
+        vec!["token", "create", "deploy", "--if-missing"],
+        vec!["domain", "delete", "gone.example", "--yes", "--if-exists"],
+        vec!["listener", "remove", "gone", "--yes", "--if-exists"],
+        vec!["key", "remove", "gone.example", "--yes", "--if-exists"],
+        vec!["cert", "remove", "new.example", "--yes", "--if-exists"],
+        vec!["chain", "remove", "new.example", "--yes", "--if-exists"],
+        vec!["client-auth", "clear", "new.example", "--if-exists"],
+        vec!["trust", "remove", "--scope", "cluster", "00000000", "--yes", "--if-exists"],
+        vec!["token", "revoke", "0000000000000000", "--yes", "--if-exists"],
+        vec!["key", "remove", "new.example", "--pending", "--yes", "--if-exists"],
+    ];
+    // The server set and the local domains are of one node, so each word has its own node.
+    let first = played([one, two], &script);
+    assert!(first.iter().filter(|changed| **changed).count() >= 10, "{first:?}");
+    let before: Vec<_> = cluster.nodes.iter().map(everything).collect();
+    let second = played([one, two], &script);
+    let wrong = script.iter().zip(&second).filter(|(_, changed)| **changed);
+    assert_eq!(wrong.map(|(words, _)| words).collect::<Vec<_>>(), Vec::<&Vec<&str>>::new());
+    let after: Vec<_> = cluster.nodes.iter().map(everything).collect();
+    assert_eq!(after, before);
+    for words in [&script[3], &script[7], &script[9], &script[13], &script[15]] {
+        let told = three.run(words).ok();
+        assert!(told.contains("unchanged"), "{words:?}: {told}");
+        let ran = three.run(&[&words[..], &["--dry-run"]].concat());
+        assert!(ran.out.contains("unchanged") && !ran.out.contains("Would"), "{}", ran.out);
+    }
+    let member = two.quic.to_string();
+    let again = ["cluster", "join", &member, "--token-file", &token, "-o", "json"];
+    let again = three.run(&[&again[..], &["--if-missing"]].concat()).json();
+    assert_eq!(
+        (again["changed"].as_bool(), again["cluster"].as_str()),
+        (Some(false), Some("test"))
+    );
+    assert_eq!(cluster.nodes.iter().map(everything).collect::<Vec<_>>(), before);
+}
+
+#[test]
+fn what_exists_with_other_settings_is_said() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example", "--alias", "a.example"]).ok();
+    let create = ["domain", "create", "shop.example", "--alias", "b.example", "--if-missing"];
+    let ran = one.run(&create);
+    assert!(
+        ran.code == 0 && ran.err.contains("other aliases: a.example, not b.example"),
+        "{}",
+        ran.err
+    );
+    let upstream = "127.0.0.1:9";
+    let (here, there) = (format!(":{}", cluster.free_port()), format!(":{}", cluster.free_port()));
+    one.run(&["listener", "add", "x", "--bind", &here, "--upstream", upstream]).ok();
+    let ran = one.run(&["listener", "add", "x", "--bind", &there, "--upstream", upstream]);
+    assert_eq!(ran.code, 4, "without the word it is a conflict: {}", ran.out);
+    let words = ["listener", "add", "x", "--bind", &there, "--upstream", upstream, "--if-missing"];
+    let ran = one.run(&words);
+    assert!(ran.code == 0 && ran.err.contains("other settings: address"), "{}", ran.err);
+    // An absent domain is no absent alias.
+    let alias = ["domain", "alias", "no.example", "--add", "c.example", "--if-exists"];
+    assert_eq!(one.run(&alias).code, 3);
+}
+
+#[test]
+fn a_key_waits_for_its_certificate_while_the_other_is_served() {
+    let cluster = Cluster::start(2);
+    let [one, two] = &cluster.nodes[..] else { panic!("two nodes") };
+    let port = cluster.listen();
+    let name = "shop.example";
+    one.run(&["domain", "create", name, "--pki", "enabled"]).ok();
+    one.run(&["key", "generate", name]).ok();
+    one.run(&["cert", "self-sign", name]).ok();
+    let shown = || probe(two.listener(port), name).unwrap().chain;
+    let before = (shown(), one.run(&["domain", "show", name, "-o", "json"]).json());
+    let refused = one.run(&["key", "generate", name]);
+    assert!(refused.err.contains("csr create shop.example --new-key"), "{}", refused.err);
+    let (csr, again) = (one.file("a.csr", b""), one.file("b.csr", b""));
+    one.run(&["csr", "create", name, "--new-key", "--out", &csr]).ok();
+    two.run(&["csr", "create", name, "--new-key", "--out", &again]).ok();
+    let domain = two.run(&["domain", "show", name, "-o", "json"]).json();
+    assert_eq!(domain["version"], before.1["version"], "nothing in use has changed");
+    let pending = domain["pending_keys"][0]["sha256"].as_str().unwrap().to_owned();
+    assert!(one.run(&["key", "show", name]).ok().contains(&pending));
+    assert_eq!(shown(), before.0);
+    // A rotation of the keyring and a restart leave it usable.
+    one.run(&["keyring", "rotate"]).ok();
+    let certificate = sign(one, &again, "90");
+    let done = one.run(&["cert", "import", name, &certificate, "-o", "json"]).json();
+    assert_eq!(done["version"].as_u64(), before.1["version"].as_u64().map(|one| one + 1));
+    let domain = two.run(&["domain", "show", name, "-o", "json"]).json();
+    assert_eq!(domain["credentials"][0]["key"]["sha256"].as_str(), Some(pending.as_str()));
+    assert!(domain.get("pending_keys").is_none(), "{domain}");
+    assert_ne!(shown(), before.0);
+    // Dropped, it can be made anew.
+    one.run(&["csr", "create", name, "--new-key"]).ok();
+    let twice = one.run(&["csr", "create", name, "--new-key", "p384"]);
+    assert_eq!(twice.code, 4, "{}", twice.out);
+    two.run(&["key", "remove", name, "--pending", "--yes"]).ok();
+    one.run(&["csr", "create", name, "--new-key", "p384"]).ok();
+}
+
+#[test]
+fn a_listener_is_changed_without_a_refused_connection() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let port = cluster.listen();
+    let (address, is_over, asked) =
+        (one.listener(port), AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                std::net::TcpStream::connect(address).expect("never refused");
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for round in 0..20 {
+            let upstream = conclave_tests::echo_upstream().to_string();
+            let alpn = if round % 2 == 0 { "http/1.1" } else { "" };
+            let words = ["listener", "set", "tls", "--upstream", &upstream, "--alpn", alpn];
+            one.run(&words).ok();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        client.join().unwrap();
+    });
+    assert!(asked.load(Ordering::Relaxed) > 20);
+    // Another port: open as soon as the answer is there, and the old one is closed.
+    let moved = cluster.free_port();
+    one.run(&["listener", "set", "tls", "--bind", &format!(":{moved}")]).ok();
+    let shown = one.run(&["listener", "show", "tls", "-o", "json"]).json();
+    assert_eq!(shown["bind"].as_str(), Some(format!(":{moved}").as_str()));
+    std::net::TcpStream::connect(one.listener(moved)).unwrap();
+    wait_for("the old port to close", || std::net::TcpStream::connect(address).err());
+    assert_eq!(one.run(&["listener", "set", "tls"]).code, 2, "nothing to set");
+    assert_eq!(one.run(&["listener", "show", "no"]).code, 3);
+}
+
+/// Runs apply with a document on standard input.
+fn apply(node: &Node, document: &str, words: &[&str]) -> (i32, String, String) {
+    let socket = node.dir.join("admin.sock");
+    let mut child = Command::new(binary("conclave"))
+        .args(["--address", &format!("unix:{}", socket.display()), "--timeout", "60s"])
+        .args(["apply", "-f", "-"])
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(document.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn what_is_exported_and_applied_changes_nothing() {
+    let cluster = Cluster::start(2);
+    let [one, two] = &cluster.nodes[..] else { panic!("two nodes") };
+    let pair = Pair::make("shop.example");
+    let (bundle, key) = one.pair_files(&pair);
+    let root = one.file("root.pem", forge("root; leaf", None).anchors.as_bytes());
+    let issuing = one.file("issuing.pem", pair.chain.as_bytes());
+    let port = cluster.listen();
+    for words in [
+        &["domain", "create", "shop.example", "--alias", "*.shop.example"][..],
+        &["cert", "import", "shop.example", &bundle, "--key", &key],
+        &["key", "generate", "shop.example", "--type", "rsa2048"],
+        &["cert", "self-sign", "shop.example", "--family", "rsa"],
+        &["domain", "set", "shop.example", "--pki", "enabled", "--ip", "192.0.2.7"],
+        &["domain", "create", "bare.example", "--pki", "disabled"],
+        &["domain", "create", "own.example", "--scope", "local"],
+        &["trust", "add", "--scope", "cluster", &root],
+        &["trust", "add", "--scope", "server", &issuing],
+        &["trust", "add", "--scope", "domain:shop.example", &root],
+        &["tls", "set", "--ttl", "1h", "--min-version", "1.3"],
+        &["listener", "set", "tls", "--domain-upstream", "shop.example=127.0.0.1:9"],
+    ] {
+        one.run(words).ok();
+    }
+    let listed = one.run(&["trust", "list", "--scope", "domain:shop.example", "-o", "json"]).json();
+    let issuer = listed[0]["sha256"].as_str().unwrap();
+    one.run(&["client-auth", "set", "shop.example", "--issuer", issuer, "--required"]).ok();
+    let before: Vec<_> = cluster.nodes.iter().map(everything).collect();
+    let toml = one.run(&["export"]).ok();
+    assert!(!toml.contains("PRIVATE KEY"));
+    let json = one.run(&["export", "-o", "json"]).ok();
+    for document in [&toml, &json] {
+        for words in [&[][..], &["--prune", "--yes"], &["--dry-run"]] {
+            let (code, out, err) = apply(one, document, words);
+            assert_eq!((code, err.as_str()), (0, ""), "{out}");
+            assert!(
+                out.contains(" 0 changed")
+                    || out.starts_with("0 changed")
+                    || out.contains("Would change 0"),
+                "{out}"
+            );
+        }
+    }
+    let dir = one.dir.join("exported");
+    one.run(&["export", "--dir", dir.to_str().unwrap()]).ok();
+    let file = dir.join("conclave.toml");
+    let told = one.run(&["apply", "-f", file.to_str().unwrap(), "-o", "json"]).json();
+    assert_eq!((told["changed"].as_bool(), &told["counts"]["changed"]), (Some(false), &0.into()));
+    // The other node has other local domains.
+    let (code, out, err) = apply(two, &toml, &["--prune", "--yes"]);
+    assert!(code == 0 && out.contains("0 changed"), "{out}{err}");
+    assert!(err.contains("belong to node-1"), "{err}");
+    assert_eq!(cluster.nodes.iter().map(everything).collect::<Vec<_>>(), before);
+    // Removed, it comes back, except the key: a document holds none.
+    one.run(&["listener", "remove", "tls", "--yes"]).ok();
+    one.run(&["domain", "delete", "bare.example", "--yes"]).ok();
+    one.run(&["tls", "set", "--ttl", "5m"]).ok();
+    let (code, out, err) = apply(one, &toml, &["--dry-run"]);
+    assert!(code == 0 && out.contains("+ domain bare.example"), "{out}{err}");
+    assert!(out.contains("~ tls") && out.contains("Would change 3"), "{out}");
+    let (code, out, err) = apply(one, &toml, &[]);
+    assert!(code == 0 && out.contains("3 changed"), "{out}{err}");
+    assert!(std::net::TcpStream::connect(one.listener(port)).is_ok());
+    one.run(&["key", "remove", "shop.example", "--family", "rsa", "--yes"]).ok();
+    let (code, _, err) = apply(one, &toml, &[]);
+    assert!(code == 3 && err.contains("does not have the key"), "{err}");
+}
+
+#[test]
+fn pruning_removes_what_is_not_named_and_names_move() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let (here, there) = (cluster.free_port(), cluster.free_port());
+    for words in [
+        &["domain", "create", "old.example", "--alias", "www.example"][..],
+        &["domain", "create", "a.example", "--alias", "x.example"],
+        &["domain", "create", "b.example", "--alias", "y.example"],
+        &["listener", "add", "old", "--bind", &format!(":{here}"), "--upstream", "127.0.0.1:9"],
+        &["listener", "add", "stays", "--bind", &format!(":{there}"), "--upstream", "127.0.0.1:9"],
+    ] {
+        one.run(words).ok();
+    }
+    let document = format!(
+        "domains = [\n\
+         {{ name = \"new.example\", aliases = [\"www.example\"] }},\n\
+         {{ name = \"a.example\", aliases = [\"y.example\"] }},\n\
+         {{ name = \"b.example\", aliases = [\"x.example\"] }},\n]\n\
+         [[listeners]]\nname = \"new\"\nbind = \":{here}\"\nupstreams = [\"127.0.0.1:9\"]\n\
+         [[listeners]]\nname = \"stays\"\nbind = \":{there}\"\nupstreams = [\"127.0.0.1:9\"]\n"
+    );
+    let (code, _, err) = apply(one, &document, &["--prune"]);
+    assert!(code == 2 && err.contains("confirmation"), "{err}");
+    let (code, out, _) = apply(one, &document, &["--prune", "--dry-run"]);
+    assert!(code == 0 && out.contains("- domain old.example"), "{out}");
+    let (code, out, err) = apply(one, &document, &["--prune", "--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let names = one.run(&["domain", "list", "-o", "name"]).ok();
+    assert_eq!(names, "a.example\nb.example\nnew.example\nnode-1.main\n");
+    let b = one.run(&["domain", "show", "b.example", "-o", "json"]).json();
+    assert_eq!(b["aliases"], serde_json::json!(["x.example"]));
+    let listeners = one.run(&["listener", "list", "-o", "name"]).ok();
+    assert_eq!(listeners, "new\nstays\n");
+    let (code, out, _) = apply(one, &document, &["--prune", "--yes"]);
+    assert!(code == 0 && out.contains("0 changed"), "{out}");
+}
+
+#[test]
+fn a_part_that_fails_is_named_and_the_rest_is_done() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let document = "domains = [{ name = \"a.example\" }, { name = \"bad name\" }]\n\
+        [[listeners]]\nname = \"x\"\nbind = \":0\"\nupstreams = [\"127.0.0.1:9\"]\n";
+    let (code, out, err) = apply(one, document, &[]);
+    assert!(code == 2 && out.contains("1 changed, 0 unchanged, 1 failed, 1 not tried"), "{out}");
+    assert!(err.contains("domain bad name: ") && err.contains("not done again"), "{err}");
+    let (code, out, err) = apply(one, "[[domains]]\nnam = \"a\"\n", &[]);
+    assert!(code == 2 && err.contains("-:2"), "{out}{err}");
+}
+
+/// A document of domains with their own certificates; the keys lie in files.
+fn many(node: &Node, count: usize) -> String {
+    let pair = Pair::make("*.many.example");
+    let (bundle, key) = node.pair_files(&pair);
+    let one = |number: usize| {
+        format!(
+            "[[domains]]\nname = \"d{number}.many.example\"\npki = \"enabled\"\n\
+             aliases = [\"www.d{number}.example\"]\n\
+             [[domains.credentials]]\nkey = {{ file = \"{key}\" }}\n\
+             certificate = {{ file = \"{bundle}\" }}\n"
+        )
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn many_domains_are_applied_at_once() {
+    let count = std::env::var("CONCLAVE_APPLY_DOMAINS").ok();
+    let count = count.and_then(|text| text.parse().ok()).unwrap_or(100);
+    let cluster = Cluster::start(3);
+    let one = &cluster.nodes[0];
+    let document = many(one, count);
+    let started = Instant::now();
+    let (code, out, err) = apply(one, &document, &["-q"]);
+    println!("{count} domains: {} ms", started.elapsed().as_millis());
+    assert_eq!(code, 0, "{out}{err}");
+    let started = Instant::now();
+    let (code, out, err) = apply(one, &document, &[]);
+    println!("{count} domains again: {} ms", started.elapsed().as_millis());
+    assert!(code == 0 && out.contains(&format!("0 changed, {count} unchanged")), "{out}{err}");
+}
