@@ -35,11 +35,18 @@ pub(crate) fn line(text: &str) {
 /// failure.
 pub(crate) fn failed() -> Option<Problem> {
     let error = FAILED.lock().ok()?.take()?;
-    if error.kind() == std::io::ErrorKind::BrokenPipe {
-        return None;
-    }
+    (error.kind() != std::io::ErrorKind::BrokenPipe).then(|| unwritten(&error))
+}
+
+/// Returns why a secret could not be written that is shown only once. Here a reader that has gone
+/// away is a failure: nobody has the secret.
+pub(crate) fn lost() -> Option<Problem> {
+    Some(unwritten(&FAILED.lock().ok()?.take()?))
+}
+
+pub(crate) fn unwritten(error: &std::io::Error) -> Problem {
     let title = "cannot write to standard output";
-    Some(Problem::new(Code::OutputFailed, title).detail(error.to_string()))
+    Problem::new(Code::OutputFailed, title).detail(error.to_string())
 }
 
 /// Writes advice to standard error.

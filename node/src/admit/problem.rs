@@ -124,7 +124,8 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::NameTaken { owner, .. } => (Code::NameTaken, format!("conclave domain show {owner}")),
         R::MainDomain { .. } => (
             Code::NameTaken,
-            "choose another name, or another [node] main_domain on that node".to_owned(),
+            "choose another name    or: --scope local on that node, for its Main Domain itself"
+                .to_owned(),
         ),
         R::KeyExists { name, family } => {
             let family = family.to_string().to_lowercase();
