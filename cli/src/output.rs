@@ -167,7 +167,8 @@ pub(crate) fn list<T: Serialize>(
             json(global, &named(&kind, &Items { items }));
         }
         Form::Jsonl => items.iter().for_each(|item| {
-            let has_kind = serde_json::to_value(item).is_ok_and(|value| value["kind"].is_string());
+            let has_kind =
+                serde_json::to_value(item).is_ok_and(|value| value.get("kind").is_some());
             match has_kind {
                 true => json(global, item),
                 false => json(global, &named(columns.kind, item)),

@@ -371,3 +371,51 @@ fn a_sealed_node_does_not_open_the_keyring() {
     assert!(told.contains("opened by node-1\n"), "{told}");
     assert!(told.contains("sealed, so without private keys: node-3"), "{told}");
 }
+
+/// Answers a question on a terminal as soon as it appears, as `expect` does; gives what the terminal
+/// showed, and whether it shows again what is typed.
+fn ask_on_terminal(node: &Node, answer: &str) -> String {
+    let script = "
+import os, pty, select, sys, termios, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+shown, sent, end = b'', False, time.time() + 20
+while time.time() < end and (not sent or os.waitpid(pid, os.WNOHANG)[0] == 0):
+    if select.select([fd], [], [], 0.05)[0]:
+        try:
+            shown += os.read(fd, 4096)
+        except OSError:
+            break
+    if b'Token: ' in shown and not sent:
+        sent = True
+        os.write(fd, sys.argv[1].encode())
+echo = termios.tcgetattr(fd)[3] & termios.ECHO
+print(shown.decode(), 'echo' if echo else 'silent')
+";
+    let address = format!("unix:{}", node.dir.join("admin.sock").display());
+    let join = ["--timeout", "2s", "cluster", "join", "127.0.0.1:1"];
+    let output = Command::new("python3")
+        .args(["-c", script, answer])
+        .arg(binary("conclave"))
+        .args(["--address", &address])
+        .args(join)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", err(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_token_that_is_typed_at_once_is_not_shown_and_the_terminal_is_put_right() {
+    if !conclave_tests::has_program("python3") {
+        return;
+    }
+    let cluster = Cluster::unfounded(1);
+    let one = &cluster.nodes[0];
+    for answer in ["cvj_typed.secret.token\n", "\u{3}"] {
+        let shown = ask_on_terminal(one, answer);
+        assert!(shown.contains("Token: ") && shown.ends_with("echo\n"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

@@ -122,11 +122,9 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::AccessTokenUnknown(_) => (Code::NotFound, "conclave token list".to_owned()),
         R::DomainUnknown(name) => return domain_unknown(name),
         R::NameTaken { owner, .. } => (Code::NameTaken, format!("conclave domain show {owner}")),
-        R::MainDomain { .. } => (
-            Code::NameTaken,
-            "choose another name    or: --scope local on that node, for its Main Domain itself"
-                .to_owned(),
-        ),
+        R::MainDomain { .. } => {
+            (Code::NameTaken, "choose another name    or: --scope local on that node".to_owned())
+        }
         R::KeyExists { name, family } => {
             let family = family.to_string().to_lowercase();
             let remove = format!("conclave key remove {name} --family {family}");
