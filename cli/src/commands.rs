@@ -53,7 +53,10 @@ type Done = Result<u8, Failure>;
 pub(crate) fn run(args: Args) -> Done {
     match args.command {
         Command::Server(Server::Run { config }) => {
-            conclave_node::run(&config, &|text| output::line(text)).map(|()| 0)
+            let ended = conclave_node::run(&config, &|text| output::line(text));
+            // A node serves whether or not its first lines could be written.
+            let _ = output::lost();
+            ended.map(|()| 0)
         }
         Command::Config(Config::Init) => {
             output::line(advice::CONFIG.trim_end());

@@ -51,7 +51,10 @@ fn refuse(refused: &clap::Error) -> ExitCode {
         return ExitCode::from(code);
     }
     match refused.print() {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(1),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            output::problem(args::Form::Table, &output::unwritten(&error));
+            ExitCode::from(1)
+        }
         _ => ExitCode::from(code),
     }
 }

@@ -35,11 +35,18 @@ pub(crate) fn line(text: &str) {
 /// failure.
 pub(crate) fn failed() -> Option<Problem> {
     let error = FAILED.lock().ok()?.take()?;
-    if error.kind() == std::io::ErrorKind::BrokenPipe {
-        return None;
-    }
+    (error.kind() != std::io::ErrorKind::BrokenPipe).then(|| unwritten(&error))
+}
+
+/// Returns why a secret could not be written that is shown only once. Here a reader that has gone
+/// away is a failure: nobody has the secret.
+pub(crate) fn lost() -> Option<Problem> {
+    Some(unwritten(&FAILED.lock().ok()?.take()?))
+}
+
+pub(crate) fn unwritten(error: &std::io::Error) -> Problem {
     let title = "cannot write to standard output";
-    Some(Problem::new(Code::OutputFailed, title).detail(error.to_string()))
+    Problem::new(Code::OutputFailed, title).detail(error.to_string())
 }
 
 /// Writes advice to standard error.
@@ -160,7 +167,8 @@ pub(crate) fn list<T: Serialize>(
             json(global, &named(&kind, &Items { items }));
         }
         Form::Jsonl => items.iter().for_each(|item| {
-            let has_kind = serde_json::to_value(item).is_ok_and(|value| value["kind"].is_string());
+            let has_kind =
+                serde_json::to_value(item).is_ok_and(|value| value.get("kind").is_some());
             match has_kind {
                 true => json(global, item),
                 false => json(global, &named(columns.kind, item)),

@@ -140,6 +140,10 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
         config.name,
         config.data_dir.display()
     ));
+    if let Some(text) = conclave_keys::exposure(&config.unlock_file) {
+        tracing::warn!(event = "keys.exposed", "{text}");
+        say(&format!("!  {text}"));
+    }
     let mut fatal = node.fatal();
     tokio::spawn(node.live().clone().feed(node.edge().clone()));
     tokio::spawn(node.edge().clone().retry());

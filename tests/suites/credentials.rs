@@ -55,6 +55,8 @@ fn each_client_gets_the_certificate_that_it_can_verify() {
         let shown = one.run(&words).ok();
         assert!(shown.contains("RSA") && shown.contains("EC P-256"), "{words:?}: {shown}");
     }
+    assert_eq!(one.run(&["key", "show", NAME, "-o", "json"]).json().as_array().unwrap().len(), 2);
+    assert_eq!(one.run(&["cert", "show", NAME, "-o", "name"]).ok().lines().count(), 2);
     let ran = one.run(&["csr", "create", NAME]);
     assert!(ran.code == 2 && ran.err.contains("--family ec"), "{}", ran.err);
     let again = one.run(&["key", "generate", NAME, "--type", "p384"]);

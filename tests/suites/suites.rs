@@ -14,6 +14,7 @@ mod dtls_loss;
 mod durability;
 mod edge;
 mod fixtures;
+mod forms;
 mod hundred_domains;
 mod interop;
 mod main_domains;

@@ -37,10 +37,38 @@ impl Address {
         Err(Box::new(Problem::new(Code::Malformed, title).hint(HINT)))
     }
 
+    /// Returns how a person may get access to the socket.
+    pub(crate) fn way_in(&self) -> String {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let found = match self {
+            Address::Unix(path) => std::fs::metadata(path).ok(),
+            Address::Https(_) => None,
+        };
+        let group = found.filter(|found| found.permissions().mode() & 0o060 == 0o060);
+        let group = group.and_then(|found| group_name(found.gid())).filter(|name| name != "root");
+        match group {
+            Some(group) => {
+                format!("sudo conclave …    or: sudo usermod -aG {group} $USER, then log in again")
+            }
+            None => "sudo conclave …    (the socket is open to its owner only)".to_owned(),
+        }
+    }
+
     /// Returns whether the node at this address asks for an access token.
     pub fn needs_token(&self) -> bool {
         matches!(self, Address::Https(_))
     }
+}
+
+/// Returns the name of a group, if it is in /etc/group.
+fn group_name(id: u32) -> Option<String> {
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    let mut found = groups.lines().map(|line| line.split(':'));
+    found.find_map(|mut fields| {
+        let name = fields.next()?;
+        let number = fields.nth(1)?.parse::<u32>().ok()?;
+        (number == id).then(|| name.to_owned())
+    })
 }
 
 const HINT: &str = "--address unix:PATH    or: --address https://HOST:PORT,https://HOST:PORT";

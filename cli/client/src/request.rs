@@ -409,7 +409,7 @@ impl Client {
         let io = io_kind(error);
         if io == Some(std::io::ErrorKind::PermissionDenied) {
             let problem = Problem::new(Code::NotAllowed, format!("{address}: permission denied"))
-                .hint("sudo usermod -aG conclave $USER    then log in again, or use sudo");
+                .hint(address.way_in());
             return Attempt {
                 problem: failure(problem),
                 is_worth_repeating: false,

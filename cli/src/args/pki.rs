@@ -201,9 +201,9 @@ pub(crate) enum Cert {
         name: String,
         #[command(flatten)]
         of: Of,
-        /// Days of validity
-        #[arg(long, default_value_t = 365)]
-        days: u32,
+        /// Days of validity [default: as many as before]
+        #[arg(long)]
+        days: Option<u32>,
         #[command(flatten)]
         changing: Changing,
     },

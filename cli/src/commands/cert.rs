@@ -42,7 +42,7 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
             output::undo(global, &done);
         }
         Cert::Refresh { name, of, days, changing } => {
-            let (refresh, client) = (Refresh { days: Some(days) }, asking.client()?);
+            let (refresh, client) = (Refresh { days }, asking.client()?);
             let client = client.with_family(of.family);
             let done = client.refresh_certificate(&name, &refresh, &change(&changing)).await?;
             output::change(global, &format!("{name}: certificate refreshed"), &done);

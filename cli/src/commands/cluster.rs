@@ -26,6 +26,7 @@ pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
                     global,
                     &format!("Made cluster {cluster:?} (id {id}) with one voter, {node}."),
                 );
+                about_keys(global, &made);
                 output::advice(
                     global,
                     "Next: conclave join-token create    add nodes (three voters survive the loss of one)",
@@ -41,6 +42,7 @@ pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
                 let text =
                     format!("{node} is a voter of cluster {cluster:?} now ({voters} voters).");
                 output::success(global, &text);
+                about_keys(global, &made);
                 if voters < 3 {
                     output::advice(global, "!  no node may fail yet; add a third");
                 }
@@ -60,6 +62,19 @@ fn is_told(global: &Global, made: &Membership) -> bool {
         output::success(global, &format!("{node} is a member of cluster {cluster:?}: unchanged"));
     }
     !made.changed
+}
+
+/// Says where the unlock key is, and that it must be kept: without it the node can use no private
+/// key, and nobody can make it anew.
+fn about_keys(global: &Global, made: &Membership) {
+    if let Some(path) = &made.unlock_key {
+        let text = format!(
+            "Unlock key of {}: {path}    keep a copy apart from the data; without it this node can use no private key",
+            made.node
+        );
+        output::advice(global, &text);
+    }
+    made.warnings.iter().for_each(|text| output::advice(global, &format!("!  {text}")));
 }
 
 /// Reads the join token from a file, from standard input, or from the terminal without echo.

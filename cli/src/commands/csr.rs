@@ -2,12 +2,19 @@
 
 use conclave_api::{certificate::SelfSign, key::Generate};
 use conclave_client::Change;
+use serde::Serialize;
 
 use super::{Asking, Done, file, write_file};
 use crate::{
     args::{Csr, Fields, Requesting},
     output::{self, Columns},
 };
+
+/// A possible common name of a request.
+#[derive(Serialize)]
+struct CommonName {
+    common_name: String,
+}
 
 pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
     let global = &asking.global;
@@ -21,14 +28,16 @@ pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
     }
     let client = asking.client()?.with_family(of.family);
     if list_names {
-        let choices = client.common_names(&name).await?.common_names;
+        let choices = client.common_names(&name).await?.common_names.into_iter();
+        let choices: Vec<CommonName> =
+            choices.map(|common_name| CommonName { common_name }).collect();
         let columns = Columns {
             kind: "CommonName",
             head: &["COMMON NAME"],
             wide: &[],
-            name: |one: &String| one.clone(),
+            name: |one: &CommonName| one.common_name.clone(),
         };
-        output::list(global, &columns, &choices, |one, _| vec![one.clone()]);
+        output::list(global, &columns, &choices, |one, _| vec![one.common_name.clone()]);
         return Ok(0);
     }
     let csr = match new_key {

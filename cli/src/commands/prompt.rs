@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Longest answer. Longer input is refused, since no secret of Conclave is as long.
 const ANSWER_BYTES_MAX: u64 = 4096;
@@ -33,11 +34,12 @@ impl Drop for Silence {
 /// Asks for a secret. Echo is off before the question appears: a program that answers at once, as
 /// `expect` does, must not make the secret visible.
 pub(super) fn secret(question: &str) -> io::Result<String> {
+    // Ctrl-C would leave the terminal without echo.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let silence = Silence::begin()?;
     let before = silence.0.clone();
-    // Ctrl-C would leave the terminal without echo.
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if interrupt.recv().await.is_some() {
             drop(Silence(before));
             std::process::exit(INTERRUPTED);
         }

@@ -1,7 +1,7 @@
 //! Commands for join tokens, access tokens and the keyring.
 
-use conclave_api::{join_token, token::Create};
-use conclave_client::Change;
+use conclave_api::{join_token, keyring::Keyring as Shown, problem::Problem, token::Create};
+use conclave_client::{Change, Failure};
 
 use super::{Asking, Done, change, confirm, removing};
 use crate::{
@@ -13,7 +13,8 @@ pub(super) async fn join_token(asking: &Asking, command: JoinToken) -> Done {
     let JoinToken::Create { expires_in } = command;
     let create = join_token::Create { expires_in: Some(expires_in.as_secs()) };
     let made = asking.client()?.create_join_token(&create, &Change::default()).await?;
-    if !output::json(&asking.global, &made) {
+    let is_json = output::json(&asking.global, &made);
+    if !is_json {
         output::advice(
             &asking.global,
             &format!("On the new node, until {}, once:\n", made.expires),
@@ -32,7 +33,13 @@ pub(super) async fn join_token(asking: &Asking, command: JoinToken) -> Done {
             ),
         );
     }
-    Ok(0)
+    match output::lost() {
+        None => Ok(0),
+        Some(lost) => Err(Box::new(
+            lost.why(format!("the new join token could not be shown; it expires {}", made.expires))
+                .hint("conclave join-token create    makes another one"),
+        )),
+    }
 }
 
 pub(super) async fn token(asking: &Asking, command: Token) -> Done {
@@ -42,15 +49,23 @@ pub(super) async fn token(asking: &Asking, command: Token) -> Done {
             let create = Create { name, expires_in: expires_in.map(|time| time.as_secs()) };
             let change = Change { is_if_missing: missing.if_missing, ..Change::default() };
             let made = client.create_token(&create, &change).await?;
-            if output::json(global, &made) {
-                return Ok(0);
-            }
+            let is_json = output::json(global, &made);
             let Some(token) = &made.token else {
                 let name = &made.about.name;
-                output::change(global, &format!("access token {name}"), &made.change);
+                if !is_json {
+                    output::change(global, &format!("access token {name}"), &made.change);
+                }
                 return Ok(0);
             };
-            output::line(token);
+            if !is_json {
+                output::line(token);
+            }
+            if let Some(lost) = output::lost() {
+                return Err(revoked(asking, &made.about.id, lost).await);
+            }
+            if is_json {
+                return Ok(0);
+            }
             output::advice(
                 global,
                 "It is shown once and stored nowhere. Put it into a file and use: --address https://HOST:PORT --token-file FILE",
@@ -83,22 +98,32 @@ pub(super) async fn token(asking: &Asking, command: Token) -> Done {
     Ok(0)
 }
 
+/// Revokes a token that nobody has, because it could not be written. Returns what to say about it.
+async fn revoked(asking: &Asking, id: &str, lost: Problem) -> Failure {
+    let revoked = match asking.client() {
+        Ok(client) => client.revoke_token(id, &Change::default()).await.map(|_| ()),
+        Err(failure) => Err(failure),
+    };
+    Box::new(match revoked {
+        Ok(()) => {
+            lost.why(format!("the new token {id} could not be shown, so it is revoked again"))
+        }
+        Err(failure) => lost
+            .why(format!(
+                "the new token {id} could not be shown, nor be revoked: {}",
+                failure.title
+            ))
+            .hint(format!("conclave token revoke {id} --yes")),
+    })
+}
+
 pub(super) async fn keyring(asking: &Asking, command: Keyring) -> Done {
     let (client, global) = (asking.client()?, &asking.global);
     match command {
         Keyring::Status => {
             let keyring = client.keyring().await?;
-            let name = format!("generation {}", keyring.generation);
-            if !output::object(global, &name, &keyring) {
-                output::line(&format!(
-                    "Generation {} of {}, opened by {}",
-                    keyring.generation,
-                    keyring.generations,
-                    keyring.members.join(" ")
-                ));
-                if keyring.sealed {
-                    output::line("x  the answering node is sealed");
-                }
+            if !output::object(global, &keyring.generation.to_string(), &keyring) {
+                show(&keyring);
             }
         }
         Keyring::Rotate { changing } => {
@@ -107,4 +132,21 @@ pub(super) async fn keyring(asking: &Asking, command: Keyring) -> Done {
         }
     }
     Ok(0)
+}
+
+fn show(keyring: &Shown) {
+    let Shown { generation, generations, members, sealed_nodes, silent_nodes, .. } = keyring;
+    let is_open = |name: &&String| !sealed_nodes.contains(name) && !silent_nodes.contains(name);
+    let open: Vec<&str> = members.iter().filter(is_open).map(String::as_str).collect();
+    let open = if open.is_empty() { "no node".to_owned() } else { open.join(" ") };
+    output::line(&format!("Generation {generation}, {generations} kept, opened by {open}"));
+    if !sealed_nodes.is_empty() {
+        let names = sealed_nodes.join(" ");
+        output::line(&format!(
+            "x  sealed, so without private keys: {names}    put back the unlock key and restart"
+        ));
+    }
+    if !silent_nodes.is_empty() {
+        output::line(&format!("!  no answer, so not known: {}", silent_nodes.join(" ")));
+    }
 }

@@ -29,7 +29,7 @@ pub struct Import {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Refresh {
-    /// Days of validity; 365 if not given.
+    /// Days of validity; as many as the old certificate has if not given.
     pub days: Option<u32>,
 }
 

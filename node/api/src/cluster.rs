@@ -35,6 +35,12 @@ pub struct Membership {
     pub node_id: u64,
     /// Number of voters, including this node.
     pub voters: u64,
+    /// Path of this node's unlock key, without which the node cannot use private keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlock_key: Option<String>,
+    /// What should be mended on this node, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Whether the node has become a member by this request.
     #[serde(default = "is_changed")]
     pub changed: bool,

@@ -18,4 +18,11 @@ pub struct Keyring {
     pub members: Vec<String>,
     /// Whether the answering node is sealed and cannot open the keyring.
     pub sealed: bool,
+    /// Names of the members that are sealed: the generation is wrapped for them, but they cannot
+    /// open it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sealed_nodes: Vec<String>,
+    /// Names of the members that do not answer, so that it is unknown whether they are sealed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent_nodes: Vec<String>,
 }

@@ -159,8 +159,11 @@ pub struct Served {
     pub domain: Option<String>,
     /// Selection rule: `name`, `address` or `main`.
     pub chosen: Option<String>,
-    /// SHA-256 of the domain's certificates, hex.
+    /// SHA-256 of the certificates that the answering node shows for the domain, hex.
     pub certificates: Vec<String>,
+    /// Whether the domain is in test mode. Then each node shows a test certificate of its own.
+    #[serde(default)]
+    pub is_test: bool,
     /// Name of the member with that address, if known.
     pub node: Option<String>,
 }

@@ -21,6 +21,7 @@ pub use identity::{IdentityError, NodeKeys, Unlocked};
 pub use keyring::Keyring;
 pub use seal::{Binding, GenerationKey, Purpose, SealError, Secret};
 pub use session::{OpenedKey, SessionKeys};
+pub use unlock::exposure;
 pub use wrap::{SealingKey, WrapError, wrap};
 
 #[cfg(test)]

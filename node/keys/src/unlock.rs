@@ -1,11 +1,15 @@
 //! The unlock key: a file outside the data directory whose key encrypts the node's sealing key.
 
-use std::{io, path::Path};
+use std::{io, os::unix::fs::PermissionsExt, path::Path};
 
 use conclave_system::files;
 use zeroize::Zeroize;
 
 use super::seal::GenerationKey;
+
+/// Rights by which users other than the owner can read or change a file, and by which its group can
+/// change it. A group may read the key: secret stores mount files so.
+const OTHERS: u32 = 0o027;
 
 /// Reads the unlock key. Returns `None` if the file does not exist.
 pub(crate) fn read(path: &Path) -> io::Result<Option<GenerationKey>> {
@@ -44,6 +48,16 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
         true => Ok(()),
         false => Err(io::Error::from(io::ErrorKind::NotADirectory)),
     }
+}
+
+/// Returns what is wrong with the rights on the file of the unlock key: other users can read it or
+/// put another one in its place.
+pub fn exposure(path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    let shown = path.display();
+    (mode & OTHERS != 0).then(|| {
+        format!("other users can use the unlock key {shown} (mode {mode:o}): chmod 600 {shown}")
+    })
 }
 
 /// Reads the unlock key, or makes one if the file does not exist.

@@ -303,7 +303,10 @@ pub(crate) fn common_names(domain: &Domain) -> Vec<String> {
         Some((_, rest)) if rest.contains('.') => format!("*.{rest}"),
         _ => format!("*.{}", domain.name),
     };
-    domain.server_names().map(String::from).chain([wildcard]).collect()
+    let names = domain.server_names().map(String::from);
+    // The wildcard may be an alias already.
+    let own: Vec<String> = names.filter(|name| *name != wildcard).collect();
+    own.into_iter().chain([wildcard]).collect()
 }
 
 /// Returns the subject and the alternative names for a new certificate or signing request. The
@@ -358,7 +361,10 @@ pub(crate) fn refresh_certificate(
             .why("only one that the domain's key signed itself can be refreshed here")
             .hint(format!("conclave csr create {name}")));
     }
-    let validity = validity(view, asked.days)?;
+    // Without a wish the new one is valid for as long as the old one was.
+    let seconds = old.not_after().saturating_sub(old.not_before());
+    let days = u32::try_from(seconds / (24 * 60 * 60)).unwrap_or(DAYS_MAX).clamp(1, DAYS_MAX);
+    let validity = validity(view, asked.days.or(Some(days)))?;
     let made = issue::refresh(&key, &old, validity).map_err(|error| problem::issue(&error))?;
     let certificate = record_of(&made);
     let action = SetCertificate { name: name.clone(), key: None, certificate, chain: None };

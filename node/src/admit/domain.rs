@@ -139,7 +139,15 @@ fn all_aliases(
 pub(crate) fn delete_domain(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
     let (_, expectation) = view.domain(&name)?;
-    Ok(Admitted::new(Action::DeleteDomain(name.clone()), name).expecting(expectation))
+    let is_main = view.scope == Scope::Local && name == view.node.config().main_domain;
+    let warnings = is_main.then(|| {
+        format!(
+            "{name} is the Main Domain of this node: until its next start it refuses clients that ask for no known name"
+        )
+    });
+    let warnings = warnings.into_iter().collect();
+    let admitted = Admitted::new(Action::DeleteDomain(name.clone()), name);
+    Ok(admitted.expecting(expectation).warning(warnings))
 }
 
 pub(crate) fn rename_domain(

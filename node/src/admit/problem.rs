@@ -122,16 +122,19 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::AccessTokenUnknown(_) => (Code::NotFound, "conclave token list".to_owned()),
         R::DomainUnknown(name) => return domain_unknown(name),
         R::NameTaken { owner, .. } => (Code::NameTaken, format!("conclave domain show {owner}")),
-        R::MainDomain { .. } => (
-            Code::NameTaken,
-            "choose another name, or another [node] main_domain on that node".to_owned(),
-        ),
-        R::KeyExists { name, .. } => (
-            Code::KeyExists,
-            format!(
-                "conclave csr create {name} --new-key    renews without a gap    or: conclave cert import {name} FILE --key FILE"
-            ),
-        ),
+        R::MainDomain { .. } => {
+            (Code::NameTaken, "choose another name    or: --scope local on that node".to_owned())
+        }
+        R::KeyExists { name, family } => {
+            let family = family.to_string().to_lowercase();
+            let remove = format!("conclave key remove {name} --family {family}");
+            (
+                Code::KeyExists,
+                format!(
+                    "conclave csr create {name} --new-key    renews without a gap    or: conclave cert import {name} FILE --key FILE    or: {remove}"
+                ),
+            )
+        }
         R::KeyMissing(name) => (
             Code::KeyMissing,
             format!("conclave key generate {name}    or: conclave key import {name} FILE"),

@@ -96,7 +96,7 @@ async fn resolve(text: &str) -> Result<SocketAddr, Problem> {
     let problem = |why: String| {
         Problem::new(Code::ClusterUnreachable, format!("cannot find {text}"))
             .detail(why)
-            .hint("give HOST:PORT of a member: conclave status there shows it")
+            .hint("give HOST:PORT of a member: conclave node list -o wide on a member shows it")
     };
     let mut found =
         tokio::net::lookup_host(text).await.map_err(|error| problem(error.to_string()))?;

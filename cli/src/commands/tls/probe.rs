@@ -184,6 +184,21 @@ fn no_handshake(address: &str, error: &dyn std::fmt::Display) -> Failure {
     Box::new(problem.detail(error.to_string()))
 }
 
+/// Describes a server that does not begin with TLS. If it speaks a protocol with STARTTLS, the hint
+/// is the command for it.
+fn no_tls(address: &str, at: SocketAddr, error: &std::io::Error) -> Failure {
+    let failure = no_handshake(address, error);
+    match starttls::guess(at) {
+        None => failure,
+        Some(protocol) => {
+            let protocol = protocol.as_str();
+            let why = format!("it speaks {protocol}, where TLS begins by a command");
+            let hint = format!("conclave tls probe {address} --starttls {protocol}");
+            Box::new(failure.why(why).hint(hint))
+        }
+    }
+}
+
 /// Makes a DTLS handshake over UDP.
 fn shake_datagrams(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> {
     let address = look_up(&probe.target)?;
@@ -246,7 +261,10 @@ fn shake(probe: &Probe) -> Result<(Shown, Vec<Certificate>), Failure> {
     let mut tls = ClientConnection::new(Arc::new(config), name).map_err(|error| refused(&error))?;
     let started = Instant::now();
     while tls.is_handshaking() {
-        tls.complete_io(&mut tcp).map_err(|error| refused(&error))?;
+        tls.complete_io(&mut tcp).map_err(|error| match probe.starttls {
+            None => no_tls(address, to, &error),
+            Some(_) => refused(&error),
+        })?;
     }
     let handshake_ms = started.elapsed().as_millis();
     tls.send_close_notify();
@@ -304,6 +322,10 @@ fn show(shown: &Shown) {
     match (&served.domain, &served.chosen) {
         (Some(domain), Some(chosen)) if judged.is_served_here => output::line(&format!(
             "served by {node} (this cluster), domain {domain}, chosen by {chosen}"
+        )),
+        // Each node makes its own test certificate, and only that node knows it.
+        (Some(domain), Some(chosen)) if served.is_test => output::line(&format!(
+            "domain {domain}, chosen by {chosen}, is in test mode: whether this is the test certificate of {node} is known only there    --address of {node}"
         )),
         (Some(domain), Some(chosen)) => output::line(&format!(
             "not a certificate of this cluster, where domain {domain} is chosen by {chosen}"

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Error, ErrorKind, Read, Write},
-    net::{IpAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -10,6 +10,39 @@ use conclave_preface::{
     limits::SAID_BYTES_MAX,
     starttls::{ListenerProtocol, Reason, Sides, Step, Who, with_server},
 };
+
+/// Longest wait for the greeting of a server that speaks first.
+const GREETING_TIME: Duration = Duration::from_secs(2);
+
+/// Guesses the protocol of a server that made no handshake: by its port if its clients speak first,
+/// otherwise by its greeting.
+pub(super) fn guess(address: SocketAddr) -> Option<ListenerProtocol> {
+    match address.port() {
+        389 => return Some(ListenerProtocol::Ldap),
+        5222 => return Some(ListenerProtocol::XmppClient),
+        5269 => return Some(ListenerProtocol::XmppServer),
+        5432 => return Some(ListenerProtocol::Postgres),
+        _ => {}
+    }
+    let mut tcp = TcpStream::connect_timeout(&address, GREETING_TIME).ok()?;
+    let mut said = Vec::new();
+    hear(&mut tcp, &mut said, Instant::now() + GREETING_TIME).ok()?;
+    greeted(&String::from_utf8_lossy(&said).to_ascii_uppercase(), address.port())
+}
+
+/// Returns the protocol whose servers greet so.
+fn greeted(greeting: &str, port: u16) -> Option<ListenerProtocol> {
+    let is_ftp = greeting.contains("FTP") || port == 21;
+    let known = [
+        ("* OK", ListenerProtocol::Imap),
+        ("* PREAUTH", ListenerProtocol::Imap),
+        ("+OK", ListenerProtocol::Pop3),
+        ("\"IMPLEMENTATION\"", ListenerProtocol::Sieve),
+        ("220", if is_ftp { ListenerProtocol::Ftp } else { ListenerProtocol::Smtp }),
+    ];
+    let found = known.into_iter().find(|(begin, _)| greeting.starts_with(begin));
+    found.map(|(_, protocol)| protocol)
+}
 
 /// Speaks with a server until TLS starts on the stream. An XMPP stream is opened to `name`. Sends
 /// only what leads to TLS; any other course of the conversation is an error.
@@ -68,5 +101,26 @@ fn hear(tcp: &mut TcpStream, said: &mut Vec<u8>, until: Instant) -> Result<(), E
             Err(Error::new(ErrorKind::TimedOut, "the server is too slow"))
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_is_known_by_its_greeting() {
+        for (greeting, port, expected) in [
+            ("220 mail.example ESMTP Postfix\r\n", 25, Some(ListenerProtocol::Smtp)),
+            ("220 (vsFTPd 3.0.3)\r\n", 2121, Some(ListenerProtocol::Ftp)),
+            ("220 welcome\r\n", 21, Some(ListenerProtocol::Ftp)),
+            ("* OK [CAPABILITY IMAP4rev1] ready\r\n", 143, Some(ListenerProtocol::Imap)),
+            ("+OK POP3 ready\r\n", 110, Some(ListenerProtocol::Pop3)),
+            ("\"IMPLEMENTATION\" \"Dovecot\"\r\n", 4190, Some(ListenerProtocol::Sieve)),
+            ("SSH-2.0-OpenSSH_9.2\r\n", 22, None),
+            ("", 25, None),
+        ] {
+            assert_eq!(greeted(&greeting.to_ascii_uppercase(), port), expected, "{greeting}");
+        }
     }
 }

@@ -118,6 +118,11 @@ impl Live {
         self.shared.index.load().find(wanted, &self.shared.main_domain)
     }
 
+    /// Returns the test certificate of this node, DER.
+    pub fn test_certificate(&self) -> &[u8] {
+        self.shared.test.der()
+    }
+
     pub(super) fn prepared(
         &self,
         index: &Index,

@@ -72,6 +72,11 @@ impl TestCertificate {
         Ok(TestCertificate { keys: CertifiedKeys::new(vec![shown]), chain: chain.to_vec(), pkcs8 })
     }
 
+    /// Returns the certificate without its chain, DER.
+    pub(crate) fn der(&self) -> &[u8] {
+        self.chain.first().map_or(&[], |first| first.as_ref())
+    }
+
     /// Returns the certificate for TLS handshakes.
     pub(crate) fn certified_keys(&self) -> Arc<CertifiedKeys> {
         Arc::clone(&self.keys)

@@ -59,6 +59,7 @@ fn membership(asked: &Asked, changed: bool) -> Result<Membership, Failed> {
         .state
         .cluster()
         .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster yet"))?;
+    let unlock_file = &asked.operator.node.config().unlock_file;
     Ok(Membership {
         cluster: cluster.name.to_string(),
         id: cluster.id.to_string(),
@@ -66,6 +67,8 @@ fn membership(asked: &Asked, changed: bool) -> Result<Membership, Failed> {
         node: asked.operator.node.config().name.to_string(),
         node_id: replica.id().0,
         voters: u64::try_from(replica.raft().status().voters.len()).unwrap_or(0),
+        unlock_key: Some(unlock_file.display().to_string()),
+        warnings: conclave_keys::exposure(unlock_file).into_iter().collect(),
         changed,
     })
 }

@@ -10,10 +10,18 @@ use conclave_api::{
 use conclave_store::scope::Scope;
 
 use super::Answer;
-use crate::{admin::asked::Asked, admit};
+use crate::{admin::asked::Asked, admit, view};
 
 pub(super) async fn show(asked: Asked) -> Answer<Keyring> {
     let state = asked.operator.read().await?;
+    let node = &asked.operator.node;
+    let replica = node.replica()?;
+    let (raft, outlook) = (replica.raft().status(), replica.outlook().await);
+    let nodes = view::members(replica.id(), &state, &raft, &outlook);
+    let in_state = |word: &str| -> Vec<String> {
+        let found = nodes.iter().filter(|one| one.state == word);
+        found.map(|one| one.name.clone()).collect()
+    };
     let cluster = state
         .cluster()
         .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster yet"))?;
@@ -26,7 +34,9 @@ pub(super) async fn show(asked: Asked) -> Answer<Keyring> {
         generation: cluster.generation.0,
         generations: u64::try_from(state.generations().count()).unwrap_or(u64::MAX),
         members: members.map(|(_, member)| member.name.to_string()).collect(),
-        sealed: asked.operator.node.keyring().sealed_reason().is_some(),
+        sealed: node.keyring().sealed_reason().is_some(),
+        sealed_nodes: in_state("sealed"),
+        silent_nodes: in_state("unreachable"),
     }))
 }
 

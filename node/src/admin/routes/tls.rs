@@ -14,7 +14,7 @@ use conclave_api::{
 use conclave_edge::{live::Wanted, socket};
 use conclave_store::{
     id::{Fingerprint, SessionKeyId},
-    record::{Member, SessionKey as Record, SessionKeyUse, TlsLogLevel, TlsVersion},
+    record::{Member, PkiMode, SessionKey as Record, SessionKeyUse, TlsLogLevel, TlsVersion},
     scope::Scope,
     state::State,
     time::UnixMillis,
@@ -113,13 +113,21 @@ pub(super) async fn served(
     let server_name = (name != "-").then_some(name.as_str());
     let wanted = Wanted { server_name, local: address, ..Wanted::default() };
     let found = asked.operator.node.live().explain(wanted);
-    let certificates = found.iter().flat_map(|(served, _)| served.domain.certificates());
+    let is_test = found.as_ref().is_some_and(|(served, _)| served.domain.mode == PkiMode::Test);
+    let certificates = match is_test {
+        true => vec![Fingerprint::of(asked.operator.node.live().test_certificate())],
+        false => {
+            let own = found.iter().flat_map(|(served, _)| served.domain.certificates());
+            own.map(|one| Fingerprint::of(&one.der)).collect()
+        }
+    };
     Ok(Json(Served {
         api_version: API_VERSION.to_owned(),
         kind: "TlsServed".to_owned(),
         domain: found.as_ref().map(|(served, _)| served.domain.name.to_string()),
         chosen: found.as_ref().map(|(_, chosen)| chosen.word().to_owned()),
-        certificates: certificates.map(|one| Fingerprint::of(&one.der).to_string()).collect(),
+        certificates: certificates.iter().map(ToString::to_string).collect(),
+        is_test,
         node: address.and_then(|address| node_at(&asked.operator.node, address)),
     }))
 }
