@@ -7,6 +7,7 @@ use crate::{
     crl::read_crls,
     csr::read_request,
     key::{KeyAlgorithm, KeyError, PrivateKey, read_private_key, tests::openssl},
+    pem,
 };
 
 fn key() -> PrivateKey {
