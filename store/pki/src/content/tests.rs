@@ -1,7 +1,6 @@
 //! Every kind of file that people give by mistake.
 #![allow(clippy::unwrap_used)]
 
-use super::*;
 use crate::{
     certificate::{CertificateError, read_bundle, read_many},
     crl::read_crls,
