@@ -13,6 +13,7 @@ mod dtls_interop;
 mod dtls_loss;
 mod durability;
 mod edge;
+mod files;
 mod fixtures;
 mod forms;
 mod hundred_domains;

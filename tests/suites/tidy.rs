@@ -106,8 +106,9 @@ const ROOMS: [(&str, &[&[&str]]); 7] = [
     (
         "store/pki/src",
         &[
-            &["limits", "rule", "element", "name"],
-            &["budget", "pem"],
+            &["limits", "rule", "element", "name", "base64"],
+            &["budget", "content"],
+            &["pem"],
             &["key"],
             &["certificate"],
             &["signature", "crl", "issue"],

@@ -4,9 +4,9 @@
 use std::fmt;
 
 use crate::{
+    base64,
     element::elements,
     limits::{BARE_BYTES_MIN, CONTENT_PARTS_MAX},
-    pem,
 };
 
 /// Kind of a DER value.
@@ -165,7 +165,7 @@ pub(crate) fn foreign(input: &[u8]) -> Option<Foreign> {
         byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"+/=".contains(&byte)
     };
     if text.len() >= BARE_BYTES_MIN && text.starts_with('M') && text.bytes().all(is_base64) {
-        return pem::decode(text).and_then(|der| kind(&der)).map(Foreign::Bare);
+        return base64::decode(text).and_then(|der| kind(&der)).map(Foreign::Bare);
     }
     None
 }

@@ -17,6 +17,7 @@
 //! assert!(certificate.matches(&key));
 //! ```
 
+mod base64;
 mod budget;
 pub mod builtin;
 pub mod certificate;

@@ -5,10 +5,10 @@
 //! between or after the frames of a block never gets into a message: a label is one of a fixed
 //! list.
 
-use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
 use crate::{
+    base64,
     content::{self, Foreign},
     limits::PEM_BYTES_MAX,
 };
@@ -172,7 +172,7 @@ fn read_block(begun: &str, line: usize) -> Result<(Block, &str), PemError> {
     {
         return Err(PemError::Encrypted { line: line + line_ends(before) });
     }
-    let der = decode(body).ok_or(PemError::Damaged { line, label })?;
+    let der = base64::decode(body).ok_or(PemError::Damaged { line, label })?;
     Ok((Block { label, line, der }, behind))
 }
 
@@ -191,53 +191,10 @@ fn line_ends(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// Decodes a body, whatever its line ends look like.
-pub(crate) fn decode(body: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let mut letters = Zeroizing::new(String::with_capacity(body.len()));
-    let mut rest = body.chars();
-    while let Some(letter) = rest.next() {
-        match letter {
-            // An escaped line end.
-            '\\' if matches!(rest.next(), Some('n' | 'r')) => {}
-            // Marks that editors and web pages leave behind, invisible to people.
-            '\u{feff}' | '\u{200b}' => {}
-            letter if letter.is_whitespace() => {}
-            letter => letters.push(letter),
-        }
-    }
-    // The decoder knows fixed labels only; the meaning of the bytes depends on our own label.
-    let pem = Zeroizing::new(format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        letters.as_str()
-    ));
-    let decoded = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).ok()?;
-    let der = decoded.secret_pkcs8_der();
-    (!der.is_empty()).then(|| Zeroizing::new(der.to_vec()))
-}
-
 /// Encodes one block.
 pub(crate) fn encode(label: &str, der: &[u8]) -> String {
-    let body = base64(der);
+    let body = base64::encode(der);
     format!("-----BEGIN {label}-----\n{body}-----END {label}-----\n")
-}
-
-/// Encodes base64 in lines of 64 characters (RFC 7468 §2).
-fn base64(der: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(der.len() * 3 / 2);
-    for line in der.chunks(48) {
-        for group in line.chunks(3) {
-            let [a, b, c] = [0, 1, 2].map(|place| group.get(place).copied().unwrap_or(0));
-            let bits = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
-            for place in 0..4 {
-                let sextet = usize::try_from(bits >> (18 - 6 * place) & 63).unwrap_or(0);
-                let letter = ALPHABET.get(sextet).filter(|_| place <= group.len());
-                text.push(letter.map_or('=', |byte| char::from(*byte)));
-            }
-        }
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]

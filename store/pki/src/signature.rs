@@ -275,3 +275,42 @@ impl Certificate {
 pub(crate) fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
     check(certificate, issuer, &mut Budget::new()).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{certificate::read_bundle, key::tests::openssl};
+
+    /// Returns why a self-signed certificate of these settings is refused.
+    fn refused(settings: &[&str]) -> Option<String> {
+        let make = ["req", "-x509", "-nodes", "-subj", "/CN=a", "-keyout", "/dev/null"];
+        let pem = openssl(&[&make[..], settings].concat(), b"")?;
+        let one = read_bundle(&pem).unwrap().remove(0);
+        let key = check_key(&one).err();
+        let broken = key.or_else(|| check(&one, &one, &mut Budget::new()).err());
+        Some(broken.expect("a refusal").detail)
+    }
+
+    #[test]
+    fn what_is_not_accepted_is_told_by_its_name() {
+        let pss = ["-newkey", "rsa:2048", "-sigopt", "rsa_padding_mode:pss", "-sigopt"];
+        let salt = |salt: &'static str, hash: &'static str| [&pss[..], &[salt, hash]].concat();
+        for (settings, expected) in [
+            (
+                salt("rsa_pss_saltlen:20", "-sha256"),
+                "RSASSA-PSS with SHA-256 and a salt of 20 bytes",
+            ),
+            (salt("rsa_pss_saltlen:20", "-sha1"), "RSASSA-PSS with SHA-1 and a salt of 20 bytes"),
+            (
+                salt("rsa_pss_saltlen:32", "-sha512"),
+                "RSASSA-PSS with SHA-512 and a salt of 32 bytes",
+            ),
+            (vec!["-newkey", "rsa-pss"], "RSA-PSS"),
+            (vec!["-newkey", "rsa:2048", "-sha224"], "SHA-224 with RSA"),
+            (vec!["-newkey", "ed448"], "Ed448"),
+        ] {
+            let Some(told) = refused(&settings) else { return };
+            assert!(told.contains(expected), "{settings:?}: {told}");
+        }
+    }
+}

@@ -43,6 +43,8 @@ struct Verdict {
     /// Error code.
     reason: Option<String>,
     detail: Option<String>,
+    /// The command that helps, if the input could not be read.
+    hint: Option<String>,
     /// The broken rule.
     rule: Option<String>,
     /// Subject of the certificate at fault.
@@ -179,6 +181,7 @@ impl Unreadable {
                 &Verdict {
                     reason: Some(error.code().to_owned()),
                     detail: Some(format!("{}: {error}", file.display())),
+                    hint: Some(error.hint().replace("INPUT", &file.display().to_string())),
                     ..Verdict::default()
                 },
             )),
@@ -314,6 +317,9 @@ fn told(global: &Global, verdict: &Verdict) {
     output::line(&format!("NOT valid: {detail} [{code}]"));
     if let (Some(certificate), Some(rule)) = (&verdict.certificate, &verdict.rule) {
         output::line(&format!("certificate  {certificate}\nrule         {rule}"));
+    }
+    if let Some(hint) = &verdict.hint {
+        output::line(&format!("hint: {hint}"));
     }
     output::advice(global, &format!("more: conclave explain {code}"));
 }

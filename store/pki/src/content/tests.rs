@@ -1,12 +1,12 @@
 //! Every kind of file that people give by mistake.
 #![allow(clippy::unwrap_used)]
 
-use super::*;
 use crate::{
     certificate::{CertificateError, read_bundle, read_many},
     crl::read_crls,
     csr::read_request,
     key::{KeyAlgorithm, KeyError, PrivateKey, read_private_key, tests::openssl},
+    pem,
 };
 
 fn key() -> PrivateKey {
