@@ -114,6 +114,8 @@ pub(crate) enum Alert {
     ProtocolVersion,
     /// The first bytes are not TLS: RFC 8446 §6.2.
     UnexpectedMessage,
+    /// The client names no application protocol: RFC 7301 §3.2.
+    NoApplicationProtocol,
 }
 
 impl Alert {
@@ -125,6 +127,7 @@ impl Alert {
             Alert::UnrecognizedName => 112,
             Alert::ProtocolVersion => 70,
             Alert::UnexpectedMessage => 10,
+            Alert::NoApplicationProtocol => 120,
         };
         [21, 3, 3, 0, 2, 2, description]
     }
