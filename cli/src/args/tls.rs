@@ -34,10 +34,10 @@ pub(crate) enum Tls {
     )]
     Probe {
         /// Server to connect to
-        #[arg(value_name = "HOST:PORT")]
+        #[arg(value_name = "HOST:PORT", value_parser = target)]
         target: String,
         /// Server name to send, - for none [default: HOST, if it is no address]
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = conclave_node::server_name)]
         server_name: Option<String>,
         /// Application protocols to offer, preferred ones first, as h2,http/1.1 [default: none]
         #[arg(long, value_delimiter = ',', value_name = "NAMES")]
@@ -265,4 +265,12 @@ fn protocol(word: &str) -> Result<ListenerProtocol, String> {
     let mut known = ListenerProtocol::ALL.into_iter().filter(starts_tls);
     let words = known.clone().map(ListenerProtocol::as_str).collect::<Vec<_>>().join(", ");
     known.find(|known| known.as_str() == word).ok_or(format!("one of {words} is expected"))
+}
+
+/// A server with the host of its name in A-labels.
+fn target(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':').filter(|(host, _)| !host.is_ascii()) {
+        Some((host, port)) => Ok(format!("{}:{port}", conclave_node::server_name(host)?)),
+        None => Ok(text.to_owned()),
+    }
 }

@@ -103,8 +103,23 @@ pub(super) fn upstreams(
         return Err(malformed("no upstream is given").hint("--upstream 127.0.0.1:8080"));
     }
     check_count("upstreams", asked.len(), UPSTREAMS_MAX)?;
+    let asked = asked.iter().map(|text| with_a_labels(text)).collect::<Result<Vec<_>, _>>()?;
     asked.iter().try_for_each(|text| check_upstream(node, protocol, text))?;
-    Ok(asked.to_vec())
+    Ok(asked)
+}
+
+/// Returns an upstream with A-labels: resolvers know no others.
+fn with_a_labels(text: &str) -> Result<String, Problem> {
+    let (kind, place) = match text.strip_prefix("udp:") {
+        Some(place) => ("udp:", place),
+        None => ("", text),
+    };
+    match place.rsplit_once(':') {
+        Some((host, port)) if !host.is_ascii() && !host.starts_with("unix:") => {
+            Ok(format!("{kind}{}:{port}", domain_name(host)?))
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 fn check_upstream(node: &Node, protocol: ListenerProtocol, text: &str) -> Result<(), Problem> {
@@ -205,13 +220,15 @@ pub(super) fn outgoing(of: ListenerProtocol, asked: &Add) -> Result<Option<Outgo
         return Err(unfit(format!("{} has no STARTTLS", found.as_str()))
             .hint("leave --starttls out: TLS from the first byte"));
     }
-    let is_name = |name: &String| name.parse::<IpAddr>().is_ok() || DomainName::parse(name).is_ok();
-    if let Some(name) = asked.server_name.as_ref().filter(|name| !is_name(name)) {
-        return Err(
-            malformed(format!("invalid server name {name:?}")).hint("--server-name mail.example")
-        );
-    }
-    Ok(Some(Outgoing { server_name: asked.server_name.clone(), starttls }))
+    let name = |text: &String| match (text.parse::<IpAddr>(), DomainName::parse(text)) {
+        (Ok(_), _) => Ok(text.clone()),
+        (_, Ok(name)) => Ok(name.into()),
+        (_, Err(error)) => Err(malformed(format!("invalid server name {text:?}"))
+            .detail(error.to_string())
+            .hint("--server-name mail.example")),
+    };
+    let server_name = asked.server_name.as_ref().map(name).transpose()?;
+    Ok(Some(Outgoing { server_name, starttls }))
 }
 
 /// Returns warnings about a new listener.
