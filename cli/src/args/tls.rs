@@ -95,7 +95,7 @@ pub(crate) struct TlsSet {
 pub(crate) enum ClientAuth {
     /// Asks clients of a domain for a certificate
     #[command(
-        after_help = "Examples:\n  conclave client-auth set shop.example --issuer 8c1f22 --required\n  conclave client-auth set shop.example --issuer 8c1f22 --dry-run\nThe fingerprints of issuers: conclave trust list --scope domain:shop.example"
+        after_help = "Examples:\n  conclave client-auth set shop.example --issuer 8c1f22 --required\n  conclave client-auth set shop.example --issuer 8c1f22 --dry-run\nThe fingerprints of issuers: conclave trust list --scope domain:shop.example\nCertificates whose extended key usage names servers only: conclave listener set --take-server-certificates on"
     )]
     Set {
         /// Name of the domain
@@ -205,6 +205,13 @@ pub(crate) struct ListenerAdd {
     /// outgoing-tls: name that the server's certificate must have [default: host of the upstream]
     #[arg(long, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
+    /// Refuse clients without a certificate, whatever name they send; domains that ask for none
+    /// are not served here
+    #[arg(long)]
+    pub(crate) require_client_certificate: bool,
+    /// Take client certificates that name servers only (extended key usage), as servers have them
+    #[arg(long)]
+    pub(crate) take_server_certificates: bool,
     #[command(flatten)]
     pub(crate) missing: IfMissing,
     #[command(flatten)]
@@ -248,6 +255,12 @@ pub(crate) struct ListenerSet {
     /// outgoing-tls: name that the server's certificate must have; "" for the host of the upstream
     #[arg(long, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
+    /// Refuse clients without a certificate, whatever name they send: on or off
+    #[arg(long, value_parser = SWITCH, value_name = "SWITCH", hide_possible_values = true)]
+    pub(crate) require_client_certificate: Option<String>,
+    /// Take client certificates that name servers only (extended key usage): on or off
+    #[arg(long, value_parser = SWITCH, value_name = "SWITCH", hide_possible_values = true)]
+    pub(crate) take_server_certificates: Option<String>,
     #[command(flatten)]
     pub(crate) changing: Changing,
 }

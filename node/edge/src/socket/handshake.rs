@@ -352,7 +352,9 @@ fn session(
 fn alert(refusal: &Refusal) -> &'static [u8] {
     match refusal {
         Refusal::Unknown => &const { Alert::UnrecognizedName.record() },
-        Refusal::Disabled | Refusal::Incomplete => &const { Alert::AccessDenied.record() },
+        Refusal::Disabled | Refusal::Incomplete | Refusal::AsksForNone => {
+            &const { Alert::AccessDenied.record() }
+        }
         Refusal::KeyUnavailable(_) | Refusal::Settings(_) => {
             &const { Alert::InternalError.record() }
         }

@@ -14,11 +14,13 @@ use conclave_store::{
     id::DomainName,
     limits::{ALPN_MAX, DOMAIN_UPSTREAMS_MAX, PROXY_NETWORKS_MAX, UPSTREAMS_MAX},
     record::{
-        Domain, DomainKey, Listener, ListenerProtocol, Network, Outgoing, PkiMode, ProxyVersion,
+        Domain, DomainKey, Listener, ListenerPolicy, ListenerProtocol, Network, Outgoing, PkiMode,
+        ProxyVersion,
     },
     state::State,
 };
 
+use super::walk_around;
 use crate::{admit::domain_name, node::Node};
 
 fn unfit(title: impl Into<String>) -> Problem {
@@ -53,6 +55,16 @@ pub(super) fn check_fit(protocol: ListenerProtocol, asked: &Add) -> Result<(), P
             asked.requires_tls && !protocol.has_starttls(),
             "--require-tls",
             "only protocols with STARTTLS begin in the clear",
+        ),
+        (
+            asked.requires_client_certificate && is_outgoing,
+            "--require-client-certificate",
+            "its clients come without TLS",
+        ),
+        (
+            asked.takes_server_certificates && is_outgoing,
+            "--take-server-certificates",
+            "its clients come without TLS",
         ),
         (
             asked.starttls.is_some() && !is_outgoing,
@@ -231,9 +243,17 @@ pub(super) fn outgoing(of: ListenerProtocol, asked: &Add) -> Result<Option<Outgo
     Ok(Some(Outgoing { server_name, starttls }))
 }
 
+pub(super) fn policy(asked: &Add) -> ListenerPolicy {
+    ListenerPolicy {
+        requires_client_certificate: asked.requires_client_certificate,
+        takes_server_certificates: asked.takes_server_certificates,
+    }
+}
+
 /// Returns warnings about a new listener.
-pub(super) fn warnings(state: &State, listener: &Listener) -> Vec<String> {
+pub(super) fn warnings(state: &State, listener: &Listener, policy: ListenerPolicy) -> Vec<String> {
     let mut warnings = Vec::new();
+    warnings.extend(walk_around::by_listener(state, listener, policy));
     let all = listener.domain_upstreams.values().flatten().chain(&listener.upstreams);
     if let Some(upstream) = all.clone().find(|one| is_this_host(one))
         && listener.proxy_to.is_none()
