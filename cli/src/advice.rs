@@ -94,7 +94,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::NotATrustSet => "Sets are builtin, server, cluster and domain:NAME.",
         Code::ChainMissing => "The domain has no CA chain.",
         Code::InvalidDomainName => {
-            "This is not a domain name. Names are letters, digits and hyphens in parts with dots between; international names are written as xn--…."
+            "This is not a domain name. Names are letters, digits, hyphens and underscores in parts with dots between. International names may be written with their own letters (bücher.example) or as xn--…; they are kept as xn--…."
         }
         Code::DomainUnknown => "There is no domain of this name.",
         Code::NameTaken => {

@@ -34,8 +34,8 @@ use conclave_store::{
 use crate::node::Node;
 
 pub(crate) use certificate::{
-    common_names, import_certificate, not_covered, read_import, refresh_certificate,
-    remove_certificate, self_sign, warnings,
+    common_names, for_addresses_only, import_certificate, is_for_an_address, not_covered,
+    read_import, refresh_certificate, remove_certificate, self_sign, warnings,
 };
 pub(crate) use chain::{remove_chain, set_chain};
 pub(crate) use client_auth::{Issuer, clear_client_auth, issuer, set_client_auth};

@@ -39,12 +39,32 @@ use std::path::Path;
 
 use conclave_api::problem::Problem;
 use conclave_pki::certificate::Certificate;
+use conclave_store::id::ServerName;
 
 use config::Config;
 
 /// Converts a certificate to its form in the API, for commands that read files.
 pub fn shown_certificate(certificate: &Certificate) -> conclave_api::certificate::Certificate {
     view::parsed_certificate(certificate, conclave_system::clock::now())
+}
+
+/// Returns a server name with A-labels and without a dot at its end. Texts that are no server name,
+/// such as addresses, stay as they are. The error explains an impossible international name.
+pub fn server_name(text: &str) -> Result<String, String> {
+    match ServerName::parse(text) {
+        Ok(name) => Ok(name.into()),
+        // Letters outside ASCII are possible in e-mail addresses (RFC 6531).
+        Err(error) if !text.is_ascii() && !text.contains('@') => Err(error.to_string()),
+        Err(_) => Ok(text.to_owned()),
+    }
+}
+
+/// Returns a name for people: with the letters of its language behind it, if it is international.
+pub fn shown_name(name: &str) -> String {
+    match ServerName::parse(name).ok().and_then(|name| name.unicode()) {
+        Some(unicode) => format!("{name} ({unicode})"),
+        None => name.to_owned(),
+    }
 }
 
 /// Checks a configuration file as a start does, without starting.

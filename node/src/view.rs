@@ -106,6 +106,7 @@ pub(crate) fn domain(
             Scope::Shared => ApiScope::Shared,
             Scope::Local => ApiScope::Local,
         },
+        unicode_name: domain.name.unicode(),
         hidden: is_hidden,
         main: false,
         trusted: trusted(state, domain),

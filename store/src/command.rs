@@ -15,8 +15,8 @@ use crate::{
     },
     record::{
         AccessToken, Certificate, ClientAuth, Cluster, Crl, DomainKey, JoinToken, KeyFamily,
-        KeyringGeneration, Listener, LongCrl, Member, PkiMode, Principal, RowKey, Sealed,
-        SessionKey, SessionKeyUse, TlsSettings,
+        KeyringGeneration, Listener, ListenerPolicy, LongCrl, Member, PkiMode, Principal, RowKey,
+        Sealed, SessionKey, SessionKeyUse, TlsSettings,
     },
     time::UnixMillis,
 };
@@ -136,6 +136,8 @@ pub enum Action {
     RemovePendingKey(DomainName, KeyFamily),
     /// Replaces the settings of a listener (level 2).
     SetListener(Box<Listener>),
+    /// Adds a listener, or replaces its settings, together with its policy (level 2).
+    PutListener(Box<PutListener>),
 }
 
 /// See [`Action::AddTrusted`].
@@ -165,6 +167,17 @@ pub struct AddLongCrl {
     pub issuer: Fingerprint,
     /// The list.
     pub crl: LongCrl,
+}
+
+/// See [`Action::PutListener`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutListener {
+    /// The listener.
+    pub listener: Listener,
+    /// Which clients it takes.
+    pub policy: ListenerPolicy,
+    /// Whether it must not exist yet; otherwise it must exist.
+    pub is_new: bool,
 }
 
 /// See [`Action::FoundCluster`].
@@ -274,6 +287,7 @@ impl Action {
             Action::SetPendingKey(..)
             | Action::RemovePendingKey(..)
             | Action::SetListener(_)
+            | Action::PutListener(_)
             | Action::AddCrlPart(..)
             | Action::AddLongCrl(..) => 2,
             _ => 0,

@@ -1,6 +1,8 @@
 //! Identifiers: names, numbers and hashes, each with a type of its own. A parsed name is always
 //! valid.
 
+mod international;
+
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,18 @@ pub enum NameError {
         /// Bytes allowed.
         max: usize,
     },
+    /// A label has a character or a form that this kind of name does not allow.
+    #[error("the part {label:?} of {name:?} is not possible in a {what}: {why}")]
+    Label {
+        /// Kind of name.
+        what: &'static str,
+        /// The text, cut to a printable length.
+        name: String,
+        /// The label, cut too.
+        label: String,
+        /// The reason.
+        why: &'static str,
+    },
     /// The text has a character or a form that this kind of name does not allow.
     #[error("{name:?} is not a {what}: {why}")]
     Malformed {
@@ -39,29 +53,39 @@ pub enum NameError {
     },
 }
 
-fn malformed(what: &'static str, name: &str, why: &'static str) -> NameError {
-    NameError::Malformed { what, name: name.chars().take(80).collect(), why }
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
-/// Checks one DNS label: letters, digits, inner hyphens, and underscores, which occur in practice.
+fn malformed(what: &'static str, name: &str, why: &'static str) -> NameError {
+    NameError::Malformed { what, name: cut(name), why }
+}
+
+/// Checks one DNS label: letters, digits, inner hyphens, and underscores, which occur in practice
+/// (RFC 2181 §11 allows them).
 fn check_label(what: &'static str, name: &str, label: &str) -> Result<(), NameError> {
     if label.is_empty() {
         return Err(malformed(what, name, "a part between two dots is empty"));
     }
-    if label.len() > 63 {
-        return Err(malformed(what, name, "a part is longer than 63 characters"));
+    let is_possible = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let why = if label.len() > 63 {
+        "it is longer than 63 characters"
+    } else if !label.bytes().all(is_possible) {
+        "only letters, digits, '-' and '_' are possible"
+    } else if label.starts_with('-') || label.ends_with('-') {
+        "it begins or ends with '-'"
+    } else {
+        return Ok(());
+    };
+    if name == label {
+        return Err(malformed(what, name, why));
     }
-    if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return Err(malformed(
-            what,
-            name,
-            "only letters, digits, '-' and '.' are possible (write international names as xn--…)",
-        ));
-    }
-    if label.starts_with('-') || label.ends_with('-') {
-        return Err(malformed(what, name, "a part begins or ends with '-'"));
-    }
-    Ok(())
+    Err(NameError::Label { what, name: cut(name), label: cut(label), why })
+}
+
+/// Parses a name as people write it, with U-labels too.
+fn parse_international(what: &'static str, text: &str) -> Result<String, NameError> {
+    parse_dns(what, &international::to_ascii(what, text)?)
 }
 
 fn parse_dns(what: &'static str, text: &str) -> Result<String, NameError> {
@@ -81,9 +105,23 @@ fn parse_dns(what: &'static str, text: &str) -> Result<String, NameError> {
     Ok(name)
 }
 
+fn with_wildcard(
+    what: &'static str,
+    text: &str,
+    parse: fn(&'static str, &str) -> Result<String, NameError>,
+) -> Result<String, NameError> {
+    match text.strip_prefix("*.") {
+        Some(rest) => parse(what, rest).map(|name| format!("*.{name}")),
+        None => parse(what, text),
+    }
+}
+
 // Names are keys of persistent maps whose nodes are copied on every change: a clone must be cheap.
 macro_rules! text_name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $parse:expr) => {
+        text_name!($(#[$doc])* $type, $what, $parse, stored: $parse);
+    };
+    ($(#[$doc:meta])* $type:ident, $what:literal, $parse:expr, stored: $stored:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -112,7 +150,8 @@ macro_rules! text_name {
         impl TryFrom<String> for $type {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
-                Self::parse(&text)
+                let parse: fn(&'static str, &str) -> Result<String, NameError> = $stored;
+                parse($what, &text).map(|name| Self(name.into()))
             }
         }
 
@@ -132,19 +171,19 @@ macro_rules! text_name {
 
 text_name!(
     /// Name of a domain: a DNS name in lower case, 1 to 253 bytes, no trailing dot (RFC 1035 §2.3).
+    /// International names have A-labels.
     DomainName,
     "domain name",
-    parse_dns
+    parse_international,
+    stored: parse_dns
 );
 
 text_name!(
     /// Server name of a domain: a DNS name, or `*.` followed by a DNS name (RFC 6125 §6.4.3).
     ServerName,
     "server name",
-    |what, text| match text.strip_prefix("*.") {
-        Some(rest) => parse_dns(what, rest).map(|name| format!("*.{name}")),
-        None => parse_dns(what, text),
-    }
+    |what, text| with_wildcard(what, text, parse_international),
+    stored: |what, text| with_wildcard(what, text, parse_dns)
 );
 
 text_name!(
@@ -224,7 +263,32 @@ fn parse_single_label(what: &'static str, text: &str) -> Result<String, NameErro
     Ok(name)
 }
 
+impl DomainName {
+    /// Returns the name with U-labels, for people; none for a name without international labels.
+    pub fn unicode(&self) -> Option<String> {
+        international::to_unicode(&self.0)
+    }
+
+    /// Checks that each label that begins with `xn--` is an A-label. Stored names may lack it.
+    pub fn check_international(&self) -> Result<(), NameError> {
+        international::check("domain name", &self.0)
+    }
+}
+
 impl ServerName {
+    /// Returns the name with U-labels, for people; none for a name without international labels.
+    pub fn unicode(&self) -> Option<String> {
+        match self.0.strip_prefix("*.") {
+            Some(rest) => international::to_unicode(rest).map(|rest| format!("*.{rest}")),
+            None => international::to_unicode(&self.0),
+        }
+    }
+
+    /// Checks that each label that begins with `xn--` is an A-label. Stored names may lack it.
+    pub fn check_international(&self) -> Result<(), NameError> {
+        international::check("server name", self.0.strip_prefix("*.").unwrap_or(&self.0))
+    }
+
     /// Returns the wildcard covering `name`: its first label replaced by `*`; `None` for a single
     /// label.
     pub fn wildcard_of(name: &DomainName) -> Option<ServerName> {
@@ -375,7 +439,7 @@ mod tests {
         check("shop..example", None);
         check("-shop.example", None);
         check("shop example", None);
-        check("bücher.example", None);
+        check("bad_name.example", Some("bad_name.example"));
         check("*.example", None);
         check("192.0.2.1", None);
         check(&"a".repeat(64), None);

@@ -5,6 +5,8 @@
 pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
 /// Longest encoded row; a row is at most a command plus its bookkeeping.
 pub const ROW_BYTES_MAX: usize = 72 * 1024;
+/// Longest international name as text, in bytes, before it is converted (RFC 7622 §3.2 needs 1023).
+pub const NAME_TEXT_BYTES_MAX: usize = 1024;
 /// Aliases of one domain.
 pub const ALIASES_MAX: usize = 100;
 /// Network addresses assigned to one domain.

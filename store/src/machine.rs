@@ -120,6 +120,7 @@ impl Changing<'_> {
             Action::SetPendingKey(name, key) => pending_key::set(self, name, key),
             Action::RemovePendingKey(name, family) => pending_key::remove(self, name, *family),
             Action::SetListener(listener) => listener::set(self, listener),
+            Action::PutListener(put) => listener::put_with_policy(self, put),
         }
     }
 

@@ -29,7 +29,7 @@ pub use done::Done;
 pub use key::{DomainKey, KeyFamily, Sealed};
 pub use keyring::KeyringGeneration;
 pub use level::LEVEL_MAX;
-pub use listener::{Listener, ListenerProtocol, Network, Outgoing, ProxyVersion};
+pub use listener::{Listener, ListenerPolicy, ListenerProtocol, Network, Outgoing, ProxyVersion};
 pub use member::{Member, MemberRole};
 pub use operation::{Operation, OperationMemory};
 pub use principal::Principal;
@@ -95,6 +95,8 @@ pub enum RowKey {
     CrlPart((TrustSet, Fingerprint, u32)),
     /// A key that waits for its certificate, beside the key in use; from level 2 on.
     PendingKey((DomainId, KeyFamily)),
+    /// Which clients a listener takes, by its name; from level 2 on. Absent for the default.
+    ListenerPolicy(ListenerName),
 }
 
 /// Content of a row. Large contents are behind a pointer: an enum is as large as its largest
@@ -145,4 +147,6 @@ pub enum Record {
     CrlPart(Arc<ByteBuf>),
     /// A key that waits for its certificate.
     PendingKey(Arc<DomainKey>),
+    /// Which clients a listener takes.
+    ListenerPolicy(ListenerPolicy),
 }

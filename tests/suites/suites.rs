@@ -3,6 +3,7 @@
 mod answers;
 mod chains;
 mod checks;
+mod client_certificates;
 mod commands;
 mod credentials;
 mod domain_pki;
@@ -21,6 +22,7 @@ mod interop;
 mod main_domains;
 mod many_domains;
 mod mistakes;
+mod names;
 mod process;
 mod repeat;
 mod secrets;

@@ -153,7 +153,7 @@ pub(crate) enum Cert {
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
         /// Name that it should have, as often as needed
-        #[arg(long = "name", value_name = "NAME")]
+        #[arg(long = "name", value_name = "NAME", value_parser = conclave_node::server_name)]
         names: Vec<String>,
         /// PEM file of trusted certificates, besides the built-in ones
         #[arg(long, value_name = "FILE")]
@@ -294,7 +294,7 @@ pub(crate) enum Chain {
 // Fields of a certificate. No doc comment, see Global.
 #[derive(ClapArgs)]
 pub(crate) struct Fields {
-    /// Common name [default: name of the domain]
+    /// Common name, "" for none [default: name of the domain, none with --only-san]
     #[arg(long, value_name = "NAME")]
     pub(crate) common_name: Option<String>,
     /// Country, two letters
@@ -318,6 +318,9 @@ pub(crate) struct Fields {
     /// Further name, as often as needed: a DNS name, an IP address or an e-mail address
     #[arg(long, value_name = "NAME")]
     pub(crate) san: Vec<String>,
+    /// Leave out the names of the domain: only those of --san
+    #[arg(long, requires = "san")]
+    pub(crate) only_san: bool,
 }
 
 // Treatment of a CA chain. No doc comment, see Global.

@@ -34,10 +34,10 @@ pub(crate) enum Tls {
     )]
     Probe {
         /// Server to connect to
-        #[arg(value_name = "HOST:PORT")]
+        #[arg(value_name = "HOST:PORT", value_parser = target)]
         target: String,
         /// Server name to send, - for none [default: HOST, if it is no address]
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = conclave_node::server_name)]
         server_name: Option<String>,
         /// Application protocols to offer, preferred ones first, as h2,http/1.1 [default: none]
         #[arg(long, value_delimiter = ',', value_name = "NAMES")]
@@ -95,7 +95,7 @@ pub(crate) struct TlsSet {
 pub(crate) enum ClientAuth {
     /// Asks clients of a domain for a certificate
     #[command(
-        after_help = "Examples:\n  conclave client-auth set shop.example --issuer 8c1f22 --required\n  conclave client-auth set shop.example --issuer 8c1f22 --dry-run\nThe fingerprints of issuers: conclave trust list --scope domain:shop.example"
+        after_help = "Examples:\n  conclave client-auth set shop.example --issuer 8c1f22 --required\n  conclave client-auth set shop.example --issuer 8c1f22 --dry-run\nThe fingerprints of issuers: conclave trust list --scope domain:shop.example\nCertificates whose extended key usage names servers only: conclave listener set --take-server-certificates on"
     )]
     Set {
         /// Name of the domain
@@ -205,6 +205,13 @@ pub(crate) struct ListenerAdd {
     /// outgoing-tls: name that the server's certificate must have [default: host of the upstream]
     #[arg(long, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
+    /// Refuse clients without a certificate, whatever name they send; domains that ask for none
+    /// are not served here
+    #[arg(long)]
+    pub(crate) require_client_certificate: bool,
+    /// Take client certificates that name servers only (extended key usage), as servers have them
+    #[arg(long)]
+    pub(crate) take_server_certificates: bool,
     #[command(flatten)]
     pub(crate) missing: IfMissing,
     #[command(flatten)]
@@ -248,6 +255,12 @@ pub(crate) struct ListenerSet {
     /// outgoing-tls: name that the server's certificate must have; "" for the host of the upstream
     #[arg(long, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
+    /// Refuse clients without a certificate, whatever name they send: on or off
+    #[arg(long, value_parser = SWITCH, value_name = "SWITCH", hide_possible_values = true)]
+    pub(crate) require_client_certificate: Option<String>,
+    /// Take client certificates that name servers only (extended key usage): on or off
+    #[arg(long, value_parser = SWITCH, value_name = "SWITCH", hide_possible_values = true)]
+    pub(crate) take_server_certificates: Option<String>,
     #[command(flatten)]
     pub(crate) changing: Changing,
 }
@@ -265,4 +278,12 @@ fn protocol(word: &str) -> Result<ListenerProtocol, String> {
     let mut known = ListenerProtocol::ALL.into_iter().filter(starts_tls);
     let words = known.clone().map(ListenerProtocol::as_str).collect::<Vec<_>>().join(", ");
     known.find(|known| known.as_str() == word).ok_or(format!("one of {words} is expected"))
+}
+
+/// A server with the host of its name in A-labels.
+fn target(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':').filter(|(host, _)| !host.is_ascii()) {
+        Some((host, port)) => Ok(format!("{}:{port}", conclave_node::server_name(host)?)),
+        None => Ok(text.to_owned()),
+    }
 }

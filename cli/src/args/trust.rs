@@ -88,7 +88,7 @@ pub(crate) struct Judging {
     #[arg(long, value_enum, default_value = "server")]
     pub(crate) purpose: PurposeArg,
     /// Name that it must have: a DNS name, an IP address or an e-mail address [default: any]
-    #[arg(long)]
+    #[arg(long, value_parser = conclave_node::server_name)]
     pub(crate) name: Option<String>,
     /// Time of the check, as 2028-01-31 or 2028-01-31T12:00:00Z [default: now]
     #[arg(long, value_parser = point_of_time, value_name = "TIME")]

@@ -55,8 +55,12 @@ pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
     write_file(out.as_deref(), &csr.pem)?;
     if let Some(out) = out {
         let (out, names) = (out.display(), csr.names.join(" "));
-        let (name, algorithm) = (&csr.common_name, &csr.algorithm);
-        output::advice(global, &format!("Wrote {out}  (CN {name}, SAN {names}, {algorithm})"));
+        let common_name = match csr.common_name.as_str() {
+            "" => "no CN".to_owned(),
+            name => format!("CN {name}"),
+        };
+        let algorithm = &csr.algorithm;
+        output::advice(global, &format!("Wrote {out}  ({common_name}, SAN {names}, {algorithm})"));
     }
     output::advice(
         global,
@@ -68,14 +72,16 @@ pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
 /// Converts the fields to the form of the API.
 pub(super) fn self_sign(fields: Fields, days: Option<u32>) -> SelfSign {
     SelfSign {
-        common_name: fields.common_name,
         country: fields.country,
         province: fields.province,
         city: fields.city,
         organization: fields.organization,
         unit: fields.unit,
         contact: fields.contact,
+        // The common name of the domain would be among its names.
+        common_name: fields.common_name.or_else(|| fields.only_san.then(String::new)),
         names: fields.san,
+        only_names: fields.only_san,
         days,
     }
 }

@@ -157,6 +157,10 @@ pub(super) struct Listener {
     pub(super) upstreams: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) requires_tls: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) requires_client_certificate: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) takes_server_certificates: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) alpn: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -180,6 +184,8 @@ impl Listener {
             bind: shown.bind,
             upstreams: shown.upstreams,
             requires_tls: shown.requires_tls,
+            requires_client_certificate: shown.requires_client_certificate,
+            takes_server_certificates: shown.takes_server_certificates,
             alpn: shown.alpn,
             proxy_from: shown.proxy_from,
             proxy_to: shown.proxy_to,

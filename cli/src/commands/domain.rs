@@ -6,6 +6,7 @@ use conclave_api::{
     },
     finding::Severity,
 };
+use conclave_node::shown_name;
 use serde::Serialize;
 
 use super::{
@@ -216,9 +217,12 @@ fn show(domain: &Shown) {
     field("PKI services", pki_word(domain.pki));
     let aliases = match domain.aliases.as_slice() {
         [] => String::new(),
-        aliases => format!(", aliases {}", aliases.join(" ")),
+        aliases => {
+            let aliases: Vec<String> = aliases.iter().map(|one| shown_name(one)).collect();
+            format!(", aliases {}", aliases.join(" "))
+        }
     };
-    field("Names", &format!("{}{aliases}", domain.name));
+    field("Names", &format!("{}{aliases}", shown_name(&domain.name)));
     if !domain.addresses.is_empty() {
         field("Addresses", &domain.addresses.join(", "));
     }

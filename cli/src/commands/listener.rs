@@ -88,6 +88,8 @@ fn add(asked: ListenerAdd) -> Add {
         proxy_to: asked.proxy_to,
         starttls: asked.starttls,
         server_name: asked.server_name,
+        requires_client_certificate: asked.require_client_certificate,
+        takes_server_certificates: asked.take_server_certificates,
     }
 }
 
@@ -117,6 +119,8 @@ fn set(asked: ListenerSet) -> Result<Set, Failure> {
         proxy_to: asked.proxy_to,
         starttls: asked.starttls,
         server_name: asked.server_name,
+        requires_client_certificate: asked.require_client_certificate.map(|text| text == "on"),
+        takes_server_certificates: asked.take_server_certificates.map(|text| text == "on"),
     })
 }
 
@@ -142,6 +146,12 @@ fn options(one: &Shown) -> String {
     words.extend(domains.map(|(domain, all)| format!("{domain}={}", all.join(","))));
     if one.requires_tls {
         words.push("require-tls".to_owned());
+    }
+    if one.requires_client_certificate {
+        words.push("require-client-certificate".to_owned());
+    }
+    if one.takes_server_certificates {
+        words.push("take-server-certificates".to_owned());
     }
     if !one.alpn.is_empty() {
         words.push(format!("alpn {}", one.alpn.join(",")));

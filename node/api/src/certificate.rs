@@ -37,7 +37,7 @@ pub struct Refresh {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelfSign {
-    /// Common name; the domain's name if not given.
+    /// Common name; the domain's name if not given, none if empty.
     pub common_name: Option<String>,
     /// Country, two letters.
     pub country: Option<String>,
@@ -53,6 +53,9 @@ pub struct SelfSign {
     pub contact: Option<String>,
     /// Names in addition to the domain's own name and its aliases.
     pub names: Vec<String>,
+    /// Leave out the domain's own name and its aliases.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub only_names: bool,
     /// Days of validity; 365 if not given.
     pub days: Option<u32>,
 }

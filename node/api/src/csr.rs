@@ -13,7 +13,7 @@ pub struct Choices {
 /// `days` is ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Csr {
-    /// Common name.
+    /// Common name; empty if it has none.
     pub common_name: String,
     /// Subject alternative names.
     pub names: Vec<String>,

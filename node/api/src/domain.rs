@@ -92,6 +92,9 @@ pub struct Domain {
     pub kind: String,
     /// Name.
     pub name: String,
+    /// The name with the letters of its language, if it is an international one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unicode_name: Option<String>,
     /// Scope.
     pub scope: Scope,
     /// A shared domain of the same name is served instead of this local one.

@@ -32,6 +32,13 @@ pub struct Add {
     pub starttls: Option<String>,
     /// Outgoing TLS only: the name that the server's certificate must cover.
     pub server_name: Option<String>,
+    /// Every client must have a certificate that its domain accepts; domains that ask for none are
+    /// not served here, and nobody goes on without TLS.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub requires_client_certificate: bool,
+    /// Accept client certificates whose extended key usage names servers only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub takes_server_certificates: bool,
 }
 
 /// Request to change a listener. Fields that are not given stay as they are.
@@ -68,6 +75,12 @@ pub struct Set {
     /// See [`Add::server_name`]; empty: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
+    /// See [`Add::requires_client_certificate`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requires_client_certificate: Option<bool>,
+    /// See [`Add::takes_server_certificates`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub takes_server_certificates: Option<bool>,
 }
 
 /// A listener.
@@ -95,6 +108,12 @@ pub struct Listener {
     pub starttls: Option<String>,
     /// Outgoing TLS only: the name that the server's certificate must cover.
     pub server_name: Option<String>,
+    /// See [`Add::requires_client_certificate`].
+    #[serde(default)]
+    pub requires_client_certificate: bool,
+    /// See [`Add::takes_server_certificates`].
+    #[serde(default)]
+    pub takes_server_certificates: bool,
     /// Sockets that the answering node has open for this listener.
     pub open: Vec<String>,
     /// Reasons why sockets are not open on the answering node.

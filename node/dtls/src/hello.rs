@@ -357,6 +357,8 @@ fn host_name(mut data: Reader<'_>) -> Result<Option<String>, Ignored> {
     if name.parse::<IpAddr>().is_ok() {
         return Ok(None);
     }
+    // A dot at the end names the root and is taken as TLS takes it.
+    let name = name.strip_suffix('.').unwrap_or(name);
     let is_label = |label: &str| {
         let is_known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         (1..=63).contains(&label.len()) && label.bytes().all(is_known)

@@ -177,7 +177,7 @@ impl Live {
                     RowKey::Domain(name) => {
                         domains.entry(name.clone()).or_default().insert(*at);
                     }
-                    RowKey::Listener(_) => {
+                    RowKey::Listener(_) | RowKey::ListenerPolicy(_) => {
                         listeners.insert(*at);
                     }
                     RowKey::TlsSettings

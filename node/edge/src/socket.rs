@@ -30,7 +30,7 @@ use std::{
 use arc_swap::ArcSwap;
 use conclave_store::{
     id::ListenerName,
-    record::{Listener, ListenerProtocol},
+    record::{Listener, ListenerPolicy, ListenerProtocol},
 };
 
 use crate::live::{Live, Sockets};
@@ -116,11 +116,11 @@ impl Edge {
     }
 
     /// Updates the listeners, keeps their unchanged sockets, and returns the sockets to close.
-    fn take_over(&self, listeners: Vec<Listener>) -> Vec<(SocketAddr, Open)> {
+    fn take_over(&self, listeners: Vec<(Listener, ListenerPolicy)>) -> Vec<(SocketAddr, Open)> {
         let mut known = self.listeners_mut();
         let mut old = std::mem::take(&mut *known);
         let mut closing = Vec::new();
-        for listener in listeners {
+        for (listener, policy) in listeners {
             let mut before = old.remove(&listener.name);
             let counters = before.as_ref().map(|before| Arc::clone(&before.counters));
             let counters = counters.unwrap_or_default();
@@ -130,7 +130,7 @@ impl Edge {
             closing.extend(before.take_if(is_other).into_iter().flat_map(OpenListener::into_open));
             let addresses = self.addresses(&listener);
             let allowed = &self.shared.options.upstreams;
-            let accepting = Accepting::new(&listener, allowed, Arc::clone(&counters));
+            let accepting = Accepting::new(&listener, policy, allowed, Arc::clone(&counters));
             let accepting = match (accepting, &before) {
                 (Ok(new), Some(before)) => {
                     before.accepting.store(Arc::new(new));
@@ -141,7 +141,7 @@ impl Edge {
                     closing.extend(before.take().into_iter().flat_map(OpenListener::into_open));
                     let problem = |address| (address, Err(format!("{address}: {error}")));
                     let sockets = addresses.into_iter().map(problem).collect();
-                    let nowhere = Accepting::nowhere(&listener, Arc::clone(&counters));
+                    let nowhere = Accepting::nowhere(&listener, policy, Arc::clone(&counters));
                     let accepting = Arc::new(ArcSwap::from_pointee(nowhere));
                     let refused = OpenListener { accepting, counters, sockets, listener };
                     known.insert(refused.listener.name.clone(), refused);
@@ -291,7 +291,7 @@ impl Edge {
 impl Sockets for Edge {
     /// Existing connections continue, and sockets that stay open lose no client. [`Edge::retry`]
     /// tries again to open the others.
-    async fn reconcile(&self, listeners: Vec<Listener>) -> bool {
+    async fn reconcile(&self, listeners: Vec<(Listener, ListenerPolicy)>) -> bool {
         let closing = self.take_over(listeners);
         // A listener that moves answers at its new port before it leaves the old one. A port that
         // is being left can be opened only afterwards.

@@ -13,7 +13,10 @@ mod tickets;
 
 use std::sync::Arc;
 
-use conclave_store::{id::ListenerName, record::Listener};
+use conclave_store::{
+    id::ListenerName,
+    record::{Listener, ListenerPolicy},
+};
 use rustls::{
     ServerConfig,
     server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
@@ -40,16 +43,18 @@ pub(crate) struct Door {
     /// Application protocols (ALPN), most preferred first. If empty, the client's ALPN extension is
     /// ignored.
     pub(crate) alpn: Vec<Vec<u8>>,
+    /// Which clients the listener takes.
+    pub(crate) policy: ListenerPolicy,
 }
 
 impl Door {
-    pub(crate) fn of(listener: &Listener) -> Door {
+    pub(crate) fn of(listener: &Listener, policy: ListenerPolicy) -> Door {
         let own = listener.alpn.iter().map(|one| one.as_bytes().to_vec());
         let alpn = match listener.alpn.is_empty() {
             true => alpn::of(listener.protocol).iter().map(|one| one.to_vec()).collect(),
             false => own.collect(),
         };
-        Door { name: listener.name.clone(), alpn }
+        Door { name: listener.name.clone(), alpn, policy }
     }
 }
 
@@ -114,6 +119,8 @@ pub(crate) enum Alert {
     ProtocolVersion,
     /// The first bytes are not TLS: RFC 8446 §6.2.
     UnexpectedMessage,
+    /// The client names no application protocol: RFC 7301 §3.2.
+    NoApplicationProtocol,
 }
 
 impl Alert {
@@ -125,6 +132,7 @@ impl Alert {
             Alert::UnrecognizedName => 112,
             Alert::ProtocolVersion => 70,
             Alert::UnexpectedMessage => 10,
+            Alert::NoApplicationProtocol => 120,
         };
         [21, 3, 3, 0, 2, 2, description]
     }

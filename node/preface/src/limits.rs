@@ -14,5 +14,7 @@ pub const SAID_BYTES_MAX: usize = 16 * 1024;
 /// Longest command line before TLS, in bytes (RFC 5321 §4.5.3.1.4 needs 512, RFC 2595 a little
 /// more).
 pub(crate) const LINE_BYTES_MAX: usize = 2 * 1024;
+/// Longest domain in a stream header, in bytes (RFC 7622 §3.2).
+pub(crate) const STREAM_TO_BYTES_MAX: usize = 1023;
 /// Most commands of a client before TLS; honest clients need three.
 pub(crate) const CLEAR_COMMANDS_MAX: usize = 32;

@@ -119,11 +119,12 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     }
     let total = length + 16;
     let Some(body) = rest.get(..length) else { return Ok(None) };
-    let is_local = match command {
-        0x20 => true,
-        0x21 => false,
+    match command {
+        // LOCAL, a health check of the proxy. §2.2: the block and its family must be discarded.
+        0x20 => return Ok(Some(Header { bytes: total, ends: None })),
+        0x21 => {}
         _ => return Err(HeaderError::Malformed("version or command")),
-    };
+    }
     let mut rest = body;
     let ends = match family {
         0x11 => Some(ends::<4, Ipv4Addr>(&mut rest)),
@@ -142,7 +143,7 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
         None => return Ok(Some(Header { bytes: total, ends: None })),
     };
     check_fields(bytes.get(..total).unwrap_or_default(), rest)?;
-    Ok(Some(Header { bytes: total, ends: ends.filter(|_| !is_local) }))
+    Ok(Some(Header { bytes: total, ends }))
 }
 
 fn ends<const N: usize, A>(rest: &mut &[u8]) -> Option<Option<Ends>>

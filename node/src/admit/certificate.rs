@@ -1,5 +1,7 @@
 //! Admission of certificates: import, self-signing, renewal and removal.
 
+use std::net::IpAddr;
+
 use conclave_api::{
     certificate::{Import, Refresh, SelfSign},
     problem::{Code, Problem},
@@ -12,7 +14,7 @@ use conclave_pki::{
 };
 use conclave_store::{
     command::{Action, SetCertificate},
-    id::Fingerprint,
+    id::{Fingerprint, ServerName},
     outcome::Rejection,
     record::{self, Credential, Domain, DomainKey, KeyFamily, PkiMode},
     time::UnixMillis,
@@ -218,22 +220,55 @@ fn check_names(
     certificate: &Certificate,
     is_mismatch_allowed: bool,
 ) -> Result<(), Problem> {
-    if is_mismatch_allowed || domain.server_names().any(|name| certificate.covers(name.as_str())) {
+    let is_for = |name: &str| certificate.covers(name);
+    if is_mismatch_allowed
+        || domain.server_names().any(|name| is_for(name.as_str()))
+        || is_for_an_address(domain, certificate)
+    {
         return Ok(());
     }
     let names = certificate.names();
     let found = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
     let name = &domain.name;
-    let aliases = match domain.aliases.len() {
-        0 => String::new(),
-        count => format!(" or its {count} aliases"),
+    let others = match (domain.aliases.len(), domain.addresses.len()) {
+        (0, 0) => String::new(),
+        (count, 0) => format!(" or its {count} aliases"),
+        (0, count) => format!(" or its {count} addresses"),
+        (aliases, addresses) => format!(", its {aliases} aliases or its {addresses} addresses"),
     };
-    let alias = names.first().map_or("NAME", String::as_str);
-    Err(Problem::new(
+    let problem = Problem::new(
         Code::CertificateForOtherNames,
-        format!("the certificate is for {found}, not for {name}{aliases}"),
-    )
-    .hint(format!("conclave domain alias {name} --add {alias}    or: --allow-name-mismatch")))
+        format!("the certificate is for {found}, not for {name}{others}"),
+    );
+    Err(problem.hint(match addition(domain, &names) {
+        Some(command) => format!("{command}    or: --allow-name-mismatch"),
+        None => "--allow-name-mismatch, or import it for the domain that it is for".to_owned(),
+    }))
+}
+
+/// Returns whether a certificate is for one of the domain's addresses.
+pub(crate) fn is_for_an_address(domain: &Domain, certificate: &Certificate) -> bool {
+    certificate.addresses().any(|found| {
+        let mut own = domain.addresses.iter();
+        own.any(|own| own.to_canonical() == found.to_canonical())
+    })
+}
+
+/// Returns the command that gives the first possible of these names to a domain.
+fn addition(domain: &Domain, names: &[String]) -> Option<String> {
+    let name = &domain.name;
+    names.iter().find_map(|found| match found.parse::<IpAddr>() {
+        // The command replaces all addresses.
+        Ok(address) => {
+            let all = domain.addresses.iter().chain([&address]);
+            let all: Vec<String> = all.map(|one| format!("--ip {one}")).collect();
+            Some(format!("conclave domain set {name} {}", all.join(" ")))
+        }
+        Err(_) => {
+            let alias = ServerName::parse(found).ok()?;
+            Some(format!("conclave domain alias {name} --add {alias}"))
+        }
+    })
 }
 
 /// Returns warnings about a certificate of a domain: its validity and the names that it does not
@@ -251,13 +286,33 @@ pub(crate) fn warnings(domain: &Domain, certificate: &Certificate, now: UnixMill
     if !missing.is_empty() {
         warnings.push(format!("the certificate does not cover {}", missing.join(", ")));
     }
+    warnings.extend(for_addresses_only(domain, certificate));
     warnings
 }
 
-/// Returns the names of a domain that its certificate does not cover.
+/// Returns the names of a domain that its certificate does not cover. A certificate for none of the
+/// names but for an address of the domain is meant for clients that connect to the address: then
+/// those of its addresses are returned that the certificate does not cover.
 pub(crate) fn not_covered(domain: &Domain, certificate: &Certificate) -> Vec<String> {
-    let names = domain.server_names().map(String::from);
-    names.filter(|name| !certificate.covers(name)).collect()
+    let missing = |name: &String| !certificate.covers(name);
+    let names: Vec<String> = domain.server_names().map(String::from).collect();
+    if is_for_addresses_only(domain, certificate) {
+        return domain.addresses.iter().map(ToString::to_string).filter(missing).collect();
+    }
+    names.into_iter().filter(missing).collect()
+}
+
+fn is_for_addresses_only(domain: &Domain, certificate: &Certificate) -> bool {
+    is_for_an_address(domain, certificate)
+        && !domain.server_names().any(|name| certificate.covers(name.as_str()))
+}
+
+/// Tells what a certificate for addresses means for clients with a name.
+pub(crate) fn for_addresses_only(domain: &Domain, certificate: &Certificate) -> Option<String> {
+    is_for_addresses_only(domain, certificate).then(|| {
+        let name = &domain.name;
+        format!("the certificate is for addresses only: clients that ask for {name} refuse it")
+    })
 }
 
 /// Warns if the PKI mode is not `enabled`: then a certificate is stored but not used.
@@ -297,7 +352,8 @@ pub(crate) fn self_sign(
     Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
 }
 
-/// Returns the possible common names: the domain's name, its aliases and the wildcard.
+/// Returns the possible common names: the domain's name, its aliases, the wildcard and its
+/// addresses.
 pub(crate) fn common_names(domain: &Domain) -> Vec<String> {
     let wildcard = match domain.name.as_str().split_once('.') {
         Some((_, rest)) if rest.contains('.') => format!("*.{rest}"),
@@ -306,29 +362,51 @@ pub(crate) fn common_names(domain: &Domain) -> Vec<String> {
     let names = domain.server_names().map(String::from);
     // The wildcard may be an alias already.
     let own: Vec<String> = names.filter(|name| *name != wildcard).collect();
-    own.into_iter().chain([wildcard]).collect()
+    let addresses = domain.addresses.iter().map(ToString::to_string);
+    own.into_iter().chain([wildcard]).chain(addresses).collect()
+}
+
+/// Returns a name for a certificate as the certificate must contain it.
+fn asked_name(text: &str) -> String {
+    match ServerName::parse(text) {
+        Ok(name) => name.into(),
+        Err(_) => text.to_owned(),
+    }
 }
 
 /// Returns the subject and the alternative names for a new certificate or signing request. The
-/// names always include the common name.
+/// names always include the common name, if there is one.
 pub(super) fn subject(
     domain: &Domain,
     asked: &SelfSign,
 ) -> Result<(Attributes, Vec<String>), Problem> {
     let choices = common_names(domain);
-    let common_name = asked.common_name.clone().unwrap_or_else(|| domain.name.to_string());
-    if !choices.contains(&common_name) {
+    let common_name = asked.common_name.as_deref();
+    let common_name = common_name.map_or_else(|| domain.name.to_string(), asked_name);
+    // Authorities want none for certificates of addresses.
+    if !common_name.is_empty() && !choices.contains(&common_name) {
         let title = format!("{common_name:?} cannot be the common name of {}", domain.name);
         return Err(Problem::new(Code::CertificateFieldInvalid, title)
-            .detail(format!("possible are {}", choices.join(", ")))
+            .detail(format!("possible are {}, and none: \"\"", choices.join(", ")))
             .hint(format!("conclave csr create {} --list-names", domain.name)));
     }
-    let mut names = vec![common_name.clone()];
-    let own = domain.server_names().map(String::from);
-    for other in own.chain(asked.names.iter().cloned()) {
-        if !names.contains(&other) {
-            names.push(other);
+    let own = domain.server_names().map(String::from).filter(|_| !asked.only_names);
+    let first = Some(common_name.clone()).filter(|name| !name.is_empty() && !asked.only_names);
+    let mut names: Vec<String> = Vec::new();
+    for name in first.into_iter().chain(own).chain(asked.names.iter().map(|name| asked_name(name)))
+    {
+        if !names.contains(&name) {
+            names.push(name);
         }
+    }
+    let is_in = common_name.is_empty() || names.contains(&common_name);
+    if names.is_empty() || !is_in {
+        let title = match names.is_empty() {
+            true => "the certificate would be for no name".to_owned(),
+            false => format!("the common name {common_name} is not among the names"),
+        };
+        return Err(Problem::new(Code::CertificateFieldInvalid, title)
+            .hint("--only-san takes the names from --san alone; with it give --common-name \"\" or one of them"));
     }
     let attributes = Attributes {
         common_name,

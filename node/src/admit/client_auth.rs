@@ -13,7 +13,7 @@ use conclave_store::{
     state::State,
 };
 
-use super::{Admitted, View, domain_name};
+use super::{Admitted, View, domain_name, listener::ways_around};
 
 /// A trusted certificate of a domain, and the set that contains it.
 pub(crate) struct Issuer {
@@ -80,6 +80,10 @@ pub(crate) fn set_client_auth(
         }
     }
     let asked = ClientAuth { issuer: wanted, is_required: asked.required };
+    // Listeners are shared, and what is shared of them leads to local domains as well.
+    let shared = view.node.replica().map(|known| known.point().state.clone()).unwrap_or_default();
+    let after = Domain { client_auth: Some(asked), ..domain.clone() };
+    warnings.extend(ways_around(&shared, &after));
     let action = Action::SetClientAuth(name.clone(), Some(asked));
     Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
 }

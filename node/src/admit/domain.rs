@@ -9,13 +9,13 @@ use conclave_api::{
 use conclave_pki::certificate::Certificate;
 use conclave_store::{
     command::{Action, CreateDomain, SetDomain},
-    id::{DomainId, DomainName, ServerName, Version},
+    id::{DomainId, DomainName, NameError, ServerName, Version},
     record::{Domain, PkiMode},
     scope::Scope,
 };
 use conclave_system::entropy;
 
-use super::{Admitted, View, domain_name};
+use super::{Admitted, View, domain_name, is_for_an_address};
 
 fn mode(pki: Pki) -> PkiMode {
     match pki {
@@ -25,11 +25,27 @@ fn mode(pki: Pki) -> PkiMode {
     }
 }
 
+fn invalid(error: &NameError) -> Problem {
+    Problem::new(Code::InvalidDomainName, error.to_string())
+}
+
+fn server_name(text: &str) -> Result<ServerName, Problem> {
+    ServerName::parse(text).map_err(|error| invalid(&error))
+}
+
+/// Parses the name of a domain that does not exist yet. Names in State may have labels that only
+/// look like international ones: those must stay reachable, and no new ones are made.
+fn new_name(text: &str) -> Result<DomainName, Problem> {
+    let name = domain_name(text)?;
+    name.check_international().map_err(|error| invalid(&error))?;
+    Ok(name)
+}
+
 fn aliases(texts: &[String], name: &DomainName) -> Result<Vec<ServerName>, Problem> {
     let mut aliases: Vec<ServerName> = Vec::new();
     for text in texts {
-        let alias = ServerName::parse(text)
-            .map_err(|error| Problem::new(Code::InvalidDomainName, error.to_string()))?;
+        let alias = server_name(text)?;
+        alias.check_international().map_err(|error| invalid(&error))?;
         // The domain's own name and duplicates are dropped.
         if alias.as_str() != name.as_str() && !aliases.contains(&alias) {
             aliases.push(alias);
@@ -48,7 +64,7 @@ fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, Problem> {
 }
 
 pub(crate) fn create_domain(view: &View<'_>, asked: &Create) -> Result<Admitted, Problem> {
-    let name = domain_name(&asked.name)?;
+    let name = new_name(&asked.name)?;
     let action = CreateDomain {
         id: DomainId(entropy::array()),
         aliases: aliases(&asked.aliases, &name)?,
@@ -118,7 +134,8 @@ fn all_aliases(
         None => domain.aliases.clone(),
     };
     for gone in &asked.remove_aliases {
-        let place = all.iter().position(|alias| alias.as_str() == gone.to_ascii_lowercase());
+        let wanted = server_name(gone)?;
+        let place = all.iter().position(|alias| *alias == wanted);
         if place.is_none() && view.is_if_exists {
             continue;
         }
@@ -155,7 +172,7 @@ pub(crate) fn rename_domain(
     name: &str,
     asked: &Rename,
 ) -> Result<Admitted, Problem> {
-    let (name, new) = (domain_name(name)?, domain_name(&asked.name)?);
+    let (name, new) = (domain_name(name)?, new_name(&asked.name)?);
     let (domain, expectation) = view.domain(&name)?;
     if view.scope == Scope::Local && name == view.node.config().main_domain {
         return Err(Problem::new(
@@ -166,7 +183,8 @@ pub(crate) fn rename_domain(
         .hint("change [node] main_domain and restart the node"));
     }
     let certificates = domain.certificates().filter_map(|one| Certificate::from_der(&one.der).ok());
-    let is_any_mismatched = certificates.into_iter().any(|one| !one.covers(new.as_str()));
+    let is_for = |one: &Certificate| one.covers(new.as_str()) || is_for_an_address(domain, one);
+    let is_any_mismatched = certificates.into_iter().any(|one| !is_for(&one));
     let warnings = is_any_mismatched
         .then(|| format!("the certificate stays as it is and is not for {new}"))
         .into_iter()

@@ -1,6 +1,7 @@
 //! Admission of listeners.
 
 mod options;
+mod walk_around;
 
 use std::net::SocketAddr;
 
@@ -9,12 +10,14 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 use conclave_store::{
-    command::Action,
+    command::{Action, PutListener},
     id::ListenerName,
     outcome::Rejection,
-    record::{Listener, ProxyVersion, RowKey},
+    record::{Listener, ListenerPolicy, ProxyVersion, RowKey},
     state::State,
 };
+
+pub(crate) use walk_around::by_domain as ways_around;
 
 use super::{Admitted, View, rejection_problem};
 
@@ -58,20 +61,26 @@ fn parse(view: &View<'_>, asked: &Add) -> Result<Listener, Problem> {
 }
 
 pub(crate) fn add_listener(view: &View<'_>, asked: &Add) -> Result<Admitted, Problem> {
-    let listener = parse(view, asked)?;
+    let (listener, policy) = (parse(view, asked)?, options::policy(asked));
     if let Some(present) = view.state.listener(&listener.name) {
-        if *present == listener {
+        let present_policy = view.state.listener_policy(&listener.name);
+        if *present == listener && present_policy == policy {
             return Ok(Admitted::nothing(listener.name));
         }
         if view.is_if_missing {
-            let warning = other_settings(present, &listener);
+            let warning = other_settings((present, present_policy), (&listener, policy));
             return Ok(Admitted::nothing(listener.name).warning(vec![warning]));
         }
         return Err(rejection_problem(&Rejection::ListenerExists(listener.name)));
     }
     try_port(view, &listener)?;
-    let (name, warnings) = (listener.name.clone(), options::warnings(view.state, &listener));
-    Ok(Admitted::new(Action::AddListener(listener), name).warning(warnings))
+    let name = listener.name.clone();
+    let warnings = options::warnings(view.state, &listener, policy);
+    let action = match policy == ListenerPolicy::default() {
+        true => Action::AddListener(listener),
+        false => Action::PutListener(Box::new(PutListener { listener, policy, is_new: true })),
+    };
+    Ok(Admitted::new(action, name).warning(warnings))
 }
 
 /// Changes a listener: settings that are not given stay.
@@ -81,16 +90,23 @@ pub(crate) fn set_listener(view: &View<'_>, name: &str, asked: &Set) -> Result<A
             .hint("conclave listener set NAME --upstream HOST:PORT    all: --help"));
     }
     let present = known_listener(view.state, name)?;
-    let listener = parse(view, &merged(present, asked))?;
+    let present_policy = view.state.listener_policy(&present.name);
+    let merged = merged((present, present_policy), asked);
+    let (listener, policy) = (parse(view, &merged)?, options::policy(&merged));
     let is_moved = (listener.port, listener.protocol.is_datagram())
         != (present.port, present.protocol.is_datagram());
     if is_moved {
         try_port(view, &listener)?;
     }
-    let (name, warnings) = (listener.name.clone(), options::warnings(view.state, &listener));
+    let name = listener.name.clone();
+    let warnings = options::warnings(view.state, &listener, policy);
     let row = view.state.expectation(RowKey::Listener(name.clone()));
-    let action = Action::SetListener(Box::new(listener));
-    Ok(Admitted::new(action, name).expecting(row).warning(warnings))
+    let policy_row = view.state.expectation(RowKey::ListenerPolicy(name.clone()));
+    let action = match policy == present_policy {
+        true => Action::SetListener(Box::new(listener)),
+        false => Action::PutListener(Box::new(PutListener { listener, policy, is_new: false })),
+    };
+    Ok(Admitted::new(action, name).expecting(row).expecting(policy_row).warning(warnings))
 }
 
 /// Returns a listener by its name.
@@ -120,8 +136,12 @@ fn try_port(view: &View<'_>, listener: &Listener) -> Result<(), Problem> {
 }
 
 /// Names the settings in which two listeners differ.
-fn other_settings(present: &Listener, asked: &Listener) -> String {
+fn other_settings(
+    (present, present_policy): (&Listener, ListenerPolicy),
+    (asked, policy): (&Listener, ListenerPolicy),
+) -> String {
     let differing = [
+        ("clients", present_policy != policy),
         ("protocol", present.protocol != asked.protocol),
         ("address", (present.address, present.port) != (asked.address, asked.port)),
         ("upstreams", present.upstreams != asked.upstreams),
@@ -140,7 +160,7 @@ fn other_settings(present: &Listener, asked: &Listener) -> String {
 
 /// Returns the request that adds a listener with the given settings, and the present ones for the
 /// others.
-fn merged(present: &Listener, asked: &Set) -> Add {
+fn merged((present, policy): (&Listener, ListenerPolicy), asked: &Set) -> Add {
     let bind = match present.address {
         Some(address) => SocketAddr::new(address, present.port).to_string(),
         None => format!(":{}", present.port),
@@ -175,6 +195,12 @@ fn merged(present: &Listener, asked: &Set) -> Add {
         proxy_to: optional(&asked.proxy_to, proxy_to),
         starttls: optional(&asked.starttls, starttls),
         server_name: optional(&asked.server_name, outgoing.and_then(|one| one.server_name.clone())),
+        requires_client_certificate: asked
+            .requires_client_certificate
+            .unwrap_or(policy.requires_client_certificate),
+        takes_server_certificates: asked
+            .takes_server_certificates
+            .unwrap_or(policy.takes_server_certificates),
     }
 }
 

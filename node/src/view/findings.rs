@@ -167,6 +167,9 @@ fn of_family(domain: &Domain, credential: &Credential) -> String {
 }
 
 fn names(found: &mut Found, of: &str, domain: &Domain, leaf: &Certificate) {
+    if let Some(text) = admit::for_addresses_only(domain, leaf) {
+        found.add(Code::CertificateForOtherNames, Severity::Note, format!("{of}{text}"));
+    }
     let missing: Vec<String> = admit::not_covered(domain, leaf);
     if missing.is_empty() {
         return;

@@ -425,10 +425,21 @@ impl Certificate {
         names.0.iter().filter_map(shown).collect()
     }
 
+    /// Returns the IP addresses among the subject alternative names.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let found = self.parsed.tbs_certificate().get_extension::<SubjectAltName>();
+        let names = found.ok().flatten().map(|(_, names)| names.0).unwrap_or_default();
+        names.into_iter().filter_map(|name| address(&name))
+    }
+
     /// Returns whether a client that asks for `name` accepts it: one of the DNS names matches, or a
     /// wildcard covers its first label (RFC 6125 §6.4.3). A common name alone is never accepted.
+    /// An address is compared by its value, and no wildcard covers one.
     pub fn covers(&self, name: &str) -> bool {
-        let name = name.to_ascii_lowercase();
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return self.addresses().any(|found| found.to_canonical() == address.to_canonical());
+        }
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
         self.names().iter().map(|found| found.to_ascii_lowercase()).any(|found| {
             found == name || wildcard.as_ref().is_some_and(|wildcard| found == *wildcard)
@@ -441,15 +452,17 @@ pub(crate) fn shown(name: &GeneralName) -> Option<String> {
         GeneralName::DnsName(name) => Some(name::escaped(name.as_str())),
         GeneralName::Rfc822Name(name) => Some(name::escaped(name.as_str())),
         GeneralName::UniformResourceIdentifier(name) => Some(name::escaped(name.as_str())),
-        GeneralName::IpAddress(bytes) => {
-            let bytes = bytes.as_bytes();
-            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-            let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
-            v4.or(v6).ok().map(|address| address.to_string())
-        }
+        GeneralName::IpAddress(_) => address(name).map(|address| address.to_string()),
         GeneralName::OtherName(_) => email(name),
         _ => None,
     }
+}
+
+fn address(name: &GeneralName) -> Option<IpAddr> {
+    let GeneralName::IpAddress(bytes) = name else { return None };
+    let v4 = <[u8; 4]>::try_from(bytes.as_bytes()).map(IpAddr::from);
+    let v6 = <[u8; 16]>::try_from(bytes.as_bytes()).map(IpAddr::from);
+    v4.or(v6).ok()
 }
 
 /// Returns an e-mail address, of either form (RFC 5280 §4.2.1.6, RFC 9598 §3).

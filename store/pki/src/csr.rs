@@ -15,7 +15,7 @@ use x509_cert::{
 use crate::{
     certificate::{CertificateError, pem_error, shown},
     content::{self, Kind},
-    issue::{Attributes, IssueError, extension, from_attributes, general_name},
+    issue::{Attributes, IssueError, extension, from_attributes, general_name, is_empty},
     key::{KeyAlgorithm, PrivateKey, public_key_algorithm, signature_algorithm},
     limits::CERTIFICATE_BYTES_MAX,
     name,
@@ -93,12 +93,14 @@ pub fn request(
     names: &[String],
 ) -> Result<String, IssueError> {
     let names = names.iter().map(|name| general_name(name)).collect::<Result<Vec<_>, _>>()?;
-    let asked = ExtensionReq(vec![extension(false, &SubjectAltName(names))?]);
+    let subject = from_attributes(attributes)?;
+    // RFC 5280 §4.2.1.6: critical if there is no other name.
+    let asked = ExtensionReq(vec![extension(is_empty(&subject), &SubjectAltName(names))?]);
     let mut asked_for = der::asn1::SetOfVec::new();
     asked_for.insert(asked.try_into()?)?;
     let info = CertReqInfo {
         version: Version::V1,
-        subject: Name::from_der(&from_attributes(attributes)?)?,
+        subject: Name::from_der(&subject)?,
         public_key: SubjectPublicKeyInfoOwned::from_der(key.public_key_der())?,
         attributes: asked_for,
     };

@@ -21,7 +21,7 @@ use x509_cert::{
     time::{Time, Validity as DerValidity},
 };
 
-pub(crate) use subject::from_attributes;
+pub(crate) use subject::{from_attributes, is_empty};
 
 use crate::{
     certificate::Certificate,
@@ -67,7 +67,8 @@ impl From<der::Error> for IssueError {
 /// Subject of a certificate. Empty fields are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// Common name.
+    /// Common name. It may be empty: then the alternative names alone say whom the certificate is
+    /// for.
     pub common_name: String,
     /// Country, two letters.
     pub country: Option<String>,
@@ -197,6 +198,11 @@ fn make(
     let subject = from_attributes(attributes)?;
     let issuer_name = match issuer.certificate {
         Some(certificate) => certificate.subject_der().ok_or(IssueError::Encode)?,
+        // RFC 5280 §4.1.2.4: an issuer has a name, and this certificate is its own issuer.
+        None if is_empty(&subject) => {
+            let why = "a self-signed certificate needs one, or another field of the subject";
+            return Err(IssueError::Attribute { field: "common name", why });
+        }
         None => subject.clone(),
     };
     let to_be_signed = ToBeSigned {

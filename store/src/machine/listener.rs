@@ -2,10 +2,11 @@
 
 use super::{Changing, check_count};
 use crate::{
+    command::PutListener,
     id::ListenerName,
     limits::LISTENERS_MAX,
     outcome::{Done, Rejection},
-    record::{Listener, Record, RowKey},
+    record::{Listener, ListenerPolicy, Record, RowKey},
 };
 
 /// Adds a listener. Its name and its port must be free.
@@ -28,6 +29,27 @@ pub(super) fn set(change: &mut Changing<'_>, listener: &Listener) -> Result<Done
     }
     check_port(change, listener)?;
     put(change, listener)
+}
+
+/// Adds a listener or replaces its settings, with its policy.
+pub(super) fn put_with_policy(
+    change: &mut Changing<'_>,
+    put: &PutListener,
+) -> Result<Done, Rejection> {
+    match put.is_new {
+        true => add(change, &put.listener)?,
+        false => set(change, &put.listener)?,
+    };
+    let key = RowKey::ListenerPolicy(put.listener.name.clone());
+    let (present, policy) = (change.state.listener_policy(&put.listener.name), put.policy);
+    if policy == present {
+        return Ok(Done::Changed);
+    }
+    match policy == ListenerPolicy::default() {
+        true => change.remove(&key)?,
+        false => change.put(key, Record::ListenerPolicy(policy))?,
+    }
+    Ok(Done::Changed)
 }
 
 /// Rejects a port that another listener has.
@@ -57,5 +79,9 @@ fn put(change: &mut Changing<'_>, listener: &Listener) -> Result<Done, Rejection
 pub(super) fn remove(change: &mut Changing<'_>, name: &ListenerName) -> Result<Done, Rejection> {
     change.state.listener(name).ok_or_else(|| Rejection::ListenerUnknown(name.clone()))?;
     change.remove(&RowKey::Listener(name.clone()))?;
+    // A later listener of this name begins with the default.
+    if change.state.row(&RowKey::ListenerPolicy(name.clone())).is_some() {
+        change.remove(&RowKey::ListenerPolicy(name.clone()))?;
+    }
     Ok(Done::Changed)
 }

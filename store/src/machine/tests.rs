@@ -1,6 +1,7 @@
 //! Rules, one claim per test.
 
 mod level;
+mod listener;
 mod operation;
 mod random;
 mod tls;

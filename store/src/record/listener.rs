@@ -159,6 +159,18 @@ pub struct Listener {
     pub outgoing: Option<Outgoing>,
 }
 
+/// Which clients a listener takes, besides what the domains ask of theirs. A row of its own from
+/// level 2 on; a listener without it has the default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerPolicy {
+    /// Every client must have a certificate that its domain accepts. Nobody goes on without TLS,
+    /// and a domain that asks for no certificate is not served here.
+    pub requires_client_certificate: bool,
+    /// Accepts client certificates whose extended key usage names servers and not clients: those of
+    /// servers that talk to servers.
+    pub takes_server_certificates: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,8 +13,8 @@ use crate::{
     },
     record::{
         AccessToken, Chain, Cluster, Credential, Domain, DomainKey, JoinToken, KeyFamily,
-        KeyringGeneration, Listener, Member, Operation, OperationMemory, Record, RowKey,
-        SessionKey, SessionKeyUse, TlsSettings, TrustSet, Trusted,
+        KeyringGeneration, Listener, ListenerPolicy, Member, Operation, OperationMemory, Record,
+        RowKey, SessionKey, SessionKeyUse, TlsSettings, TrustSet, Trusted,
     },
 };
 
@@ -116,6 +116,14 @@ impl State {
         /// Returns all listeners, by name.
         listeners -> Listener, Listener, ListenerName::lowest()
     );
+
+    /// Returns which clients a listener takes.
+    pub fn listener_policy(&self, name: &ListenerName) -> ListenerPolicy {
+        match self.row(&RowKey::ListenerPolicy(name.clone())).map(|row| &row.record) {
+            Some(Record::ListenerPolicy(policy)) => *policy,
+            _ => ListenerPolicy::default(),
+        }
+    }
 
     /// Returns the TLS settings, or the defaults if they were never changed.
     pub fn tls_settings(&self) -> TlsSettings {

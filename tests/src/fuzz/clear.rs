@@ -142,6 +142,10 @@ fn byte_by_byte(protocol: ListenerProtocol, with: With, whole: &Held, end: &Step
         Who::Client => client.pop_front().map(|byte| vec![byte]),
         Who::Upstream => upstream.pop_front().map(|byte| vec![byte]),
     });
+    // Who spoke first decides then.
+    if [&step, end].contains(&&Step::ReadAny) {
+        return;
+    }
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     assert_eq!(step, *end, "{protocol:?} {with:?}");
     assert_eq!(text(&held.to_client), text(&whole.to_client), "{protocol:?} {with:?}");

@@ -79,7 +79,9 @@ pub(super) fn start(
             Step::StartTls => return Err(Error::other(Reason::Injected)),
             Step::Close(reason) => return Err(Error::other(reason)),
             Step::Read(Who::Upstream) if said.len() < SAID_BYTES_MAX => hear(tcp, said, until)?,
-            Step::Read(_) | Step::Pass => return Err(Error::other(Reason::TooMuch)),
+            Step::Read(_) | Step::ReadAny | Step::Pass => {
+                return Err(Error::other(Reason::TooMuch));
+            }
         }
     }
 }

@@ -32,10 +32,11 @@ impl Live {
         door: &Arc<Door>,
     ) -> Choice<ReadyDatagrams> {
         self.choose_with(wanted, |index, served, prepared| {
-            let make = || self.context(index, served, prepared, door);
+            let client = prepared.client_at(door)?;
+            let make = || self.context(index, served, prepared, door, client.as_ref());
             Ok(ReadyDatagrams {
                 context: prepared.contexts.find_or_make(door, make)?,
-                client: prepared.client.clone(),
+                client: client.clone(),
                 resumes: prepared.sessions.as_ref().is_some_and(|one| one.ttl_s() > 0),
             })
         })
@@ -49,6 +50,7 @@ impl Live {
         served: &Served,
         prepared: &Prepared,
         door: &Door,
+        client: Option<&Arc<ClientPolicy>>,
     ) -> Result<Arc<conclave_dtls::Context>, Refusal> {
         let Served { scope, domain } = served;
         let shown = match domain.mode {
@@ -64,7 +66,7 @@ impl Live {
                 })
                 .collect::<Result<Vec<_>, Refusal>>()?,
         };
-        let (client, sessions) = (prepared.client.as_ref(), prepared.sessions.as_ref());
+        let sessions = prepared.sessions.as_ref();
         let made = datagrams::context(&index.policy, &shown, door, sessions, client);
         made.map(Arc::new).map_err(Refusal::Settings)
     }

@@ -5,7 +5,7 @@ use std::{
     sync::PoisonError,
 };
 
-use conclave_store::record::Listener;
+use conclave_store::record::{Listener, ListenerPolicy};
 use conclave_store::{
     id::{DomainName, LogIndex},
     scope::Scope,
@@ -17,7 +17,10 @@ use super::{Live, Pending, Report, limits::FAILED_MAX};
 pub trait Sockets: Send + Sync + 'static {
     /// Opens and closes sockets until they match `listeners`. Returns false if one cannot be
     /// opened.
-    fn reconcile(&self, listeners: Vec<Listener>) -> impl Future<Output = bool> + Send;
+    fn reconcile(
+        &self,
+        listeners: Vec<(Listener, ListenerPolicy)>,
+    ) -> impl Future<Output = bool> + Send;
 }
 
 /// Keeps the newest failures and returns the command from which `failed` is complete.
@@ -54,7 +57,10 @@ impl Live {
     async fn serve(&self, scope: Scope, pending: Pending, sockets: &impl Sockets) {
         let mut failed: BTreeSet<LogIndex> = BTreeSet::new();
         if scope == Scope::Shared && !pending.listeners.is_empty() {
-            let listeners = pending.state.listeners().map(|(_, one)| one.clone()).collect();
+            let state = &pending.state;
+            let listeners = state.listeners();
+            let listeners =
+                listeners.map(|(name, one)| (one.clone(), state.listener_policy(name))).collect();
             if !sockets.reconcile(listeners).await {
                 failed.extend(&pending.listeners);
             }

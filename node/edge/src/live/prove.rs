@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use conclave_store::{
     id::{DomainName, Fingerprint, ListenerName},
-    record::PkiMode,
+    record::{ListenerPolicy, PkiMode},
     scope::Scope,
     state::State,
 };
@@ -86,7 +86,7 @@ impl Live {
 /// Performs one handshake for each key.
 fn show_each(index: &Index, keys: &CertifiedKeys, name: &DomainName) -> Result<(), String> {
     let door = ListenerName::parse("proof").map_err(|error| error.to_string())?;
-    let door = Door { name: door, alpn: Vec::new() };
+    let door = Door { name: door, alpn: Vec::new(), policy: ListenerPolicy::default() };
     for key in keys.iter() {
         let one = CertifiedKeys::new(vec![Arc::clone(key)]);
         let server = tls::config(&index.policy, one, &door, None, None)

@@ -36,6 +36,8 @@ pub(crate) enum Refusal {
     Disabled,
     /// The domain is enabled but has no key with a certificate.
     Incomplete,
+    /// The listener requires client certificates, and the domain asks for none.
+    AsksForNone,
     /// This node cannot unseal the key.
     KeyUnavailable(String),
     /// The cluster's settings leave no version, cipher suite or group that this program supports.
@@ -49,6 +51,7 @@ impl Refusal {
             Refusal::Unknown => "unknown_name",
             Refusal::Disabled => "disabled",
             Refusal::Incomplete => "incomplete",
+            Refusal::AsksForNone => "asks_for_no_client_certificate",
             Refusal::KeyUnavailable(_) => "key_unavailable",
             Refusal::Settings(_) => "settings",
         }
@@ -245,11 +248,21 @@ impl<T> ByDoor<T> {
 }
 
 impl Prepared {
+    /// Returns the rules for client certificates on a listener. A domain that asks for none is not
+    /// served where one is required.
+    pub(super) fn client_at(&self, door: &Door) -> Result<Option<Arc<ClientPolicy>>, Refusal> {
+        match &self.client {
+            Some(client) => Ok(Some(client.at(door))),
+            None if door.policy.requires_client_certificate => Err(Refusal::AsksForNone),
+            None => Ok(None),
+        }
+    }
+
     fn ready(&self, door: &Arc<Door>) -> Result<Ready, Refusal> {
         let settings = |error: rustls::Error| Refusal::Settings(error.to_string());
-        if let Some(client) = &self.client {
+        if let Some(client) = self.client_at(door)? {
             // The verifier keeps what this client proves, so the settings belong to one connection.
-            let asking = tls::Asking::new(Arc::clone(client));
+            let asking = tls::Asking::new(client);
             let config = self.config(door, Some(&asking)).map_err(settings)?;
             return Ok(Ready { config, client: Some(asking) });
         }

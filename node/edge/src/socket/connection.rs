@@ -83,7 +83,8 @@ impl Edge {
     ) -> Result<Begun, Ended> {
         let (door, counters) = (&accepting.door, &*accepting.counters);
         let local = stream.local_addr().ok();
-        let mut arrival = Arrival { door, counters, remote, local, stream_to: None };
+        let mut arrival =
+            Arrival { door, counters, remote, local, stream_to: None, needs_alpn: false };
         let mut received = Vec::new();
         if accepting.is_proxy(remote.ip()) {
             let listener = &accepting.name;
@@ -112,6 +113,7 @@ impl Edge {
             Opened::Clear(client, upstream) => Ok(Begun::Clear(client, upstream)),
             Opened::Tls(stream, opening) => {
                 arrival.stream_to = opening.stream_to();
+                arrival.needs_alpn = opening.is_direct();
                 let (tls, session) = self.handshake(stream, received, &arrival).await?;
                 Ok(Begun::Tls(tls, session, opening))
             }

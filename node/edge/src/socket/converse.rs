@@ -37,7 +37,7 @@ pub(crate) async fn converse<C: End, U: End, F: Future<Output = io::Result<U>>>(
 ) -> io::Result<Talked> {
     loop {
         let step = conversation.step(sides);
-        let needs_upstream = matches!(step, Step::Read(Who::Upstream) | Step::Pass)
+        let needs_upstream = matches!(step, Step::Read(Who::Upstream) | Step::ReadAny | Step::Pass)
             || !sides.upstream.tell.is_empty();
         if upstream.is_none() && needs_upstream {
             match connect().await {
@@ -70,7 +70,15 @@ pub(crate) async fn converse<C: End, U: End, F: Future<Output = io::Result<U>>>(
                 let hearing = hear(upstream, &mut sides.upstream);
                 (timeout(GREETING_TIMEOUT, hearing).await, Who::Upstream)
             }
-            (Step::Read(Who::Upstream) | Step::Pass, None) => {
+            (Step::ReadAny, Some(upstream)) => {
+                let by_client = timeout(client_timeout, hear(client, &mut sides.client));
+                let by_upstream = hear(upstream, &mut sides.upstream);
+                tokio::select! {
+                    heard = by_upstream => (Ok(heard), Who::Upstream),
+                    heard = by_client => (heard, Who::Client),
+                }
+            }
+            (Step::Read(Who::Upstream) | Step::ReadAny | Step::Pass, None) => {
                 return Err(io::ErrorKind::NotConnected.into());
             }
         };

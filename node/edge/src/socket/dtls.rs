@@ -16,13 +16,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use conclave_dtls::{Answer, Assembly, ClientHello, is_client_hello};
+use conclave_dtls::{Answer, Assembly, ClientHello, Ignored, is_client_hello};
+use conclave_store::record::TlsLogLevel;
 use rustix::net::SocketType;
 use tokio::sync::oneshot;
 
 use super::{
     Edge,
     failure::Failure,
+    handshake::say,
     limits::{
         self, ACCEPT_PAUSE, ASSEMBLIES_MAX, ASSEMBLY_VALID, DATAGRAM_HANDSHAKES_ADDRESS_MAX,
         DATAGRAM_HANDSHAKES_MAX, Full, Place, SESSION_DESCRIPTORS,
@@ -118,6 +120,11 @@ impl Receive {
                     self.assemblies.remove(pair);
                     return whole;
                 }
+                Err(Ignored::ServerName) => {
+                    self.assemblies.remove(pair);
+                    self.refuse_name(pair);
+                    return None;
+                }
                 // The client began again, or this is another client's hello: the cookie check
                 // decides.
                 Err(_) => self.assemblies.remove(pair),
@@ -127,12 +134,24 @@ impl Receive {
             Answer::Verify(cookie) => self.socket.send(pair, &cookie),
             Answer::Partial(assembly) => self.assemblies.put(pair, assembly, now),
             Answer::Proven(hello) => return Some(hello),
+            Answer::Ignore(Ignored::ServerName) => self.refuse_name(pair),
             Answer::Ignore(why) => {
                 tracing::trace!(event = "dtls.ignored", remote = %pair.remote, %why);
             }
             _ => {}
         }
         None
+    }
+
+    /// Counts and logs a proven client whose server name is not one. Only a hello with a valid
+    /// cookie is read so far, so strangers cannot fill the log with forged addresses.
+    fn refuse_name(&self, pair: Pair) {
+        let accepting = self.accepting.load();
+        accepting.counters.failures.count(Failure::UnknownName);
+        let (listener, remote) = (&accepting.name, pair.remote);
+        let (reason, why) = (Failure::UnknownName.word(), Ignored::ServerName.to_string());
+        let policy = self.edge.shared.live.policy();
+        say!(policy, Info, event = "dtls.refused", %listener, %remote, reason, why);
     }
 
     /// Starts a session for a hello, unless it has one already.

@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Disabled,
     /// The domain has no key or no certificate.
     Incomplete,
+    /// The listener requires client certificates, and the domain asks for none.
+    AsksForNone,
     /// The domain's key does not open on this node.
     KeyUnavailable,
     /// The TLS settings leave nothing to speak.
@@ -61,10 +63,11 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// Failures besides those of client certificates, in the order of their counters.
-    const OTHERS: [Failure; 23] = [
+    const OTHERS: [Failure; 24] = [
         Failure::UnknownName,
         Failure::Disabled,
         Failure::Incomplete,
+        Failure::AsksForNone,
         Failure::KeyUnavailable,
         Failure::Settings,
         Failure::NotTls,
@@ -93,6 +96,7 @@ impl Failure {
             Failure::UnknownName => "unknown_name",
             Failure::Disabled => "disabled",
             Failure::Incomplete => "incomplete",
+            Failure::AsksForNone => "asks_for_no_client_certificate",
             Failure::KeyUnavailable => "key_unavailable",
             Failure::Settings => "settings",
             Failure::NotTls => "not_tls",
@@ -157,6 +161,7 @@ impl From<&Refusal> for Failure {
             Refusal::Unknown => Failure::UnknownName,
             Refusal::Disabled => Failure::Disabled,
             Refusal::Incomplete => Failure::Incomplete,
+            Refusal::AsksForNone => Failure::AsksForNone,
             Refusal::KeyUnavailable(_) => Failure::KeyUnavailable,
             Refusal::Settings(_) => Failure::Settings,
         }

@@ -47,6 +47,8 @@ pub(super) struct Arrival<'a> {
     pub(super) local: Option<SocketAddr>,
     /// The `to` of the client's XMPP stream.
     pub(super) stream_to: Option<&'a str>,
+    /// Whether the client must name one of the listener's application protocols.
+    pub(super) needs_alpn: bool,
 }
 
 /// Logs at `info` if the cluster's TLS log level includes this event, otherwise at `debug`.
@@ -101,7 +103,16 @@ impl Edge {
         // Server names may hold any character: escape them in logs.
         let shown = || server_name.as_deref().unwrap_or("-").escape_debug().to_string();
         say!(policy, Debug, event = "tls.chosen", %listener, %remote, server_name = shown(), domain, chosen);
+        let lacks_alpn = arrival.needs_alpn && accepted.client_hello().alpn().is_none();
         let ready = match ready {
+            Ok(_) if lacks_alpn => {
+                arrival.counters.failures.count(Failure::ApplicationProtocol);
+                let reason = Failure::ApplicationProtocol.word();
+                let why = "TLS without a request for it must name the application protocol";
+                say!(policy, Info, event = "tls.refused", %listener, %remote, server_name = shown(), domain, reason, why);
+                refuse(stream, &const { Alert::NoApplicationProtocol.record() }).await;
+                return Err(Ended);
+            }
             Ok(ready) => ready,
             Err(refusal) => {
                 self.refused(&policy, arrival, &shown(), domain, &refusal);
@@ -341,7 +352,9 @@ fn session(
 fn alert(refusal: &Refusal) -> &'static [u8] {
     match refusal {
         Refusal::Unknown => &const { Alert::UnrecognizedName.record() },
-        Refusal::Disabled | Refusal::Incomplete => &const { Alert::AccessDenied.record() },
+        Refusal::Disabled | Refusal::Incomplete | Refusal::AsksForNone => {
+            &const { Alert::AccessDenied.record() }
+        }
         Refusal::KeyUnavailable(_) | Refusal::Settings(_) => {
             &const { Alert::InternalError.record() }
         }

@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use conclave_store::{
     id::{DomainName, ListenerName},
-    record::{Listener, ListenerProtocol, Network, ProxyVersion},
+    record::{Listener, ListenerPolicy, ListenerProtocol, Network, ProxyVersion},
 };
 use futures::FutureExt;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
@@ -51,6 +51,7 @@ pub(crate) struct Accepting {
 impl Accepting {
     pub(crate) fn new(
         listener: &Listener,
+        policy: ListenerPolicy,
         allowed: &Allowed,
         counters: Arc<ListenerCounters>,
     ) -> Result<Accepting, UpstreamError> {
@@ -59,9 +60,9 @@ impl Accepting {
         };
         Ok(Accepting {
             name: listener.name.clone(),
-            door: Arc::new(Door::of(listener)),
+            door: Arc::new(Door::of(listener, policy)),
             protocol: listener.protocol,
-            requires_tls: listener.requires_tls,
+            requires_tls: requires_tls(listener, policy),
             outgoing: Remote::of(listener),
             upstreams: Upstreams::parse(&listener.upstreams, allowed)?,
             domain_upstreams: listener
@@ -76,12 +77,16 @@ impl Accepting {
     }
 
     /// Makes a listener without upstreams, for forbidden ones. It is never opened.
-    pub(crate) fn nowhere(listener: &Listener, counters: Arc<ListenerCounters>) -> Accepting {
+    pub(crate) fn nowhere(
+        listener: &Listener,
+        policy: ListenerPolicy,
+        counters: Arc<ListenerCounters>,
+    ) -> Accepting {
         Accepting {
             name: listener.name.clone(),
-            door: Arc::new(Door::of(listener)),
+            door: Arc::new(Door::of(listener, policy)),
             protocol: listener.protocol,
-            requires_tls: listener.requires_tls,
+            requires_tls: requires_tls(listener, policy),
             outgoing: None,
             upstreams: Upstreams::default(),
             domain_upstreams: BTreeMap::new(),
@@ -105,6 +110,11 @@ impl Accepting {
     pub(crate) fn is_proxy(&self, peer: IpAddr) -> bool {
         self.proxy_from.iter().any(|network| network.contains(peer))
     }
+}
+
+/// Returns whether nobody goes on without TLS. Without TLS a client shows no certificate.
+fn requires_tls(listener: &Listener, policy: ListenerPolicy) -> bool {
+    listener.requires_tls || policy.requires_client_certificate
 }
 
 /// Open sockets of one address, one for each thread.

@@ -40,6 +40,13 @@ pub(crate) enum Opened {
 }
 
 impl Opening {
+    /// Returns whether TLS came with the first byte though the protocol has a request for it. Then
+    /// the client must name the application protocol (PostgreSQL 17, "Protocol Flow": a direct
+    /// connection without ALPN could be one that another protocol's client was lured into).
+    pub(crate) fn is_direct(&self) -> bool {
+        self.protocol.has_starttls() && self.conversation.is_none()
+    }
+
     /// Returns the target domain of the client's stream (XMPP).
     pub(crate) fn stream_to(&self) -> Option<&str> {
         self.conversation.as_ref()?.stream_to()

@@ -13,7 +13,7 @@ use conclave_pki::{
 };
 use conclave_store::{
     id::Fingerprint,
-    record::{Domain, TlsSettings, TrustSet},
+    record::{Domain, ListenerPolicy, TlsSettings, TrustSet},
     state::State,
     time::UnixMillis,
 };
@@ -27,7 +27,7 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 
-use super::{RevocationList, tickets};
+use super::{Door, RevocationList, tickets};
 use crate::tls::limits::PEER_CHAIN_MAX;
 
 /// The identity of an authenticated client. All text comes from its certificate: escape it before
@@ -138,8 +138,17 @@ impl From<verify::Refused> for Wrong {
     }
 }
 
-/// The client-certificate policy of a domain.
+/// The client-certificate policy of a domain, as it holds on a listener; cheap to clone.
+#[derive(Clone)]
 pub(crate) struct ClientPolicy {
+    trust: Arc<Trust>,
+    is_required: bool,
+    takes_servers: bool,
+    aborts: bool,
+}
+
+/// The part of a policy that is the same on every listener.
+struct Trust {
     /// The chosen certificate alone. It is trusted itself, so every valid path both leads to a
     /// trusted certificate and was issued by the chosen one. Empty if the certificate is no longer
     /// trusted.
@@ -148,8 +157,6 @@ pub(crate) struct ClientPolicy {
     known: Vec<Certificate>,
     crls: Vec<Crl>,
     hints: Vec<DistinguishedName>,
-    is_required: bool,
-    aborts: bool,
     digest: [u8; 32],
 }
 
@@ -195,20 +202,31 @@ impl ClientPolicy {
         let subject = chosen.as_ref().and_then(Certificate::subject_der);
         let mut digest = [0; 32];
         digest.copy_from_slice(hash.finish().as_ref());
-        Some(ClientPolicy {
+        let trust = Trust {
             anchors: chosen.into_iter().collect(),
             known,
             crls,
             hints: subject.map(DistinguishedName::from).into_iter().collect(),
-            is_required: asked.is_required,
-            aborts,
             digest,
-        })
+        };
+        let is_required = asked.is_required;
+        Some(ClientPolicy { trust: trust.into(), is_required, takes_servers: false, aborts })
+    }
+
+    /// Returns the policy as it holds for clients of a listener.
+    pub(crate) fn at(self: &Arc<Self>, door: &Door) -> Arc<ClientPolicy> {
+        if door.policy == ListenerPolicy::default() {
+            return Arc::clone(self);
+        }
+        let mut policy = ClientPolicy::clone(self);
+        policy.is_required |= door.policy.requires_client_certificate;
+        policy.takes_servers = door.policy.takes_server_certificates;
+        Arc::new(policy)
     }
 
     /// Returns the hash of everything that the decision depends on; sessions are bound to it.
     pub(super) fn digest(&self) -> &[u8] {
-        &self.digest
+        &self.trust.digest
     }
 
     /// Returns whether a wrong certificate ends the handshake. This also holds if a certificate is
@@ -224,7 +242,7 @@ impl ClientPolicy {
 
     /// Returns the subjects of the accepted authorities, DER.
     pub(crate) fn hints(&self) -> impl Iterator<Item = &[u8]> {
-        self.hints.iter().map(AsRef::as_ref)
+        self.trust.hints.iter().map(AsRef::as_ref)
     }
 
     /// Returns the identity in a certificate that was accepted earlier.
@@ -247,19 +265,28 @@ impl ClientPolicy {
             chain.split_first().ok_or_else(|| Wrong::malformed("no certificate"))?;
         let leaf = read(leaf)?;
         let mut intermediates = others.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        intermediates.extend(self.known.iter().cloned());
-        verify::verify(&Request {
-            certificate: &leaf,
-            intermediates: &intermediates,
-            anchors: &self.anchors,
-            crls: &self.crls,
-            is_list_required: false,
-            purpose: Purpose::Client,
-            name: None,
-            at,
-            rules: Rules::Path,
-            depth: None,
-        })?;
+        intermediates.extend(self.trust.known.iter().cloned());
+        let judge = |purpose| {
+            verify::verify(&Request {
+                certificate: &leaf,
+                intermediates: &intermediates,
+                anchors: &self.trust.anchors,
+                crls: &self.trust.crls,
+                is_list_required: false,
+                purpose,
+                name: None,
+                at,
+                rules: Rules::Path,
+                depth: None,
+            })
+            .map_err(Wrong::from)
+        };
+        match judge(Purpose::Client) {
+            Err(wrong) if self.takes_servers && wrong.reason == WrongReason::Purpose => {
+                judge(Purpose::Server)?
+            }
+            judged => judged?,
+        };
         let until = UnixMillis(leaf.not_after().saturating_mul(1_000));
         Ok((identity(&leaf), until))
     }
@@ -330,7 +357,7 @@ impl ClientCertVerifier for Asking {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.0.policy.hints
+        &self.0.policy.trust.hints
     }
 
     fn verify_client_cert(
@@ -455,8 +482,8 @@ pub(super) mod tests {
             let digest = Fingerprint::of(&[&self.der[..], &[u8::from(is_required)]].concat()).0;
             let (known, crls) = (Vec::new(), Vec::new());
             let anchors = vec![anchor];
-            let policy = ClientPolicy { anchors, known, crls, hints, is_required, aborts, digest };
-            Arc::new(policy)
+            let trust = Arc::new(Trust { anchors, known, crls, hints, digest });
+            Arc::new(ClientPolicy { trust, is_required, takes_servers: false, aborts })
         }
     }
 

@@ -8,8 +8,8 @@ use conclave_pki::certificate::Certificate;
 use conclave_store::{
     id::{DomainId, DomainName, Fingerprint, Generation, ListenerName, Version},
     record::{
-        Credential, Domain, DomainKey, KeyFamily, PkiMode, Principal, Sealed, Stamp, TlsSettings,
-        TlsVersion,
+        Credential, Domain, DomainKey, KeyFamily, ListenerPolicy, PkiMode, Principal, Sealed,
+        Stamp, TlsSettings, TlsVersion,
     },
     scope::Scope,
     time::UnixMillis,
@@ -79,7 +79,7 @@ fn site(number: u8) -> Site {
 
 pub(super) fn door(name: &str, alpn: &[&[u8]]) -> Door {
     let alpn = alpn.iter().map(|one| one.to_vec()).collect();
-    Door { name: ListenerName::parse(name).unwrap(), alpn }
+    Door { name: ListenerName::parse(name).unwrap(), alpn, policy: ListenerPolicy::default() }
 }
 
 fn keys() -> Arc<ArcSwap<SessionKeys>> {

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use conclave_keys::{OpenedKey, SessionKeys};
 use conclave_store::{
     id::{DomainId, SessionKeyId},
-    record::{Domain, PkiMode, SessionKeyUse},
+    record::{Domain, ListenerPolicy, PkiMode, SessionKeyUse},
     scope::Scope,
     time::UnixMillis,
 };
@@ -85,6 +85,13 @@ impl Sessions {
     pub(crate) fn binding(&self, door: &Door) -> [u8; 32] {
         let mut binding = self.binding.clone();
         add(&mut binding, door.name.as_str().as_bytes());
+        // Nothing is added for the default: nodes of 0.2.0 bind so.
+        if door.policy != ListenerPolicy::default() {
+            let ListenerPolicy { requires_client_certificate, takes_server_certificates } =
+                door.policy;
+            let flags = [requires_client_certificate, takes_server_certificates].map(u8::from);
+            add(&mut binding, &flags);
+        }
         let mut bytes = [0; 32];
         bytes.copy_from_slice(binding.finish().as_ref());
         bytes

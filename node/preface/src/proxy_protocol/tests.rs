@@ -62,6 +62,16 @@ fn binary_headers_are_read_as_the_specification_says() {
     check(&v2(0x21, 0x11, &v4), Ok(known));
     check(&v2(0x20, 0x11, &v4), Ok(None));
     check(&v2(0x20, 0x00, &[]), Ok(None));
+    // LOCAL with unknown families, blocks that are too short, and fields of no form.
+    for family in [0x00, 0x01, 0x11, 0x12, 0x21, 0x31, 0x41, 0xff] {
+        check(&v2(0x20, family, &[]), Ok(None));
+        check(&v2(0x20, family, &[1, 2, 3]), Ok(None));
+        check(&v2(0x20, family, &[3; 300]), Ok(None));
+    }
+    check(
+        &v2(0x20, 0x00, &vec![0; PROXY_HEADER_BYTES_MAX + 1]),
+        Err(HeaderError::TooLarge(PROXY_HEADER_BYTES_MAX)),
+    );
     check(&v2(0x21, 0x00, &[1, 2, 3]), Ok(None));
     check(&v2(0x21, 0x12, &v4), Ok(None));
     check(&v2(0x21, 0x31, &[0; 216]), Ok(None));

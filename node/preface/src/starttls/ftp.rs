@@ -47,7 +47,7 @@ impl Dialect for Ftp {
             // RFC 4217 §9 and §10: these are not allowed before AUTH.
             verb if is_one_of(verb, &["PBSZ", "PROT"]) => Command::Malformed,
             verb if is_one_of(verb, &["FEAT"]) => Command::Capability,
-            verb if is_one_of(verb, &["NOOP"]) => Command::Harmless,
+            verb if is_one_of(verb, &["NOOP", "SYST", "CLNT", "HELP"]) => Command::Harmless,
             verb if is_one_of(verb, &["QUIT"]) => Command::Quit,
             _ => Command::Other,
         }
@@ -58,6 +58,8 @@ impl Dialect for Ftp {
         let answer = match command {
             Command::StartTls => "234 AUTH TLS OK",
             Command::Capability => "211-Features:\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End",
+            Command::Harmless if is_one_of(verb, &["SYST"]) => "215 UNIX Type: L8",
+            Command::Harmless if is_one_of(verb, &["HELP"]) => "214 Issue AUTH TLS first",
             Command::Harmless => "200 OK",
             Command::Quit => "221 Goodbye",
             Command::Malformed if is_one_of(verb, &["AUTH"]) => "504 Use AUTH TLS",

@@ -11,9 +11,9 @@ pub(super) struct Imap {
 
 const OWN_CAPABILITIES: &str = "IMAP4rev1 STARTTLS LOGINDISABLED";
 
-/// Parses a tag (RFC 9051 §9): no spaces, no special characters, no plus.
+/// Parses a tag (RFC 9051 §9): no spaces, no special characters but `]`, no plus.
 fn tag(word: &[u8]) -> Option<String> {
-    let is_tag = |byte: &u8| byte.is_ascii_graphic() && !b"(){%*\"\\]+".contains(byte);
+    let is_tag = |byte: &u8| byte.is_ascii_graphic() && !b"(){%*\"\\+".contains(byte);
     let text = std::str::from_utf8(word).ok()?;
     (!word.is_empty() && word.len() <= 64 && word.iter().all(is_tag)).then(|| text.to_owned())
 }
@@ -21,13 +21,15 @@ fn tag(word: &[u8]) -> Option<String> {
 /// Returns the capabilities in a line and the position of their end.
 fn capabilities(line: &[u8]) -> Option<(&[u8], usize)> {
     let upper = line.to_ascii_uppercase();
-    let is_listing = upper.starts_with(b"* CAPABILITY ")
-        || ((upper.starts_with(b"* ") || upper.contains(&b'[')) && upper.contains(&b']'));
-    let word = b"CAPABILITY ";
-    let start = upper.windows(word.len()).position(|part| part == word)? + word.len();
+    let (untagged, code) = (b"* CAPABILITY ", b" [CAPABILITY ");
+    let start = match upper.starts_with(untagged) {
+        true => untagged.len(),
+        // A tag may have brackets too, so the code begins after a space.
+        false => upper.windows(code.len()).position(|part| part == code)? + code.len(),
+    };
     let rest = line.get(start..)?;
     let length = rest.iter().position(|byte| matches!(byte, b']' | b'\r' | b'\n'))?;
-    is_listing.then_some((rest.get(..length)?, start + length))
+    Some((rest.get(..length)?, start + length))
 }
 
 fn has_starttls(list: &[u8]) -> bool {
@@ -52,19 +54,31 @@ impl Dialect for Imap {
             _ if line.ends_with(b"+}") => Command::Literal,
             verb if is_one_of(verb, &["STARTTLS"]) && rest.is_empty() => Command::StartTls,
             verb if is_one_of(verb, &["STARTTLS"]) => Command::Malformed,
+            // The server asks for the octets of such a literal before it answers.
+            _ if line.ends_with(b"}") => Command::Other,
             verb if is_one_of(verb, &["CAPABILITY"]) => Command::Capability,
-            verb if is_one_of(verb, &["NOOP"]) => Command::Harmless,
+            // RFC 2971 and RFC 5255 §3.2: mail programs identify themselves and choose a language
+            // before they start TLS.
+            verb if is_one_of(verb, &["NOOP", "ID", "LANGUAGE"]) => Command::Harmless,
             verb if is_one_of(verb, &["LOGOUT"]) => Command::Quit,
             _ => Command::Other,
         }
     }
 
-    fn answer(&self, command: Command, _line: &[u8], _host: &str) -> String {
+    fn answer(&self, command: Command, line: &[u8], _host: &str) -> String {
         let tag = &self.tag;
+        let verb = first_word(first_word(line).1).0;
         match command {
             Command::StartTls => format!("{tag} OK Begin TLS negotiation now\r\n"),
             Command::Capability => {
                 format!("* CAPABILITY {OWN_CAPABILITIES}\r\n{tag} OK CAPABILITY completed\r\n")
+            }
+            // RFC 2971 §3.2: NIL tells nothing about the server.
+            Command::Harmless if is_one_of(verb, &["ID"]) => {
+                format!("* ID NIL\r\n{tag} OK ID completed\r\n")
+            }
+            Command::Harmless if is_one_of(verb, &["LANGUAGE"]) => {
+                format!("{tag} NO Only i-default is available before TLS\r\n")
             }
             Command::Harmless => format!("{tag} OK completed\r\n"),
             Command::Quit => format!("* BYE Logging out\r\n{tag} OK LOGOUT completed\r\n"),

@@ -18,8 +18,13 @@ const UNAVAILABLE: u8 = 52;
 const UNBIND: u8 = 0x42;
 const ABANDON: u8 = 0x50;
 const SEARCH: u8 = 0x63;
+const SEARCH_DONE: u8 = 0x65;
 const EXTENDED: u8 = 0x77;
 const EXTENDED_RESPONSE: u8 = 0x78;
+/// Tag of the controls of a message (RFC 4511 §4.1.1).
+const CONTROLS: u8 = 0xa0;
+/// Refusal of a critical control.
+const NO_CONTROL: &str = "no critical control is known here";
 
 /// A BER element: tag, content and total length.
 struct Element<'a> {
@@ -89,7 +94,8 @@ struct Message {
     id: Vec<u8>,
     operation: u8,
     content: Vec<u8>,
-    has_controls: bool,
+    /// Content of its controls, if there are any.
+    controls: Vec<u8>,
     bytes: usize,
 }
 
@@ -106,11 +112,16 @@ impl Message {
         if id.tag != 2 || id.content.is_empty() || id.content.len() > 4 {
             return Err(());
         }
+        let controls = match split(rest) {
+            None if rest.is_empty() => &[],
+            Some((controls, [])) if controls.tag == CONTROLS => controls.content,
+            _ => return Err(()),
+        };
         Ok(Some(Message {
             id: id.content.to_vec(),
             operation: operation.tag,
             content: operation.content.to_vec(),
-            has_controls: !rest.is_empty(),
+            controls: controls.to_vec(),
             bytes: message.bytes,
         }))
     }
@@ -118,6 +129,20 @@ impl Message {
     fn is_start_tls(&self) -> bool {
         let name = split(&self.content).filter(|(name, _)| name.tag == 0x80);
         self.operation == EXTENDED && name.is_some_and(|(name, _)| name.content == START_TLS)
+    }
+
+    /// Returns whether a control says that it must not be ignored (RFC 4511 §4.1.11). Returns none
+    /// for malformed controls.
+    fn has_critical_control(&self) -> Option<bool> {
+        let (mut rest, mut is_critical) = (self.controls.as_slice(), false);
+        while !rest.is_empty() {
+            let (control, after) = split(rest).filter(|(control, _)| control.tag == 0x30)?;
+            let (_, parts) = split(control.content).filter(|(kind, _)| kind.tag == 4)?;
+            let flag = split(parts).filter(|(flag, _)| flag.tag == 1);
+            is_critical |= flag.is_some_and(|(flag, _)| flag.content != [0]);
+            rest = after;
+        }
+        Some(is_critical)
     }
 
     /// Returns whether this is a search for the root DSE, where a server lists its capabilities
@@ -149,7 +174,7 @@ fn root(id: &[u8]) -> Vec<u8> {
     let values = element(0x31, &element(4, START_TLS));
     let attribute = element(0x30, &[element(4, b"supportedExtension"), values].concat());
     let entry = [element(4, b""), element(0x30, &attribute)].concat();
-    [message(id, 0x64, &entry), result(id, 0x65, SUCCESS, "", None)].concat()
+    [message(id, 0x64, &entry), result(id, SEARCH_DONE, SUCCESS, "", None)].concat()
 }
 
 /// The conversation with a client.
@@ -157,11 +182,31 @@ pub(super) struct WithClient {
     requires_tls: bool,
     is_secure: bool,
     messages: usize,
+    /// Id of a search of the root DSE that the upstream is answering.
+    asked: Option<Vec<u8>>,
 }
 
 impl WithClient {
     pub(super) fn new(manners: Manners) -> WithClient {
-        WithClient { requires_tls: manners.requires_tls, is_secure: false, messages: 0 }
+        let requires_tls = manners.requires_tls;
+        WithClient { requires_tls, is_secure: false, messages: 0, asked: None }
+    }
+
+    /// Relays the upstream's answer to a search of the root DSE.
+    fn answer(&mut self, id: &[u8], sides: &mut Sides) -> Option<Step> {
+        let said = &mut sides.upstream.said;
+        match Message::read(said) {
+            Ok(Some(found)) => {
+                sides.client.tell.extend(take(said, found.bytes));
+                if found.id == id && found.operation == SEARCH_DONE {
+                    self.asked = None;
+                }
+                None
+            }
+            Ok(None) => Some(Step::Read(Who::Upstream)),
+            // Larger than is kept here, or not LDAP: leave the client to the upstream.
+            Err(()) => Some(Step::Pass),
+        }
     }
 
     fn start_tls(&mut self, found: &Message, sides: &mut Sides) -> Option<Step> {
@@ -174,10 +219,16 @@ impl WithClient {
             client.tell.extend(answer(OPERATIONS_ERROR, "data behind the request for TLS"));
             return Some(Step::Close(Reason::Injected));
         }
-        if found.has_controls {
-            let text = "no controls are known here";
-            client.tell.extend(answer(UNAVAILABLE_CRITICAL_EXTENSION, text));
-            return None;
+        match found.has_critical_control() {
+            Some(false) => {}
+            Some(true) => {
+                client.tell.extend(answer(UNAVAILABLE_CRITICAL_EXTENSION, NO_CONTROL));
+                return None;
+            }
+            None => {
+                client.tell.extend(answer(PROTOCOL_ERROR, "malformed controls"));
+                return Some(Step::Close(Reason::Malformed));
+            }
         }
         client.tell.extend(answer(SUCCESS, ""));
         self.is_secure = true;
@@ -199,22 +250,35 @@ impl WithClient {
             client.tell.extend(farewell(UNAVAILABLE, "too many requests before TLS"));
             return Some(Step::Close(Reason::TooMuch));
         }
-        if !self.requires_tls && !found.is_start_tls() {
-            return Some(Step::Pass);
-        }
-        take(&mut client.said, found.bytes);
         if found.is_start_tls() {
+            take(&mut client.said, found.bytes);
             return self.start_tls(&found, sides);
         }
+        if !self.requires_tls {
+            // Clients look at the root DSE for what a server can do before they start TLS.
+            if !found.is_root_search() {
+                return Some(Step::Pass);
+            }
+            sides.upstream.tell.extend(take(&mut client.said, found.bytes));
+            self.asked = Some(found.id);
+            return None;
+        }
+        take(&mut client.said, found.bytes);
         if found.is_root_search() {
-            client.tell.extend(root(&found.id));
+            client.tell.extend(match found.has_critical_control() {
+                Some(false) => root(&found.id),
+                _ => {
+                    let (code, text) = (UNAVAILABLE_CRITICAL_EXTENSION, NO_CONTROL);
+                    result(&found.id, SEARCH_DONE, code, text, None)
+                }
+            });
             return None;
         }
         let name = (found.operation == EXTENDED).then_some(&b""[..]);
         let response = match found.operation {
             UNBIND => return Some(Step::Close(Reason::Ended)),
             ABANDON => return None,
-            SEARCH => 0x65,
+            SEARCH => SEARCH_DONE,
             0x4a => 0x6b,
             // For bind, modify, add, modify DN, compare and extended, the tag of the response is
             // one higher.
@@ -237,7 +301,11 @@ impl Conversation for WithClient {
             return Step::Pass;
         }
         loop {
-            if let Some(step) = self.message(sides) {
+            let step = match self.asked.clone() {
+                Some(id) => self.answer(&id, sides),
+                None => self.message(sides),
+            };
+            if let Some(step) = step {
                 return step;
             }
         }

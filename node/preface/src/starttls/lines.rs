@@ -70,6 +70,10 @@ pub(super) trait Dialect: Send {
     fn greeted(&self, greeting: &[u8]) -> Greeted;
     /// Returns the length of the server's reply to the last command, if it is complete.
     fn reply_end(&self, said: &[u8]) -> Option<usize>;
+    /// Returns whether this begin of a reply may be a whole reply or the begin of a list.
+    fn may_list(&self, _said: &[u8]) -> bool {
+        false
+    }
     /// Adds STARTTLS to the capabilities in a greeting or reply.
     fn with_starttls(&self, reply: &[u8], host: &str) -> Vec<u8>;
     /// Returns whether the server greets again after the start of TLS, as clients expect.
@@ -155,6 +159,8 @@ enum Stage {
     Command,
     /// Waiting for the upstream's reply to that command.
     Asked(Command),
+    /// Relaying a list of the upstream, which servers without a list leave out.
+    Listing,
     /// Under TLS, waiting for the upstream's greeting, which the client must not see.
     Joining,
     /// Under TLS, waiting for the client's next command.
@@ -267,6 +273,10 @@ impl<D: Dialect> WithClient<D> {
     }
 
     fn asked(&mut self, command: Command, sides: &mut Sides) -> Option<Step> {
+        if self.dialect.may_list(&sides.upstream.said) && sides.client.said.is_empty() {
+            self.stage = Stage::Listing;
+            return None;
+        }
         let Some(end) = self.dialect.reply_end(&sides.upstream.said) else {
             return Some(Step::Read(Who::Upstream));
         };
@@ -278,6 +288,20 @@ impl<D: Dialect> WithClient<D> {
         sides.client.tell.extend(reply);
         self.stage = Stage::Command;
         None
+    }
+
+    /// Relays the lines of a list as they come. A client that goes on has got all that it waited
+    /// for.
+    fn listing(&mut self, sides: &mut Sides) -> Option<Step> {
+        let said = &mut sides.upstream.said;
+        let end = self.dialect.reply_end(said);
+        let lines: usize = whole_lines(said).map(<[u8]>::len).sum();
+        sides.client.tell.extend(take(said, end.unwrap_or(lines)));
+        if end.is_some() || !sides.client.said.is_empty() {
+            self.stage = Stage::Command;
+            return None;
+        }
+        Some(Step::ReadAny)
     }
 
     fn join(&mut self, sides: &mut Sides) -> Option<Step> {
@@ -355,6 +379,7 @@ impl<D: Dialect> Conversation for WithClient<D> {
                 Stage::Greeting => self.greeting(sides),
                 Stage::Command => self.command(sides),
                 Stage::Asked(command) => self.asked(command, sides),
+                Stage::Listing => self.listing(sides),
                 Stage::Joining => self.join(sides),
                 Stage::Inside => self.inside(sides),
                 Stage::InsideAsked => self.inside_asked(sides),

@@ -5,8 +5,12 @@ use super::lines::{Command, Dialect, Greeted, Offer, end_of, first_word, is_one_
 /// Line rules of POP3.
 #[derive(Default)]
 pub(super) struct Pop3 {
-    /// The last command was CAPA, whose reply has several lines.
+    /// The last command was CAPA.
     asked_capability: bool,
+    /// The last command has a reply of several lines.
+    asked_list: bool,
+    /// The last command is one that some servers answer by a list, and others by one line.
+    may_list: bool,
 }
 
 const OWN_CAPABILITIES: &str = "+OK\r\nSTLS\r\n.\r\n";
@@ -25,15 +29,22 @@ impl Dialect for Pop3 {
             verb if is_one_of(verb, &["STLS"]) && rest.is_empty() => Command::StartTls,
             verb if is_one_of(verb, &["STLS"]) => Command::Malformed,
             verb if is_one_of(verb, &["CAPA"]) => Command::Capability,
+            // RFC 1734 and RFC 5034 §4, RFC 6856 §3.2: without an argument these list mechanisms or
+            // languages. Outlook asks for the mechanisms before it starts TLS.
+            verb if is_one_of(verb, &["AUTH", "LANG"]) && rest.is_empty() => Command::Harmless,
+            verb if is_one_of(verb, &["NOOP"]) => Command::Harmless,
             verb if is_one_of(verb, &["QUIT"]) => Command::Quit,
             _ => Command::Other,
         };
         self.asked_capability = command == Command::Capability;
+        self.may_list = is_one_of(verb, &["AUTH", "LANG"]);
+        self.asked_list = self.asked_capability || self.may_list;
         command
     }
 
-    fn answer(&self, command: Command, _line: &[u8], _host: &str) -> String {
+    fn answer(&self, command: Command, line: &[u8], _host: &str) -> String {
         match command {
+            Command::Harmless if is_one_of(first_word(line).0, &["NOOP"]) => "+OK\r\n",
             Command::StartTls => "+OK Begin TLS\r\n",
             Command::Capability => OWN_CAPABILITIES,
             Command::Quit => "+OK Bye\r\n",
@@ -62,8 +73,12 @@ impl Dialect for Pop3 {
     }
 
     fn reply_end(&self, said: &[u8]) -> Option<usize> {
-        let is_long = self.asked_capability && said.starts_with(b"+");
+        let is_long = self.asked_list && said.starts_with(b"+");
         end_of(said, |line| !is_long || line.trim_ascii_end() == b".")
+    }
+
+    fn may_list(&self, said: &[u8]) -> bool {
+        self.may_list && said.starts_with(b"+OK") && said.contains(&b'\n')
     }
 
     fn with_starttls(&self, reply: &[u8], _host: &str) -> Vec<u8> {
@@ -81,7 +96,7 @@ impl Dialect for Pop3 {
     }
 
     fn ask(&mut self, _host: &str) -> Option<String> {
-        self.asked_capability = true;
+        (self.asked_capability, self.asked_list) = (true, true);
         Some("CAPA\r\n".to_owned())
     }
 
@@ -91,7 +106,7 @@ impl Dialect for Pop3 {
     }
 
     fn ask_starttls(&mut self) -> String {
-        self.asked_capability = false;
+        (self.asked_capability, self.asked_list) = (false, false);
         "STLS\r\n".to_owned()
     }
 

@@ -32,13 +32,16 @@ impl Dialect for Smtp {
         }
         match verb {
             b"" => Command::Malformed,
-            verb if is_one_of(verb, &["HELO", "NOOP", "RSET"]) => Command::Harmless,
+            verb if is_one_of(verb, &["HELO", "NOOP", "RSET", "HELP", "VRFY", "EXPN"]) => {
+                Command::Harmless
+            }
             verb if is_one_of(verb, &["QUIT"]) => Command::Quit,
             _ => Command::Other,
         }
     }
 
     fn answer(&self, command: Command, line: &[u8], host: &str) -> String {
+        let verb = first_word(line).0;
         match command {
             Command::StartTls => "220 2.0.0 Ready to start TLS\r\n".to_owned(),
             // Offer no AUTH: it would invite a password in plaintext. The upstream lists the rest
@@ -46,8 +49,13 @@ impl Dialect for Smtp {
             Command::Capability => {
                 format!("250-{host}\r\n250-ENHANCEDSTATUSCODES\r\n250 STARTTLS\r\n")
             }
-            Command::Harmless if is_one_of(first_word(line).0, &["HELO"]) => {
-                format!("250 {host}\r\n")
+            Command::Harmless if is_one_of(verb, &["HELO"]) => format!("250 {host}\r\n"),
+            Command::Harmless if is_one_of(verb, &["HELP"]) => {
+                "214 2.0.0 Issue a STARTTLS command first\r\n".to_owned()
+            }
+            // These look into the mailboxes of the server.
+            Command::Harmless if is_one_of(verb, &["VRFY", "EXPN"]) => {
+                "530 5.7.0 Must issue a STARTTLS command first\r\n".to_owned()
             }
             Command::Harmless => "250 2.0.0 OK\r\n".to_owned(),
             Command::Quit => "221 2.0.0 Bye\r\n".to_owned(),

@@ -24,6 +24,8 @@ enum Turn<'a> {
     AwaitsClient,
     /// More bytes of the upstream are needed.
     AwaitsUpstream,
+    /// More bytes of either side are needed.
+    AwaitsAny,
     /// TLS starts.
     StartTls,
     /// Forwarding starts, with these bytes of the client and of the upstream left over.
@@ -33,7 +35,8 @@ enum Turn<'a> {
 }
 
 use Turn::{
-    AwaitsClient, AwaitsUpstream, Client, Over, Pass, StartTls, ToClient, ToUpstream, Upstream,
+    AwaitsAny, AwaitsClient, AwaitsUpstream, Client, Over, Pass, StartTls, ToClient, ToUpstream,
+    Upstream,
 };
 
 fn shown(bytes: &[u8]) -> String {
@@ -72,6 +75,7 @@ fn hold(conversation: &mut dyn Conversation, turns: &[Turn<'_>], piece: usize) {
             }
             AwaitsClient => assert_eq!(step, Step::Read(Who::Client), "{what}"),
             AwaitsUpstream => assert_eq!(step, Step::Read(Who::Upstream), "{what}"),
+            AwaitsAny => assert_eq!(step, Step::ReadAny, "{what}"),
             StartTls => {
                 assert_eq!(step, Step::StartTls, "{what}");
                 // The same conversation continues under TLS, with a new upstream.

@@ -3,6 +3,7 @@
 use conclave_store::record::ListenerProtocol;
 
 use super::{Conversation, Manners, Reason, Sides, Step, Who, lines::take};
+use crate::limits::STREAM_TO_BYTES_MAX;
 
 const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 const CLOSE: &str = "</stream:stream>";
@@ -127,11 +128,18 @@ impl Tag {
     }
 }
 
-/// Returns the domain of a stream header. Rejects references and characters that end an attribute.
+/// Returns the domain of a stream header: A-labels, or U-labels as RFC 7622 §3.2 has them. Rejects
+/// references and characters that end an attribute.
 fn domain(header: &Tag) -> Option<String> {
     let to = header.attribute("to")?;
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_');
-    (!to.is_empty() && to.len() <= 255 && to.chars().all(is_plain)).then(|| to.to_owned())
+    // Combining marks are no letters, and many scripts need them.
+    let is_plain = |c: char| {
+        c.is_ascii_alphanumeric()
+            || matches!(c, '.' | '-' | ':' | '[' | ']' | '_')
+            || !(c.is_ascii() || c.is_control() || c.is_whitespace())
+    };
+    let is_short = (1..=STREAM_TO_BYTES_MAX).contains(&to.len());
+    (is_short && to.chars().all(is_plain)).then(|| to.to_owned())
 }
 
 fn stream_error(condition: &str) -> String {

@@ -9,6 +9,7 @@ use conclave_edge::socket::ListenerState;
 use conclave_store::{
     record::{Listener as Record, ProxyVersion},
     scope::Scope,
+    state::State,
 };
 
 use super::Answer;
@@ -31,19 +32,20 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Liste
     let state = asked.operator.read().await?;
     let listener = admit::known_listener(&state, &name)?;
     let open = asked.operator.node.edge().listeners();
-    Ok(Json(shown(listener, open.iter().find(|known| known.name == listener.name))))
+    Ok(Json(shown(&state, listener, open.iter().find(|known| known.name == listener.name))))
 }
 
 pub(super) async fn list(asked: Asked) -> Answer<List<Listener>> {
     let state = asked.operator.read().await?;
     let open = asked.operator.node.edge().listeners();
-    let shown = state
-        .listeners()
-        .map(|(name, listener)| shown(listener, open.iter().find(|known| known.name == *name)));
+    let shown = state.listeners().map(|(name, listener)| {
+        shown(&state, listener, open.iter().find(|known| known.name == *name))
+    });
     Ok(Json(List::new(shown.collect())))
 }
 
-fn shown(listener: &Record, found: Option<&ListenerState>) -> Listener {
+fn shown(state: &State, listener: &Record, found: Option<&ListenerState>) -> Listener {
+    let policy = state.listener_policy(&listener.name);
     let outgoing = listener.outgoing.as_ref();
     let networks = listener.proxy_from.iter();
     let domains = listener.domain_upstreams.iter();
@@ -65,6 +67,8 @@ fn shown(listener: &Record, found: Option<&ListenerState>) -> Listener {
         }),
         starttls: outgoing.and_then(|one| one.starttls).map(|one| one.as_str().to_owned()),
         server_name: outgoing.and_then(|one| one.server_name.clone()),
+        requires_client_certificate: policy.requires_client_certificate,
+        takes_server_certificates: policy.takes_server_certificates,
         open: found
             .map_or_else(Vec::new, |known| known.open.iter().map(ToString::to_string).collect()),
         problems: found.map_or_else(Vec::new, |known| known.problems.clone()),

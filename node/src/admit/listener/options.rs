@@ -14,11 +14,13 @@ use conclave_store::{
     id::DomainName,
     limits::{ALPN_MAX, DOMAIN_UPSTREAMS_MAX, PROXY_NETWORKS_MAX, UPSTREAMS_MAX},
     record::{
-        Domain, DomainKey, Listener, ListenerProtocol, Network, Outgoing, PkiMode, ProxyVersion,
+        Domain, DomainKey, Listener, ListenerPolicy, ListenerProtocol, Network, Outgoing, PkiMode,
+        ProxyVersion,
     },
     state::State,
 };
 
+use super::walk_around;
 use crate::{admit::domain_name, node::Node};
 
 fn unfit(title: impl Into<String>) -> Problem {
@@ -53,6 +55,16 @@ pub(super) fn check_fit(protocol: ListenerProtocol, asked: &Add) -> Result<(), P
             asked.requires_tls && !protocol.has_starttls(),
             "--require-tls",
             "only protocols with STARTTLS begin in the clear",
+        ),
+        (
+            asked.requires_client_certificate && is_outgoing,
+            "--require-client-certificate",
+            "its clients come without TLS",
+        ),
+        (
+            asked.takes_server_certificates && is_outgoing,
+            "--take-server-certificates",
+            "its clients come without TLS",
         ),
         (
             asked.starttls.is_some() && !is_outgoing,
@@ -103,8 +115,23 @@ pub(super) fn upstreams(
         return Err(malformed("no upstream is given").hint("--upstream 127.0.0.1:8080"));
     }
     check_count("upstreams", asked.len(), UPSTREAMS_MAX)?;
+    let asked = asked.iter().map(|text| with_a_labels(text)).collect::<Result<Vec<_>, _>>()?;
     asked.iter().try_for_each(|text| check_upstream(node, protocol, text))?;
-    Ok(asked.to_vec())
+    Ok(asked)
+}
+
+/// Returns an upstream with A-labels: resolvers know no others.
+fn with_a_labels(text: &str) -> Result<String, Problem> {
+    let (kind, place) = match text.strip_prefix("udp:") {
+        Some(place) => ("udp:", place),
+        None => ("", text),
+    };
+    match place.rsplit_once(':') {
+        Some((host, port)) if !host.is_ascii() && !host.starts_with("unix:") => {
+            Ok(format!("{kind}{}:{port}", domain_name(host)?))
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 fn check_upstream(node: &Node, protocol: ListenerProtocol, text: &str) -> Result<(), Problem> {
@@ -205,18 +232,28 @@ pub(super) fn outgoing(of: ListenerProtocol, asked: &Add) -> Result<Option<Outgo
         return Err(unfit(format!("{} has no STARTTLS", found.as_str()))
             .hint("leave --starttls out: TLS from the first byte"));
     }
-    let is_name = |name: &String| name.parse::<IpAddr>().is_ok() || DomainName::parse(name).is_ok();
-    if let Some(name) = asked.server_name.as_ref().filter(|name| !is_name(name)) {
-        return Err(
-            malformed(format!("invalid server name {name:?}")).hint("--server-name mail.example")
-        );
+    let name = |text: &String| match (text.parse::<IpAddr>(), DomainName::parse(text)) {
+        (Ok(_), _) => Ok(text.clone()),
+        (_, Ok(name)) => Ok(name.into()),
+        (_, Err(error)) => Err(malformed(format!("invalid server name {text:?}"))
+            .detail(error.to_string())
+            .hint("--server-name mail.example")),
+    };
+    let server_name = asked.server_name.as_ref().map(name).transpose()?;
+    Ok(Some(Outgoing { server_name, starttls }))
+}
+
+pub(super) fn policy(asked: &Add) -> ListenerPolicy {
+    ListenerPolicy {
+        requires_client_certificate: asked.requires_client_certificate,
+        takes_server_certificates: asked.takes_server_certificates,
     }
-    Ok(Some(Outgoing { server_name: asked.server_name.clone(), starttls }))
 }
 
 /// Returns warnings about a new listener.
-pub(super) fn warnings(state: &State, listener: &Listener) -> Vec<String> {
+pub(super) fn warnings(state: &State, listener: &Listener, policy: ListenerPolicy) -> Vec<String> {
     let mut warnings = Vec::new();
+    warnings.extend(walk_around::by_listener(state, listener, policy));
     let all = listener.domain_upstreams.values().flatten().chain(&listener.upstreams);
     if let Some(upstream) = all.clone().find(|one| is_this_host(one))
         && listener.proxy_to.is_none()

@@ -53,3 +53,8 @@ pub(crate) fn from_attributes(attributes: &Attributes) -> Result<Vec<u8>, IssueE
     }
     sequence.to_der().map_err(|_| IssueError::Encode)
 }
+
+/// Returns whether a subject, DER, has no attributes.
+pub(crate) fn is_empty(subject_der: &[u8]) -> bool {
+    subject_der == [0x30, 0]
+}

@@ -131,6 +131,11 @@ fn other_actions() -> Vec<Action> {
         Action::AddListener(full_listener(ProxyVersion::V2)),
         Action::RemoveListener(listener_name("imap")),
         Action::SetListener(Box::new(full_listener(ProxyVersion::V2))),
+        Action::PutListener(Box::new(PutListener {
+            listener: full_listener(ProxyVersion::V2),
+            policy: LISTENER_POLICY,
+            is_new: true,
+        })),
         settings(TlsLogLevel::Error, TlsVersion::V1_2),
         settings(TlsLogLevel::Info, TlsVersion::V1_3),
         settings(TlsLogLevel::Debug, TlsVersion::V1_3),

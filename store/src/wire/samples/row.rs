@@ -66,5 +66,7 @@ pub(super) fn all() -> Vec<(String, RowKey, Record)> {
     add(RowKey::OperationMemory, Record::OperationMemory(memory));
     let pending = Record::PendingKey(domain_key(KeyFamily::Ec).into());
     add(RowKey::PendingKey((id, KeyFamily::Ec)), pending);
+    let policy = Record::ListenerPolicy(LISTENER_POLICY);
+    add(RowKey::ListenerPolicy(listener_name("imap")), policy);
     all
 }

@@ -191,3 +191,6 @@ pub(super) fn long_crl() -> LongCrl {
 pub(super) fn crl() -> Crl {
     Crl { der: bytes("revocation list"), this_update: TIME }
 }
+
+pub(super) const LISTENER_POLICY: ListenerPolicy =
+    ListenerPolicy { requires_client_certificate: true, takes_server_certificates: false };

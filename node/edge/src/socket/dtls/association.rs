@@ -249,7 +249,7 @@ impl Association {
 fn alert(refusal: &Refusal) -> Alert {
     match refusal {
         Refusal::Unknown => Alert::UnrecognisedName,
-        Refusal::Disabled | Refusal::Incomplete => Alert::AccessDenied,
+        Refusal::Disabled | Refusal::Incomplete | Refusal::AsksForNone => Alert::AccessDenied,
         Refusal::KeyUnavailable(_) | Refusal::Settings(_) => Alert::InternalError,
     }
 }

@@ -17,6 +17,11 @@ fn smtp_tells_clients_the_way_to_tls_and_nothing_else() {
             ToClient(b"250-mx.example\r\n250-ENHANCEDSTATUSCODES\r\n250 STARTTLS\r\n"),
             Client(b"HELO client.example\r\nNOOP\r\n"),
             ToClient(b"250 mx.example\r\n250 2.0.0 OK\r\n"),
+            Client(b"HELP\r\nVRFY ann\r\n"),
+            ToClient(
+                b"214 2.0.0 Issue a STARTTLS command first\r\n\
+                  530 5.7.0 Must issue a STARTTLS command first\r\n",
+            ),
             Client(b"MAIL FROM:<a@client.example>\r\n"),
             ToClient(b"530 5.7.0 Must issue a STARTTLS command first\r\n"),
             Client(b"AUTH PLAIN AGEAYg==\r\n"),
@@ -59,6 +64,10 @@ fn smtp_shows_the_upstream_where_tls_is_optional() {
             ToUpstream(b"RSET\r\n"),
             Upstream(b"250 2.0.0 Ok\r\n"),
             ToClient(b"250 2.0.0 Ok\r\n"),
+            Client(b"HELP\r\n"),
+            ToUpstream(b"HELP\r\n"),
+            Upstream(b"214-help\r\n214 end\r\n"),
+            ToClient(b"214-help\r\n214 end\r\n"),
             Client(b"MAIL FROM:<a@client.example>\r\n"),
             Pass(b"MAIL FROM:<a@client.example>\r\n", b""),
         ],
@@ -97,6 +106,11 @@ fn imap_tells_clients_the_way_to_tls_and_nothing_else() {
             ToClient(capability),
             Client(b"b LOGIN ann {6}\r\n"),
             ToClient(b"b NO [PRIVACYREQUIRED] Must issue a STARTTLS command first\r\n"),
+            Client(b"b ID NIL\r\nb LANGUAGE\r\n"),
+            ToClient(
+                b"* ID NIL\r\nb OK ID completed\r\n\
+                  b NO Only i-default is available before TLS\r\n",
+            ),
             Client(b"c NOOP\r\nd+ NOOP\r\ne STARTTLS x\r\n"),
             ToClient(b"c OK completed\r\n* BAD Not a command\r\ne BAD Wrong arguments\r\n"),
             Client(b"f StartTLS\r\n"),
@@ -143,6 +157,43 @@ fn imap_shows_the_upstream_where_tls_is_optional() {
             Pass(b"2 LOGIN ann {6}\r\n", b""),
         ],
     );
+    // What mail programs say first does not end the offer of TLS.
+    optional(
+        ListenerProtocol::Imap,
+        &[
+            Upstream(b"* OK [CAPABILITY IMAP4rev1 ID] ready\r\n"),
+            ToClient(b"* OK [CAPABILITY IMAP4rev1 ID STARTTLS] ready\r\n"),
+            Client(b"1 ID (\"name\" \"x\")\r\n"),
+            ToUpstream(b"1 ID (\"name\" \"x\")\r\n"),
+            Upstream(b"* ID NIL\r\n1 OK done\r\n"),
+            ToClient(b"* ID NIL\r\n1 OK done\r\n"),
+            Client(b"2 language de\r\n"),
+            ToUpstream(b"2 language de\r\n"),
+            Upstream(b"2 BAD what\r\n"),
+            ToClient(b"2 BAD what\r\n"),
+            Client(b"A[3] noop\r\n"),
+            ToUpstream(b"A[3] noop\r\n"),
+            Upstream(b"A[3] OK CAPABILITY none\r\n"),
+            ToClient(b"A[3] OK CAPABILITY none\r\n"),
+            Client(b"A[3] CAPABILITY\r\n"),
+            ToUpstream(b"A[3] CAPABILITY\r\n"),
+            Upstream(b"A[3] OK [CAPABILITY IMAP4rev1] CAPABILITY is done\r\n"),
+            ToClient(b"A[3] OK [CAPABILITY IMAP4rev1 STARTTLS] CAPABILITY is done\r\n"),
+            Client(b"A[3] STARTTLS\r\n"),
+            ToClient(b"A[3] OK Begin TLS negotiation now\r\n"),
+            StartTls,
+        ],
+    );
+    // The octets of a literal are for the server.
+    optional(
+        ListenerProtocol::Imap,
+        &[
+            Upstream(b"* OK ready\r\n"),
+            ToClient(b"* OK ready\r\n"),
+            Client(b"1 ID ({4}\r\n"),
+            Pass(b"1 ID ({4}\r\n", b""),
+        ],
+    );
     optional(
         ListenerProtocol::Imap,
         &[Upstream(b"* PREAUTH hi\r\n"), ToClient(b"* PREAUTH hi\r\n"), Pass(b"", b"")],
@@ -177,6 +228,29 @@ fn pop3_tells_clients_the_way_to_tls_and_nothing_else() {
             ToUpstream(b"CAPA\r\n"),
             Upstream(b"-ERR what?\r\n"),
             ToClient(b"+OK\r\nSTLS\r\n.\r\n"),
+            // Outlook asks for the mechanisms first.
+            Client(b"AUTH\r\n"),
+            ToUpstream(b"AUTH\r\n"),
+            Upstream(b"+OK\r\nPLAIN\r\n"),
+            AwaitsAny,
+            Upstream(b".\r\n"),
+            ToClient(b"+OK\r\nPLAIN\r\n.\r\n"),
+            AwaitsClient,
+            // Some servers have one line only.
+            Client(b"AUTH\r\n"),
+            ToUpstream(b"AUTH\r\n"),
+            AwaitsUpstream,
+            Upstream(b"+OK what?\r\n"),
+            ToClient(b"+OK what?\r\n"),
+            AwaitsAny,
+            Client(b"AUTH\r\n"),
+            ToUpstream(b"AUTH\r\n"),
+            Upstream(b"-ERR no\r\n"),
+            ToClient(b"-ERR no\r\n"),
+            Client(b"NOOP\r\n"),
+            ToUpstream(b"NOOP\r\n"),
+            Upstream(b"+OK\r\n"),
+            ToClient(b"+OK\r\n"),
             Client(b"USER ann\r\n"),
             Pass(b"USER ann\r\n", b""),
         ],
@@ -234,6 +308,8 @@ fn ftp_protects_the_control_connection_and_says_that_data_is_not() {
             ToClient(b"220 mx.example FTP\r\n"),
             Client(b"FEAT\r\n"),
             ToClient(b"211-Features:\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End\r\n"),
+            Client(b"SYST\r\nCLNT x\r\nHELP\r\n"),
+            ToClient(b"215 UNIX Type: L8\r\n200 OK\r\n214 Issue AUTH TLS first\r\n"),
             Client(b"USER ann\r\nAUTH SSL\r\nPBSZ 0\r\n"),
             ToClient(
                 b"530 Issue AUTH TLS first\r\n504 Use AUTH TLS\r\n503 Issue AUTH TLS first\r\n",
@@ -266,6 +342,10 @@ fn ftp_protects_the_control_connection_and_says_that_data_is_not() {
             ToUpstream(b"FEAT\r\n"),
             Upstream(b"211-Features:\r\n EPSV\r\n211 End\r\n"),
             ToClient(b"211-Features:\r\n EPSV\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End\r\n"),
+            Client(b"SYST\r\n"),
+            ToUpstream(b"SYST\r\n"),
+            Upstream(b"215 UNIX\r\n"),
+            ToClient(b"215 UNIX\r\n"),
             // curl asks for SSL before it asks for TLS.
             Client(b"AUTH SSL\r\nPBSZ 0\r\n\r\n"),
             ToClient(b"504 Use AUTH TLS\r\n503 Issue AUTH TLS first\r\n501 Syntax error\r\n"),
@@ -304,6 +384,14 @@ fn xmpp_names_the_domain_and_requires_tls() {
     let turns = [Client(HELLO), ToClient(shop.as_bytes())];
     hold(conversation.as_mut(), &turns, usize::MAX);
     assert_eq!(conversation.stream_to(), Some("shop.example"));
+    for to in ["bücher.example", "हिन्दी.example"] {
+        let mut conversation = with_client(ListenerProtocol::XmppClient, manners(true)).unwrap();
+        let said = format!("<stream:stream to='{to}' version='1.0'>");
+        let shown = header(to) + features;
+        let turns = [Client(said.as_bytes()), ToClient(shown.as_bytes()), AwaitsClient];
+        hold(conversation.as_mut(), &turns, 1);
+        assert_eq!(conversation.stream_to(), Some(to));
+    }
     let long = b"<starttls xmlns=\"urn:ietf:params:xml:ns:xmpp-tls\"></starttls>";
     let turns = [Client(HELLO), ToClient(shop.as_bytes()), Client(long), ToClient(PROCEED)];
     required(ListenerProtocol::XmppClient, &[&turns[..], &[StartTls]].concat());
@@ -409,8 +497,71 @@ fn ldap_answers_the_request_for_tls_and_refuses_all_others() {
         &[Client(&root), ToClient(&entry), Client(&ldap(6, 0x42, b"")), Over],
     );
     optional(ListenerProtocol::Ldap, &[Client(&bind), Pass(&bind, b"")]);
+    // A look at the root entry does not end the offer of TLS.
+    let (one, done) = (ldap(5, 0x64, b"\x04\x00\x30\x00"), result(5, 0x65, 0, "", b""));
+    let answered = [&one[..], &done].concat();
+    optional(
+        ListenerProtocol::Ldap,
+        &[
+            Client(&root),
+            ToUpstream(&root),
+            AwaitsUpstream,
+            Upstream(&answered),
+            ToClient(&answered),
+            AwaitsClient,
+            Client(&request),
+            ToClient(&agreed),
+            StartTls,
+        ],
+    );
+    optional(ListenerProtocol::Ldap, &[Client(&search), Pass(&search, b"")]);
     let goodbye = result(0, 0x78, 2, "not a message of LDAP", b"\x8a\x161.3.6.1.4.1.1466.20036");
     required(ListenerProtocol::Ldap, &[Client(b"G"), ToClient(&goodbye), Over]);
+}
+
+#[test]
+fn ldap_ignores_controls_unless_they_are_critical() {
+    let with = |controls: &[u8]| {
+        let name = START_TLS_NAME;
+        let size = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+        let body = [&[2, 1, 9, 0x77, size(name)], name, controls].concat();
+        [&[0x30, size(&body)], &body[..]].concat()
+    };
+    let answer = |code: u8, text: &str| {
+        let size = u8::try_from(text.len()).unwrap();
+        let name = [b"\x8a", &START_TLS_NAME[1..]].concat();
+        let content = [&[0x0a, 1, code, 4, 0, 4, size], text.as_bytes(), &name].concat();
+        ldap(9, 0x78, &content)
+    };
+    // ManageDsaIT as Java's JNDI sends it: 2.16.840.1.113730.3.4.2, not critical.
+    let manage = b"\x04\x172.16.840.1.113730.3.4.2";
+    let controls = |all: &[&[u8]]| {
+        let size = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+        let one = |rest: &&[u8]| {
+            let control = [&manage[..], rest].concat();
+            [&[0x30, size(&control)], &control[..]].concat()
+        };
+        let all: Vec<u8> = all.iter().flat_map(one).collect();
+        [&[0xa0, size(&all)], &all[..]].concat()
+    };
+    let check = |controls: Vec<u8>, code: u8, text: &str| {
+        for policy in [required, optional] {
+            let (said, shown) = (with(&controls), answer(code, text));
+            let turns = [Client(&said), ToClient(&shown)];
+            let end: &[Turn<'_>] = match code {
+                0 => &[StartTls],
+                12 => &[AwaitsClient],
+                _ => &[Over],
+            };
+            policy(ListenerProtocol::Ldap, &[&turns[..], end].concat());
+        }
+    };
+    check(controls(&[b""]), 0, "");
+    check(controls(&[b"\x01\x01\x00", b"\x04\x01x"]), 0, "");
+    check(controls(&[]), 0, "");
+    check(controls(&[b"\x01\x01\xff"]), 12, "no critical control is known here");
+    check(controls(&[b"", b"\x01\x01\x01\x04\x00"]), 12, "no critical control is known here");
+    check(b"\xa0\x02\x04\x00".to_vec(), 2, "malformed controls");
 }
 
 /// Encodes a first message of PostgreSQL.
