@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use conclave_api::key::{Generate, Import, Key, Test};
+use conclave_api::{
+    domain::Domain,
+    key::{Generate, Import, Key, Test},
+};
 use conclave_client::Failure;
 
 use super::{Asking, Done, adding, confirm, file, in_file, read_file, removing};
@@ -48,16 +51,7 @@ pub(super) async fn run(asking: &Asking, command: args::Key) -> Done {
         args::Key::Show { name, of } => {
             let keys = match of.family {
                 Some(family) => vec![client.with_family(Some(family)).key(&name).await?],
-                None => {
-                    let domain = client.domain(&name).await?;
-                    let pending =
-                        |key: &Key| domain.pending_keys.iter().find(|one| one.family == key.family);
-                    let keys = domain.credentials.iter().map(|one| Key {
-                        pending: pending(&one.key).cloned().map(Box::new),
-                        ..one.key.clone()
-                    });
-                    keys.collect()
-                }
+                None => all(&client.domain(&name).await?),
             };
             show(asking, &name, &keys).await?;
         }
@@ -81,6 +75,16 @@ pub(super) async fn run(asking: &Asking, command: args::Key) -> Done {
         }
     }
     Ok(0)
+}
+
+/// Returns the keys of a domain, each with the one of its family that waits for its certificate.
+fn all(domain: &Domain) -> Vec<Key> {
+    let pending = |key: &Key| domain.pending_keys.iter().find(|one| one.family == key.family);
+    let keys = domain
+        .credentials
+        .iter()
+        .map(|one| Key { pending: pending(&one.key).cloned().map(Box::new), ..one.key.clone() });
+    keys.collect()
 }
 
 /// Shows the keys of a domain. If it has none, the node says what to do.
