@@ -45,7 +45,11 @@ fn sha256(file: &str) -> String {
 
 /// Makes a client certificate with these purposes. Returns the words that show it.
 fn client(node: &Node, root: &Authority, name: &str, purposes: &[Purpose]) -> [String; 4] {
-    let issued = root.client(name, |params| params.extended_key_usages = purposes.to_vec());
+    let issued = root.client(name, |params| {
+        params.extended_key_usages = purposes.to_vec();
+        let peer = "peer.example".try_into().unwrap();
+        params.subject_alt_names.push(rcgen::SanType::DnsName(peer));
+    });
     let certificate = node.file(&format!("{name}.pem"), issued.certificate.as_bytes());
     let key = node.file(&format!("{name}.key"), issued.key.as_bytes());
     ["-cert".to_owned(), certificate, "-key".to_owned(), key]

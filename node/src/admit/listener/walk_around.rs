@@ -45,13 +45,16 @@ pub(crate) fn by_domain(state: &State, domain: &Domain) -> Option<String> {
     });
     let names: Vec<String> = around.map(|(name, _)| name.to_string()).collect();
     let first = names.first()?;
+    let ways = match in_clear(state, &names) {
+        true => "under another name, without a name or without TLS",
+        false => "under another name or without a name",
+    };
     Some(format!(
-        "the certificate can be walked around: listener {} leads to the same upstream under another \
-         name, without a name{}. Cure: conclave listener set {first} --require-client-certificate \
-         on, an upstream for this domain alone (--domain-upstream), or an upstream that checks the \
-         facts of TLS (--proxy-to v2)",
-        some(&names),
-        if in_clear(state, &names) { ", or without TLS" } else { "" },
+        "the certificate can be walked around: listener {} leads to the same upstream {ways}. \
+         Cure: conclave listener set {first} --require-client-certificate on, an upstream for this \
+         domain alone (--domain-upstream), or an upstream that checks the facts of TLS (--proxy-to \
+         v2)",
+        some(&names)
     ))
 }
 
@@ -74,10 +77,14 @@ pub(super) fn by_listener(
     if names.is_empty() {
         return None;
     }
+    let ways = match listener.protocol.has_starttls() && !listener.requires_tls {
+        true => "under another name, without a name or without TLS",
+        false => "under another name or without a name",
+    };
     Some(format!(
         "{} requires client certificates, and this listener leads to the same upstream without one: \
-         under another name, without a name, or without TLS. Cure: --require-client-certificate, \
-         --domain-upstream for that domain alone, or --proxy-to v2 and an upstream that checks",
+         {ways}. Cure: --require-client-certificate, --domain-upstream for that domain alone, or \
+         --proxy-to v2 and an upstream that checks",
         some(&names)
     ))
 }
