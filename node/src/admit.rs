@@ -44,7 +44,9 @@ pub(crate) use domain::{create_domain, delete_domain, rename_domain, rollback_do
 pub(crate) use join_token::{authority_fingerprint, create_join_token, expires};
 pub(crate) use key::{NewKey, generate_key, import_key, remove_key, set_key};
 pub(crate) use keyring::rotate_keyring;
-pub(crate) use listener::{add_listener, known_listener, remove_listener, set_listener};
+pub(crate) use listener::{
+    add_listener, known_listener, remove_listener, set_listener, ways_around,
+};
 pub(crate) use pending_key::{remove_pending_key, set_pending_key};
 pub(crate) use problem::rejection_problem;
 pub(crate) use tls::{LEGACY, flush_sessions, set_tls};

@@ -487,6 +487,27 @@ pub(super) mod tests {
         }
     }
 
+    #[test]
+    fn certificates_that_only_name_servers_are_accepted_where_a_listener_says_so() {
+        use ExtendedKeyUsagePurpose::{ClientAuth, EmailProtection, ServerAuth};
+        let authority = authority("root");
+        let strict = authority.policy(true, true);
+        let lenient = ClientPolicy { takes_servers: true, ..ClientPolicy::clone(&strict) };
+        let now = conclave_system::clock::now().0 / 1_000;
+        let check = |usages: &[ExtendedKeyUsagePurpose], by_strict: bool, by_lenient: bool| {
+            let identity = authority.issue(|params| params.extended_key_usages = usages.to_vec());
+            for (policy, is_right) in [(&*strict, by_strict), (&lenient, by_lenient)] {
+                let reason = policy.check(&identity.chain, now).err().map(|wrong| wrong.reason);
+                assert_eq!(reason, (!is_right).then_some(WrongReason::Purpose), "{usages:?}");
+            }
+        };
+        check(&[ServerAuth], false, true);
+        check(&[ClientAuth], true, true);
+        check(&[ServerAuth, ClientAuth], true, true);
+        check(&[], true, true);
+        check(&[EmailProtection], false, false);
+    }
+
     /// Code points stand for characters that would move the cursor, change the text direction or
     /// end the text early.
     #[test]

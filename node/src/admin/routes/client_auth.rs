@@ -15,7 +15,8 @@ pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Shown
     let (scope, state, domain) = domain::find(&asked, &name).await?;
     let found = domain.client_auth;
     let issuer = found.and_then(|one| admit::issuer(scope, &state, &domain, one.issuer));
-    let problems = view::client_auth_problems(scope, &state, &domain, clock::now());
+    let mut problems = view::client_auth_problems(scope, &state, &domain, clock::now());
+    problems.extend(admit::ways_around(&state, &domain));
     Ok(Json(Shown {
         api_version: API_VERSION.to_owned(),
         kind: "ClientAuth".to_owned(),
