@@ -22,10 +22,11 @@ fn random(name: &str, bytes: Vec<u8>, value: &impl serde::Serialize) -> Sample {
     Sample { is_random: true, ..Sample::new(name, bytes, value) }
 }
 
-fn purposes() -> [(&'static str, Purpose); 6] {
+fn purposes() -> [(&'static str, Purpose); 7] {
     let id = SessionKeyId([2; 8]);
     [
         ("domain key", Purpose::DomainKey(DomainId([4; 16]))),
+        ("pending key", Purpose::PendingKey(DomainId([4; 16]))),
         ("authority", Purpose::Authority),
         ("join token", Purpose::JoinToken(TokenId([1; 8]))),
         ("node sealing", Purpose::NodeSealing),

@@ -26,6 +26,7 @@ fn requests() -> Vec<RequestV1> {
         Purpose::NodeSealing,
         Purpose::SessionKey(SessionKeyUse::Ticket, SessionKeyId([2; 8])),
         Purpose::SessionKey(SessionKeyUse::Cookie, SessionKeyId([2; 8])),
+        Purpose::PendingKey(DomainId([4; 16])),
     ];
     let secret = || ByteBuf::from(b"secret".to_vec());
     let seal = purposes.map(|purpose| RequestV1::Seal { purpose, secret: secret() });
