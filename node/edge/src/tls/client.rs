@@ -495,7 +495,12 @@ pub(super) mod tests {
         let lenient = ClientPolicy { takes_servers: true, ..ClientPolicy::clone(&strict) };
         let now = conclave_system::clock::now().0 / 1_000;
         let check = |usages: &[ExtendedKeyUsagePurpose], by_strict: bool, by_lenient: bool| {
-            let identity = authority.issue(|params| params.extended_key_usages = usages.to_vec());
+            let identity = authority.issue(|params| {
+                params.extended_key_usages = usages.to_vec();
+                // As all servers have: without one, they are no servers for the verifier.
+                let name = "peer.example".try_into().unwrap();
+                params.subject_alt_names.push(SanType::DnsName(name));
+            });
             for (policy, is_right) in [(&*strict, by_strict), (&lenient, by_lenient)] {
                 let reason = policy.check(&identity.chain, now).err().map(|wrong| wrong.reason);
                 assert_eq!(reason, (!is_right).then_some(WrongReason::Purpose), "{usages:?}");
