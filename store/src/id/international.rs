@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-use super::{NameError, malformed};
+use super::{NameError, cut, malformed};
 use crate::limits::NAME_TEXT_BYTES_MAX;
 
 /// Prefix of an A-label (RFC 5890 §2.3.2.1).
@@ -32,6 +32,12 @@ pub(super) fn to_ascii<'a>(what: &'static str, text: &'a str) -> Result<Cow<'a, 
     }
     if text.len() > NAME_TEXT_BYTES_MAX {
         return Err(NameError::TooLong { what, found: text.len(), max: NAME_TEXT_BYTES_MAX });
+    }
+    // The label is told as it was written. Converted, it would be a riddle.
+    let is_possible = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-_".contains(c);
+    if let Some(label) = text.split(DOTS).find(|label| !label.chars().all(is_possible)) {
+        let why = "only letters, digits, '-' and '_' are possible";
+        return Err(NameError::Label { what, name: cut(text), label: cut(label), why });
     }
     converted(text).ok_or_else(|| refused(what, text))
 }
@@ -67,7 +73,7 @@ fn refused(what: &'static str, name: &str) -> NameError {
         true => "it begins with xn-- and is not the encoding of an international name",
         false => "its letters are not possible in international names (UTS 46)",
     };
-    NameError::Label { what, name: super::cut(name), label: super::cut(label), why }
+    NameError::Label { what, name: cut(name), label: cut(label), why }
 }
 
 #[cfg(test)]

@@ -294,7 +294,7 @@ impl<D: Dialect> WithClient<D> {
     /// for.
     fn listing(&mut self, sides: &mut Sides) -> Option<Step> {
         let said = &mut sides.upstream.said;
-        let end = self.dialect.reply_end(said);
+        let end = end_of(said, |line| line.trim_ascii_end() == b".");
         let lines: usize = whole_lines(said).map(<[u8]>::len).sum();
         sides.client.tell.extend(take(said, end.unwrap_or(lines)));
         if end.is_some() || !sides.client.said.is_empty() {

@@ -31,6 +31,7 @@ fn put(port: u16, policy: ListenerPolicy, is_new: bool) -> Action {
 #[test]
 fn a_policy_lives_and_ends_with_its_listener() {
     let mut scene = Scene::founded();
+    scene.done(Action::SetLevel(LEVEL_MAX));
     let name = https(443).name;
     let row = RowKey::ListenerPolicy(name.clone());
     assert_eq!(put(443, STRICT, true).level(), 2);
