@@ -140,7 +140,7 @@ mod tests {
             let name = command.get_name();
             assert!(command.get_about().is_some(), "{name} says nothing");
             let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let examples = after.lines().filter(|line| line.contains(&format!("conclave ")));
+            let examples = after.lines().filter(|line| line.contains("conclave "));
             assert!(after.starts_with("Examples:\n  "), "{name}: {after}");
             assert!(examples.count() >= 2, "{name} has too few examples");
         });

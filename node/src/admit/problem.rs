@@ -5,7 +5,7 @@ use conclave_pki::{
     certificate::CertificateError, chain::ChainError, issue::IssueError, judge::Finding,
     key::KeyError,
 };
-use conclave_store::{id::DomainName, outcome::Rejection, time::UnixMillis};
+use conclave_store::{id::DomainName, outcome::Rejection, record::KeyFamily, time::UnixMillis};
 use conclave_system::clock;
 
 pub(super) fn domain_unknown(name: &DomainName) -> Problem {
@@ -90,6 +90,15 @@ pub(super) fn finding(finding: &Finding) -> Problem {
     }
 }
 
+/// Returns the ways to another key of a domain.
+fn another_key(name: &DomainName, family: KeyFamily) -> String {
+    let family = family.to_string().to_lowercase();
+    format!(
+        "conclave csr create {name} --new-key    renews without a gap    or: conclave cert import \
+         {name} FILE --key FILE    or: conclave key remove {name} --family {family}"
+    )
+}
+
 /// Converts a rejection of apply.
 pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
     use Rejection as R;
@@ -125,16 +134,7 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::MainDomain { .. } => {
             (Code::NameTaken, "choose another name    or: --scope local on that node".to_owned())
         }
-        R::KeyExists { name, family } => {
-            let family = family.to_string().to_lowercase();
-            let remove = format!("conclave key remove {name} --family {family}");
-            (
-                Code::KeyExists,
-                format!(
-                    "conclave csr create {name} --new-key    renews without a gap    or: conclave cert import {name} FILE --key FILE    or: {remove}"
-                ),
-            )
-        }
+        R::KeyExists { name, family } => (Code::KeyExists, another_key(name, *family)),
         R::KeyMissing(name) => (
             Code::KeyMissing,
             format!("conclave key generate {name}    or: conclave key import {name} FILE"),
