@@ -65,7 +65,7 @@ fn write_commands(root: &Command, command: &Command, path: &str, text: &mut Stri
     }
 }
 
-/// All help screens as they are seen, so that a change of one is read by somebody.
+/// All help screens as they are seen, so that a change of one is read by a person.
 #[test]
 fn every_help_screen_is_as_it_was_read() {
     let mut all = args::command().term_width(WIDTH);

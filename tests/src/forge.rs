@@ -230,7 +230,7 @@ fn revocation_list(kind: &str, leaf: &Made, issuer: &Made, signer: &Key) -> Vec<
     let entries = match kind {
         "twice" => vec![sequence(&entry); 2],
         // More than fits into one command.
-        "large" => (0x4000..0x5000).map(other).chain([sequence(&entry)]).collect(),
+        "large-revoked" => (0x4000..0x5000).map(other).chain([sequence(&entry)]).collect(),
         _ => vec![sequence(&entry)],
     };
     let name = if kind == "foreign" {

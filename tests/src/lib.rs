@@ -19,7 +19,7 @@ pub use datagram::{DtlsClient, echo_datagrams, echo_datagrams_at};
 pub use datagram_peer::{DatagramPeer, Identity};
 pub use forge::{Forged, Hostile, NOON, forge, hostile, longest};
 pub use measure::measured;
-pub use peer::{Pair, has_program, openssl, openssl_chain, resident_mib, sign};
+pub use peer::{Pair, has_program, openssl, openssl_chain, openssl_chain_of, resident_mib, sign};
 pub use probe::{
     Refused, Shown, client_config, echo_upstream, echo_upstream_at, probe, probe_stream,
 };

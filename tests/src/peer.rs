@@ -51,9 +51,14 @@ pub fn sign(node: &Node, csr: &str, days: &str) -> String {
 /// The certificates that `openssl s_client` is shown, the domain's first, DER; none if there is no
 /// handshake.
 pub fn openssl_chain(address: SocketAddr, name: &str, more: &[&str]) -> Vec<Vec<u8>> {
+    openssl_chain_of(address, &[&["-servername", name], more].concat())
+}
+
+/// The same, with these options alone.
+pub fn openssl_chain_of(address: SocketAddr, options: &[&str]) -> Vec<Vec<u8>> {
     let output = Command::new("openssl")
-        .args(["s_client", "-showcerts", "-connect", &address.to_string(), "-servername", name])
-        .args(more)
+        .args(["s_client", "-showcerts", "-connect", &address.to_string()])
+        .args(options)
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();

@@ -1,6 +1,6 @@
 //! Names: international ones, and addresses as names of certificates.
 
-use conclave_tests::{Cluster, Pair, has_program, openssl, openssl_chain, run_alone, sign};
+use conclave_tests::{Cluster, Pair, has_program, openssl, openssl_chain_of, run_alone, sign};
 
 #[test]
 fn international_names_are_taken_as_people_write_them() {
@@ -35,12 +35,12 @@ fn international_names_are_taken_as_people_write_them() {
     }
     let port = cluster.free_port();
     let (bind, upstream) = (format!(":{port}"), conclave_tests::echo_upstream().to_string());
-    let words = ["--protocol", "xmpp", "--bind", &bind, "--upstream", &upstream];
+    let words = ["--protocol", "xmpp", "--require-tls", "--bind", &bind, "--upstream", &upstream];
     one.run(&[&["listener", "add", "im"][..], &words].concat()).ok();
     if has_program("openssl") {
         for to in [spelled, name, "BÜCHER.example"] {
-            let words = ["-starttls", "xmpp", "-xmpphost", to];
-            let chain = openssl_chain(one.listener(port), "none.example", &words);
+            let words = ["-noservername", "-starttls", "xmpp", "-xmpphost", to];
+            let chain = openssl_chain_of(one.listener(port), &words);
             assert_eq!(chain.first(), Some(&pair.der), "{to}");
         }
     }

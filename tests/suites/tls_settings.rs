@@ -338,7 +338,7 @@ fn revocation_lists_stand_in_sets_and_revoke_there() {
 fn a_long_revocation_list_counts_like_a_short_one() {
     let cluster = Cluster::start(3);
     let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
-    let forged = forge("root; ca; leaf", Some("large"));
+    let forged = forge("root; ca; leaf", Some("large-revoked"));
     let roots = one.file("roots.pem", forged.anchors.as_bytes());
     one.run(&["trust", "add", "--scope", "cluster", &roots]).ok();
     let crl = two.file("crl.pem", forged.crl.clone().unwrap().as_bytes());
