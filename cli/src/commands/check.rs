@@ -1,6 +1,10 @@
 //! Findings of a check.
 
-use conclave_api::finding::Severity;
+use conclave_api::{
+    finding::{Finding, Severity},
+    problem::Code,
+};
+use conclave_pki::judge;
 use serde::Serialize;
 
 use crate::output;
@@ -52,5 +56,23 @@ impl Findings {
     /// Returns the exit code of the command.
     pub(super) fn code(&self) -> u8 {
         if self.problems.is_empty() && self.warnings.is_empty() { 0 } else { FOUND }
+    }
+}
+
+/// Converts a finding about a chain.
+pub(super) fn shown(finding: &judge::Finding) -> Finding {
+    Finding {
+        code: Code::ALL
+            .iter()
+            .copied()
+            .find(|code| code.as_str() == finding.code())
+            .unwrap_or(Code::Internal),
+        severity: match finding.severity() {
+            judge::Severity::Note => Severity::Note,
+            judge::Severity::Warning => Severity::Warning,
+            judge::Severity::Error => Severity::Error,
+        },
+        text: finding.to_string(),
+        hint: finding.hint(),
     }
 }

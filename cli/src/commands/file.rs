@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use conclave_api::{
-    finding::Severity,
-    problem::{Code, Location, Problem},
-};
+use conclave_api::problem::{Code, Location, Problem};
 use conclave_client::Failure;
 use conclave_pki::{
     builtin,
@@ -17,7 +14,12 @@ use conclave_pki::{
 };
 use serde::Serialize;
 
-use super::{Done, cert, check::Findings, key::passphrase, read_bytes};
+use super::{
+    Done, cert,
+    check::{self, Findings},
+    key::passphrase,
+    read_bytes,
+};
 use crate::{args::Global, output};
 
 pub(super) fn unreadable(file: &Path, error: &CertificateError) -> Failure {
@@ -191,12 +193,7 @@ fn judge(
         let count = rest.len();
         findings.right(format!("CA chain of {count} leads to {} ({set})", anchor.subject()));
     }
-    for finding in judgement.findings {
-        let severity = match finding.severity() {
-            judge::Severity::Note => Severity::Note,
-            judge::Severity::Warning => Severity::Warning,
-            judge::Severity::Error => Severity::Error,
-        };
-        findings.add(severity, &finding.to_string(), finding.hint());
+    for finding in judgement.findings.iter().map(check::shown) {
+        findings.add(finding.severity, &finding.text, finding.hint);
     }
 }

@@ -82,9 +82,13 @@ pub(super) fn finding(finding: &Finding) -> Problem {
         _ => problem,
     };
     match (finding, finding.hint()) {
-        (Finding::Chain(ChainError::LinkMissing { .. }), Some(hint)) => {
-            problem.hint(format!("{hint}    or: --allow-broken-chain"))
-        }
+        (Finding::Chain(ChainError::Order { .. }), _) => problem.hint("repeat with --sort"),
+        (
+            Finding::Chain(ChainError::LinkMissing { .. })
+            | Finding::Expired { .. }
+            | Finding::NotYetValid { .. },
+            Some(hint),
+        ) => problem.hint(format!("{hint}    or: --allow-broken-chain")),
         (_, Some(hint)) => problem.hint(hint),
         _ => problem,
     }

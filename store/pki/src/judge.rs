@@ -105,10 +105,12 @@ impl Finding {
     /// Returns advice for the user. The file is the one with the certificate and its chain.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Finding::Chain(ChainError::Order { .. }) => "repeat with --sort".to_owned(),
+            Finding::Chain(ChainError::Order { .. }) => {
+                "put it in order: --sort of cert import and chain set does it".to_owned()
+            }
             Finding::Chain(ChainError::Stray { strays, .. }) => {
                 let strays = strays.join(", ");
-                format!("leave {strays} out of the file, or repeat with --sort, which does it")
+                format!("leave {strays} out of the file: --sort does it")
             }
             Finding::Chain(ChainError::LinkMissing { issuer, url, strays, .. }) => format!(
                 "add the certificate of {issuer:?} to the file{}    or leave {} out: --sort does it",
@@ -116,8 +118,7 @@ impl Finding {
                 strays.join(", ")
             ),
             Finding::Expired { .. } | Finding::NotYetValid { .. } => {
-                "get the present certificate of this authority    or: --allow-broken-chain"
-                    .to_owned()
+                "get the present certificate of this authority, and: conclave chain set".to_owned()
             }
             Finding::Incomplete { issuer, url, .. } => format!(
                 "add the certificate of {issuer:?} to the file{}; if it is a root that clients have: conclave trust add",

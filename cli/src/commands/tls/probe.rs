@@ -7,6 +7,7 @@ use std::{
 };
 
 use conclave_api::{
+    finding::{Finding, Severity},
     problem::{Code, Problem},
     tls::Served,
     trust::Type,
@@ -15,6 +16,7 @@ use conclave_client::Failure;
 use conclave_pki::{
     builtin,
     certificate::{Certificate, read_many},
+    judge,
     verify::{Purpose, Request, Rules, Subject, verify},
 };
 use conclave_preface::starttls::ListenerProtocol;
@@ -23,7 +25,7 @@ use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 use serde::Serialize;
 
 use super::{
-    super::{Asking, Done},
+    super::{Asking, Done, check},
     datagrams, starttls,
 };
 use crate::output;
@@ -87,6 +89,8 @@ struct Judged {
     set: Option<String>,
     /// Reason why it is not valid.
     detail: Option<String>,
+    /// What clients will make of the chain.
+    findings: Vec<Finding>,
     /// Answer of the cluster: what it serves under this name at this address.
     served: Option<Served>,
     /// Whether the certificate is one of that domain.
@@ -140,6 +144,9 @@ async fn judge(asking: &Asking, judged: &mut Judged, chain: &[Certificate], expe
         anchors.extend(read);
     }
     let Some((certificate, intermediates)) = chain.split_first() else { return };
+    let at = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+    let judgement = judge::judge(certificate, intermediates, &anchors, at);
+    judged.findings = judgement.findings.iter().map(check::shown).collect();
     let found = verify(&Request {
         certificate,
         intermediates,
@@ -148,7 +155,7 @@ async fn judge(asking: &Asking, judged: &mut Judged, chain: &[Certificate], expe
         is_list_required: false,
         purpose: Purpose::Server,
         name: Some(expected),
-        at: u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0),
+        at,
         rules: Rules::Path,
         depth: None,
     });
@@ -316,6 +323,10 @@ fn show(shown: &Shown) {
             first.days_left,
             chain.len(),
         ));
+    }
+    for finding in judged.findings.iter().filter(|one| one.severity > Severity::Note) {
+        let hint = finding.hint.as_deref().map(|hint| format!("    {hint}")).unwrap_or_default();
+        output::line(&format!("!   {}{hint}", finding.text));
     }
     let Some(served) = &judged.served else { return };
     let node = served.node.as_deref().unwrap_or("-");

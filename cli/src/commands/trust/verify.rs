@@ -8,6 +8,7 @@ use conclave_pki::{
     builtin,
     certificate::{Certificate, CertificateError, read_bundle_of, read_many},
     crl::{Crl, read_crls},
+    judge,
     verify::{Purpose, Request, Rules, Subject, verify},
 };
 use serde::Serialize;
@@ -75,7 +76,7 @@ pub(super) async fn run(asking: &Asking, chain: &File, how: &Judging) -> Done {
         Err(unreadable) => return unreadable.told(global, chain),
     };
     let certificate = chain.remove(0);
-    match judge(how, &certificate, chain, &trust) {
+    match verdict(how, &certificate, chain, &trust) {
         Ok(verdict) => Ok(show(global, &verdict)),
         Err((unreadable, file)) => unreadable.told(global, &file),
     }
@@ -139,7 +140,7 @@ pub(super) async fn explain(asking: &Asking, how: &Judging) -> Done {
             let sent = std::iter::once(certificate).chain(one.chain);
             let sent: Vec<_> = sent.filter_map(|one| parsed(&one.pem)).collect();
             let Some((certificate, chain)) = sent.split_first() else { continue };
-            match judge(how, certificate, chain.to_vec(), &trust) {
+            match verdict(how, certificate, chain.to_vec(), &trust) {
                 Ok(verdict) => explained.certificates.push(verdict),
                 Err((unreadable, file)) => return unreadable.told(global, &file),
             }
@@ -209,7 +210,7 @@ fn read_lists(files: &[std::path::PathBuf]) -> Result<Vec<Crl>, Blamed> {
     Ok(crls)
 }
 
-fn judge(
+fn verdict(
     how: &Judging,
     certificate: &Certificate,
     mut intermediates: Vec<Certificate>,
@@ -268,9 +269,24 @@ fn judge(
             detail: Some(refused.detail),
             rule: Some(refused.rule.to_owned()),
             certificate: Some(refused.at_fault),
+            hint: next_step(certificate, &intermediates, &trusted, at),
             ..Verdict::default()
         },
     })
+}
+
+/// Returns what mends the chain, if that is what is wrong.
+fn next_step(
+    certificate: &Certificate,
+    intermediates: &[Certificate],
+    trusted: &[Certificate],
+    at: u64,
+) -> Option<String> {
+    let judgement = judge::judge(certificate, intermediates, trusted, at);
+    let helps = |one: &&judge::Finding| {
+        matches!(one, judge::Finding::Incomplete { .. } | judge::Finding::PrivateRoot { .. })
+    };
+    judgement.findings.iter().find(helps).and_then(judge::Finding::hint)
 }
 
 impl From<PurposeArg> for Purpose {
