@@ -42,7 +42,11 @@ pub(crate) fn run(path: &Path, say: &dyn Fn(&str)) -> Result<(), Problem> {
     let started = std::time::Instant::now();
     let config = Config::read(path)?;
     config.check_machine()?;
+    let addresses = config.check_addresses();
     let log_level = log::start(&config.log_level, config.log_json)?;
+    if let Err(problem) = addresses {
+        tracing::warn!(event = "config.address_missing", "{}", problem.title);
+    }
     process::harden();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -53,9 +57,8 @@ pub(crate) fn run(path: &Path, say: &dyn Fn(&str)) -> Result<(), Problem> {
         let hangup =
             signal(SignalKind::hangup()).map_err(|error| internal("cannot take signals", error))?;
         let node = assemble(&config)?;
-        let reload = Reload::new(path.to_owned(), log_level);
-        tokio::spawn(reload.run(node.clone(), hangup, config.clone()));
-        serve(node, say, started).await
+        let reload = Reload::new(path.to_owned(), log_level, hangup);
+        serve(node, say, started, reload).await
     })
 }
 
@@ -132,7 +135,12 @@ fn make_main_domain(config: &Config, local: &Local) -> Result<(), LocalError> {
     local.apply(&command).map(|_| ())
 }
 
-async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> Result<(), Problem> {
+async fn serve(
+    node: Node,
+    say: &dyn Fn(&str),
+    started: std::time::Instant,
+    reload: Reload,
+) -> Result<(), Problem> {
     let config = node.config().clone();
     let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
     say(&format!(
@@ -186,6 +194,7 @@ async fn serve(node: Node, say: &dyn Fn(&str), started: std::time::Instant) -> R
     }
     say(&format!("ready after {:.1} s", started.elapsed().as_secs_f64()));
     process::notify_ready();
+    tokio::spawn(reload.run(node.clone(), config.clone()));
     tokio::select! {
         reason = stop_signal() => {
             tracing::info!(event = "node.stopping", reason);

@@ -69,7 +69,9 @@ pub fn shown_name(name: &str) -> String {
 
 /// Checks a configuration file as a start does, without starting.
 pub fn check_config(config: &Path) -> Result<(), Box<Problem>> {
-    Ok(Config::read(config)?.check_machine()?)
+    let config = Config::read(config)?;
+    config.check_machine()?;
+    Ok(config.check_addresses()?)
 }
 
 /// Returns the SHA-256 of a public key or certificate in its form in the API.

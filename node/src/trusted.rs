@@ -45,12 +45,16 @@ impl Listed {
 /// Returns the sets of a domain, except the built-in one: its own, then that of its scope. `state`
 /// must be the State that contains the domain, because both sets are in it.
 pub(crate) fn sets_of(place: Scope, state: &State, domain: &Domain) -> [Listed; 2] {
-    let system = match place {
+    let own = Listed::read("domain", state, &TrustSet::Domain(domain.id));
+    [own, Listed::read(system(place), state, &TrustSet::System)]
+}
+
+/// Returns the name of the set of a scope itself.
+fn system(place: Scope) -> &'static str {
+    match place {
         Scope::Local => "server",
         Scope::Shared => "cluster",
-    };
-    let own = Listed::read("domain", state, &TrustSet::Domain(domain.id));
-    [own, Listed::read(system, state, &TrustSet::System)]
+    }
 }
 
 /// Returns the judgement of a certificate with the chain that is sent with it, by the certificates
@@ -65,8 +69,11 @@ pub(crate) fn judge(
 ) -> (Judgement, Option<String>) {
     let sent: Vec<&Certificate> = std::iter::once(leaf).chain(chain).collect();
     let builtin = builtin::anchors_of(&sent).into_iter().map(|one| ("builtin", one));
-    let sets = sets_of(place, state, domain).into_iter();
-    let own = sets.flat_map(|set| set.certificates.into_iter().map(move |one| (set.name, one)));
+    let sets = [("domain", TrustSet::Domain(domain.id)), (system(place), TrustSet::System)];
+    let own = sets.into_iter().flat_map(|(name, set)| {
+        let stored = state.trusted(&set);
+        stored.filter_map(move |(_, one)| Some((name, Certificate::from_der(&one.der).ok()?)))
+    });
     let (names, anchors): (Vec<_>, Vec<_>) = own.chain(builtin).unzip();
     let judgement = judge::judge(leaf, chain, &anchors, now.0 / 1_000);
     let anchor = judgement.anchor.and_then(|place| {

@@ -24,7 +24,7 @@ use conclave_system::clock;
 
 use crate::admit::Issuer;
 
-pub(crate) use attention::{Inspected, domains, forget_deleted, of_node};
+pub(crate) use attention::{Inspected, domains, forget_deleted, lists, of_node};
 pub(crate) use findings::{client_auth_problems, of_domain};
 pub(crate) use status::{cluster, main_domain, member_problems, members};
 
@@ -128,7 +128,7 @@ pub(crate) fn domain(
 /// Returns the number of entries of the domain's own trust set.
 fn trusted(state: &State, domain: &Domain) -> u64 {
     let set = TrustSet::Domain(domain.id);
-    let count = state.trusted(&set).count() + state.crls(&set).count();
+    let count = state.trusted(&set).count() + state.crl_keys(&set).count();
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 

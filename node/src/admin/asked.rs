@@ -157,7 +157,8 @@ fn request_hash(method: &Method, path: &str, family: Option<KeyFamily>, body: &[
 /// Returns the name of the object that a request removes, or removes a part of: `shop.example` for
 /// `DELETE /v1/domains/shop.example/key`.
 fn removed(method: &Method, path: &str) -> Option<String> {
-    let is_removal = *method == Method::DELETE || path.ends_with("/remove");
+    let is_of_trust = path.starts_with("/v1/trust/") && path.ends_with("/remove");
+    let is_removal = *method == Method::DELETE || is_of_trust;
     let name = path.split('/').nth(3).unwrap_or_default();
     is_removal.then(|| name.replace("%3A", ":").replace("%3a", ":"))
 }

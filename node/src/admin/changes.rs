@@ -24,7 +24,8 @@ pub(super) async fn log(State(node): State<Node>, request: Request, next: Next) 
     };
     let from = parts.extensions.get::<Door>().map(ToString::to_string).unwrap_or_default();
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
-    let is_dry_run = parts.uri.query().is_some_and(|query| query.contains("dry_run=true"));
+    let is_dry_run =
+        parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true"));
     let answer = next.run(Request::from_parts(parts, body)).await;
     let (status, took_ms) = (answer.status().as_u16(), started.elapsed().as_millis());
     match is_dry_run {

@@ -60,7 +60,8 @@ fn other_expiry(present: &AccessToken, asked: &Create) -> Option<String> {
 
 pub(crate) fn revoke_token(_view: &View<'_>, id: &str) -> Result<Admitted, Problem> {
     let id = TokenId::parse(id).ok_or_else(|| {
-        Problem::new(Code::NotFound, format!("no access token {id:?}")).hint("conclave token list")
+        Problem::new(Code::Malformed, format!("{id:?} is not the id of a token"))
+            .hint("conclave token list    shows the ids")
     })?;
     Ok(Admitted::new(Action::RevokeAccessToken(id), id))
 }

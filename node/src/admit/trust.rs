@@ -9,7 +9,7 @@ use conclave_store::{
     command::{Action, AddCrlPart, AddLongCrl, AddTrusted},
     id::{DomainName, Fingerprint},
     limits::{CRL_BYTES_MAX, CRL_PARTS_MAX},
-    record::{self, LongCrl, TrustSet},
+    record::{self, LongCrl, RowKey, TrustSet},
     state::State,
     time::UnixMillis,
 };
@@ -214,7 +214,10 @@ fn admitted(
 fn is_known(state: &State, set: &TrustSet, text: &str) -> bool {
     let wanted = text.replace(':', "").to_ascii_lowercase();
     let certificates = state.trusted(set).map(|(fingerprint, _)| fingerprint);
-    let mut all = certificates.chain(state.crls(set).map(|(issuer, _)| issuer));
+    let mut all = certificates.chain(state.crl_keys(set).filter_map(|key| match key {
+        RowKey::Crl((_, issuer)) | RowKey::LongCrl((_, issuer)) => Some(issuer),
+        _ => None,
+    }));
     all.any(|fingerprint| fingerprint.to_string().starts_with(&wanted))
 }
 
@@ -228,10 +231,8 @@ fn resolve(state: &State, set: &TrustSet, text: &str) -> Result<Fingerprint, Pro
         .filter(|fingerprint| fingerprint.to_string().starts_with(&wanted));
     match (found.next(), found.next()) {
         (Some(one), None) if wanted.len() >= 4 => Ok(one),
-        (Some(_), _) => {
-            Err(Problem::new(Code::TrustedCertificateUnknown, format!("{text:?} is not clear"))
-                .hint("give more digits of the fingerprint"))
-        }
+        (Some(_), _) => Err(Problem::new(Code::Malformed, format!("{text:?} is not clear"))
+            .hint("give more digits of the fingerprint")),
         _ => Err(Problem::new(
             Code::TrustedCertificateUnknown,
             format!("no certificate {text:?} stands in this set itself"),

@@ -11,17 +11,18 @@ use crate::{config::Config, node::Node, observe::log::Level, process};
 pub(super) struct Reload {
     path: PathBuf,
     log_level: Level,
+    signal: Signal,
 }
 
 impl Reload {
-    pub(super) fn new(path: PathBuf, log_level: Level) -> Reload {
-        Reload { path, log_level }
+    pub(super) fn new(path: PathBuf, log_level: Level, signal: Signal) -> Reload {
+        Reload { path, log_level, signal }
     }
 
     /// Reads the file again at each signal, until dropped. `config` is what the node started with.
-    pub(super) async fn run(self, node: Node, mut signal: Signal, config: Config) {
+    pub(super) async fn run(mut self, node: Node, config: Config) {
         let mut current = config;
-        while signal.recv().await.is_some() {
+        while self.signal.recv().await.is_some() {
             process::notify_reloading();
             match Config::read(&self.path) {
                 Ok(new) => current = self.apply(&node, current, new),

@@ -21,9 +21,6 @@ impl Config {
         }
         NodeKeys::check(&self.data_dir, &self.unlock_file)
             .map_err(|error| setting_problem("[keyring] unlock", causes(&error)))?;
-        for address in &self.addresses {
-            own_address("[node] addresses", *address)?;
-        }
         for (setting, bind) in [
             ("[cluster] bind", Some(self.cluster_bind)),
             ("[admin] bind", self.admin_bind),
@@ -32,6 +29,14 @@ impl Config {
             bind.map_or(Ok(()), |bind| own_address(setting, bind.ip()))?;
         }
         Ok(())
+    }
+}
+
+impl Config {
+    /// Checks that the addresses of listeners belong to this machine. A start goes on without one:
+    /// a standby has no floating address yet, and its listeners open when it comes.
+    pub(crate) fn check_addresses(&self) -> Result<(), Problem> {
+        self.addresses.iter().try_for_each(|one| own_address("[node] addresses", *one))
     }
 }
 
@@ -70,7 +75,9 @@ mod tests {
             let path = dir.path().join("node.toml");
             let text = format!("[node]\nname = \"n1\"\ndata_dir = \"{shown}/{data}\"\n{more}");
             std::fs::write(&path, text).unwrap();
-            Config::read(&path).unwrap().check_machine().map_err(|problem| problem.title)
+            let config = Config::read(&path).unwrap();
+            let checked = config.check_machine().and_then(|()| config.check_addresses());
+            checked.map_err(|problem| problem.title)
         };
         let refused = |data: &str, more: &str, expected: &str| {
             let title = check(data, more).unwrap_err();

@@ -65,7 +65,7 @@ impl Operator {
                 }
                 Derived::Unchanged(same) => return Ok(self.told_unchanged(scope, same).await),
             };
-            let object = admitted.object.clone();
+            let (object, has_parts) = (admitted.object.clone(), !parts.is_empty());
             let (executed, dry_run) = match (self.is_dry_run, scope) {
                 (true, _) => self.try_out(scope, *command, parts).await?,
                 (false, _) => {
@@ -80,6 +80,8 @@ impl Operator {
                 }
                 // Somebody else was faster, by this same command perhaps. Admission looks again.
                 Outcome::Rejected(rejection) if self.excuses(rejection) && turn.is_none() => {}
+                // Another long list of the set came between the parts of this one.
+                Outcome::Rejected(Rejection::TrustedUnknown(_)) if has_parts => {}
                 Outcome::Rejected(
                     Rejection::Stale(_)
                     | Rejection::WrapsMismatch
@@ -142,7 +144,9 @@ impl Operator {
         let Unchanged { done, index, told, compared } = same;
         let (waits, is_dry_run) = (self.wait == Wait::Served, self.is_dry_run);
         let (served, missing) = match (scope, self.node.replica()) {
-            (Scope::Shared, Ok(replica)) if waits && !is_dry_run => replica.serving(index).await,
+            (Scope::Shared, Ok(replica)) if waits && !is_dry_run => {
+                replica.serving_present(index, &told.object).await
+            }
             _ => (Vec::new(), Vec::new()),
         };
         let outcome = Outcome::Done(done.clone());

@@ -168,10 +168,7 @@ impl Operator {
                 return Err(rejection_problem(rejection));
             }
             if let Some(done) = applied.unchanged(view.state) {
-                let index = changed_at(
-                    view.state,
-                    command.action.domain().map(|name| RowKey::Domain(name.clone())),
-                );
+                let index = changed_at(view.state, row_of(&command.action));
                 let compared = self.is_dry_run.then(|| {
                     let (after, changes) = (&applied.state, &applied.changes);
                     dry_run::compare(view.scope, view.state, after, changes, view.now)
@@ -278,6 +275,17 @@ fn is_absence(code: Code) -> bool {
             | Code::TrustedCertificateUnknown
             | Code::NotFound
     )
+}
+
+/// Returns the row whose last change tells since when an object is as it is.
+fn row_of(action: &Action) -> Option<RowKey> {
+    match action {
+        Action::AddListener(listener) => Some(RowKey::Listener(listener.name.clone())),
+        Action::SetListener(listener) => Some(RowKey::Listener(listener.name.clone())),
+        Action::PutListener(put) => Some(RowKey::Listener(put.listener.name.clone())),
+        Action::SetTlsSettings(_) => Some(RowKey::TlsSettings),
+        other => other.domain().map(|name| RowKey::Domain(name.clone())),
+    }
 }
 
 fn changed_at(state: &State, key: Option<RowKey>) -> LogIndex {

@@ -125,6 +125,28 @@ impl Replica {
         })
     }
 
+    /// Splits the members into those that serve what an object is now, last changed at `index`, and
+    /// those that do not. What a restart built anew from State is served too.
+    pub(crate) async fn serving_present(
+        &self,
+        index: LogIndex,
+        object: &str,
+    ) -> (Vec<NodeId>, Vec<NodeId>) {
+        let reports = self.all_reports().await;
+        let point = self.point();
+        let is_served = |report: &NodeReport| {
+            !report.is_sealed
+                && report.index >= index
+                && !report.failed.contains(&index)
+                && report.attention.iter().all(|one| one.object != object)
+        };
+        point
+            .state
+            .members()
+            .map(|(id, _)| *id)
+            .partition(|id| reports.get(id).is_some_and(is_served))
+    }
+
     /// Returns the reports of all members, from the leader if it answers, otherwise from this node.
     pub(crate) async fn all_reports(&self) -> BTreeMap<NodeId, NodeReport> {
         let own = self.shared.reports.known();

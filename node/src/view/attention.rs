@@ -69,6 +69,19 @@ pub(crate) fn domains(
     }
 }
 
+/// Returns what needs attention about the revocation lists of the cluster's own set.
+pub(crate) fn lists(state: &State, now: UnixMillis) -> Vec<StatusProblem> {
+    let found = findings::of_lists(state, now).into_iter();
+    let problem = |one: Finding| StatusProblem {
+        code: one.code,
+        severity: one.severity,
+        object: "cluster trust".to_owned(),
+        text: one.text,
+        hint: "conclave trust add --scope cluster FILE    with the present list".to_owned(),
+    };
+    found.map(problem).collect()
+}
+
 /// Forgets what is remembered about domains that no longer exist.
 pub(crate) fn forget_deleted(inspections: &Inspections, scope: Scope, state: &State) {
     let ids: HashSet<DomainId> = state.domains().map(|domain| domain.id).collect();
@@ -95,6 +108,7 @@ fn count(domain: &Domain, findings: Option<Vec<Finding>>, now: UnixMillis, found
     let heaviest = findings.iter().map(|one| one.severity).max();
     let is_expiring = findings.iter().all(|one| one.code == Code::CertificateExpiring);
     match heaviest {
+        None | Some(Severity::Note) if !is_checked => {}
         None | Some(Severity::Note) => counts.valid += 1,
         Some(_) if is_expiring => counts.expiring += 1,
         Some(_) => counts.problem += 1,

@@ -6,6 +6,7 @@ use conclave_api::{
 };
 use conclave_pki::{certificate::Certificate, crl::Crl, judge};
 use conclave_store::{
+    id::Fingerprint,
     record::{Credential, Domain, PkiMode, TrustSet},
     scope::Scope,
     state::State,
@@ -64,9 +65,11 @@ pub(crate) fn of_domain(scope: Scope, state: &State, domain: &Domain, now: UnixM
     }
     for credential in &domain.credentials {
         if let Some(record) = &credential.certificate {
-            for at in
-                [record.not_before, soon(record.not_before, record.not_after), record.not_after]
-            {
+            // The text says how many days are left, so it changes each day.
+            let days = record.not_after.0.saturating_sub(now.0) / DAY_MS;
+            let day_ends = UnixMillis(record.not_after.0.saturating_sub(days * DAY_MS));
+            let soon = soon(record.not_before, record.not_after);
+            for at in [record.not_before, soon, day_ends, record.not_after] {
                 found.changes_at(at, now);
             }
         }
@@ -194,6 +197,7 @@ fn severity(finding: &judge::Finding) -> Severity {
 /// lists by which they are judged.
 fn client_auth(found: &mut Found, scope: Scope, state: &State, domain: &Domain, now: UnixMillis) {
     let Some(asked) = domain.client_auth else { return };
+    let sets = [TrustSet::Domain(domain.id), TrustSet::System];
     match admit::issuer(scope, state, domain, asked.issuer) {
         None => {
             let text = format!(
@@ -206,6 +210,12 @@ fn client_auth(found: &mut Found, scope: Scope, state: &State, domain: &Domain, 
         Some(issuer) => {
             let end = UnixMillis(issuer.certificate.not_after().saturating_mul(1_000));
             found.changes_at(end, now);
+            let names = below(state, &sets, &issuer.certificate);
+            for list in sets.iter().flat_map(|set| state.crls(set)) {
+                if names.contains(&list.0) {
+                    revocation_list(found, &list.1, now);
+                }
+            }
             if end < now {
                 let subject = issuer.certificate.subject();
                 let text = format!("{subject}, which issues its client certificates, has expired");
@@ -213,27 +223,54 @@ fn client_auth(found: &mut Found, scope: Scope, state: &State, domain: &Domain, 
             }
         }
     }
-    for set in [TrustSet::Domain(domain.id), TrustSet::System] {
-        for (_, list) in state.crls(&set) {
-            revocation_list(found, &list, now);
+}
+
+/// Returns the hashes of the names of an authority and of those below it in some sets.
+fn below(state: &State, sets: &[TrustSet], top: &Certificate) -> Vec<Fingerprint> {
+    let trusted = sets.iter().flat_map(|set| state.trusted(set));
+    let others: Vec<Certificate> =
+        trusted.filter_map(|(_, one)| Certificate::from_der(&one.der).ok()).collect();
+    let mut found = vec![top];
+    let mut next = 0;
+    while let Some(above) = found.get(next).copied() {
+        next += 1;
+        for one in others.iter().filter(|one| one.issuer() == above.subject()) {
+            if found.iter().all(|known| known.der() != one.der()) {
+                found.push(one);
+            }
         }
     }
+    found.iter().filter_map(|one| Some(Fingerprint::of(&one.subject_der()?))).collect()
+}
+
+/// Returns the findings about the revocation lists of the set of a scope itself, by which clients
+/// and upstreams are judged.
+pub(super) fn of_lists(state: &State, now: UnixMillis) -> Vec<Finding> {
+    let mut found = Found::new();
+    state.crls(&TrustSet::System).for_each(|(_, list)| revocation_list(&mut found, &list, now));
+    found.findings
 }
 
 /// Adds a finding if a revocation list is past its next update, or near it.
 fn revocation_list(found: &mut Found, list: &conclave_store::record::Crl, now: UnixMillis) {
     let Ok(parsed) = Crl::from_der(&list.der) else { return };
-    let Some(next) = parsed.next_update() else { return };
+    let hint = Some("get the present list from the authority, and: conclave trust add".to_owned());
+    let Some(next) = parsed.next_update() else {
+        let text = format!(
+            "the revocation list of {} does not say when the next one comes: nothing of its issuer \
+             is valid with it",
+            parsed.issuer()
+        );
+        return found.advise(Code::RevocationListUnusable, Severity::Error, text, hint);
+    };
     let next = UnixMillis(next.saturating_mul(1_000));
     let soon = soon(list.this_update, next);
     found.changes_at(soon, now);
     found.changes_at(next, now);
     let (issuer, at) = (parsed.issuer(), clock::rfc3339(next));
-    let hint = Some("get the present list from the authority, and: conclave trust add".to_owned());
     if next < now {
-        let text = format!(
-            "the revocation list of {issuer} ended at {at}: its client certificates are refused"
-        );
+        let text =
+            format!("the revocation list of {issuer} ended at {at}: its certificates are refused");
         found.advise(Code::RevocationListUnusable, Severity::Error, text, hint);
     } else if soon <= now {
         let text = format!("the revocation list of {issuer} ends at {at}");

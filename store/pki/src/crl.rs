@@ -9,7 +9,10 @@ use crate::{
     certificate::{Certificate, CertificateError, pem_error, read_block},
     content::{self, Kind},
     element::{first_element, sizes},
-    limits::{CERTIFICATES_MAX, CRL_BYTES_MAX, NAME_BYTES_MAX, VERIFY_WORK_PER_LIST_BYTE},
+    limits::{
+        CERTIFICATES_MAX, CRL_BYTES_MAX, NAME_BYTES_MAX, TRUSTED_PEM_BYTES_MAX,
+        VERIFY_WORK_PER_LIST_BYTE,
+    },
     name::{self, Comparable},
     pem::{self, Block},
 };
@@ -62,7 +65,8 @@ fn read_list(block: &Block) -> Result<Crl, CertificateError> {
 /// Reads the input for a set of trusted certificates: PEM with certificates, revocation lists or
 /// both, at least one of them.
 pub fn read_trusted(input: &[u8]) -> Result<(Vec<Certificate>, Vec<Crl>), CertificateError> {
-    let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
+    let blocks =
+        pem::blocks_within(input, TRUSTED_PEM_BYTES_MAX).map_err(|error| pem_error(&error))?;
     if blocks.len() > CERTIFICATES_MAX {
         return Err(CertificateError::TooMany { count: blocks.len(), max: CERTIFICATES_MAX });
     }

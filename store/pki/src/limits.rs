@@ -2,6 +2,8 @@
 
 /// Longest PEM input.
 pub const PEM_BYTES_MAX: usize = 1024 * 1024;
+/// Longest PEM input with trusted certificates and revocation lists, which may be long.
+pub const TRUSTED_PEM_BYTES_MAX: usize = 6 * 1024 * 1024;
 /// Certificates in one input.
 pub const CERTIFICATES_MAX: usize = 64;
 /// Longest certificate.

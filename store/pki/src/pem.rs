@@ -87,7 +87,12 @@ pub(crate) enum PemError {
 
 /// Returns all blocks in order.
 pub(crate) fn blocks(input: &[u8]) -> Result<Vec<Block>, PemError> {
-    if input.len() > PEM_BYTES_MAX {
+    blocks_within(input, PEM_BYTES_MAX)
+}
+
+/// Returns all blocks of an input of at most `bytes_max` bytes, in order.
+pub(crate) fn blocks_within(input: &[u8], bytes_max: usize) -> Result<Vec<Block>, PemError> {
+    if input.len() > bytes_max {
         return Err(PemError::TooLarge { bytes: input.len() });
     }
     if content::is_utf16(input) {

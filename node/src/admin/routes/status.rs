@@ -87,6 +87,7 @@ async fn inspect(
         view::domains(inspections, Scope::Local, &local.state, now, deadline, &mut found);
         found.problems.clear();
         view::domains(inspections, Scope::Shared, &shared, now, deadline, &mut found);
+        found.problems.extend(view::lists(&shared, now));
         found
     });
     Ok(inspected.await.map_err(|error| internal("the counts", error))?)

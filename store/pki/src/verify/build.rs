@@ -150,7 +150,16 @@ impl<'a> Search<'a> {
     }
 
     fn note(&mut self, depth: usize, broken: &Broken, at_fault: &'a Certificate) {
-        if self.furthest.as_ref().is_none_or(|(known, _, _)| depth > *known) {
+        let is_dead_end = |broken: &Broken| broken.reason == Reason::NoPath;
+        // A dead end says less than a path that breaks a rule, however long it is.
+        let is_better = self.furthest.as_ref().is_none_or(|(known_depth, known, _)| {
+            match (is_dead_end(broken), is_dead_end(known)) {
+                (true, false) => false,
+                (false, true) => true,
+                _ => depth > *known_depth,
+            }
+        });
+        if is_better {
             self.furthest = Some((depth, broken.clone(), at_fault));
         }
     }
