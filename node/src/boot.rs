@@ -104,6 +104,8 @@ pub(crate) fn assemble(config: &Config) -> Result<Node, Problem> {
     let local = Local::open(&old, &dir, live.clone()).map_err(|error| {
         match error.is_of_later_version() || error.is_disk_full() {
             true => state_problem(&dir, &error),
+            false if error.is_in_use() => data_problem("the local scope", &causes(&error))
+                .hint("one data_dir is for one node: stop the other process, or change data_dir"),
             false => {
                 let what = format!("the local scope in {}", dir.join("db").display());
                 data_problem(&what, &causes(&error))

@@ -40,6 +40,10 @@ pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
         output::list(global, &columns, &choices, |one, _| vec![one.common_name.clone()]);
         return Ok(0);
     }
+    // Before a key is made for it.
+    if let Some(out) = &out {
+        write_file(Some(out), "")?;
+    }
     let csr = match new_key {
         Some(algorithm) => {
             let generate = Generate { algorithm: Some(algorithm) };

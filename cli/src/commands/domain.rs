@@ -277,7 +277,7 @@ fn version(one: &DomainVersion, _: bool) -> Vec<String> {
         if one.current { format!("{number} (now)") } else { number.to_string() },
         one.changed.clone(),
         one.changed_by.clone(),
-        one.reason.clone().unwrap_or_else(|| "-".to_owned()),
+        one.reason.as_deref().map_or("-".to_owned(), |why| why.escape_debug().to_string()),
         if one.changes.is_empty() { "-".to_owned() } else { one.changes.join(", ") },
         pki_word(one.pki).to_owned(),
         cell(&one.certificates),

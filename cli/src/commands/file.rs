@@ -8,6 +8,7 @@ use conclave_pki::{
     builtin,
     certificate::{Certificate, CertificateError, read_bundle},
     chain::split_bundle,
+    crl::Crl,
     csr::read_request,
     judge,
     key::{KeyError, read_private_key},
@@ -63,6 +64,19 @@ pub(super) fn certificate_text(file: &Path) -> Result<String, Failure> {
         Err(error @ CertificateError::Foreign(_)) => Err(unreadable(file, &error)),
         _ => Ok(()),
     })
+}
+
+/// Reads a file of trusted certificates and revocation lists for a node. One in DER form is
+/// converted.
+pub(super) fn trusted_text(file: &Path) -> Result<String, Failure> {
+    let bytes = read_bytes(file)?;
+    if bytes.starts_with(&[0x30]) {
+        let certificate = Certificate::from_der(&bytes).map(|one| one.pem());
+        if let Ok(pem) = certificate.or_else(|_| Crl::from_der(&bytes).map(|one| one.pem())) {
+            return Ok(pem);
+        }
+    }
+    certificate_text(file)
 }
 
 /// Reads a file with a private key for a node, as [`certificate_text`].

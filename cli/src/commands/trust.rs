@@ -33,7 +33,7 @@ pub(super) async fn run(asking: &Asking, command: Trust) -> Done {
         Trust::Show { which } => show(asking, &scope, &which).await?,
         Trust::List { no_inherited, all } => list(asking, &scope, no_inherited, all).await?,
         Trust::Add { file, changing } => {
-            let add = Add { certificates: file::certificate_text(&file)? };
+            let add = Add { certificates: file::trusted_text(&file)? };
             let done = asking.client()?.add_trusted(&scope, &add, &change(&changing)).await;
             let files = [("certificates", file.as_path())];
             let done = done.map_err(|failure| in_file(failure, &files))?;

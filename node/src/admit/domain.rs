@@ -199,7 +199,10 @@ pub(crate) fn rollback_domain(
     asked: &Rollback,
 ) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (_, expectation) = view.domain(&name)?;
+    let (domain, expectation) = view.domain(&name)?;
+    if domain.version == Version(asked.version) {
+        return Ok(Admitted::nothing(name).expecting(expectation));
+    }
     let action = Action::RollbackDomain(name.clone(), Version(asked.version));
     Ok(Admitted::new(action, name).expecting(expectation))
 }

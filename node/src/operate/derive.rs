@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use conclave_api::{
     change::DryRun,
+    finding::Severity,
     problem::{Code, Problem},
 };
 use conclave_store::{
@@ -26,6 +27,7 @@ use super::{Operator, dry_run};
 use crate::{
     admit::{Admitted, View, rejection_problem},
     fault::internal,
+    view,
 };
 
 /// Longest wait for the level of the rules that a change needs. A new cluster reaches it within a
@@ -155,6 +157,7 @@ impl Operator {
         let parts: Vec<Command> = admitted.parts.into_iter().map(&part).collect();
         let (operation, reason) = (self.operation.clone(), self.reason.clone());
         let command = Command { operation, reason, expects, ..part(action) };
+        let mut told = told;
         // The answer of a finished operation comes from the rules, with the command.
         let is_known = view.state.operation(&self.operation).is_some();
         if !is_known && !is_always_new {
@@ -167,6 +170,7 @@ impl Operator {
             {
                 return Err(rejection_problem(rejection));
             }
+            told.warnings.extend(new_problems(view, &applied.state, &command.action));
             if let Some(done) = applied.unchanged(view.state) {
                 let index = changed_at(view.state, row_of(&command.action));
                 let compared = self.is_dry_run.then(|| {
@@ -227,6 +231,26 @@ impl Operator {
         let is_absent = is_absence(rejection_problem(rejection).code);
         self.is_if_missing && is_present || self.is_if_exists && is_absent
     }
+}
+
+/// Returns what clients of a domain will not accept because of a change. An import says so itself.
+fn new_problems(view: &View<'_>, after: &State, action: &Action) -> Vec<String> {
+    let is_told = matches!(
+        action,
+        Action::SetCertificate(_)
+            | Action::SetChain(..)
+            | Action::RenameDomain(..)
+            | Action::DeleteDomain(_)
+    );
+    let Some(name) = action.domain().filter(|_| !is_told) else { return Vec::new() };
+    let problems = |state: &State| -> Vec<String> {
+        let Some(domain) = state.domain(name) else { return Vec::new() };
+        let found = view::of_domain(view.scope, state, domain, view.now).findings;
+        let heavy = found.into_iter().filter(|one| one.severity > Severity::Note);
+        heavy.map(|one| one.text).collect()
+    };
+    let before = problems(view.state);
+    problems(after).into_iter().filter(|text| !before.contains(text)).collect()
 }
 
 /// Returns a State to which the parts of a command were applied.

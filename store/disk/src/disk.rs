@@ -61,9 +61,11 @@ impl Disk {
                 .map_err(|_| database_error("it is damaged".to_owned()))?;
             match opened {
                 Err(sled::Error::Io(error))
-                    if error.to_string().contains("could not acquire lock")
-                        && Instant::now() < deadline =>
+                    if error.to_string().contains("could not acquire lock") =>
                 {
+                    if Instant::now() >= deadline {
+                        return Err(OpenError::InUse { path: dir.to_owned() });
+                    }
                     std::thread::park_timeout(LOCK_PAUSE);
                 }
                 other => break other.map_err(|error| database_error(error.to_string()))?,

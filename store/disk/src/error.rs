@@ -15,6 +15,12 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// Another process has it open.
+    #[error("another process uses {path}")]
+    InUse {
+        /// Directory of the database.
+        path: PathBuf,
+    },
     /// sled failed to open the database, or panicked.
     #[error("the database {path} cannot be opened: {reason}")]
     Database {

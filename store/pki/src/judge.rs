@@ -150,7 +150,9 @@ impl Finding {
 
 /// Returns where to get a certificate, as a certificate names it (RFC 5280 §4.2.2.1).
 fn from(url: Option<&str>) -> String {
-    url.map_or_else(String::new, |url| format!(", from {url}"))
+    url.map_or_else(String::new, |url| {
+        format!(", from {url} (openssl x509 -inform DER -in DOWNLOAD makes PEM of it)")
+    })
 }
 
 /// A judgement.

@@ -110,6 +110,11 @@ pub(crate) fn blocks_within(input: &[u8], bytes_max: usize) -> Result<Vec<Block>
         rest = behind;
     }
     check_between(rest, line)?;
+    if !blocks.is_empty()
+        && let Some(found) = content::foreign(behind_last_block(input))
+    {
+        return Err(PemError::Foreign(found));
+    }
     match (blocks.is_empty(), content::foreign(input)) {
         (false, _) => Ok(blocks),
         (true, Some(found)) => Err(PemError::Foreign(found)),
@@ -144,6 +149,16 @@ fn check_between(text: &str, line: usize) -> Result<(), PemError> {
     let behind_on_line = behind.split(['\n', '\r']).next().unwrap_or_default();
     let text = frame_words(&format!("{before_on_line}{behind_on_line}"));
     Err(PemError::Frame { line: line + line_ends(before), text })
+}
+
+/// Returns what follows the last END line. A file in DER form that was appended to one in PEM form
+/// must not get lost in silence.
+fn behind_last_block(input: &[u8]) -> &[u8] {
+    const END: &[u8] = b"-----END ";
+    let last = input.windows(END.len()).rposition(|window| window == END).unwrap_or(0);
+    let line = input.get(last..).unwrap_or_default();
+    let length = line.iter().position(|byte| *byte == b'\n').map_or(line.len(), |at| at + 1);
+    line.get(length..).unwrap_or_default().trim_ascii_start()
 }
 
 /// Returns a line that has nothing but dashes, BEGIN, END and known labels. Only such a line may be

@@ -63,6 +63,11 @@ impl OpenError {
         matches!(self, OpenError::Row(error) if error.is_of_later_version())
     }
 
+    /// Returns whether another process has the data open.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, OpenError::Disk(conclave_disk::OpenError::InUse { .. }))
+    }
+
     /// Returns whether the data is intact, but there is too little free space.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, OpenError::DiskFull { .. })
