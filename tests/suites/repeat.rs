@@ -198,9 +198,16 @@ fn a_listener_is_changed_without_a_refused_connection() {
 
 /// Runs apply with a document on standard input.
 fn apply(node: &Node, document: &str, words: &[&str]) -> (i32, String, String) {
-    let socket = node.dir.join("admin.sock");
+    apply_at(&address(node), document, words)
+}
+
+fn address(node: &Node) -> String {
+    format!("unix:{}", node.dir.join("admin.sock").display())
+}
+
+fn apply_at(address: &str, document: &str, words: &[&str]) -> (i32, String, String) {
     let mut child = Command::new(binary("conclave"))
-        .args(["--address", &format!("unix:{}", socket.display()), "--timeout", "60s"])
+        .args(["--address", address, "--timeout", "60s"])
         .args(["apply", "-f", "-"])
         .args(words)
         .stdin(Stdio::piped())
@@ -319,6 +326,55 @@ fn pruning_removes_what_is_not_named_and_names_move() {
     assert_eq!(listeners, "new\nstays\n");
     let (code, out, _) = apply(one, &document, &["--prune", "--yes"]);
     assert!(code == 0 && out.contains("0 changed"), "{out}");
+}
+
+#[test]
+fn pruning_keeps_what_is_named_in_any_form_and_asks_for_parts_too() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let root = one.file("root.pem", forge("root; leaf", None).anchors.as_bytes());
+    for words in [
+        &["domain", "create", "b\u{fc}cher.example", "--alias", "*.b\u{fc}cher.example"][..],
+        &["domain", "create", "shop.example"],
+        &["key", "generate", "shop.example"],
+        &["domain", "create", "own.example", "--scope", "local"],
+        &["trust", "add", "--scope", "cluster", &root],
+    ] {
+        one.run(words).ok();
+    }
+    let domains = "[[domains]]\nname = \"B\u{dc}CHER.example.\"\n\
+        aliases = [\"*.b\u{fc}cher.example\"]\n[[domains]]\nname = \"shop.example\"\n";
+    let keyless = format!("{domains}credentials = []\n");
+    // No object is removed, but parts of some.
+    for document in [&keyless, &format!("[trust]\ncluster = \"\"\n{domains}")] {
+        let (code, out, err) = apply(one, document, &["--prune"]);
+        assert!(code == 2 && err.contains("confirmation"), "{out}{err}");
+        let (code, out, err) = apply(one, document, &["--prune", "--yes"]);
+        assert!(code == 0 && out.contains("1 changed"), "{out}{err}");
+        assert!(err.contains("1 local domain(s) of node-1 stay"), "{err}");
+        let (code, out, err) = apply(one, document, &["--prune"]);
+        assert!(code == 0 && out.contains("0 changed"), "{out}{err}");
+    }
+    let names = || one.run(&["domain", "list", "-o", "name"]).ok();
+    let kept = "node-1.main\nown.example\nshop.example\nxn--bcher-kva.example\n";
+    let sorted = |text: String| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines.iter().map(|line| format!("{line}\n")).collect::<String>()
+    };
+    assert_eq!(sorted(names()), kept);
+    let (code, out, err) =
+        apply(one, &format!("node = \"node-1\"\n{domains}"), &["--prune", "--yes"]);
+    assert!(code == 0 && out.contains("domain own.example: removed"), "{out}{err}");
+    // Among several addresses, what is local goes to the node that answers first.
+    let several = format!("unix:/nonexistent/admin.sock,{}", address(one));
+    let document = "[[domains]]\nname = \"here.example\"\nscope = \"local\"\n";
+    let (code, out, err) = apply_at(&several, document, &[]);
+    assert!(code == 0 && out.contains("domain here.example: added"), "{out}{err}");
+    let words = ["--address", &several, "domain", "create", "x.example", "--scope", "local"];
+    let ran = Command::new(binary("conclave")).args(words).output().unwrap();
+    let err = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.code() == Some(2) && err.contains("2 addresses are given"), "{err}");
 }
 
 #[test]

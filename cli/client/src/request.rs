@@ -33,6 +33,9 @@ const SHARE_MIN: Duration = Duration::from_millis(500);
 /// Extra time of the client beyond the node's own timeout.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// Scope of what belongs to one node.
+const LOCAL: &str = "local";
+
 /// Options of all requests of a client.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -89,6 +92,8 @@ pub struct Client {
     targets: Arc<[Target]>,
     /// Number of turns from one node to the next so far.
     turns: Arc<AtomicUsize>,
+    /// Place of the only node that is asked.
+    pinned: Option<usize>,
     bearer: Option<String>,
     options: Options,
 }
@@ -151,6 +156,7 @@ impl Client {
         Ok(Client {
             targets: targets.collect::<Result<_, _>>()?,
             turns: Arc::default(),
+            pinned: None,
             bearer: token.map(|token| token.bearer.clone()),
             options,
         })
@@ -158,7 +164,7 @@ impl Client {
 
     /// Refuses several addresses for a command that is about one node.
     pub fn for_one_node(&self) -> Result<&Client, Failure> {
-        if self.targets.len() == 1 {
+        if self.is_for_one() {
             return Ok(self);
         }
         let title =
@@ -167,9 +173,30 @@ impl Client {
         Err(failure(Problem::new(Code::Malformed, title).hint(hint)))
     }
 
-    fn target(&self) -> Option<&Target> {
-        let turns = self.turns.load(Ordering::Relaxed);
-        self.targets.get(turns.checked_rem(self.targets.len())?)
+    fn is_for_one(&self) -> bool {
+        self.targets.len() == 1 || self.pinned.is_some()
+    }
+
+    /// Returns the same client for the node that answered last, and for no other one.
+    #[must_use]
+    pub fn pinned(&self) -> Client {
+        let turn = self.turns.load(Ordering::Relaxed);
+        let mut client = self.clone();
+        client.pinned = client.pinned.or_else(|| turn.checked_rem(self.targets.len()));
+        client
+    }
+
+    fn target(&self, turn: usize) -> Option<&Target> {
+        let place = self.pinned.or_else(|| turn.checked_rem(self.targets.len()))?;
+        self.targets.get(place)
+    }
+
+    /// Turns to the next node. Other requests may have met the same silence and turned already.
+    fn turn_from(&self, turn: usize) -> usize {
+        let next = turn.wrapping_add(1);
+        let order = Ordering::Relaxed;
+        let _ = self.turns.compare_exchange(turn, next, order, order);
+        next
     }
 
     /// Returns the same client for the key of one family.
@@ -237,6 +264,10 @@ impl Client {
         body: &impl Serialize,
         change: &Change,
     ) -> Result<T, Failure> {
+        // What is local differs from node to node, and another node does not know the operation.
+        if self.options.scope.as_deref() == Some(LOCAL) {
+            self.for_one_node()?;
+        }
         let mut query = self.query();
         let wait = if change.is_committed_enough { "committed" } else { "served" };
         query.push(("wait", wait.to_owned()));
@@ -288,9 +319,10 @@ impl Client {
         let mut pause = PAUSE_MIN;
         let (mut may_be_done, mut may_help) = (false, false);
         // Nodes that this request has not been sent to yet.
-        let mut untried = self.targets.len().saturating_sub(1);
+        let mut untried = if self.is_for_one() { 0 } else { self.targets.len().saturating_sub(1) };
+        let mut turn = self.turns.load(Ordering::Relaxed);
         loop {
-            let target = self.target().ok_or_else(|| {
+            let target = self.target(turn).ok_or_else(|| {
                 failure(Problem::new(Code::NodeUnreachable, "no address of a node is given"))
             })?;
             let left = deadline.saturating_duration_since(Instant::now());
@@ -309,7 +341,9 @@ impl Client {
             may_help |= tried.is_worth_repeating;
             let left = deadline.saturating_duration_since(Instant::now());
             if tried.is_for_another {
-                self.turns.fetch_add(1, Ordering::Relaxed);
+                if !self.is_for_one() {
+                    turn = self.turn_from(turn);
+                }
                 if untried > 0 && !left.is_zero() {
                     untried -= 1;
                     continue;
@@ -341,7 +375,7 @@ impl Client {
         if may_be_done && problem.code != Code::OutcomeUnknown && !settles {
             *problem = self.unknown();
         }
-        if problem.code == Code::NodeUnreachable && self.targets.len() > 1 {
+        if problem.code == Code::NodeUnreachable && !self.is_for_one() {
             problem.title = format!("no node answers at {}", self.names());
         }
         if let (Code::OutcomeUnknown, Some(operation)) = (problem.code, operation) {
@@ -354,8 +388,9 @@ impl Client {
 
     /// Returns the addresses as they are shown.
     fn names(&self) -> String {
-        let names: Vec<String> =
-            self.targets.iter().map(|target| target.address.to_string()).collect();
+        let asked = self.targets.iter().enumerate();
+        let asked = asked.filter(|(place, _)| self.pinned.is_none_or(|pinned| pinned == *place));
+        let names: Vec<String> = asked.map(|(_, target)| target.address.to_string()).collect();
         names.join(", ")
     }
 

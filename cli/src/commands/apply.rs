@@ -76,9 +76,9 @@ struct Object {
 }
 
 pub(super) async fn run(asking: &Asking, applying: Applying) -> Done {
-    let (client, started) = (asking.client()?, Instant::now());
+    let (client, started) = (asking.client()?.with_scope(None), Instant::now());
     let document = Document::read(&applying.file)?;
-    let present = Present::read(client).await?;
+    let present = Present::read(&client).await?;
     let directory = applying.file.parent().filter(|_| applying.file != Path::new("-"));
     let plan = Sides {
         directory: directory.unwrap_or(Path::new("")),
@@ -105,7 +105,7 @@ pub(super) async fn run(asking: &Asking, applying: Applying) -> Done {
         }
         let objects = match applying.dry_run {
             true => phase.into_iter().map(Object::planned).collect(),
-            false => execute(client, phase, applying.reason.as_ref()).await,
+            false => execute([&client, &present.here], phase, applying.reason.as_ref()).await,
         };
         for object in objects {
             applied.counts.failed += usize::from(object.problem.is_some());
@@ -157,9 +157,10 @@ impl Object {
     }
 }
 
-async fn execute(client: &Client, phase: Vec<Step>, reason: Option<&String>) -> Vec<Object> {
+/// Takes the steps of a phase: with the client of all nodes, or with that of the answering node.
+async fn execute(clients: [&Client; 2], phase: Vec<Step>, reason: Option<&String>) -> Vec<Object> {
     let work = phase.into_iter().map(|step| {
-        let (client, reason) = (client.clone(), reason.cloned());
+        let ([client, here], reason) = (clients.map(Client::clone), reason.cloned());
         async move {
             let (mut object, requests) = Object::of(step);
             let last = requests.len();
@@ -168,7 +169,7 @@ async fn execute(client: &Client, phase: Vec<Step>, reason: Option<&String>) -> 
                 let is_committed_enough = place + 1 < last;
                 let reason = reason.clone();
                 let change = Change { is_committed_enough, reason, ..Change::default() };
-                match request.send(&client, &change).await {
+                match request.send(&client, &here, &change).await {
                     Ok(done) => {
                         object.changed |= done.changed;
                         object.warnings.extend(done.warnings);
@@ -186,8 +187,7 @@ async fn execute(client: &Client, phase: Vec<Step>, reason: Option<&String>) -> 
 }
 
 fn confirm_removals(asking: &Asking, applying: &Applying, plan: &Plan) -> Result<(), Failure> {
-    let removed = plan.phases.iter().flatten().filter(|step| step.action == Action::Remove);
-    let removed: Vec<&str> = removed.map(|step| step.object.as_str()).collect();
+    let removed = plan.phases.iter().flatten().flat_map(Step::removed).collect::<Vec<_>>();
     if removed.is_empty() {
         return Ok(());
     }
@@ -200,7 +200,7 @@ fn confirm_removals(asking: &Asking, applying: &Applying, plan: &Plan) -> Result
         wait: String::new(),
         require_all: false,
     };
-    let mut what = removed.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
+    let mut what = removed.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
     if removed.len() > NAMED_MAX {
         what.push_str(&format!(" and {} more", removed.len() - NAMED_MAX));
     }

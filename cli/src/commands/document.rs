@@ -3,6 +3,8 @@
 //! TOML, because the configuration of nodes is TOML and holds PEM blocks as they are; JSON, because
 //! every tool writes it. YAML has no maintained crate.
 
+mod mistake;
+mod normal;
 pub(super) mod present;
 
 use std::{
@@ -13,13 +15,12 @@ use std::{
 use conclave_api::{
     API_VERSION,
     domain::{Pki, Scope},
-    listener,
-    problem::{Code, Location, Problem},
-    tls,
+    listener, tls,
 };
 use conclave_client::Failure;
 use serde::{Deserialize, Serialize};
 
+use self::mistake::Mistake;
 use super::{file_problem, read_file};
 
 /// Longest document: 10,000 domains, each with two certificates and their chains.
@@ -218,34 +219,26 @@ impl Document {
 
     /// Parses a document: JSON if it begins with a brace, otherwise TOML.
     fn parse(path: &Path, text: &str) -> Result<Document, Failure> {
-        let unusable = |line: Option<usize>, why: String| -> Failure {
-            let title = format!("{} is not a document that can be applied", path.display());
-            let problem = Problem::new(Code::Malformed, title).detail(why);
-            let problem =
-                problem.hint("conclave export    shows one, and docs/operate.md each field");
-            Box::new(match line {
-                Some(line) => problem.at(Location {
-                    file: path.display().to_string(),
-                    line: u64::try_from(line).unwrap_or(u64::MAX),
-                    text: text.lines().nth(line.saturating_sub(1)).map(ToOwned::to_owned),
-                }),
-                None => problem,
-            })
-        };
-        let document: Document = if text.trim_start().starts_with('{') {
-            serde_json::from_str(text)
-                .map_err(|error| unusable(Some(error.line()), error.to_string()))?
+        let unusable = |mistake: Mistake| mistake.failure(path, text);
+        let mut document: Document = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text).map_err(|error| {
+                let (line, why) = (Some(error.line()), error.to_string());
+                unusable(Mistake { line, span: None, why })
+            })?
         } else {
             toml::from_str(text).map_err(|error| {
-                let before = error.span().and_then(|span| text.get(..span.start));
+                let span = error.span();
+                let before = span.as_ref().and_then(|span| text.get(..span.start));
                 let line = before.map(|before| before.matches('\n').count() + 1);
-                unusable(line, error.message().to_owned())
+                unusable(Mistake { line, span, why: error.message().to_owned() })
             })?
         };
         if document.api_version != API_VERSION || document.kind != "Document" {
             let found = format!("{} {}", document.api_version, document.kind);
-            return Err(unusable(None, format!("it is {found:?}, not \"{API_VERSION} Document\"")));
+            let why = format!("it is {found:?}, not \"{API_VERSION} Document\"");
+            return Err(unusable(Mistake { why, ..Mistake::default() }));
         }
+        document.normalise()?;
         Ok(document)
     }
 }
@@ -283,6 +276,53 @@ mod tests {
         ] {
             let failure = Document::parse(Path::new("shop.toml"), text).unwrap_err();
             assert_eq!(failure.location.as_ref().map(|at| at.line), Some(line), "{failure:?}");
+        }
+    }
+    #[test]
+    fn names_are_compared_in_the_form_of_nodes() {
+        let text = "node = \"Node-1\"\n[[domains]]\nname = \"B\u{fc}cher.Example.\"\n\
+            aliases = [\"*.B\u{dc}CHER.example\", \"b\u{fc}cher.example\", \"WWW.example\"]\n\
+            addresses = [\"2001:DB8:0::1\"]\n[[listeners]]\nname = \"HTTPS\"\nbind = \":443\"\n\
+            domain_upstreams = { \"B\u{fc}cher.example\" = [\"127.0.0.1:9\"] }\n";
+        let document = Document::parse(Path::new("-"), text).unwrap();
+        assert_eq!(document.node.as_deref(), Some("node-1"));
+        let domain = &document.domains.as_deref().unwrap()[0];
+        assert_eq!(domain.name, "xn--bcher-kva.example");
+        let aliases = domain.aliases.as_deref().unwrap();
+        assert_eq!(aliases, ["*.xn--bcher-kva.example", "www.example"]);
+        assert_eq!(domain.addresses.as_deref().unwrap(), ["2001:db8::1"]);
+        let listener = &document.listeners.as_deref().unwrap()[0];
+        assert_eq!(listener.name, "https");
+        assert!(listener.domain_upstreams.contains_key("xn--bcher-kva.example"));
+    }
+
+    #[test]
+    fn a_message_shows_nothing_of_a_private_key() {
+        let secret = "MC4CAQAwBQYDK2VwBCIEIG";
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----");
+        let escaped = pem.replace('\n', "\\n");
+        let head = "[[domains]]\nname = \"a\"\n[[domains.credentials]]\n";
+        for (text, line, field) in [
+            (format!("{head}key = \"\"\"{pem}\"\"\"\n"), 4, "field key "),
+            (format!("{head}private_key = \"{escaped}\"\n"), 4, "field private_key "),
+            (format!("{head}key = {{ private_key = \"{escaped}\" }}\n"), 4, "field private_key "),
+            (format!("{head}key = {pem}\n"), 5, ""),
+            (format!("{head}key = \"{secret}{secret}\"\n"), 4, "field key "),
+            (format!("{head}key = {{ passphrase = \"{secret}\" }}\n"), 4, "field passphrase "),
+            (
+                format!(
+                    "{{\"domains\": [{{\"name\": \"a\", \"credentials\":\n[{{\"key\": \"{escaped}\"}}]}}]}}"
+                ),
+                2,
+                "",
+            ),
+            (format!("{{\"domains\":\n[{{\"key\": \"{escaped}\"}}]}}"), 2, ""),
+        ] {
+            let failure = Document::parse(Path::new("shop.toml"), &text).unwrap_err();
+            let shown = serde_json::to_string(&failure).unwrap();
+            assert!(!shown.contains(secret), "{shown}");
+            assert!(failure.detail.as_ref().unwrap().contains(field), "{shown}");
+            assert_eq!(failure.location.as_ref().map(|at| at.line), Some(line), "{shown}");
         }
     }
 }

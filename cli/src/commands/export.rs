@@ -85,10 +85,7 @@ fn domain(
     one: &PresentDomain,
 ) -> Result<Domain, Failure> {
     let own = present.trusted.get(&key(one.scope, &one.name)).map_or(&[][..], Vec::as_slice);
-    let stem = match one.scope {
-        Scope::Shared => one.name.clone(),
-        Scope::Local => format!("{}.local", one.name),
-    };
+    let stem = stem(one.scope, &one.name);
     let credentials = one.credentials.iter().map(|one| credential(directory, &stem, one));
     Ok(Domain {
         name: one.name.clone(),
@@ -105,6 +102,15 @@ fn domain(
         trusted: Some(pem_of(directory, &format!("{stem}.trusted"), &pems(own))?),
         credentials: Some(credentials.collect::<Result<_, _>>()?),
     })
+}
+
+/// Returns how the names of a domain's files begin.
+fn stem(scope: Scope, name: &str) -> String {
+    match scope {
+        Scope::Shared => name.to_owned(),
+        // No name has this sign, so no shared domain has the same files.
+        Scope::Local => format!("{name}+local"),
+    }
 }
 
 fn credential(
@@ -134,7 +140,7 @@ fn pem_of(directory: Option<&Path>, name: &str, text: &str) -> Result<Pem, Failu
     let Some(directory) = directory.filter(|_| !text.is_empty()) else {
         return Ok(Pem::Text(text.to_owned()));
     };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_+".contains(c);
     let name: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
     let file = PathBuf::from(format!("{name}.pem"));
     let path = directory.join(&file);
@@ -151,4 +157,27 @@ fn unwritten(error: impl std::fmt::Display) -> Failure {
     Box::new(
         Problem::new(Code::Internal, "the document cannot be written").detail(error.to_string()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_domain_and_a_shared_one_have_their_own_files() {
+        let directory = tempfile("export");
+        std::fs::create_dir_all(&directory).unwrap();
+        let written = [(Scope::Local, "n1"), (Scope::Shared, "n1.local"), (Scope::Shared, "n1")]
+            .map(|(scope, name)| {
+                let name = format!("{}.trusted", stem(scope, name));
+                pem_of(Some(&directory), &name, &name).unwrap()
+            });
+        let expected = ["n1+local.trusted.pem", "n1.local.trusted.pem", "n1.trusted.pem"];
+        assert_eq!(written, expected.map(|file| Pem::File { file: file.into() }));
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    fn tempfile(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("conclave-{name}-{}", std::process::id()))
+    }
 }

@@ -117,3 +117,52 @@ async fn what_was_sent_stays_unknown_when_no_node_answers_any_more() {
     let failure = client.create_domain(&create(), &Change::default()).await.unwrap_err();
     assert_eq!(failure.code, Code::OutcomeUnknown, "{}", failure.title);
 }
+
+fn socket(name: &str) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("conclave-{name}-{}.sock", new_operation()))
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_turn_once_from_a_silent_node() {
+    let (missing, answering) = (socket("missing"), socket("answers"));
+    let mut heads = refusing(&answering);
+    tokio::spawn(async move { while heads.recv().await.is_some() {} });
+    let other = socket("other");
+    let addresses = [&missing, &answering, &other].map(|path| Address::Unix(path.clone()));
+    let client = Client::among(addresses.to_vec(), None, Options::default()).unwrap();
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let client = client.clone();
+        running.spawn(async move {
+            client.create_domain(&create(), &Change::default()).await.unwrap_err().code
+        });
+    }
+    assert_eq!(running.join_all().await, vec![Code::NameTaken; 8]);
+    assert_eq!(client.turns.load(Ordering::Relaxed), 1);
+    // One that met the silence late does not turn back.
+    assert_eq!((client.turn_from(0), client.turns.load(Ordering::Relaxed)), (1, 1));
+    std::fs::remove_file(answering).unwrap();
+}
+
+#[tokio::test]
+async fn what_belongs_to_one_node_is_changed_there_only() {
+    let (silent, answering) = (socket("silent"), socket("answers"));
+    let keeps = tokio::net::UnixListener::bind(&silent).unwrap();
+    let mut heads = refusing(&answering);
+    let addresses = [&silent, &answering].map(|path| Address::Unix(path.clone()));
+    let options = Options { timeout: Duration::from_secs(1), ..Options::default() };
+    let client = Client::among(addresses.to_vec(), None, options).unwrap();
+    let local = client.with_scope(Some("local".to_owned()));
+    let change = Change::default();
+    let failure = local.create_domain(&create(), &change).await.unwrap_err();
+    assert_eq!(failure.code, Code::Malformed, "{}", failure.title);
+    let add = conclave_api::trust::Add { certificates: String::new() };
+    let failure = client.add_trusted("server", &add, &change).await.unwrap_err();
+    assert_eq!(failure.code, Code::Malformed, "{}", failure.title);
+    // The silent node may have done it, and the other one does not know the operation.
+    let failure = local.pinned().create_domain(&create(), &change).await.unwrap_err();
+    assert_eq!(failure.code, Code::OutcomeUnknown, "{}", failure.title);
+    assert!(heads.try_recv().is_err(), "the other node was asked");
+    drop(keeps);
+    [silent, answering].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+}

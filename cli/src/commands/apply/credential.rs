@@ -87,7 +87,7 @@ fn compare_one(
     let read = file.as_deref().map(|file| private_key(directory, file, &wanted.key)).transpose()?;
     let sha256 = match (&read, &wanted.key.sha256) {
         (Some((key, ..)), None) => shown_fingerprint(key.public_key_der()),
-        (None, Some(sha256)) => sha256.to_lowercase(),
+        (None, Some(sha256)) => sha256.replace(':', "").to_lowercase(),
         _ => return Err(malformed(format!("{name}: a key needs either file or sha256"))),
     };
     let known = present.and_then(|domain| known_key(domain, &sha256));

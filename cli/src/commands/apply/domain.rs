@@ -75,7 +75,7 @@ fn settings(
     };
     // The order of names and addresses has no meaning.
     let sorted = |all: &[String]| {
-        let mut all: Vec<String> = all.iter().map(|name| name.to_lowercase()).collect();
+        let mut all = all.to_vec();
         all.sort();
         all
     };

@@ -7,7 +7,7 @@ use std::{
 
 use conclave_api::{
     change::Difference,
-    domain::{Domain as PresentDomain, Scope},
+    domain::Scope,
     listener::{self, Listener as PresentListener},
     tls,
 };
@@ -42,6 +42,18 @@ pub(super) struct Step {
     pub(super) requests: Vec<Request>,
 }
 
+impl Step {
+    /// Returns the names of what the step removes: the object, or parts of it.
+    pub(super) fn removed(&self) -> Vec<String> {
+        match self.action {
+            Action::Remove => vec![self.object.clone()],
+            Action::Add | Action::Change => {
+                self.requests.iter().filter_map(Request::removed).collect()
+            }
+        }
+    }
+}
+
 /// All changes. Those of a phase do not depend on each other; each phase needs the one before it.
 #[derive(Default)]
 pub(super) struct Plan {
@@ -72,7 +84,7 @@ impl Sides<'_> {
         let mut plan = Plan::default();
         let wanted = self.domains(&mut plan)?;
         let (trust, late_trust) = self.trust(&mut plan)?;
-        let (freed, removed) = self.removals(&wanted);
+        let (freed, removed) = self.removals(&mut plan, &wanted);
         let mut domains = Vec::new();
         for (key, one) in &wanted {
             let present = self.present.domains.get(key);
@@ -139,7 +151,11 @@ impl Sides<'_> {
 
     /// Returns what to remove first, because the document needs its name or port, and what to
     /// remove last.
-    fn removals(&self, wanted: &BTreeMap<(bool, String), &Domain>) -> (Vec<Step>, Vec<Step>) {
+    fn removals(
+        &self,
+        plan: &mut Plan,
+        wanted: &BTreeMap<(bool, String), &Domain>,
+    ) -> (Vec<Step>, Vec<Step>) {
         let (mut first, mut last) = (Vec::new(), Vec::new());
         if !self.is_pruned {
             return (first, last);
@@ -156,20 +172,29 @@ impl Sides<'_> {
         }
         if self.document.domains.is_some() {
             let names: BTreeSet<String> = wanted.values().flat_map(|one| names(one)).collect();
-            let is_kept = |key: &(bool, String), one: &PresentDomain| {
-                let is_elsewhere = one.scope == Scope::Local && !self.is_of_node();
-                wanted.contains_key(key) || one.main || is_elsewhere
-            };
+            let is_named = self.document.node.as_ref() == Some(&self.present.node);
+            let mut unnamed = 0;
             for (key, gone) in &self.present.domains {
-                if is_kept(key, gone) {
+                if wanted.contains_key(key) || gone.main {
                     continue;
                 }
-                let own = gone.aliases.iter().chain([&gone.name]);
+                // Which node answers may be chance: only a document that names the node says
+                // which local domains it has.
+                if gone.scope == Scope::Local && !is_named {
+                    unnamed += usize::from(self.document.node.is_none());
+                    continue;
+                }
                 let is_needed =
-                    own.map(|name| name.to_lowercase()).any(|name| names.contains(&name));
+                    gone.aliases.iter().chain([&gone.name]).any(|name| names.contains(name));
                 let target = Target { name: gone.name.clone(), scope: gone.scope };
                 let step = removal(format!("domain {}", gone.name), Request::DeleteDomain(target));
                 if is_needed { first.push(step) } else { last.push(step) }
+            }
+            if unnamed > 0 {
+                let here = &self.present.node;
+                plan.warnings.push(format!(
+                    "{unnamed} local domain(s) of {here} stay, since the document names no node    add: node = {here:?}"
+                ));
             }
         }
         (first, last)
@@ -186,10 +211,8 @@ impl Sides<'_> {
             let Some(present) = self.present.domains.get(key) else { continue };
             let Some(aliases) = &one.aliases else { continue };
             let stays = |name: &&String| {
-                aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
-                    || owners
-                        .get(&name.to_lowercase())
-                        .is_none_or(|keys| keys.iter().all(|k| *k == key))
+                aliases.contains(name)
+                    || owners.get(*name).is_none_or(|keys| keys.iter().all(|k| *k == key))
             };
             let kept: Vec<String> = present.aliases.iter().filter(stays).cloned().collect();
             if kept.len() < present.aliases.len() {
@@ -247,7 +270,7 @@ fn removal(object: String, request: Request) -> Step {
 /// Returns all names of a domain in the document.
 fn names(domain: &Domain) -> impl Iterator<Item = String> {
     let aliases = domain.aliases.iter().flatten();
-    aliases.chain([&domain.name]).map(|name| name.to_lowercase())
+    aliases.chain([&domain.name]).cloned()
 }
 
 fn port(bind: &str) -> &str {

@@ -45,8 +45,50 @@ pub(super) struct TrustSet {
 }
 
 impl Request {
-    /// Sends the request. What is removed may be gone, and what is created may be there.
-    pub(super) async fn send(&self, client: &Client, change: &Change) -> Result<Changed, Failure> {
+    /// Returns the names of what the request removes from an object that stays.
+    pub(super) fn removed(&self) -> Option<String> {
+        match self {
+            Request::RemoveKey(target, family) => {
+                Some(format!("the {family} key of {}", target.name))
+            }
+            Request::RemoveTrusted(set, remove) => {
+                let count = remove.fingerprints.len();
+                Some(format!("{count} trusted certificates or revocation lists of {}", set.name))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns whether the request is about one node alone.
+    fn is_local(&self) -> bool {
+        match self {
+            Request::CreateDomain(create) => create.scope == Some(Scope::Local),
+            Request::SetDomain(target, _)
+            | Request::DeleteDomain(target)
+            | Request::ImportCertificate(target, ..)
+            | Request::ImportKey(target, _)
+            | Request::RemoveKey(target, _)
+            | Request::SetClientAuth(target, _)
+            | Request::ClearClientAuth(target) => target.scope == Scope::Local,
+            Request::AddTrusted(set, _) | Request::RemoveTrusted(set, _) => {
+                set.scope == Some(Scope::Local) || set.name == "server"
+            }
+            Request::AddListener(_)
+            | Request::SetListener(..)
+            | Request::RemoveListener(_)
+            | Request::SetTls(_) => false,
+        }
+    }
+
+    /// Sends the request, to `here` if it is about that node alone. What is removed may be gone,
+    /// and what is created may be there.
+    pub(super) async fn send(
+        &self,
+        client: &Client,
+        here: &Client,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        let client = if self.is_local() { here } else { client };
         let change = Change { is_if_exists: true, is_if_missing: true, ..change.clone() };
         let of = |target: &Target| client.with_scope(Some(scope_word(target.scope)));
         match self {

@@ -18,9 +18,10 @@ pub(in super::super) const REQUESTS_MAX: usize = 64;
 /// A domain is known by its scope and its name.
 pub(in super::super) type DomainKey = (bool, String);
 
-/// Returns the key of a domain. Names are compared as servers do, without case and final dot.
+/// Returns the key of a domain. Names are in their normal form: nodes send it, and the document has
+/// it since it was read.
 pub(in super::super) fn key(scope: Scope, name: &str) -> DomainKey {
-    (scope == Scope::Local, name.trim_end_matches('.').to_lowercase())
+    (scope == Scope::Local, name.to_owned())
 }
 
 pub(in super::super) fn scope_word(scope: Scope) -> String {
@@ -32,6 +33,8 @@ pub(in super::super) fn scope_word(scope: Scope) -> String {
 }
 
 pub(in super::super) struct Present {
+    /// Client of the answering node alone, for what belongs to it.
+    pub(in super::super) here: Client,
     /// Name of the answering node.
     pub(in super::super) node: String,
     pub(in super::super) tls: Settings,
@@ -47,6 +50,8 @@ impl Present {
     pub(in super::super) async fn read(client: &Client) -> Result<Present, Failure> {
         let client = client.with_scope(None);
         let tls = client.tls().await?;
+        // Local domains and the set `server` differ from node to node.
+        let client = client.pinned();
         let domains = client.domains().await?.items;
         let with_set = domains.iter().filter(|one| one.trusted > 0);
         let reads = with_set.map(|one| {
@@ -63,6 +68,7 @@ impl Present {
             domains: domains.into_iter().map(|one| (key(one.scope, &one.name), one)).collect(),
             trusted,
             listeners: client.listeners().await?.items,
+            here: client,
         })
     }
 }

@@ -1,0 +1,66 @@
+//! Names of a document in their normal form, which is that of nodes. Only then they are comparable.
+
+use std::net::IpAddr;
+
+use conclave_api::problem::{Code, Problem};
+use conclave_client::Failure;
+
+use super::{Document, Domain, Listener};
+
+impl Document {
+    /// Brings all names to the form in which nodes send them.
+    pub(super) fn normalise(&mut self) -> Result<(), Failure> {
+        if let Some(node) = &mut self.node {
+            node.make_ascii_lowercase();
+        }
+        for domain in self.domains.iter_mut().flatten() {
+            normalise_domain(domain)?;
+        }
+        for listener in self.listeners.iter_mut().flatten() {
+            normalise_listener(listener)?;
+        }
+        Ok(())
+    }
+}
+
+fn normalise_domain(domain: &mut Domain) -> Result<(), Failure> {
+    domain.name = normal(&domain.name)?;
+    if let Some(aliases) = &mut domain.aliases {
+        let all = aliases.iter().map(|alias| normal(alias)).collect::<Result<Vec<_>, _>>()?;
+        aliases.clear();
+        // As nodes do, it drops the domain's own name and what is there twice.
+        for alias in all {
+            if alias != domain.name && !aliases.contains(&alias) {
+                aliases.push(alias);
+            }
+        }
+    }
+    for address in domain.addresses.iter_mut().flatten() {
+        if let Ok(parsed) = address.parse::<IpAddr>() {
+            *address = parsed.to_string();
+        }
+    }
+    Ok(())
+}
+
+fn normalise_listener(listener: &mut Listener) -> Result<(), Failure> {
+    listener.name.make_ascii_lowercase();
+    if let Some(name) = &mut listener.server_name {
+        *name = normal(name)?;
+    }
+    let upstreams = std::mem::take(&mut listener.domain_upstreams);
+    for (name, all) in upstreams {
+        let name = normal(&name)?;
+        if listener.domain_upstreams.insert(name.clone(), all).is_some() {
+            let title = format!("the listener {} has upstreams of {name} twice", listener.name);
+            return Err(Box::new(Problem::new(Code::Malformed, title)));
+        }
+    }
+    Ok(())
+}
+
+/// Returns a name with A-labels. What is no name stays, and the node says what is wrong with it.
+fn normal(name: &str) -> Result<String, Failure> {
+    conclave_node::server_name(name)
+        .map_err(|error| Box::new(Problem::new(Code::InvalidDomainName, error)))
+}
