@@ -79,6 +79,10 @@ fn every_reader_names_other_forms_with_a_command_that_works() {
             &["trust", "verify", &certificate, "--intermediates", &file],
         ] {
             let (title, hint) = told(one, words);
+            if words[1] == "add" && file.ends_with(".der") {
+                assert!(title.contains("is no authority"), "it is read: {title}");
+                continue;
+            }
             assert!(title.contains(name), "{words:?}: {title}");
             hints.push(hint);
         }

@@ -279,3 +279,59 @@ fn a_full_disk_at_start_is_named() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("\"F002\"") && said.contains("No space left on device"), "{said}");
 }
+
+#[test]
+fn what_a_change_breaks_is_said_with_it() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
+    let (bundle, key) = one.pair_files(&Pair::make("shop.example"));
+    one.run(&["cert", "import", "shop.example", &bundle, "--key", &key]).ok();
+    for (words, said) in [
+        (&["domain", "alias", "shop.example", "--add", "w.shop.example"][..], "does not cover w."),
+        (&["domain", "rollback", "shop.example", "1"], "no private key"),
+        (&["domain", "rollback", "shop.example", "2"], ""),
+        (&["key", "remove", "shop.example", "--yes"], "no private key"),
+    ] {
+        let done = one.run(&[words, &["-o", "json"]].concat()).json();
+        let warnings = done["warnings"].to_string();
+        assert!(warnings.contains(said), "{words:?}: {done}");
+        assert_eq!(said.is_empty(), done["warnings"].is_null(), "{done}");
+    }
+    let shown = one.run(&["domain", "show", "shop.example", "-o", "json"]).json();
+    let version = shown["version"].to_string();
+    let done = one.run(&["domain", "rollback", "shop.example", &version, "-o", "json"]).json();
+    assert_eq!(done["changed"], false, "it is the present version: {done}");
+}
+
+#[test]
+fn der_is_taken_where_help_says_so_and_never_lost_behind_pem() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let pair = Pair::make("shop.example");
+    let root = one.file("root.cer", &pair.chain_der);
+    one.run(&["trust", "add", "--scope", "cluster", &root]).ok();
+    let mixed = [pair.certificate.as_bytes(), &pair.chain_der].concat();
+    let (mixed, key) = (one.file("mixed.pem", &mixed), one.file("k.pem", pair.key.as_bytes()));
+    let ran = one.run(&["cert", "import", "shop.example", &mixed, "--key", &key]);
+    assert!(ran.code == 8 && ran.err.contains("-inform DER"), "{}{}", ran.out, ran.err);
+    // No key is made for a request that cannot be written.
+    let words = ["csr", "create", "shop.example", "--new-key", "--out", "/nonexistent/x.csr"];
+    assert_eq!(one.run(&words).code, 2);
+    let shown = one.run(&["domain", "show", "shop.example", "-o", "json"]).json();
+    assert!(shown["pending_keys"].is_null(), "{shown}");
+}
+
+#[test]
+fn a_second_server_on_one_data_directory_is_told_so() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let config = std::fs::read_to_string(one.dir.join("node.toml")).unwrap();
+    let config = config.replace("admin.sock", "other.sock");
+    let config = config.replace(&format!("bind = \"{}\"", one.quic), "bind = \"127.0.0.1:0\"");
+    let file = one.file("other.toml", config.as_bytes());
+    let ran = conclave_tests::run_alone(&["server", "run", "--config", &file]);
+    assert!(ran.code == 1 && ran.err.contains("another process uses"), "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("stop the other process"), "{}", ran.err);
+}

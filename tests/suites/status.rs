@@ -139,3 +139,41 @@ fn a_change_that_is_not_everywhere_has_a_reason_and_fails_if_that_is_asked() {
         assert!(log.contains(part), "{part}: {line}");
     }
 }
+
+#[test]
+fn what_is_there_already_is_served_by_all_also_after_a_restart() {
+    let mut cluster = Cluster::start(3);
+    let port = cluster.listen();
+    let upstream = conclave_tests::echo_upstream().to_string();
+    let bind = format!(":{port}");
+    cluster.nodes[0].run(&["domain", "create", "shop.example"]).ok();
+    for node in &mut cluster.nodes {
+        node.stop();
+        node.start();
+    }
+    let one = &cluster.nodes[0];
+    wait_until_healthy(one);
+    let listener = ["listener", "add", "tls", "--bind", &bind, "--upstream", &upstream];
+    for words in [&listener[..], &["domain", "create", "shop.example"]] {
+        let words = [words, &["--if-missing", "--require-all", "-o", "json"]].concat();
+        let done = one.run(&words).json();
+        assert_eq!(done["changed"], false, "{done}");
+        assert_eq!(done["served"]["nodes"].as_array().unwrap().len(), 3, "{done}");
+    }
+}
+
+#[test]
+fn an_ambiguous_or_wrong_word_is_an_error_even_if_nothing_need_exist() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let root = conclave_tests::forge("root; leaf", None).anchors;
+    let root = one.file("root.pem", root.as_bytes());
+    one.run(&["trust", "add", "--scope", "cluster", &root]).ok();
+    let listed = one.run(&["trust", "list", "--scope", "cluster", "-o", "json"]).json();
+    let own = listed.as_array().unwrap().iter().find(|one| one["set"] == "cluster").unwrap();
+    let short = &own["sha256"].as_str().unwrap()[..2];
+    let ran = one.run(&["trust", "remove", "--scope", "cluster", "--yes", "--if-exists", short]);
+    assert!(ran.code == 2 && ran.err.contains("not clear"), "{}{}", ran.out, ran.err);
+    let ran = one.run(&["token", "revoke", "deploy", "--yes", "--if-exists"]);
+    assert!(ran.code == 2 && ran.err.contains("not the id of a token"), "{}", ran.err);
+}
