@@ -134,6 +134,23 @@ fn intermediates_that_clients_refuse_are_refused_and_named_everywhere() {
 }
 
 #[test]
+fn the_present_copy_of_an_expired_intermediate_is_named() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", NAME]).ok();
+    let root = authority("Root", None);
+    let key = KeyPair::generate().unwrap();
+    let old = authority_with("Lower", Some(&root), key, |params| {
+        params.not_after = date_time_ymd(2026, 6, 1);
+    });
+    let url = "http://ca.example/lower.cer";
+    let (leaf, key) = issue(&old, |params| params.custom_extensions = vec![issuers_at(url)]);
+    let refused = import(one, &format!("{leaf}{}", old.certificate.pem()), &key, &[]);
+    assert_eq!(refused.code, 8);
+    assert!(refused.problem()["hint"].as_str().unwrap().contains(url), "{}", refused.err);
+}
+
+#[test]
 fn a_missing_intermediate_is_said_with_its_address() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];

@@ -34,6 +34,8 @@ pub enum Finding {
         subject: String,
         /// End of its validity, in seconds since 1970.
         not_after: u64,
+        /// URL of its present copy, as what it issued gives it.
+        url: Option<String>,
     },
     /// A certificate of the chain that clients need is not valid yet.
     #[error("{subject} in the CA chain is not valid yet")]
@@ -117,7 +119,11 @@ impl Finding {
                 from(url.as_deref()),
                 strays.join(", ")
             ),
-            Finding::Expired { .. } | Finding::NotYetValid { .. } => {
+            Finding::Expired { url, .. } => format!(
+                "get the present certificate of this authority{}, and: conclave chain set",
+                from(url.as_deref())
+            ),
+            Finding::NotYetValid { .. } => {
                 "get the present certificate of this authority, and: conclave chain set".to_owned()
             }
             Finding::Incomplete { issuer, url, .. } => format!(
@@ -198,8 +204,9 @@ pub fn judge(
 
 /// Judges a chain whose leaf is not known yet.
 pub fn judge_chain(chain: &[Certificate], at: u64) -> Vec<Finding> {
+    let sent: Vec<&Certificate> = chain.iter().collect();
     let linked = chain::check(None, chain, at).err().map(Finding::Chain);
-    let dates = chain.iter().filter_map(|one| out_of_date(one, at));
+    let dates = chain.iter().filter_map(|one| out_of_date(one, at, &sent));
     linked.into_iter().chain(dates).collect()
 }
 
@@ -211,7 +218,9 @@ fn without_path(
     at: u64,
     refused: Refused,
 ) -> Vec<Finding> {
-    let mut found: Vec<Finding> = chain.iter().filter_map(|one| out_of_date(one, at)).collect();
+    let sent: Vec<&Certificate> = std::iter::once(leaf).chain(chain).collect();
+    let mut found: Vec<Finding> =
+        chain.iter().filter_map(|one| out_of_date(one, at, &sent)).collect();
     if found.iter().any(|one| one.severity() == Severity::Error) {
         return found;
     }
@@ -237,14 +246,18 @@ fn without_path(
 }
 
 /// Returns the finding about the dates of a certificate of the chain. Of a self-signed one, clients
-/// use the copy that they trust.
-fn out_of_date(certificate: &Certificate, at: u64) -> Option<Finding> {
+/// use the copy that they trust. `sent` are the certificates that may name its present copy.
+fn out_of_date(certificate: &Certificate, at: u64, sent: &[&Certificate]) -> Option<Finding> {
     let subject = certificate.subject();
     let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
     match subject == certificate.issuer() {
         true if not_after < at => Some(Finding::ExpiredRoot { subject }),
         true => None,
-        false if not_after < at => Some(Finding::Expired { subject, not_after }),
+        false if not_after < at => {
+            let issued = sent.iter().find(|one| one.issuer() == subject);
+            let url = issued.and_then(|one| one.issuer_url());
+            Some(Finding::Expired { subject, not_after, url })
+        }
         false if at < not_before => Some(Finding::NotYetValid { subject, not_before }),
         false => None,
     }
