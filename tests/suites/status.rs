@@ -133,11 +133,15 @@ fn a_change_that_is_not_everywhere_has_a_reason_and_fails_if_that_is_asked() {
     assert_eq!(one.run(&["domain", "show", "b.example"]).code, 0);
     // The node that was asked keeps who asked, for what, and from where.
     let log = one.log();
-    let line =
-        log.lines().find(|line| line.contains("api.change")).unwrap_or_else(|| panic!("{log}"));
-    for part in ["uid ", "/v1/", "POST", "socket"] {
-        assert!(log.contains(part), "{part}: {line}");
+    let is_change = |line: &&str| line.contains("api.change") && line.contains("/v1/domains");
+    let line = log.lines().find(is_change).unwrap_or_else(|| panic!("{log}"));
+    for part in ["who=uid ", "from=\"the admin socket\"", "method=POST", "path=\"/v1/domains\""] {
+        assert!(line.contains(part), "{part}: {line}");
     }
+    // A reason cannot make a change look like a trial.
+    let before = one.log().matches("api.change").count();
+    one.run(&["domain", "create", "c.example", "--reason", "dry_run=true"]).ok();
+    assert_eq!(one.log().matches("api.change").count(), before + 1);
 }
 
 #[test]

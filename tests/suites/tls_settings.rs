@@ -352,7 +352,7 @@ fn a_long_revocation_list_counts_like_a_short_one() {
     };
     assert_eq!(revoked(two), None, "nothing was done");
     assert_eq!(two.run(&add).json()["changed"], true);
-    assert_eq!(revoked(three), Some(json!(0x1001)));
+    assert_eq!(revoked(three), Some(json!(0x8001)));
     let digest = || one.status()["cluster"]["digest"].clone();
     let before = digest();
     assert_eq!(one.run(&add).json()["changed"], false, "the same again");
@@ -364,6 +364,9 @@ fn a_long_revocation_list_counts_like_a_short_one() {
     let words = ["trust", "explain", &chain, "--scope", "cluster", "--at", &at, "-o", "json"];
     let verdict: Value = serde_json::from_str(&three.run(&words).out).unwrap();
     assert_eq!(verdict["reason"], "C009", "{verdict}");
+    let exported = one.file("exported.toml", one.run(&["export"]).ok().as_bytes());
+    let applied = two.run(&["apply", "-f", &exported]).ok();
+    assert!(applied.contains("0 changed"), "{applied}");
     // Also in the scope of one node, and never beside others in one file.
     let local = ["trust", "add", "--scope", "server", &crl];
     one.run(&local).ok();
@@ -371,6 +374,24 @@ fn a_long_revocation_list_counts_like_a_short_one() {
     let mixed = one.file("mixed.pem", mixed.as_bytes());
     let ran = one.run(&["trust", "add", "--scope", "cluster", &mixed]);
     assert!(ran.code == 4 && ran.err.contains("a file without others"), "{}", ran.err);
+}
+
+#[test]
+fn long_lists_that_two_add_at_once_to_one_set_are_both_there() {
+    let cluster = Cluster::start(3);
+    let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
+    let add = |node: &Node, ca: &str| {
+        let forged = forge(&format!("root; ca cn={ca}; leaf"), Some("large-revoked"));
+        let crl = node.file("crl.pem", forged.crl.unwrap().as_bytes());
+        node.run(&["trust", "add", "--scope", "cluster", &crl]).ok();
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| add(one, "First"));
+        scope.spawn(|| add(two, "Second"));
+    });
+    let listed = json_of(three, &["trust", "list", "--scope", "cluster"]);
+    let lists = listed.as_array().unwrap().iter().filter(|one| one["type"] == "crl");
+    assert_eq!(lists.count(), 2);
 }
 
 #[test]
@@ -394,6 +415,38 @@ fn revocation_lists_that_would_not_work_are_refused_by_name() {
     assert!(told["warnings"].to_string().contains("has expired"), "{told}");
     let told = add("no-next").json();
     assert!(told["warnings"].to_string().contains("RFC 5280 §5.1.2.5"), "{told}");
+    // What is wrong with a list is said where it counts, and nowhere else.
+    let said = one.run(&["status"]).out;
+    assert!(
+        said.contains("x  cluster trust  the revocation list of CN=ca 1 does not say"),
+        "{said}"
+    );
+    let forged = forge("root; ca; leaf", None);
+    let known =
+        one.file("known.pem", format!("{}{}", forged.anchors, forged.intermediates).as_bytes());
+    one.run(&["trust", "add", "--scope", "cluster", &known]).ok();
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let listed = json_of(one, &["trust", "list", "--scope", "cluster"]);
+    for (subject, is_below) in [("CN=root 0", true), ("CN=ca 1", true), ("CN=Own", false)] {
+        if !is_below {
+            let own = one.file("own.pem", forge("root cn=Own; leaf", None).anchors.as_bytes());
+            one.run(&["trust", "add", "--scope", "cluster", &own]).ok();
+        }
+        let listed = if is_below {
+            listed.clone()
+        } else {
+            json_of(one, &["trust", "list", "--scope", "cluster"])
+        };
+        let of = |one: &&Value| one["type"] == "certificate" && one["subject"] == subject;
+        let issuer = listed.as_array().unwrap().iter().find(of).unwrap()["sha256"].clone();
+        one.run(&["client-auth", "set", "shop.example", "--issuer", issuer.as_str().unwrap()]).ok();
+        let shown = json_of(one, &["client-auth", "show", "shop.example"]);
+        assert_eq!(
+            shown["problems"].to_string().contains("CN=ca 1 does not say"),
+            is_below,
+            "{subject}: {shown}"
+        );
+    }
     let cut = forge("root; ca; leaf", Some("good")).crl.unwrap().replace("X509 CRL", "X509 CRX");
     let file = one.file("odd.pem", cut.as_bytes());
     assert_eq!(one.run(&["trust", "add", "--scope", "cluster", &file]).code, 8);

@@ -65,10 +65,11 @@ pub(crate) fn of_domain(scope: Scope, state: &State, domain: &Domain, now: UnixM
     }
     for credential in &domain.credentials {
         if let Some(record) = &credential.certificate {
-            // The text says how many days are left, so it changes each day.
+            // Once it expires soon, the text says how many days are left, so it changes each day.
             let days = record.not_after.0.saturating_sub(now.0) / DAY_MS;
             let day_ends = UnixMillis(record.not_after.0.saturating_sub(days * DAY_MS));
             let soon = soon(record.not_before, record.not_after);
+            let day_ends = if soon <= now { day_ends } else { soon };
             for at in [record.not_before, soon, day_ends, record.not_after] {
                 found.changes_at(at, now);
             }
@@ -275,5 +276,73 @@ fn revocation_list(found: &mut Found, list: &conclave_store::record::Crl, now: U
     } else if soon <= now {
         let text = format!("the revocation list of {issuer} ends at {at}");
         found.advise(Code::RevocationListUnusable, Severity::Warning, text, hint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_store::{
+        id::{DomainId, DomainName, Generation, Version},
+        record::{Certificate as Record, DomainKey, KeyFamily, Principal, Sealed, Stamp},
+    };
+
+    use super::*;
+
+    fn domain(not_before: u64, not_after: u64) -> Domain {
+        let key = DomainKey {
+            family: KeyFamily::Ec,
+            algorithm: "EC P-256".to_owned(),
+            public_key_der: Vec::new(),
+            public_key: Fingerprint([0; 32]),
+            sealed: Sealed { generation: Generation(1), nonce: [0; 12], ciphertext: Vec::new() },
+            assigned: UnixMillis(0),
+        };
+        let certificate = Record {
+            der: Vec::new(),
+            public_key: Fingerprint([0; 32]),
+            not_before: UnixMillis(not_before),
+            not_after: UnixMillis(not_after),
+        };
+        Domain {
+            id: DomainId([1; 16]),
+            name: DomainName::parse("shop.example").unwrap(),
+            aliases: Vec::new(),
+            addresses: Vec::new(),
+            mode: PkiMode::Enabled,
+            credentials: vec![Credential {
+                certificate: Some(certificate),
+                ..Credential::new(key)
+            }],
+            client_auth: None,
+            version: Version(1),
+            changed: Stamp {
+                time: UnixMillis(0),
+                principal: Principal::Socket { uid: 0 },
+                reason: None,
+            },
+        }
+    }
+
+    #[test]
+    fn a_certificate_expires_soon_in_the_last_quarter_of_its_life_and_at_most_30_days() {
+        let soon_days =
+            |life: u64| (life * DAY_MS - soon(UnixMillis(0), UnixMillis(life * DAY_MS)).0) / DAY_MS;
+        assert_eq!([soon_days(8), soon_days(40), soon_days(120), soon_days(398)], [2, 10, 30, 30]);
+    }
+
+    #[test]
+    fn the_days_that_are_left_are_not_remembered_for_longer_than_a_day() {
+        let at = |day: u64| UnixMillis(day * DAY_MS + 1);
+        let found =
+            |day| of_domain(Scope::Shared, &State::default(), &domain(0, 100 * DAY_MS), at(day));
+        let until = |day| found(day).until;
+        assert_eq!(until(10), UnixMillis(75 * DAY_MS), "until it expires soon");
+        assert_eq!(
+            found(90).findings[0].text.split(" (").next(),
+            Some("the certificate expires in 9 days")
+        );
+        assert_eq!(until(90), UnixMillis(91 * DAY_MS));
+        assert_eq!(until(99), UnixMillis(100 * DAY_MS));
+        assert_eq!(until(101), UnixMillis(u64::MAX), "expired for ever");
     }
 }

@@ -104,7 +104,7 @@ impl Request {
                 client.import_certificate(&target.name, import, &change).await
             }
             Request::ImportKey(target, import) => {
-                // Another key in its place is no key that exists already.
+                // The document names another key than the domain has, which is a conflict.
                 let change = Change { is_if_missing: false, ..change };
                 of(target).import_key(&target.name, import, &change).await
             }
