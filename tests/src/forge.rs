@@ -230,7 +230,7 @@ fn revocation_list(kind: &str, leaf: &Made, issuer: &Made, signer: &Key) -> Vec<
     let entries = match kind {
         "twice" => vec![sequence(&entry); 2],
         // More than fits into one command, and more than 1 MiB as PEM.
-        "large-revoked" => (0x1000..0x9000).map(other).chain([sequence(&entry)]).collect(),
+        "large-revoked" => (0x1000..0xf000).map(other).chain([sequence(&entry)]).collect(),
         _ => vec![sequence(&entry)],
     };
     let name = if kind == "foreign" {
