@@ -45,13 +45,13 @@ pub(crate) use join_token::{authority_fingerprint, create_join_token, expires};
 pub(crate) use key::{NewKey, generate_key, import_key, remove_key, set_key};
 pub(crate) use keyring::rotate_keyring;
 pub(crate) use listener::{
-    add_listener, known_listener, remove_listener, set_listener, ways_around,
+    add_listener, known_listener, listener_settings, remove_listener, set_listener, ways_around,
 };
 pub(crate) use pending_key::{remove_pending_key, set_pending_key};
 pub(crate) use problem::rejection_problem;
 pub(crate) use tls::{LEGACY, flush_sessions, set_tls};
 pub(crate) use token::{create_token, revoke_token};
-pub(crate) use trust::{TrustScope, add_trusted, remove_trusted};
+pub(crate) use trust::{TrustScope, add_trusted, remove_trusted, trust_rows};
 #[cfg(feature = "testing")]
 pub(crate) use {certificate::record_of, key::key_record};
 
@@ -77,6 +77,8 @@ pub(crate) struct Admitted {
     pub(crate) action: Option<Action>,
     /// Actions that are ordered before it, each by itself, and mean nothing without it.
     pub(crate) parts: Vec<Action>,
+    /// The object's rows, if there is nothing to change.
+    pub(crate) rows: Vec<RowKey>,
     pub(crate) expects: Vec<Expectation>,
     /// Name of the changed object, for the answer.
     pub(crate) object: String,
@@ -85,14 +87,20 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     fn new(action: Action, object: impl ToString) -> Admitted {
-        Admitted { action: Some(action), ..Admitted::nothing(object) }
+        Admitted { action: Some(action), ..Admitted::nothing(object, Vec::new()) }
     }
 
-    /// Says that there is nothing to change.
-    fn nothing(object: impl ToString) -> Admitted {
+    /// Says that there is nothing to change: these rows are as the caller wants them.
+    fn nothing(object: impl ToString, rows: Vec<RowKey>) -> Admitted {
         let (expects, warnings) = (Vec::new(), Vec::new());
         let (action, parts) = (None, Vec::new());
-        Admitted { action, parts, expects, object: object.to_string(), warnings }
+        Admitted { action, parts, rows, expects, object: object.to_string(), warnings }
+    }
+
+    /// Says that a domain is as the caller wants it.
+    fn same_domain(name: DomainName) -> Admitted {
+        let object = name.to_string();
+        Admitted::nothing(object, vec![RowKey::Domain(name)])
     }
 
     fn expecting(mut self, expectation: Expectation) -> Admitted {

@@ -30,7 +30,7 @@ use self::proposer::Proposer;
 
 pub(crate) use apply::Applier;
 pub(crate) use drain::{Drain, DrainedV1};
-pub(crate) use level::known_level;
+pub(crate) use level::{known_level, version_of};
 pub(crate) use outlook::Outlook;
 pub(crate) use propose::{ExecuteError, Executed, Wait};
 pub(crate) use report::{Attention, NodeReport};

@@ -51,7 +51,7 @@ pub enum Who {
 pub enum Step {
     /// Receive more bytes from this side.
     Read(Who),
-    /// Receive more bytes from the side that speaks first.
+    /// Receive more bytes from whichever side sends next.
     ReadAny,
     /// Start TLS with the client, or for outgoing TLS with the upstream. Then continue the
     /// conversation. On the client's side it continues with a new connection to the upstream.

@@ -111,7 +111,7 @@ pub(crate) fn import_certificate(
     let present = |key: &DomainKey| domain.credential(key.family).map(|one| one.key.is_same(key));
     let key = key.filter(|key| present(key) != Some(true));
     let chain = Some(rest.iter().map(|one| ByteBuf::from(one.der())).collect());
-    let mut warnings = warnings(domain, &leaf, view.now);
+    let mut warnings = warnings(domain, &leaf);
     warnings.extend(found);
     warnings.extend(dropped_trust(&imported.bundle));
     warnings.extend(chain_warnings);
@@ -271,17 +271,9 @@ fn addition(domain: &Domain, names: &[String]) -> Option<String> {
     })
 }
 
-/// Returns warnings about a certificate of a domain: its validity and the names that it does not
-/// cover.
-pub(crate) fn warnings(domain: &Domain, certificate: &Certificate, now: UnixMillis) -> Vec<String> {
+/// Returns warnings about the names of a domain that its certificate does not cover.
+pub(crate) fn warnings(domain: &Domain, certificate: &Certificate) -> Vec<String> {
     let mut warnings = Vec::new();
-    let at = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1000)));
-    if certificate.not_after() < now.0 / 1000 {
-        warnings.push(format!("the certificate expired at {}", at(certificate.not_after())));
-    }
-    if certificate.not_before() > now.0 / 1000 {
-        warnings.push(format!("the certificate is valid from {} on", at(certificate.not_before())));
-    }
     let missing = not_covered(domain, certificate);
     if !missing.is_empty() {
         warnings.push(format!("the certificate does not cover {}", missing.join(", ")));

@@ -75,7 +75,7 @@ pub(crate) fn create_domain(view: &View<'_>, asked: &Create) -> Result<Admitted,
     match view.state.domain(&name).filter(|_| view.is_if_missing) {
         Some(present) => {
             let warnings = other_settings(present, &action, asked);
-            Ok(Admitted::nothing(name).warning(warnings))
+            Ok(Admitted::same_domain(name).warning(warnings))
         }
         None => Ok(Admitted::new(Action::CreateDomain(action), name)),
     }
@@ -201,7 +201,7 @@ pub(crate) fn rollback_domain(
     let name = domain_name(name)?;
     let (domain, expectation) = view.domain(&name)?;
     if domain.version == Version(asked.version) {
-        return Ok(Admitted::nothing(name).expecting(expectation));
+        return Ok(Admitted::same_domain(name).expecting(expectation));
     }
     let action = Action::RollbackDomain(name.clone(), Version(asked.version));
     Ok(Admitted::new(action, name).expecting(expectation))

@@ -16,6 +16,7 @@ use conclave_store::{
 use conclave_system::entropy;
 
 use super::{Admitted, View, credential, domain_name, problem, rejection_problem};
+use crate::replica::version_of;
 
 /// Level of rules that says that every member signs with RSA of any size.
 const LEVEL_OF_ODD_RSA: u32 = 2;
@@ -69,13 +70,13 @@ pub(crate) fn set_key(
     if let Some(present) = domain.credential(family) {
         let is_same = present.key.public_key == Fingerprint::of(key.public_key_der());
         if new == NewKey::Imported && is_same {
-            return Ok(Admitted::nothing(name));
+            return Ok(Admitted::same_domain(name));
         }
         if view.is_if_missing {
             let (found, asked) = (&present.key.algorithm, key.algorithm().to_string());
             let is_other = new == NewKey::Imported || *found != asked;
             let warning = is_other.then(|| format!("{name} has another key: {found}"));
-            return Ok(Admitted::nothing(name).warning(warning.into_iter().collect()));
+            return Ok(Admitted::same_domain(name).warning(warning.into_iter().collect()));
         }
         return Err(rejection_problem(&Rejection::KeyExists { name, family }));
     }
@@ -107,18 +108,25 @@ pub(super) fn beside(domain: &Domain, family: KeyFamily) -> Vec<String> {
     told.collect()
 }
 
+/// Refuses a key with which a member of an older version could not sign.
+fn check_level(level: u32, key: &PrivateKey) -> Result<(), Problem> {
+    if key.is_signed_with_by_all() || level >= LEVEL_OF_ODD_RSA {
+        return Ok(());
+    }
+    let (found, version) = (key.algorithm(), version_of(LEVEL_OF_ODD_RSA));
+    let title = format!("keys of type {found} need every member at {version}");
+    Err(Problem::new(Code::VersionTooOld, title)
+        .why("an older member would refuse the handshakes of this domain")
+        .hint("conclave status shows the version of each node"))
+}
+
 /// Seals a key for the log.
 pub(super) fn sealed_key(
     view: &View<'_>,
     domain: DomainId,
     key: &PrivateKey,
 ) -> Result<DomainKey, Problem> {
-    if !key.is_signed_with_by_all() && view.state.level() < LEVEL_OF_ODD_RSA {
-        let title = format!("keys of type {} need every member at 0.2.1", key.algorithm());
-        return Err(Problem::new(Code::VersionTooOld, title)
-            .why("an older member would refuse the handshakes of this domain")
-            .hint("conclave status shows the version of each node"));
-    }
+    check_level(view.state.level(), key)?;
     let secret = Secret::new(key.pkcs8_der().to_vec());
     let sealed = view.seal(Purpose::DomainKey(domain), &secret)?;
     Ok(key_record(key, sealed, view.now))

@@ -60,16 +60,22 @@ fn parse(view: &View<'_>, asked: &Add) -> Result<Listener, Problem> {
     })
 }
 
+/// Says that a listener is as the caller wants it.
+fn same(name: ListenerName) -> Admitted {
+    let rows = vec![RowKey::Listener(name.clone()), RowKey::ListenerPolicy(name.clone())];
+    Admitted::nothing(name, rows)
+}
+
 pub(crate) fn add_listener(view: &View<'_>, asked: &Add) -> Result<Admitted, Problem> {
     let (listener, policy) = (parse(view, asked)?, options::policy(asked));
     if let Some(present) = view.state.listener(&listener.name) {
         let present_policy = view.state.listener_policy(&listener.name);
         if *present == listener && present_policy == policy {
-            return Ok(Admitted::nothing(listener.name));
+            return Ok(same(listener.name));
         }
         if view.is_if_missing {
             let warning = other_settings((present, present_policy), (&listener, policy));
-            return Ok(Admitted::nothing(listener.name).warning(vec![warning]));
+            return Ok(same(listener.name).warning(vec![warning]));
         }
         return Err(rejection_problem(&Rejection::ListenerExists(listener.name)));
     }
@@ -91,7 +97,7 @@ pub(crate) fn set_listener(view: &View<'_>, name: &str, asked: &Set) -> Result<A
     }
     let present = known_listener(view.state, name)?;
     let present_policy = view.state.listener_policy(&present.name);
-    let merged = merged((present, present_policy), asked);
+    let merged = merged(listener_settings(present, present_policy), asked);
     let (listener, policy) = (parse(view, &merged)?, options::policy(&merged));
     let is_moved = (listener.port, listener.protocol.is_datagram())
         != (present.port, present.protocol.is_datagram());
@@ -119,14 +125,7 @@ pub(crate) fn known_listener<'s>(state: &'s State, name: &str) -> Result<&'s Lis
 /// Tries the port on this node, so that an obvious failure is reported before anything is stored.
 /// Skips this if another listener has the port: the rules report that conflict.
 fn try_port(view: &View<'_>, listener: &Listener) -> Result<(), Problem> {
-    let overlaps = |other: &Listener| {
-        other.port == listener.port
-            && other.protocol.is_datagram() == listener.protocol.is_datagram()
-            && (other.address.is_none()
-                || listener.address.is_none()
-                || other.address == listener.address)
-    };
-    if view.state.listeners().any(|(_, other)| overlaps(other)) {
+    if view.state.listeners().any(|(_, other)| other.overlaps(listener)) {
         return Ok(());
     }
     view.node
@@ -158,49 +157,61 @@ fn other_settings(
     format!("listener {name} exists with other settings: {}", words.join(", "))
 }
 
-/// Returns the request that adds a listener with the given settings, and the present ones for the
-/// others.
-fn merged((present, policy): (&Listener, ListenerPolicy), asked: &Set) -> Add {
-    let bind = match present.address {
-        Some(address) => SocketAddr::new(address, present.port).to_string(),
-        None => format!(":{}", present.port),
-    };
-    let domains = present.domain_upstreams.iter();
-    let networks = present.proxy_from.iter();
-    let outgoing = present.outgoing.as_ref();
-    let proxy_to = present.proxy_to.map(|version| match version {
-        ProxyVersion::V1 => "v1".to_owned(),
-        ProxyVersion::V2 => "v2".to_owned(),
-    });
-    let starttls = outgoing.and_then(|one| one.starttls).map(|one| one.as_str().to_owned());
+/// Returns the settings of a listener, as a request that adds it.
+pub(crate) fn listener_settings(listener: &Listener, policy: ListenerPolicy) -> Add {
+    let outgoing = listener.outgoing.as_ref();
+    let domains = listener.domain_upstreams.iter();
+    let networks = listener.proxy_from.iter();
+    Add {
+        name: listener.name.to_string(),
+        protocol: Some(listener.protocol.as_str().to_owned()),
+        bind: match listener.address {
+            Some(address) => SocketAddr::new(address, listener.port).to_string(),
+            None => format!(":{}", listener.port),
+        },
+        upstreams: listener.upstreams.clone(),
+        domain_upstreams: domains.map(|(name, all)| (name.to_string(), all.clone())).collect(),
+        requires_tls: listener.requires_tls,
+        alpn: listener.alpn.clone(),
+        proxy_from: networks.map(|one| format!("{}/{}", one.address, one.prefix)).collect(),
+        proxy_to: listener.proxy_to.map(|version| match version {
+            ProxyVersion::V1 => "v1".to_owned(),
+            ProxyVersion::V2 => "v2".to_owned(),
+        }),
+        starttls: outgoing.and_then(|one| one.starttls).map(|one| one.as_str().to_owned()),
+        server_name: outgoing.and_then(|one| one.server_name.clone()),
+        requires_client_certificate: policy.requires_client_certificate,
+        takes_server_certificates: policy.takes_server_certificates,
+    }
+}
+
+/// Returns the settings of a listener with the given ones in place of the present ones.
+fn merged(present: Add, asked: &Set) -> Add {
     // An empty text takes the setting away.
     let optional = |given: &Option<String>, present: Option<String>| match given {
         Some(text) if text.is_empty() => None,
         Some(text) => Some(text.clone()),
         None => present,
     };
+    let asked = asked.clone();
     Add {
-        name: present.name.to_string(),
-        protocol: asked.protocol.clone().or(Some(present.protocol.as_str().to_owned())),
-        bind: asked.bind.clone().unwrap_or(bind),
-        upstreams: asked.upstreams.clone().unwrap_or_else(|| present.upstreams.clone()),
-        domain_upstreams: asked.domain_upstreams.clone().unwrap_or_else(|| {
-            domains.map(|(name, all)| (name.to_string(), all.clone())).collect()
-        }),
+        name: present.name,
+        protocol: asked.protocol.or(present.protocol),
+        bind: asked.bind.unwrap_or(present.bind),
+        upstreams: asked.upstreams.unwrap_or(present.upstreams),
+        domain_upstreams: asked.domain_upstreams.unwrap_or(present.domain_upstreams),
         requires_tls: asked.requires_tls.unwrap_or(present.requires_tls),
-        alpn: asked.alpn.clone().unwrap_or_else(|| present.alpn.clone()),
-        proxy_from: asked.proxy_from.clone().unwrap_or_else(|| {
-            networks.map(|one| format!("{}/{}", one.address, one.prefix)).collect()
-        }),
-        proxy_to: optional(&asked.proxy_to, proxy_to),
-        starttls: optional(&asked.starttls, starttls),
-        server_name: optional(&asked.server_name, outgoing.and_then(|one| one.server_name.clone())),
+        alpn: asked.alpn.unwrap_or(present.alpn),
+        proxy_from: asked.proxy_from.unwrap_or(present.proxy_from),
+        proxy_to: optional(&asked.proxy_to, present.proxy_to),
+        starttls: optional(&asked.starttls, present.starttls),
+        server_name: optional(&asked.server_name, present.server_name),
         requires_client_certificate: asked
             .requires_client_certificate
-            .unwrap_or(policy.requires_client_certificate),
+            .unwrap_or(present.requires_client_certificate),
         takes_server_certificates: asked
             .takes_server_certificates
-            .unwrap_or(policy.takes_server_certificates),
+            .unwrap_or(present.takes_server_certificates),
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn set_pending_key(
     if let Some(present) = of_family(view, domain, Some(family)) {
         let algorithm = &present.algorithm;
         if *algorithm == key.algorithm().to_string() {
-            return Ok(Admitted::nothing(name));
+            return Ok(Admitted::same_domain(name));
         }
         let title = format!("{name} has a pending {family} key already: {algorithm}");
         return Err(Problem::new(Code::KeyExists, title)

@@ -7,7 +7,7 @@ use conclave_api::{
 use conclave_store::{
     command::Action,
     id::{Fingerprint, TokenId},
-    record::{AccessToken, Stamp},
+    record::{AccessToken, RowKey, Stamp},
 };
 use conclave_system::clock;
 
@@ -35,7 +35,8 @@ pub(crate) fn create_token(
         })
     {
         let warning = other_expiry(present, asked);
-        return Ok(Admitted::nothing(id).warning(warning.into_iter().collect()));
+        return Ok(Admitted::nothing(id, vec![RowKey::AccessToken(*id)])
+            .warning(warning.into_iter().collect()));
     }
     let record = AccessToken {
         name: asked.name.clone(),

@@ -186,13 +186,13 @@ pub(crate) fn remove_trusted(
     let fingerprints = asked
         .fingerprints
         .iter()
-        .filter(|text| !view.is_if_exists || is_known(view.state, &set, text))
+        .filter(|text| !view.is_if_exists || matching(view.state, &set, text).next().is_some())
         .map(|text| resolve(view.state, &set, text))
         .collect::<Result<Vec<_>, _>>()?;
     if fingerprints.is_empty() {
         return Ok(match owner {
-            Some(name) => Admitted::nothing(name),
-            None => Admitted::nothing("trusted certificates"),
+            Some(name) => Admitted::same_domain(name),
+            None => Admitted::nothing("trusted certificates", trust_rows(view.state, &set)),
         });
     }
     admitted(view, owner.clone(), Action::RemoveTrusted(owner, fingerprints))
@@ -211,26 +211,33 @@ fn admitted(
     Ok(if view.if_version.is_some() { admitted.expecting(expectation) } else { admitted })
 }
 
-fn is_known(state: &State, set: &TrustSet, text: &str) -> bool {
+/// Returns the rows of a set of trusted certificates.
+pub(crate) fn trust_rows(state: &State, set: &TrustSet) -> Vec<RowKey> {
+    let certificates = state.trusted(set).map(|(one, _)| RowKey::Trusted((set.clone(), one)));
+    certificates.chain(state.crl_keys(set)).collect()
+}
+
+/// Returns the certificates and revocation lists of the set whose fingerprints begin with `text`.
+fn matching<'s>(
+    state: &'s State,
+    set: &TrustSet,
+    text: &str,
+) -> impl Iterator<Item = Fingerprint> + use<'s> {
     let wanted = text.replace(':', "").to_ascii_lowercase();
-    let certificates = state.trusted(set).map(|(fingerprint, _)| fingerprint);
-    let mut all = certificates.chain(state.crl_keys(set).filter_map(|key| match key {
+    let lists = state.crl_keys(set).filter_map(|key| match key {
         RowKey::Crl((_, issuer)) | RowKey::LongCrl((_, issuer)) => Some(issuer),
         _ => None,
-    }));
-    all.any(|fingerprint| fingerprint.to_string().starts_with(&wanted))
+    });
+    let all = state.trusted(set).map(|(fingerprint, _)| fingerprint).chain(lists);
+    all.filter(move |fingerprint| fingerprint.to_string().starts_with(&wanted))
 }
 
 /// Finds the only certificate or revocation list of the set whose fingerprint begins with `text`.
 fn resolve(state: &State, set: &TrustSet, text: &str) -> Result<Fingerprint, Problem> {
-    let wanted = text.replace(':', "").to_ascii_lowercase();
-    let mut found = state
-        .trusted(set)
-        .map(|(fingerprint, _)| fingerprint)
-        .chain(state.crls(set).map(|(issuer, _)| issuer))
-        .filter(|fingerprint| fingerprint.to_string().starts_with(&wanted));
+    let digits = text.replace(':', "").len();
+    let mut found = matching(state, set, text);
     match (found.next(), found.next()) {
-        (Some(one), None) if wanted.len() >= 4 => Ok(one),
+        (Some(one), None) if digits >= 4 => Ok(one),
         (Some(_), _) => Err(Problem::new(Code::Malformed, format!("{text:?} is not clear"))
             .hint("give more digits of the fingerprint")),
         _ => Err(Problem::new(

@@ -13,10 +13,10 @@ use conclave_api::{
 };
 use conclave_store::{
     command::{Action, Command, Expectation},
-    id::{DomainName, LogIndex, OperationId},
+    id::{ListenerName, LogIndex, OperationId},
     machine,
     outcome::{Done, Outcome, Rejection},
-    record::RowKey,
+    record::{RowKey, TrustSet},
     scope::Scope,
     state::State,
 };
@@ -25,15 +25,15 @@ use tokio::time::Instant;
 
 use super::{Operator, dry_run};
 use crate::{
-    admit::{Admitted, View, rejection_problem},
+    admit::{self, Admitted, View, rejection_problem},
     fault::internal,
+    replica::version_of,
     view,
 };
 
 /// Longest wait for the level of the rules that a change needs. A new cluster reaches it within a
 /// second; a cluster with an older member does not.
 const LEVEL_WAIT: Duration = Duration::from_secs(2);
-const LEVEL_PAUSE: Duration = Duration::from_millis(50);
 
 /// The admission of a change; it may run several times.
 pub(super) type Derive = Arc<dyn Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync>;
@@ -68,10 +68,12 @@ impl Operator {
     /// Derives a command from this node's State. This node may lag behind, so a refusal, and that
     /// nothing changes, is final only if it is repeated after a linearizable read.
     pub(super) async fn admitted(&self, scope: Scope, derive: &Derive) -> Result<Derived, Problem> {
+        let mut reports = self.node.live().reports(scope);
         let mut first = self.derive(scope, Arc::clone(derive)).await;
-        let begun = Instant::now();
-        while is_level_missing(&first) && begun.elapsed() < LEVEL_WAIT {
-            tokio::time::sleep(LEVEL_PAUSE).await;
+        let until = (Instant::now() + LEVEL_WAIT).min(self.deadline);
+        while is_level_missing(&first)
+            && matches!(tokio::time::timeout_at(until, reports.changed()).await, Ok(Ok(())))
+        {
             first = self.derive(scope, Arc::clone(derive)).await;
         }
         if matches!(first, Ok(Derived::Command(..))) || is_level_missing(&first) {
@@ -139,7 +141,9 @@ impl Operator {
                 .hint("leave --if-version out"));
         }
         let told = Told { object: admitted.object, warnings: admitted.warnings };
-        let Some(action) = admitted.action else { return self.nothing(view, told) };
+        let Some(action) = admitted.action else {
+            return self.nothing(view, told, &admitted.rows);
+        };
         check_level(view.state, &action)?;
         if view.scope == Scope::Shared {
             expects.extend(self.caller.expects.clone());
@@ -172,7 +176,7 @@ impl Operator {
             }
             told.warnings.extend(new_problems(view, &applied.state, &command.action));
             if let Some(done) = applied.unchanged(view.state) {
-                let index = changed_at(view.state, row_of(&command.action));
+                let index = changed_at(view.state, &rows_of(view.state, &command.action));
                 let compared = self.is_dry_run.then(|| {
                     let (after, changes) = (&applied.state, &applied.changes);
                     dry_run::compare(view.scope, view.state, after, changes, view.now)
@@ -185,18 +189,19 @@ impl Operator {
 
     /// Answers an admission that found nothing to do. A finished operation under this id was a
     /// change then; its answer is repeated.
-    fn nothing(&self, view: &View<'_>, told: Told) -> Result<Derived, Problem> {
+    fn nothing(&self, view: &View<'_>, told: Told, rows: &[RowKey]) -> Result<Derived, Problem> {
         if view.state.operation(&self.operation).is_some() {
             return Err(rejection_problem(&Rejection::OperationReused(self.operation.clone())));
         }
-        let domain = DomainName::parse(&told.object).ok();
-        let domain = domain.and_then(|name| view.state.domain(&name));
+        let domain = rows.iter().find_map(|row| match row {
+            RowKey::Domain(name) => view.state.domain(name),
+            _ => None,
+        });
         let done = match domain {
             Some(domain) => Done::Domain { name: domain.name.clone(), version: domain.version },
             None => Done::Changed,
         };
-        let row = domain.map(|domain| RowKey::Domain(domain.name.clone()));
-        let index = changed_at(view.state, row);
+        let index = changed_at(view.state, rows);
         let compared = self.is_dry_run.then(DryRun::default);
         Ok(Derived::Unchanged(Unchanged { done, index, told, compared }))
     }
@@ -268,7 +273,10 @@ fn check_level(state: &State, action: &Action) -> Result<(), Problem> {
     }
     Err(Problem::new(Code::VersionTooOld, "a member of the cluster does not know this change yet")
         .why(format!("it needs level {level} of the rules, and the cluster is at {known}"))
-        .hint("upgrade every node to 0.2.1 or later first: conclave status shows their versions"))
+        .hint(format!(
+            "upgrade every node to {} or later first: conclave status shows their versions",
+            version_of(level)
+        )))
 }
 
 fn is_level_missing(derived: &Result<Derived, Problem>) -> bool {
@@ -301,17 +309,25 @@ fn is_absence(code: Code) -> bool {
     )
 }
 
-/// Returns the row whose last change tells since when an object is as it is.
-fn row_of(action: &Action) -> Option<RowKey> {
+/// Returns the rows whose last change tells since when an object is as it is.
+fn rows_of(state: &State, action: &Action) -> Vec<RowKey> {
+    let listener = |name: &ListenerName| {
+        vec![RowKey::Listener(name.clone()), RowKey::ListenerPolicy(name.clone())]
+    };
     match action {
-        Action::AddListener(listener) => Some(RowKey::Listener(listener.name.clone())),
-        Action::SetListener(listener) => Some(RowKey::Listener(listener.name.clone())),
-        Action::PutListener(put) => Some(RowKey::Listener(put.listener.name.clone())),
-        Action::SetTlsSettings(_) => Some(RowKey::TlsSettings),
-        other => other.domain().map(|name| RowKey::Domain(name.clone())),
+        Action::AddListener(one) => listener(&one.name),
+        Action::SetListener(one) => listener(&one.name),
+        Action::PutListener(put) => listener(&put.listener.name),
+        Action::SetTlsSettings(_) => vec![RowKey::TlsSettings],
+        Action::AddTrusted(None, _) | Action::AddLongCrl(None, _) => {
+            admit::trust_rows(state, &TrustSet::System)
+        }
+        other => other.domain().map(|name| RowKey::Domain(name.clone())).into_iter().collect(),
     }
 }
 
-fn changed_at(state: &State, key: Option<RowKey>) -> LogIndex {
-    key.and_then(|key| state.row(&key)).map_or(LogIndex(0), |row| row.changed_at)
+/// Returns when the youngest of some rows was changed.
+fn changed_at(state: &State, keys: &[RowKey]) -> LogIndex {
+    let rows = keys.iter().filter_map(|key| state.row(key));
+    rows.map(|row| row.changed_at).max().unwrap_or(LogIndex(0))
 }

@@ -160,9 +160,10 @@ fn check(scope: Scope, state: &State, domain: &Domain, now: UnixMillis, told: &m
         let Some((leaf, chain)) = trusted::sent(state, credential) else { continue };
         // Apply rejects a certificate of another key, so the key of a stored one matches.
         told.checks.push("key matches".to_owned());
-        if admit::warnings(domain, &leaf, now).is_empty() {
-            told.checks.extend(["names match", "dates fine"].map(str::to_owned));
-        }
+        let names_match = admit::warnings(domain, &leaf).is_empty();
+        told.checks.extend(names_match.then(|| "names match".to_owned()));
+        let is_current = (leaf.not_before()..=leaf.not_after()).contains(&(now.0 / 1_000));
+        told.checks.extend(is_current.then(|| "dates fine".to_owned()));
         let (_, anchor) = trusted::judge(scope, state, domain, &leaf, &chain, now);
         told.checks.extend(anchor.map(|anchor| format!("chain leads to {anchor}")));
     }

@@ -30,6 +30,13 @@ pub(crate) fn known_level(version: &str) -> u32 {
     known.map(|(level, _)| *level).max().unwrap_or(0)
 }
 
+/// Returns the first version that knows a level, for messages.
+pub(crate) fn version_of(level: u32) -> String {
+    let since = KNOWN_SINCE.iter().find(|(known, _)| *known == level).map(|(_, since)| since);
+    let numbers = since.unwrap_or(&[0, 1, 0]).iter().map(ToString::to_string);
+    numbers.collect::<Vec<_>>().join(".")
+}
+
 impl Replica {
     /// While this node leads, raises the level to the highest one that every member knows. Returns
     /// when the highest level of this program is reached.

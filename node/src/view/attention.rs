@@ -114,15 +114,19 @@ fn count(domain: &Domain, findings: Option<Vec<Finding>>, now: UnixMillis, found
         Some(_) => counts.problem += 1,
     }
     for finding in findings {
-        if found.problems.len() < PROBLEMS_MAX {
-            found.problems.push(StatusProblem {
-                code: finding.code,
-                severity: finding.severity,
-                object: domain.name.to_string(),
-                text: finding.text,
-                hint: format!("conclave domain check {}", domain.name),
-            });
+        // A lighter one makes room: what does not work must not hide behind what ends next month.
+        if found.problems.len() >= PROBLEMS_MAX {
+            let is_lighter = |one: &StatusProblem| one.severity < finding.severity;
+            let Some(place) = found.problems.iter().rposition(is_lighter) else { continue };
+            found.problems.remove(place);
         }
+        found.problems.push(StatusProblem {
+            code: finding.code,
+            severity: finding.severity,
+            object: domain.name.to_string(),
+            text: finding.text,
+            hint: format!("conclave domain check {}", domain.name),
+        });
     }
 }
 

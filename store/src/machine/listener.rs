@@ -54,16 +54,8 @@ pub(super) fn put_with_policy(
 
 /// Rejects a port that another listener has.
 fn check_port(change: &Changing<'_>, listener: &Listener) -> Result<(), Rejection> {
-    // A listener without an address uses the port on all addresses. TCP and UDP ports are separate.
-    let overlaps = |other: &Listener| {
-        other.name != listener.name
-            && other.port == listener.port
-            && other.protocol.is_datagram() == listener.protocol.is_datagram()
-            && (other.address.is_none()
-                || listener.address.is_none()
-                || other.address == listener.address)
-    };
-    match change.state.listeners().find(|(_, other)| overlaps(other)) {
+    let is_taken = |other: &Listener| other.name != listener.name && other.overlaps(listener);
+    match change.state.listeners().find(|(_, other)| is_taken(other)) {
         Some((name, _)) => Err(Rejection::PortTaken(name.clone())),
         None => Ok(()),
     }

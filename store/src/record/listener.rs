@@ -35,6 +35,16 @@ pub enum ListenerProtocol {
     Dtls,
 }
 
+impl Listener {
+    /// Returns whether two listeners need the same port. One without an address uses its port on
+    /// all addresses. TCP and UDP ports are separate.
+    pub fn overlaps(&self, other: &Listener) -> bool {
+        self.port == other.port
+            && self.protocol.is_datagram() == other.protocol.is_datagram()
+            && (self.address.is_none() || other.address.is_none() || self.address == other.address)
+    }
+}
+
 impl ListenerProtocol {
     /// Every protocol.
     pub const ALL: [ListenerProtocol; 12] = [

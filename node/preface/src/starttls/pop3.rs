@@ -5,12 +5,20 @@ use super::lines::{Command, Dialect, Greeted, Offer, end_of, first_word, is_one_
 /// Line rules of POP3.
 #[derive(Default)]
 pub(super) struct Pop3 {
-    /// The last command was CAPA.
-    asked_capability: bool,
-    /// The last command has a reply of several lines.
-    asked_list: bool,
-    /// The last command is one that some servers answer by a list, and others by one line.
-    may_list: bool,
+    /// Reply to the last command.
+    reply: Reply,
+}
+
+/// Form of a reply.
+#[derive(Default, PartialEq, Eq)]
+enum Reply {
+    /// One line.
+    #[default]
+    Line,
+    /// The list of capabilities.
+    Capabilities,
+    /// A list from some servers, one line from others.
+    Perhaps,
 }
 
 const OWN_CAPABILITIES: &str = "+OK\r\nSTLS\r\n.\r\n";
@@ -36,9 +44,11 @@ impl Dialect for Pop3 {
             verb if is_one_of(verb, &["QUIT"]) => Command::Quit,
             _ => Command::Other,
         };
-        self.asked_capability = command == Command::Capability;
-        self.may_list = is_one_of(verb, &["AUTH", "LANG"]);
-        self.asked_list = self.asked_capability || self.may_list;
+        self.reply = match command {
+            Command::Capability => Reply::Capabilities,
+            _ if is_one_of(verb, &["AUTH", "LANG"]) => Reply::Perhaps,
+            _ => Reply::Line,
+        };
         command
     }
 
@@ -73,16 +83,16 @@ impl Dialect for Pop3 {
     }
 
     fn reply_end(&self, said: &[u8]) -> Option<usize> {
-        let is_long = self.asked_list && said.starts_with(b"+");
+        let is_long = self.reply != Reply::Line && said.starts_with(b"+");
         end_of(said, |line| !is_long || line.trim_ascii_end() == b".")
     }
 
     fn may_list(&self, said: &[u8]) -> bool {
-        self.may_list && said.starts_with(b"+OK") && said.contains(&b'\n')
+        self.reply == Reply::Perhaps && said.starts_with(b"+OK") && said.contains(&b'\n')
     }
 
     fn with_starttls(&self, reply: &[u8], _host: &str) -> Vec<u8> {
-        if !self.asked_capability || self.offers_starttls(reply) {
+        if self.reply != Reply::Capabilities || self.offers_starttls(reply) {
             return reply.to_vec();
         }
         let mut lines: Vec<&[u8]> = whole_lines(reply).collect();
@@ -96,7 +106,7 @@ impl Dialect for Pop3 {
     }
 
     fn ask(&mut self, _host: &str) -> Option<String> {
-        (self.asked_capability, self.asked_list) = (true, true);
+        self.reply = Reply::Capabilities;
         Some("CAPA\r\n".to_owned())
     }
 
@@ -106,7 +116,7 @@ impl Dialect for Pop3 {
     }
 
     fn ask_starttls(&mut self) -> String {
-        (self.asked_capability, self.asked_list) = (false, false);
+        self.reply = Reply::Line;
         "STLS\r\n".to_owned()
     }
 

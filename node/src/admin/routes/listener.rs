@@ -6,11 +6,7 @@ use conclave_api::{
     listener::{Add, Listener, Set},
 };
 use conclave_edge::socket::ListenerState;
-use conclave_store::{
-    record::{Listener as Record, ProxyVersion},
-    scope::Scope,
-    state::State,
-};
+use conclave_store::{record::Listener as Record, scope::Scope, state::State};
 
 use super::Answer;
 use crate::{admin::asked::Asked, admit};
@@ -45,30 +41,21 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Listener>> {
 }
 
 fn shown(state: &State, listener: &Record, found: Option<&ListenerState>) -> Listener {
-    let policy = state.listener_policy(&listener.name);
-    let outgoing = listener.outgoing.as_ref();
-    let networks = listener.proxy_from.iter();
-    let domains = listener.domain_upstreams.iter();
+    let settings = admit::listener_settings(listener, state.listener_policy(&listener.name));
     Listener {
-        name: listener.name.to_string(),
-        protocol: listener.protocol.as_str().to_owned(),
-        bind: match listener.address {
-            Some(address) => std::net::SocketAddr::new(address, listener.port).to_string(),
-            None => format!(":{}", listener.port),
-        },
-        upstreams: listener.upstreams.clone(),
-        domain_upstreams: domains.map(|(name, all)| (name.to_string(), all.clone())).collect(),
-        requires_tls: listener.requires_tls,
-        alpn: listener.alpn.clone(),
-        proxy_from: networks.map(|one| format!("{}/{}", one.address, one.prefix)).collect(),
-        proxy_to: listener.proxy_to.map(|version| match version {
-            ProxyVersion::V1 => "v1".to_owned(),
-            ProxyVersion::V2 => "v2".to_owned(),
-        }),
-        starttls: outgoing.and_then(|one| one.starttls).map(|one| one.as_str().to_owned()),
-        server_name: outgoing.and_then(|one| one.server_name.clone()),
-        requires_client_certificate: policy.requires_client_certificate,
-        takes_server_certificates: policy.takes_server_certificates,
+        name: settings.name,
+        protocol: settings.protocol.unwrap_or_default(),
+        bind: settings.bind,
+        upstreams: settings.upstreams,
+        domain_upstreams: settings.domain_upstreams,
+        requires_tls: settings.requires_tls,
+        alpn: settings.alpn,
+        proxy_from: settings.proxy_from,
+        proxy_to: settings.proxy_to,
+        starttls: settings.starttls,
+        server_name: settings.server_name,
+        requires_client_certificate: settings.requires_client_certificate,
+        takes_server_certificates: settings.takes_server_certificates,
         open: found
             .map_or_else(Vec::new, |known| known.open.iter().map(ToString::to_string).collect()),
         problems: found.map_or_else(Vec::new, |known| known.problems.clone()),
