@@ -229,7 +229,9 @@ fn revocation_list(kind: &str, leaf: &Made, issuer: &Made, signer: &Key) -> Vec<
     let other = |serial: u16| sequence(&[integer(&serial.to_be_bytes()), at(-11)]);
     let entries = match kind {
         "twice" => vec![sequence(&entry); 2],
-        // More than fits into one command, and more than 1 MiB as PEM.
+        // More than fits into one command.
+        "long" => (0x4000..0x5000).map(other).collect(),
+        // More than 1 MiB as PEM.
         "large-revoked" => (0x1000..0xf000).map(other).chain([sequence(&entry)]).collect(),
         _ => vec![sequence(&entry)],
     };

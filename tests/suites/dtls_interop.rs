@@ -138,6 +138,14 @@ fn client_certificates_count_as_they_do_for_tls() {
             }
         }
     }
+    // The domain asks, and the listener requires.
+    one.run(&["listener", "set", "dtls", "--require-client-certificate", "on"]).ok();
+    for (what, files) in files.iter().filter(|(what, _)| ["fine", "none"].contains(what)) {
+        let identity = files.as_ref().map(|(one, two)| (one.as_str(), two.as_str()));
+        let is_echoed =
+            DatagramPeer::OpenSsl.echoes(scene.address, &scene.shop.certificate, identity);
+        assert_eq!(is_echoed, *what == "fine", "{what}");
+    }
     let log = one.log();
     for reason in ["expired", "issuer", "purpose", "revoked", "missing"] {
         assert!(log.contains(&format!("reason=\"client_certificate_{reason}\"")), "{reason}");

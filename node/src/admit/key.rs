@@ -165,3 +165,18 @@ pub(crate) fn remove_key(view: &View<'_>, name: &str) -> Result<Admitted, Proble
     let family = credential(domain, view.family)?.key.family;
     Ok(Admitted::new(Action::RemoveKey(name.clone(), family), name).expecting(expectation))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_with_which_an_older_member_cannot_sign_waits_for_every_member() {
+        let odd = read_private_key(include_bytes!("../../../tests/fixtures/rsa3000.pem"), None);
+        let (odd, usual) = (odd.unwrap(), generate_key(&Generate { algorithm: None }).unwrap());
+        let refused = |key, level| check_level(level, key).err().map(|problem| problem.code);
+        assert_eq!(refused(&odd, 1), Some(Code::VersionTooOld));
+        assert_eq!(refused(&odd, LEVEL_OF_ODD_RSA), None);
+        assert_eq!(refused(&usual, 0), None);
+    }
+}

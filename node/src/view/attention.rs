@@ -163,3 +163,48 @@ pub(crate) fn of_node(
     }));
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn of_disk(free: u64, total: u64, has_room: bool) -> Vec<(bool, String)> {
+        let space = Some(Space { free: free * MIB, total: total * MIB });
+        let all = of_node("node-1", space, has_room, &[]);
+        all.into_iter().map(|one| (one.is_error, one.text)).collect()
+    }
+
+    #[test]
+    fn a_disk_is_said_to_fill_up_before_it_is_full() {
+        assert_eq!(of_disk(300, 10_000, true), []);
+        let [(false, text)] = &of_disk(200, 10_000, true)[..] else { panic!("a warning") };
+        assert!(text.contains("200 MiB free"), "{text}");
+        assert_eq!(of_disk(4, 24, true), [], "enough for a disk of 24 MiB");
+        assert_eq!(of_disk(1, 24, true).len(), 1);
+        let [(true, text)] = &of_disk(0, 10_000, false)[..] else { panic!("an error") };
+        assert!(text.contains("TLS goes on"), "{text}");
+    }
+
+    #[test]
+    fn of_too_many_problems_the_heavier_are_kept() {
+        let domain = findings::tests::domain(0, 1);
+        let finding = |severity| Finding {
+            code: Code::CertificateExpiring,
+            severity,
+            text: String::new(),
+            hint: None,
+        };
+        let mut found = Inspected::default();
+        let mut add = |severity| {
+            count(&domain, Some(vec![finding(severity)]), UnixMillis(0), &mut found);
+        };
+        (0..PROBLEMS_MAX).for_each(|_| add(Severity::Warning));
+        add(Severity::Error);
+        add(Severity::Warning);
+        assert_eq!(found.problems.len(), PROBLEMS_MAX);
+        let errors = found.problems.iter().filter(|one| one.severity == Severity::Error);
+        assert_eq!(errors.count(), 1);
+    }
+}

@@ -280,7 +280,7 @@ fn revocation_list(found: &mut Found, list: &conclave_store::record::Crl, now: U
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use conclave_store::{
         id::{DomainId, DomainName, Generation, Version},
         record::{Certificate as Record, DomainKey, KeyFamily, Principal, Sealed, Stamp},
@@ -288,7 +288,7 @@ mod tests {
 
     use super::*;
 
-    fn domain(not_before: u64, not_after: u64) -> Domain {
+    pub(crate) fn domain(not_before: u64, not_after: u64) -> Domain {
         let key = DomainKey {
             family: KeyFamily::Ec,
             algorithm: "EC P-256".to_owned(),

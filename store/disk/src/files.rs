@@ -183,3 +183,15 @@ pub fn lock(path: &Path, patience: Duration) -> io::Result<File> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_disk_keeps_less_free_than_a_large_one() {
+        const MIB: u64 = 1024 * 1024;
+        let reserve = |total: u64| Space { free: 0, total: total * MIB }.reserve(64 * MIB) / MIB;
+        assert_eq!([reserve(24), reserve(600), reserve(768), reserve(250_000)], [2, 50, 64, 64]);
+    }
+}

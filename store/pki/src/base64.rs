@@ -26,22 +26,3 @@ pub(crate) fn decode(body: &str) -> Option<Zeroizing<Vec<u8>>> {
     let der = decoded.secret_pkcs8_der();
     (!der.is_empty()).then(|| Zeroizing::new(der.to_vec()))
 }
-
-/// Encodes base64 in lines of 64 characters (RFC 7468 §2).
-pub(crate) fn encode(der: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(der.len() * 3 / 2);
-    for line in der.chunks(48) {
-        for group in line.chunks(3) {
-            let [a, b, c] = [0, 1, 2].map(|place| group.get(place).copied().unwrap_or(0));
-            let bits = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
-            for place in 0..4 {
-                let sextet = usize::try_from(bits >> (18 - 6 * place) & 63).unwrap_or(0);
-                let letter = ALPHABET.get(sextet).filter(|_| place <= group.len());
-                text.push(letter.map_or('=', |byte| char::from(*byte)));
-            }
-        }
-        text.push('\n');
-    }
-    text
-}

@@ -5,6 +5,7 @@
 //! between or after the frames of a block never gets into a message: a label is one of a fixed
 //! list.
 
+use der::pem::LineEnding;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -213,8 +214,7 @@ fn line_ends(text: &str) -> usize {
 
 /// Encodes one block.
 pub(crate) fn encode(label: &str, der: &[u8]) -> String {
-    let body = base64::encode(der);
-    format!("-----BEGIN {label}-----\n{body}-----END {label}-----\n")
+    der::pem::encode_string(label, LineEnding::LF, der).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 
 use clap::Parser;
 use conclave_tests::{
-    Authority, Cluster, Node, authority, echo_datagrams_at, echo_upstream_at,
+    Authority, Cluster, Node, authority, echo_datagrams_at, echo_upstream_at, forge,
     release::{self, HTTPS_PORT, UPSTREAM},
     wait_for,
 };
@@ -49,6 +49,7 @@ fn make_cluster(dir: &Path) {
     fill_after_rotation(one, &issuer, &root);
     fill_trust(one, &issuer, &root);
     fill_listeners(one);
+    fill_level_two(one);
     fill_rest(&cluster);
     // Session keys of both uses are made by the leader on its own.
     wait_for("session keys", || has_session_keys(one).then_some(()));
@@ -217,6 +218,17 @@ fn fill_listeners(one: &Node) {
     ]);
     add(&["brief", "--bind", "127.83.1.100:17463", "--upstream", &upstream]);
     one.run(&["listener", "remove", "brief", "--yes"]).ok();
+}
+
+/// What members know since 0.2.1.
+fn fill_level_two(one: &Node) {
+    let request = one.dir.join("pending.csr");
+    let request = request.to_str().unwrap();
+    one.run(&["csr", "create", "key.example", "--new-key", "p256", "--out", request]).ok();
+    one.run(&["listener", "set", "xmpp-server", "--take-server-certificates", "on"]).ok();
+    let list = forge("root; ca cn=Long; leaf", Some("long")).crl.unwrap();
+    let list = one.file("long.pem", list.as_bytes());
+    one.run(&["trust", "add", "--scope", "cluster", &list]).ok();
 }
 
 fn fill_rest(cluster: &Cluster) {

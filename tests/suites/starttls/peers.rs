@@ -261,8 +261,11 @@ fn direct(address: std::net::SocketAddr) {
     let mut kind = [0];
     stream.read_exact(&mut kind).unwrap();
     assert_eq!(kind, *b"R", "the server asks for a password");
-    let mut stream = dial(&[b"http/1.1"]);
-    assert!(stream.write_all(&startup).and_then(|()| stream.read_exact(&mut kind)).is_err());
+    // Another protocol, and none.
+    for protocols in [&[&b"http/1.1"[..]][..], &[]] {
+        let mut stream = dial(protocols);
+        assert!(stream.write_all(&startup).and_then(|()| stream.read_exact(&mut kind)).is_err());
+    }
 }
 
 #[test]

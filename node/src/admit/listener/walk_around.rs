@@ -4,6 +4,7 @@
 //! clear, is no client of the domain, and an upstream that serves several domains cannot tell.
 
 use conclave_store::{
+    id::DomainName,
     record::{Domain, Listener, ListenerPolicy, ListenerProtocol, ProxyVersion},
     state::State,
 };
@@ -13,9 +14,9 @@ const NAMES_MAX: usize = 3;
 
 /// Returns whether a client without a certificate reaches the domain's upstream through a listener.
 /// An upstream that gets the facts of TLS (PROXY v2) can check by itself.
-fn leads_around(listener: &Listener, policy: ListenerPolicy, domain: &Domain) -> bool {
-    let is_separate = listener.domain_upstreams.get(&domain.name).is_some_and(|own| {
-        let mut others = listener.domain_upstreams.iter().filter(|(name, _)| **name != domain.name);
+fn leads_around(listener: &Listener, policy: ListenerPolicy, domain: &DomainName) -> bool {
+    let is_separate = listener.domain_upstreams.get(domain).is_some_and(|own| {
+        let mut others = listener.domain_upstreams.iter().filter(|(name, _)| *name != domain);
         let is_shared = |all: &[String]| own.iter().any(|one| all.contains(one));
         !is_shared(&listener.upstreams) && !others.any(|(_, all)| is_shared(all))
     });
@@ -41,7 +42,7 @@ fn some(names: &[String]) -> String {
 /// Warns about a domain that requires a certificate.
 pub(crate) fn by_domain(state: &State, domain: &Domain) -> Option<String> {
     let around = state.listeners().filter(|(name, listener)| {
-        requires(domain) && leads_around(listener, state.listener_policy(name), domain)
+        requires(domain) && leads_around(listener, state.listener_policy(name), &domain.name)
     });
     let names: Vec<String> = around.map(|(name, _)| name.to_string()).collect();
     let first = names.first()?;
@@ -71,7 +72,8 @@ pub(super) fn by_listener(
     listener: &Listener,
     policy: ListenerPolicy,
 ) -> Option<String> {
-    let is_around = |domain: &&Domain| requires(domain) && leads_around(listener, policy, domain);
+    let is_around =
+        |domain: &&Domain| requires(domain) && leads_around(listener, policy, &domain.name);
     let names: Vec<String> =
         state.domains().filter(is_around).map(|domain| domain.name.to_string()).collect();
     if names.is_empty() {
@@ -87,4 +89,60 @@ pub(super) fn by_listener(
          --proxy-to v2 and an upstream that checks",
         some(&names)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use conclave_store::{id::ListenerName, record::Outgoing};
+
+    use super::*;
+
+    #[test]
+    fn a_listener_leads_around_unless_the_upstream_is_separate_or_checks() {
+        let shop = DomainName::parse("shop.example").unwrap();
+        let other = DomainName::parse("other.example").unwrap();
+        let own = vec!["127.0.0.1:1".to_owned()];
+        let plain = Listener {
+            name: ListenerName::parse("https").unwrap(),
+            protocol: ListenerProtocol::Tls,
+            address: None,
+            port: 443,
+            upstreams: vec!["127.0.0.1:2".to_owned()],
+            domain_upstreams: BTreeMap::new(),
+            requires_tls: false,
+            alpn: Vec::new(),
+            proxy_from: Vec::new(),
+            proxy_to: None,
+            outgoing: None,
+        };
+        let separate = BTreeMap::from([(shop.clone(), own.clone())]);
+        let shared = BTreeMap::from([(shop.clone(), own.clone()), (other, own.clone())]);
+        let strict =
+            ListenerPolicy { requires_client_certificate: true, ..ListenerPolicy::default() };
+        let with = |upstreams: &BTreeMap<_, _>| Listener {
+            domain_upstreams: upstreams.clone(),
+            ..plain.clone()
+        };
+        let proxy = |version| Listener { proxy_to: Some(version), ..plain.clone() };
+        let outgoing = Listener {
+            protocol: ListenerProtocol::OutgoingTls,
+            outgoing: Some(Outgoing { starttls: None, server_name: None }),
+            ..plain.clone()
+        };
+        for (listener, policy, is_around) in [
+            (plain.clone(), ListenerPolicy::default(), true),
+            (plain.clone(), strict, false),
+            (with(&separate), ListenerPolicy::default(), false),
+            (with(&shared), ListenerPolicy::default(), true),
+            (Listener { upstreams: own, ..with(&separate) }, ListenerPolicy::default(), true),
+            (proxy(ProxyVersion::V1), ListenerPolicy::default(), true),
+            (proxy(ProxyVersion::V2), ListenerPolicy::default(), false),
+            (outgoing, ListenerPolicy::default(), false),
+        ] {
+            let found = leads_around(&listener, policy, &shop);
+            assert_eq!(found, is_around, "{listener:?} {policy:?}");
+        }
+    }
 }
