@@ -44,7 +44,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::CertificateOfOtherKey => {
             "The certificate belongs to another private key than the domain's. Import the key with it (--key FILE), or have a certificate made for the domain's key."
         }
-        Code::CertificateExpiring => "The certificate expires within 30 days.",
+        Code::CertificateExpiring => {
+            "The certificate expires soon: it is in the last quarter of its life, at most 30 days before its end."
+        }
         Code::CertificateOutOfDate => {
             "The certificate has expired, or is not valid yet. If it should be valid, look at the clock of the node."
         }
@@ -183,7 +185,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "An argument is missing, is of the wrong form, or does not fit the others; or a question had to be asked and standard input is not a terminal. The first line of the error names the argument or the question. conclave help COMMAND lists all arguments; --yes answers every question of a removal."
         }
         Code::FileUnusable => {
-            "A file that the command names cannot be read or written: it does not exist, belongs to somebody else, or is larger than 1 MiB. Nothing was sent to a node. The second line of the error is what the operating system says."
+            "A file that the command names cannot be read or written: it does not exist, belongs to somebody else, or is larger than 6 MiB (a document of apply: 128 MiB). Nothing was sent to a node. The second line of the error is what the operating system says."
         }
         Code::OutputFailed => {
             "The answer cannot be written to standard output: most often its disk is full. A change that was reported as made stays made; a token that could not be shown is revoked, or was not made. Make room, or write elsewhere, and repeat the command."

@@ -126,6 +126,13 @@ pub(crate) struct Changing {
     pub(crate) require_all: bool,
 }
 
+impl Changing {
+    /// Returns whether a removal needs no confirmation.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.yes || self.dry_run
+    }
+}
+
 // Treatment of what exists already. No doc comment, see Global.
 #[derive(Clone, ClapArgs)]
 pub(crate) struct IfMissing {

@@ -40,12 +40,16 @@ use crate::{
     progress,
 };
 
+const MIB: u64 = 1024 * 1024;
 /// Longest file read by a command.
-const FILE_BYTES_MAX: u64 = 6 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 6 * MIB;
 const SOCKET: &str = "/run/conclave/admin.sock";
 /// Rights on a token file by which users other than its owner and group can use it, or its group
 /// can change it.
 const OTHERS: u32 = 0o027;
+
+/// Exit code of a completed command that found something which needs attention.
+const ATTENTION: u8 = 9;
 
 /// Exit code of a completed command.
 type Done = Result<u8, Failure>;
@@ -175,11 +179,11 @@ fn explain(global: &Global, code: Option<&str>) -> Done {
     };
     if let Some(code) = code {
         let wanted = code.to_ascii_uppercase();
-        let found = Code::ALL.iter().find(|code| code.as_str() == wanted).ok_or_else(|| {
+        let found = Code::parse(&wanted).ok_or_else(|| {
             let title = format!("no error code {wanted:?}");
             Box::new(Problem::new(Code::NotFound, title).hint("conclave explain --list"))
         })?;
-        let found = explained(found);
+        let found = explained(&found);
         if !output::object_of(global, "Explanation", found.code, &found) {
             output::line(&format!("{}  {}", found.code, found.text));
         }
@@ -282,16 +286,20 @@ pub(crate) fn read_file(path: &Path) -> Result<String, Failure> {
 
 /// Reads a file, bounded; `-` is standard input.
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    read_bytes_within(path, FILE_BYTES_MAX)
+}
+
+/// Reads a file of at most `max` bytes; `-` is standard input.
+pub(crate) fn read_bytes_within(path: &Path, max: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
-        std::io::stdin().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
+        std::io::stdin().take(max + 1).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path)
-            .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        std::fs::File::open(path).and_then(|file| file.take(max + 1).read_to_end(&mut bytes))
     };
     read.map_err(|error| file_problem(path, error.to_string()))?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
-        return Err(file_problem(path, "it is larger than 6 MiB".to_owned()));
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max {
+        return Err(file_problem(path, format!("it is larger than {} MiB", max / MIB)));
     }
     Ok(bytes)
 }
@@ -302,10 +310,18 @@ pub(crate) fn write_file(out: Option<&Path>, text: &str) -> Result<(), Failure> 
         output::line(text.trim_end());
         return Ok(());
     };
-    std::fs::write(path, text).map_err(|error| {
-        let title = format!("cannot write {}", path.display());
-        Box::new(Problem::new(Code::FileUnusable, title).detail(error.to_string()))
-    })
+    std::fs::write(path, text).map_err(|error| unwritable(path, &error))
+}
+
+/// Checks that a file can be written, and leaves its content as it is.
+pub(crate) fn check_writable(path: &Path) -> Result<(), Failure> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.map(|_| ()).map_err(|error| unwritable(path, &error))
+}
+
+pub(crate) fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    let title = format!("cannot write {}", path.display());
+    Box::new(Problem::new(Code::FileUnusable, title).detail(error.to_string()))
 }
 
 /// Replaces the field names in a node's error by file names. The node saw only the content.
@@ -349,14 +365,14 @@ pub(crate) fn removing(changing: &Changing, existing: &IfExists) -> Change {
     Change { is_if_exists: existing.if_exists, ..change(changing) }
 }
 
-/// Asks for confirmation before a removal: the name must be typed again.
+/// Asks for confirmation before a removal, unless `is_sure`: the name must be typed again.
 pub(crate) fn confirm(
     global: &Global,
-    changing: &Changing,
+    is_sure: bool,
     what: &str,
     name: &str,
 ) -> Result<(), Failure> {
-    if changing.yes || changing.dry_run {
+    if is_sure {
         return Ok(());
     }
     let refused = |why: &str| {

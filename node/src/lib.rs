@@ -48,6 +48,11 @@ pub fn shown_certificate(certificate: &Certificate) -> conclave_api::certificate
     view::parsed_certificate(certificate, conclave_system::clock::now())
 }
 
+/// Converts a finding about a certificate and its chain to its form in the API.
+pub fn shown_finding(finding: &conclave_pki::judge::Finding) -> conclave_api::finding::Finding {
+    view::of_chain(finding)
+}
+
 /// Returns a server name with A-labels and without a dot at its end. Texts that are no server name,
 /// such as addresses, stay as they are. The error explains an impossible international name.
 pub fn server_name(text: &str) -> Result<String, String> {

@@ -25,7 +25,7 @@ use conclave_system::clock;
 use crate::admit::Issuer;
 
 pub(crate) use attention::{Inspected, domains, forget_deleted, lists, of_node};
-pub(crate) use findings::{client_auth_problems, of_domain};
+pub(crate) use findings::{client_auth_problems, of_chain, of_domain};
 pub(crate) use status::{cluster, main_domain, member_problems, members};
 
 pub(crate) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate> {

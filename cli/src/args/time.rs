@@ -2,12 +2,24 @@
 
 use std::time::Duration;
 
+/// Longest duration. Longer ones overflow the clocks that they are added to.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Reads a duration as `15s`, `500ms`, `1h 30m` or `7d`, a day being 24 hours. A bare number means
 /// seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
+    let duration = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => span(text)?,
+    };
+    match duration <= DURATION_MAX {
+        true => Ok(duration),
+        false => Err(format!("{text:?} is longer than 100 years")),
     }
+}
+
+/// Reads a duration with units.
+fn span(text: &str) -> Result<Duration, String> {
     let days_are_24_hours = jiff::SpanRelativeTo::days_are_24_hours();
     let span = text.parse::<jiff::Span>().and_then(|span| span.to_duration(days_are_24_hours));
     let duration = span.ok().and_then(|duration| Duration::try_from(duration).ok());
@@ -43,6 +55,9 @@ mod tests {
         ] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
+        let longest = [3_153_600_000_u64, u64::MAX].map(|seconds| duration(&seconds.to_string()));
+        assert!(longest[0].is_ok() && longest[1].is_err());
+        assert!(duration("36500d").is_ok() && duration("36501d").is_err());
         assert!(["soon", "-5m", "", "1x", "d"].iter().all(|text| duration(text).is_err()));
     }
 

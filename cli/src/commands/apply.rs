@@ -9,7 +9,7 @@ mod plan;
 mod request;
 mod trusted;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use conclave_api::{
     API_VERSION,
@@ -17,6 +17,7 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 use conclave_client::{Change, Client, Failure};
+use futures::StreamExt;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -26,11 +27,11 @@ use super::{
     Asking, Done, confirm,
     document::{
         Document,
-        present::{Present, all_of},
+        present::{Present, REQUESTS_MAX},
     },
 };
 use crate::{
-    args::{Applying, Changing},
+    args::{Applying, Form},
     output,
 };
 
@@ -97,10 +98,11 @@ pub(super) async fn run(asking: &Asking, applying: Applying) -> Done {
         objects: Vec::new(),
         warnings: plan.warnings,
     };
+    let mut not_tried = BTreeSet::new();
     for phase in plan.phases {
         // What comes later needs this phase.
         if applied.counts.failed > 0 {
-            applied.counts.not_tried += phase.len();
+            not_tried.extend(phase.into_iter().map(|step| step.object));
             continue;
         }
         let objects = match applying.dry_run {
@@ -112,6 +114,9 @@ pub(super) async fn run(asking: &Asking, applying: Applying) -> Done {
             take(&mut applied.objects, object);
         }
     }
+    // An object may have been changed or have failed before the step that was not tried.
+    applied.objects.iter().for_each(|one| _ = not_tried.remove(&one.object));
+    applied.counts.not_tried = not_tried.len();
     let changed = |one: &&Object| one.changed && one.problem.is_none();
     applied.counts.changed = applied.objects.iter().filter(changed).count();
     applied.changed = applied.objects.iter().any(|one| one.changed);
@@ -151,6 +156,11 @@ impl Object {
         (object, requests)
     }
 
+    /// Returns the name alone, without the kind.
+    fn name(&self) -> &str {
+        self.object.rsplit(' ').next().unwrap_or_default()
+    }
+
     /// Makes the result of a step that is not taken.
     fn planned(step: Step) -> Object {
         Object { changed: true, ..Object::of(step).0 }
@@ -183,7 +193,7 @@ async fn execute(clients: [&Client; 2], phase: Vec<Step>, reason: Option<&String
             object
         }
     });
-    all_of(work.collect()).await
+    futures::stream::iter(work).buffered(REQUESTS_MAX).collect().await
 }
 
 fn confirm_removals(asking: &Asking, applying: &Applying, plan: &Plan) -> Result<(), Failure> {
@@ -191,20 +201,11 @@ fn confirm_removals(asking: &Asking, applying: &Applying, plan: &Plan) -> Result
     if removed.is_empty() {
         return Ok(());
     }
-    let changing = Changing {
-        dry_run: applying.dry_run,
-        yes: applying.yes,
-        if_version: None,
-        reason: None,
-        operation: None,
-        wait: String::new(),
-        require_all: false,
-    };
     let mut what = removed.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
     if removed.len() > NAMED_MAX {
         what.push_str(&format!(" and {} more", removed.len() - NAMED_MAX));
     }
-    confirm(&asking.global, &changing, &what, "prune")
+    confirm(&asking.global, applying.yes || applying.dry_run, &what, "prune")
 }
 
 fn report(asking: &Asking, applied: &Applied, started: Instant) {
@@ -212,10 +213,16 @@ fn report(asking: &Asking, applied: &Applied, started: Instant) {
     if output::json(global, applied) {
         return;
     }
+    if global.output == Form::Name {
+        let changed = applied.objects.iter().filter(|one| one.changed && one.problem.is_none());
+        return changed.for_each(|one| output::line(one.name()));
+    }
+    // A dry run is a question, so its answer is written even with --quiet.
+    let is_quiet = global.quiet && !applied.dry_run;
     for object in &applied.objects {
         if let Some(problem) = &object.problem {
             output::line(&format!("{}: failed: {}", object.object, problem.title));
-        } else if object.changed {
+        } else if object.changed && !is_quiet {
             said(object, applied.dry_run);
         }
         for warning in &object.warnings {
@@ -223,6 +230,9 @@ fn report(asking: &Asking, applied: &Applied, started: Instant) {
         }
     }
     applied.warnings.iter().for_each(|text| output::advice(global, &format!("!  {text}")));
+    if is_quiet {
+        return;
+    }
     let Counts { changed, unchanged, failed, not_tried } = applied.counts;
     let mut summary = match applied.dry_run {
         true => format!("Would change {changed}, {unchanged} unchanged"),

@@ -58,7 +58,7 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
             write_file(out.as_deref(), &pem)?;
         }
         Cert::Remove { name, of, existing, changing } => {
-            confirm(global, &changing, &format!("the certificate of {name}"), &name)?;
+            confirm(global, changing.is_sure(), &format!("the certificate of {name}"), &name)?;
             let client = asking.client()?.with_family(of.family);
             let done = client.remove_certificate(&name, &removing(&changing, &existing)).await?;
             output::change(global, &format!("{name}: certificate removed"), &done);

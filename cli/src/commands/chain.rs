@@ -38,7 +38,7 @@ pub(super) async fn run(asking: &Asking, command: Chain) -> Done {
             });
         }
         Chain::Remove { name, of, existing, changing } => {
-            confirm(global, &changing, &format!("the CA chain of {name}"), &name)?;
+            confirm(global, changing.is_sure(), &format!("the CA chain of {name}"), &name)?;
             let options = removing(&changing, &existing);
             let done = client.with_family(of.family).remove_chain(&name, &options).await?;
             output::change(global, &format!("{name}: CA chain removed"), &done);

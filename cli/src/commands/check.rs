@@ -1,16 +1,10 @@
 //! Findings of a check.
 
-use conclave_api::{
-    finding::{Finding, Severity},
-    problem::Code,
-};
-use conclave_pki::judge;
+use conclave_api::finding::Severity;
 use serde::Serialize;
 
+use super::ATTENTION;
 use crate::output;
-
-/// Exit code if there are warnings or problems.
-const FOUND: u8 = 9;
 
 /// Findings by weight: passed checks, notes, warnings, problems.
 #[derive(Default, Serialize)]
@@ -53,26 +47,8 @@ impl Findings {
         self.problems.iter().for_each(|text| output::line(&format!("x   {text}")));
     }
 
-    /// Returns the exit code of the command.
+    /// Returns the exit code of the command: whether there are warnings or problems.
     pub(super) fn code(&self) -> u8 {
-        if self.problems.is_empty() && self.warnings.is_empty() { 0 } else { FOUND }
-    }
-}
-
-/// Converts a finding about a chain.
-pub(super) fn shown(finding: &judge::Finding) -> Finding {
-    Finding {
-        code: Code::ALL
-            .iter()
-            .copied()
-            .find(|code| code.as_str() == finding.code())
-            .unwrap_or(Code::Internal),
-        severity: match finding.severity() {
-            judge::Severity::Note => Severity::Note,
-            judge::Severity::Warning => Severity::Warning,
-            judge::Severity::Error => Severity::Error,
-        },
-        text: finding.to_string(),
-        hint: finding.hint(),
+        if self.problems.is_empty() && self.warnings.is_empty() { 0 } else { ATTENTION }
     }
 }

@@ -4,7 +4,7 @@ use conclave_api::{certificate::SelfSign, key::Generate};
 use conclave_client::Change;
 use serde::Serialize;
 
-use super::{Asking, Done, file, write_file};
+use super::{Asking, Done, check_writable, file, write_file};
 use crate::{
     args::{Csr, Fields, Requesting},
     output::{self, Columns},
@@ -42,7 +42,7 @@ pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
     }
     // Before a key is made for it.
     if let Some(out) = &out {
-        write_file(Some(out), "")?;
+        check_writable(out)?;
     }
     let csr = match new_key {
         Some(algorithm) => {
@@ -53,10 +53,12 @@ pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
         }
         None => client.create_csr(&name, &self_sign(fields, None)).await?,
     };
+    if let Some(out) = &out {
+        write_file(Some(out), &csr.pem)?;
+    }
     if output::object_of(global, "SigningRequest", &name, &csr) {
         return Ok(0);
     }
-    write_file(out.as_deref(), &csr.pem)?;
     if let Some(out) = out {
         let (out, names) = (out.display(), csr.names.join(" "));
         let common_name = match csr.common_name.as_str() {
@@ -65,6 +67,8 @@ pub(super) async fn run(asking: &Asking, command: Csr) -> Done {
         };
         let algorithm = &csr.algorithm;
         output::advice(global, &format!("Wrote {out}  ({common_name}, SAN {names}, {algorithm})"));
+    } else {
+        write_file(None, &csr.pem)?;
     }
     output::advice(
         global,

@@ -7,10 +7,7 @@ mod mistake;
 mod normal;
 pub(super) mod present;
 
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use conclave_api::{
     API_VERSION,
@@ -21,7 +18,7 @@ use conclave_client::Failure;
 use serde::{Deserialize, Serialize};
 
 use self::mistake::Mistake;
-use super::{file_problem, read_file};
+use super::{file_problem, read_bytes_within};
 
 /// Longest document: 10,000 domains, each with two certificates and their chains.
 const DOCUMENT_BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -204,16 +201,9 @@ impl Listener {
 impl Document {
     /// Reads a document; `-` is standard input.
     pub(super) fn read(path: &Path) -> Result<Document, Failure> {
-        let mut text = String::new();
-        let read = match path == Path::new("-") {
-            true => std::io::stdin().take(DOCUMENT_BYTES_MAX + 1).read_to_string(&mut text),
-            false => std::fs::File::open(path)
-                .and_then(|file| file.take(DOCUMENT_BYTES_MAX + 1).read_to_string(&mut text)),
-        };
-        let read = read.map_err(|error| file_problem(path, error.to_string()))?;
-        if u64::try_from(read).unwrap_or(u64::MAX) > DOCUMENT_BYTES_MAX {
-            return Err(file_problem(path, "it is larger than 128 MiB".to_owned()));
-        }
+        let bytes = read_bytes_within(path, DOCUMENT_BYTES_MAX)?;
+        let text = String::from_utf8(bytes);
+        let text = text.map_err(|error| file_problem(path, error.utf8_error().to_string()))?;
         Document::parse(path, &text)
     }
 
@@ -243,11 +233,20 @@ impl Document {
     }
 }
 
-/// Reads the PEM text of a document in a directory.
-pub(super) fn pem(directory: &Path, pem: &Pem) -> Result<String, Failure> {
+/// Returns PEM text of a document, and the file that messages about it name. `read` reads a file,
+/// whose path is relative to the directory.
+pub(super) fn pem(
+    directory: &Path,
+    pem: &Pem,
+    words: &str,
+    read: fn(&Path) -> Result<String, Failure>,
+) -> Result<(String, PathBuf), Failure> {
     match pem {
-        Pem::Text(text) => Ok(text.clone()),
-        Pem::File { file } => read_file(&directory.join(file)),
+        Pem::Text(text) => Ok((text.clone(), PathBuf::from(words))),
+        Pem::File { file } => {
+            let path = directory.join(file);
+            Ok((read(&path)?, path))
+        }
     }
 }
 

@@ -95,7 +95,7 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
         }
         Domain::Delete { name, existing, changing } => {
             let what = format!("{name} with its key and certificate");
-            confirm(global, &changing, &what, &name)?;
+            confirm(global, changing.is_sure(), &what, &name)?;
             let done = client.delete_domain(&name, &removing(&changing, &existing)).await?;
             output::change(global, &format!("{name}: removed"), &done);
         }

@@ -18,7 +18,7 @@ use super::{
         Clients, Credential, Document, Domain, Key, Listener, Pem, Trust,
         present::{Present, key},
     },
-    write_file,
+    unwritable, write_file,
 };
 use crate::{
     args::{Exporting, Form},
@@ -144,13 +144,8 @@ fn pem_of(directory: Option<&Path>, name: &str, text: &str) -> Result<Pem, Failu
     let name: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
     let file = PathBuf::from(format!("{name}.pem"));
     let path = directory.join(&file);
-    std::fs::write(&path, text).map_err(|error| unwritable(&path, &error))?;
+    write_file(Some(&path), text)?;
     Ok(Pem::File { file })
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
-    let title = format!("cannot write {}", path.display());
-    Box::new(Problem::new(Code::Malformed, title).detail(error.to_string()))
 }
 
 fn unwritten(error: impl std::fmt::Display) -> Failure {

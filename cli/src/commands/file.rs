@@ -16,8 +16,8 @@ use conclave_pki::{
 use serde::Serialize;
 
 use super::{
-    Done, cert,
-    check::{self, Findings},
+    ATTENTION, Done, cert,
+    check::Findings,
     key::passphrase,
     read_bytes,
 };
@@ -41,7 +41,7 @@ fn refused(
     hint: &str,
     at: Option<(usize, Option<&str>)>,
 ) -> Failure {
-    let code = Code::ALL.iter().copied().find(|one| one.as_str() == code).unwrap_or(Code::Internal);
+    let code = Code::parse(code).unwrap_or(Code::Internal);
     let file = file.display().to_string();
     let problem = Problem::new(code, title).hint(hint.replace("INPUT", &file));
     Box::new(match at {
@@ -127,7 +127,7 @@ pub(super) fn show_request(global: &Global, file: &Path) -> Done {
         field("Key", shown.algorithm.as_deref().unwrap_or("of a type that is not supported"));
         field("Signature", if shown.signature_ok { "ok" } else { "not that of its key" });
     }
-    Ok(if shown.signature_ok { 0 } else { 9 })
+    Ok(if shown.signature_ok { 0 } else { ATTENTION })
 }
 
 #[derive(Serialize)]
@@ -207,7 +207,7 @@ fn judge(
         let count = rest.len();
         findings.right(format!("CA chain of {count} leads to {} ({set})", anchor.subject()));
     }
-    for finding in judgement.findings.iter().map(check::shown) {
+    for finding in judgement.findings.iter().map(conclave_node::shown_finding) {
         findings.add(finding.severity, &finding.text, finding.hint);
     }
 }

@@ -8,7 +8,7 @@ use conclave_api::{
 };
 use conclave_client::Failure;
 
-use super::{Asking, Done, adding, confirm, file, in_file, read_file, removing};
+use super::{ATTENTION, Asking, Done, adding, confirm, file, in_file, read_file, removing};
 use crate::{
     args,
     output::{self, Columns},
@@ -46,7 +46,7 @@ pub(super) async fn run(asking: &Asking, command: args::Key) -> Done {
                 let took = format!("{}.{:01} ms", one.took_us / 1_000, one.took_us % 1_000 / 100);
                 vec![one.node.clone(), one.message.clone(), took, one.took_us.to_string()]
             });
-            return Ok(if tested.iter().all(|one| one.ok) { 0 } else { 9 });
+            return Ok(if tested.iter().all(|one| one.ok) { 0 } else { ATTENTION });
         }
         args::Key::Show { name, of } => {
             let keys = match of.family {
@@ -56,14 +56,14 @@ pub(super) async fn run(asking: &Asking, command: args::Key) -> Done {
             show(asking, &name, &keys).await?;
         }
         args::Key::Remove { name, of, pending: true, existing, changing } => {
-            confirm(global, &changing, &format!("the pending key of {name}"), &name)?;
+            confirm(global, changing.is_sure(), &format!("the pending key of {name}"), &name)?;
             let options = removing(&changing, &existing);
             let done = client.with_family(of.family).remove_pending_key(&name, &options).await?;
             output::change(global, &format!("{name}: pending key removed"), &done);
         }
         args::Key::Remove { name, of, pending: false, existing, changing } => {
             let what = format!("the private key of {name}, its certificate and its CA chain");
-            confirm(global, &changing, &what, &name)?;
+            confirm(global, changing.is_sure(), &what, &name)?;
             let options = removing(&changing, &existing);
             let done = client.with_family(of.family).remove_key(&name, &options).await?;
             output::change(

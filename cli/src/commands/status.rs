@@ -6,14 +6,11 @@ use conclave_api::{
     status::{ClusterStatus, Health, Status},
 };
 
-use super::{Asking, Done};
+use super::{ATTENTION, Asking, Done};
 use crate::{
     args::Form,
     output::{self, Columns},
 };
-
-/// Exit code if there are problems.
-const ATTENTION: u8 = 9;
 
 /// Columns of a list of nodes.
 pub(super) const NODES: Columns<'_, Shown> = Columns {

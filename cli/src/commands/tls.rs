@@ -50,7 +50,7 @@ pub(super) async fn run(asking: &Asking, command: Tls) -> Done {
             }
         }
         Tls::Flush { changing } => {
-            confirm(global, &changing, "every session of every client", "sessions")?;
+            confirm(global, changing.is_sure(), "every session of every client", "sessions")?;
             let done = client.flush_sessions(&change(&changing)).await?;
             output::change(global, "sessions: all ended", &done);
         }

@@ -90,7 +90,7 @@ pub(super) async fn token(asking: &Asking, command: Token) -> Done {
             });
         }
         Token::Revoke { id, existing, changing } => {
-            confirm(global, &changing, &format!("the access token {id}"), &id)?;
+            confirm(global, changing.is_sure(), &format!("the access token {id}"), &id)?;
             let done = client.revoke_token(&id, &removing(&changing, &existing)).await?;
             output::change(global, &format!("access token {id}: ended"), &done);
         }

@@ -44,7 +44,7 @@ pub(super) async fn run(asking: &Asking, command: Trust) -> Done {
                 "{} trusted certificate(s) or revocation list(s) of {scope}",
                 fingerprints.len()
             );
-            confirm(global, &changing, &what, &scope)?;
+            confirm(global, changing.is_sure(), &what, &scope)?;
             let remove = Remove { fingerprints };
             let client = asking.client()?;
             let options = removing(&changing, &existing);

@@ -167,8 +167,14 @@ fn read_masked_option<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Strin
 /// problem stays readable.
 pub(crate) fn known_code<'de, D: Deserializer<'de>>(text: D) -> Result<Code, D::Error> {
     let text = String::deserialize(text)?;
-    let known = Code::ALL.iter().copied().find(|code| code.as_str() == text);
-    Ok(known.unwrap_or(Code::Internal))
+    Ok(Code::parse(&text).unwrap_or(Code::Internal))
+}
+
+impl Code {
+    /// Returns the code with this text, such as `K002`; none if this version does not know it.
+    pub fn parse(text: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
 }
 
 macro_rules! codes {

@@ -14,7 +14,7 @@ pub(super) fn domain_unknown(name: &DomainName) -> Problem {
 }
 
 fn code(text: &str) -> Code {
-    Code::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Code::Internal)
+    Code::parse(text).unwrap_or(Code::Internal)
 }
 
 /// Makes a location without the text of the line: any line of any file may be part of a key.

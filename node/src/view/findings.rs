@@ -78,10 +78,9 @@ pub(crate) fn of_domain(scope: Scope, state: &State, domain: &Domain, now: UnixM
         let of = of_family(domain, credential);
         names(&mut found, &of, domain, &leaf);
         let (judgement, _) = trusted::judge(scope, state, domain, &leaf, &chain, now);
-        for finding in judgement.findings {
-            let code = Code::ALL.iter().copied().find(|one| one.as_str() == finding.code());
-            let (code, severity) = (code.unwrap_or(Code::Internal), severity(&finding));
-            found.advise(code, severity, format!("{of}{finding}"), finding.hint());
+        for finding in judgement.findings.iter().map(of_chain) {
+            let text = format!("{of}{}", finding.text);
+            found.findings.push(Finding { text, ..finding });
         }
         for one in &chain {
             for seconds in [one.not_before(), one.not_after()] {
@@ -186,11 +185,17 @@ fn names(found: &mut Found, of: &str, domain: &Domain, leaf: &Certificate) {
     found.advise(Code::CertificateForOtherNames, Severity::Error, text, Some(hint));
 }
 
-fn severity(finding: &judge::Finding) -> Severity {
-    match finding.severity() {
-        judge::Severity::Note => Severity::Note,
-        judge::Severity::Warning => Severity::Warning,
-        judge::Severity::Error => Severity::Error,
+/// Converts a finding about a certificate and its chain.
+pub(crate) fn of_chain(finding: &judge::Finding) -> Finding {
+    Finding {
+        code: Code::parse(finding.code()).unwrap_or(Code::Internal),
+        severity: match finding.severity() {
+            judge::Severity::Note => Severity::Note,
+            judge::Severity::Warning => Severity::Warning,
+            judge::Severity::Error => Severity::Error,
+        },
+        text: finding.to_string(),
+        hint: finding.hint(),
     }
 }
 

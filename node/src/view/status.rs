@@ -176,11 +176,7 @@ fn said<'r>(
     report: &'r NodeReport,
 ) -> impl Iterator<Item = StatusProblem> + use<'r> {
     report.attention.iter().map(move |one| StatusProblem {
-        code: Code::ALL
-            .iter()
-            .copied()
-            .find(|code| code.as_str() == one.code)
-            .unwrap_or(Code::Internal),
+        code: Code::parse(&one.code).unwrap_or(Code::Internal),
         severity: if one.is_error { Severity::Error } else { Severity::Warning },
         object: one.object.clone(),
         text: match one.object == name {

@@ -21,7 +21,6 @@ use crate::commands::{
     document::{Credential, Key, Pem, pem},
     file,
     key::passphrase,
-    read_file,
 };
 
 /// Requests and differences of one object.
@@ -93,26 +92,16 @@ fn compare_one(
     let known = present.and_then(|domain| known_key(domain, &sha256));
     let bundle =
         wanted.certificate.as_ref().map(|found| bundle(directory, found, &sha256)).transpose()?;
-    let family =
-        match (&known, &read) {
-            (Some(key), _) => key.family,
-            (None, Some((key, ..))) => family(key),
-            (None, None) => {
-                let title = format!("{name} does not have the key {sha256}");
-                return Err(Box::new(Problem::new(Code::KeyMissing, title)
-                .why("a document holds no private key, and this one says that the domain has it")
-                .hint("write key = { file = \"PATH\" } in its place")));
-            }
-        };
+    let (family, algorithm) = match (&known, &read) {
+        (Some(key), _) => (key.family, key.algorithm.clone()),
+        (None, Some((key, ..))) => (family(key), key.algorithm().to_string()),
+        (None, None) => return Err(key_missing(name, &sha256)),
+    };
     let credentials = present.map_or(&[][..], |domain| domain.credentials.as_slice());
     let same = credentials.iter().find(|one| one.key.sha256 == sha256);
     let before = credentials.iter().find(|one| one.key.family == family);
-    if same.is_none() {
-        let algorithm = match (&known, &read) {
-            (Some(key), _) => key.algorithm.clone(),
-            (None, Some((key, ..))) => key.algorithm().to_string(),
-            (None, None) => String::new(),
-        };
+    // A pending key stays pending until its certificate comes.
+    if same.is_none() && (known.is_none() || bundle.is_some()) {
         let after = format!("{algorithm}, SHA-256 {sha256}");
         work.differs("private key", before.map(|one| key_words(&one.key)), Some(after));
     }
@@ -188,7 +177,7 @@ fn private_key(
     path: &Path,
     key: &Key,
 ) -> Result<(PrivateKey, String, Option<String>), Failure> {
-    let text = read_file(path)?;
+    let text = file::key_text(path)?;
     let file = key.passphrase_file.as_deref().map(|file| directory.join(file));
     let passphrase = passphrase(file.as_deref())?;
     let read = read_private_key(text.as_bytes(), passphrase.as_deref().map(str::as_bytes));
@@ -198,12 +187,8 @@ fn private_key(
 
 /// Reads the certificate of a key and its chain.
 fn bundle(directory: &Path, found: &Pem, sha256: &str) -> Result<Bundle, Failure> {
-    let text = pem(directory, found)?;
-    let path = match found {
-        Pem::Text(_) => Path::new("certificate"),
-        Pem::File { file } => file.as_path(),
-    };
-    let all = read_bundle(text.as_bytes()).map_err(|error| file::unreadable(path, &error))?;
+    let (text, path) = pem(directory, found, "certificate", file::certificate_text)?;
+    let all = read_bundle(text.as_bytes()).map_err(|error| file::unreadable(&path, &error))?;
     let mut shown: Vec<_> = all.iter().map(shown_certificate).collect();
     let place = shown.iter().position(|one| one.key_sha256 == sha256).unwrap_or(0);
     let leaf = shown.remove(place);
@@ -215,6 +200,13 @@ fn bundle(directory: &Path, found: &Pem, sha256: &str) -> Result<Bundle, Failure
     }
     let words = format!("serial {} until {}", leaf.serial, leaf.not_after);
     Ok(Bundle { text, leaf: leaf.sha256, chain, words })
+}
+
+fn key_missing(name: &str, sha256: &str) -> Failure {
+    let problem = Problem::new(Code::KeyMissing, format!("{name} does not have the key {sha256}"))
+        .why("a document holds no private key, and this one says that the domain has it")
+        .hint("write key = { file = \"PATH\" } in its place");
+    Box::new(problem)
 }
 
 pub(super) fn malformed(title: String) -> Failure {

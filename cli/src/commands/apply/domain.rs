@@ -2,7 +2,7 @@
 
 use conclave_api::{
     client_auth,
-    domain::{Create, Domain as Present, Set},
+    domain::{Create, Domain as Present, Scope, Set},
     trust::Trusted,
 };
 use conclave_client::Failure;
@@ -18,6 +18,14 @@ use crate::commands::{
     domain::pki_word,
 };
 
+/// Returns the words for a domain. A shared and a local one may have the same name.
+pub(super) fn object(scope: Scope, name: &str) -> String {
+    match scope {
+        Scope::Shared => format!("domain {name}"),
+        Scope::Local => format!("local domain {name}"),
+    }
+}
+
 /// Returns what makes a domain the one of the document; none if it is so already.
 pub(super) fn compare(
     sides: &Sides<'_>,
@@ -29,8 +37,10 @@ pub(super) fn compare(
     let mut work = Work::default();
     let late = settings(&mut work, &target, present, wanted);
     let set = TrustSet { name: format!("domain:{}", wanted.name), scope: Some(wanted.scope) };
-    if let Some(found) = &wanted.trusted {
-        trusted::add(&mut work, sides.directory, &set, own, found)?;
+    let trusted = wanted.trusted.as_ref();
+    let trusted = trusted.map(|found| trusted::entries(sides.directory, found)).transpose()?;
+    if let Some(entries) = &trusted {
+        trusted::add(&mut work, &set, own, entries);
     }
     if let Some(all) = &wanted.credentials {
         let (directory, is_pruned) = (sides.directory, sides.is_pruned);
@@ -40,11 +50,11 @@ pub(super) fn compare(
     if let Some(set) = late {
         work.requests.push(Request::SetDomain(target.clone(), set));
     }
-    if let Some(found) = wanted.trusted.as_ref().filter(|_| sides.is_pruned) {
-        trusted::remove(&mut work, sides.directory, &set, own, found)?;
+    if let Some(entries) = trusted.filter(|_| sides.is_pruned) {
+        trusted::remove(&mut work, &set, own, &entries);
     }
     let action = if present.is_some() { Action::Change } else { Action::Add };
-    Ok(step(format!("domain {}", wanted.name), action, work))
+    Ok(step(object(wanted.scope, &wanted.name), action, work))
 }
 
 /// Adds the creation of a domain, or the change of its names. Returns the change of its PKI

@@ -110,16 +110,23 @@ impl Sides<'_> {
                 continue;
             }
             if wanted.insert(key(one.scope, &one.name), one).is_some() {
-                return Err(malformed(format!("the document has the domain {} twice", one.name)));
+                let object = domain::object(one.scope, &one.name);
+                return Err(malformed(format!("the document has the {object} twice")));
             }
         }
         let has_server = self.document.trust.as_ref().is_some_and(|trust| trust.server.is_some());
-        if left_out > 0 || has_server && !self.is_of_node() {
-            let (of, here) =
-                (self.document.node.as_deref().unwrap_or_default(), &self.present.node);
-            plan.warnings.push(format!(
-                "{left_out} local domains and the trust set server belong to {of} and are left out: {here} answers"
-            ));
+        let mut parts = Vec::new();
+        if left_out > 0 {
+            parts.push(format!("{left_out} local domain(s)"));
+        }
+        if has_server && !self.is_of_node() {
+            parts.push("the trust set server".to_owned());
+        }
+        if !parts.is_empty() {
+            let of = self.document.node.as_deref().unwrap_or_default();
+            let (parts, here) = (parts.join(" and "), &self.present.node);
+            let text = format!("left out: {parts} of {of}, since {here} answers");
+            plan.warnings.push(text);
         }
         Ok(wanted)
     }
@@ -137,11 +144,12 @@ impl Sides<'_> {
             plan.objects += 1;
             let set = TrustSet { name: name.to_owned(), scope: None };
             let object = format!("trust {name}");
+            let entries = trusted::entries(self.directory, wanted)?;
             let mut work = Work::default();
-            trusted::add(&mut work, self.directory, &set, present, wanted)?;
+            trusted::add(&mut work, &set, present, &entries);
             let mut late = Work::default();
             if self.is_pruned {
-                trusted::remove(&mut late, self.directory, &set, present, wanted)?;
+                trusted::remove(&mut late, &set, present, &entries);
             }
             added.extend(step(object.clone(), Action::Change, work));
             removed.extend(step(object, Action::Change, late));
@@ -187,7 +195,8 @@ impl Sides<'_> {
                 let is_needed =
                     gone.aliases.iter().chain([&gone.name]).any(|name| names.contains(name));
                 let target = Target { name: gone.name.clone(), scope: gone.scope };
-                let step = removal(format!("domain {}", gone.name), Request::DeleteDomain(target));
+                let object = domain::object(gone.scope, &gone.name);
+                let step = removal(object, Request::DeleteDomain(target));
                 if is_needed { first.push(step) } else { last.push(step) }
             }
             if unnamed > 0 {
@@ -219,7 +228,7 @@ impl Sides<'_> {
                 let set = conclave_api::domain::Set { aliases: Some(kept), ..Default::default() };
                 let target = Target { name: present.name.clone(), scope: present.scope };
                 let requests = vec![Request::SetDomain(target, set)];
-                let object = format!("domain {}", present.name);
+                let object = domain::object(present.scope, &present.name);
                 steps.push(Step {
                     object,
                     action: Action::Change,

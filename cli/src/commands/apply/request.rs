@@ -9,6 +9,7 @@ use conclave_api::{
 };
 use conclave_client::{Change, Client, Failure};
 
+use super::domain;
 use crate::commands::document::present::scope_word;
 
 /// A request for one object.
@@ -49,7 +50,8 @@ impl Request {
     pub(super) fn removed(&self) -> Option<String> {
         match self {
             Request::RemoveKey(target, family) => {
-                Some(format!("the {family} key of {}", target.name))
+                let domain = domain::object(target.scope, &target.name);
+                Some(format!("the {family} key of {domain}"))
             }
             Request::RemoveTrusted(set, remove) => {
                 let count = remove.fingerprints.len();

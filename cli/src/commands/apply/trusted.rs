@@ -26,26 +26,23 @@ const REQUEST_BYTES_MAX: usize = 56 * 1024;
 const REMOVED_MAX: usize = 512;
 
 /// A certificate or revocation list of the document.
-struct Entry {
+pub(super) struct Entry {
     sha256: String,
     pem: String,
     words: String,
 }
 
-fn entries(directory: &Path, wanted: &Pem) -> Result<Vec<Entry>, Failure> {
-    let text = pem(directory, wanted)?;
+/// Reads the certificates and revocation lists that a set should have.
+pub(super) fn entries(directory: &Path, wanted: &Pem) -> Result<Vec<Entry>, Failure> {
+    let (text, path) = pem(directory, wanted, "trusted certificates", file::trusted_text)?;
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let path = match wanted {
-        Pem::Text(_) => Path::new("trusted certificates"),
-        Pem::File { file } => file.as_path(),
-    };
     let mut entries = Vec::new();
     let mut lines_before = 0;
     for part in parts(&text) {
         let unreadable = |error| {
-            let mut failure = file::unreadable(path, &error);
+            let mut failure = file::unreadable(&path, &error);
             if let Some(location) = &mut failure.location {
                 location.line = location.line.saturating_add(lines_before);
             }
@@ -85,20 +82,14 @@ fn parts(text: &str) -> Vec<&str> {
 }
 
 /// Adds what the set lacks.
-pub(super) fn add(
-    work: &mut Work,
-    directory: &Path,
-    set: &TrustSet,
-    present: &[Trusted],
-    wanted: &Pem,
-) -> Result<(), Failure> {
+pub(super) fn add(work: &mut Work, set: &TrustSet, present: &[Trusted], wanted: &[Entry]) {
     let is_present = |entry: &Entry| {
         present.iter().any(|one| one.sha256 == entry.sha256 && one.pem.trim() == entry.pem.trim())
     };
     let mut text = String::new();
     let add = |text: String| Request::AddTrusted(set.clone(), Add { certificates: text });
-    for entry in entries(directory, wanted)?.into_iter().filter(|entry| !is_present(entry)) {
-        work.differs("trusted", None, Some(entry.words));
+    for entry in wanted.iter().filter(|entry| !is_present(entry)) {
+        work.differs("trusted", None, Some(entry.words.clone()));
         if !text.is_empty() && text.len() + entry.pem.len() > REQUEST_BYTES_MAX {
             work.requests.push(add(std::mem::take(&mut text)));
         }
@@ -108,18 +99,10 @@ pub(super) fn add(
     if !text.is_empty() {
         work.requests.push(add(text));
     }
-    Ok(())
 }
 
 /// Removes what the document does not name.
-pub(super) fn remove(
-    work: &mut Work,
-    directory: &Path,
-    set: &TrustSet,
-    present: &[Trusted],
-    wanted: &Pem,
-) -> Result<(), Failure> {
-    let wanted = entries(directory, wanted)?;
+pub(super) fn remove(work: &mut Work, set: &TrustSet, present: &[Trusted], wanted: &[Entry]) {
     let is_gone = |one: &&Trusted| wanted.iter().all(|entry| entry.sha256 != one.sha256);
     let gone: Vec<&Trusted> = present.iter().filter(is_gone).collect();
     gone.iter().for_each(|one| work.differs("trusted", Some(one.subject.clone()), None));
@@ -127,7 +110,6 @@ pub(super) fn remove(
         let fingerprints = gone.iter().map(|one| one.sha256.clone()).collect();
         work.requests.push(Request::RemoveTrusted(set.clone(), Remove { fingerprints }));
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The cluster as it is, for comparison with a document, and for export.
 
-use std::{collections::BTreeMap, future::Future};
+use std::collections::BTreeMap;
 
 use conclave_api::{
     domain::{Domain, Scope},
@@ -9,7 +9,7 @@ use conclave_api::{
     trust::Trusted,
 };
 use conclave_client::{Client, Failure};
-use tokio::task::JoinSet;
+use futures::{StreamExt, TryStreamExt};
 
 /// Most requests at one time: enough that changes are committed in groups, and few enough for one
 /// connection each.
@@ -59,7 +59,7 @@ impl Present {
             let (key, set) = (key(one.scope, &one.name), format!("domain:{}", one.name));
             async move { client.own_trusted(&set).await.map(|list| (key, list.items)) }
         });
-        let trusted = all_of(reads.collect()).await.into_iter().collect::<Result<_, _>>()?;
+        let trusted = futures::stream::iter(reads).buffered(REQUESTS_MAX).try_collect().await?;
         Ok(Present {
             node: tls.node.name.clone(),
             tls,
@@ -71,24 +71,4 @@ impl Present {
             here: client,
         })
     }
-}
-
-/// Runs all, a bounded number at a time, and returns the results in the same order.
-pub(in super::super) async fn all_of<T: Send + 'static>(
-    work: Vec<impl Future<Output = T> + Send + 'static>,
-) -> Vec<T> {
-    let mut running = JoinSet::new();
-    let mut results = BTreeMap::new();
-    for (place, one) in work.into_iter().enumerate() {
-        if running.len() >= REQUESTS_MAX
-            && let Some(Ok((place, result))) = running.join_next().await
-        {
-            results.insert(place, result);
-        }
-        running.spawn(async move { (place, one.await) });
-    }
-    while let Some(ended) = running.join_next().await {
-        results.extend(ended);
-    }
-    results.into_values().collect()
 }

@@ -25,7 +25,7 @@ use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 use serde::Serialize;
 
 use super::{
-    super::{Asking, Done, check},
+    super::{ATTENTION, Asking, Done},
     datagrams, starttls,
 };
 use crate::output;
@@ -123,7 +123,7 @@ pub(super) async fn run(asking: &Asking, probe: Probe) -> Done {
     if !output::object_of(&asking.global, "Probe", &target, &shown) {
         show(&shown);
     }
-    Ok(if shown.judged.valid { 0 } else { 9 })
+    Ok(if shown.judged.valid { 0 } else { ATTENTION })
 }
 
 /// Validates the certificate by the built-in set, and by the cluster's sets if a node answers.
@@ -146,7 +146,7 @@ async fn judge(asking: &Asking, judged: &mut Judged, chain: &[Certificate], expe
     let Some((certificate, intermediates)) = chain.split_first() else { return };
     let at = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
     let judgement = judge::judge(certificate, intermediates, &anchors, at);
-    judged.findings = judgement.findings.iter().map(check::shown).collect();
+    judged.findings = judgement.findings.iter().map(conclave_node::shown_finding).collect();
     let found = verify(&Request {
         certificate,
         intermediates,
