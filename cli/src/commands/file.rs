@@ -15,12 +15,7 @@ use conclave_pki::{
 };
 use serde::Serialize;
 
-use super::{
-    ATTENTION, Done, cert,
-    check::Findings,
-    key::passphrase,
-    read_bytes,
-};
+use super::{ATTENTION, Done, cert, check::Findings, key::passphrase, read_bytes};
 use crate::{args::Global, output};
 
 pub(super) fn unreadable(file: &Path, error: &CertificateError) -> Failure {

@@ -63,7 +63,12 @@ pub(super) async fn run(asking: &Asking, command: Listener) -> Done {
             output::change(global, &format!("listener {name}: changed"), &done);
         }
         Listener::Remove { name, existing, changing } => {
-            confirm(global, changing.is_sure(), &format!("the listener {name} from every node"), &name)?;
+            confirm(
+                global,
+                changing.is_sure(),
+                &format!("the listener {name} from every node"),
+                &name,
+            )?;
             let done = client.remove_listener(&name, &removing(&changing, &existing)).await?;
             output::change(global, &format!("listener {name}: removed"), &done);
         }

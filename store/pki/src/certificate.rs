@@ -460,8 +460,13 @@ pub(crate) fn shown(name: &GeneralName) -> Option<String> {
 
 fn address(name: &GeneralName) -> Option<IpAddr> {
     let GeneralName::IpAddress(bytes) = name else { return None };
-    let v4 = <[u8; 4]>::try_from(bytes.as_bytes()).map(IpAddr::from);
-    let v6 = <[u8; 16]>::try_from(bytes.as_bytes()).map(IpAddr::from);
+    ip(bytes.as_bytes())
+}
+
+/// Reads an address as a certificate has it (RFC 5280 §4.2.1.6).
+pub(crate) fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
     v4.or(v6).ok()
 }
 

@@ -39,7 +39,8 @@ pub fn read_crls(input: &[u8]) -> Result<Vec<Crl>, CertificateError> {
             _ => Crl::from_der(input).map(|crl| vec![crl]),
         };
     }
-    let blocks = pem::blocks(input).map_err(|error| match pem_error(&error) {
+    let blocks = pem::blocks_within(input, TRUSTED_PEM_BYTES_MAX);
+    let blocks = blocks.map_err(|error| match pem_error(&error) {
         CertificateError::NoCertificate => not("no PEM block".to_owned(), 1),
         CertificateError::NotACertificate { found, line } => not(found, line),
         other => other,

@@ -2,7 +2,10 @@
 
 use std::path::Path as File;
 
-use conclave_api::trust::Type;
+use conclave_api::{
+    problem::{Code, Problem},
+    trust::Type,
+};
 use conclave_client::Failure;
 use conclave_pki::{
     builtin,
@@ -90,15 +93,20 @@ async fn of_scope(asking: &Asking, purpose: PurposeArg) -> Result<Trust, Failure
     let Some(scope) = asking.global.scope.as_deref().filter(|scope| *scope != BUILTIN) else {
         return Ok(Trust { anchors: builtin.collect(), crls: Vec::new() });
     };
+    let unusable = |error: CertificateError| {
+        let title = format!("a trusted certificate or revocation list of {scope} cannot be read");
+        Box::new(Problem::new(Code::Internal, title).detail(error.to_string()))
+    };
     let mut trust = Trust::default();
     let listed = asking.client()?.trusted(scope).await?.items;
     // The node's built-in certificates are the same as this program's, which are known by purpose.
     for one in listed.into_iter().filter(|one| one.set != BUILTIN) {
         if one.of == Type::Crl {
-            trust.crls.extend(read_crls(one.pem.as_bytes()).unwrap_or_default());
+            // A verdict without this list could call a revoked certificate valid.
+            trust.crls.extend(read_crls(one.pem.as_bytes()).map_err(unusable)?);
             continue;
         }
-        let read = read_many(one.pem.as_bytes(), 1).unwrap_or_default();
+        let read = read_many(one.pem.as_bytes(), 1).map_err(unusable)?;
         trust.anchors.extend(read.into_iter().map(|certificate| (certificate, one.set.clone())));
     }
     trust.anchors.extend(builtin);

@@ -4,8 +4,6 @@
 //! Not among them are the longest validity, which counts for public authorities alone, and reserved
 //! addresses and internal names, which browsers accept.
 
-use std::net::IpAddr;
-
 use der::oid::ObjectIdentifier;
 use x509_cert::ext::pkix::name::GeneralName;
 
@@ -15,6 +13,7 @@ use super::{
     syntax::is_host,
 };
 use crate::{
+    certificate::ip,
     key::KeyAlgorithm,
     name,
     rule::{Broken, Reason},
@@ -82,11 +81,14 @@ fn check_names(one: &Profiled<'_>) -> Result<(), Broken> {
         return Err(Broken::rule("BR §7.1.2.7.12", detail));
     }
     // Other kinds of names are ignored, as browsers do.
+    // Addresses as a common name must write them (RFC 3986 §3.2.2, RFC 5952).
     let (mut dns, mut addresses) = (Vec::new(), Vec::new());
     for name in &one.names {
         match name {
             GeneralName::DnsName(name) => dns.push(name.as_str()),
-            GeneralName::IpAddress(bytes) => addresses.extend(address(bytes.as_bytes())),
+            GeneralName::IpAddress(bytes) => {
+                addresses.extend(ip(bytes.as_bytes()).map(|ip| ip.to_string()))
+            }
             _ => {}
         }
     }
@@ -114,13 +116,6 @@ fn is_repeated(common: &str, dns: &[&str], addresses: &[String]) -> bool {
     let is_host_name = common.contains('.') && is_host(common, b"");
     let is_other_kind = dns.is_empty() && (addresses.is_empty() || is_host_name);
     is_repeated || is_base || is_other_kind
-}
-
-/// Returns an address as a common name must write it (RFC 3986 §3.2.2, RFC 5952).
-fn address(bytes: &[u8]) -> Option<String> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
-    v4.or(v6).ok().map(|address| address.to_string())
 }
 
 fn check_name(name: &str, all: &[&str]) -> Result<(), Broken> {
