@@ -273,7 +273,7 @@ fn what_is_exported_and_applied_changes_nothing() {
     // The other node has other local domains.
     let (code, out, err) = apply(two, &toml, &["--prune", "--yes"]);
     assert!(code == 0 && out.contains("0 changed"), "{out}{err}");
-    assert!(err.contains("belong to node-1"), "{err}");
+    assert!(err.contains("2 local domains and the trust set server of node-1"), "{err}");
     assert_eq!(cluster.nodes.iter().map(everything).collect::<Vec<_>>(), before);
     // Removed, it comes back, except the key: a document holds none.
     one.run(&["listener", "remove", "tls", "--yes"]).ok();

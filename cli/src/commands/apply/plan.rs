@@ -117,7 +117,8 @@ impl Sides<'_> {
         let has_server = self.document.trust.as_ref().is_some_and(|trust| trust.server.is_some());
         let mut parts = Vec::new();
         if left_out > 0 {
-            parts.push(format!("{left_out} local domain(s)"));
+            let noun = if left_out == 1 { "local domain" } else { "local domains" };
+            parts.push(format!("{left_out} {noun}"));
         }
         if has_server && !self.is_of_node() {
             parts.push("the trust set server".to_owned());
@@ -125,8 +126,7 @@ impl Sides<'_> {
         if !parts.is_empty() {
             let of = self.document.node.as_deref().unwrap_or_default();
             let (parts, here) = (parts.join(" and "), &self.present.node);
-            let text = format!("left out: {parts} of {of}, since {here} answers");
-            plan.warnings.push(text);
+            plan.warnings.push(format!("left out, because {here} answers: {parts} of {of}"));
         }
         Ok(wanted)
     }
