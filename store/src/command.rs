@@ -3,10 +3,14 @@
 //! Admission reads the clock, draws randomness, parses and seals. A command carries only the
 //! results, and the rows from which they were derived.
 
+mod member;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+
+pub use member::{Join, RemoveMember, Reseal, Resealed, SetMember, TurnKeyring};
 
 use crate::{
     id::{
@@ -15,8 +19,8 @@ use crate::{
     },
     record::{
         AccessToken, Certificate, ClientAuth, Cluster, Crl, DomainKey, JoinToken, KeyFamily,
-        KeyringGeneration, Listener, ListenerPolicy, LongCrl, Member, PkiMode, Principal, RowKey,
-        Sealed, SessionKey, SessionKeyUse, TlsSettings,
+        KeyringGeneration, LastBackup, Listener, ListenerPolicy, LongCrl, Member, PkiMode,
+        Principal, Proof, Record, RowKey, Sealed, SessionKey, SessionKeyUse, TlsSettings,
     },
     time::UnixMillis,
 };
@@ -138,6 +142,30 @@ pub enum Action {
     SetListener(Box<Listener>),
     /// Adds a listener, or replaces its settings, together with its policy (level 2).
     PutListener(Box<PutListener>),
+    /// Uses a join token and adds the member, possibly in the place of another (level 3).
+    Join(Box<Join>),
+    /// Removes a member, and starts a generation of the keyring that it never gets (level 3).
+    RemoveMember(Box<RemoveMember>),
+    /// Changes the address, the role or the place of a member (level 3).
+    SetMember(Box<SetMember>),
+    /// Starts a new generation of the keyring, with proofs (level 3).
+    TurnKeyring(Box<TurnKeyring>),
+    /// Seals secrets anew under the current generation, and adds proofs (level 3).
+    Reseal(Box<Reseal>),
+    /// Removes all generations of the keyring before the current one; nothing may be sealed under
+    /// them any more (level 3).
+    DropGenerations(Generation),
+    /// Adds an access token with its proof (level 3).
+    AddAccessToken(TokenId, AccessToken, Proof),
+    /// Notes a complete backup (level 3).
+    NoteBackup(LastBackup),
+    /// Begins to restore a backup into a cluster without domains (level 3).
+    BeginRestore,
+    /// Adds rows of a backup, as key and record, with their secrets sealed for this cluster
+    /// (level 3).
+    RestoreRows(Vec<(RowKey, Record)>),
+    /// Ends restoring (level 3).
+    FinishRestore,
 }
 
 /// See [`Action::AddTrusted`].
@@ -290,8 +318,51 @@ impl Action {
             | Action::PutListener(_)
             | Action::AddCrlPart(..)
             | Action::AddLongCrl(..) => 2,
+            Action::Join(_)
+            | Action::RemoveMember(_)
+            | Action::SetMember(_)
+            | Action::TurnKeyring(_)
+            | Action::Reseal(_)
+            | Action::DropGenerations(_)
+            | Action::AddAccessToken(..)
+            | Action::NoteBackup(_)
+            | Action::BeginRestore
+            | Action::RestoreRows(_)
+            | Action::FinishRestore => 3,
             _ => 0,
         }
+    }
+
+    /// Returns whether this action has another form from level 3 on, with a proof.
+    pub(crate) fn is_without_proof(&self) -> bool {
+        matches!(
+            self,
+            Action::RedeemJoinToken(_) | Action::RotateKeyring(_) | Action::CreateAccessToken(..)
+        )
+    }
+
+    /// Returns whether this action decides who may open secrets or order changes. Only members that
+    /// hold the keyring may order it.
+    pub fn is_of_trust(&self) -> bool {
+        self.is_without_proof()
+            || matches!(
+                self,
+                Action::FoundCluster(_)
+                    | Action::CreateJoinToken(..)
+                    | Action::Join(_)
+                    | Action::RemoveMember(_)
+                    | Action::TurnKeyring(_)
+                    | Action::Reseal(_)
+                    | Action::DropGenerations(_)
+                    | Action::AddAccessToken(..)
+                    | Action::PublishSessionKey(..)
+                    | Action::ActivateSessionKey(..)
+                    | Action::SetLevel(_)
+                    | Action::NoteBackup(_)
+                    | Action::BeginRestore
+                    | Action::RestoreRows(_)
+                    | Action::FinishRestore
+            )
     }
 
     /// Returns every sealed secret in this action.
@@ -303,6 +374,15 @@ impl Action {
             Action::SetCertificate(set) => set.key.iter().map(|key| &key.sealed).collect(),
             Action::RotateKeyring(rotate) => vec![&rotate.authority_key],
             Action::PublishSessionKey(_, _, key) => vec![&key.sealed],
+            Action::RemoveMember(remove) => vec![&remove.turn.rotate.authority_key],
+            Action::TurnKeyring(turn) => vec![&turn.rotate.authority_key],
+            Action::Join(join) => {
+                let turn = join.replaces.iter();
+                turn.map(|remove| &remove.turn.rotate.authority_key).collect()
+            }
+            Action::Reseal(reseal) => {
+                reseal.secrets.iter().flat_map(|one| one.secrets.iter()).collect()
+            }
             _ => Vec::new(),
         }
     }

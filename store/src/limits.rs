@@ -19,6 +19,12 @@ pub const CHAIN_BYTES_MAX: usize = 48 * 1024;
 pub const VERSIONS_KEPT: usize = 16;
 /// Members of a cluster, voters and learners together.
 pub const MEMBERS_MAX: usize = 256;
+/// Members that have left and are remembered.
+pub const DEPARTED_MAX: usize = 256;
+/// Bytes of the address of a member, `HOST:PORT`: a host name has at most 253.
+pub const MEMBER_ADDRESS_BYTES_MAX: usize = 261;
+/// Bytes of the name of a zone.
+pub const ZONE_BYTES_MAX: usize = 63;
 /// Listeners of a cluster.
 pub const LISTENERS_MAX: usize = 256;
 /// Upstreams of a listener, or of one domain on it.
@@ -42,7 +48,8 @@ pub const SESSION_KEYS_MAX: usize = 2_048;
 pub const TRUSTED_MAX: usize = 1_000;
 /// Join tokens and access tokens, each.
 pub const TOKENS_MAX: usize = 1_000;
-/// Keyring generations in State. Nothing removes generations: at this bound rotation is refused.
+/// Keyring generations in State. Earlier ones leave once nothing is sealed under them; at this bound
+/// rotation is refused until then.
 pub const GENERATIONS_MAX: usize = 64;
 /// Level 0: log entries until a finished operation is forgotten.
 pub const OPERATIONS_KEPT: u64 = 10_000;

@@ -1,5 +1,6 @@
 //! Rules of State: checks a command and applies it.
 
+mod backup;
 mod certificate;
 mod chain;
 mod client_auth;
@@ -11,6 +12,7 @@ mod key;
 mod keyring;
 mod level;
 mod listener;
+mod member;
 mod operation;
 mod pending_key;
 mod session_key;
@@ -121,6 +123,17 @@ impl Changing<'_> {
             Action::RemovePendingKey(name, family) => pending_key::remove(self, name, *family),
             Action::SetListener(listener) => listener::set(self, listener),
             Action::PutListener(put) => listener::put_with_policy(self, put),
+            Action::Join(join) => member::join(self, join),
+            Action::RemoveMember(remove) => member::remove(self, remove),
+            Action::SetMember(set) => member::set(self, set),
+            Action::TurnKeyring(turn) => keyring::turn(self, turn),
+            Action::Reseal(reseal) => keyring::reseal(self, reseal),
+            Action::DropGenerations(current) => keyring::drop_before(self, *current),
+            Action::AddAccessToken(id, token, proof) => token::add(self, *id, token, *proof),
+            Action::NoteBackup(backup) => backup::note(self, *backup),
+            Action::BeginRestore => backup::begin(self),
+            Action::RestoreRows(rows) => backup::restore(self, rows),
+            Action::FinishRestore => backup::finish(self),
         }
     }
 

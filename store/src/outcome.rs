@@ -171,4 +171,19 @@ pub enum Rejection {
         /// The current level.
         level: u32,
     },
+    /// No such member.
+    #[error("no member with the number {0}")]
+    MemberUnknown(NodeId),
+    /// The last voter cannot leave or stop voting.
+    #[error("{0} is the last voter")]
+    LastVoter(NodeName),
+    /// Another member has this identity key or this sealing key.
+    #[error("{0} has this key already")]
+    NodeKeyTaken(NodeName),
+    /// Something is still sealed under an earlier generation.
+    #[error("something is still sealed under generation {0}")]
+    GenerationInUse(Generation),
+    /// The cluster has domains, or is not restoring.
+    #[error("this cluster restores no backup now")]
+    NotRestoring,
 }

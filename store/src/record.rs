@@ -1,5 +1,6 @@
 //! Rows of State: one type per kind of row.
 
+mod backup;
 mod certificate;
 mod chain;
 mod client_auth;
@@ -13,6 +14,8 @@ mod listener;
 mod member;
 mod operation;
 mod principal;
+mod proof;
+mod sealed;
 mod session_key;
 mod tls;
 mod token;
@@ -20,6 +23,7 @@ mod trust;
 
 use std::sync::Arc;
 
+pub use backup::LastBackup;
 pub use certificate::Certificate;
 pub use chain::Chain;
 pub use client_auth::ClientAuth;
@@ -30,9 +34,10 @@ pub use key::{DomainKey, KeyFamily, Sealed};
 pub use keyring::KeyringGeneration;
 pub use level::LEVEL_MAX;
 pub use listener::{Listener, ListenerPolicy, ListenerProtocol, Network, Outgoing, ProxyVersion};
-pub use member::{Member, MemberRole};
+pub use member::{DepartedMember, Member, MemberPlace, MemberRole};
 pub use operation::{Operation, OperationMemory};
 pub use principal::Principal;
+pub use proof::{Proof, ProofOf};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 pub use session_key::{SessionKey, SessionKeyUse};
@@ -40,9 +45,12 @@ pub use tls::{TlsLogLevel, TlsSettings, TlsVersion};
 pub use token::{AccessToken, JoinToken, TokenUse};
 pub use trust::{Crl, LongCrl, TrustSet, Trusted};
 
-use crate::id::{
-    DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
-    ServerName, SessionKeyId, TokenId, Version,
+use crate::{
+    id::{
+        DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
+        ServerName, SessionKeyId, TokenId, Version,
+    },
+    time::UnixMillis,
 };
 
 /// Key of a row. State keeps its rows in the order of their keys.
@@ -97,6 +105,18 @@ pub enum RowKey {
     PendingKey((DomainId, KeyFamily)),
     /// Which clients a listener takes, by its name; from level 2 on. Absent for the default.
     ListenerPolicy(ListenerName),
+    /// A proof, by its subject; from level 3 on.
+    Proof(ProofOf),
+    /// Where a member stands, by its number; from level 3 on. Absent for the default.
+    MemberPlace(NodeId),
+    /// A member that has left, by its number; from level 3 on.
+    DepartedMember(NodeId),
+    /// The last backup; one row, from level 3 on.
+    LastBackup,
+    /// A backup is being restored into this cluster; one row, from level 3 on.
+    Restoring,
+    /// Where level 3 began; one row. What is older than it needs no proof.
+    ProofsBegin,
 }
 
 /// Content of a row. Large contents are behind a pointer: an enum is as large as its largest
@@ -149,4 +169,16 @@ pub enum Record {
     PendingKey(Arc<DomainKey>),
     /// Which clients a listener takes.
     ListenerPolicy(ListenerPolicy),
+    /// A proof.
+    Proof(Proof),
+    /// Where a member stands.
+    MemberPlace(Arc<MemberPlace>),
+    /// A member that has left.
+    DepartedMember(Arc<DepartedMember>),
+    /// The last backup.
+    LastBackup(LastBackup),
+    /// Time at which the restore began.
+    Restoring(UnixMillis),
+    /// Where level 3 began.
+    ProofsBegin,
 }

@@ -1,6 +1,6 @@
 //! Rules for join tokens and for joining with one.
 
-use super::{Changing, check_count};
+use super::{Changing, check_count, keyring};
 use crate::{
     command::RedeemJoinToken,
     id::{Fingerprint, NodeId, TokenId},
@@ -31,40 +31,53 @@ pub(super) fn create(
     Ok(Done::Changed)
 }
 
-/// Uses the token and adds the member in one step. A retry of the same node, by its identity key,
-/// gets the answer of the first try.
+/// Returns the member that has used the token already, if it is the same node by its identity key:
+/// its retry gets the answer of the first try. Rejects a token that cannot be used.
+pub(super) fn used(
+    change: &Changing<'_>,
+    id: TokenId,
+    identity: Fingerprint,
+) -> Result<Option<NodeId>, Rejection> {
+    let token = change.state.join_token(&id).ok_or(Rejection::JoinTokenUnknown(id))?;
+    match &token.used {
+        Some(used) if used.identity == identity => return Ok(Some(used.node)),
+        Some(used) => return Err(Rejection::JoinTokenUsed { token: id, node: used.node }),
+        None => {}
+    }
+    if change.command.time > token.expires {
+        return Err(Rejection::JoinTokenExpired { token: id, expired: token.expires });
+    }
+    Ok(None)
+}
+
+/// Marks a token as used by a new member.
+pub(super) fn spend(
+    change: &mut Changing<'_>,
+    id: TokenId,
+    node: NodeId,
+    identity: Fingerprint,
+) -> Result<(), Rejection> {
+    let token = change.state.join_token(&id).cloned();
+    let mut token = token.ok_or(Rejection::JoinTokenUnknown(id))?;
+    token.used = Some(TokenUse { node, identity });
+    change.put(RowKey::JoinToken(id), Record::JoinToken(token.into()))
+}
+
+/// Uses the token and adds the member in one step, below level 3.
 pub(super) fn redeem(
     change: &mut Changing<'_>,
     redeem: &RedeemJoinToken,
 ) -> Result<Done, Rejection> {
     let mut cluster = change.state.cluster().cloned().ok_or(Rejection::NoCluster)?;
-    let mut token = change
-        .state
-        .join_token(&redeem.token)
-        .cloned()
-        .ok_or(Rejection::JoinTokenUnknown(redeem.token))?;
     let identity = Fingerprint::of(&redeem.member.identity_der);
-    match &token.used {
-        Some(used) if used.identity == identity => return Ok(Done::Member { id: used.node }),
-        Some(used) => {
-            return Err(Rejection::JoinTokenUsed { token: redeem.token, node: used.node });
-        }
-        None => {}
-    }
-    if change.command.time > token.expires {
-        return Err(Rejection::JoinTokenExpired { token: redeem.token, expired: token.expires });
+    if let Some(id) = used(change, redeem.token, identity)? {
+        return Ok(Done::Member { id });
     }
     check_member(change, redeem, cluster.node_last)?;
     let id = redeem.member.id;
-    for (generation, wrap) in &redeem.wraps {
-        let mut keyring =
-            change.state.generation(generation).cloned().ok_or(Rejection::WrapsMismatch)?;
-        keyring.wraps.insert(id, wrap.clone());
-        change.put(RowKey::Generation(*generation), Record::Generation(keyring.into()))?;
-    }
-    token.used = Some(TokenUse { node: id, identity });
+    keyring::add_wraps(change, id, &redeem.wraps)?;
+    spend(change, redeem.token, id, identity)?;
     cluster.node_last = id;
-    change.put(RowKey::JoinToken(redeem.token), Record::JoinToken(token.into()))?;
     change.put(RowKey::Cluster, Record::Cluster(cluster.into()))?;
     change.put(RowKey::Member(id), Record::Member(redeem.member.clone().into()))?;
     Ok(Done::Member { id })
@@ -81,10 +94,5 @@ fn check_member(
         return Err(Rejection::NodeNameTaken(member.name.clone()));
     }
     // Admission chose the number; another join may have taken it since.
-    let is_next = member.id.0 == node_last.0 + 1;
-    let generations = change.state.generations().map(|(generation, _)| generation);
-    if !is_next || !redeem.wraps.iter().map(|(generation, _)| generation).eq(generations) {
-        return Err(Rejection::WrapsMismatch);
-    }
-    Ok(())
+    if member.id.0 == node_last.0 + 1 { Ok(()) } else { Err(Rejection::WrapsMismatch) }
 }

@@ -8,11 +8,21 @@ use crate::{
     record::{LEVEL_MAX, Record, RowKey},
 };
 
+/// Level from which on what decides who may open secrets carries a proof.
+const PROOFS_LEVEL: u32 = 3;
+
 /// Rejects an action above the current level. Admission refuses it first: here it is too late for
 /// members of older versions, which cannot read it.
 pub(super) fn check(change: &Changing<'_>, action: &Action) -> Result<(), Rejection> {
     let (level, max) = (action.level(), change.state.level());
-    if level > max { Err(Rejection::LevelUnknown { level, max }) } else { Ok(()) }
+    if level > max {
+        return Err(Rejection::LevelUnknown { level, max });
+    }
+    // Admission derives it again, in the form with a proof.
+    if max >= PROOFS_LEVEL && action.is_without_proof() {
+        return Err(Rejection::Stale(RowKey::Level));
+    }
+    Ok(())
 }
 
 /// Raises the level. A command for the current level changes nothing.
@@ -27,6 +37,9 @@ pub(super) fn set(change: &mut Changing<'_>, asked: u32) -> Result<Done, Rejecti
     if asked > level {
         if level == 0 {
             operation::begin_watermark(change)?;
+        }
+        if level < PROOFS_LEVEL && asked >= PROOFS_LEVEL {
+            change.put(RowKey::ProofsBegin, Record::ProofsBegin)?;
         }
         change.put(RowKey::Level, Record::Level(asked))?;
     }

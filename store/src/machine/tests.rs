@@ -2,6 +2,7 @@
 
 mod level;
 mod listener;
+mod member;
 mod operation;
 mod random;
 mod tls;

@@ -5,7 +5,7 @@ use crate::{
     id::TokenId,
     limits::TOKENS_MAX,
     outcome::{Done, Rejection},
-    record::{AccessToken, Record, RowKey},
+    record::{AccessToken, Proof, ProofOf, Record, RowKey},
 };
 
 /// Adds an access token.
@@ -19,9 +19,22 @@ pub(super) fn create(
     Ok(Done::Changed)
 }
 
+/// Adds an access token with its proof.
+pub(super) fn add(
+    change: &mut Changing<'_>,
+    id: TokenId,
+    token: &AccessToken,
+    proof: Proof,
+) -> Result<Done, Rejection> {
+    create(change, id, token)?;
+    change.put(RowKey::Proof(ProofOf::AccessToken(id)), Record::Proof(proof))?;
+    Ok(Done::Changed)
+}
+
 /// Revokes an access token at once.
 pub(super) fn revoke(change: &mut Changing<'_>, id: TokenId) -> Result<Done, Rejection> {
     change.state.access_token(&id).ok_or(Rejection::AccessTokenUnknown(id))?;
     change.remove(&RowKey::AccessToken(id))?;
+    change.remove(&RowKey::Proof(ProofOf::AccessToken(id)))?;
     Ok(Done::Changed)
 }

@@ -9,7 +9,7 @@ use serde::{
 
 use super::{Certificate, ClientAuth, DomainKey, KeyFamily, Principal};
 use crate::{
-    id::{DomainId, DomainName, Fingerprint, ServerName, Version},
+    id::{DomainId, DomainName, Fingerprint, Generation, ServerName, Version},
     time::UnixMillis,
 };
 
@@ -115,6 +115,11 @@ impl Domain {
         self.credentials.iter().filter_map(|one| one.certificate.as_ref())
     }
 
+    /// Returns the oldest generation under which one of its keys is sealed.
+    pub(crate) fn oldest_generation(&self) -> Option<Generation> {
+        self.credentials.iter().map(|one| one.key.sealed.generation).min()
+    }
+
     /// Returns every server name of this domain, its own name first.
     pub fn server_names(&self) -> impl Iterator<Item = ServerName> + '_ {
         std::iter::once(ServerName::from(self.name.clone())).chain(self.aliases.iter().cloned())
@@ -124,7 +129,11 @@ impl Domain {
 /// An earlier version of a domain, kept in encoded form. There are many of them and few are read,
 /// and the encoding takes a fraction of the memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EarlierVersion(Box<[u8]>);
+pub struct EarlierVersion {
+    bytes: Box<[u8]>,
+    /// See [`Self::oldest_generation`].
+    oldest: Option<Generation>,
+}
 
 /// Failure to encode a domain.
 #[derive(Debug, thiserror::Error)]
@@ -135,13 +144,19 @@ impl EarlierVersion {
     /// Encodes a domain.
     pub(crate) fn of(domain: &Domain) -> Result<EarlierVersion, PackError> {
         let bytes = bincode::serde::encode_to_vec(domain, bincode::config::standard());
-        Ok(EarlierVersion(bytes.map_err(|_| PackError)?.into()))
+        let bytes = bytes.map_err(|_| PackError)?.into();
+        Ok(EarlierVersion { bytes, oldest: domain.oldest_generation() })
+    }
+
+    /// Returns the oldest generation under which one of its keys is sealed, without decoding it.
+    pub(crate) fn oldest_generation(&self) -> Option<Generation> {
+        self.oldest
     }
 
     /// Decodes the domain; `None` only if the bytes do not come from a domain.
     pub(crate) fn domain(&self) -> Option<Domain> {
         let config = bincode::config::standard();
-        bincode::serde::decode_from_slice(&self.0, config).map(|(domain, _)| domain).ok()
+        bincode::serde::decode_from_slice(&self.bytes, config).map(|(domain, _)| domain).ok()
     }
 }
 
@@ -157,8 +172,8 @@ impl Serialize for EarlierVersion {
                 .serialize(to);
         }
         // Unlike a byte string, a tuple has no length prefix.
-        let mut raw = to.serialize_tuple(self.0.len())?;
-        self.0.iter().try_for_each(|byte| raw.serialize_element(byte))?;
+        let mut raw = to.serialize_tuple(self.bytes.len())?;
+        self.bytes.iter().try_for_each(|byte| raw.serialize_element(byte))?;
         raw.end()
     }
 }

@@ -9,6 +9,9 @@
 //!   longer rows; operations are remembered by time; commands of forgotten operations are refused.
 //! - Level 2, from 0.2.1 on: rows and commands that 0.2.0 does not know. A command that changes
 //!   nothing makes no version. The other rules are those of level 1.
+//! - Level 3, from 0.3.0 on: members leave, move and change their role; secrets are sealed anew
+//!   under the current generation, and old generations leave; what decides who may open secrets
+//!   carries a proof; backups.
 
 /// Highest level known to this program.
-pub const LEVEL_MAX: u32 = 2;
+pub const LEVEL_MAX: u32 = 3;

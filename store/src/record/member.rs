@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{NodeId, NodeName},
+    id::{Generation, NodeId, NodeName},
     time::UnixMillis,
 };
 
@@ -34,4 +34,25 @@ pub struct Member {
     pub address: String,
     /// Time of joining.
     pub joined: UnixMillis,
+}
+
+/// Where a member stands, from level 3 on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberPlace {
+    /// Failure zone, as a data centre or a rack; empty: not said.
+    pub zone: String,
+}
+
+/// A member that has left. The keys that it could open are known by its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepartedMember {
+    /// Its name.
+    pub name: NodeName,
+    /// Public key of its transport identity (SubjectPublicKeyInfo, DER).
+    #[serde(with = "serde_bytes")]
+    pub identity_der: Vec<u8>,
+    /// Time of leaving.
+    pub left: UnixMillis,
+    /// Last generation of the keyring that it could open.
+    pub generation: Generation,
 }

@@ -25,6 +25,14 @@ pub enum Principal {
     Node(NodeId),
     /// A joining node, identified by its join token.
     Joiner(TokenId),
+    /// A process with access to the admin socket of a sealed node, which cannot prove more than its
+    /// identity (level 3).
+    SealedSocket {
+        /// Its user id on that node.
+        uid: u32,
+        /// The sealed node.
+        node: NodeId,
+    },
 }
 
 impl fmt::Display for Principal {
@@ -34,6 +42,7 @@ impl fmt::Display for Principal {
             Principal::Token { name, .. } => write!(out, "token {name}"),
             Principal::Node(id) => write!(out, "node {id}"),
             Principal::Joiner(id) => write!(out, "join token {id}"),
+            Principal::SealedSocket { uid, node } => write!(out, "uid {uid} at sealed node {node}"),
         }
     }
 }

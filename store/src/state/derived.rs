@@ -3,10 +3,12 @@
 //! They are not part of the rows or the digest. Every change of a row goes through
 //! [`Derived::change`], so the same rows always have the same indexes, regardless of their history.
 
+use std::collections::BTreeMap;
+
 use imbl::{OrdMap, OrdSet};
 
 use crate::{
-    id::{DomainName, LogIndex, OperationId, ServerName},
+    id::{DomainName, Generation, LogIndex, OperationId, ServerName},
     limits::CLOCK_APART_MS_MAX,
     record::{Domain, Record, RowKey},
     time::UnixMillis,
@@ -46,6 +48,8 @@ pub(super) struct Derived {
     // Key and value share the strings of the domain: there may be a million domains.
     names: OrdMap<ServerName, DomainName>,
     ages: OrdSet<OperationAge>,
+    /// Number of rows with secrets, by the oldest generation that a row needs.
+    generations: BTreeMap<Generation, u64>,
 }
 
 impl Derived {
@@ -59,8 +63,14 @@ impl Derived {
         &self.ages
     }
 
+    /// Returns the number of rows with secrets, by the oldest generation that a row needs.
+    pub(super) fn generations(&self) -> &BTreeMap<Generation, u64> {
+        &self.generations
+    }
+
     /// Updates the indexes for a row that changes from `old` to `new`; `None`: no row.
     pub(super) fn change(&mut self, key: &RowKey, old: Option<&Record>, new: Option<&Record>) {
+        self.change_generations(old, new);
         match key {
             RowKey::Domain(_) => self.change_domain(domain(old), domain(new)),
             RowKey::Operation(_) => {
@@ -70,6 +80,25 @@ impl Derived {
                 self.ages.extend(OperationAge::of(key, new));
             }
             _ => {}
+        }
+    }
+
+    fn change_generations(&mut self, old: Option<&Record>, new: Option<&Record>) {
+        let of = |record: Option<&Record>| record.and_then(Record::oldest_generation);
+        let (old, new) = (of(old), of(new));
+        if old == new {
+            return;
+        }
+        if let Some(new) = new {
+            *self.generations.entry(new).or_default() += 1;
+        }
+        if let Some(old) = old
+            && let Some(count) = self.generations.get_mut(&old)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.generations.remove(&old);
+            }
         }
     }
 

@@ -12,9 +12,10 @@ use crate::{
         ServerName, SessionKeyId, TokenId, Version,
     },
     record::{
-        AccessToken, Chain, Cluster, Credential, Domain, DomainKey, JoinToken, KeyFamily,
-        KeyringGeneration, Listener, ListenerPolicy, Member, Operation, OperationMemory, Record,
-        RowKey, SessionKey, SessionKeyUse, TlsSettings, TrustSet, Trusted,
+        AccessToken, Chain, Cluster, Credential, DepartedMember, Domain, DomainKey, JoinToken,
+        KeyFamily, KeyringGeneration, LastBackup, Listener, ListenerPolicy, Member, MemberPlace,
+        Operation, OperationMemory, Proof, ProofOf, Record, RowKey, SessionKey, SessionKeyUse,
+        TlsSettings, TrustSet, Trusted,
     },
 };
 
@@ -291,6 +292,58 @@ impl State {
             Record::OperationMemory(memory) => Some(memory),
             _ => None,
         }
+    }
+
+    /// Returns the number of rows that need a generation of the keyring before `current`, and the
+    /// oldest of these generations.
+    pub fn rows_before_generation(&self, current: Generation) -> (u64, Option<Generation>) {
+        let before = self.derived.generations().range(..current);
+        (before.clone().map(|(_, count)| count).sum(), before.map(|(id, _)| *id).next())
+    }
+
+    /// Returns a proof.
+    pub fn proof(&self, of: ProofOf) -> Option<Proof> {
+        match self.row(&RowKey::Proof(of))?.record {
+            Record::Proof(proof) => Some(proof),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a row is older than the rule that demands a proof for its kind.
+    pub fn is_older_than_proofs(&self, key: &RowKey) -> bool {
+        if self.level() < 3 {
+            return true;
+        }
+        let index = |key| self.row(key).map(|row| row.changed_at);
+        index(key).is_some_and(|changed_at| index(&RowKey::ProofsBegin) > Some(changed_at))
+    }
+
+    /// Returns where a member stands.
+    pub fn member_place(&self, id: NodeId) -> MemberPlace {
+        match self.row(&RowKey::MemberPlace(id)).map(|row| &row.record) {
+            Some(Record::MemberPlace(place)) => MemberPlace::clone(place),
+            _ => MemberPlace::default(),
+        }
+    }
+
+    read!(
+        /// Returns a member that has left.
+        departed_member(NodeId),
+        /// Returns the members that have left, by number.
+        departed_members -> DepartedMember, DepartedMember, NodeId(0)
+    );
+
+    /// Returns the last backup.
+    pub fn last_backup(&self) -> Option<LastBackup> {
+        match self.row(&RowKey::LastBackup)?.record {
+            Record::LastBackup(backup) => Some(backup),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a backup is being restored.
+    pub fn is_restoring(&self) -> bool {
+        self.row(&RowKey::Restoring).is_some()
     }
 
     /// Returns the current change index of a row, for a command derived from the row.

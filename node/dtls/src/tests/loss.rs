@@ -110,13 +110,15 @@ fn the_first_repetition_comes_before_400_ms() {
     assert!(!flight.is_empty());
     let session = server.session.as_mut().unwrap();
     let due = session.next_timer().unwrap();
-    assert!(due.duration_since(begin) <= limits::RETRANSMIT_FIRST + Duration::from_millis(50));
+    // By the timer, not by the clock of a busy machine.
+    let first = due.duration_since(begin);
+    assert!(first <= limits::RETRANSMIT_FIRST + Duration::from_millis(50), "{first:?}");
+    assert!(limits::RETRANSMIT_FIRST < Duration::from_millis(400));
     session.timer(begin); // too early
     assert_eq!(session.next_datagram(), None);
     std::thread::park_timeout(due.saturating_duration_since(std::time::Instant::now()));
     session.timer(due.max(std::time::Instant::now()));
     assert!(session.next_datagram().is_some(), "the flight is repeated");
-    assert!(begin.elapsed() < Duration::from_millis(400), "{:?}", begin.elapsed());
 }
 
 #[test]

@@ -19,7 +19,8 @@ fn command(principal: Principal, action: Action) -> Command {
 pub(super) fn all() -> Vec<(String, Command)> {
     let mut all = Vec::new();
     let [socket, ..] = principals();
-    for action in cluster_actions().into_iter().chain(domain_actions()).chain(other_actions()) {
+    let actions = cluster_actions().into_iter().chain(domain_actions()).chain(other_actions());
+    for action in actions.chain(member_actions()) {
         all.push((variant(&action), command(socket.clone(), action)));
     }
     for protocol in ListenerProtocol::ALL {
@@ -61,6 +62,58 @@ fn cluster_actions() -> Vec<Action> {
         Action::RotateKeyring(Box::new(rotate)),
         Action::SetMainDomain(NodeId(1), domain_name("node-1.main")),
         Action::SetLevel(1),
+    ]
+}
+
+fn member_actions() -> Vec<Action> {
+    let turn = || TurnKeyring {
+        rotate: RotateKeyring {
+            generation: Generation(3),
+            keyring: generation(),
+            authority_key: sealed(),
+        },
+        proof: PROOF,
+        members: vec![(NodeId(1), PROOF), (NodeId(300), PROOF)],
+    };
+    let remove = || RemoveMember { id: NodeId(2), turn: turn() };
+    let join = |replaces| Join {
+        token: TokenId([1; 8]),
+        member: member(4, MemberRole::Voter),
+        place: place(),
+        wraps: vec![(Generation(3), bytes("wrap 3"))],
+        proof: PROOF,
+        replaces,
+    };
+    let key = RowKey::Domain(domain_name("shop.example"));
+    let resealed =
+        Resealed { key, changed_at: LogIndex(70_000), secrets: vec![sealed(), sealed()] };
+    let proofs = [
+        ProofOf::Generation(Generation(2)),
+        ProofOf::Member(NodeId(1)),
+        ProofOf::AccessToken(TokenId([2; 8])),
+    ];
+    let domain = Record::Domain(domain().into());
+    vec![
+        Action::Join(Box::new(join(None))),
+        Action::Join(Box::new(join(Some(remove())))),
+        Action::RemoveMember(Box::new(remove())),
+        Action::SetMember(Box::new(SetMember {
+            id: NodeId(2),
+            address: Some("10.0.2.2:7444".to_owned()),
+            role: Some(MemberRole::Learner),
+            place: Some(place()),
+        })),
+        Action::TurnKeyring(Box::new(turn())),
+        Action::Reseal(Box::new(Reseal {
+            secrets: vec![resealed],
+            proofs: proofs.map(|of| (of, PROOF)).to_vec(),
+        })),
+        Action::DropGenerations(Generation(3)),
+        Action::AddAccessToken(TokenId([2; 8]), access_token(Some(TIME)), PROOF),
+        Action::NoteBackup(LAST_BACKUP),
+        Action::BeginRestore,
+        Action::RestoreRows(vec![(RowKey::Domain(domain_name("shop.example")), domain)]),
+        Action::FinishRestore,
     ]
 }
 

@@ -63,5 +63,10 @@ fn rejections() -> Vec<Rejection> {
         },
         Rejection::LevelUnknown { level: 2, max: 1 },
         Rejection::LevelReached { level: 1 },
+        Rejection::MemberUnknown(NodeId(3)),
+        Rejection::LastVoter(NodeName::parse("node-1").unwrap()),
+        Rejection::NodeKeyTaken(NodeName::parse("node-1").unwrap()),
+        Rejection::GenerationInUse(Generation(1)),
+        Rejection::NotRestoring,
     ]
 }

@@ -68,5 +68,22 @@ pub(super) fn all() -> Vec<(String, RowKey, Record)> {
     add(RowKey::PendingKey((id, KeyFamily::Ec)), pending);
     let policy = Record::ListenerPolicy(LISTENER_POLICY);
     add(RowKey::ListenerPolicy(listener_name("imap")), policy);
+    for of in [
+        ProofOf::Generation(Generation(2)),
+        ProofOf::Member(NodeId(1)),
+        ProofOf::AccessToken(TokenId([3; 8])),
+    ] {
+        add(RowKey::Proof(of), Record::Proof(PROOF));
+    }
+    add(RowKey::MemberPlace(NodeId(1)), Record::MemberPlace(place().into()));
+    add(RowKey::DepartedMember(NodeId(9)), Record::DepartedMember(departed().into()));
+    add(RowKey::LastBackup, Record::LastBackup(LAST_BACKUP));
+    add(RowKey::Restoring, Record::Restoring(TIME));
+    add(RowKey::ProofsBegin, Record::ProofsBegin);
+    let [.., principal] = principals();
+    let (done, index) = (Done::Changed, LogIndex(6));
+    let operation = Operation { principal, request: [6; 32], done, index, time: TIME };
+    let id = OperationId::parse("operation-6").unwrap();
+    add(RowKey::Operation(id), Record::Operation(operation.into()));
     all
 }

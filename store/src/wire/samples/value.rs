@@ -36,12 +36,31 @@ pub(super) fn stamp(principal: Principal) -> Stamp {
     Stamp { time: TIME, principal, reason: Some("a reason — why".to_owned()) }
 }
 
-pub(super) fn principals() -> [Principal; 4] {
+pub(super) const PROOF: Proof = Proof { generation: Generation(2), mac: [9; 32] };
+
+pub(super) const LAST_BACKUP: LastBackup =
+    LastBackup { time: TIME, index: LogIndex(70_000), node: NodeId(2) };
+
+pub(super) fn place() -> MemberPlace {
+    MemberPlace { zone: "rack-7".to_owned() }
+}
+
+pub(super) fn departed() -> DepartedMember {
+    DepartedMember {
+        name: NodeName::parse("node-9").unwrap(),
+        identity_der: b"identity".to_vec(),
+        left: TIME,
+        generation: Generation(2),
+    }
+}
+
+pub(super) fn principals() -> [Principal; 5] {
     [
         Principal::Socket { uid: 1000 },
         Principal::Token { id: TokenId([1; 8]), name: "deploy".to_owned() },
         Principal::Node(NodeId(3)),
         Principal::Joiner(TokenId([2; 8])),
+        Principal::SealedSocket { uid: 1000, node: NodeId(3) },
     ]
 }
 

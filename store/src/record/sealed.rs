@@ -1,0 +1,66 @@
+//! The sealed secrets of rows, of whatever kind, for sealing them anew.
+
+use std::sync::Arc;
+
+use super::{Domain, EarlierVersion, Record, Sealed};
+use crate::id::Generation;
+
+impl Record {
+    /// Returns the oldest generation of the keyring that is needed for a secret of this row; `None`
+    /// if it has no secret.
+    pub fn oldest_generation(&self) -> Option<Generation> {
+        match self {
+            Record::DomainVersion(earlier) => earlier.oldest_generation(),
+            Record::Domain(domain) => domain.oldest_generation(),
+            Record::Cluster(cluster) => Some(cluster.authority_key.generation),
+            Record::JoinToken(token) => Some(token.secret.generation),
+            Record::SessionKey(key) => Some(key.sealed.generation),
+            Record::PendingKey(key) => Some(key.sealed.generation),
+            _ => None,
+        }
+    }
+
+    /// Returns all secrets of this row, in a fixed order.
+    pub fn sealed(&self) -> Vec<Sealed> {
+        let mut record = self.clone();
+        let mut found = Vec::new();
+        record.each_sealed(&mut |sealed| found.push(sealed.clone()));
+        found
+    }
+
+    /// Returns the row with other secrets, in the order of [`Self::sealed`]; `None` if their number
+    /// differs.
+    pub fn with_sealed(&self, secrets: &[Sealed]) -> Option<Record> {
+        let mut record = self.clone();
+        let mut count = 0;
+        record.each_sealed(&mut |sealed| {
+            if let Some(secret) = secrets.get(count) {
+                sealed.clone_from(secret);
+            }
+            count += 1;
+        });
+        (count == secrets.len()).then_some(record)
+    }
+
+    fn each_sealed(&mut self, visit: &mut dyn FnMut(&mut Sealed)) {
+        let of = |domain: &mut Domain, visit: &mut dyn FnMut(&mut Sealed)| {
+            domain.credentials.iter_mut().for_each(|one| visit(&mut one.key.sealed));
+        };
+        match self {
+            Record::Cluster(cluster) => visit(&mut Arc::make_mut(cluster).authority_key),
+            Record::JoinToken(token) => visit(&mut Arc::make_mut(token).secret),
+            Record::Domain(domain) => of(Arc::make_mut(domain), visit),
+            Record::DomainVersion(earlier) => {
+                let Some(mut domain) = earlier.domain() else { return };
+                of(&mut domain, visit);
+                // A domain that was decoded can be encoded.
+                if let Ok(packed) = EarlierVersion::of(&domain) {
+                    *earlier = packed;
+                }
+            }
+            Record::SessionKey(key) => visit(&mut Arc::make_mut(key).sealed),
+            Record::PendingKey(key) => visit(&mut Arc::make_mut(key).sealed),
+            _ => {}
+        }
+    }
+}
