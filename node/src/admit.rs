@@ -45,7 +45,8 @@ pub(crate) use join_token::{authority_fingerprint, create_join_token, expires};
 pub(crate) use key::{NewKey, generate_key, import_key, remove_key, set_key};
 pub(crate) use keyring::rotate_keyring;
 pub(crate) use listener::{
-    add_listener, known_listener, listener_settings, remove_listener, set_listener, ways_around,
+    add_listener, known_listener, listener_settings, normal_listen_address, normal_network,
+    normal_upstream, remove_listener, set_listener, ways_around,
 };
 pub(crate) use pending_key::{remove_pending_key, set_pending_key};
 pub(crate) use problem::rejection_problem;

@@ -40,6 +40,7 @@ use std::path::Path;
 use conclave_api::problem::Problem;
 use conclave_pki::certificate::Certificate;
 use conclave_store::id::ServerName;
+use conclave_tls::{CIPHER_SUITES, GROUPS};
 
 use config::Config;
 
@@ -62,6 +63,32 @@ pub fn server_name(text: &str) -> Result<String, String> {
         Err(error) if !text.is_ascii() && !text.contains('@') => Err(error.to_string()),
         Err(_) => Ok(text.to_owned()),
     }
+}
+
+/// Returns an address to listen on as nodes show it. What is no such address stays as it is.
+pub fn listen_address(text: &str) -> String {
+    admit::normal_listen_address(text).unwrap_or_else(|_| text.to_owned())
+}
+
+/// Returns an upstream as nodes show it: with A-labels. What is no upstream stays as it is.
+pub fn upstream(text: &str) -> String {
+    admit::normal_upstream(text).unwrap_or_else(|_| text.to_owned())
+}
+
+/// Returns a network as nodes show it: with its prefix. What is no network stays as it is.
+pub fn network(text: &str) -> String {
+    admit::normal_network(text).unwrap_or_else(|_| text.to_owned())
+}
+
+/// Returns cipher suites as nodes show them. They stay as they are if one of them is unknown.
+pub fn cipher_suites(names: &[String]) -> Vec<String> {
+    tls_names::names("cipher suite", Some(names), &CIPHER_SUITES, &[])
+        .unwrap_or_else(|_| names.to_vec())
+}
+
+/// Returns groups as nodes show them. They stay as they are if one of them is unknown.
+pub fn groups(names: &[String]) -> Vec<String> {
+    tls_names::names("group", Some(names), &GROUPS, &[]).unwrap_or_else(|_| names.to_vec())
 }
 
 /// Returns a name for people: with the letters of its language behind it, if it is international.

@@ -291,6 +291,38 @@ fn what_is_exported_and_applied_changes_nothing() {
 }
 
 #[test]
+fn a_document_settles_whatever_the_form_of_its_settings() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let document = format!(
+        "[tls]\ncipher_suites = [\"tls_aes_128_gcm_sha256\", \"TLS_AES_128_GCM_SHA256\"]\n\
+         groups = [\"X25519\"]\n\
+         [[listeners]]\nname = \"Web\"\nbind = \"127.0.0.1:0{}\"\n\
+         upstreams = [\"b\u{fc}cher.example:80\"]\nproxy_to = \"\"\n\
+         proxy_from = [\"10.0.0.7\", \"2001:DB8::1\", \"FD00::/8\"]\n\
+         domain_upstreams = {{ \"B\u{fc}cher.example\" = [\"B\u{dc}CHER.example.:81\"] }}\n\
+         [[listeners]]\nname = \"v6\"\nbind = \"[::FFFF:127.0.0.1]:{}\"\n\
+         upstreams = [\"[2001:DB8::1]:80\"]\n\
+         [[listeners]]\nname = \"out\"\nprotocol = \"outgoing-tls\"\nbind = \":{}\"\n\
+         upstreams = [\"mail.example:465\"]\nserver_name = \"M\u{dc}LLER.example.\"\n",
+        cluster.free_port(),
+        cluster.free_port(),
+        cluster.free_port()
+    );
+    let (code, out, err) = apply(one, &document, &[]);
+    assert!(code == 0 && out.contains("4 changed"), "{out}{err}");
+    let shown = one.run(&["listener", "show", "v6", "-o", "json"]).json();
+    assert!(shown["bind"].as_str().unwrap().starts_with("[::ffff:127.0.0.1]:"), "{shown}");
+    let exported = one.run(&["export"]).ok();
+    for document in [&document, &exported] {
+        let (code, out, err) = apply(one, document, &["--dry-run"]);
+        assert!(code == 0 && out.contains("Would change 0"), "{out}{err}");
+        let (code, out, err) = apply(one, document, &[]);
+        assert!(code == 0 && out.contains("0 changed, "), "{out}{err}");
+    }
+}
+
+#[test]
 fn pruning_removes_what_is_not_named_and_names_move() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];

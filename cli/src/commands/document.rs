@@ -277,6 +277,7 @@ mod tests {
             assert_eq!(failure.location.as_ref().map(|at| at.line), Some(line), "{failure:?}");
         }
     }
+
     #[test]
     fn names_are_compared_in_the_form_of_nodes() {
         let text = "node = \"Node-1\"\n[[domains]]\nname = \"B\u{fc}cher.Example.\"\n\
@@ -293,6 +294,31 @@ mod tests {
         let listener = &document.listeners.as_deref().unwrap()[0];
         assert_eq!(listener.name, "https");
         assert!(listener.domain_upstreams.contains_key("xn--bcher-kva.example"));
+    }
+
+    #[test]
+    fn settings_are_compared_in_the_form_of_nodes() {
+        let text = "[tls]\ncipher_suites = [\"tls_aes_128_gcm_sha256\"]\n\
+            groups = [\"X25519\", \"x25519\"]\n[[listeners]]\nname = \"https\"\n\
+            bind = \"[2001:DB8:0::1]:0443\"\n\
+            upstreams = [\"b\u{fc}cher.example:80\", \"127.0.0.1:9\"]\n\
+            proxy_from = [\"10.0.0.7\", \"2001:DB8::/32\"]\nproxy_to = \"\"\n\
+            domain_upstreams = { \"a.example\" = [\"udp:B\u{dc}CHER.example:5\"] }\n\
+            [[listeners]]\nname = \"wrong\"\nbind = \"443\"\nupstreams = [\"nowhere\"]\n\
+            proxy_from = [\"10.0.0/8\"]\n";
+        let document = Document::parse(Path::new("-"), text).unwrap();
+        let tls = document.tls.unwrap();
+        assert_eq!(tls.cipher_suites.unwrap(), ["TLS_AES_128_GCM_SHA256"]);
+        assert_eq!(tls.groups.unwrap(), ["x25519"]);
+        let [good, wrong] = document.listeners.as_deref().unwrap() else { panic!("two") };
+        assert_eq!(good.bind, "[2001:db8::1]:443");
+        assert_eq!(good.upstreams, ["xn--bcher-kva.example:80", "127.0.0.1:9"]);
+        assert_eq!(good.proxy_from, ["10.0.0.7/32", "2001:db8::/32"]);
+        assert_eq!(good.proxy_to, None);
+        assert_eq!(good.domain_upstreams["a.example"], ["udp:xn--bcher-kva.example:5"]);
+        // The node says what is wrong with it.
+        let kept = (wrong.bind.as_str(), &*wrong.upstreams[0], &*wrong.proxy_from[0]);
+        assert_eq!(kept, ("443", "nowhere", "10.0.0/8"));
     }
 
     #[test]

@@ -17,32 +17,27 @@ use conclave_store::{
     state::State,
 };
 
-pub(crate) use walk_around::by_domain as ways_around;
+pub(crate) use {options::with_a_labels as normal_upstream, walk_around::by_domain as ways_around};
 
 use super::{Admitted, View, rejection_problem};
+
+/// Returns an address to listen on in its normal form.
+pub(crate) fn normal_listen_address(text: &str) -> Result<String, Problem> {
+    let (address, port) = options::listen_address(text)?;
+    Ok(options::shown_listen_address(address, port))
+}
+
+/// Returns a network in its normal form.
+pub(crate) fn normal_network(text: &str) -> Result<String, Problem> {
+    options::network(text).map(|network| options::shown_network(&network))
+}
 
 fn listener_name(text: &str) -> Result<ListenerName, Problem> {
     ListenerName::parse(text).map_err(|error| Problem::new(Code::InvalidAddress, error.to_string()))
 }
 
 fn parse(view: &View<'_>, asked: &Add) -> Result<Listener, Problem> {
-    let malformed = || {
-        Problem::new(
-            Code::InvalidAddress,
-            format!("{:?} is not an address to listen on", asked.bind),
-        )
-        .hint("--bind :443 for every address of each node, or --bind 192.0.2.10:443")
-    };
-    let (address, port) = match asked.bind.strip_prefix(':') {
-        Some(port) => (None, port.parse::<u16>().map_err(|_| malformed())?),
-        None => {
-            let address: SocketAddr = asked.bind.parse().map_err(|_| malformed())?;
-            (Some(address.ip()), address.port())
-        }
-    };
-    if port == 0 {
-        return Err(malformed());
-    }
+    let (address, port) = options::listen_address(&asked.bind)?;
     let protocol = options::protocol(asked.protocol.as_deref().unwrap_or("tls"))?;
     options::check_fit(protocol, asked)?;
     Ok(Listener {
@@ -165,15 +160,12 @@ pub(crate) fn listener_settings(listener: &Listener, policy: ListenerPolicy) -> 
     Add {
         name: listener.name.to_string(),
         protocol: Some(listener.protocol.as_str().to_owned()),
-        bind: match listener.address {
-            Some(address) => SocketAddr::new(address, listener.port).to_string(),
-            None => format!(":{}", listener.port),
-        },
+        bind: options::shown_listen_address(listener.address, listener.port),
         upstreams: listener.upstreams.clone(),
         domain_upstreams: domains.map(|(name, all)| (name.to_string(), all.clone())).collect(),
         requires_tls: listener.requires_tls,
         alpn: listener.alpn.clone(),
-        proxy_from: networks.map(|one| format!("{}/{}", one.address, one.prefix)).collect(),
+        proxy_from: networks.map(options::shown_network).collect(),
         proxy_to: listener.proxy_to.map(|version| match version {
             ProxyVersion::V1 => "v1".to_owned(),
             ProxyVersion::V2 => "v2".to_owned(),

@@ -1,17 +1,23 @@
-//! Names of a document in their normal form, which is that of nodes. Only then they are comparable.
+//! Names and addresses of a document in their normal form, which is that of nodes. Only then they
+//! are comparable.
 
 use std::net::IpAddr;
 
 use conclave_api::problem::{Code, Problem};
 use conclave_client::Failure;
+use conclave_node::{cipher_suites, groups, listen_address, network, server_name, upstream};
 
 use super::{Document, Domain, Listener};
 
 impl Document {
-    /// Brings all names to the form in which nodes send them.
+    /// Brings all names and addresses to the form in which nodes send them.
     pub(super) fn normalise(&mut self) -> Result<(), Failure> {
         if let Some(node) = &mut self.node {
             node.make_ascii_lowercase();
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.cipher_suites = tls.cipher_suites.take().map(|all| cipher_suites(&all));
+            tls.groups = tls.groups.take().map(|all| groups(&all));
         }
         for domain in self.domains.iter_mut().flatten() {
             normalise_domain(domain)?;
@@ -48,9 +54,16 @@ fn normalise_listener(listener: &mut Listener) -> Result<(), Failure> {
     if let Some(name) = &mut listener.server_name {
         *name = normal(name)?;
     }
+    // An empty text is a setting that is not there.
+    for setting in [&mut listener.proxy_to, &mut listener.starttls, &mut listener.server_name] {
+        *setting = setting.take().filter(|text| !text.is_empty());
+    }
+    listener.bind = listen_address(&listener.bind);
+    listener.upstreams.iter_mut().for_each(|one| *one = upstream(one));
+    listener.proxy_from.iter_mut().for_each(|one| *one = network(one));
     let upstreams = std::mem::take(&mut listener.domain_upstreams);
     for (name, all) in upstreams {
-        let name = normal(&name)?;
+        let (name, all) = (normal(&name)?, all.iter().map(|one| upstream(one)).collect());
         if listener.domain_upstreams.insert(name.clone(), all).is_some() {
             let title = format!("the listener {} has upstreams of {name} twice", listener.name);
             return Err(Box::new(Problem::new(Code::Malformed, title)));
@@ -61,6 +74,5 @@ fn normalise_listener(listener: &mut Listener) -> Result<(), Failure> {
 
 /// Returns a name with A-labels. What is no name stays, and the node says what is wrong with it.
 fn normal(name: &str) -> Result<String, Failure> {
-    conclave_node::server_name(name)
-        .map_err(|error| Box::new(Problem::new(Code::InvalidDomainName, error)))
+    server_name(name).map_err(|error| Box::new(Problem::new(Code::InvalidDomainName, error)))
 }

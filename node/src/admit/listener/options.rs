@@ -38,6 +38,30 @@ fn check_count(what: &str, count: usize, max: usize) -> Result<(), Problem> {
     Err(Problem::new(Code::LimitReached, format!("{count} {what}, {max} are possible")))
 }
 
+/// Returns the IP address and the port of an address to listen on. Without an IP address it means
+/// every address of each node.
+pub(super) fn listen_address(text: &str) -> Result<(Option<IpAddr>, u16), Problem> {
+    let wrong = || {
+        malformed(format!("{text:?} is not an address to listen on"))
+            .hint("--bind :443 for every address of each node, or --bind 192.0.2.10:443")
+    };
+    let (address, port) = match text.strip_prefix(':') {
+        Some(port) => (None, port.parse::<u16>().map_err(|_| wrong())?),
+        None => {
+            let address: SocketAddr = text.parse().map_err(|_| wrong())?;
+            (Some(address.ip()), address.port())
+        }
+    };
+    if port == 0 { Err(wrong()) } else { Ok((address, port)) }
+}
+
+pub(super) fn shown_listen_address(address: Option<IpAddr>, port: u16) -> String {
+    match address {
+        Some(address) => SocketAddr::new(address, port).to_string(),
+        None => format!(":{port}"),
+    }
+}
+
 pub(super) fn protocol(text: &str) -> Result<ListenerProtocol, Problem> {
     ListenerProtocol::parse(text).ok_or_else(|| {
         let all: Vec<_> = ListenerProtocol::ALL.iter().map(|one| one.as_str()).collect();
@@ -121,7 +145,7 @@ pub(super) fn upstreams(
 }
 
 /// Returns an upstream with A-labels: resolvers know no others.
-fn with_a_labels(text: &str) -> Result<String, Problem> {
+pub(crate) fn with_a_labels(text: &str) -> Result<String, Problem> {
     let (kind, place) = match text.strip_prefix("udp:") {
         Some(place) => ("udp:", place),
         None => ("", text),
@@ -195,7 +219,7 @@ pub(super) fn networks(asked: &[String]) -> Result<Vec<Network>, Problem> {
     asked.iter().map(|text| network(text)).collect()
 }
 
-fn network(text: &str) -> Result<Network, Problem> {
+pub(super) fn network(text: &str) -> Result<Network, Problem> {
     let wrong = || {
         malformed(format!("invalid network {text:?}"))
             .hint("--proxy-from 10.0.0.0/8    or one address: --proxy-from 10.0.0.7")
@@ -211,6 +235,10 @@ fn network(text: &str) -> Result<Network, Problem> {
         None => bits,
     };
     Ok(Network { address, prefix })
+}
+
+pub(super) fn shown_network(network: &Network) -> String {
+    format!("{}/{}", network.address, network.prefix)
 }
 
 pub(super) fn proxy_version(asked: Option<&str>) -> Result<Option<ProxyVersion>, Problem> {
