@@ -324,6 +324,29 @@ fn der_is_taken_where_help_says_so_and_never_lost_behind_pem() {
 }
 
 #[test]
+fn a_request_in_a_file_outlives_a_refusal_and_is_written_in_every_form() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let (older, out) = ("an older request", one.file("shop.csr", b"an older request"));
+    let create = ["csr", "create", "shop.example", "--out", &out, "-o"];
+    let content = || std::fs::read_to_string(&out).unwrap();
+    check(&one.run(&[&create[..], &["json"]].concat()), "K010", 3);
+    assert_eq!(content(), older);
+    one.run(&["key", "generate", "shop.example"]).ok();
+    for form in ["json", "jsonl", "name", "table"] {
+        std::fs::write(&out, older).unwrap();
+        let said = one.run(&[&create[..], &[form]].concat()).ok();
+        let written = content();
+        assert!(written.starts_with("-----BEGIN CERTIFICATE REQUEST-----\n"), "{form}: {written}");
+        if form.starts_with("json") {
+            let shown: serde_json::Value = serde_json::from_str(&said).unwrap();
+            assert_eq!(shown["pem"].as_str().map(str::trim), Some(written.trim()), "{form}");
+        }
+    }
+}
+
+#[test]
 fn a_second_server_on_one_data_directory_is_told_so() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
