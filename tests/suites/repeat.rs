@@ -7,7 +7,9 @@ use std::{
     time::Instant,
 };
 
-use conclave_tests::{Cluster, Node, Pair, binary, forge, probe, sign, wait_for};
+use conclave_tests::{
+    Cluster, Node, Pair, binary, forge, has_program, openssl, probe, sign, wait_for,
+};
 use serde_json::Value;
 
 /// What a change would change: State, and the versions of all domains, those of the node too.
@@ -420,6 +422,97 @@ fn a_part_that_fails_is_named_and_the_rest_is_done() {
     assert!(err.contains("domain bad name: ") && err.contains("not done again"), "{err}");
     let (code, out, err) = apply(one, "[[domains]]\nnam = \"a\"\n", &[]);
     assert!(code == 2 && err.contains("-:2"), "{out}{err}");
+}
+
+#[test]
+fn a_local_and_a_shared_domain_of_one_name_are_two_objects() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let shared = "node = \"node-1\"\n[[domains]]\nname = \"twin.example\"\n";
+    let both = format!("{shared}[[domains]]\nname = \"twin.example\"\nscope = \"local\"\n");
+    let (code, out, err) = apply(one, &both, &[]);
+    let has = |line: &str| out.lines().any(|found| found == line);
+    assert!(has("domain twin.example: added") && has("local domain twin.example: added"), "{out}");
+    assert!(code == 0 && out.contains("2 changed, 0 unchanged"), "{out}{err}");
+    let (code, out, err) = apply(one, shared, &["--prune", "--yes"]);
+    assert!(code == 0 && out.contains("local domain twin.example: removed"), "{out}{err}");
+    assert!(out.contains("1 changed, 1 unchanged"), "{out}");
+    // What is left out is counted by objects, and these have two steps each.
+    for (name, alias) in [("a.example", "x.example"), ("b.example", "y.example")] {
+        one.run(&["domain", "create", name, "--alias", alias]).ok();
+    }
+    let leaf = Pair::make("shop.example").certificate;
+    let document = format!(
+        "domains = [\n{{ name = \"a.example\", aliases = [\"y.example\"] }},\n\
+         {{ name = \"b.example\", aliases = [\"x.example\"] }},\n]\n\
+         [trust]\ncluster = \"\"\"\n{leaf}\"\"\"\n"
+    );
+    let (code, out, _) = apply(one, &document, &[]);
+    let counts = "0 changed, 0 unchanged, 1 failed, 2 not tried";
+    assert!(code == 8 && out.contains(counts), "{out}");
+}
+
+#[test]
+fn files_of_a_document_are_read_in_every_form_or_named() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let pair = Pair::make("shop.example");
+    let root = one.file("root.cer", &pair.chain_der);
+    let trusted = format!("[trust]\ncluster = {{ file = \"{root}\" }}\n");
+    for counts in ["1 changed, 0 unchanged", "0 changed, 1 unchanged"] {
+        let (code, out, err) = apply(one, &trusted, &[]);
+        assert!(code == 0 && out.contains(counts), "{out}{err}");
+    }
+    let (bundle, key) = one.pair_files(&pair);
+    let (der, p12) = (one.file("shop.cer", &pair.der), one.file("shop.p12", b""));
+    let pack = ["pkcs12", "-export", "-passout", "pass:", "-inkey", &key, "-in", &bundle];
+    openssl(&[&pack[..], &["-out", &p12]].concat());
+    for (key, certificate, name, hint) in [
+        (&key, &der, "DER", format!("-in {der}")),
+        (&key, &p12, "PKCS#12", format!("-in {p12}")),
+        (&p12, &bundle, "PKCS#12", format!("-in {p12}")),
+    ] {
+        let document = format!(
+            "[[domains]]\nname = \"shop.example\"\n[[domains.credentials]]\n\
+             key = {{ file = \"{key}\" }}\ncertificate = {{ file = \"{certificate}\" }}\n"
+        );
+        let (code, out, err) = apply(one, &document, &[]);
+        assert!(code == 8 && out.is_empty(), "{out}{err}");
+        assert!(err.contains(name) && err.contains(&hint), "{err}");
+    }
+    assert_eq!(one.run(&["domain", "list", "-o", "name"]).ok(), "node-1.main\n");
+}
+
+#[test]
+fn apply_is_quiet_or_names_what_changed_and_a_pending_key_stays_as_it_is() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let document = "[[domains]]\nname = \"a.example\"\n";
+    let said = |document: &str, words: &[&str]| apply(one, document, words);
+    let silent = (0, String::new(), String::new());
+    assert_eq!(said(document, &["-q"]), silent);
+    let two = format!("{document}[[domains]]\nname = \"b.example\"\n");
+    assert_eq!(said(&two, &["-o", "name"]), (0, "b.example\n".to_owned(), String::new()));
+    assert_eq!(said(&two, &["-o", "name"]), silent);
+    one.run(&["key", "generate", "a.example"]).ok();
+    one.run(&["csr", "create", "a.example", "--new-key"]).ok();
+    let domain = one.run(&["domain", "show", "a.example", "-o", "json"]).json();
+    let pending = domain["pending_keys"][0]["sha256"].as_str().unwrap();
+    let waits = format!("{document}credentials = [{{ key = {{ sha256 = \"{pending}\" }} }}]\n");
+    for words in [&[][..], &[], &["--dry-run"]] {
+        let (code, out, err) = said(&waits, words);
+        assert!(code == 0 && out.lines().count() == 1, "{out}{err}");
+        assert!(out.contains("0 changed, 1 unchanged") || out.contains("change 0, 1 "), "{out}");
+    }
+    let after = one.run(&["domain", "show", "a.example", "-o", "json"]).json();
+    assert_eq!(after, domain);
+    // A directory that cannot be is a file that cannot be used.
+    let below = format!("{}/x", one.file("plain", b"kept"));
+    let ran = one.run(&["export", "--dir", &below, "-o", "json"]);
+    assert_eq!((ran.code, &ran.problem()["code"]), (2, &"X008".into()), "{}", ran.err);
 }
 
 /// A document of domains with their own certificates; the keys lie in files.
