@@ -161,7 +161,8 @@ fn an_output_that_fails_is_an_error_and_loses_no_secret() {
     ] {
         let output = run_full(one, words);
         assert_eq!(output.status.code(), Some(1), "{words:?}: {}", err(&output));
-        assert!(err(&output).contains("standard output"), "{words:?}: {}", err(&output));
+        let said = err(&output);
+        assert!(said.contains("X009") && said.contains("standard output"), "{words:?}: {said}");
     }
     // A reader that needs no more, as `head`, is no error; but one that misses a secret is.
     for words in [&["domain", "list"][..], &["explain", "--list"], &["status"], &["--help"]] {
@@ -294,7 +295,8 @@ fn the_history_says_what_each_version_changed() {
     one.run(&["domain", "alias", "shop.example", "--add", "www.shop.example"]).ok();
     one.run(&["domain", "set", "shop.example", "--pki", "enabled"]).ok();
     one.run(&["domain", "rename", "shop.example", "store.example"]).ok();
-    one.run(&["key", "remove", "store.example", "--yes"]).ok();
+    let reason = ["--reason", "a\u{1b}[2J"];
+    one.run(&[&["key", "remove", "store.example", "--yes"][..], &reason].concat()).ok();
     let history = one.run(&["domain", "history", "store.example", "-o", "json"]).json();
     let changes: Vec<String> = history
         .as_array()
@@ -307,7 +309,10 @@ fn the_history_says_what_each_version_changed() {
         .collect();
     let expected = ["key+certificate", "name", "pki", "aliases", "certificate", "key", "created"];
     assert_eq!(changes, expected);
-    assert!(one.run(&["domain", "history", "store.example"]).ok().contains("key, certificate"));
+    let table = one.run(&["domain", "history", "store.example"]).ok();
+    assert!(table.contains("key, certificate"), "{table}");
+    // What a terminal would act on is spelled out.
+    assert!(table.contains("a\\u{1b}[2J") && !table.contains('\u{1b}'), "{table}");
 }
 
 #[test]
