@@ -78,6 +78,11 @@ fn a_certificate_for_the_address_of_a_domain_is_one_of_the_domain() {
     one.run(&words).ok();
     let shown = openssl(&["req", "-in", csr, "-noout", "-subject", "-text"]);
     assert!(shown.contains("DNS:edge.example") && shown.contains("IP Address:"), "{shown}");
+    // An empty common name is none, and the names of the domain stay.
+    let words = ["csr", "create", "edge.example", "--common-name", "", "--out", csr];
+    one.run(&words).ok();
+    let shown = openssl(&["req", "-in", csr, "-noout", "-subject", "-text"]);
+    assert!(shown.contains("DNS:edge.example") && !shown.contains("CN"), "{shown}");
     let words = ["cert", "self-sign", "edge.example", "--common-name", "", "-o", "json"];
     assert_eq!(one.run(&words).problem()["code"], "C008");
     // The hint of a refusal is a command that works.
