@@ -127,15 +127,16 @@ fn what_exists_with_other_settings_is_said() {
 
 #[test]
 fn a_key_waits_for_its_certificate_while_the_other_is_served() {
-    let cluster = Cluster::start(2);
+    let mut cluster = Cluster::start(2);
     let [one, two] = &cluster.nodes[..] else { panic!("two nodes") };
     let port = cluster.listen();
     let name = "shop.example";
     one.run(&["domain", "create", name, "--pki", "enabled"]).ok();
     one.run(&["key", "generate", name]).ok();
     one.run(&["cert", "self-sign", name]).ok();
-    let shown = || probe(two.listener(port), name).unwrap().chain;
-    let before = (shown(), one.run(&["domain", "show", name, "-o", "json"]).json());
+    let shown =
+        |node: &Node| wait_for("the certificate", || probe(node.listener(port), name).ok()).chain;
+    let before = (shown(two), one.run(&["domain", "show", name, "-o", "json"]).json());
     let refused = one.run(&["key", "generate", name]);
     assert!(refused.err.contains("csr create shop.example --new-key"), "{}", refused.err);
     let (csr, again) = (one.file("a.csr", b""), one.file("b.csr", b""));
@@ -145,16 +146,22 @@ fn a_key_waits_for_its_certificate_while_the_other_is_served() {
     assert_eq!(domain["version"], before.1["version"], "nothing in use has changed");
     let pending = domain["pending_keys"][0]["sha256"].as_str().unwrap().to_owned();
     assert!(one.run(&["key", "show", name]).ok().contains(&pending));
-    assert_eq!(shown(), before.0);
+    assert_eq!(shown(two), before.0);
     // A rotation of the keyring and a restart leave it usable.
     one.run(&["keyring", "rotate"]).ok();
+    for node in &mut cluster.nodes {
+        node.stop();
+        node.start();
+    }
+    let [one, two] = &cluster.nodes[..] else { panic!("two nodes") };
+    assert_eq!(shown(two), before.0);
     let certificate = sign(one, &again, "90");
     let done = one.run(&["cert", "import", name, &certificate, "-o", "json"]).json();
     assert_eq!(done["version"].as_u64(), before.1["version"].as_u64().map(|one| one + 1));
     let domain = two.run(&["domain", "show", name, "-o", "json"]).json();
     assert_eq!(domain["credentials"][0]["key"]["sha256"].as_str(), Some(pending.as_str()));
     assert!(domain.get("pending_keys").is_none(), "{domain}");
-    assert_ne!(shown(), before.0);
+    assert_ne!(shown(two), before.0);
     // Dropped, it can be made anew.
     one.run(&["csr", "create", name, "--new-key"]).ok();
     let twice = one.run(&["csr", "create", name, "--new-key", "p384"]);
