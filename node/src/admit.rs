@@ -37,7 +37,7 @@ pub(crate) use certificate::{
     common_names, for_addresses_only, import_certificate, is_for_an_address, not_covered,
     read_import, refresh_certificate, remove_certificate, self_sign, warnings,
 };
-pub(crate) use chain::{remove_chain, set_chain};
+pub(crate) use chain::{in_order, remove_chain, set_chain};
 pub(crate) use client_auth::{Issuer, clear_client_auth, issuer, set_client_auth};
 pub(crate) use csr::create_csr;
 pub(crate) use domain::{create_domain, delete_domain, rename_domain, rollback_domain, set_domain};

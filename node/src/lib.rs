@@ -49,6 +49,12 @@ pub fn shown_certificate(certificate: &Certificate) -> conclave_api::certificate
     view::parsed_certificate(certificate, conclave_system::clock::now())
 }
 
+/// Returns the chain of a certificate as nodes keep it if they are asked to sort it.
+pub fn sorted_chain(leaf: &Certificate, chain: Vec<Certificate>) -> Vec<Certificate> {
+    let now = conclave_system::clock::now();
+    admit::in_order(Some(leaf), chain, now.0 / 1_000).0
+}
+
 /// Converts a finding about a certificate and its chain to its form in the API.
 pub fn shown_finding(finding: &conclave_pki::judge::Finding) -> conclave_api::finding::Finding {
     view::of_chain(finding)

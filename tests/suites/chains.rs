@@ -95,6 +95,31 @@ fn bundles_in_any_shape_are_put_right() {
 }
 
 #[test]
+fn a_document_settles_with_a_chain_in_any_order() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let family = Family::new();
+    let [lower, upper, root] = family.pem();
+    let stray = authority("Stranger", None).certificate.pem();
+    let mixed = format!("{root}{stray}{upper}{}{lower}", family.leaf);
+    let bundle = one.file("mixed.pem", mixed.as_bytes());
+    let key = one.file("key.pem", family.key.as_bytes());
+    let document = format!(
+        "[[domains]]\nname = \"{NAME}\"\n[[domains.credentials]]\n\
+         key = {{ file = \"{key}\" }}\ncertificate = {{ file = \"{bundle}\" }}\n"
+    );
+    let file = one.file("shop.toml", document.as_bytes());
+    let done = one.run(&["apply", "-f", &file, "-o", "json"]).json();
+    assert_eq!(done["counts"]["changed"], 1, "{done}");
+    assert_eq!(sent(one), ["CN=Lower", "CN=Upper", "CN=Root"]);
+    for more in [&["--dry-run"][..], &[]] {
+        let again = one.run(&[&["apply", "-f", &file, "-o", "json"][..], more].concat()).json();
+        let told = (&again["changed"], &again["objects"], &again["counts"]["unchanged"]);
+        assert_eq!(told, (&false.into(), &serde_json::json!([]), &1.into()), "{again}");
+    }
+}
+
+#[test]
 fn intermediates_that_clients_refuse_are_refused_and_named_everywhere() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];

@@ -82,9 +82,9 @@ pub(super) fn linked(
     linking: Linking,
 ) -> Result<(Vec<Certificate>, Vec<String>), Problem> {
     let now = view.now.0 / 1_000;
-    let (chain, mut warnings) = match (check(leaf, &chain, now), linking.sort) {
-        (Err(error), true) => sorted(chain, &error),
-        _ => (chain, Vec::new()),
+    let (chain, mut warnings) = match linking.sort {
+        true => in_order(leaf, chain, now),
+        false => (chain, Vec::new()),
     };
     if chain.len() > CHAIN_CERTIFICATES_MAX {
         let title = format!("a chain of {} certificates is too long", chain.len());
@@ -114,6 +114,19 @@ pub(super) fn linked(
         }
     }
     Ok((chain, warnings))
+}
+
+/// Puts a chain in order, as it is at `at` (seconds since 1970). Returns it with warnings about
+/// what is left out.
+pub(crate) fn in_order(
+    leaf: Option<&Certificate>,
+    chain: Vec<Certificate>,
+    at: u64,
+) -> (Vec<Certificate>, Vec<String>) {
+    match check(leaf, &chain, at) {
+        Err(error) => sorted(chain, &error),
+        Ok(()) => (chain, Vec::new()),
+    }
 }
 
 /// Puts a chain in order. Leaves out what has no place in it, with a warning.

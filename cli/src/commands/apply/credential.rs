@@ -10,9 +10,10 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 use conclave_client::Failure;
-use conclave_node::{shown_certificate, shown_fingerprint};
+use conclave_node::{shown_certificate, shown_fingerprint, sorted_chain};
 use conclave_pki::{
-    certificate::read_bundle,
+    certificate::{CertificateError, read_bundle},
+    chain::split_bundle,
     key::{KeyAlgorithm, PrivateKey, read_private_key},
 };
 
@@ -189,15 +190,13 @@ fn private_key(
 fn bundle(directory: &Path, found: &Pem, sha256: &str) -> Result<Bundle, Failure> {
     let (text, path) = pem(directory, found, "certificate", file::certificate_text)?;
     let all = read_bundle(text.as_bytes()).map_err(|error| file::unreadable(&path, &error))?;
-    let mut shown: Vec<_> = all.iter().map(shown_certificate).collect();
-    let place = shown.iter().position(|one| one.key_sha256 == sha256).unwrap_or(0);
-    let leaf = shown.remove(place);
-    let mut chain: Vec<String> = Vec::new();
-    for one in shown.into_iter().filter(|one| one.sha256 != leaf.sha256) {
-        if !chain.contains(&one.sha256) {
-            chain.push(one.sha256);
-        }
-    }
+    // The certificate of the key may stand anywhere, and the node sorts what is left.
+    let of_key = all.iter().find(|one| shown_fingerprint(one.public_key_der()) == sha256);
+    let public_key_der = of_key.map(|one| one.public_key_der().to_vec()).unwrap_or_default();
+    let (leaf, rest) = split_bundle(all, &public_key_der)
+        .ok_or_else(|| file::unreadable(&path, &CertificateError::NoCertificate))?;
+    let chain = sorted_chain(&leaf, rest).iter().map(|one| shown_fingerprint(one.der())).collect();
+    let leaf = shown_certificate(&leaf);
     let words = format!("serial {} until {}", leaf.serial, leaf.not_after);
     Ok(Bundle { text, leaf: leaf.sha256, chain, words })
 }
