@@ -54,8 +54,15 @@ pub trait Peers: Send + Sync + 'static {
 
 /// Handler of requests from other nodes, provided by the layer above.
 pub trait Calls: Send + Sync + 'static {
-    /// Answers a member's request. Request and answer are opaque to this crate.
-    fn call(&self, from: NodeId, request: Vec<u8>) -> BoxFuture<'static, Vec<u8>>;
+    /// Answers a member's request. Request and answer are opaque to this crate. `exporter` is keying
+    /// material of this one connection, the same at both ends (RFC 8446 §7.5): a proof made with it
+    /// is worthless on any other connection.
+    fn call(
+        &self,
+        from: NodeId,
+        exporter: [u8; 32],
+        request: Vec<u8>,
+    ) -> BoxFuture<'static, Vec<u8>>;
 
     /// Answers a node that wants to join. `exporter` is keying material of this one TLS connection
     /// (RFC 8446 §7.5): a proof made with it is worthless on any other connection.

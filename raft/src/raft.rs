@@ -313,12 +313,24 @@ impl Raft {
         request: Vec<u8>,
         timeout: Duration,
     ) -> Result<Vec<u8>, CallError> {
+        self.call_bound(peer, |_| request, timeout).await
+    }
+
+    /// Sends a request to a peer, as [`Raft::call`] does. `build` makes the request once the
+    /// connection is there, from the keying material that the peer gets in [`crate::Calls::call`]
+    /// with this request.
+    pub async fn call_bound(
+        &self,
+        peer: NodeId,
+        build: impl FnOnce([u8; 32]) -> Vec<u8> + Send,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CallError> {
         // openraft creates clients only on a leader or candidate. Elsewhere the links learn the
         // peer's address here.
         if let Some(address) = self.address_of(peer) {
             self.links.know(peer, &address);
         }
-        self.links.call(peer, request, timeout).await
+        self.links.call(peer, build, timeout).await
     }
 
     fn address_of(&self, peer: NodeId) -> Option<String> {

@@ -11,7 +11,9 @@ use std::{
 };
 
 use conclave_raft::{JoinError, NodeId, ProposeError, Role, join_call};
-use nodes::{ANY, DEADLINE, Members, Pki, assert_same, leader, propose, start, start_with, three};
+use nodes::{
+    ANY, DEADLINE, EXPORTER, Members, Pki, assert_same, leader, propose, start, start_with, three,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_write_survive_their_leader_and_catch_up_by_snapshot() {
@@ -166,6 +168,29 @@ async fn a_node_with_another_key_is_no_member() {
     let asked = stranger.raft.call(NodeId(1), vec![1], Duration::from_secs(3)).await;
     assert!(asked.is_err(), "{asked:?}");
     assert_eq!(nodes[0].raft.call(NodeId(2), vec![1], DEADLINE).await.unwrap(), [1, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_of_a_member_can_be_bound_to_its_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let nodes = three(dir.path(), &Pki::make()).await;
+    let seen = Mutex::new(Vec::new());
+    for (caller, callee) in [(0, 2), (0, 2), (0, 3), (1, 1)] {
+        let build = |exporter: [u8; 32]| {
+            seen.lock().unwrap().push(exporter);
+            EXPORTER.to_vec()
+        };
+        let got = nodes[caller].raft.call_bound(NodeId(callee), build, DEADLINE).await.unwrap();
+        let told = *seen.lock().unwrap().last().unwrap();
+        assert_eq!(got, told, "both ends have the same");
+        assert_ne!(told, [0; 32]);
+    }
+    let seen = seen.into_inner().unwrap();
+    assert_eq!(seen[0], seen[1], "one connection");
+    assert!(
+        seen[1] != seen[2] && seen[2] != seen[3] && seen[3] != seen[0],
+        "different connections"
+    );
 }
 
 /// The node above may hold its own threads up: Raft has others.

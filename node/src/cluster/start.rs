@@ -128,11 +128,18 @@ impl Answers {
 }
 
 impl Calls for Answers {
-    fn call(&self, from: conclave_raft::NodeId, request: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
+    fn call(
+        &self,
+        from: conclave_raft::NodeId,
+        exporter: [u8; 32],
+        request: Vec<u8>,
+    ) -> BoxFuture<'static, Vec<u8>> {
         let admission = self.0.get().cloned();
         Box::pin(async move {
             match admission {
-                Some(admission) => admission.replica.answer(NodeId(from.0), request).await,
+                Some(admission) => {
+                    admission.replica.answer(NodeId(from.0), exporter, request).await
+                }
                 None => Vec::new(),
             }
         })

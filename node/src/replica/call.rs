@@ -115,8 +115,13 @@ fn known(request: &[u8]) -> Option<RequestV1> {
 }
 
 impl Replica {
-    /// Answers a request of another member.
-    pub(crate) async fn answer(&self, from: NodeId, request: Vec<u8>) -> Vec<u8> {
+    /// Answers a request of another member. `exporter` is keying material of its connection.
+    pub(crate) async fn answer(
+        &self,
+        from: NodeId,
+        _exporter: [u8; 32],
+        request: Vec<u8>,
+    ) -> Vec<u8> {
         let answer = match known(&request) {
             Some(request) => self.answer_request(from, request).await,
             None => AnswerV1::NotKnown,

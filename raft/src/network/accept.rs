@@ -45,12 +45,13 @@ pub struct Accept {
 impl Accept {
     /// Answers the streams of a member's connection until it ends.
     pub async fn member(&self, from: NodeId, connection: Arc<dyn Connection>) -> io::Result<()> {
+        let exporter = connection.exporter().ok_or(io::ErrorKind::NotConnected)?;
         self.links.heard(from);
         loop {
             let stream = connection.accept().await?;
             let (accept, connection) = (self.clone(), Arc::clone(&connection));
             Rt::spawn(async move {
-                if let Err(error) = accept.stream(from, stream).await {
+                if let Err(error) = accept.stream(from, exporter, stream).await {
                     tracing::debug!(event = "raft.stream_ended", %from, %error);
                     if error.kind() == io::ErrorKind::InvalidData {
                         connection.close(Close::Malformed);
@@ -60,7 +61,7 @@ impl Accept {
         }
     }
 
-    async fn stream(&self, from: NodeId, stream: Stream) -> io::Result<()> {
+    async fn stream(&self, from: NodeId, exporter: [u8; 32], stream: Stream) -> io::Result<()> {
         let Stream { mut send, mut receive } = stream;
         match Lane::from_byte(receive.read_u8().await?)? {
             Lane::Appends => return self.appends(from, send, receive).await,
@@ -82,8 +83,9 @@ impl Accept {
             }
             Lane::Call => {
                 let request: CallV1 = frame::receive_one(&mut receive).await?;
-                let answer = self.above.spawn(self.calls.call(from, request.0.into_vec()));
-                let answer = answer.await.map_err(|_| io::Error::other("a call has failed"))?;
+                let answering = self.calls.call(from, exporter, request.0.into_vec());
+                let answer = self.above.spawn(answering).await;
+                let answer = answer.map_err(|_| io::Error::other("a call has failed"))?;
                 frame::send(&mut send, &CallV1(ByteBuf::from(answer))).await?;
             }
         }

@@ -21,6 +21,10 @@ use crate::{
 pub(crate) const ALPN_MEMBER: &[u8] = b"conclave-member/1";
 /// ALPN protocol of a joining node.
 pub(crate) const ALPN_JOIN: &[u8] = b"conclave-join/1";
+/// Label of the TLS exporter that binds a member's proofs to its connection (RFC 8446 §7.5).
+pub(crate) const EXPORTER_MEMBER: &[u8] = b"EXPORTER-conclave-member";
+/// Label of the TLS exporter that binds a join to its connection (RFC 8446 §7.5).
+pub(crate) const EXPORTER_JOIN: &[u8] = b"EXPORTER-conclave-join";
 
 /// Error setting up the network.
 pub(crate) type SetupError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,6 +33,13 @@ pub(crate) type SetupError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) fn public_key(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     Ok(parsed.subject_public_key_info().as_ref().to_vec())
+}
+
+/// Returns keying material of this TLS connection; both ends get the same.
+pub(crate) fn exporter(connection: &quinn::Connection, label: &[u8]) -> Option<[u8; 32]> {
+    let mut exporter = [0; 32];
+    connection.export_keying_material(&mut exporter, label, b"").ok()?;
+    Some(exporter)
 }
 
 /// Returns whether TLS ended the handshake, which means that another party answered than the one

@@ -8,13 +8,10 @@ use serde_bytes::ByteBuf;
 
 use super::{
     JoinError, frame,
-    identity::{self, ALPN_JOIN},
+    identity::{self, ALPN_JOIN, EXPORTER_JOIN},
     transport::{Connection, Urgency},
 };
 use crate::wire::CallV1;
-
-/// Label of the TLS exporter that binds a join to its connection (RFC 8446 §7.5).
-pub(crate) const EXPORTER_LABEL: &[u8] = b"EXPORTER-conclave-join";
 
 /// Connects to the member at `address` and checks that the authority with this SHA-256 fingerprint
 /// issued its certificate. Only then sends the request that `build` makes from the TLS exporter,
@@ -58,7 +55,8 @@ async fn ask(
     build: impl FnOnce([u8; 32]) -> Vec<u8>,
 ) -> Result<Vec<u8>, JoinError> {
     let lost = |reason: String| JoinError::Lost { address, reason };
-    let exporter = exporter(connection).ok_or_else(|| lost("no TLS exporter".to_owned()))?;
+    let exporter = identity::exporter(connection, EXPORTER_JOIN)
+        .ok_or_else(|| lost("no TLS exporter".to_owned()))?;
     let mut stream = Connection::open(connection, Urgency::Bulk)
         .await
         .map_err(|error| lost(error.to_string()))?;
@@ -67,13 +65,6 @@ async fn ask(
     let answer: CallV1 =
         frame::receive_one(&mut stream.receive).await.map_err(|error| lost(error.to_string()))?;
     Ok(answer.0.into_vec())
-}
-
-/// Returns the exported keying material of this connection; both ends get the same.
-pub(crate) fn exporter(connection: &quinn::Connection) -> Option<[u8; 32]> {
-    let mut exporter = [0; 32];
-    connection.export_keying_material(&mut exporter, EXPORTER_LABEL, b"").ok()?;
-    Some(exporter)
 }
 
 fn connect_error(address: SocketAddr, error: &quinn::ConnectionError) -> JoinError {

@@ -315,25 +315,29 @@ impl Links {
         Rt::timeout(DIAL_TIMEOUT, dial).await.map_err(|_| timeout())?
     }
 
-    /// Sends a request of the layer above to a peer, and returns the answer.
+    /// Sends a request of the layer above to a peer, and returns the answer. `build` makes the
+    /// request from the exporter of the connection on which it goes.
     pub(crate) async fn call(
         &self,
         target: NodeId,
-        request: Vec<u8>,
+        build: impl FnOnce([u8; 32]) -> Vec<u8> + Send,
         timeout: Duration,
     ) -> Result<Vec<u8>, CallError> {
         let link = self.known(target).ok_or(CallError::Unreachable(target))?;
         let deadline = now() + timeout;
         let opened = Rt::timeout_at(deadline, async {
             let session = self.session(&link).await?;
+            let exporter = session.connected.connection.exporter();
+            let exporter = exporter.ok_or(io::ErrorKind::NotConnected)?;
             let streams = session.open(Lane::Call, Urgency::Urgent).await?;
-            Ok::<_, io::Error>((session, streams))
+            Ok::<_, io::Error>((session, exporter, streams))
         });
-        let Ok(Ok((session, (mut send, mut receive)))) = opened.await else {
+        let Ok(Ok((session, exporter, (mut send, mut receive)))) = opened.await else {
             return Err(CallError::Unreachable(target));
         };
+        let request = CallV1(ByteBuf::from(build(exporter)));
         let asked = async {
-            frame::send(&mut send, &CallV1(ByteBuf::from(request))).await?;
+            frame::send(&mut send, &request).await?;
             session.answer::<CallV1>(&mut receive).await
         };
         match Rt::timeout_at(deadline, asked).await {

@@ -10,8 +10,7 @@ use super::{
     BoxFuture, Calls, Identity, Peers,
     accept::Accept,
     frame,
-    identity::{self, ALPN_JOIN, ALPN_MEMBER},
-    join,
+    identity::{self, ALPN_JOIN, ALPN_MEMBER, EXPORTER_JOIN, EXPORTER_MEMBER},
     transport::{Close, Connection, DialError, Stream, Transport, Urgency},
 };
 use crate::{
@@ -138,6 +137,10 @@ impl Connection for quinn::Connection {
         self.close_reason().map(|reason| reason.to_string())
     }
 
+    fn exporter(&self) -> Option<[u8; 32]> {
+        identity::exporter(self, EXPORTER_MEMBER)
+    }
+
     fn close(&self, why: Close) {
         let (code, reason): (u32, &[u8]) = match why {
             Close::Done => (0, b"sent"),
@@ -190,8 +193,8 @@ impl Server {
     }
 
     async fn joining(&self, connection: &quinn::Connection) -> io::Result<()> {
-        let exporter =
-            join::exporter(connection).ok_or_else(|| io::Error::other("no TLS exporter"))?;
+        let exporter = identity::exporter(connection, EXPORTER_JOIN)
+            .ok_or_else(|| io::Error::other("no TLS exporter"))?;
         let mut stream = Connection::accept(connection).await?;
         let request: CallV1 = frame::receive_one(&mut stream.receive).await?;
         if request.0.len() > JOIN_BYTES_MAX {

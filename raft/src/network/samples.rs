@@ -2,15 +2,14 @@
 //! `tests/src/samples.rs`.
 
 use super::{
-    identity::{ALPN_JOIN, ALPN_MEMBER},
-    join::EXPORTER_LABEL,
+    identity::{ALPN_JOIN, ALPN_MEMBER, EXPORTER_JOIN, EXPORTER_MEMBER},
     lane::Lane,
 };
 use crate::samples::{Sample, check, meaning};
 
 #[test]
 fn nodes_greet_each_other_as_they_always_did() {
-    let words = [ALPN_MEMBER, ALPN_JOIN, EXPORTER_LABEL];
+    let words = [ALPN_MEMBER, ALPN_JOIN, EXPORTER_JOIN, EXPORTER_MEMBER];
     let word = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut made: Vec<Sample> =
         words.iter().map(|bytes| Sample::new(&word(bytes), bytes.to_vec(), &word(bytes))).collect();

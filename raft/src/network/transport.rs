@@ -34,6 +34,10 @@ pub trait Connection: Send + Sync + 'static {
     /// Returns the reason for the end of the connection, if it has ended.
     fn ended(&self) -> Option<String>;
 
+    /// Returns keying material that only the two ends of this connection have. A proof made with it
+    /// is worthless on any other connection.
+    fn exporter(&self) -> Option<[u8; 32]>;
+
     /// Closes the connection.
     fn close(&self, why: Close);
 }

@@ -197,7 +197,15 @@ impl Peers for Members {
 struct Echo;
 
 impl Calls for Echo {
-    fn call(&self, from: NodeId, mut request: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
+    fn call(
+        &self,
+        from: NodeId,
+        exporter: [u8; 32],
+        mut request: Vec<u8>,
+    ) -> BoxFuture<'static, Vec<u8>> {
+        if request == EXPORTER {
+            return Box::pin(async move { exporter.to_vec() });
+        }
         request.push(u8::try_from(from.0).unwrap());
         Box::pin(async move { request })
     }
@@ -216,6 +224,9 @@ pub(crate) struct Node {
     pub(crate) raft: Raft,
     pub(crate) content: Content,
 }
+
+/// Request whose answer is the exporter that the callee got.
+pub(crate) const EXPORTER: &[u8] = b"exporter";
 
 /// Starts a node; the socket of its predecessor may take a moment to close.
 pub(crate) async fn start(

@@ -45,6 +45,7 @@ struct State {
     paths: [[Path; PLACES]; PLACES],
     doors: [Option<Accept>; PLACES],
     lines: Vec<Weak<Line>>,
+    lines_made: u64,
     rng: Rng,
     /// Goes up with every change of the paths.
     changes: u64,
@@ -60,6 +61,7 @@ impl Net {
             paths: [[GOOD; PLACES]; PLACES],
             doors: [const { None }; PLACES],
             lines: Vec::new(),
+            lines_made: 0,
             rng,
             changes: 0,
         })))
@@ -212,8 +214,13 @@ impl Transport for Port {
             let Some(door) = net.state().doors[to].clone() else {
                 return std::future::pending().await;
             };
-            let line = Arc::new(Line::new(net.clone(), [from, to]));
-            net.state().lines.push(Arc::downgrade(&line));
+            let line = {
+                let mut state = net.state();
+                state.lines_made += 1;
+                let line = Arc::new(Line::new(net.clone(), [from, to], state.lines_made));
+                state.lines.push(Arc::downgrade(&line));
+                line
+            };
             let theirs: Arc<dyn Connection> = Arc::new(End { line: Arc::clone(&line), end: 1 });
             executor::spawn_on(to, async move {
                 let _ = door.member(NodeId(from as u64), theirs).await;
@@ -239,6 +246,8 @@ impl Transport for Port {
 struct Line {
     net: Net,
     places: [usize; 2],
+    /// Made-up keying material, the same at both ends and different on each line.
+    exporter: [u8; 32],
     state: Mutex<LineState>,
 }
 
@@ -252,8 +261,10 @@ struct LineState {
 }
 
 impl Line {
-    fn new(net: Net, places: [usize; 2]) -> Line {
-        Line { net, places, state: Mutex::default() }
+    fn new(net: Net, places: [usize; 2], number: u64) -> Line {
+        let mut exporter = [0; 32];
+        exporter[..8].copy_from_slice(&number.to_be_bytes());
+        Line { net, places, exporter, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, LineState> {
@@ -377,6 +388,10 @@ impl Connection for End {
 
     fn ended(&self) -> Option<String> {
         self.line.state().ended[self.end].map(str::to_owned)
+    }
+
+    fn exporter(&self) -> Option<[u8; 32]> {
+        Some(self.line.exporter)
     }
 
     fn close(&self, why: Close) {

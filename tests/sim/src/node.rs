@@ -169,7 +169,7 @@ struct Answerer {
 }
 
 impl Calls for Answerer {
-    fn call(&self, _: NodeId, _: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
+    fn call(&self, _: NodeId, _: [u8; 32], _: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
         let raft = self.raft.lock().unwrap().clone();
         Box::pin(async move {
             let Some(raft) = raft else { return Vec::new() };
