@@ -161,7 +161,19 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::ClusterUnreachable => {
             "No member answers at this address. Other nodes are reached over UDP, by default on port 7444."
         }
-        Code::NodeNameTaken => "A member of this name exists. Give the node another [node] name.",
+        Code::NodeNameTaken => {
+            "A member of this name exists. Give the node another [node] name. If that member is gone for ever, remove it first: conclave node remove NAME on any other member, then join again."
+        }
+        Code::MemberUnproven => {
+            "State has a member that no holder of the keyring let in. Somebody may have used the identity of another member, for example from a stolen disk. Remove it with conclave node remove NAME, and look how it got in. Until then the keyring is not turned, because the new generation would be wrapped for that member."
+        }
+        Code::NodeKeyTaken => {
+            "The joining node has the identity key or the sealing key of a member: its data directory was copied. Start it with an empty data_dir, so that it makes keys of its own, and join again."
+        }
+        Code::NodeUnknown => "No member has this name. conclave node list shows all.",
+        Code::QuorumWouldBeLost => {
+            "Without this voter the remaining ones could not decide anything: too few of them answer. Start them first. No option overrides this; if they are lost for ever, see conclave explain recover."
+        }
         Code::VersionTooOld => {
             "A member's version does not know what is asked, so nothing was done. Upgrade every node first: conclave status shows their versions."
         }

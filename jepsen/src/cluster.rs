@@ -90,7 +90,7 @@ impl Cluster {
         for node in others {
             let create = join_token::Create::default();
             let made = first.client.create_join_token(&create, &change).await?;
-            let join = Join { address: made.address, token: made.token };
+            let join = Join { address: made.address, token: made.token, ..Join::default() };
             node.client.join(&join, &change).await?;
         }
         Ok(Cluster { nodes })

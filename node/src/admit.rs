@@ -13,6 +13,7 @@ mod join_token;
 mod key;
 mod keyring;
 mod listener;
+mod member;
 mod pending_key;
 mod problem;
 mod tls;
@@ -43,11 +44,12 @@ pub(crate) use csr::create_csr;
 pub(crate) use domain::{create_domain, delete_domain, rename_domain, rollback_domain, set_domain};
 pub(crate) use join_token::{authority_fingerprint, create_join_token, expires};
 pub(crate) use key::{NewKey, generate_key, import_key, remove_key, set_key};
-pub(crate) use keyring::rotate_keyring;
+pub(crate) use keyring::{NextGeneration, PROOFS_LEVEL, rotate_keyring};
 pub(crate) use listener::{
     add_listener, known_listener, listener_settings, normal_listen_address, normal_network,
     normal_upstream, remove_listener, set_listener, ways_around,
 };
+pub(crate) use member::{member, remove_member, set_member};
 pub(crate) use pending_key::{remove_pending_key, set_pending_key};
 pub(crate) use problem::rejection_problem;
 pub(crate) use tls::{LEGACY, flush_sessions, set_tls};

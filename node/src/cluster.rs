@@ -11,7 +11,7 @@ mod reconcile;
 mod samples;
 mod start;
 
-pub(crate) use admission::Admission;
+pub(crate) use admission::{Admission, JoinOptions};
 pub(crate) use found::{abandon, found};
 pub(crate) use join::join;
 pub(crate) use leftover::{LeftoverError, abandon_unknown};

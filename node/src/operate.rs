@@ -65,7 +65,14 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    fn left(&self) -> Duration {
+    /// Returns the same caller with an operation of its own, for a step on the way to what was asked
+    /// for.
+    pub(crate) fn step(&self) -> Operator {
+        let operation = OperationId::new(clock::now(), conclave_system::entropy::array());
+        Operator { operation, if_version: None, removed: None, ..self.clone() }
+    }
+
+    pub(crate) fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
@@ -106,6 +113,14 @@ impl Operator {
             let is_local = self.node.local().point().state.domain(&name).is_some();
             if is_local && !is_shared { Scope::Local } else { Scope::Shared }
         })
+    }
+
+    /// Says that this node is sealed, and therefore may not do something.
+    pub(crate) fn sealed(&self, why: String) -> Problem {
+        let name = &self.node.config().name;
+        Problem::new(Code::Sealed, format!("{name} is sealed: it cannot order this"))
+            .why(why)
+            .hint("ask an unsealed node    or put the unlock key back and restart this one")
     }
 
     /// Refuses a dry run, for operations that have none.

@@ -4,7 +4,9 @@
 mod apply;
 mod call;
 mod drain;
+mod gate;
 mod handover;
+mod keyring;
 mod level;
 mod limits;
 mod outlook;

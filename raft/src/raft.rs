@@ -347,9 +347,35 @@ impl Raft {
 
     /// Makes a learner a voter. Only the leader can.
     pub async fn promote(&self, id: NodeId) -> Result<(), MembershipError> {
-        let ids = std::collections::BTreeSet::from([id.0]);
-        let change = openraft::ChangeMembers::AddVoterIds(ids);
-        let changed = self.inner.change_membership(change, true).await;
+        self.change_members(openraft::ChangeMembers::AddVoterIds([id.0].into()), true).await
+    }
+
+    /// Makes a voter a learner. Only the leader can.
+    pub async fn demote(&self, id: NodeId) -> Result<(), MembershipError> {
+        self.change_members(openraft::ChangeMembers::RemoveVoters([id.0].into()), true).await
+    }
+
+    /// Takes a member out, whatever it is. Only the leader can.
+    pub async fn remove(&self, id: NodeId) -> Result<(), MembershipError> {
+        if self.status().voters.contains_key(&id) {
+            let change = openraft::ChangeMembers::RemoveVoters([id.0].into());
+            return self.change_members(change, false).await;
+        }
+        self.change_members(openraft::ChangeMembers::RemoveNodes([id.0].into()), false).await
+    }
+
+    /// Changes the address of a member. Only the leader can.
+    pub async fn set_address(&self, id: NodeId, address: &str) -> Result<(), MembershipError> {
+        let nodes = BTreeMap::from([(id.0, BasicNode::new(address))]);
+        self.change_members(openraft::ChangeMembers::SetNodes(nodes), true).await
+    }
+
+    async fn change_members(
+        &self,
+        change: openraft::ChangeMembers<u64, BasicNode>,
+        retains: bool,
+    ) -> Result<(), MembershipError> {
+        let changed = self.inner.change_membership(change, retains).await;
         changed.map(|_| ()).map_err(|error| membership_error(&error))
     }
 

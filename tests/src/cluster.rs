@@ -88,7 +88,8 @@ pub struct Node {
 }
 
 impl Node {
-    fn new(dir: &Path, name: &str, address: IpAddr, level: &str) -> Node {
+    /// One that is not started yet, in a directory of its name.
+    pub fn new(dir: &Path, name: &str, address: IpAddr, level: &str) -> Node {
         let quic = UdpSocket::bind((address, 0)).unwrap().local_addr().unwrap();
         let node = Node::existing(dir, name, quic);
         let dir = &node.dir;

@@ -21,6 +21,7 @@ mod hundred_domains;
 mod interop;
 mod main_domains;
 mod many_domains;
+mod members;
 mod mistakes;
 mod names;
 mod process;

@@ -26,6 +26,26 @@ impl Client {
         self.read(path::NODES).await
     }
 
+    /// Changes role or zone of a member.
+    pub async fn set_node(
+        &self,
+        name: &str,
+        set: &node::Set,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::PATCH, &with_name(path::NODE, name), set, change).await
+    }
+
+    /// Removes a member.
+    pub async fn remove_node(&self, name: &str, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::DELETE, &with_name(path::NODE, name), &Nothing {}, change).await
+    }
+
+    /// Lists the private keys that a member could open, also after it has left.
+    pub async fn exposed(&self, name: &str) -> Result<List<node::Exposed>, Failure> {
+        self.read(&with_name(path::NODE_EXPOSED, name)).await
+    }
+
     /// Reads the progress of a node's drain.
     pub async fn drained(&self, name: &str) -> Result<node::Drained, Failure> {
         self.read(&with_name(path::NODE_DRAIN, name)).await

@@ -51,12 +51,21 @@ pub(crate) enum Cluster {
     },
     /// Makes this node a member of another node's cluster
     #[command(
-        after_help = "Examples:\n  conclave cluster join 10.0.0.1:7444\n  conclave cluster join 10.0.0.1:7444 --token-file join.token\n  ssh node-1 conclave -q join-token create | conclave cluster join 10.0.0.1:7444"
+        after_help = "Examples:\n  conclave cluster join 10.0.0.1:7444\n  conclave cluster join 10.0.0.1:7444 --token-file join.token\n  ssh node-1 conclave -q join-token create | conclave cluster join 10.0.0.1:7444\n  conclave cluster join 10.0.0.1:7444 --replace node-3"
     )]
     Join {
         /// HOST:PORT at which a member answers other nodes: conclave join-token create prints it
         #[arg(value_name = "HOST:PORT")]
         member: String,
+        /// Get everything and serve, but do not vote
+        #[arg(long)]
+        learner: bool,
+        /// Failure zone of this node, as a data centre or a rack
+        #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+        zone: String,
+        /// Take the place of this member, which is gone for ever and opens nothing new from now on
+        #[arg(long, value_name = "NODE")]
+        replace: Option<String>,
         /// File that holds the join token, - for standard input; without it the token is asked
         /// for, or read from standard input if that is no terminal
         #[arg(long, value_name = "FILE")]
@@ -97,6 +106,49 @@ pub(crate) enum Node {
         /// Do not wait for the end
         #[arg(long)]
         no_wait: bool,
+    },
+    /// Makes a learner a voter
+    #[command(
+        after_help = "Examples:\n  conclave node promote node-4\nIt votes as soon as it has caught up."
+    )]
+    Promote {
+        /// Name of the node
+        name: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Makes a voter a learner, which gets everything and does not vote
+    #[command(after_help = "Examples:\n  conclave node demote node-4")]
+    Demote {
+        /// Name of the node
+        name: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Changes the zone of a node
+    #[command(
+        after_help = "Examples:\n  conclave node set node-4 --zone rack-7\n  conclave node set node-4 --zone \"\""
+    )]
+    Set {
+        /// Name of the node
+        name: String,
+        /// Failure zone, as a data centre or a rack; empty: none
+        #[arg(long, value_name = "NAME")]
+        zone: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Removes a node for ever: it opens nothing that is sealed afterwards
+    #[command(
+        after_help = "Examples:\n  conclave node remove node-3\n  conclave domain list --exposed-to node-3\nThe second command lists the keys that it may have kept. Its disk is not touched."
+    )]
+    Remove {
+        /// Name of the node
+        name: String,
+        #[command(flatten)]
+        existing: IfExists,
+        #[command(flatten)]
+        changing: Changing,
     },
     /// Lets a drained node serve again
     #[command(

@@ -32,8 +32,14 @@ pub(crate) enum Domain {
         changing: Changing,
     },
     /// Lists domains
-    #[command(after_help = "Examples:\n  conclave domain list\n  conclave domain list -o name")]
-    List,
+    #[command(
+        after_help = "Examples:\n  conclave domain list\n  conclave domain list -o name\n  conclave domain list --exposed-to node-3"
+    )]
+    List {
+        /// Only the private keys that this node can open, or could when it left
+        #[arg(long, value_name = "NODE")]
+        exposed_to: Option<String>,
+    },
     /// Shows a domain with all its settings
     #[command(
         after_help = "Examples:\n  conclave domain show shop.example\n  conclave domain show shop.example -o json"

@@ -33,14 +33,16 @@ pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
                 );
             }
         }
-        Cluster::Join { member, token_file, missing } => {
+        Cluster::Join { member, learner, zone, replace, token_file, missing } => {
             let token = token(asking, token_file.as_deref())?;
             let change = Change { is_if_missing: missing.if_missing, ..Change::default() };
-            let made = client.join(&Join { address: member, token }, &change).await?;
+            let join = Join { address: member, token, learner, zone, replaces: replace };
+            let made = client.join(&join, &change).await?;
             if !is_told(global, &made) {
                 let (cluster, node, voters) = (&made.cluster, &made.node, made.voters);
+                let role = if made.learner { "learner" } else { "voter" };
                 let text =
-                    format!("{node} is a voter of cluster {cluster:?} now ({voters} voters).");
+                    format!("{node} is a {role} of cluster {cluster:?} now ({voters} voters).");
                 output::success(global, &text);
                 about_keys(global, &made);
                 if voters < 3 {

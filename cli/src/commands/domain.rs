@@ -5,6 +5,7 @@ use conclave_api::{
         Create, Credential, Domain as Shown, DomainVersion, Pki, Rename, Rollback, Scope, Set,
     },
     finding::Severity,
+    node::Exposed,
 };
 use conclave_node::shown_name;
 use serde::Serialize;
@@ -77,7 +78,20 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
             output::change(global, &format!("{name}: aliases changed"), &done);
         }
         Domain::Check { name } => return check(asking, &name).await,
-        Domain::List => {
+        Domain::List { exposed_to: Some(node) } => {
+            let exposed = client.exposed(&node).await?.items;
+            output::list(global, &EXPOSED, &exposed, |one, _| {
+                let Exposed { domain, algorithm, sha256, assigned } = one;
+                [domain, algorithm, assigned, sha256].map(Clone::clone).to_vec()
+            });
+            if !exposed.is_empty() {
+                output::advice(
+                    global,
+                    "A new key and certificate for each: conclave csr create NAME --new-key p256",
+                );
+            }
+        }
+        Domain::List { exposed_to: None } => {
             let domains = client.domains().await?.items;
             output::list(global, &DOMAINS, &domains, row);
         }
@@ -159,6 +173,14 @@ const DOMAINS: Columns<'_, Shown> = Columns {
     head: &["NAME", "SCOPE", "PKI", "CERTIFICATE", "EXPIRES", "NAMES"],
     wide: &["ALIASES", "ADDRESSES", "VERSION", "CHANGED", "BY", "SERIAL"],
     name: |one| one.name.clone(),
+};
+
+/// Columns of the keys that a node could open.
+const EXPOSED: Columns<'_, Exposed> = Columns {
+    kind: "ExposedKey",
+    head: &["DOMAIN", "KEY", "SINCE", "SHA-256"],
+    wide: &[],
+    name: |one| one.domain.clone(),
 };
 
 /// Columns of the history of a domain.

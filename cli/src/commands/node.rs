@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use conclave_api::node::{Drain, Drained};
+use conclave_api::node::{Drain, Drained, Set};
 use tokio::time::Instant;
 
-use super::{Asking, Done, status};
-use crate::{args::Node, output};
+use super::{Asking, Done, change, confirm, removing, status};
+use crate::{
+    args::{Changing, Node},
+    output,
+};
 
 /// Interval between queries whether a drain has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -30,6 +33,40 @@ pub(super) async fn run(asking: &Asking, command: Node) -> Done {
             }
             output::advice(global, &format!("Back: conclave node resume {name}"));
         }
+        Node::Promote { name, changing } => {
+            let told = format!("{name} is a voter");
+            set(
+                asking,
+                &name,
+                Set { role: Some("voter".to_owned()), zone: None },
+                &changing,
+                &told,
+            )
+            .await?;
+        }
+        Node::Demote { name, changing } => {
+            let told = format!("{name} is a learner: it gets everything and does not vote");
+            let learner = Set { role: Some("learner".to_owned()), zone: None };
+            set(asking, &name, learner, &changing, &told).await?;
+        }
+        Node::Set { name, zone, changing } => {
+            let told = match zone.as_str() {
+                "" => format!("{name} is in no zone"),
+                zone => format!("{name} is in zone {zone}"),
+            };
+            set(asking, &name, Set { role: None, zone: Some(zone) }, &changing, &told).await?;
+        }
+        Node::Remove { name, existing, changing } => {
+            confirm(global, changing.is_sure(), &format!("the node {name}"), &name)?;
+            let done = client.remove_node(&name, &removing(&changing, &existing)).await?;
+            output::change(global, &format!("{name} left the cluster"), &done);
+            output::advice(
+                global,
+                &format!(
+                    "Its data is still on its disk. Keys that it may have kept: conclave domain list --exposed-to {name}"
+                ),
+            );
+        }
         Node::Resume { name } => {
             let resumed = client.resume(&name).await?;
             if !output::object(global, &name, &resumed) {
@@ -38,6 +75,18 @@ pub(super) async fn run(asking: &Asking, command: Node) -> Done {
         }
     }
     Ok(0)
+}
+
+async fn set(
+    asking: &Asking,
+    name: &str,
+    set: Set,
+    changing: &Changing,
+    told: &str,
+) -> Result<(), conclave_client::Failure> {
+    let done = asking.client()?.set_node(name, &set, &change(changing)).await?;
+    output::change(&asking.global, told, &done);
+    Ok(())
 }
 
 async fn wait(

@@ -16,7 +16,7 @@ use crate::{
 pub(super) const NODES: Columns<'_, Shown> = Columns {
     kind: "Node",
     head: &["NODE", "ROLE", "STATE", "LAG", "SERVED", "CONNECTIONS", "HANDSHAKES", "SINCE"],
-    wide: &["ADDRESS", "VERSION", "ID", "ROWS", "DIGEST"],
+    wide: &["ADDRESS", "VERSION", "ZONE", "ID", "ROWS", "DIGEST"],
     name: |one| one.name.clone(),
 };
 
@@ -137,6 +137,7 @@ pub(super) fn row(node: &Shown, _: bool) -> Vec<String> {
         node.started.clone().unwrap_or_else(|| "-".to_owned()),
         node.address.clone(),
         node.version.clone().unwrap_or_else(|| "-".to_owned()),
+        if node.zone.is_empty() { "-".to_owned() } else { node.zone.clone() },
         node.id.to_string(),
         number(node.rows),
         node.digest.clone().unwrap_or_else(|| "-".to_owned()),

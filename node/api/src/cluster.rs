@@ -11,13 +11,22 @@ pub struct Init {
 }
 
 /// Request to join a cluster.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Join {
     /// `HOST:PORT` of a member, as other nodes reach it.
     pub address: String,
     /// Join token.
     pub token: String,
+    /// The node stays a learner: it gets everything and does not vote.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learner: bool,
+    /// Failure zone; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
+    /// Name of the member that is gone for ever and that this node replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
 }
 
 /// The membership of a node that has founded or joined a cluster.
@@ -33,8 +42,11 @@ pub struct Membership {
     pub node: String,
     /// Number of this node.
     pub node_id: u64,
-    /// Number of voters, including this node.
+    /// Number of voters, including this node unless it is a learner.
     pub voters: u64,
+    /// Whether this node is a learner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learner: bool,
     /// Path of this node's unlock key, without which the node cannot use private keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unlock_key: Option<String>,

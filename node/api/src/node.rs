@@ -16,6 +16,9 @@ pub struct Node {
     pub state: String,
     /// `HOST:PORT` for other nodes.
     pub address: String,
+    /// Failure zone; empty if not said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
     /// Lag behind the leader in log entries, if known.
     pub lag_entries: Option<u64>,
     /// Served index, if known.
@@ -60,4 +63,29 @@ pub struct Drained {
     pub finished: u64,
     /// Connections closed at the deadline.
     pub closed: u64,
+}
+
+/// Changes of a member; none keeps a setting.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Set {
+    /// `voter` or `learner`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Failure zone, at most 63 bytes; empty: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+}
+
+/// A private key that a member could open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposed {
+    /// The domain.
+    pub domain: String,
+    /// Algorithm and size of the key.
+    pub algorithm: String,
+    /// SHA-256 of its public key.
+    pub sha256: String,
+    /// Time from which on the domain has had it.
+    pub assigned: String,
 }

@@ -8,6 +8,10 @@ pub const CLUSTER: &str = "/v1/cluster";
 pub const CLUSTER_JOIN: &str = "/v1/cluster/join";
 /// `GET`: list of [`crate::node::Node`].
 pub const NODES: &str = "/v1/nodes";
+/// `PATCH` [`crate::node::Set`]; `DELETE`.
+pub const NODE: &str = "/v1/nodes/{name}";
+/// `GET`: list of [`crate::node::Exposed`].
+pub const NODE_EXPOSED: &str = "/v1/nodes/{name}/exposed";
 /// `GET`, `POST` [`crate::node::Drain`]: [`crate::node::Drained`]; `DELETE`: ends the drain.
 pub const NODE_DRAIN: &str = "/v1/nodes/{name}/drain";
 /// `POST` [`crate::join_token::Create`].

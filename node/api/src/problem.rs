@@ -329,6 +329,14 @@ codes! {
     ClusterUnreachable "J003" = 6 / 503,
     /// A member with this name exists.
     NodeNameTaken "J004" = 4 / 409,
+    /// A member came into State without a holder of the keyring.
+    MemberUnproven "J005" = 4 / 409,
+    /// A member with this identity key or sealing key exists.
+    NodeKeyTaken "J006" = 4 / 409,
+    /// No member has this name.
+    NodeUnknown "J007" = 3 / 404,
+    /// The change would leave the cluster without a quorum.
+    QuorumWouldBeLost "R012" = 4 / 409,
     /// A member's version does not support the request.
     VersionTooOld "V001" = 4 / 409,
     /// The object does not have the expected version.

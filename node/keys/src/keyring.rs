@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 use conclave_store::{
     id::{ClusterId, Generation, NodeId},
-    record::Sealed,
+    record::{Proof, ProofOf, RowKey, Sealed},
     scope::Scope,
     state::State,
 };
 
 use super::{
     identity::Unlocked,
+    proof::Claim,
     seal::{Binding, GenerationKey, Purpose, SealError, Secret},
 };
 
@@ -32,6 +33,19 @@ struct Opened {
     generations: BTreeMap<Generation, Arc<GenerationKey>>,
 }
 
+impl Opened {
+    /// Returns whether the key of a generation was made by a holder of the one before. What is
+    /// older than the rule needs no proof.
+    fn accepts(&self, state: &State, generation: Generation, key: &GenerationKey) -> bool {
+        let Some(proof) = state.proof(ProofOf::Generation(generation)) else {
+            return state.is_older_than_proofs(&RowKey::Generation(generation));
+        };
+        let claim = Claim::Generation(generation, key.commitment());
+        let before = self.generations.get(&proof.generation).zip(self.cluster);
+        before.is_some_and(|(before, cluster)| before.verifies(cluster, &proof, &claim))
+    }
+}
+
 impl Keyring {
     /// Makes a keyring without generations. `unlocked` holds the secrets under the unlock key, or
     /// the reason why the node is sealed.
@@ -44,21 +58,36 @@ impl Keyring {
         self.unlocked.as_ref().err().map(String::as_str)
     }
 
-    /// Opens the generations of `state` that are wrapped for this node. Must be called whenever
-    /// they change. A generation that does not open is logged and left out.
+    /// Opens the generations of `state` that are wrapped for this node, and forgets those that have
+    /// left. Must be called whenever they change. A generation that does not open, or that no
+    /// holder of the one before has proved, is logged and left out.
     pub fn follow(&self, state: &State, node: NodeId) {
         let (Ok(unlocked), Some(cluster)) = (&self.unlocked, state.cluster()) else { return };
         let mut opened = Opened::clone(&self.opened.load());
+        if opened.cluster != Some(cluster.id) {
+            // Left from a cluster that this node tried to found.
+            opened.generations.clear();
+        }
         opened.cluster = Some(cluster.id);
         opened.current = Some(cluster.generation);
+        opened.generations.retain(|generation, _| state.generation(generation).is_some());
+        let oldest = state.generations().next().map(|(generation, _)| *generation);
         for (generation, keyring) in state.generations() {
             if opened.generations.contains_key(generation) {
                 continue;
             }
             let Some(wrapped) = keyring.wraps.get(&node) else { continue };
             match unlocked.sealing.unwrap(wrapped, cluster.id, *generation, node) {
-                Ok(key) => {
+                Ok(key)
+                    if oldest == Some(*generation) || opened.accepts(state, *generation, &key) =>
+                {
                     opened.generations.insert(*generation, Arc::new(key));
+                }
+                Ok(_) => {
+                    tracing::error!(
+                        event = "keyring.unproven", %generation,
+                        "no holder of the keyring has made this generation: it is not used"
+                    );
                 }
                 Err(error) => {
                     tracing::error!(event = "keyring.unopened", %generation, %error);
@@ -79,6 +108,29 @@ impl Keyring {
     pub fn generations(&self) -> Vec<(Generation, Arc<GenerationKey>)> {
         let opened = self.opened.load();
         opened.generations.iter().map(|(id, key)| (*id, Arc::clone(key))).collect()
+    }
+
+    /// Proves a claim under the current generation.
+    pub fn prove(&self, claim: &Claim<'_>) -> Result<Proof, SealError> {
+        let opened = self.opened.load();
+        let (cluster, current) = opened.cluster.zip(opened.current).ok_or(SealError::Sealed)?;
+        let key = opened.generations.get(&current);
+        let key = key.ok_or(SealError::GenerationMissing(current))?;
+        Ok(key.prove(cluster, current, claim))
+    }
+
+    /// Returns whether a member that held the keyring has proved the claim, by any generation that
+    /// this node holds.
+    pub fn verifies(&self, proof: &Proof, claim: &Claim<'_>) -> bool {
+        let opened = self.opened.load();
+        let (key, cluster) = (opened.generations.get(&proof.generation), opened.cluster);
+        key.zip(cluster).is_some_and(|(key, cluster)| key.verifies(cluster, proof, claim))
+    }
+
+    /// Returns the current generation, if this node holds it.
+    pub fn current(&self) -> Option<Generation> {
+        let opened = self.opened.load();
+        opened.current.filter(|current| opened.generations.contains_key(current))
     }
 
     /// Seals a secret: in the shared scope under the current generation, in the local scope under

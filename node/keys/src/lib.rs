@@ -9,6 +9,7 @@
 
 mod identity;
 mod keyring;
+mod proof;
 #[cfg(test)]
 mod samples;
 mod seal;
@@ -19,6 +20,7 @@ mod wrap;
 
 pub use identity::{IdentityError, NodeKeys, Unlocked};
 pub use keyring::Keyring;
+pub use proof::Claim;
 pub use seal::{Binding, GenerationKey, Purpose, SealError, Secret};
 pub use session::{OpenedKey, SessionKeys};
 pub use unlock::exposure;

@@ -7,9 +7,10 @@ use axum::{
     http::request::Parts,
 };
 use conclave_api::problem::{Code, Problem};
+use conclave_keys::Claim;
 use conclave_store::{
-    id::Fingerprint,
-    record::{Principal, RowKey},
+    id::{Fingerprint, TokenId},
+    record::{AccessToken, Principal, ProofOf, RowKey},
 };
 use conclave_system::clock;
 
@@ -63,10 +64,25 @@ impl FromRequestParts<Node> for Caller {
         let token = point.state.access_token(&id).filter(|token| {
             token.secret == Fingerprint::of(&secret)
                 && token.expires.is_none_or(|expires| clock::now() <= expires)
+                && is_proved(&node, &point.state, id, token)
         });
         let token = token.ok_or_else(|| refused("this token is not known, or it has ended"))?;
         let principal = Principal::Token { id, name: token.name.clone() };
         let expects = Some(point.state.expectation(RowKey::AccessToken(id)));
         Ok(Caller { principal, expects })
+    }
+}
+
+/// Returns whether a holder of the keyring made the token. Whoever can order commands could else
+/// make one for themselves. A sealed node cannot tell, and takes no token.
+fn is_proved(
+    node: &Node,
+    state: &conclave_store::state::State,
+    id: TokenId,
+    token: &AccessToken,
+) -> bool {
+    match state.proof(ProofOf::AccessToken(id)) {
+        Some(proof) => node.keyring().verifies(&proof, &Claim::access_token(id, token)),
+        None => state.is_older_than_proofs(&RowKey::AccessToken(id)),
     }
 }

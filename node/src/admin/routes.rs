@@ -20,7 +20,7 @@ use axum::{
     Json, Router,
     extract::DefaultBodyLimit,
     middleware::from_fn_with_state,
-    routing::{delete, get, post},
+    routing::{delete, get, patch, post},
 };
 use conclave_api::{
     BODY_BYTES_MAX, path,
@@ -38,6 +38,8 @@ pub(crate) fn router(node: Node) -> Router {
     Router::new()
         .route(path::STATUS, get(status::show))
         .route(path::NODES, get(status::nodes))
+        .route(path::NODE, patch(node::set).delete(node::remove))
+        .route(path::NODE_EXPOSED, get(node::exposed))
         .route(path::NODE_DRAIN, get(node::show).post(node::drain).delete(node::resume))
         .route(path::CLUSTER, post(cluster::init))
         .route(path::CLUSTER_JOIN, post(cluster::join))

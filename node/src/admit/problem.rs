@@ -156,6 +156,16 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
             Code::ListenerExists,
             format!("conclave listener show {name}    conclave listener set {name} --help"),
         ),
+        R::MemberUnknown(_) => (Code::NodeUnknown, "conclave node list".to_owned()),
+        R::NodeKeyTaken(_) => (
+            Code::NodeKeyTaken,
+            "start the new node with an empty data_dir, so that it makes keys of its own"
+                .to_owned(),
+        ),
+        R::LastVoter(_) => (
+            Code::QuorumWouldBeLost,
+            "conclave join-token create    makes room for another".to_owned(),
+        ),
         R::ListenerUnknown(_) => (Code::ListenerUnknown, "conclave listener list".to_owned()),
         _ => return Problem::new(Code::LimitReached, rejection.to_string()),
     };

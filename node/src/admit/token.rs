@@ -4,6 +4,7 @@ use conclave_api::{
     problem::{Code, Problem},
     token::Create,
 };
+use conclave_keys::Claim;
 use conclave_store::{
     command::Action,
     id::{Fingerprint, TokenId},
@@ -11,7 +12,7 @@ use conclave_store::{
 };
 use conclave_system::clock;
 
-use super::{Admitted, View};
+use super::{Admitted, View, keyring::PROOFS_LEVEL};
 
 const NAME_BYTES_MAX: usize = 64;
 
@@ -44,7 +45,13 @@ pub(crate) fn create_token(
         expires: asked.expires_in.map(|seconds| view.now.plus(seconds.saturating_mul(1000))),
         made: made.clone(),
     };
-    Ok(Admitted::new(Action::CreateAccessToken(id, record), &asked.name))
+    if view.state.level() < PROOFS_LEVEL {
+        return Ok(Admitted::new(Action::CreateAccessToken(id, record), &asked.name));
+    }
+    let proof = view.node.keyring().prove(&Claim::access_token(id, &record));
+    let proof = proof.map_err(|error| view.sealed_problem(&error))?;
+    Ok(Admitted::new(Action::AddAccessToken(id, record, proof), &asked.name)
+        .expecting(view.state.expectation(RowKey::Cluster)))
 }
 
 /// Warns about the end of a token that exists. Without `asked.expires_in` there is none to compare.

@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use conclave_api::problem::{Code, Problem};
-use conclave_keys::{Keyring, Purpose, wrap};
+use conclave_keys::{Claim, GenerationKey, Keyring, Purpose, SealError, wrap};
 use conclave_pki::{certificate::Certificate, issue, key::PrivateKey};
 use conclave_store::{
-    command::{Action, Command, RedeemJoinToken},
-    id::{Fingerprint, NodeId, NodeName, OperationId, TokenId},
+    command::{Action, Command, Join, RedeemJoinToken, RemoveMember},
+    id::{Fingerprint, Generation, NodeId, NodeName, OperationId, TokenId},
     limits::ADMIT_ATTEMPTS_MAX,
     outcome::{Done, Outcome, Rejection},
-    record::{Member, MemberRole, Principal, RowKey},
+    record::{Member, MemberPlace, MemberRole, Principal, RowKey},
     scope::Scope,
     state::State,
     wire,
@@ -25,9 +25,9 @@ use tokio::time::Instant;
 
 use super::{node_host_name, validity};
 use crate::{
-    admit::rejection_problem,
+    admit::{self, NextGeneration, PROOFS_LEVEL, rejection_problem},
     fault::internal,
-    replica::{Replica, Wait, known_level},
+    replica::{Replica, Wait, known_level, version_of},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -43,6 +43,39 @@ pub(super) struct JoinRequestV1 {
     pub(super) address: String,
     /// Version of the joining program. The cluster may already use formats that it does not know.
     pub(super) version: String,
+}
+
+/// A join request since version 0.3.0. A plain one is still sent in the first form, which members
+/// of older versions know.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct JoinOptions {
+    /// The node stays a learner.
+    pub(crate) is_learner: bool,
+    /// Its zone; empty: not said.
+    pub(crate) zone: String,
+    /// Name of the member that it replaces.
+    pub(crate) replaces: Option<String>,
+}
+
+/// Encodes a join request, in the oldest form that can say it.
+pub(super) fn encode_request(request: &JoinRequestV1, options: &JoinOptions) -> Vec<u8> {
+    let JoinOptions { is_learner, zone, replaces } = options;
+    if !is_learner && zone.is_empty() && replaces.is_none() {
+        return encode(request);
+    }
+    let mut bytes = encode(&(request, options));
+    if let Some(format) = bytes.first_mut() {
+        *format = FORMAT_WITH_OPTIONS;
+    }
+    bytes
+}
+
+/// Decodes a join request of either form.
+pub(super) fn decode_request(bytes: &[u8]) -> Option<(JoinRequestV1, JoinOptions)> {
+    match bytes.split_first()? {
+        (&FORMAT_WITH_OPTIONS, payload) => decode(&[&[FORMAT], payload].concat()),
+        _ => Some((decode(bytes)?, JoinOptions::default())),
+    }
 }
 
 /// A join request with the proof that its sender knows the token's secret. The proof holds for one
@@ -76,6 +109,7 @@ pub(super) struct WelcomeV1 {
 }
 
 const FORMAT: u8 = 1;
+const FORMAT_WITH_OPTIONS: u8 = 2;
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     let mut bytes = vec![FORMAT];
@@ -115,7 +149,7 @@ impl Admission {
     async fn admit(&self, exporter: [u8; 32], request: &[u8]) -> Result<WelcomeV1, Problem> {
         let malformed = || Problem::new(Code::Malformed, "a join request that cannot be read");
         let proved: Proved = decode(request).ok_or_else(malformed)?;
-        let request: JoinRequestV1 = decode(&proved.request).ok_or_else(malformed)?;
+        let (request, options) = decode_request(&proved.request).ok_or_else(malformed)?;
         let name = NodeName::parse(&request.name)
             .map_err(|error| Problem::new(Code::JoinTokenInvalid, error.to_string()))?;
         // These values are not proved yet, but the request bounds them and the log escapes them.
@@ -133,7 +167,8 @@ impl Admission {
         }
         for _ in 0..ADMIT_ATTEMPTS_MAX {
             let point = self.replica.point();
-            let (command, certificate_der) = self.command(&point.state, &request, &name)?;
+            let (command, certificate_der) =
+                self.command(&point.state, &request, &options, &name).await?;
             let bytes = wire::encode_command(&command).map_err(|e| internal("command", e))?;
             let done =
                 self.replica.execute(&bytes, Wait::Committed, Instant::now() + TIMEOUT).await;
@@ -179,10 +214,11 @@ impl Admission {
         hmac::verify(&key, &message, &proved.proof).map_err(|_| unknown())
     }
 
-    fn command(
+    async fn command(
         &self,
         state: &State,
         request: &JoinRequestV1,
+        options: &JoinOptions,
         name: &NodeName,
     ) -> Result<(Command, Vec<u8>), Problem> {
         let now = clock::now();
@@ -191,38 +227,119 @@ impl Admission {
             .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster"))?;
         let id = NodeId(cluster.node_last.0 + 1);
         let certificate = self.certificate(state, id, &request.identity_der)?;
-        let mut wraps = Vec::new();
-        for (generation, key) in self.keyring.generations() {
-            let wrapped = wrap(&key, &request.sealing_key, cluster.id, generation, id)
-                .map_err(|error| Problem::new(Code::JoinTokenInvalid, error.to_string()))?;
-            wraps.push((generation, ByteBuf::from(wrapped)));
+        let replaced = match &options.replaces {
+            Some(name) => self.replaced(state, name, request).await?,
+            None => None,
+        };
+        // A retry of a join that was done has the same identity key.
+        let is_other = |member: &Member| {
+            member.identity_der != request.identity_der
+                && Some(member.id) != replaced.as_ref().map(|member| member.id)
+        };
+        if state.members().any(|(_, member)| member.name == *name && is_other(member)) {
+            return Err(name_taken(name));
         }
-        let identity = Fingerprint::of(&request.identity_der);
+        let role = if options.is_learner { MemberRole::Learner } else { MemberRole::Voter };
         let member = Member {
             id,
             name: name.clone(),
-            role: MemberRole::Voter,
+            role,
             identity_der: request.identity_der.clone(),
             sealing_key: request.sealing_key,
             address: request.address.clone(),
             joined: now,
         };
+        let place = MemberPlace { zone: options.zone.clone() };
+        let action = self.action(state, request.token, member, place, replaced)?;
         let operation = OperationId::parse(&format!("join-{}", entropy_hex()))
             .map_err(|e| internal("operation", e))?;
         let command = Command {
             operation,
             principal: Principal::Joiner(request.token),
-            request: identity.0,
+            request: Fingerprint::of(&request.identity_der).0,
             time: now,
             reason: None,
             expects: vec![state.expectation(RowKey::JoinToken(request.token))],
-            action: Action::RedeemJoinToken(Box::new(RedeemJoinToken {
-                token: request.token,
-                member,
-                wraps,
-            })),
+            action,
         };
         Ok((command, certificate))
+    }
+
+    /// Returns the member that a joining node replaces. One that answers is not gone.
+    async fn replaced(
+        &self,
+        state: &State,
+        name: &str,
+        request: &JoinRequestV1,
+    ) -> Result<Option<Member>, Problem> {
+        let member = admit::member(state, name)?.clone();
+        if member.identity_der == request.identity_der {
+            return Ok(None);
+        }
+        let outlook = self.replica.outlook().await;
+        if outlook.reports.contains_key(&member.id) {
+            return Err(Problem::new(
+                Code::NodeNameTaken,
+                format!("{name} answers: it is not gone"),
+            )
+            .why("two nodes of one name cannot both be members")
+            .hint(format!("stop {name} first    or: conclave node remove {name}")));
+        }
+        Ok(Some(member))
+    }
+
+    /// Returns the action that adds the member. From level 3 on it carries the proof that a holder
+    /// of the keyring let it in.
+    fn action(
+        &self,
+        state: &State,
+        token: TokenId,
+        member: Member,
+        place: MemberPlace,
+        replaced: Option<Member>,
+    ) -> Result<Action, Problem> {
+        let sealed = |error: &SealError| {
+            Problem::new(Code::Sealed, error.to_string()).hint("ask another member")
+        };
+        let cluster = state
+            .cluster()
+            .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster"))?;
+        let next = replaced.as_ref().map(|gone| {
+            NextGeneration::make(&self.keyring, state, member.joined, Some(gone.id))
+                .map_err(|error| error.problem(sealed))
+        });
+        let next = next.transpose()?;
+        let mut wraps = Vec::new();
+        let mut add = |generation: Generation, key: &GenerationKey| {
+            let wrapped = wrap(key, &member.sealing_key, cluster.id, generation, member.id)
+                .map_err(|error| Problem::new(Code::JoinTokenInvalid, error.to_string()))?;
+            wraps.push((generation, ByteBuf::from(wrapped)));
+            Ok::<(), Problem>(())
+        };
+        for (generation, key) in self.keyring.generations() {
+            add(generation, &key)?;
+        }
+        if let Some(next) = &next {
+            add(next.turn.rotate.generation, &next.key)?;
+        }
+        if state.level() < PROOFS_LEVEL {
+            if next.is_some() || place != MemberPlace::default() {
+                let version = version_of(PROOFS_LEVEL);
+                let title = format!("members of versions before {version} do not know this change");
+                return Err(Problem::new(Code::VersionTooOld, title)
+                    .hint("upgrade every node first: conclave status shows their versions"));
+            }
+            let redeem = RedeemJoinToken { token, member, wraps };
+            return Ok(Action::RedeemJoinToken(Box::new(redeem)));
+        }
+        let claim = Claim::member(&member);
+        let proof = match &next {
+            Some(next) => next.key.prove(cluster.id, next.turn.rotate.generation, &claim),
+            None => self.keyring.prove(&claim).map_err(|error| sealed(&error))?,
+        };
+        let replaces =
+            next.zip(replaced).map(|(next, gone)| RemoveMember { id: gone.id, turn: next.turn });
+        Ok(Action::Join(Box::new(Join { token, member, place, wraps, proof, replaces })))
     }
 
     fn certificate(
@@ -287,4 +404,10 @@ impl Admission {
 
 fn entropy_hex() -> String {
     TokenId(entropy::array()).to_string()
+}
+
+fn name_taken(name: &NodeName) -> Problem {
+    Problem::new(Code::NodeNameTaken, format!("a member named {name} already exists"))
+        .why("nodes are told apart by name in every answer")
+        .hint(format!("give this node another [node] name    or, if {name} is gone for ever: conclave node remove {name} on a member, then join again"))
 }

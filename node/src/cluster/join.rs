@@ -7,7 +7,9 @@ use conclave_raft::{JoinError, Role, join_call};
 use ring::hmac;
 use tokio::time::Instant;
 
-use super::admission::{JoinAnswerV1, JoinRequestV1, Proved, decode, encode};
+use super::admission::{
+    JoinAnswerV1, JoinOptions, JoinRequestV1, Proved, decode, encode, encode_request,
+};
 use crate::{
     fault::internal,
     membership::{Introduced, Membership},
@@ -19,7 +21,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const VOTER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Joins the cluster of `token` by the member at `address`. Waits until this node is a voter.
-pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), Problem> {
+pub(crate) async fn join(
+    node: &Node,
+    address: &str,
+    token: &str,
+    options: JoinOptions,
+) -> Result<(), Problem> {
     let token = JoinTokenText::parse(token).ok_or_else(|| {
         Problem::new(Code::JoinTokenInvalid, "this is not a join token")
             .detail("a join token begins with cvj_ and has three parts")
@@ -29,6 +36,7 @@ pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), 
         return Err(Problem::new(Code::Sealed, "this node is sealed").why(reason));
     }
     let _joining = node.membership_change()?;
+    let is_learner = options.is_learner;
     let address = resolve(address).await?;
     let own_address = node.advertised()?;
     let request = JoinRequestV1 {
@@ -41,7 +49,7 @@ pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), 
     };
     // The proof covers only this connection. The token's secret itself never leaves the node.
     let build = |exporter: [u8; 32]| {
-        let request = encode(&request);
+        let request = encode_request(&request, &options);
         let key = hmac::Key::new(hmac::HMAC_SHA256, token.secret.as_slice());
         let proof = hmac::sign(&key, &[&exporter[..], &request].concat());
         encode(&Proved { request, proof: proof.as_ref().to_vec() })
@@ -72,9 +80,14 @@ pub(crate) async fn join(node: &Node, address: &str, token: &str) -> Result<(), 
     membership.write(node.data_dir()).map_err(|e| internal("cannot note the membership", e))?;
     let replica = super::start(node, &membership).await?;
     let is_voter = |status: &conclave_raft::Status| {
-        status.voters.contains_key(&status.id)
-            && matches!(status.role, Role::Follower | Role::Leader)
-            && status.leader.is_some()
+        let is_in = match is_learner {
+            true => status.learners.contains_key(&status.id),
+            false => {
+                status.voters.contains_key(&status.id)
+                    && matches!(status.role, Role::Follower | Role::Leader)
+            }
+        };
+        is_in && status.leader.is_some()
     };
     let deadline = Instant::now() + VOTER_TIMEOUT;
     if replica.raft().wait_status(is_voter, VOTER_TIMEOUT).await.is_none() {

@@ -222,6 +222,7 @@ impl Operator {
                 ExecuteError::NoLeader | ExecuteError::NotLeader(_) | ExecuteError::NoQuorum => {
                     self.no_leader()
                 }
+                ExecuteError::NotProved => self.sealed(error.to_string()),
                 ExecuteError::NoRoom => disk_full("the disk of the leader has too little room"),
                 ExecuteError::NotKnown => Problem::new(Code::VersionTooOld, error.to_string())
                     .hint("upgrade every node first: conclave status shows their versions"),

@@ -16,7 +16,7 @@ use conclave_store::{
     id::{ListenerName, LogIndex, OperationId},
     machine,
     outcome::{Done, Outcome, Rejection},
-    record::{RowKey, TrustSet},
+    record::{Principal, RowKey, TrustSet},
     scope::Scope,
     state::State,
 };
@@ -128,6 +128,26 @@ impl Operator {
         derived.await.map_err(|error| internal("admission failed", error))?
     }
 
+    /// Returns the author of the command. A sealed node passes on what a person typed at its socket,
+    /// marked as such, and nothing that decides who opens secrets.
+    fn principal(&self, view: &View<'_>, action: &Action) -> Result<Principal, Problem> {
+        let present = &self.caller.principal;
+        let is_sealed = self.node.keyring().sealed_reason().is_some();
+        if view.scope == Scope::Local || view.state.level() < admit::PROOFS_LEVEL || !is_sealed {
+            return Ok(present.clone());
+        }
+        match present {
+            Principal::Socket { uid } if !action.is_of_trust() => {
+                let node = self.node.replica()?.id();
+                Ok(Principal::SealedSocket { uid: *uid, node })
+            }
+            Principal::Socket { .. } => {
+                Err(self.sealed("it decides who opens private keys".to_owned()))
+            }
+            _ => Err(self.sealed("a sealed node takes changes at its socket only".to_owned())),
+        }
+    }
+
     /// Makes the command of an admission, and tries it out on a copy of State.
     fn command(&self, view: &View<'_>, admitted: Admitted) -> Result<Derived, Problem> {
         let mut expects = admitted.expects;
@@ -145,13 +165,14 @@ impl Operator {
             return self.nothing(view, told, &admitted.rows);
         };
         check_level(view.state, &action)?;
+        let principal = self.principal(view, &action)?;
         if view.scope == Scope::Shared {
             expects.extend(self.caller.expects.clone());
         }
         let is_always_new = is_always_new(&action);
         let part = |action: Action| Command {
             operation: OperationId::new(view.now, entropy::array()),
-            principal: self.caller.principal.clone(),
+            principal: principal.clone(),
             request: self.request,
             time: view.now,
             reason: None,
@@ -290,7 +311,10 @@ fn is_always_new(action: &Action) -> bool {
         Action::CreateDomain(_)
             | Action::CreateJoinToken(..)
             | Action::CreateAccessToken(..)
+            | Action::AddAccessToken(..)
             | Action::RotateKeyring(_)
+            | Action::TurnKeyring(_)
+            | Action::RemoveMember(_)
             | Action::FlushSessions
     )
 }
@@ -299,7 +323,8 @@ fn is_always_new(action: &Action) -> bool {
 fn is_absence(code: Code) -> bool {
     matches!(
         code,
-        Code::DomainUnknown
+        Code::NodeUnknown
+            | Code::DomainUnknown
             | Code::KeyMissing
             | Code::CertificateMissing
             | Code::ChainMissing

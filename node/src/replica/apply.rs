@@ -160,8 +160,9 @@ impl Machine for Applier {
         if !self.is_shown {
             return Ok(outcomes);
         }
-        let keys_changed =
-            |change: &Change| matches!(change.key, RowKey::Cluster | RowKey::Generation(_));
+        let keys_changed = |change: &Change| {
+            matches!(change.key, RowKey::Cluster | RowKey::Generation(_) | RowKey::Proof(_))
+        };
         if changes.iter().flat_map(|(_, changes)| changes).any(keys_changed) {
             self.keyring.follow(&self.state, self.id);
         }

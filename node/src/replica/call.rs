@@ -5,7 +5,12 @@ use std::time::Duration;
 use bincode::config::{Configuration, Limit};
 use conclave_keys::Purpose;
 use conclave_raft::{Handover, Position};
-use conclave_store::{id::NodeId, record::Sealed, scope::Scope, wire};
+use conclave_store::{
+    id::NodeId,
+    record::{Proof, Sealed},
+    scope::Scope,
+    wire,
+};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tokio::time::Instant;
@@ -20,6 +25,7 @@ use super::{
 
 const FORMAT: u8 = 1;
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+const NOT_PROVED: &str = "a member asks what only a holder of the keyring may ask; it is sealed, or its data directory was stolen";
 
 /// A request from another member.
 #[derive(Serialize, Deserialize)]
@@ -49,6 +55,8 @@ pub(super) enum RequestV1 {
     ReportV3 { after: u64, hold_ms: u64 },
     /// As `Reports`, but with the reports of version 0.2.1.
     ReportsV3,
+    /// A request with the proof that its sender holds the keyring. Since level 3.
+    Proved { proof: Proof, request: ByteBuf },
 }
 
 /// The answer to a [`RequestV1`].
@@ -85,6 +93,8 @@ pub(super) enum AnswerV1 {
     HasRoom(bool),
     ReportV3(ReportV3),
     ReportsV3(Vec<(u64, ReportV3)>),
+    /// The request needs a proof that its sender holds the keyring. Nothing was done.
+    NotProved,
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -106,12 +116,14 @@ pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> 
 /// Decodes a request. Returns `None` for a request, or a command in it, that only a later version
 /// knows. Such a command must not be ordered: it would stop every member that cannot read it.
 fn known(request: &[u8]) -> Option<RequestV1> {
-    let request = decode(request)?;
-    let is_known = match &request {
+    decode(request).filter(is_known)
+}
+
+fn is_known(request: &RequestV1) -> bool {
+    match request {
         RequestV1::Execute { command, .. } => wire::decode_command(command).is_ok(),
         _ => true,
-    };
-    is_known.then_some(request)
+    }
 }
 
 impl Replica {
@@ -119,11 +131,23 @@ impl Replica {
     pub(crate) async fn answer(
         &self,
         from: NodeId,
-        _exporter: [u8; 32],
+        exporter: [u8; 32],
         request: Vec<u8>,
     ) -> Vec<u8> {
         let answer = match known(&request) {
-            Some(request) => self.answer_request(from, request).await,
+            Some(RequestV1::Proved { proof, request }) => {
+                match self.proved(exporter, &proof, &request).filter(is_known) {
+                    Some(request) => self.answer_request(from, request).await,
+                    None => AnswerV1::NotProved,
+                }
+            }
+            Some(request) if self.may_ask(from, &request) => {
+                self.answer_request(from, request).await
+            }
+            Some(_) => {
+                tracing::warn!(event = "member.not_proved", %from, "{NOT_PROVED}");
+                AnswerV1::NotProved
+            }
             None => AnswerV1::NotKnown,
         };
         encode(&answer)
@@ -174,6 +198,8 @@ impl Replica {
                 let last = Position { term, node: from.0, index };
                 AnswerV1::TakingOver(self.shared.raft.take_over(Handover { last }).await)
             }
+            // `answer` has opened it; one inside another is none.
+            RequestV1::Proved { .. } => AnswerV1::NotProved,
             RequestV1::HasRoom => AnswerV1::HasRoom(self.shared.raft.has_room()),
             RequestV1::Drain(asked) => AnswerV1::Drained(self.drain_here(asked)),
             RequestV1::Seal { purpose, mut secret } => {

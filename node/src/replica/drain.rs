@@ -43,9 +43,12 @@ impl Replica {
         }
         let patience = self.shared.election_timeout * 10;
         let request = encode(&RequestV1::Drain(asked));
-        match self.shared.raft.call(conclave_raft::NodeId(id.0), request, patience).await {
+        match self.call_proved(id, request, patience).await {
             Ok(answer) => match decode(&answer) {
                 Some(AnswerV1::Drained(drained)) => Ok(drained),
+                Some(AnswerV1::NotProved) => {
+                    Err("this node is sealed: ask an unsealed one".to_owned())
+                }
                 _ => Err("it does not know this question: another version?".to_owned()),
             },
             Err(error) => Err(error.to_string()),

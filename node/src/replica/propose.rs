@@ -73,6 +73,9 @@ pub(crate) enum ExecuteError {
     /// The leader's version does not know the command. It was not ordered.
     #[error("the leader's version does not know this change")]
     NotKnown,
+    /// The leader orders this for holders of the keyring only.
+    #[error("only a node that holds the keyring may order this")]
+    NotProved,
     /// The leader's disk has too little room. The command was not ordered.
     #[error("the disk of the leader is full")]
     NoRoom,
@@ -104,15 +107,20 @@ impl Replica {
         deadline: Instant,
     ) -> Result<Executed, ExecuteError> {
         let mut may_be_done = false;
+        let mut not_done = ExecuteError::NoLeader;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let no_leader = ExecuteError::NoLeader;
-                return Err(if may_be_done { ExecuteError::Unknown } else { no_leader });
+                return Err(if may_be_done { ExecuteError::Unknown } else { not_done });
             }
             match self.execute_at_leader(command, wait, deadline).await {
                 Ok(executed) => return Ok(executed),
-                Err(Attempt::NotDone) => {}
+                Err(Attempt::NotDone) => not_done = ExecuteError::NoLeader,
+                // A node that is sealed for good need not wait for the end of its time.
+                Err(Attempt::NotProved) if self.shared.keyring.sealed_reason().is_some() => {
+                    return Err(ExecuteError::NotProved);
+                }
+                Err(Attempt::NotProved) => not_done = ExecuteError::NotProved,
                 Err(Attempt::MayBeDone) => may_be_done = true,
                 Err(Attempt::Refused(error)) => return Err(error),
             }
@@ -147,7 +155,7 @@ impl Replica {
         });
         let has_successor = |status: &conclave_raft::Status| status.leader != Some(leader);
         tokio::select! {
-            answer = self.shared.raft.call(leader, request, patience) => match answer {
+            answer = self.call_proved(NodeId(leader.0), request, patience) => match answer {
                 Ok(answer) => executed(&answer),
                 Err(CallError::Unreachable(_)) => Err(Attempt::NotDone),
                 Err(_) => Err(Attempt::MayBeDone),
@@ -194,7 +202,7 @@ impl Replica {
             let secret = ByteBuf::from(secret.expose().to_vec());
             let request = encode(&RequestV1::Seal { purpose, secret });
             let timeout = self.shared.election_timeout * 4;
-            let Ok(answer) = self.shared.raft.call(*peer, request, timeout).await else {
+            let Ok(answer) = self.call_proved(NodeId(peer.0), request, timeout).await else {
                 continue;
             };
             if let Some(AnswerV1::Sealed(sealed)) = decode(&answer) {
@@ -215,6 +223,8 @@ fn granted(patience: Duration, election_timeout: Duration) -> Duration {
 /// The failure of one attempt.
 enum Attempt {
     NotDone,
+    /// The leader takes this from a holder of the keyring only.
+    NotProved,
     MayBeDone,
     Refused(ExecuteError),
 }
@@ -233,6 +243,8 @@ fn executed(answer: &[u8]) -> Result<Executed, Attempt> {
             })
         }
         Some(AnswerV1::NotLeader(_) | AnswerV1::NoQuorum) => Err(Attempt::NotDone),
+        // Either side may be about to learn of a new generation, or that it is unsealed.
+        Some(AnswerV1::NotProved) => Err(Attempt::NotProved),
         // A leader of version 0.1.0 also answers this for a command that it may have ordered.
         Some(AnswerV1::Refused(reason)) if reason.starts_with(STOPPED_V010) => {
             Err(Attempt::MayBeDone)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use conclave_keys::Purpose;
 use conclave_store::{
     id::{DomainId, Generation, LogIndex, SessionKeyId, TokenId},
-    record::{Sealed, SessionKeyUse},
+    record::{Proof, Sealed, SessionKeyUse},
     time::UnixMillis,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -45,6 +45,10 @@ fn requests() -> Vec<RequestV1> {
         RequestV1::HasRoom,
         RequestV1::ReportV3 { after: 70_000, hold_ms: 500 },
         RequestV1::ReportsV3,
+        RequestV1::Proved {
+            proof: Proof { generation: Generation(2), mac: [9; 32] },
+            request: ByteBuf::from(b"request".to_vec()),
+        },
     ];
     others.into_iter().chain(seal).chain(drains.map(RequestV1::Drain)).chain(later).collect()
 }
@@ -105,6 +109,7 @@ fn answers() -> Vec<AnswerV1> {
         AnswerV1::HasRoom(true),
         AnswerV1::ReportV3(report().into()),
         AnswerV1::ReportsV3(vec![(1, report().into()), (300, report().into())]),
+        AnswerV1::NotProved,
     ]
 }
 

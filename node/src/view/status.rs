@@ -25,6 +25,7 @@ const CLOCK_OFF_MS_MAX: u64 = 1_000;
 pub(crate) fn members(own: NodeId, state: &State, raft: &Raft, outlook: &Outlook) -> Vec<ApiNode> {
     let member = |(id, member): (&NodeId, &conclave_store::record::Member)| {
         let raft_id = conclave_raft::NodeId(id.0);
+        let zone = state.member_place(*id).zone;
         let report = outlook.reports.get(id);
         let role = if outlook.is_confirmed && raft.leader == Some(raft_id) {
             "leader"
@@ -52,6 +53,7 @@ pub(crate) fn members(own: NodeId, state: &State, raft: &Raft, outlook: &Outlook
             role: role.to_owned(),
             state: state.to_owned(),
             address: member.address.clone(),
+            zone,
             lag_entries: matched.map(|matched| raft.last.saturating_sub(matched)),
             served_index: report.map(|report| report.index.0),
             digest: report.map(|report| Fingerprint(report.digest).to_string()),

@@ -87,7 +87,7 @@ async fn found(nodes: &[Node]) -> Result<(), Failure> {
     for node in nodes.iter().skip(1) {
         let create = join_token::Create::default();
         let made = one.client.create_join_token(&create, &change).await?;
-        let join = Join { address: made.address, token: made.token };
+        let join = Join { address: made.address, token: made.token, ..Join::default() };
         node.client.join(&join, &change).await?;
     }
     Ok(())

@@ -42,8 +42,12 @@ pub(super) async fn join(asked: Asked) -> Answer<Membership> {
         return Ok(Json(present));
     }
     let node = asked.operator.node.clone();
-    finish(tokio::spawn(async move { cluster::join(&node, &join.address, &join.token).await }))
-        .await?;
+    let options =
+        cluster::JoinOptions { is_learner: join.learner, zone: join.zone, replaces: join.replaces };
+    finish(tokio::spawn(
+        async move { cluster::join(&node, &join.address, &join.token, options).await },
+    ))
+    .await?;
     membership(&asked, true).map(Json)
 }
 
@@ -66,6 +70,11 @@ fn membership(asked: &Asked, changed: bool) -> Result<Membership, Failed> {
         fingerprint: Fingerprint::of(&cluster.authority_der).to_string(),
         node: asked.operator.node.config().name.to_string(),
         node_id: replica.id().0,
+        learner: replica
+            .raft()
+            .status()
+            .learners
+            .contains_key(&conclave_raft::NodeId(replica.id().0)),
         voters: u64::try_from(replica.raft().status().voters.len()).unwrap_or(0),
         unlock_key: Some(unlock_file.display().to_string()),
         warnings: conclave_keys::exposure(unlock_file).into_iter().collect(),
