@@ -1,17 +1,19 @@
 //! Cluster membership: founding a cluster, joining one, and letting other nodes join.
 
+mod address;
 mod admission;
 mod found;
 mod join;
 mod leftover;
 mod limits;
 mod main_domain;
+mod rate;
 mod reconcile;
 #[cfg(test)]
 mod samples;
 mod start;
 
-pub(crate) use admission::{Admission, JoinOptions};
+pub(crate) use admission::{Admission, JoinTerms};
 pub(crate) use found::{abandon, found};
 pub(crate) use join::join;
 pub(crate) use leftover::{LeftoverError, abandon_unknown};
@@ -32,4 +34,25 @@ pub(crate) fn validity(now: conclave_store::time::UnixMillis) -> conclave_pki::i
 /// Returns the host name in the certificate of a node.
 pub(crate) fn node_host_name(node: conclave_store::id::NodeId) -> String {
     format!("node-{node}.conclave.internal")
+}
+
+/// Returns the number in the host name of a node's certificate.
+fn node_number(host_name: &str) -> Option<conclave_store::id::NodeId> {
+    let number = host_name.strip_prefix("node-")?.strip_suffix(".conclave.internal")?;
+    let number = conclave_store::id::NodeId(number.parse().ok()?);
+    (node_host_name(number) == host_name).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use conclave_store::id::NodeId;
+
+    #[test]
+    fn a_node_is_known_by_the_name_in_its_certificate() {
+        assert_eq!(node_number(&node_host_name(NodeId(17))), Some(NodeId(17)));
+        for other in ["node-017.conclave.internal", "node-.conclave.internal", "node-1.example"] {
+            assert_eq!(node_number(other), None, "{other}");
+        }
+    }
 }

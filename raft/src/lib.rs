@@ -30,7 +30,9 @@ pub use engine::LogDamage;
 pub use machine::{Entry, Machine, MachineFault, Staged, Stager, View};
 pub use mark::{LogOpenError, payloads};
 pub use network::{
-    Accept, BoxFuture, CallError, Calls, Identity, JoinError, Peers, join::join_call, transport,
+    Accept, BoxFuture, CallError, Calls, Identity, JoinError, Joiner, OwnAddress, Peers,
+    join::{JoinOptions, Joined, join_call},
+    transport,
 };
 #[cfg(conclave_sim)]
 pub use raft::Simulated;

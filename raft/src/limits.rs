@@ -71,8 +71,57 @@ pub const PURGE_ENTRIES_MIN: u64 = 256;
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Most concurrent streams opened by a peer.
 pub const STREAMS_MAX: u32 = 512;
-/// Most accepted connections at once, from members and joining nodes together.
+/// Most accepted connections of all members at once.
 pub const CONNECTIONS_MAX: usize = 1024;
+/// Most accepted connections of one member at once. It needs two; others may be waiting for their
+/// idle timeout.
+pub const MEMBER_CONNECTIONS_MAX: usize = 64;
+/// Most bytes that a member may send on all streams of a connection before they are read.
+pub const MEMBER_WINDOW_BYTES: u32 = 64 * 1024 * 1024;
+/// Most bytes that a peer may send before it has proved to be a member: room for a join request.
+pub const STRANGER_WINDOW_BYTES: u32 = 128 * 1024;
+/// Most streams opened by a peer before it has proved to be a member.
+pub const STRANGER_STREAMS_MAX: u32 = 1;
+/// Handshakes at once above which a new peer must first show that it receives at its address.
+pub const HANDSHAKES_UNCHECKED_MAX: usize = 8;
+/// Most handshakes at once, with peers at any address.
+pub const HANDSHAKES_MAX: usize = 64;
+/// Most handshakes at once with peers at one address.
+pub const HANDSHAKES_OF_ADDRESS_MAX: usize = 16;
+/// Most handshakes at once with peers that have shown that they receive at a member's address.
+pub const KNOWN_HANDSHAKES_MAX: usize = 256;
+/// Most of these at one address: many members may run on one machine.
+pub const KNOWN_HANDSHAKES_OF_ADDRESS_MAX: usize = 64;
+/// Most packets of new connections waiting for the accepting task.
+pub const INCOMING_MAX: usize = 1024;
+/// Most bytes of new connections waiting for the accepting task.
+pub const INCOMING_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Longest time for a handshake. Members give up earlier.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most joins at once.
+pub const JOINS_MAX: usize = 16;
+/// Most joins at once from one address.
+pub const JOINS_OF_ADDRESS_MAX: usize = 2;
+/// Longest time from the handshake of a join until its request has arrived.
+pub const JOIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause of a joining node that found no free place.
+pub const JOIN_PAUSE: Duration = Duration::from_millis(250);
+/// Interval between two checks that the peers of all connections are still members.
+pub const MEMBERS_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Most refused peers remembered, so that each is logged once.
+pub const REFUSED_MAX: usize = 64;
+/// Most lines about refused peers in one [`REFUSED_LINES_EVERY`].
+pub const REFUSED_LINES_MAX: u32 = 10;
+/// Interval in which the lines about refused peers are counted.
+pub const REFUSED_LINES_EVERY: Duration = Duration::from_secs(60);
+/// Most addresses at which a member is looked for.
+pub const ADDRESSES_MAX: usize = 6;
+/// Delay between the attempts at two addresses of a member. The attempts overlap.
+pub const ADDRESS_DELAY: Duration = Duration::from_millis(100);
+/// Longest wait for the lookup of a name. After it, the last known addresses are used.
+pub const LOOKUP_PATIENCE: Duration = Duration::from_millis(400);
+/// Interval between two lookups of the names of all members.
+pub const LOOKUP_EVERY: Duration = Duration::from_secs(30);
 /// Bytes of a snapshot read or written at once.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
 /// Most threads for Raft and its network.

@@ -5,12 +5,15 @@
 //! certificate authority only identifies the cluster to joining nodes.
 
 mod accept;
+mod addresses;
 mod dial;
 mod frame;
+mod guard;
 mod identity;
 pub(crate) mod join;
 mod lane;
 mod link;
+mod places;
 mod quic;
 #[cfg(test)]
 mod samples;
@@ -23,6 +26,7 @@ use std::{future::Future, net::SocketAddr, pin::Pin};
 use crate::types::NodeId;
 
 pub use accept::Accept;
+pub use addresses::OwnAddress;
 pub(crate) use dial::Factory;
 pub(crate) use link::Links;
 pub(crate) use quic::Quic;
@@ -50,6 +54,23 @@ pub struct Identity {
 pub trait Peers: Send + Sync + 'static {
     /// Returns the member with this identity key (SubjectPublicKeyInfo, DER).
     fn identify(&self, public_key_der: &[u8]) -> Option<NodeId>;
+
+    /// Returns whether the node with this certificate, which the cluster's authority has issued,
+    /// was a member and has been removed.
+    fn was_removed(&self, certificate_der: &[u8]) -> bool;
+}
+
+/// A node that wants to join.
+#[derive(Debug, Clone)]
+pub struct Joiner {
+    /// Keying material of its connection (RFC 8446 §7.5): a proof made with it is worthless on any
+    /// other connection.
+    pub exporter: [u8; 32],
+    /// Its address.
+    pub remote: SocketAddr,
+    /// The key of its certificate, proved by TLS (SubjectPublicKeyInfo, DER). Nodes before version
+    /// 0.3.0 show no certificate.
+    pub public_key_der: Option<Vec<u8>>,
 }
 
 /// Handler of requests from other nodes, provided by the layer above.
@@ -64,14 +85,8 @@ pub trait Calls: Send + Sync + 'static {
         request: Vec<u8>,
     ) -> BoxFuture<'static, Vec<u8>>;
 
-    /// Answers a node that wants to join. `exporter` is keying material of this one TLS connection
-    /// (RFC 8446 §7.5): a proof made with it is worthless on any other connection.
-    fn join(
-        &self,
-        exporter: [u8; 32],
-        remote: SocketAddr,
-        request: Vec<u8>,
-    ) -> BoxFuture<'static, Vec<u8>>;
+    /// Answers a node that wants to join.
+    fn join(&self, joiner: Joiner, request: Vec<u8>) -> BoxFuture<'static, Vec<u8>>;
 }
 
 /// Error of a call.
@@ -90,6 +105,9 @@ pub enum CallError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
+    /// There is no address to connect to.
+    #[error("no address is given")]
+    NoAddress,
     /// No node answers at the address.
     #[error("cannot reach {address}: {reason}")]
     Unreachable {

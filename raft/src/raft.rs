@@ -21,7 +21,7 @@ use crate::{
     limits::PAYLOAD_BYTES_MAX,
     log::Log,
     mark::LogOpenError,
-    network::{CallError, Identity, Links, Transport},
+    network::{CallError, Identity, Links, OwnAddress, Transport},
     rt::{Rt, Threads, now},
     segments::Entropy,
     state_machine::{Progress, StateMachine},
@@ -40,6 +40,9 @@ pub struct Options {
     pub bind: SocketAddr,
     /// Identity of this node.
     pub identity: Identity,
+    /// Address of this node for other nodes, if it is known to the cluster. When the two differ,
+    /// peers are also looked for in the network to which this node has moved.
+    pub own_address: Option<OwnAddress>,
     /// Random number identifying this data directory, kept by the caller.
     pub incarnation: u64,
     /// Source of randomness: fills a buffer with random bytes.

@@ -6,6 +6,7 @@
 mod nodes;
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -217,17 +218,19 @@ async fn a_joining_node_talks_to_the_right_cluster_only() {
     let (pki, foreign) = (Pki::make(), Pki::make());
     let node = start(dir.path(), &pki, 1, ANY).await.unwrap();
     let address = node.raft.local_address().unwrap();
-    let answer = join_call(address, pki.fingerprint(), |exporter| exporter.to_vec(), DEADLINE)
-        .await
-        .unwrap();
-    assert_eq!(answer, b"welcome", "both ends have the same exporter");
+    let options = pki.join_options(4);
+    // Nobody is at the first address. The second one is tried in time.
+    let addresses = [SocketAddr::from(([127, 0, 0, 1], 1)), address];
+    let joined = join_call(&addresses, &options, |exporter| exporter.to_vec()).await.unwrap();
+    assert_eq!(joined.answer, pki.public_key(4), "both ends have the same exporter");
+    assert_eq!((joined.address, joined.public_key_der), (address, pki.public_key(1)));
     let told = Arc::new(Mutex::new(false));
     let tell = Arc::clone(&told);
     let build = move |_| {
         *tell.lock().unwrap() = true;
         Vec::new()
     };
-    let refused = join_call(address, foreign.fingerprint(), build, DEADLINE).await.unwrap_err();
+    let refused = join_call(&[address], &foreign.join_options(4), build).await.unwrap_err();
     assert!(matches!(refused, JoinError::OtherCluster { .. }), "{refused}");
     assert!(!*told.lock().unwrap(), "nothing is told to another cluster");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use conclave_api::problem::{Code, Problem};
 use conclave_keys::{Claim, GenerationKey, Keyring, Purpose, SealError, wrap};
 use conclave_pki::{certificate::Certificate, issue, key::PrivateKey};
+use conclave_raft::Joiner;
 use conclave_store::{
     command::{Action, Command, Join, RedeemJoinToken, RemoveMember},
     id::{Fingerprint, Generation, NodeId, NodeName, OperationId, TokenId},
@@ -23,14 +24,23 @@ use serde_bytes::ByteBuf;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-use super::{node_host_name, validity};
+use super::{
+    address::NodeAddress,
+    limits::{REFUSED_LINES_EVERY, REFUSED_LINES_MAX, UNKNOWN_TOKENS_EVERY, UNKNOWN_TOKENS_MAX},
+    node_host_name,
+    rate::Rate,
+    validity,
+};
 use crate::{
     admit::{self, NextGeneration, PROOFS_LEVEL, rejection_problem},
     fault::internal,
-    replica::{Replica, Wait, known_level, version_of},
+    replica::{Point, Replica, Wait, known_level, version_of},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(8);
+/// First level at which a joining node must prove its identity key. Every version that knows it
+/// does so.
+const IDENTITY_LEVEL: u32 = 3;
 
 /// The join request: the token's id and the facts about the joining node.
 #[derive(Clone, Serialize, Deserialize)]
@@ -48,7 +58,7 @@ pub(super) struct JoinRequestV1 {
 /// A join request since version 0.3.0. A plain one is still sent in the first form, which members
 /// of older versions know.
 #[derive(Clone, Default, Serialize, Deserialize)]
-pub(crate) struct JoinOptions {
+pub(crate) struct JoinTerms {
     /// The node stays a learner.
     pub(crate) is_learner: bool,
     /// Its zone; empty: not said.
@@ -58,23 +68,23 @@ pub(crate) struct JoinOptions {
 }
 
 /// Encodes a join request, in the oldest form that can say it.
-pub(super) fn encode_request(request: &JoinRequestV1, options: &JoinOptions) -> Vec<u8> {
-    let JoinOptions { is_learner, zone, replaces } = options;
+pub(super) fn encode_request(request: &JoinRequestV1, terms: &JoinTerms) -> Vec<u8> {
+    let JoinTerms { is_learner, zone, replaces } = terms;
     if !is_learner && zone.is_empty() && replaces.is_none() {
         return encode(request);
     }
-    let mut bytes = encode(&(request, options));
+    let mut bytes = encode(&(request, terms));
     if let Some(format) = bytes.first_mut() {
-        *format = FORMAT_WITH_OPTIONS;
+        *format = FORMAT_WITH_TERMS;
     }
     bytes
 }
 
 /// Decodes a join request of either form.
-pub(super) fn decode_request(bytes: &[u8]) -> Option<(JoinRequestV1, JoinOptions)> {
+pub(super) fn decode_request(bytes: &[u8]) -> Option<(JoinRequestV1, JoinTerms)> {
     match bytes.split_first()? {
-        (&FORMAT_WITH_OPTIONS, payload) => decode(&[&[FORMAT], payload].concat()),
-        _ => Some((decode(bytes)?, JoinOptions::default())),
+        (&FORMAT_WITH_TERMS, payload) => decode(&[&[FORMAT], payload].concat()),
+        _ => Some((decode(bytes)?, JoinTerms::default())),
     }
 }
 
@@ -109,7 +119,7 @@ pub(super) struct WelcomeV1 {
 }
 
 const FORMAT: u8 = 1;
-const FORMAT_WITH_OPTIONS: u8 = 2;
+const FORMAT_WITH_TERMS: u8 = 2;
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     let mut bytes = vec![FORMAT];
@@ -129,46 +139,52 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 #[derive(Clone)]
 pub(crate) struct Admission {
     pub(crate) replica: Replica,
-    pub(crate) keyring: Arc<Keyring>,
+    keyring: Arc<Keyring>,
+    unknown_tokens: Arc<Rate>,
+    refused_lines: Arc<Rate>,
 }
 
 impl Admission {
-    /// Answers a join request. `exporter` is the TLS exporter value of its connection.
-    pub(crate) async fn answer(&self, exporter: [u8; 32], request: &[u8]) -> Vec<u8> {
-        let answer = match self.admit(exporter, request).await {
+    pub(crate) fn new(replica: Replica, keyring: Arc<Keyring>) -> Admission {
+        let unknown_tokens = Arc::new(Rate::new(UNKNOWN_TOKENS_MAX, UNKNOWN_TOKENS_EVERY));
+        let refused_lines = Arc::new(Rate::new(REFUSED_LINES_MAX, REFUSED_LINES_EVERY));
+        Admission { replica, keyring, unknown_tokens, refused_lines }
+    }
+
+    /// Answers a join request.
+    pub(crate) async fn answer(&self, joiner: &Joiner, request: &[u8]) -> Vec<u8> {
+        let answer = match self.admit(joiner, request).await {
             Ok(welcome) => JoinAnswerV1::Welcome(welcome),
             Err(problem) => {
-                let (code, title) = (problem.code.as_str(), &problem.title);
-                tracing::warn!(event = "cluster.join_refused", code, title);
+                // Anybody can cause this line.
+                if let Some(unlogged) = self.refused_lines.allow(Instant::now()) {
+                    let (code, title) = (problem.code.as_str(), &problem.title);
+                    let remote = joiner.remote;
+                    tracing::warn!(event = "cluster.join_refused", %remote, code, title, unlogged);
+                }
                 JoinAnswerV1::Refused(serde_json::to_string(&problem).unwrap_or_default())
             }
         };
         encode(&answer)
     }
 
-    async fn admit(&self, exporter: [u8; 32], request: &[u8]) -> Result<WelcomeV1, Problem> {
+    async fn admit(&self, joiner: &Joiner, request: &[u8]) -> Result<WelcomeV1, Problem> {
         let malformed = || Problem::new(Code::Malformed, "a join request that cannot be read");
         let proved: Proved = decode(request).ok_or_else(malformed)?;
-        let (request, options) = decode_request(&proved.request).ok_or_else(malformed)?;
+        let (request, terms) = decode_request(&proved.request).ok_or_else(malformed)?;
         let name = NodeName::parse(&request.name)
             .map_err(|error| Problem::new(Code::JoinTokenInvalid, error.to_string()))?;
-        // These values are not proved yet, but the request bounds them and the log escapes them.
-        tracing::info!(event = "cluster.join_asked", node = %name, version = ?request.version);
-        // The read is linearizable, because this member may lag behind the command that created the
-        // token.
-        let point = self.replica.linearizable(TIMEOUT).await.map_err(|_| {
-            Problem::new(Code::NoLeader, "the cluster has no leader now").hint("repeat the command")
+        let address = NodeAddress::parse(&request.address).map_err(|error| {
+            Problem::new(Code::Malformed, error.to_string())
+                .hint("on the joining node: set [cluster] advertise = \"HOST:PORT\"")
         })?;
-        self.check_proof(&point.state, &request, exporter, &proved)?;
-        if known_level(&request.version) < point.state.level() {
-            let title = format!("version {} cannot read what this cluster writes", request.version);
-            return Err(Problem::new(Code::VersionTooOld, title)
-                .hint("install the version of the members: conclave status shows it"));
-        }
+        let point = self.proved_point(&request, joiner.exporter, &proved).await?;
+        tracing::info!(event = "cluster.join_asked", node = %name, version = ?request.version);
+        check_joiner(&point.state, joiner, &request)?;
         for _ in 0..ADMIT_ATTEMPTS_MAX {
             let point = self.replica.point();
             let (command, certificate_der) =
-                self.command(&point.state, &request, &options, &name).await?;
+                self.command(&point.state, &request, &terms, &name, &address).await?;
             let bytes = wire::encode_command(&command).map_err(|e| internal("command", e))?;
             let done =
                 self.replica.execute(&bytes, Wait::Committed, Instant::now() + TIMEOUT).await;
@@ -187,6 +203,33 @@ impl Admission {
         }
         Err(Problem::new(Code::NoLeader, "the members changed too often")
             .hint("repeat the command"))
+    }
+
+    /// Checks the proof against a State that is as new as the token. Asking the leader costs far more
+    /// than a proof, so a stranger whose token is known here but whose proof is wrong never causes
+    /// that, and strangers with unknown tokens seldom.
+    async fn proved_point(
+        &self,
+        request: &JoinRequestV1,
+        exporter: [u8; 32],
+        proved: &Proved,
+    ) -> Result<Arc<Point>, Problem> {
+        let here = self.replica.point();
+        if here.state.join_token(&request.token).is_some() {
+            self.check_proof(&here.state, request, exporter, proved)?;
+        } else if self.unknown_tokens.allow(Instant::now()).is_none() {
+            return Err(Problem::new(
+                Code::ClusterUnreachable,
+                "too many joins with unknown tokens",
+            )
+            .hint("repeat the command"));
+        }
+        // This member may lag behind the command that created the token or revoked it.
+        let point = self.replica.linearizable(TIMEOUT).await.map_err(|_| {
+            Problem::new(Code::NoLeader, "the cluster has no leader now").hint("repeat the command")
+        })?;
+        self.check_proof(&point.state, request, exporter, proved)?;
+        Ok(point)
     }
 
     /// Verifies the HMAC over the TLS exporter and the request under the token's secret. A proof
@@ -218,16 +261,18 @@ impl Admission {
         &self,
         state: &State,
         request: &JoinRequestV1,
-        options: &JoinOptions,
+        terms: &JoinTerms,
         name: &NodeName,
+        address: &NodeAddress,
     ) -> Result<(Command, Vec<u8>), Problem> {
+        check_is_new(state, request)?;
         let now = clock::now();
         let cluster = state
             .cluster()
             .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster"))?;
         let id = NodeId(cluster.node_last.0 + 1);
         let certificate = self.certificate(state, id, &request.identity_der)?;
-        let replaced = match &options.replaces {
+        let replaced = match &terms.replaces {
             Some(name) => self.replaced(state, name, request).await?,
             None => None,
         };
@@ -239,17 +284,17 @@ impl Admission {
         if state.members().any(|(_, member)| member.name == *name && is_other(member)) {
             return Err(name_taken(name));
         }
-        let role = if options.is_learner { MemberRole::Learner } else { MemberRole::Voter };
+        let role = if terms.is_learner { MemberRole::Learner } else { MemberRole::Voter };
         let member = Member {
             id,
             name: name.clone(),
             role,
             identity_der: request.identity_der.clone(),
             sealing_key: request.sealing_key,
-            address: request.address.clone(),
+            address: address.as_str().to_owned(),
             joined: now,
         };
-        let place = MemberPlace { zone: options.zone.clone() };
+        let place = MemberPlace { zone: terms.zone.clone() };
         let action = self.action(state, request.token, member, place, replaced)?;
         let operation = OperationId::parse(&format!("join-{}", entropy_hex()))
             .map_err(|e| internal("operation", e))?;
@@ -402,6 +447,46 @@ impl Admission {
     }
 }
 
+/// Checks the version of a joining node, and that it has the identity key for which it asks.
+/// Otherwise a token's holder could register the key of another node.
+fn check_joiner(state: &State, joiner: &Joiner, request: &JoinRequestV1) -> Result<(), Problem> {
+    if known_level(&request.version) < state.level() {
+        let title = format!("version {} cannot read what this cluster writes", request.version);
+        return Err(Problem::new(Code::VersionTooOld, title)
+            .hint("install the version of the members: conclave status shows it"));
+    }
+    match &joiner.public_key_der {
+        Some(key) if *key == request.identity_der => Ok(()),
+        // A version before 0.3.0 proves nothing.
+        None if state.level() < IDENTITY_LEVEL => Ok(()),
+        _ => Err(Problem::new(
+            Code::JoinTokenInvalid,
+            "the joining node has not proved that it has its identity key",
+        )),
+    }
+}
+
+/// Checks that no member has the keys of a joining node. A repeated join with the same token is the
+/// same node.
+fn check_is_new(state: &State, request: &JoinRequestV1) -> Result<(), Problem> {
+    let used = state.join_token(&request.token).and_then(|token| token.used.as_ref());
+    if used.is_some_and(|used| used.identity == Fingerprint::of(&request.identity_der)) {
+        return Ok(());
+    }
+    let has_its_keys = |member: &Member| {
+        member.identity_der == request.identity_der || member.sealing_key == request.sealing_key
+    };
+    match state.members().find(|(_, member)| has_its_keys(member)) {
+        None => Ok(()),
+        Some((_, member)) => {
+            let title = format!("{} is a member with the keys of this node", member.name);
+            Err(Problem::new(Code::AlreadyMember, title)
+                .why("two nodes with one identity cannot be told apart")
+                .hint("never copy a data directory: start the new node with an empty one"))
+        }
+    }
+}
+
 fn entropy_hex() -> String {
     TokenId(entropy::array()).to_string()
 }
@@ -411,3 +496,6 @@ fn name_taken(name: &NodeName) -> Problem {
         .why("nodes are told apart by name in every answer")
         .hint(format!("give this node another [node] name    or, if {name} is gone for ever: conclave node remove {name} on a member, then join again"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,18 @@
 use std::{net::SocketAddr, time::Duration};
 
 use conclave_api::problem::{Code, Problem};
-use conclave_raft::{JoinError, Role, join_call};
+use conclave_pki::{certificate::Certificate, issue, key::PrivateKey};
+use conclave_raft::{JoinError, JoinOptions, Joined, Role, join_call};
+use conclave_store::id::Fingerprint;
+use conclave_system::{clock, entropy};
 use ring::hmac;
 use tokio::time::Instant;
 
-use super::admission::{
-    JoinAnswerV1, JoinOptions, JoinRequestV1, Proved, decode, encode, encode_request,
+use super::{
+    admission::{
+        JoinAnswerV1, JoinRequestV1, JoinTerms, Proved, WelcomeV1, decode, encode, encode_request,
+    },
+    validity,
 };
 use crate::{
     fault::internal,
@@ -25,7 +31,7 @@ pub(crate) async fn join(
     node: &Node,
     address: &str,
     token: &str,
-    options: JoinOptions,
+    terms: JoinTerms,
 ) -> Result<(), Problem> {
     let token = JoinTokenText::parse(token).ok_or_else(|| {
         Problem::new(Code::JoinTokenInvalid, "this is not a join token")
@@ -36,8 +42,8 @@ pub(crate) async fn join(
         return Err(Problem::new(Code::Sealed, "this node is sealed").why(reason));
     }
     let _joining = node.membership_change()?;
-    let is_learner = options.is_learner;
-    let address = resolve(address).await?;
+    let is_learner = terms.is_learner;
+    let addresses = resolve(address).await?;
     let own_address = node.advertised()?;
     let request = JoinRequestV1 {
         token: token.id,
@@ -49,14 +55,16 @@ pub(crate) async fn join(
     };
     // The proof covers only this connection. The token's secret itself never leaves the node.
     let build = |exporter: [u8; 32]| {
-        let request = encode_request(&request, &options);
+        let request = encode_request(&request, &terms);
         let key = hmac::Key::new(hmac::HMAC_SHA256, token.secret.as_slice());
         let proof = hmac::sign(&key, &[&exporter[..], &request].concat());
         encode(&Proved { request, proof: proof.as_ref().to_vec() })
     };
-    let answer = join_call(address, token.authority.0, build, TIMEOUT).await;
-    let answer = decode::<JoinAnswerV1>(&answer.map_err(|error| join_problem(&error))?)
-        .ok_or_else(|| internal("the cluster's answer cannot be read", address))?;
+    let options = options(node, &token)?;
+    let joined = join_call(&addresses, &options, build).await;
+    let joined = joined.map_err(|error| join_problem(&error))?;
+    let answer = decode::<JoinAnswerV1>(&joined.answer)
+        .ok_or_else(|| internal("the cluster's answer cannot be read", joined.address))?;
     let welcome = match answer {
         JoinAnswerV1::Welcome(welcome) => welcome,
         JoinAnswerV1::Refused(problem) => {
@@ -65,6 +73,7 @@ pub(crate) async fn join(
             }));
         }
     };
+    check_welcome(&welcome, &joined, &token, node.keys().identity_public())?;
     let membership = Membership::new(
         welcome.cluster,
         welcome.cluster_name,
@@ -105,15 +114,60 @@ pub(crate) async fn join(
     })
 }
 
-async fn resolve(text: &str) -> Result<SocketAddr, Problem> {
+/// Returns the settings of a join. The certificate only carries the identity key, which TLS proves.
+fn options(node: &Node, token: &JoinTokenText) -> Result<JoinOptions, Problem> {
+    let failed = "cannot make a certificate of the identity key";
+    let key = PrivateKey::from_pkcs8_der(node.keys().identity_pkcs8())
+        .map_err(|error| internal(failed, error))?;
+    let names = ["joining.conclave.internal".to_owned()];
+    let attributes = issue::Attributes::default();
+    let certificate =
+        issue::self_sign(&key, &attributes, &names, entropy::array(), validity(clock::now()))
+            .map_err(|error| internal(failed, error))?;
+    Ok(JoinOptions {
+        authority: token.authority.0,
+        certificate_der: certificate.der().to_vec(),
+        private_key_der: node.keys().identity_pkcs8().to_vec(),
+        timeout: TIMEOUT,
+    })
+}
+
+/// Checks that the welcome is into the cluster of the token, by one of its members. Nothing is
+/// written otherwise.
+fn check_welcome(
+    welcome: &WelcomeV1,
+    joined: &Joined,
+    token: &JoinTokenText,
+    own_key: &[u8],
+) -> Result<(), Problem> {
+    let is_certified = Certificate::from_der(&welcome.certificate_der)
+        .is_ok_and(|certificate| certificate.public_key_der() == own_key);
+    let mut members = welcome.members.iter();
+    let contradiction = if Fingerprint::of(&welcome.authority_der) != token.authority {
+        "it names another authority than the token"
+    } else if !members.any(|(_, key, _)| *key == joined.public_key_der) {
+        "the node that answered is not among the members that it names"
+    } else if !is_certified {
+        "it has a certificate of another key"
+    } else {
+        return Ok(());
+    };
+    tracing::error!(event = "cluster.welcome_refused", address = %joined.address, contradiction);
+    Err(Problem::new(Code::JoinTokenInvalid, "the welcome of the cluster contradicts itself")
+        .why(contradiction)
+        .detail("nothing was written on this node")
+        .hint("join by the address of another member, and check the one that answered"))
+}
+
+async fn resolve(text: &str) -> Result<Vec<SocketAddr>, Problem> {
     let problem = |why: String| {
         Problem::new(Code::ClusterUnreachable, format!("cannot find {text}"))
             .detail(why)
             .hint("give HOST:PORT of a member: conclave node list -o wide on a member shows it")
     };
-    let mut found =
-        tokio::net::lookup_host(text).await.map_err(|error| problem(error.to_string()))?;
-    found.next().ok_or_else(|| problem("the name has no address".to_owned()))
+    let found = tokio::net::lookup_host(text).await.map_err(|error| problem(error.to_string()))?;
+    let found: Vec<SocketAddr> = found.take(conclave_raft::limits::ADDRESSES_MAX).collect();
+    if found.is_empty() { Err(problem("the name has no address".to_owned())) } else { Ok(found) }
 }
 
 fn join_problem(error: &JoinError) -> Problem {
@@ -125,5 +179,51 @@ fn join_problem(error: &JoinError) -> Problem {
             .hint("repeat the command with the same token: joining twice does no harm"),
         _ => Problem::new(Code::ClusterUnreachable, error.to_string())
             .hint("is the member running, and is its UDP port open?"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use conclave_pki::key::KeyAlgorithm;
+    use zeroize::Zeroizing;
+
+    #[test]
+    fn a_welcome_into_another_cluster_is_refused() {
+        let key = PrivateKey::generate(KeyAlgorithm::EcP256, &mut entropy::fill).unwrap();
+        let certificate = issue::self_sign(
+            &key,
+            &issue::Attributes::default(),
+            &["node-2.conclave.internal".to_owned()],
+            entropy::array(),
+            validity(clock::now()),
+        )
+        .unwrap();
+        let token = JoinTokenText {
+            id: conclave_store::id::TokenId([1; 8]),
+            secret: Zeroizing::new([2; 32]),
+            authority: Fingerprint::of(b"authority"),
+        };
+        let check = |authority: &[u8], answered: &[u8], own_key: &[u8]| {
+            let welcome = WelcomeV1 {
+                cluster: [8; 16],
+                cluster_name: "prod".to_owned(),
+                node: 2,
+                authority_der: authority.to_vec(),
+                certificate_der: certificate.der().to_vec(),
+                members: vec![(1, b"one".to_vec(), "192.0.2.1:7444".to_owned())],
+            };
+            let joined = Joined {
+                answer: Vec::new(),
+                address: ([192, 0, 2, 1], 7444).into(),
+                public_key_der: answered.to_vec(),
+            };
+            check_welcome(&welcome, &joined, &token, own_key).err().map(|problem| problem.code)
+        };
+        assert_eq!(check(b"authority", b"one", key.public_key_der()), None);
+        let refused = Some(Code::JoinTokenInvalid);
+        assert_eq!(check(b"another", b"one", key.public_key_der()), refused, "another authority");
+        assert_eq!(check(b"authority", b"two", key.public_key_der()), refused, "not a member");
+        assert_eq!(check(b"authority", b"one", b"another"), refused, "another key");
     }
 }

@@ -1,4 +1,16 @@
 //! Bounds of cluster membership.
 
+use std::time::Duration;
+
 /// Most leftovers kept of one directory.
 pub(super) const ABANDONED_MAX: usize = 3;
+/// Longest address of a node, in bytes.
+pub(crate) const ADDRESS_BYTES_MAX: usize = 255;
+/// Most joins with a token unknown here in one [`UNKNOWN_TOKENS_EVERY`]: each asks the leader.
+pub(super) const UNKNOWN_TOKENS_MAX: u32 = 10;
+/// Interval in which joins with an unknown token are counted.
+pub(super) const UNKNOWN_TOKENS_EVERY: Duration = Duration::from_secs(1);
+/// Most lines about refused joins in one [`REFUSED_LINES_EVERY`].
+pub(super) const REFUSED_LINES_MAX: u32 = 10;
+/// Interval in which the lines about refused joins are counted.
+pub(super) const REFUSED_LINES_EVERY: Duration = Duration::from_secs(60);

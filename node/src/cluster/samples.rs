@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 use super::admission::{
-    JoinAnswerV1, JoinOptions, JoinRequestV1, Proved, WelcomeV1, decode, decode_request, encode,
+    JoinAnswerV1, JoinRequestV1, JoinTerms, Proved, WelcomeV1, decode, decode_request, encode,
     encode_request,
 };
 use crate::{
@@ -29,12 +29,12 @@ fn nodes_join_as_they_always_did() {
         address: "node-2.example:7444".to_owned(),
         version: "0.1.0".to_owned(),
     };
-    let options = JoinOptions {
+    let terms = JoinTerms {
         is_learner: true,
         zone: "rack-7".to_owned(),
         replaces: Some("node-3".to_owned()),
     };
-    let with_options = (&request, &options);
+    let with_terms = (&request, &terms);
     let proved = Proved { request: encode(&request), proof: vec![8; 32] };
     let welcome = JoinAnswerV1::Welcome(WelcomeV1 {
         cluster: [8; 16],
@@ -47,7 +47,7 @@ fn nodes_join_as_they_always_did() {
     let refused = JoinAnswerV1::Refused("{}".to_owned());
     let made = [
         Sample::new("request", encode(&request), &request),
-        Sample::new("options", encode_request(&request, &options), &with_options),
+        Sample::new("terms", encode_request(&request, &terms), &with_terms),
         Sample::new("proved", encode(&proved), &proved),
         Sample::new("answer welcome", encode(&welcome), &welcome),
         Sample::new("answer refused", encode(&refused), &refused),
@@ -55,9 +55,9 @@ fn nodes_join_as_they_always_did() {
     check_variants::<JoinAnswerV1>(&made);
     check("node-join.tsv", &made, &|name, bytes| match name {
         "request" => reread_as::<JoinRequestV1>(bytes),
-        "options" => {
-            let (request, options) = decode_request(bytes)?;
-            Some((meaning(&(&request, &options)), encode_request(&request, &options)))
+        "terms" => {
+            let (request, terms) = decode_request(bytes)?;
+            Some((meaning(&(&request, &terms)), encode_request(&request, &terms)))
         }
         "proved" => reread_as::<Proved>(bytes),
         _ => reread_as::<JoinAnswerV1>(bytes),

@@ -1,12 +1,15 @@
 //! Starts a member from the membership on disk: State, Raft and the background tasks.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use conclave_api::problem::Problem;
-use conclave_raft::{BoxFuture, Calls, Identity, Options, Peers, Raft, Retention};
+use conclave_pki::certificate::Certificate;
+use conclave_raft::{
+    BoxFuture, Calls, Identity, Joiner, Options, OwnAddress, Peers, Raft, Retention,
+};
 use conclave_store::id::NodeId;
 
-use super::Admission;
+use super::{Admission, node_number};
 use crate::{
     fault::{damaged, internal, start_problem, state_problem},
     member::{Member, MemberTasks},
@@ -57,6 +60,7 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
             private_key_der: node.keys().identity_pkcs8().to_vec(),
             authority_der: membership.authority_der.clone(),
         },
+        own_address: own_address(node, membership, &published),
         incarnation: membership.incarnation,
         entropy: Arc::new(conclave_system::entropy::fill),
         election_timeout: node.config().election_timeout,
@@ -85,7 +89,7 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
         reports,
         node.config().election_timeout,
     );
-    calls.set(Admission { replica: replica.clone(), keyring: Arc::clone(node.keyring()) });
+    calls.set(Admission::new(replica.clone(), Arc::clone(node.keyring())));
     let tasks = vec![
         tokio::spawn(replica.clone().follow_reports()).abort_handle(),
         tokio::spawn(replica.clone().reconcile_members()).abort_handle(),
@@ -101,6 +105,19 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
     Ok(Member { replica, home, membership: membership.clone(), tasks })
 }
 
+/// Returns the address of this node as State has it, and as its configuration says now.
+fn own_address(node: &Node, membership: &Membership, published: &Published) -> Option<OwnAddress> {
+    let point = published.load();
+    let own = point.state.members().find(|(id, _)| id.0 == membership.node);
+    let known = own.map(|(_, member)| member.address.clone())?;
+    let now = node.advertised().ok()?;
+    if known != now {
+        let text = "the configuration has another address than the cluster knows";
+        tracing::warn!(event = "cluster.address_changed", known, now, "{text}");
+    }
+    Some(OwnAddress { known, now })
+}
+
 async fn watch_raft(node: Node, replica: Replica) {
     node.fail(replica.raft().stopped().await);
 }
@@ -114,6 +131,17 @@ struct KnownPeers {
 impl Peers for KnownPeers {
     fn identify(&self, public_key_der: &[u8]) -> Option<conclave_raft::NodeId> {
         self.membership.identify(&self.published.load().state, public_key_der)
+    }
+
+    fn was_removed(&self, certificate_der: &[u8]) -> bool {
+        let point = self.published.load();
+        let state = &point.state;
+        let Some(cluster) = state.cluster() else { return false };
+        let names = Certificate::from_der(certificate_der).map(|certificate| certificate.names());
+        let Some(number) = names.iter().flatten().find_map(|name| node_number(name)) else {
+            return false;
+        };
+        number <= cluster.node_last && state.members().all(|(id, _)| *id != number)
     }
 }
 
@@ -146,16 +174,11 @@ impl Calls for Answers {
         })
     }
 
-    fn join(
-        &self,
-        exporter: [u8; 32],
-        _remote: SocketAddr,
-        request: Vec<u8>,
-    ) -> BoxFuture<'static, Vec<u8>> {
+    fn join(&self, joiner: Joiner, request: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
         let admission = self.0.get().cloned();
         Box::pin(async move {
             match admission {
-                Some(admission) => admission.answer(exporter, &request).await,
+                Some(admission) => admission.answer(&joiner, &request).await,
                 None => Vec::new(),
             }
         })

@@ -10,6 +10,9 @@ use crate::{
     wire::{self, Message},
 };
 
+/// Upper bound of a frame's bytes besides what it carries.
+const HEAD_BYTES: usize = 64;
+
 /// Sends a message.
 pub(crate) async fn send<T: Message>(stream: &mut Sender, message: &T) -> io::Result<()> {
     let bytes = wire::encode(message)?;
@@ -28,6 +31,22 @@ pub(crate) async fn finish(stream: &mut Sender) {
 
 /// Receives a message; `None` at the end of the stream.
 pub(crate) async fn receive<T: Message>(stream: &mut Receiver) -> io::Result<Option<T>> {
+    receive_at_most(stream, FRAME_BYTES_MAX).await
+}
+
+/// Receives one message of a peer that has proved nothing yet. Its length is checked before memory
+/// is set aside for it.
+pub(crate) async fn receive_short<T: Message>(
+    stream: &mut Receiver,
+    bytes_max: usize,
+) -> io::Result<T> {
+    receive_at_most(stream, bytes_max).await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+async fn receive_at_most<T: Message>(
+    stream: &mut Receiver,
+    bytes_max: usize,
+) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     let read = stream.read(&mut length).await?;
     if read == 0 {
@@ -37,7 +56,7 @@ pub(crate) async fn receive<T: Message>(stream: &mut Receiver) -> io::Result<Opt
         stream.read_exact(rest).await?;
     }
     let length = usize::try_from(u32::from_be_bytes(length)).map_err(io::Error::other)?;
-    if length > FRAME_BYTES_MAX + 64 {
+    if length > bytes_max.saturating_add(HEAD_BYTES) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is too large"));
     }
     let mut bytes = vec![0; length];

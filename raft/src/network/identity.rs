@@ -2,18 +2,21 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use conclave_tls::{AnyClientWithKey, ServerVerifier, ring_provider};
+use conclave_tls::{AnyClientWithKey, ServerVerifier, issued_by, ring_provider};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::{
     CertificateError, Error,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
     server::ParsedCertificate,
     version::TLS13,
 };
 
-use super::{Identity, Peers};
+use super::{Identity, Peers, transport::Close};
 use crate::{
-    limits::{IDLE_TIMEOUT, KEEP_ALIVE, STREAMS_MAX},
+    limits::{
+        IDLE_TIMEOUT, INCOMING_BYTES_MAX, INCOMING_MAX, KEEP_ALIVE, STRANGER_STREAMS_MAX,
+        STRANGER_WINDOW_BYTES,
+    },
     types::NodeId,
 };
 
@@ -33,6 +36,39 @@ pub(crate) type SetupError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) fn public_key(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     Ok(parsed.subject_public_key_info().as_ref().to_vec())
+}
+
+/// Returns the certificates that the peer has shown, its own first.
+pub(crate) fn peer_chain(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {
+    let shown = connection.peer_identity();
+    let chain = shown.and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
+    chain.map(|chain| *chain).unwrap_or_default()
+}
+
+/// Returns whether an authority issued the first certificate of a chain. An expired one counts.
+pub(crate) fn is_issued_by(chain: &[CertificateDer<'_>], authority_der: &[u8]) -> bool {
+    use CertificateError::{Expired, ExpiredContext};
+    let Some((leaf, rest)) = chain.split_first() else { return false };
+    let Ok(name) = ServerName::try_from("member.conclave.internal") else { return false };
+    let mut fingerprint = [0; 32];
+    let digest = ring::digest::digest(&ring::digest::SHA256, authority_der);
+    fingerprint.copy_from_slice(digest.as_ref());
+    let verifier = issued_by(ring_provider(), fingerprint);
+    let verified = verifier.verify_server_cert(leaf, rest, &name, &[], UnixTime::now());
+    match verified {
+        Ok(_) | Err(Error::InvalidCertificate(Expired | ExpiredContext { .. })) => true,
+        Err(_) => false,
+    }
+}
+
+/// Returns the reason for which the peer has closed a connection.
+pub(crate) fn closed_by_peer(connection: &quinn::Connection) -> Option<Close> {
+    match connection.close_reason()? {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            Close::of(close.error_code.into_inner())
+        }
+        _ => None,
+    }
 }
 
 /// Returns keying material of this TLS connection; both ends get the same.
@@ -61,7 +97,17 @@ pub(crate) fn endpoint(
         .with_single_cert(certificates(identity), private_key(identity))?;
     tls.alpn_protocols = vec![ALPN_MEMBER.to_vec(), ALPN_JOIN.to_vec()];
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport()?)).migration(false);
+    // The peer has proved nothing when it gets these limits. A member gets more after its proof.
+    let mut stranger = transport()?;
+    stranger
+        .receive_window(STRANGER_WINDOW_BYTES.into())
+        .max_concurrent_bidi_streams(STRANGER_STREAMS_MAX.into());
+    config
+        .transport_config(Arc::new(stranger))
+        .migration(false)
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(STRANGER_WINDOW_BYTES.into())
+        .incoming_buffer_size_total(INCOMING_BYTES_MAX);
     Ok(quinn::Endpoint::server(config, bind)?)
 }
 
@@ -100,8 +146,10 @@ fn transport() -> Result<quinn::TransportConfig, SetupError> {
     transport
         .max_idle_timeout(Some(IDLE_TIMEOUT.try_into()?))
         .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_concurrent_bidi_streams(STREAMS_MAX.into())
-        .max_concurrent_uni_streams(0u32.into());
+        // A peer opens no streams on a connection that this node has dialled.
+        .max_concurrent_bidi_streams(0u32.into())
+        .max_concurrent_uni_streams(0u32.into())
+        .datagram_receive_buffer_size(None);
     Ok(transport)
 }
 

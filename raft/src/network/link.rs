@@ -39,6 +39,8 @@ struct Shared {
     /// Runtime for connection attempts.
     handle: Handle,
     links: Mutex<BTreeMap<NodeId, Arc<Link>>>,
+    /// Why members refuse this node, as last logged.
+    refused: Mutex<Option<Close>>,
 }
 
 /// One peer: its address and the connection to it.
@@ -73,6 +75,8 @@ enum Reach {
     Silent,
     /// Something else answers at its address.
     Another,
+    /// The peer refuses this node. That is logged once for all peers.
+    Refuses,
 }
 
 /// A connection to a peer.
@@ -138,7 +142,7 @@ impl Link {
         let (node, address) = (self.target, &state.address);
         let error = error.map(tracing::field::display);
         match reach {
-            Reach::Unknown => {}
+            Reach::Unknown | Reach::Refuses => {}
             Reach::Answers => {
                 tracing::info!(event = "raft.peer_answers", %node, address, "a member answers");
             }
@@ -173,8 +177,33 @@ enum Step {
 impl Links {
     /// Creates links over `transport`. Connection attempts run on the current runtime.
     pub(crate) fn new(transport: Arc<dyn Transport>) -> Links {
-        let (handle, links) = (Handle::current(), Mutex::default());
-        Links { shared: Arc::new(Shared { transport, handle, links }) }
+        let (handle, links, refused) = (Handle::current(), Mutex::default(), Mutex::default());
+        Links { shared: Arc::new(Shared { transport, handle, links, refused }) }
+    }
+
+    /// Logs that a peer refuses this node, once until another reason is given.
+    fn refused(&self, by: NodeId, why: Close) {
+        let mut refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.replace(why) == Some(why) {
+            return;
+        }
+        match why {
+            Close::Removed => tracing::error!(
+                event = "raft.removed", %by,
+                hint = "stop it; to use it again, empty its data directory and join with a new token",
+                "this node was removed from the cluster, and its members refuse it",
+            ),
+            Close::OtherCluster => tracing::error!(
+                event = "raft.other_cluster", %by,
+                hint = "check its data directory, and the addresses of its cluster",
+                "this node belongs to another cluster than the members that it dials",
+            ),
+            _ => tracing::warn!(
+                event = "raft.not_known", %by,
+                hint = "if this node has just joined, this ends by itself",
+                "a member does not know this node yet",
+            ),
+        }
     }
 
     /// Records the address of a peer. A new address is tried at once.
@@ -248,9 +277,14 @@ impl Links {
             let Some(reason) = connected.connection.ended() else {
                 return Step::Use(Session { link: Arc::clone(link), connected: connected.clone() });
             };
-            // Dial a peer that accepts connections but never answers as seldom as one that accepts
-            // none.
-            if !connected.is_answered.load(Ordering::Relaxed) {
+            let (refused, is_answered) =
+                (connected.connection.refused(), connected.is_answered.load(Ordering::Relaxed));
+            if let Some(why) = refused {
+                self.refused(link.target, why);
+                link.failed(&mut state, Reach::Refuses, &reason);
+            } else if !is_answered {
+                // Dial a peer that accepts connections but never answers as seldom as one that
+                // accepts none.
                 link.failed(&mut state, Reach::Silent, &reason);
             }
             state.connected = None;

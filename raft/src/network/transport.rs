@@ -34,6 +34,11 @@ pub trait Connection: Send + Sync + 'static {
     /// Returns the reason for the end of the connection, if it has ended.
     fn ended(&self) -> Option<String>;
 
+    /// Returns why the peer has refused this node, if it has.
+    fn refused(&self) -> Option<Close> {
+        None
+    }
+
     /// Returns keying material that only the two ends of this connection have. A proof made with it
     /// is worthless on any other connection.
     fn exporter(&self) -> Option<[u8; 32]>;
@@ -73,6 +78,57 @@ pub enum Close {
     Stranger,
     /// The peer sent malformed data.
     Malformed,
+    /// The peer was a member and has been removed.
+    Removed,
+    /// The peer belongs to another cluster.
+    OtherCluster,
+    /// The peer should come again later.
+    Busy,
+}
+
+impl Close {
+    const ALL: [Close; 6] = [
+        Close::Done,
+        Close::Stranger,
+        Close::Malformed,
+        Close::Removed,
+        Close::OtherCluster,
+        Close::Busy,
+    ];
+
+    /// Returns the code for the peer.
+    pub(super) fn code(self) -> u32 {
+        match self {
+            Close::Done => 0,
+            Close::Stranger => 1,
+            Close::Malformed => 2,
+            Close::Removed => 3,
+            Close::OtherCluster => 4,
+            Close::Busy => 5,
+        }
+    }
+
+    /// Returns the reason with this code.
+    pub(super) fn of(code: u64) -> Option<Close> {
+        Close::ALL.into_iter().find(|why| u64::from(why.code()) == code)
+    }
+
+    /// Returns the text for the peer.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Close::Done => "sent",
+            Close::Stranger => "not a member",
+            Close::Malformed => "malformed",
+            Close::Removed => "removed from the cluster",
+            Close::OtherCluster => "another cluster",
+            Close::Busy => "too many connections",
+        }
+    }
+
+    /// Returns whether the peer is told that it does not belong here.
+    pub(super) fn is_refusal(self) -> bool {
+        matches!(self, Close::Stranger | Close::Removed | Close::OtherCluster)
+    }
 }
 
 /// Error dialling a member.

@@ -65,17 +65,18 @@ impl Raft {
         calls: Arc<dyn Calls>,
     ) -> Result<Raft, StartError> {
         let (above, threads) = (Handle::current(), Threads::start().map_err(other)?);
-        let own = threads.clone();
+        let own_threads = threads.clone();
         let starting = async move {
             let bind = options.bind;
-            let quic = Quic::open(bind, options.identity.clone(), peers)
+            let own = options.own_address.clone();
+            let quic = Quic::open(bind, options.identity.clone(), peers, own)
                 .map_err(|error| StartError::Network { bind, reason: error.to_string() })?;
             let persisted = machine.persisted().load(Ordering::Acquire);
             let (open, lock) = open_log(&options, persisted).await?;
             let transport = Arc::new(quic.clone());
             let drive: Drive = Box::new(drive_by_threads);
             let lock = Some(lock);
-            let ground = Ground { open, lock, transport, above, threads: own, drive };
+            let ground = Ground { open, lock, transport, above, threads: own_threads, drive };
             let (raft, accept) =
                 Raft::start_on(options, ground, machine, Arc::clone(&calls)).await?;
             Rt::spawn(quic.serve(accept, calls));

@@ -12,8 +12,9 @@ use std::{
 };
 
 use conclave_raft::{
-    BoxFuture, Calls, Committed, Entry, Identity, Machine, MachineFault, NodeId, Options, Peers,
-    ProposeError, Raft, Retention, Role, Staged, Stager, StartError, View,
+    BoxFuture, Calls, Committed, Entry, Identity, JoinOptions, Joiner, Machine, MachineFault,
+    NodeId, Options, OwnAddress, Peers, ProposeError, Raft, Retention, Role, Staged, Stager,
+    StartError, View,
 };
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -164,7 +165,31 @@ impl Pki {
         Arc::new(Pki { authority, keys, certificates })
     }
 
-    fn identity(&self, id: u64) -> Identity {
+    /// Settings of a join by the node with this number.
+    pub(crate) fn join_options(&self, id: u64) -> JoinOptions {
+        let place = usize::try_from(id).unwrap() - 1;
+        let key = &self.keys[place];
+        let params = rcgen::CertificateParams::new(vec!["joining.internal".to_owned()]).unwrap();
+        JoinOptions {
+            authority: self.fingerprint(),
+            certificate_der: params.self_signed(key).unwrap().der().to_vec(),
+            private_key_der: key.serialize_der(),
+            timeout: DEADLINE,
+        }
+    }
+
+    /// The public key of a node.
+    pub(crate) fn public_key(&self, id: u64) -> Vec<u8> {
+        use rcgen::PublicKeyData;
+        self.keys[usize::try_from(id).unwrap() - 1].subject_public_key_info()
+    }
+
+    /// The certificate of a node.
+    pub(crate) fn certificate(&self, id: u64) -> &[u8] {
+        self.certificates[usize::try_from(id).unwrap() - 1].der()
+    }
+
+    pub(crate) fn identity(&self, id: u64) -> Identity {
         let place = usize::try_from(id).unwrap() - 1;
         Identity {
             id: NodeId(id),
@@ -192,6 +217,28 @@ impl Peers for Members {
             .position(|key| key.subject_public_key_info() == public_key_der)?;
         Some(NodeId(u64::try_from(place).unwrap() + 1))
     }
+
+    fn was_removed(&self, _: &[u8]) -> bool {
+        false
+    }
+}
+
+/// The same, without one that was removed meanwhile; 0 for none.
+pub(crate) struct WithoutOne {
+    pub(crate) pki: Arc<Pki>,
+    pub(crate) removed: AtomicU64,
+}
+
+impl Peers for WithoutOne {
+    fn identify(&self, public_key_der: &[u8]) -> Option<NodeId> {
+        let found = Members(Arc::clone(&self.pki)).identify(public_key_der)?;
+        (found.0 != self.removed.load(Ordering::SeqCst)).then_some(found)
+    }
+
+    fn was_removed(&self, certificate_der: &[u8]) -> bool {
+        let removed = self.removed.load(Ordering::SeqCst);
+        removed != 0 && self.pki.certificate(removed) == certificate_der
+    }
 }
 
 struct Echo;
@@ -210,13 +257,10 @@ impl Calls for Echo {
         Box::pin(async move { request })
     }
 
-    fn join(
-        &self,
-        exporter: [u8; 32],
-        _: SocketAddr,
-        request: Vec<u8>,
-    ) -> BoxFuture<'static, Vec<u8>> {
-        Box::pin(async move { if request == exporter { b"welcome".to_vec() } else { Vec::new() } })
+    fn join(&self, joiner: Joiner, request: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
+        let is_right = request == joiner.exporter;
+        let answer = if is_right { joiner.public_key_der.unwrap_or_default() } else { Vec::new() };
+        Box::pin(async move { answer })
     }
 }
 
@@ -254,6 +298,18 @@ pub(crate) async fn start_with(
     bind: SocketAddr,
     peers: Arc<dyn Peers>,
 ) -> Result<Node, StartError> {
+    start_moved(dir, pki, id, bind, peers, None).await
+}
+
+/// Starts a node that may have another address than the cluster knows.
+pub(crate) async fn start_moved(
+    dir: &Path,
+    pki: &Arc<Pki>,
+    id: u64,
+    bind: SocketAddr,
+    peers: Arc<dyn Peers>,
+    own_address: Option<OwnAddress>,
+) -> Result<Node, StartError> {
     let dir = dir.join(id.to_string());
     std::fs::create_dir_all(&dir).unwrap();
     let journal = Journal::open(dir.join("journal"));
@@ -262,6 +318,7 @@ pub(crate) async fn start_with(
         dir: dir.join("raft"),
         bind,
         identity: pki.identity(id),
+        own_address,
         incarnation: id,
         entropy: Arc::new(|bytes| rand::fill(bytes)),
         election_timeout: Duration::from_millis(300),

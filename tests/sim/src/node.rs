@@ -8,7 +8,7 @@ use std::{
 };
 
 use conclave_raft::{
-    BoxFuture, Calls, Identity, NodeId, Options, ProposeError, Raft, Retention, Simulated, StartError,
+    BoxFuture, Calls, Identity, Joiner, NodeId, Options, ProposeError, Raft, Retention, Simulated, StartError,
     executor::{SimRt, rng::Rng},
 };
 use openraft::AsyncRuntime;
@@ -65,6 +65,7 @@ impl Node {
         let options = Options {
             dir: snapshots,
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            own_address: None,
             identity: Identity {
                 id: NodeId(id as u64),
                 cluster: [9; 16],
@@ -178,7 +179,7 @@ impl Calls for Answerer {
         })
     }
 
-    fn join(&self, _: [u8; 32], _: SocketAddr, _: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
+    fn join(&self, _: Joiner, _: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
         Box::pin(async { Vec::new() })
     }
 }

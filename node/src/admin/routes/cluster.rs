@@ -43,7 +43,7 @@ pub(super) async fn join(asked: Asked) -> Answer<Membership> {
     }
     let node = asked.operator.node.clone();
     let options =
-        cluster::JoinOptions { is_learner: join.learner, zone: join.zone, replaces: join.replaces };
+        cluster::JoinTerms { is_learner: join.learner, zone: join.zone, replaces: join.replaces };
     finish(tokio::spawn(
         async move { cluster::join(&node, &join.address, &join.token, options).await },
     ))
