@@ -120,6 +120,16 @@ impl Node {
         Node::existing(dir, name, quic)
     }
 
+    /// Gives it another address for other nodes; it counts from the next start on.
+    pub fn move_to(&mut self, quic: SocketAddr) {
+        let path = self.dir.join("node.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let line = |quic: SocketAddr| format!("[cluster]\nbind = \"{quic}\"\n");
+        assert!(config.contains(&line(self.quic)), "{config}");
+        std::fs::write(&path, config.replace(&line(self.quic), &line(quic))).unwrap();
+        self.quic = quic;
+    }
+
     /// Adds a line to a section of its configuration; it counts from the next start on.
     pub fn configure(&self, section: &str, line: &str) {
         let path = self.dir.join("node.toml");

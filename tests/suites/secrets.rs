@@ -109,6 +109,35 @@ fn a_sealed_node_votes_and_replicates_but_serves_no_key() {
 }
 
 #[test]
+fn a_copied_node_cannot_join_beside_the_original() {
+    let mut cluster = Cluster::unfounded(3);
+    cluster.nodes[1].stop();
+    cluster.nodes[2].stop();
+    let (from, to) = (&cluster.nodes[1].dir, &cluster.nodes[2].dir);
+    std::fs::remove_dir_all(to.join("data")).unwrap();
+    let copied = std::process::Command::new("cp").arg("-a").arg(from.join("data")).arg(to).status();
+    assert!(copied.unwrap().success());
+    std::fs::copy(from.join("node-2.unlock.key"), to.join("node-3.unlock.key")).unwrap();
+    cluster.nodes[1].start();
+    cluster.nodes[2].start();
+    let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
+    one.run(&["cluster", "init", "--name", "test"]).ok();
+    let member = one.quic.to_string();
+    let join = |node: &Node| {
+        let token = cluster.join_token(node);
+        node.run(&["cluster", "join", &member, "--token-file", &token, "-o", "json"])
+    };
+    join(two).ok();
+    let refused = join(three);
+    assert_eq!((refused.code, refused.problem()["code"].as_str()), (4, Some("R007")));
+    assert!(
+        refused.err.contains("node-2 is a member with the keys of this node"),
+        "{}",
+        refused.err
+    );
+}
+
+#[test]
 fn only_a_fresh_token_of_this_cluster_lets_a_node_join_once() {
     let cluster = Cluster::unfounded(3);
     let [one, two, three] = &cluster.nodes[..] else { unreachable!() };

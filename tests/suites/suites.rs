@@ -1,5 +1,6 @@
 //! What users see, shown on real processes with real peers: `cargo test --test suites NAME::`.
 
+mod addresses;
 mod answers;
 mod chains;
 mod checks;
