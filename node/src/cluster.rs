@@ -7,6 +7,7 @@ mod join;
 mod leftover;
 mod limits;
 mod main_domain;
+mod moved;
 mod rate;
 mod reconcile;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use conclave_raft::{
 };
 use conclave_store::id::NodeId;
 
-use super::{Admission, node_number};
+use super::{Admission, address::NodeAddress, node_number};
 use crate::{
     fault::{damaged, internal, start_problem, state_problem},
     member::{Member, MemberTasks},
@@ -90,7 +90,7 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
         node.config().election_timeout,
     );
     calls.set(Admission::new(replica.clone(), Arc::clone(node.keyring())));
-    let tasks = vec![
+    let mut tasks = vec![
         tokio::spawn(replica.clone().follow_reports()).abort_handle(),
         tokio::spawn(replica.clone().reconcile_members()).abort_handle(),
         tokio::spawn(replica.clone().rotate_session_keys()).abort_handle(),
@@ -101,6 +101,10 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
             .abort_handle(),
         tokio::spawn(watch_raft(node.clone(), replica.clone())).abort_handle(),
     ];
+    let address = node.advertised().ok().and_then(|text| NodeAddress::parse(&text).ok());
+    if let Some(address) = address {
+        tasks.push(tokio::spawn(replica.clone().tell_address(address)).abort_handle());
+    }
     let tasks = MemberTasks(tasks);
     Ok(Member { replica, home, membership: membership.clone(), tasks })
 }

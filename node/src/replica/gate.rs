@@ -47,7 +47,8 @@ impl Replica {
         self.shared.raft.call_bound(to, build, patience).await
     }
 
-    pub(super) fn has_proofs(&self) -> bool {
+    /// Returns whether members prove what they ask.
+    pub(crate) fn has_proofs(&self) -> bool {
         self.point().state.level() >= PROOFS_LEVEL
     }
 
