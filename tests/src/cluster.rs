@@ -189,6 +189,11 @@ impl Node {
     /// Ends it as a service manager would, and waits until it has ended.
     pub fn stop(&mut self) {
         self.signal("TERM");
+        self.wait_ended();
+    }
+
+    /// Waits until it has ended by itself, without an error.
+    pub fn wait_ended(&mut self) {
         let ended = self.process.take().unwrap().wait().unwrap();
         assert!(ended.success(), "{ended}: {}", self.log());
     }

@@ -1,8 +1,13 @@
 //! A node among other software: signals, its service manager, its configuration.
 
-use std::{os::unix::net::UnixDatagram, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::net::UnixDatagram,
+    time::Duration,
+};
 
-use conclave_tests::{Cluster, has_program, run_alone, wait_for};
+use conclave_tests::{Cluster, has_program, probe_stream, run_alone, wait_for};
 
 #[test]
 fn a_hangup_reads_the_settings_again_and_ends_nothing() {
@@ -70,6 +75,26 @@ fn the_service_manager_hears_when_the_node_serves_and_ends() {
     assert_eq!(hear(), "READY=1\n");
     one.stop();
     assert_eq!(hear(), "STOPPING=1\n");
+}
+
+#[test]
+fn a_connection_that_is_open_at_the_signal_finishes_its_exchange() {
+    let mut cluster = Cluster::start(1);
+    let address = (cluster.nodes[0].address, cluster.listen()).into();
+    let one = &mut cluster.nodes[0];
+    let (_, mut stream) = probe_stream(address, "-", rustls::ALL_VERSIONS).unwrap();
+    one.signal("TERM");
+    wait_for("no new connection is taken", || TcpStream::connect(address).is_err().then_some(()));
+    stream.write_all(b"are you there").unwrap();
+    let mut echo = [0; 13];
+    stream.read_exact(&mut echo).unwrap();
+    assert_eq!(&echo, b"are you there");
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"bye", "the upstream has the last word");
+    one.wait_ended();
 }
 
 #[test]
