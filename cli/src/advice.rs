@@ -137,6 +137,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::NotOnAllNodes => {
             "The change is made, but some nodes do not use it yet, and --require-all asks for all of them. The message says why for each node. They follow by themselves as soon as they can; conclave status shows what keeps them from it. Repeating the command changes nothing and looks again."
         }
+        Code::LeaderKept => {
+            "The leadership was not transferred: the node is a learner, silent, drained, or its disk is full, or no voter but the leader can lead. The leader goes on as before. conclave node list shows who is what; conclave cluster transfer-leader without a name takes the best voter."
+        }
         Code::NodeLagging => {
             "The node answers, but serves less than the cluster has committed for more than a second. It may be installing a snapshot, or its disk may be slow. Changes do not wait for it, and name it as missing. conclave status shows how far it is; if it comes no further, look at its disk and its log."
         }

@@ -160,7 +160,7 @@ pub(crate) enum Command {
     /// Runs a node
     #[command(subcommand)]
     Server(Server),
-    /// Founds or joins a cluster
+    /// Founds or joins a cluster, or changes who leads it
     #[command(subcommand)]
     Cluster(Cluster),
     /// Tokens that let a node join

@@ -214,7 +214,7 @@ fn environment(name: &str) -> Option<String> {
 /// Returns a client for --address, CONCLAVE_ADDRESS, or the default socket. For `cluster join`,
 /// --token-file is the join token and not an access token.
 fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
-    let is_join = matches!(command, Command::Cluster(_));
+    let is_join = matches!(command, Command::Cluster(Cluster::Join { .. }));
     // For these commands --scope is a set of trusted certificates, and is part of the path.
     let is_trust = matches!(command, Command::Trust(_));
     let is_known = |scope: &String| ["shared", "local"].contains(&scope.as_str());

@@ -19,6 +19,7 @@ mod reports;
 mod samples;
 mod session_keys;
 mod test_key;
+mod transfer;
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,6 +39,7 @@ pub(crate) use propose::{ExecuteError, Executed, Wait};
 pub(crate) use report::{Attention, NodeReport};
 pub(crate) use reports::Reports;
 pub(crate) use session_keys::session_key_rotation_ms;
+pub(crate) use transfer::{KeptV1, TransferError, TransferredV1};
 
 /// The State after the last applied command. Readers take an immutable copy.
 #[derive(Default)]

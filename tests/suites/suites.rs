@@ -20,6 +20,7 @@ mod fixtures;
 mod forms;
 mod hundred_domains;
 mod interop;
+mod leadership;
 mod main_domains;
 mod many_domains;
 mod members;

@@ -81,6 +81,15 @@ impl Client {
         self.change(Method::POST, path::CLUSTER_JOIN, join, change).await
     }
 
+    /// Makes the leader hand over to another voter.
+    pub async fn transfer_leader(
+        &self,
+        transfer: &cluster::TransferLeader,
+        change: &Change,
+    ) -> Result<cluster::LeaderTransfer, Failure> {
+        self.change(Method::POST, path::CLUSTER_TRANSFER_LEADER, transfer, change).await
+    }
+
     /// Creates a join token.
     pub async fn create_join_token(
         &self,

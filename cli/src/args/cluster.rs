@@ -73,6 +73,17 @@ pub(crate) enum Cluster {
         #[command(flatten)]
         missing: IfMissing,
     },
+    /// Lets another voter lead: the named one, or the best one
+    #[command(
+        after_help = "Examples:\n  conclave cluster transfer-leader\n  conclave cluster transfer-leader node-2\n  conclave cluster transfer-leader node-2 --dry-run\nA node that stops or is drained hands over by itself."
+    )]
+    TransferLeader {
+        /// Name of the voter [default: the one with the longest log]
+        node: Option<String>,
+        /// Only show who would lead
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Subcommand)]

@@ -1,9 +1,9 @@
-//! Commands for founding and joining a cluster.
+//! Commands for founding and joining a cluster, and for its leadership.
 
 use std::{io::IsTerminal, path::Path};
 
 use conclave_api::{
-    cluster::{Init, Join, Membership},
+    cluster::{Init, Join, LeaderTransfer, Membership, TransferLeader},
     problem::{Code, Problem},
 };
 use conclave_client::{Change, Failure};
@@ -15,8 +15,12 @@ use crate::{
 };
 
 pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
+    if let Cluster::TransferLeader { node, dry_run } = command {
+        return transfer_leader(asking, node, dry_run).await;
+    }
     let (client, global) = (asking.client()?.for_one_node()?, &asking.global);
     match command {
+        Cluster::TransferLeader { .. } => {}
         Cluster::Init { name, missing } => {
             let change = Change { is_if_missing: missing.if_missing, ..Change::default() };
             let made = client.init(&Init { name }, &change).await?;
@@ -50,6 +54,24 @@ pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
                 }
             }
         }
+    }
+    Ok(0)
+}
+
+/// Unlike the other commands it may ask any node.
+async fn transfer_leader(asking: &Asking, to: Option<String>, is_dry_run: bool) -> Done {
+    let change = Change { is_dry_run, ..Change::default() };
+    let done = asking.client()?.transfer_leader(&TransferLeader { to }, &change).await?;
+    if !output::object(&asking.global, &done.to, &done) {
+        let LeaderTransfer { from, to, took_ms, .. } = &done;
+        output::success(
+            &asking.global,
+            &match (is_dry_run, from == to) {
+                (_, true) => format!("{to} leads already: unchanged"),
+                (true, false) => format!("{to} would lead instead of {from}"),
+                (false, false) => format!("{to} leads now instead of {from} ({took_ms} ms)"),
+            },
+        );
     }
     Ok(0)
 }

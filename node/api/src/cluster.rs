@@ -1,4 +1,4 @@
-//! Requests and answers about founding and joining a cluster.
+//! Requests and answers about founding, joining and leading a cluster.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,35 @@ pub struct Join {
     /// Name of the member that is gone for ever and that this node replaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
+}
+
+/// Request to hand the leadership to another voter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TransferLeader {
+    /// Name of the voter; the best one if not given.
+    pub to: Option<String>,
+}
+
+/// A transfer of leadership: done, or only tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub struct LeaderTransfer {
+    /// Always [`crate::API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Always `LeaderTransfer`.
+    pub kind: String,
+    /// The node that led.
+    pub from: String,
+    /// The node that leads now, or would lead.
+    pub to: String,
+    /// Time that the transfer took, in milliseconds.
+    pub took_ms: u64,
+    /// Whether the leader has changed.
+    pub changed: bool,
+    /// Whether this was only tried.
+    pub dry_run: bool,
 }
 
 /// The membership of a node that has founded or joined a cluster.

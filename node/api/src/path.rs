@@ -6,6 +6,8 @@ pub const STATUS: &str = "/v1/status";
 pub const CLUSTER: &str = "/v1/cluster";
 /// `POST` [`crate::cluster::Join`]: makes this node a member of another node's cluster.
 pub const CLUSTER_JOIN: &str = "/v1/cluster/join";
+/// `POST` [`crate::cluster::TransferLeader`]: [`crate::cluster::LeaderTransfer`].
+pub const CLUSTER_TRANSFER_LEADER: &str = "/v1/cluster/transfer-leader";
 /// `GET`: list of [`crate::node::Node`].
 pub const NODES: &str = "/v1/nodes";
 /// `PATCH` [`crate::node::Set`]; `DELETE`.

@@ -315,6 +315,8 @@ codes! {
     ClockOff "R010" = 9 / 200,
     /// A change is not in use on every node, though `--require-all` asks for it.
     NotOnAllNodes "R011" = 6 / 504,
+    /// The node cannot lead, so the leader stays.
+    LeaderKept "R014" = 4 / 409,
     /// This node does not belong to a cluster yet.
     NoCluster "R006" = 6 / 409,
     /// This node already belongs to a cluster.

@@ -43,6 +43,7 @@ pub(crate) fn router(node: Node) -> Router {
         .route(path::NODE_DRAIN, get(node::show).post(node::drain).delete(node::resume))
         .route(path::CLUSTER, post(cluster::init))
         .route(path::CLUSTER_JOIN, post(cluster::join))
+        .route(path::CLUSTER_TRANSFER_LEADER, post(cluster::transfer_leader))
         .route(path::JOIN_TOKENS, post(join_token::create))
         .route(path::TOKENS, get(token::list).post(token::create))
         .route(path::TOKEN, delete(token::revoke))

@@ -96,7 +96,7 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
         tokio::spawn(replica.clone().rotate_session_keys()).abort_handle(),
         tokio::spawn(replica.clone().raise_level()).abort_handle(),
         tokio::spawn(replica.clone().keep_keyring()).abort_handle(),
-        tokio::spawn(replica.clone().leave_full_disk()).abort_handle(),
+        tokio::spawn(replica.clone().step_aside()).abort_handle(),
         tokio::spawn(replica.clone().claim_main_domain(node.config().main_domain.clone()))
             .abort_handle(),
         tokio::spawn(watch_raft(node.clone(), replica.clone())).abort_handle(),

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use zeroize::Zeroize;
 
 use super::{
-    Drain, DrainedV1, ExecuteError, NodeReport, Replica, Wait,
+    Drain, DrainedV1, ExecuteError, KeptV1, NodeReport, Replica, TransferredV1, Wait,
     limits::EXECUTE_TIME_MAX,
     report::{ReportV1, ReportV2, ReportV3},
     reports::HOLD_MAX,
@@ -57,6 +57,8 @@ pub(super) enum RequestV1 {
     ReportsV3,
     /// A request with the proof that its sender holds the keyring. Since level 3.
     Proved { proof: Proof, request: ByteBuf },
+    /// Hand the leadership to this voter, or to the best one. Since version 0.3.0.
+    Transfer { to: Option<u64>, is_dry_run: bool },
 }
 
 /// The answer to a [`RequestV1`].
@@ -95,6 +97,7 @@ pub(super) enum AnswerV1 {
     ReportsV3(Vec<(u64, ReportV3)>),
     /// The request needs a proof that its sender holds the keyring. Nothing was done.
     NotProved,
+    Transferred(Result<TransferredV1, KeptV1>),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -201,7 +204,10 @@ impl Replica {
             // `answer` has opened it; one inside another is none.
             RequestV1::Proved { .. } => AnswerV1::NotProved,
             RequestV1::HasRoom => AnswerV1::HasRoom(self.shared.raft.has_room()),
-            RequestV1::Drain(asked) => AnswerV1::Drained(self.drain_here(asked)),
+            RequestV1::Drain(asked) => AnswerV1::Drained(self.drain_here(asked).await),
+            RequestV1::Transfer { to, is_dry_run } => {
+                AnswerV1::Transferred(self.transfer_here(to.map(NodeId), is_dry_run).await)
+            }
             RequestV1::Seal { purpose, mut secret } => {
                 let sealed = self.shared.keyring.seal(Scope::Shared, purpose, &secret);
                 secret.zeroize();

@@ -39,7 +39,7 @@ impl Replica {
         asked: Drain,
     ) -> Result<Option<DrainedV1>, String> {
         if id == self.shared.id {
-            return Ok(self.drain_here(asked));
+            return Ok(self.drain_here(asked).await);
         }
         let patience = self.shared.election_timeout * 10;
         let request = encode(&RequestV1::Drain(asked));
@@ -55,10 +55,14 @@ impl Replica {
         }
     }
 
-    pub(super) fn drain_here(&self, asked: Drain) -> Option<DrainedV1> {
+    pub(super) async fn drain_here(&self, asked: Drain) -> Option<DrainedV1> {
         let edge = self.shared.reports.edge();
         match asked {
-            Drain::Start { deadline_ms } => edge.drain(Duration::from_millis(deadline_ms)),
+            Drain::Start { deadline_ms } => {
+                // First of all: who drains a node is about to stop it.
+                self.hand_over_to_fit().await;
+                edge.drain(Duration::from_millis(deadline_ms));
+            }
             Drain::Resume => {
                 // Sockets that cannot be opened are retried, and `listener list` shows them.
                 edge.resume();

@@ -1,4 +1,5 @@
-//! Handover of leadership: a leader that stops, or whose disk is full, makes another voter lead.
+//! Handover of leadership: a leader that stops, drains, or whose disk is full, makes another voter
+//! lead.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -27,20 +28,29 @@ fn successors(status: &Status, is_heard: impl Fn(NodeId) -> bool) -> Vec<NodeId>
     ranked.into_iter().map(|(_, _, id)| id).collect()
 }
 
-/// How often a leader checks whether its disk is full.
+/// How often a leader checks whether another voter should lead.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 impl Replica {
-    /// While this node leads, hands over as soon as its disk is full and another voter has room.
-    /// Runs until dropped.
-    pub(crate) async fn leave_full_disk(self) {
+    /// While this node leads, hands over as soon as its disk is full or it drains, and another voter
+    /// is fit to lead. Runs until dropped.
+    pub(crate) async fn step_aside(self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            if !self.shared.raft.has_room() && self.shared.raft.status().role == Role::Leader {
-                let deadline = Instant::now() + self.shared.election_timeout * 2;
-                let (with_room, _) = self.successors(deadline).await;
-                self.hand_over_to(with_room, deadline).await;
+            let is_draining = self.shared.reports.edge().drain_progress().is_some();
+            if is_draining || !self.shared.raft.has_room() {
+                self.hand_over_to_fit().await;
             }
+        }
+    }
+
+    /// If this node leads, hands over to a voter that is fit to lead. Without one it keeps leading:
+    /// the cluster would elect it again.
+    pub(super) async fn hand_over_to_fit(&self) {
+        if self.shared.raft.status().role == Role::Leader {
+            let deadline = Instant::now() + self.shared.election_timeout * 2;
+            let fit = self.fit_successors(deadline).await;
+            self.hand_over_to(fit, deadline).await;
         }
     }
 
@@ -52,33 +62,52 @@ impl Replica {
             return;
         }
         let deadline = Instant::now() + self.shared.election_timeout * 2;
-        let (with_room, others) = self.successors(deadline).await;
-        self.hand_over_to([with_room, others].concat(), deadline).await;
+        let (fit, others) = self.successors(deadline).await;
+        self.hand_over_to([fit, others].concat(), deadline).await;
     }
 
-    /// Returns the possible successors, best first: those that report room on their disks, and the
-    /// others.
+    /// Returns the voters that are fit to lead, best first.
+    pub(super) async fn fit_successors(&self, deadline: Instant) -> Vec<NodeId> {
+        self.successors(deadline).await.0
+    }
+
+    /// Returns the possible successors, best first: those that report room on their disks and do
+    /// not drain, and the others.
     async fn successors(&self, deadline: Instant) -> (Vec<NodeId>, Vec<NodeId>) {
         let heard = self.shared.reports.known();
         let ranked = successors(&self.shared.raft.status(), |id| heard.contains_key(&id));
         let ask = async |id: NodeId| {
             let patience = left(deadline).min(self.shared.election_timeout);
-            let request = encode(&RequestV1::HasRoom);
-            let answer = self.shared.raft.call(conclave_raft::NodeId(id.0), request, patience);
-            matches!(decode(&answer.await.unwrap_or_default()), Some(AnswerV1::HasRoom(true)))
+            let is_draining = heard.get(&id).is_some_and(|report| report.is_draining);
+            !is_draining && self.has_room(id, patience).await == Some(true)
         };
         let answers = join_all(ranked.iter().map(|id| ask(*id))).await;
-        let (with, without): (Vec<_>, Vec<_>) =
-            ranked.into_iter().zip(answers).partition(|(_, has_room)| *has_room);
+        let (fit, others): (Vec<_>, Vec<_>) =
+            ranked.into_iter().zip(answers).partition(|(_, is_fit)| *is_fit);
         let ids = |all: Vec<(NodeId, bool)>| all.into_iter().map(|(id, _)| id).collect();
-        (ids(with), ids(without))
+        (ids(fit), ids(others))
     }
 
-    async fn hand_over_to(&self, successors: Vec<NodeId>, deadline: Instant) {
+    /// Asks a voter whether its disk has room. Returns none if it does not answer.
+    pub(super) async fn has_room(&self, id: NodeId, patience: Duration) -> Option<bool> {
+        let request = encode(&RequestV1::HasRoom);
+        let answer = self.shared.raft.call(conclave_raft::NodeId(id.0), request, patience);
+        match decode(&answer.await.ok()?)? {
+            AnswerV1::HasRoom(has_room) => Some(has_room),
+            _ => None,
+        }
+    }
+
+    /// Hands over to one of the successors. Returns the new leader once it is elected.
+    pub(super) async fn hand_over_to(
+        &self,
+        successors: Vec<NodeId>,
+        deadline: Instant,
+    ) -> Option<NodeId> {
         let raft = &self.shared.raft;
         for successor in successors.into_iter().take(HANDOVERS_MAX) {
             let to = conclave_raft::NodeId(successor.0);
-            let Some(handover) = raft.hand_over(to).await else { return };
+            let handover = raft.hand_over(to).await?;
             let last = handover.last;
             let request = encode(&RequestV1::TakeOver { term: last.term, index: last.index });
             let patience = left(deadline).min(self.shared.election_timeout);
@@ -88,14 +117,15 @@ impl Replica {
                 _ => continue,
             }
             let is_led = |now: &Status| now.leader.is_some_and(|leader| leader != now.id);
-            if raft.wait_status(is_led, left(deadline)).await.is_some() {
+            if let Some(now) = raft.wait_status(is_led, left(deadline)).await {
                 // This node still answers the commands that were proposed here, so wait until the
                 // new leader has committed them.
                 raft.wait_applied(last.index, left(deadline)).await;
                 tracing::info!(event = "raft.handed_over", to = %successor);
-                return;
+                return now.leader.map(|leader| NodeId(leader.0));
             }
         }
+        None
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Most attempts of a leader to hand over, each to another voter.
 pub(super) const HANDOVERS_MAX: usize = 3;
+/// Pause before a transfer of leadership is asked for again, while no leader is known.
+pub(super) const TRANSFER_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Longest time for a leader to work on a change of another member.
 pub(super) const EXECUTE_TIME_MAX: Duration = Duration::from_secs(600);
 /// Largest lag in entries of a node when a change commits. The change does not wait for nodes that

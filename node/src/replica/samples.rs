@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
 
 use super::{
-    Drain, DrainedV1, NodeReport,
+    Drain, DrainedV1, KeptV1, NodeReport, TransferredV1,
     call::{AnswerV1, RequestV1, decode, encode},
     report::Attention,
 };
@@ -49,6 +49,8 @@ fn requests() -> Vec<RequestV1> {
             proof: Proof { generation: Generation(2), mac: [9; 32] },
             request: ByteBuf::from(b"request".to_vec()),
         },
+        RequestV1::Transfer { to: Some(3), is_dry_run: true },
+        RequestV1::Transfer { to: None, is_dry_run: false },
     ];
     others.into_iter().chain(seal).chain(drains.map(RequestV1::Drain)).chain(later).collect()
 }
@@ -82,7 +84,17 @@ fn answers() -> Vec<AnswerV1> {
     let sealed =
         Sealed { generation: Generation(2), nonce: [7; 12], ciphertext: b"ciphertext".to_vec() };
     let drained = DrainedV1 { remaining: 3, finished: 2, closed: 1, is_done: false };
-    vec![
+    let kept = [
+        KeptV1::NotLeader,
+        KeptV1::NoVote(3),
+        KeptV1::Silent(3),
+        KeptV1::NoRoom(3),
+        KeptV1::Draining(3),
+        KeptV1::NoSuccessor,
+        KeptV1::NotElected(3),
+    ];
+    let kept = kept.map(|kept| AnswerV1::Transferred(Err(kept)));
+    let first = vec![
         AnswerV1::Executed {
             index: 70_000,
             outcome: ByteBuf::from(b"outcome".to_vec()),
@@ -110,7 +122,9 @@ fn answers() -> Vec<AnswerV1> {
         AnswerV1::ReportV3(report().into()),
         AnswerV1::ReportsV3(vec![(1, report().into()), (300, report().into())]),
         AnswerV1::NotProved,
-    ]
+        AnswerV1::Transferred(Ok(TransferredV1 { from: 1, to: 3, took_ms: 12 })),
+    ];
+    first.into_iter().chain(kept).collect()
 }
 
 fn check_all<T: Serialize + DeserializeOwned>(file: &str, all: &[T], more: fn(&[Sample])) {
@@ -135,5 +149,5 @@ fn members_ask_and_answer_as_they_always_did() {
         check_variants::<Purpose>(made);
         check_variants::<Drain>(made);
     });
-    check_all("node-answer.tsv", &answers(), |_| {});
+    check_all("node-answer.tsv", &answers(), check_variants::<KeptV1>);
 }

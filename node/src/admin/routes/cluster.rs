@@ -1,18 +1,26 @@
-//! Routes for founding and joining a cluster.
+//! Routes for founding and joining a cluster, and for its leadership.
 
 use axum::Json;
 use conclave_api::{
-    cluster::{Init, Join, Membership},
+    API_VERSION,
+    cluster::{Init, Join, LeaderTransfer, Membership, TransferLeader},
     problem::{Code, Problem},
 };
-use conclave_store::id::{ClusterName, Fingerprint};
+use conclave_store::{
+    id::{ClusterName, Fingerprint, NodeId},
+    state::State,
+};
 
 use super::Answer;
 use crate::{
     admin::{asked::Asked, problem::Failed},
     cluster,
+    replica::{KeptV1, TransferError},
     token::JoinTokenText,
 };
+
+/// First version whose leader hands over on request.
+const TRANSFER_SINCE: &str = "0.3.0";
 
 pub(super) async fn init(asked: Asked) -> Answer<Membership> {
     let init: Init = asked.json()?;
@@ -49,6 +57,77 @@ pub(super) async fn join(asked: Asked) -> Answer<Membership> {
     ))
     .await?;
     membership(&asked, true).map(Json)
+}
+
+pub(super) async fn transfer_leader(asked: Asked) -> Answer<LeaderTransfer> {
+    let transfer: TransferLeader = asked.json()?;
+    let (operator, replica) = (&asked.operator, asked.operator.node.replica()?);
+    // A local read is enough: it only translates names.
+    let point = replica.point();
+    let to = transfer.to.as_deref().map(|name| node_of(&point.state, name)).transpose()?;
+    let done = replica.transfer(to, operator.is_dry_run, operator.deadline).await;
+    let name = |id| name_of(&point.state, id);
+    match done {
+        Ok(done) => Ok(Json(LeaderTransfer {
+            api_version: API_VERSION.to_owned(),
+            kind: "LeaderTransfer".to_owned(),
+            from: name(done.from),
+            to: name(done.to),
+            took_ms: done.took_ms,
+            changed: done.from != done.to && !operator.is_dry_run,
+            dry_run: operator.is_dry_run,
+        })),
+        Err(TransferError::NoLeader) => Err(operator.no_leader().into()),
+        Err(TransferError::Unknown) => {
+            let title = "the answer was lost; the leadership may have been transferred";
+            Err(Problem::new(Code::OutcomeUnknown, title).hint("conclave status").into())
+        }
+        Err(TransferError::NotKnown(leader)) => {
+            let title = format!("{} leads and cannot hand over on request", name(leader.0));
+            Err(Problem::new(Code::VersionTooOld, title)
+                .why(format!("its version is older than {TRANSFER_SINCE}"))
+                .hint("upgrade that node: when it stops it hands over by itself")
+                .into())
+        }
+        Err(TransferError::Kept(kept)) => Err(kept_problem(&kept, name).into()),
+    }
+}
+
+/// Finds a member by its name.
+fn node_of(state: &State, name: &str) -> Result<NodeId, Problem> {
+    let found = state.members().find(|(_, member)| member.name.as_str() == name);
+    found.map(|(id, _)| *id).ok_or_else(|| {
+        Problem::new(Code::NotFound, format!("no node {name:?}")).hint("conclave node list")
+    })
+}
+
+fn name_of(state: &State, id: u64) -> String {
+    let member = state.members().find(|(known, _)| known.0 == id);
+    member.map_or_else(|| format!("node {id}"), |(_, member)| member.name.to_string())
+}
+
+/// Converts the reason for which the leader stays.
+fn kept_problem(kept: &KeptV1, name: impl Fn(u64) -> String) -> Problem {
+    let refused = |title: String| Problem::new(Code::LeaderKept, title);
+    match *kept {
+        KeptV1::NoVote(id) => refused(format!("{} is a learner: it has no vote", name(id)))
+            .why("only a voter can lead")
+            .hint("conclave node list    shows the voters"),
+        KeptV1::Silent(id) => {
+            refused(format!("{} does not answer the leader", name(id))).hint("conclave node list")
+        }
+        KeptV1::NoRoom(id) => refused(format!("the disk of {} is full", name(id)))
+            .why("a leader without room refuses every change")
+            .hint("make room on the disk of its data_dir"),
+        KeptV1::Draining(id) => refused(format!("{} is drained", name(id)))
+            .hint(format!("conclave node resume {}", name(id))),
+        KeptV1::NotElected(id) => {
+            refused(format!("{} was not elected in time", name(id))).hint("conclave status")
+        }
+        KeptV1::NoSuccessor | KeptV1::NotLeader => refused("no other voter can lead".to_owned())
+            .why("each one is silent, drained, or without room on its disk, or there is none")
+            .hint("conclave status"),
+    }
 }
 
 async fn finish(task: tokio::task::JoinHandle<Result<(), Problem>>) -> Result<(), Problem> {
