@@ -13,6 +13,7 @@ pub mod limits;
 mod listener;
 mod opening;
 mod outgoing;
+mod passing;
 mod session;
 mod stream;
 mod tls_stream;
@@ -32,6 +33,7 @@ use conclave_store::{
     id::ListenerName,
     record::{Listener, ListenerPolicy, ListenerProtocol},
 };
+use tokio::sync::watch;
 
 use crate::live::{Live, Sockets};
 use counters::ListenerCounters;
@@ -40,6 +42,7 @@ use limits::Places;
 use listener::{Accepting, Open};
 use workers::Worker;
 
+pub use passing::PassedSocket;
 pub use upstream::{Allowed, Upstream, UpstreamError};
 
 /// Options of the edge.
@@ -91,6 +94,11 @@ struct Shared {
     places: Arc<Places>,
     listeners: Mutex<BTreeMap<ListenerName, OpenListener>>,
     draining: Mutex<Option<Draining>>,
+    /// Sockets of an earlier process that no listener has taken yet.
+    adopted: Mutex<Vec<PassedSocket>>,
+    reads_datagrams: watch::Sender<bool>,
+    /// Counts changes of the open sockets.
+    socket_changes: watch::Sender<u64>,
 }
 
 struct OpenListener {
@@ -111,6 +119,9 @@ impl Edge {
             places,
             listeners: Mutex::default(),
             draining: Mutex::default(),
+            adopted: Mutex::default(),
+            reads_datagrams: watch::Sender::new(true),
+            socket_changes: watch::Sender::default(),
         };
         Ok(Edge { shared: Arc::new(shared) })
     }
@@ -188,7 +199,11 @@ impl Edge {
                 tracing::warn!(event = "listener.not_open", listener = %name, %address, %error);
             }
             let problem = |error: io::Error| format!("{address}: {error}");
+            let is_open = opened.is_ok();
             known.sockets.insert(address, opened.map_err(problem));
+            if is_open {
+                self.note_socket_change();
+            }
         }
     }
 
@@ -202,6 +217,7 @@ impl Edge {
         for open in open.into_iter().filter_map(|(_, socket)| socket.ok()) {
             open.close().await;
         }
+        self.note_socket_change();
     }
 
     /// Retries failed sockets periodically, until it is dropped.
@@ -299,8 +315,12 @@ impl Sockets for Edge {
         if !closing.is_empty() && self.draining().is_none() {
             self.listeners_mut().values_mut().for_each(|known| self.open_sockets(known, &left));
         }
+        let is_closing = !closing.is_empty();
         for (_, open) in closing {
             open.close().await;
+        }
+        if is_closing {
+            self.note_socket_change();
         }
         self.open_all()
     }

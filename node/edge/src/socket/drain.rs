@@ -28,6 +28,13 @@ pub(super) struct Draining {
     waiting: Option<AbortHandle>,
 }
 
+impl Draining {
+    /// Begins a drain of this many connections, for which nothing waits yet.
+    pub(super) fn begin(begun: usize) -> Draining {
+        Draining { begun, closed: 0, is_done: false, waiting: None }
+    }
+}
+
 impl Drop for Draining {
     fn drop(&mut self) {
         if let Some(waiting) = &self.waiting {
@@ -42,7 +49,7 @@ impl Edge {
     pub fn drain(&self, deadline: Duration) {
         let mut draining = self.draining();
         let begun = draining.take().map_or_else(|| self.places().taken(), |known| known.begun);
-        *draining = Some(Draining { begun, closed: 0, is_done: false, waiting: None });
+        *draining = Some(Draining::begin(begun));
         let edge = self.clone();
         let waiting = tokio::spawn(async move {
             edge.close_sockets(|protocol| !protocol.is_datagram()).await;
@@ -87,13 +94,13 @@ impl Edge {
     /// Drains the node at the end of the process, and waits until the drain is over.
     pub async fn shutdown(&self, deadline: Duration) {
         let begun = self.places().taken();
-        *self.draining() = Some(Draining { begun, closed: 0, is_done: false, waiting: None });
+        *self.draining() = Some(Draining::begin(begun));
         self.close_sockets(|protocol| !protocol.is_datagram()).await;
         self.wait_until_empty(deadline).await;
     }
 
     /// Waits for the connections to end. Returns how many had to be closed at the deadline.
-    async fn wait_until_empty(&self, deadline: Duration) -> usize {
+    pub(super) async fn wait_until_empty(&self, deadline: Duration) -> usize {
         let Shared { places, workers, .. } = &*self.shared;
         if timeout(deadline, places.empty()).await.is_ok() {
             return 0;

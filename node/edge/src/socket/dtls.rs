@@ -11,6 +11,7 @@ mod table;
 use std::{
     io,
     net::SocketAddr,
+    os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
 };
@@ -45,11 +46,10 @@ pub(super) fn open(
     address: SocketAddr,
     accepting: &Arc<ArcSwap<Accepting>>,
 ) -> io::Result<Open> {
-    // With `SO_REUSEPORT` another process could already share the address: try without it first.
-    listener::check(SocketType::DGRAM, address)?;
-    let bind = |_: &Worker| listener::bind(SocketType::DGRAM, address, true);
-    let sockets = workers.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
-    let receive = |(worker, socket): (&Worker, std::os::fd::OwnedFd)| {
+    let bind = || listener::bind(SocketType::DGRAM, address, true);
+    let sockets = edge.sockets_for_workers(SocketType::DGRAM, address, bind)?;
+    let duplicates = sockets.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+    let receive = |(worker, socket): (&Worker, OwnedFd)| {
         // `UdpSocket::from_std` registers with the current runtime, which must be the worker's.
         let _runtime = worker.handle.enter();
         let receive = Receive {
@@ -65,8 +65,8 @@ pub(super) fn open(
         let (open, closing) = oneshot::channel();
         Ok((open, worker.handle.spawn(receive.run(closing))))
     };
-    let tasks = workers.iter().zip(sockets).map(receive).collect::<io::Result<_>>()?;
-    Ok(Open { tasks })
+    let tasks = workers.iter().cycle().zip(sockets).map(receive).collect::<io::Result<_>>()?;
+    Ok(Open { tasks, sockets: duplicates })
 }
 
 /// Receiver of one socket.
@@ -85,6 +85,13 @@ struct Receive {
 impl Receive {
     async fn run(mut self, mut closing: oneshot::Receiver<()>) {
         let socket = Arc::clone(&self.socket);
+        let mut reads = self.edge.shared.reads_datagrams.subscribe();
+        tokio::select! {
+            biased;
+            _ = &mut closing => return,
+            // The sender lives as long as the edge.
+            _ = reads.wait_for(|reads| *reads) => {}
+        }
         loop {
             let received = tokio::select! {
                 biased;

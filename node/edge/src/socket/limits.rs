@@ -51,6 +51,10 @@ pub(crate) const DATAGRAM_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const DATAGRAM_HANDSHAKES_MAX: usize = 1024;
 /// Most DTLS handshakes at once from one address, on one thread.
 pub(crate) const DATAGRAM_HANDSHAKES_ADDRESS_MAX: usize = DATAGRAM_HANDSHAKES_MAX / 8;
+/// Longest time for DTLS handshakes to end before their sockets go to the next process.
+pub(crate) const DATAGRAM_FINISH_MAX: Duration = Duration::from_secs(1);
+/// Pause between two looks whether they have ended.
+pub(crate) const DATAGRAM_FINISH_LOOK: Duration = Duration::from_millis(2);
 /// Default idle timeout of a DTLS session. Most clients leave without close_notify.
 pub const DATAGRAM_IDLE: Duration = Duration::from_secs(10 * 60);
 /// Most datagrams queued for a session; more are dropped.

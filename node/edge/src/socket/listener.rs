@@ -120,11 +120,14 @@ fn requires_tls(listener: &Listener, policy: ListenerPolicy) -> bool {
 /// Open sockets of one address, one for each thread.
 pub(crate) struct Open {
     pub(super) tasks: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+    /// Duplicates of the sockets, for the next process.
+    pub(super) sockets: Vec<OwnedFd>,
 }
 
 impl Open {
     /// Accepts the connections in the backlog, then closes.
     pub(crate) async fn close(self) {
+        drop(self.sockets);
         for (open, task) in self.tasks {
             drop(open);
             // A failed task has dropped its socket.
@@ -166,28 +169,30 @@ pub(crate) fn open(
     address: SocketAddr,
     accepting: &Arc<ArcSwap<Accepting>>,
 ) -> io::Result<Open> {
-    // With `SO_REUSEPORT` another process could already share the address: try without it first.
-    check(SocketType::STREAM, address)?;
-    let listen = |_: &Worker| {
+    let listen = || {
         let socket = bind(SocketType::STREAM, address, true)?;
         // Accepted sockets inherit these options.
         sockopt::set_tcp_nodelay(&socket, true)?;
         let stall = u32::try_from(PATIENCE.stall.as_millis()).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(&socket, stall)?;
         net::listen(&socket, BACKLOG)?;
-        Ok(std::net::TcpListener::from(socket))
+        Ok(socket)
     };
-    let sockets = workers.iter().map(listen).collect::<io::Result<Vec<_>>>()?;
-    let accept = |(worker, socket): (&Worker, std::net::TcpListener)| {
+    let sockets = edge.sockets_for_workers(SocketType::STREAM, address, listen)?;
+    let duplicates = sockets.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+    let accept = |(worker, socket): (&Worker, OwnedFd)| {
         let (open, closing) = oneshot::channel();
         let accept = Accept {
             edge: edge.clone(),
             accepting: Arc::clone(accepting),
             connections: Arc::clone(&worker.connections),
         };
-        (open, worker.handle.spawn(accept.run(socket, closing)))
+        (open, worker.handle.spawn(accept.run(socket.into(), closing)))
     };
-    Ok(Open { tasks: workers.iter().zip(sockets).map(accept).collect() })
+    Ok(Open {
+        tasks: workers.iter().cycle().zip(sockets).map(accept).collect(),
+        sockets: duplicates,
+    })
 }
 
 struct Accept {

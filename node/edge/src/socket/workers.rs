@@ -103,6 +103,11 @@ impl Connections {
         (of_its_own || all >= max) && self.displace(of_its_own.then_some(address))
     }
 
+    /// Returns whether there are young connections.
+    pub(crate) fn has_young(&self) -> bool {
+        !self.table.lock().unwrap_or_else(PoisonError::into_inner).young.is_empty()
+    }
+
     /// Ends all connections and returns their number.
     pub(crate) fn end_all(&self) -> usize {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
