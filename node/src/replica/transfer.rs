@@ -93,12 +93,7 @@ impl Replica {
         let left = deadline.saturating_duration_since(Instant::now());
         let patience = left.min(self.shared.election_timeout * 10);
         match raft.call(leader, request, patience).await {
-            Ok(answer) => match decode(&answer) {
-                Some(AnswerV1::Transferred(Ok(transferred))) => Ok(transferred),
-                Some(AnswerV1::Transferred(Err(kept))) => Err(TransferError::Kept(kept)),
-                Some(AnswerV1::NotKnown) => Err(TransferError::NotKnown(NodeId(leader.0))),
-                _ => Err(TransferError::Unknown),
-            },
+            Ok(answer) => transferred(&answer, NodeId(leader.0)),
             Err(CallError::Unreachable(_)) => Err(TransferError::NoLeader),
             Err(_) => Err(TransferError::Unknown),
         }
@@ -148,5 +143,32 @@ impl Replica {
         }
         let is_draining = self.shared.reports.known().get(&to).is_some_and(|one| one.is_draining);
         if is_draining { Err(KeptV1::Draining(to.0)) } else { Ok(to) }
+    }
+}
+
+/// Reads the answer of a leader.
+fn transferred(answer: &[u8], leader: NodeId) -> Result<TransferredV1, TransferError> {
+    match decode(answer) {
+        Some(AnswerV1::Transferred(Ok(transferred))) => Ok(transferred),
+        Some(AnswerV1::Transferred(Err(kept))) => Err(TransferError::Kept(kept)),
+        Some(AnswerV1::NotKnown) => Err(TransferError::NotKnown(leader)),
+        _ => Err(TransferError::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_leader_and_a_lost_answer_are_told_apart() {
+        let read = |answer: &[u8]| transferred(answer, NodeId(7));
+        let done = TransferredV1 { from: 7, to: 2, took_ms: 12 };
+        assert_eq!(read(&encode(&AnswerV1::Transferred(Ok(done)))), Ok(done));
+        let kept = encode(&AnswerV1::Transferred(Err(KeptV1::NoVote(4))));
+        assert_eq!(read(&kept), Err(TransferError::Kept(KeptV1::NoVote(4))));
+        let older = encode(&AnswerV1::NotKnown);
+        assert_eq!(read(&older), Err(TransferError::NotKnown(NodeId(7))));
+        assert_eq!(read(&[]), Err(TransferError::Unknown));
     }
 }
