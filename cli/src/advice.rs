@@ -140,6 +140,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::LeaderKept => {
             "The leadership was not transferred: the node is a learner, silent, drained, or its disk is full, or no voter but the leader can lead. The leader goes on as before. conclave node list shows who is what; conclave cluster transfer-leader without a name takes the best voter."
         }
+        Code::NotTakenOver => {
+            "A new process did not get the sockets of the running one, and has ended. The running process goes on: with its member if it had not stopped it yet, and otherwise it starts it again. Its log says what happened (take_over.failed)."
+        }
         Code::NodeLagging => {
             "The node answers, but serves less than the cluster has committed for more than a second. It may be installing a snapshot, or its disk may be slow. Changes do not wait for it, and name it as missing. conclave status shows how far it is; if it comes no further, look at its disk and its log."
         }

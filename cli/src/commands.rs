@@ -56,8 +56,9 @@ type Done = Result<u8, Failure>;
 
 pub(crate) fn run(args: Args) -> Done {
     match args.command {
-        Command::Server(Server::Run { config }) => {
-            let ended = conclave_node::run(&config, &|text| output::line(text));
+        Command::Server(Server::Run { config, take_over, deadline }) => {
+            let take_over = take_over.then_some(deadline);
+            let ended = conclave_node::run(&config, take_over, &|text| output::line(text));
             // A node serves whether or not its first lines could be written.
             let _ = output::lost();
             ended.map(|()| 0)

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! // Runs until a signal ends it; lines for the terminal go to the closure.
-//! let ended = conclave_node::run("conclave.toml".as_ref(), &|line| eprintln!("{line}"));
+//! let ended = conclave_node::run("conclave.toml".as_ref(), None, &|line| eprintln!("{line}"));
 //! assert!(ended.is_ok());
 //! ```
 
@@ -35,7 +35,7 @@ mod view;
 #[path = "../../tests/src/samples.rs"]
 mod samples;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use conclave_api::problem::Problem;
 use conclave_pki::certificate::Certificate;
@@ -117,7 +117,13 @@ pub fn shown_fingerprint(der: &[u8]) -> String {
     conclave_store::id::Fingerprint::of(der).to_string()
 }
 
-/// Runs a node until a signal or a fatal error stops it. `say` receives the lines for the terminal.
-pub fn run(config: &Path, say: &dyn Fn(&str)) -> Result<(), Box<Problem>> {
-    boot::run(config, say).map_err(Box::new)
+/// Runs a node until a signal or a fatal error stops it. With `take_over`, takes over the running
+/// node first, whose connections then have this time to end. `say` receives the lines for the
+/// terminal.
+pub fn run(
+    config: &Path,
+    take_over: Option<Duration>,
+    say: &dyn Fn(&str),
+) -> Result<(), Box<Problem>> {
+    boot::run(config, take_over, say).map_err(Box::new)
 }

@@ -1,12 +1,20 @@
 //! The running node: its parts, and its membership once it belongs to a cluster.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use conclave_api::problem::{Code, Problem};
 use conclave_edge::{live::Live, socket::Edge};
 use conclave_keys::{Keyring, NodeKeys};
 use conclave_store::time::UnixMillis;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    net::UnixStream,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+};
 
 use crate::{
     config::Config, inspect::Inspections, local::Local, member::Member, replica::Replica,
@@ -21,6 +29,15 @@ pub(crate) struct OwnKeys {
 }
 
 impl OwnKeys {
+    /// Copies what a member needs.
+    pub(crate) fn of(keys: &NodeKeys) -> OwnKeys {
+        OwnKeys {
+            identity_pkcs8: zeroize::Zeroizing::new(keys.identity.pkcs8_der().to_vec()),
+            identity_public: keys.identity.public_key_der().to_vec(),
+            sealing_public: keys.sealing_public,
+        }
+    }
+
     /// Returns the public identity key (SubjectPublicKeyInfo, DER).
     pub(crate) fn identity_public(&self) -> &[u8] {
         &self.identity_public
@@ -45,7 +62,7 @@ pub(crate) struct Node {
 
 struct Shared {
     config: Config,
-    keys: OwnKeys,
+    keys: Arc<OwnKeys>,
     keyring: Arc<Keyring>,
     live: Live,
     edge: Edge,
@@ -57,23 +74,28 @@ struct Shared {
     /// Held while the node founds or joins a cluster: the two exclude each other.
     changing: Arc<Semaphore>,
     fatal: tokio::sync::watch::Sender<Option<String>>,
+    take_over: mpsc::Sender<TakeOverRequest>,
+    take_over_requests: Mutex<Option<mpsc::Receiver<TakeOverRequest>>>,
+}
+
+/// A process that wants to take over this node, at the other end of a connection.
+pub(crate) struct TakeOverRequest {
+    pub(crate) stream: UnixStream,
+    /// Time for the connections of this process to end.
+    pub(crate) deadline: Duration,
 }
 
 impl Node {
     pub(crate) fn new(
         config: Config,
-        keys: NodeKeys,
+        keys: Arc<OwnKeys>,
         live: Live,
         keyring: Arc<Keyring>,
         edge: Edge,
         local: Local,
         started: UnixMillis,
     ) -> Node {
-        let keys = OwnKeys {
-            identity_pkcs8: zeroize::Zeroizing::new(keys.identity.pkcs8_der().to_vec()),
-            identity_public: keys.identity.public_key_der().to_vec(),
-            sealing_public: keys.sealing_public,
-        };
+        let (take_over, requests) = mpsc::channel(1);
         let shared = Shared {
             config,
             keys,
@@ -87,6 +109,8 @@ impl Node {
             inspections: Inspections::default(),
             changing: Arc::new(Semaphore::new(1)),
             fatal: tokio::sync::watch::Sender::new(None),
+            take_over,
+            take_over_requests: Mutex::new(Some(requests)),
         };
         Node { shared: Arc::new(shared) }
     }
@@ -141,6 +165,19 @@ impl Node {
     /// Makes the node stop for this reason.
     pub(crate) fn fail(&self, reason: String) {
         self.shared.fatal.send_replace(Some(reason));
+    }
+
+    /// Reserves the place of the one process that may take over; none: another one has it.
+    pub(crate) fn take_over_place(&self) -> Option<mpsc::OwnedPermit<TakeOverRequest>> {
+        self.shared.take_over.clone().try_reserve_owned().ok()
+    }
+
+    /// Returns the requests to take over this node, for the one who serves them.
+    pub(crate) fn take_over_requests(&self) -> mpsc::Receiver<TakeOverRequest> {
+        let mut requests =
+            self.shared.take_over_requests.lock().unwrap_or_else(PoisonError::into_inner);
+        // A second caller gets a closed channel.
+        requests.take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 
     /// Returns the running membership, if the node is a member.

@@ -1,6 +1,9 @@
 //! This process and its system: no core dumps, as many descriptors as possible, and words for the
 //! service manager.
 
+pub(crate) mod descriptors;
+pub(crate) mod store;
+
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
@@ -32,6 +35,12 @@ pub(crate) fn raise_descriptors() -> u64 {
 /// Tells systemd that the node serves (sd_notify(3)). Without systemd nothing happens.
 pub(crate) fn notify_ready() {
     notify(&[NotifyState::Ready]);
+}
+
+/// Tells systemd that this process is the main one now. It believes a process of the unit if the
+/// unit has `NotifyAccess=all`.
+pub(crate) fn notify_main() {
+    notify(&[NotifyState::MainPid(std::process::id())]);
 }
 
 /// Tells systemd that the configuration is read again.

@@ -146,6 +146,28 @@ impl Node {
 
     /// Starts it under another program, as `strace`.
     pub fn start_under(&mut self, wrapper: &[&str]) {
+        self.launch(wrapper, &[]);
+    }
+
+    /// Starts a process that takes over the running one, and waits until it serves. Gives the
+    /// earlier one.
+    pub fn take_over(&mut self) -> Earlier {
+        self.take_over_under(&[])
+    }
+
+    /// The same under another program.
+    pub fn take_over_under(&mut self, wrapper: &[&str]) -> Earlier {
+        let earlier = Earlier(self.process.take().unwrap());
+        self.launch(wrapper, &["--take-over"]);
+        earlier
+    }
+
+    /// The same with another configuration, which fails: what the new process came to.
+    pub fn fail_to_take_over(&self, config: &str) -> Ran {
+        run_alone(&["server", "run", "--take-over", "--config", config])
+    }
+
+    fn launch(&mut self, wrapper: &[&str], more: &[&str]) {
         let log =
             std::fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let program = binary("conclave");
@@ -154,6 +176,7 @@ impl Node {
         let mut child = Command::new(words[0])
             .args(&words[1..])
             .arg(self.dir.join("node.toml"))
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -279,6 +302,36 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A process of a node that another one has taken over.
+pub struct Earlier(Child);
+
+impl Earlier {
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    /// Ends it as a service manager would, and waits until it has ended.
+    pub fn stop(self) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.wait_ended();
+    }
+
+    /// Waits until it has ended by itself, without an error.
+    pub fn wait_ended(mut self) {
+        let ended = self.0.wait().unwrap();
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+impl Drop for Earlier {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -14,7 +14,7 @@ pub mod release;
 mod wait;
 
 pub use authority::{Authority, Issued, authority, authority_with};
-pub use cluster::{Cluster, Node, Ran, binary, run_alone};
+pub use cluster::{Cluster, Earlier, Node, Ran, binary, run_alone};
 pub use datagram::{DtlsClient, echo_datagrams, echo_datagrams_at};
 pub use datagram_peer::{DatagramPeer, Identity};
 pub use forge::{Forged, Hostile, NOON, forge, hostile, longest};

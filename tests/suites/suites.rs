@@ -18,6 +18,7 @@ mod edge;
 mod files;
 mod fixtures;
 mod forms;
+mod hot_restart;
 mod hundred_domains;
 mod interop;
 mod leadership;

@@ -27,12 +27,18 @@ pub(crate) enum Config {
 pub(crate) enum Server {
     /// Runs a node until it is told to stop
     #[command(
-        after_help = "Examples:\n  conclave server run\n  conclave server run --config conclave.toml"
+        after_help = "Examples:\n  conclave server run\n  conclave server run --config conclave.toml\n  conclave server run --config conclave.toml --take-over --deadline 1h"
     )]
     Run {
         /// Configuration file of this node
         #[arg(long, default_value = "/etc/conclave/conclave.toml", value_name = "FILE")]
         config: PathBuf,
+        /// Take the sockets of the running node, which then ends; no client is refused meanwhile
+        #[arg(long)]
+        take_over: bool,
+        /// With --take-over: time after which the connections of the earlier process are closed
+        #[arg(long, value_parser = duration, default_value = "10m", value_name = "TIME")]
+        deadline: Duration,
     },
 }
 

@@ -89,3 +89,12 @@ pub struct Exposed {
     /// Time from which on the domain has had it.
     pub assigned: String,
 }
+
+/// Request of a process to take over the running node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeOver {
+    /// Its data directory, which must be the same.
+    pub data_dir: String,
+    /// Deadline in seconds, when the remaining connections of the running process are closed.
+    pub deadline_s: u64,
+}

@@ -16,6 +16,11 @@ pub const NODE: &str = "/v1/nodes/{name}";
 pub const NODE_EXPOSED: &str = "/v1/nodes/{name}/exposed";
 /// `GET`, `POST` [`crate::node::Drain`]: [`crate::node::Drained`]; `DELETE`: ends the drain.
 pub const NODE_DRAIN: &str = "/v1/nodes/{name}/drain";
+/// `POST` [`crate::node::TakeOver`], with an upgrade to [`TAKE_OVER_PROTOCOL`]: the next process of
+/// the answering node takes its listening sockets. At the admin socket only.
+pub const NODE_TAKE_OVER: &str = "/v1/node/take-over";
+/// Protocol of a take-over after the HTTP upgrade.
+pub const TAKE_OVER_PROTOCOL: &str = "conclave-take-over/1";
 /// `POST` [`crate::join_token::Create`].
 pub const JOIN_TOKENS: &str = "/v1/join-tokens";
 /// `GET`: list of [`crate::token::Token`]; `POST` [`crate::token::Create`].

@@ -317,6 +317,8 @@ codes! {
     NotOnAllNodes "R011" = 6 / 504,
     /// The node cannot lead, so the leader stays.
     LeaderKept "R014" = 4 / 409,
+    /// The running process was not taken over, and goes on.
+    NotTakenOver "R015" = 6 / 503,
     /// This node does not belong to a cluster yet.
     NoCluster "R006" = 6 / 409,
     /// This node already belongs to a cluster.

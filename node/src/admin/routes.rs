@@ -12,6 +12,7 @@ mod keyring;
 mod listener;
 mod node;
 mod status;
+mod take_over;
 mod tls;
 mod token;
 mod trust;
@@ -41,6 +42,7 @@ pub(crate) fn router(node: Node) -> Router {
         .route(path::NODE, patch(node::set).delete(node::remove))
         .route(path::NODE_EXPOSED, get(node::exposed))
         .route(path::NODE_DRAIN, get(node::show).post(node::drain).delete(node::resume))
+        .route(path::NODE_TAKE_OVER, post(take_over::take_over))
         .route(path::CLUSTER, post(cluster::init))
         .route(path::CLUSTER_JOIN, post(cluster::join))
         .route(path::CLUSTER_TRANSFER_LEADER, post(cluster::transfer_leader))

@@ -1,6 +1,6 @@
 //! Reading the configuration again on SIGHUP. What cannot change while the node runs is said.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use conclave_edge::tls::NodeLimits;
 use tokio::signal::unix::Signal;
@@ -10,12 +10,12 @@ use crate::{config::Config, node::Node, observe::log::Level, process};
 /// The configuration file, and what of it can change while the node runs.
 pub(super) struct Reload {
     path: PathBuf,
-    log_level: Level,
+    log_level: Arc<Level>,
     signal: Signal,
 }
 
 impl Reload {
-    pub(super) fn new(path: PathBuf, log_level: Level, signal: Signal) -> Reload {
+    pub(super) fn new(path: PathBuf, log_level: Arc<Level>, signal: Signal) -> Reload {
         Reload { path, log_level, signal }
     }
 
