@@ -29,7 +29,7 @@ fn read(path: &Path) -> String {
 }
 
 /// Level of each crate; every arrow points to a lower level, none stays on its own.
-const LEVELS: [(&str, &str, u32); 17] = [
+const LEVELS: [(&str, &str, u32); 18] = [
     ("conclave-tests", "tests", 7),
     ("conclave", "cli", 6),
     ("conclave-jepsen", "jepsen", 6),
@@ -41,6 +41,7 @@ const LEVELS: [(&str, &str, u32); 17] = [
     ("conclave-preface", "node/preface", 2),
     ("conclave-system", "node/system", 2),
     ("conclave-store-sled", "store/sled", 2),
+    ("conclave-backup", "store/backup", 2),
     ("conclave-raft", "raft", 2),
     ("conclave-store", "store", 1),
     ("conclave-pki", "store/pki", 1),
@@ -50,7 +51,7 @@ const LEVELS: [(&str, &str, u32); 17] = [
 ];
 
 /// Rooms inside the crates, lower ones first; those of a line are strangers to each other.
-const ROOMS: [(&str, &[&[&str]]); 7] = [
+const ROOMS: [(&str, &[&[&str]]); 8] = [
     (
         "node/src",
         &[
@@ -104,6 +105,10 @@ const ROOMS: [(&str, &[&[&str]]); 7] = [
         ],
     ),
     (
+        "store/backup/src",
+        &[&["limits"], &["header", "recipient", "part"], &["frame", "body"], &["read", "write"]],
+    ),
+    (
         "store/pki/src",
         &[
             &["limits", "rule", "element", "name", "base64"],
@@ -131,7 +136,13 @@ const ROOMS: [(&str, &[&[&str]]); 7] = [
     ("node/edge/src", &[&["tls"], &["live"], &["socket"]]),
     (
         "node/keys/src",
-        &[&["seal"], &["wrap", "unlock"], &["identity"], &["keyring"], &["sign", "session"]],
+        &[
+            &["seal"],
+            &["wrap", "unlock"],
+            &["identity"],
+            &["keyring"],
+            &["sign", "session", "backup"],
+        ],
     ),
 ];
 

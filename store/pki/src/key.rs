@@ -353,6 +353,15 @@ fn spki(algorithm: KeyAlgorithm, public_key: &[u8]) -> Result<Vec<u8>, der::Erro
     .to_der()
 }
 
+/// Returns whether `signature` is that of [`PrivateKey::sign`] over `message`, by the private half
+/// of this public key (SubjectPublicKeyInfo, DER).
+pub fn is_signed(spki_der: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let Some(algorithm) = public_key_algorithm(spki_der) else { return false };
+    SubjectPublicKeyInfoOwned::from_der(spki_der).is_ok_and(|spki| {
+        sign::is_signed(algorithm, spki.subject_public_key.raw_bytes(), message, signature)
+    })
+}
+
 /// Returns algorithm and size of a public key (SubjectPublicKeyInfo, DER); `None` if unsupported.
 pub fn public_key_algorithm(spki_der: &[u8]) -> Option<KeyAlgorithm> {
     let spki = SubjectPublicKeyInfoOwned::from_der(spki_der).ok()?;

@@ -72,8 +72,9 @@ mod odd_rsa {
 }
 
 impl PrivateKey {
-    /// Signs `message` with the algorithm of [`signature_algorithm`].
-    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    /// Signs `message`: ECDSA as ASN.1, with the hash of the curve's size; Ed25519; or RSA PKCS#1
+    /// with SHA-256. [`super::is_signed`] verifies it.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let refused = |_| KeyError::TestFailed { why: "it does not sign" };
         let chance = SystemRandom::new();
         match pair(self.algorithm, &self.pkcs8) {
@@ -112,18 +113,32 @@ pub(crate) fn signature_algorithm(algorithm: KeyAlgorithm) -> AlgorithmIdentifie
     AlgorithmIdentifierOwned { oid, parameters }
 }
 
+/// Returns the algorithm that verifies the result of [`PrivateKey::sign`].
+fn verification(algorithm: KeyAlgorithm) -> &'static dyn VerificationAlgorithm {
+    match algorithm {
+        KeyAlgorithm::EcP256 => &ECDSA_P256_SHA256_ASN1,
+        KeyAlgorithm::EcP384 => &ECDSA_P384_SHA384_ASN1,
+        KeyAlgorithm::Ed25519 => &signature::ED25519,
+        KeyAlgorithm::Rsa(_) => &RSA_PKCS1_2048_8192_SHA256,
+    }
+}
+
+pub(super) fn is_signed(
+    algorithm: KeyAlgorithm,
+    public_key: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    let public_key = UnparsedPublicKey::new(verification(algorithm), public_key);
+    public_key.verify(message, signature).is_ok()
+}
+
 pub(super) fn test(key: &PrivateKey) -> Result<(), KeyError> {
     const MESSAGE: &[u8] = b"Verification String";
     let failed = |why| KeyError::TestFailed { why };
     let signature = key.sign(MESSAGE)?;
     let public = public_key(key.algorithm, &key.pkcs8).ok_or_else(|| failed("no public key"))?;
-    let algorithm: &dyn VerificationAlgorithm = match key.algorithm {
-        KeyAlgorithm::EcP256 => &ECDSA_P256_SHA256_ASN1,
-        KeyAlgorithm::EcP384 => &ECDSA_P384_SHA384_ASN1,
-        KeyAlgorithm::Ed25519 => &signature::ED25519,
-        KeyAlgorithm::Rsa(_) => &RSA_PKCS1_2048_8192_SHA256,
-    };
-    UnparsedPublicKey::new(algorithm, public)
+    UnparsedPublicKey::new(verification(key.algorithm), public)
         .verify(MESSAGE, &signature)
         .map_err(|_| failed("what it signs does not verify"))?;
     if matches!(key.algorithm, KeyAlgorithm::Rsa(_)) {
