@@ -6,6 +6,33 @@ use conclave_api::problem::Code;
 #[expect(clippy::too_many_lines, reason = "one table, a line per code")]
 pub(crate) fn explain(code: Code) -> &'static str {
     match code {
+        Code::BackupDamaged => {
+            "The file is not a backup, or it was changed, cut or extended after it was made. Every byte of a backup is signed, so nothing of such a file is used. Take another copy of it, or an earlier backup."
+        }
+        Code::BackupIdentityWrong => {
+            "The backup was encrypted to other recipients than the identities that were given. conclave backup inspect FILE shows its recipients; the first lines of a file of identities name the recipient that belongs to it."
+        }
+        Code::BackupRecipientInvalid => {
+            "A recipient is the public key to which a backup is encrypted; it begins with age1. An identity is its private key, in a file; it begins with AGE-SECRET-KEY-1. conclave backup keygen --out FILE makes both."
+        }
+        Code::BackupBusy => {
+            "A node makes one backup at a time, so that its other work goes on. Wait for it, or ask another node."
+        }
+        Code::BackupIncomplete => {
+            "The node stopped sending before the backup was complete: it was stopped, or the connection broke. What had come was removed. Repeat the command."
+        }
+        Code::NotRestoring => {
+            "A backup is restored into a new cluster only: on a node that belongs to no cluster, or in a cluster whose restore was begun and is not finished."
+        }
+        Code::BackupOfOtherCluster => {
+            "The backup is signed by another cluster than --authority says. conclave backup inspect FILE shows its fingerprint, conclave status -o json that of a cluster."
+        }
+        Code::BackupOld => {
+            "The last backup that is known to be complete is more than 26 hours old. See whether the timer that makes backups still runs."
+        }
+        Code::RestoreUnfinished => {
+            "A restore was begun and did not end, so domains may be missing. Repeat the same conclave backup restore: it goes on in the cluster that it founded."
+        }
         Code::NoPrivateKey => {
             "The input holds no private key. Give a PEM file that begins with -----BEGIN PRIVATE KEY-----, -----BEGIN RSA PRIVATE KEY----- or -----BEGIN EC PRIVATE KEY-----."
         }

@@ -1,6 +1,7 @@
 //! Words that the command line understands.
 
 mod apply;
+mod backup;
 mod cluster;
 mod domain;
 mod pki;
@@ -14,6 +15,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use apply::{Applying, Exporting};
+pub(crate) use backup::{Backup, Creating, Opening, Source};
 pub(crate) use cluster::{Cluster, Config, JoinToken, Keyring, Node, Server, Token};
 pub(crate) use domain::Domain;
 pub(crate) use pki::{Cert, Chain, Csr, Fields, Key, Of, Requesting, Taking};
@@ -205,6 +207,9 @@ pub(crate) enum Command {
     /// Keys that seal the private keys of domains
     #[command(subcommand)]
     Keyring(Keyring),
+    /// Backups of the whole cluster: one encrypted and signed file
+    #[command(subcommand)]
+    Backup(Backup),
     /// Makes the cluster what a document says: domains, listeners, trusted certificates, TLS settings
     #[command(
         after_help = "Examples:\n  conclave apply -f shop.toml --dry-run\n  conclave export | conclave apply -f -\nWhat the document does not name stays, unless --prune is given."

@@ -1,6 +1,7 @@
 //! Commands: each sends requests and reports the results.
 
 mod apply;
+mod backup;
 mod cert;
 mod chain;
 mod check;
@@ -136,6 +137,7 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Tls(command) => tls::run(asking, command).await,
         Command::ClientAuth(command) => client_auth::run(asking, command).await,
         Command::Trust(command) => trust::run(asking, command).await,
+        Command::Backup(command) => backup::run(asking, command).await,
         Command::Apply(applying) => apply::run(asking, applying).await,
         Command::Export(exporting) => export::run(asking, exporting).await,
         Command::Demo

@@ -10,6 +10,7 @@ mod main_domain;
 mod moved;
 mod rate;
 mod reconcile;
+mod restore;
 #[cfg(test)]
 mod samples;
 mod start;
@@ -18,6 +19,7 @@ pub(crate) use admission::{Admission, JoinTerms};
 pub(crate) use found::{abandon, found};
 pub(crate) use join::join;
 pub(crate) use leftover::{LeftoverError, abandon_unknown};
+pub(crate) use restore::{begin_restore, finish_restore, restore_rows};
 pub(crate) use start::start;
 
 /// Validity of certificates between nodes, in years. Peers are pinned by key, so the dates protect

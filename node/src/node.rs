@@ -9,7 +9,7 @@ use std::{
 
 use conclave_api::problem::{Code, Problem};
 use conclave_edge::{live::Live, socket::Edge};
-use conclave_keys::{Keyring, NodeKeys};
+use conclave_keys::{BackupKeys, Keyring, NodeKeys};
 use conclave_store::time::UnixMillis;
 use tokio::{
     net::UnixStream,
@@ -73,6 +73,10 @@ struct Shared {
     inspections: Inspections,
     /// Held while the node founds or joins a cluster: the two exclude each other.
     changing: Arc<Semaphore>,
+    /// Held while the node makes a backup.
+    backing_up: Arc<Semaphore>,
+    /// Keys of the backup that is being restored.
+    restoring: arc_swap::ArcSwapOption<BackupKeys>,
     fatal: tokio::sync::watch::Sender<Option<String>>,
     take_over: mpsc::Sender<TakeOverRequest>,
     take_over_requests: Mutex<Option<mpsc::Receiver<TakeOverRequest>>>,
@@ -108,6 +112,8 @@ impl Node {
             turns: Turns::new(),
             inspections: Inspections::default(),
             changing: Arc::new(Semaphore::new(1)),
+            backing_up: Arc::new(Semaphore::new(1)),
+            restoring: arc_swap::ArcSwapOption::empty(),
             fatal: tokio::sync::watch::Sender::new(None),
             take_over,
             take_over_requests: Mutex::new(Some(requests)),
@@ -151,6 +157,21 @@ impl Node {
     /// Returns the memory of what was found about domains.
     pub(crate) fn inspections(&self) -> &Inspections {
         &self.shared.inspections
+    }
+
+    /// Returns the right to make a backup on this node, one at a time.
+    pub(crate) fn backing_up(&self) -> &Arc<Semaphore> {
+        &self.shared.backing_up
+    }
+
+    /// Returns the keys of the backup that is being restored.
+    pub(crate) fn restoring(&self) -> Option<Arc<BackupKeys>> {
+        self.shared.restoring.load_full()
+    }
+
+    /// Keeps the keys of a backup, or forgets them.
+    pub(crate) fn set_restoring(&self, keys: Option<Arc<BackupKeys>>) {
+        self.shared.restoring.store(keys);
     }
 
     pub(crate) fn started(&self) -> UnixMillis {

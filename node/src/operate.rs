@@ -3,6 +3,7 @@
 //! The admin API uses it, and so must everything else that makes changes. Idempotence and
 //! expectations are decided here and nowhere else.
 
+mod backup;
 mod change;
 mod derive;
 mod dry_run;

@@ -1,6 +1,7 @@
 //! Conversion of State to the objects of the API.
 
 mod attention;
+mod backup;
 mod exposed;
 mod findings;
 mod status;
@@ -26,6 +27,7 @@ use conclave_system::clock;
 use crate::admit::Issuer;
 
 pub(crate) use attention::{Inspected, domains, forget_deleted, lists, of_node};
+pub(crate) use backup::{backup_problems, last_backup};
 pub(crate) use exposed::exposed;
 pub(crate) use findings::{client_auth_problems, of_chain, of_domain};
 pub(crate) use status::{cluster, main_domain, member_problems, members};

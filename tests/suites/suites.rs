@@ -2,6 +2,7 @@
 
 mod addresses;
 mod answers;
+mod backup;
 mod chains;
 mod checks;
 mod client_certificates;

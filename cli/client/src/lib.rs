@@ -17,7 +17,7 @@ mod request;
 mod trust;
 
 pub use address::{ADDRESSES_MAX, AccessToken, Address};
-pub use request::{Change, Client, Options};
+pub use request::{Change, Client, Download, Options};
 
 /// Error of a request, reported by a node or by this client.
 pub type Failure = Box<conclave_api::problem::Problem>;

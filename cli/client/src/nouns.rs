@@ -1,7 +1,7 @@
 //! Requests of the admin API, noun by noun.
 
 use conclave_api::{
-    certificate, chain,
+    backup, certificate, chain,
     change::{Change as Changed, List},
     client_auth, cluster, csr, domain, join_token, key, keyring, listener, node, path,
     path::with_name,
@@ -88,6 +88,25 @@ impl Client {
         change: &Change,
     ) -> Result<cluster::LeaderTransfer, Failure> {
         self.change(Method::POST, path::CLUSTER_TRANSFER_LEADER, transfer, change).await
+    }
+
+    /// Tells the cluster about a complete backup.
+    pub async fn note_backup(&self, last: &backup::LastBackup) -> Result<Changed, Failure> {
+        let change = Change { is_committed_enough: true, ..Change::default() };
+        self.change(Method::PUT, path::BACKUP_LAST, last, &change).await
+    }
+
+    /// Founds a cluster for a backup, or goes on with its restore.
+    pub async fn begin_restore(
+        &self,
+        restore: &backup::Restore,
+    ) -> Result<cluster::Membership, Failure> {
+        self.change(Method::POST, path::RESTORE, restore, &Change::default()).await
+    }
+
+    /// Ends a restore.
+    pub async fn finish_restore(&self) -> Result<backup::Restored, Failure> {
+        self.change(Method::POST, path::RESTORE_FINISH, &Nothing {}, &Change::default()).await
     }
 
     /// Creates a join token.

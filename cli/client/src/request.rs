@@ -1,5 +1,6 @@
 //! Requests, repeated as long as a retry is safe and useful.
 
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,8 @@ use reqwest::{Method, RequestBuilder};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
+
+pub use stream::Download;
 
 use crate::{AccessToken, Address, Failure, trust};
 

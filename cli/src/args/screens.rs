@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// Commands that never ask a node.
-const WITHOUT_NODE: [&str; 8] = [
+const WITHOUT_NODE: [&str; 11] = [
     "demo",
     "config init",
     "config check",
@@ -14,6 +14,9 @@ const WITHOUT_NODE: [&str; 8] = [
     "cert check",
     "explain",
     "completion",
+    "backup keygen",
+    "backup inspect",
+    "backup verify",
 ];
 /// Commands whose output has one form.
 const ONE_FORM: [&str; 5] = ["demo", "config init", "server run", "completion", "man"];
@@ -107,7 +110,8 @@ fn is_used(command: &Command, path: &str, id: &str, is_group: bool) -> bool {
             false
         }
         "stale" => {
-            !has("dry_run") && !matches!(group, "cluster" | "join-token") && last != "create"
+            let reads = !has("dry_run") && !matches!(group, "cluster" | "join-token");
+            path == "backup create" || reads && last != "create" && path != "backup restore"
         }
         "scope" => SCOPED.contains(&group) || is_reworded(path, id),
         _ => true,

@@ -90,7 +90,7 @@ fn is_told(global: &Global, made: &Membership) -> bool {
 
 /// Says where the unlock key is, and that it must be kept: without it the node can use no private
 /// key, and nobody can make it anew.
-fn about_keys(global: &Global, made: &Membership) {
+pub(super) fn about_keys(global: &Global, made: &Membership) {
     if let Some(path) = &made.unlock_key {
         let text = format!(
             "Unlock key of {}: {path}    keep a copy apart from the data; without it this node can use no private key",

@@ -68,6 +68,7 @@ fn show(asking: &Asking, status: &Status) {
             answering - keyring.sealed_nodes.len().min(answering)
         ));
     }
+    output::line(&format!("Backup    {}", backup(status)));
     output::line(&format!("Version   {}\n", versions(status)));
     output::list(&asking.global, &NODES, &status.nodes, row);
     let domains = &status.domains;
@@ -108,6 +109,20 @@ fn first_line(status: &Status, cluster: &ClusterStatus) -> String {
         (Health::Attention, 1) => "1 thing needs attention".to_owned(),
         (Health::Attention, count) => format!("{count} things need attention"),
     }
+}
+
+/// Returns the age of the last backup, in the largest unit that shows it.
+fn backup(status: &Status) -> String {
+    let Some(last) = &status.backup else {
+        return "none known    conclave backup create --recipient age1... --out FILE".to_owned();
+    };
+    let age = match last.age_s {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7199 => format!("{} minutes", seconds / 60),
+        seconds @ 7200..=172_799 => format!("{} hours", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    };
+    format!("{age} old, at index {}, made on {}", last.index, last.node)
 }
 
 /// Returns the versions of the members that answer, as one text.

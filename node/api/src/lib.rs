@@ -3,6 +3,7 @@
 //! Shared by the node and its clients, so it contains no behaviour and no HTTP library. Times are
 //! RFC 3339 strings in UTC. Fingerprints are lower-case hex.
 
+pub mod backup;
 pub mod certificate;
 pub mod chain;
 pub mod change;

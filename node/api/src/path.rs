@@ -8,6 +8,16 @@ pub const CLUSTER: &str = "/v1/cluster";
 pub const CLUSTER_JOIN: &str = "/v1/cluster/join";
 /// `POST` [`crate::cluster::TransferLeader`]: [`crate::cluster::LeaderTransfer`].
 pub const CLUSTER_TRANSFER_LEADER: &str = "/v1/cluster/transfer-leader";
+/// `POST` [`crate::backup::Create`]: the backup, as a stream of bytes.
+pub const BACKUP: &str = "/v1/backup";
+/// `PUT` [`crate::backup::LastBackup`]: notes that a backup is complete and kept.
+pub const BACKUP_LAST: &str = "/v1/backup/last";
+/// `POST` [`crate::backup::Restore`]: founds a cluster for the rows of a backup.
+pub const RESTORE: &str = "/v1/restore";
+/// `POST` of rows as bytes: [`crate::backup::Restored`].
+pub const RESTORE_ROWS: &str = "/v1/restore/rows";
+/// `POST`: ends the restore, [`crate::backup::Restored`].
+pub const RESTORE_FINISH: &str = "/v1/restore/finish";
 /// `GET`: list of [`crate::node::Node`].
 pub const NODES: &str = "/v1/nodes";
 /// `PATCH` [`crate::node::Set`]; `DELETE`.

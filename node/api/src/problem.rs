@@ -180,7 +180,8 @@ impl Code {
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident $text:literal = $exit:literal / $status:literal,)*) => {
         /// Stable error codes. The letter names the area: K key, C certificate, H chain, N network,
-        /// R Raft, S seal, J join, V version, X client and access, D domain, T trust, F settings.
+        /// R Raft, S seal, J join, V version, X client and access, D domain, T trust, F settings,
+        /// B backup.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Code {
             $($(#[$doc])* #[serde(rename = $text)] $code,)*
@@ -367,6 +368,24 @@ codes! {
     FileUnusable "X008" = 2 / 400,
     /// The answer cannot be written to standard output.
     OutputFailed "X009" = 1 / 500,
+    /// The file is not a whole and unchanged backup.
+    BackupDamaged "B001" = 8 / 422,
+    /// None of the given private keys opens the backup.
+    BackupIdentityWrong "B002" = 8 / 422,
+    /// A recipient or an identity of a backup is invalid.
+    BackupRecipientInvalid "B003" = 2 / 422,
+    /// The node makes a backup already.
+    BackupBusy "B004" = 4 / 409,
+    /// The transfer of a backup ended before its end.
+    BackupIncomplete "B005" = 6 / 503,
+    /// The cluster is not restoring a backup, or has domains already.
+    NotRestoring "B006" = 4 / 409,
+    /// Another cluster made the backup.
+    BackupOfOtherCluster "B007" = 8 / 422,
+    /// The last backup is old.
+    BackupOld "B008" = 9 / 200,
+    /// A restore was begun and not finished.
+    RestoreUnfinished "B009" = 9 / 200,
     /// A setting in the configuration file is invalid.
     ConfigurationInvalid "F001" = 2 / 422,
     /// The data directory cannot be used.

@@ -20,6 +20,9 @@ pub struct Status {
     pub cluster: Option<ClusterStatus>,
     /// The keyring.
     pub keyring: Option<KeyringStatus>,
+    /// The last complete backup; none if the cluster knows of none.
+    #[serde(default)]
+    pub backup: Option<BackupStatus>,
     /// Members.
     pub nodes: Vec<Node>,
     /// Counts of domains.
@@ -86,6 +89,19 @@ pub enum Health {
     NoLeader,
     /// Too few voters answer the node: changes are impossible.
     NoQuorum,
+}
+
+/// The last complete backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupStatus {
+    /// Time at which it was made.
+    pub time: String,
+    /// Age in seconds.
+    pub age_s: u64,
+    /// Index of the last change in it.
+    pub index: u64,
+    /// Name of the node that made it.
+    pub node: String,
 }
 
 /// Status of the keyring.

@@ -133,6 +133,12 @@ impl Keyring {
         opened.current.filter(|current| opened.generations.contains_key(current))
     }
 
+    /// Returns the key of this node's local scope and the id of that scope, for a backup of it.
+    pub fn local(&self) -> Option<(ClusterId, GenerationKey)> {
+        let unlocked = self.unlocked.as_ref().ok()?;
+        Some((self.local_scope, unlocked.local.clone()))
+    }
+
     /// Seals a secret: in the shared scope under the current generation, in the local scope under
     /// this node's local key.
     pub fn seal(&self, scope: Scope, purpose: Purpose, secret: &[u8]) -> Result<Sealed, SealError> {

@@ -7,6 +7,7 @@
 //! generation's key is wrapped for the sealing key of each member. A node's sealing key is stored
 //! under its unlock key. The unlock key is stored outside the data directory.
 
+mod backup;
 mod identity;
 mod keyring;
 mod proof;
@@ -18,6 +19,7 @@ mod sign;
 mod unlock;
 mod wrap;
 
+pub use backup::BackupKeys;
 pub use identity::{IdentityError, NodeKeys, Unlocked};
 pub use keyring::Keyring;
 pub use proof::Claim;

@@ -178,6 +178,11 @@ fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
 }
 
 impl Asked {
+    /// Returns the body as it came.
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.body
+    }
+
     /// Parses the body as JSON. An empty body is an empty object.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };

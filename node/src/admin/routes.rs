@@ -1,5 +1,6 @@
 //! Routes of the admin API, one file per noun.
 
+mod backup;
 mod certificate;
 mod chain;
 mod client_auth;
@@ -21,7 +22,7 @@ use axum::{
     Json, Router,
     extract::DefaultBodyLimit,
     middleware::from_fn_with_state,
-    routing::{delete, get, patch, post},
+    routing::{delete, get, patch, post, put},
 };
 use conclave_api::{
     BODY_BYTES_MAX, path,
@@ -46,6 +47,11 @@ pub(crate) fn router(node: Node) -> Router {
         .route(path::CLUSTER, post(cluster::init))
         .route(path::CLUSTER_JOIN, post(cluster::join))
         .route(path::CLUSTER_TRANSFER_LEADER, post(cluster::transfer_leader))
+        .route(path::BACKUP, post(backup::create))
+        .route(path::BACKUP_LAST, put(backup::note))
+        .route(path::RESTORE, post(backup::begin))
+        .route(path::RESTORE_ROWS, post(backup::rows))
+        .route(path::RESTORE_FINISH, post(backup::end))
         .route(path::JOIN_TOKENS, post(join_token::create))
         .route(path::TOKENS, get(token::list).post(token::create))
         .route(path::TOKEN, delete(token::revoke))

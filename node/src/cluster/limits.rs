@@ -14,3 +14,10 @@ pub(super) const UNKNOWN_TOKENS_EVERY: Duration = Duration::from_secs(1);
 pub(super) const REFUSED_LINES_MAX: u32 = 10;
 /// Interval in which the lines about refused joins are counted.
 pub(super) const REFUSED_LINES_EVERY: Duration = Duration::from_secs(60);
+/// Bytes of rows in one command of a restore, unless a single row is longer. A command has 64 KiB,
+/// and a record sealed anew may be some bytes longer.
+pub(super) const RESTORED_BYTES_PER_COMMAND: usize = 48 * 1024;
+/// Commands of a restore on their way at a time.
+pub(super) const RESTORE_COMMANDS_AT_ONCE: usize = 8;
+/// Keys of one backup.
+pub(super) const RESTORE_KEYS_MAX: usize = 1_024;

@@ -53,7 +53,8 @@ impl Replica {
         let action = Action::SetMember(Box::new(set));
         let command = Command::by_node(self.id(), entropy::array(), clock::now(), action);
         let bytes = wire::encode_command(&command).ok()?;
-        let executed = self.execute(&bytes, Wait::Committed, Instant::now() + TIMEOUT).await.ok()?;
+        let executed =
+            self.execute(&bytes, Wait::Committed, Instant::now() + TIMEOUT).await.ok()?;
         // The next look must see the new address.
         self.wait_applied(executed.index.0, TIMEOUT).await;
         Some(executed.outcome)

@@ -14,9 +14,13 @@ pub(super) fn note(change: &mut Changing<'_>, backup: LastBackup) -> Result<Done
     Ok(Done::Changed)
 }
 
-/// Begins to restore a backup. Only a cluster without domains can do that.
+/// Begins to restore a backup, or goes on after an interruption. Only a cluster without domains can
+/// begin.
 pub(super) fn begin(change: &mut Changing<'_>) -> Result<Done, Rejection> {
     change.state.cluster().ok_or(Rejection::NoCluster)?;
+    if change.state.is_restoring() {
+        return Ok(Done::Changed);
+    }
     if change.state.domains().next().is_some() {
         return Err(Rejection::NotRestoring);
     }

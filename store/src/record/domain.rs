@@ -154,7 +154,7 @@ impl EarlierVersion {
     }
 
     /// Decodes the domain; `None` only if the bytes do not come from a domain.
-    pub(crate) fn domain(&self) -> Option<Domain> {
+    pub fn domain(&self) -> Option<Domain> {
         let config = bincode::config::standard();
         bincode::serde::decode_from_slice(&self.bytes, config).map(|(domain, _)| domain).ok()
     }

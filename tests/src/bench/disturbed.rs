@@ -45,21 +45,21 @@ pub(crate) fn run(time: Duration, domains: u64) {
     election(&mut cluster);
 }
 
-fn are_ready(node: &Node, count: usize) -> Option<()> {
+pub(crate) fn are_ready(node: &Node, count: usize) -> Option<()> {
     let status = node.status();
     let nodes = status["nodes"].as_array()?;
     (nodes.iter().filter(|node| node["state"] == "ready").count() == count).then_some(())
 }
 
 /// Writes that go on until they are stopped: when each began, and when it was acknowledged.
-struct Writing {
+pub(crate) struct Writing {
     goes_on: Arc<AtomicBool>,
     made: Arc<AtomicU64>,
     thread: JoinHandle<Vec<(Instant, Instant)>>,
 }
 
 impl Writing {
-    fn start(client: Client, prefix: &'static str) -> Writing {
+    pub(crate) fn start(client: Client, prefix: &'static str) -> Writing {
         let goes_on = Arc::new(AtomicBool::new(true));
         let made = Arc::new(AtomicU64::new(0));
         let (asked, number) = (Arc::clone(&goes_on), Arc::clone(&made));
@@ -93,14 +93,14 @@ impl Writing {
         wait_for("writes", || (self.made.load(Relaxed) >= writes).then_some(()));
     }
 
-    fn stop(self) -> Vec<(Instant, Instant)> {
+    pub(crate) fn stop(self) -> Vec<(Instant, Instant)> {
         self.goes_on.store(false, Relaxed);
         self.thread.join().unwrap()
     }
 }
 
 /// Writes that overlapped one of the spans, and the others.
-fn split(
+pub(crate) fn split(
     writes: &[(Instant, Instant)],
     spans: &[(Instant, Instant)],
 ) -> (Vec<Duration>, Vec<Duration>) {
@@ -114,7 +114,7 @@ fn split(
     (took(disturbed), took(quiet))
 }
 
-fn tell(what: &str, disturbed: Vec<Duration>, quiet: Vec<Duration>) {
+pub(crate) fn tell(what: &str, disturbed: Vec<Duration>, quiet: Vec<Duration>) {
     let (disturbed, quiet) = (Figures::of(disturbed), Figures::of(quiet));
     let ratio = disturbed.percentile(99) / quiet.percentile(99);
     for (which, figures) in [("quiet", &quiet), (what, &disturbed)] {

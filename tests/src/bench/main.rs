@@ -1,6 +1,7 @@
 //! Figures: what Conclave does, beside what its neighbours do in the same run.
 #![allow(clippy::print_stdout, reason = "figures are for people")]
 
+mod backup;
 mod disturbed;
 mod dtls;
 mod edge;
@@ -43,6 +44,12 @@ enum What {
         #[arg(long, default_value_t = 100_000)]
         domains: u64,
     },
+    /// Writes while a backup is made; then its test, and its restore into a new cluster.
+    Backup {
+        /// Domains with a key and a certificate each.
+        #[arg(long, default_value_t = 100_000)]
+        domains: u64,
+    },
     /// TLS termination on one core, beside haproxy, nginx, hitch and stunnel.
     Edge {
         /// Beside this one only.
@@ -77,6 +84,7 @@ fn main() {
         What::Writes => writes::run(time),
         What::Failover { kills } => failover::run(kills),
         What::Disturbed { domains } => disturbed::run(time, domains),
+        What::Backup { domains } => backup::run(time, domains),
         What::Served => served::run(),
         What::Edge { beside, other } => edge::run(time, beside.as_deref(), other.as_deref()),
         What::Dtls(wishes) => dtls::run(time, &wishes),

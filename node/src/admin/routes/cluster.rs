@@ -130,12 +130,14 @@ fn kept_problem(kept: &KeptV1, name: impl Fn(u64) -> String) -> Problem {
     }
 }
 
-async fn finish(task: tokio::task::JoinHandle<Result<(), Problem>>) -> Result<(), Problem> {
+pub(super) async fn finish(
+    task: tokio::task::JoinHandle<Result<(), Problem>>,
+) -> Result<(), Problem> {
     task.await.map_err(|error| crate::fault::internal("the change of membership failed", error))?
 }
 
 /// Returns what this node is a member of. `changed` says whether it has become one just now.
-fn membership(asked: &Asked, changed: bool) -> Result<Membership, Failed> {
+pub(super) fn membership(asked: &Asked, changed: bool) -> Result<Membership, Failed> {
     let replica = asked.operator.node.replica()?;
     let point = replica.point();
     let cluster = point

@@ -42,6 +42,7 @@ pub(super) async fn show(asked: Asked) -> Answer<Status> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cluster: None,
         keyring: None,
+        backup: None,
         nodes: Vec::new(),
         domains: DomainCounts::default(),
         problems: Vec::new(),
@@ -60,6 +61,8 @@ pub(super) async fn show(asked: Asked) -> Answer<Status> {
         status.nodes = view::members(member.replica.id(), &point.state, &raft, outlook);
         status.problems = view::member_problems(&point.state, outlook, &status.nodes);
         status.problems.extend(view::main_domain(node.config(), &point.state));
+        status.problems.extend(view::backup_problems(&point.state, clock::now()));
+        status.backup = view::last_backup(&point.state, clock::now());
         status.keyring = point.state.cluster().map(|cluster| {
             let sealed = status.nodes.iter().filter(|node| node.state == "sealed");
             let sealed_nodes = sealed.map(|node| node.name.clone()).collect();
