@@ -133,9 +133,16 @@ fn decode<T: DeserializeOwned, const MAX: usize>(kind: Kind, bytes: &[u8]) -> Re
     Ok(value)
 }
 
-/// Encodes a command for the log. Fails above [`COMMAND_BYTES_MAX`].
+/// Encodes a command for the log. Fails above [`COMMAND_BYTES_MAX`], and also below it if the
+/// command has so many small values that a reader would refuse it: the reader's limit counts a
+/// number by its type, which may be eight times its encoding. A command that was ordered and cannot
+/// be read stops every node.
 pub fn encode_command(command: &Command) -> Result<Vec<u8>, WireError> {
-    encode(Kind::Command, COMMAND_BYTES_MAX, command)
+    let bytes = encode(Kind::Command, COMMAND_BYTES_MAX, command)?;
+    match decode_command(&bytes) {
+        Ok(_) => Ok(bytes),
+        Err(_) => Err(WireError::TooLarge { found: bytes.len(), max: COMMAND_BYTES_MAX }),
+    }
 }
 
 /// Decodes the output of [`encode_command`].
@@ -223,7 +230,7 @@ mod samples;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::NodeId;
+    use crate::{command::Action, id::NodeId, time::UnixMillis};
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_refused() {
@@ -238,6 +245,19 @@ mod tests {
             assert!(decode_key(&flipped).is_err(), "bit {bit}");
         }
         assert!(decode_command(&bytes).is_err(), "another kind");
+    }
+
+    #[test]
+    fn a_command_that_no_reader_takes_is_not_encoded() {
+        let rows = |count| vec![(RowKey::Level, Record::Level(1)); count];
+        let command = |count| {
+            let action = Action::RestoreRows(rows(count));
+            Command::by_node(NodeId(1), [0; 10], UnixMillis(1), action)
+        };
+        assert!(encode_command(&command(1_000)).is_ok());
+        // Each row has 3 bytes, which count as 12 or more.
+        let refused = encode_command(&command(20_000)).unwrap_err();
+        assert!(matches!(refused, WireError::TooLarge { found: 60_000..65_000, .. }), "{refused}");
     }
 
     #[test]

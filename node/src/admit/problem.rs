@@ -120,6 +120,10 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
             (Code::VersionTooOld, "conclave status shows the version of each node".to_owned())
         }
         R::ClusterExists(_) => (Code::AlreadyMember, "conclave status".to_owned()),
+        R::NotRestoring => (
+            Code::NotRestoring,
+            "restore on a node that belongs to no cluster: conclave backup restore FILE".to_owned(),
+        ),
         R::NoCluster => (Code::NoCluster, "conclave cluster init --name NAME".to_owned()),
         R::JoinTokenUnknown(_) | R::JoinTokenUsed { .. } | R::JoinTokenExpired { .. } => {
             (Code::JoinTokenSpent, "on any member: conclave join-token create".to_owned())

@@ -99,13 +99,12 @@ pub(crate) async fn restore_rows(
 ) -> Result<u64, Problem> {
     let replica = node.replica()?;
     let keys = node.restoring().ok_or_else(not_restoring)?;
-    let (part, its_node) = (part.clone(), node.clone());
-    let packed = tokio::task::spawn_blocking(move || packed(&its_node, &keys, &part));
+    let (part, its_node, principal) = (part.clone(), node.clone(), principal.clone());
+    let packed = tokio::task::spawn_blocking(move || packed(&its_node, &keys, &part, &principal));
     let packed = packed.await.map_err(|error| internal("the rows of the backup", error))??;
-    let orders = packed.into_iter().map(|rows| {
-        let count = u64::try_from(rows.len()).unwrap_or_default();
-        let (replica, principal) = (&replica, principal);
-        async move { order(replica, principal, Action::RestoreRows(rows)).await.map(|()| count) }
+    let orders = packed.into_iter().map(|(command, count)| {
+        let replica = &replica;
+        async move { order_encoded(replica, &command).await.map(|()| count) }
     });
     // Several at once share the syncs of the log.
     let orders = futures::stream::iter(orders).buffer_unordered(RESTORE_COMMANDS_AT_ONCE);
@@ -126,15 +125,19 @@ fn not_restoring() -> Problem {
         .hint("conclave backup restore FILE --identity KEYFILE    begins, or goes on")
 }
 
+/// An encoded command, and the number of its rows.
+type Packed = (Vec<u8>, u64);
+
 /// Seals the secrets of the rows anew and divides the rows into commands.
 fn packed(
     node: &Node,
     keys: &BackupKeys,
     part: &[u8],
-) -> Result<Vec<Vec<(RowKey, Record)>>, Problem> {
+    principal: &Principal,
+) -> Result<Vec<Packed>, Problem> {
     let rows = Part::rows(part)
         .map_err(|error| Problem::new(Code::Malformed, format!("rows of a backup: {error}")))?;
-    let (mut all, mut rows_of_one, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut all, mut together, mut bytes) = (Vec::new(), Vec::new(), 0);
     for (key, record, length) in rows {
         check_main_domain(node, &record)?;
         let sealed = keys.resealed(Scope::Shared, &key, &record, node.keyring());
@@ -143,15 +146,34 @@ fn packed(
                 .detail(error.to_string())
                 .hint("conclave backup verify FILE --identity KEYFILE    says which")
         })?;
-        if bytes + length > RESTORED_BYTES_PER_COMMAND && !rows_of_one.is_empty() {
-            all.push(std::mem::take(&mut rows_of_one));
+        if bytes + length > RESTORED_BYTES_PER_COMMAND && !together.is_empty() {
+            pack(principal, std::mem::take(&mut together), &mut all)?;
             bytes = 0;
         }
         bytes += length;
-        rows_of_one.push((key, sealed));
+        together.push((key, sealed));
     }
-    all.push(rows_of_one);
+    pack(principal, together, &mut all)?;
     Ok(all)
+}
+
+/// Encodes rows as one command, or as several if they are too many for one.
+fn pack(
+    principal: &Principal,
+    mut rows: Vec<(RowKey, Record)>,
+    all: &mut Vec<Packed>,
+) -> Result<(), Problem> {
+    let count = u64::try_from(rows.len()).unwrap_or_default();
+    match encoded(principal, Action::RestoreRows(rows.clone())) {
+        Ok(command) => all.push((command, count)),
+        Err(_) if rows.len() > 1 => {
+            let others = rows.split_off(rows.len() / 2);
+            pack(principal, rows, all)?;
+            pack(principal, others, all)?;
+        }
+        Err(problem) => return Err(problem),
+    }
+    Ok(())
 }
 
 /// Refuses a domain with the name of this node's Main Domain, which is local to it.
@@ -168,7 +190,8 @@ fn check_main_domain(node: &Node, record: &Record) -> Result<(), Problem> {
     }
 }
 
-async fn order(replica: &Replica, principal: &Principal, action: Action) -> Result<(), Problem> {
+/// Encodes a command of a restore.
+fn encoded(principal: &Principal, action: Action) -> Result<Vec<u8>, Problem> {
     let now = clock::now();
     let command = Command {
         operation: OperationId::new(now, entropy::array()),
@@ -179,11 +202,18 @@ async fn order(replica: &Replica, principal: &Principal, action: Action) -> Resu
         expects: Vec::new(),
         action,
     };
-    let bytes = wire::encode_command(&command).map_err(|error| {
+    wire::encode_command(&command).map_err(|error| {
         Problem::new(Code::LimitReached, "a row of the backup is too large for one command")
             .detail(error.to_string())
-    })?;
-    let executed = replica.execute(&bytes, Wait::Committed, Instant::now() + TIMEOUT).await;
+    })
+}
+
+async fn order(replica: &Replica, principal: &Principal, action: Action) -> Result<(), Problem> {
+    order_encoded(replica, &encoded(principal, action)?).await
+}
+
+async fn order_encoded(replica: &Replica, command: &[u8]) -> Result<(), Problem> {
+    let executed = replica.execute(command, Wait::Committed, Instant::now() + TIMEOUT).await;
     let executed = executed.map_err(|error| match error {
         ExecuteError::NoRoom => disk_full("the disk of this node has too little room"),
         error => Problem::new(Code::NoLeader, "the new cluster cannot decide now")
