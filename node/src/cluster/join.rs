@@ -43,37 +43,7 @@ pub(crate) async fn join(
     }
     let _joining = node.membership_change()?;
     let is_learner = terms.is_learner;
-    let addresses = resolve(address).await?;
-    let own_address = node.advertised()?;
-    let request = JoinRequestV1 {
-        token: token.id,
-        name: node.config().name.to_string(),
-        identity_der: node.keys().identity_public().to_vec(),
-        sealing_key: *node.keys().sealing_public(),
-        address: own_address,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    // The proof covers only this connection. The token's secret itself never leaves the node.
-    let build = |exporter: [u8; 32]| {
-        let request = encode_request(&request, &terms);
-        let key = hmac::Key::new(hmac::HMAC_SHA256, token.secret.as_slice());
-        let proof = hmac::sign(&key, &[&exporter[..], &request].concat());
-        encode(&Proved { request, proof: proof.as_ref().to_vec() })
-    };
-    let options = options(node, &token)?;
-    let joined = join_call(&addresses, &options, build).await;
-    let joined = joined.map_err(|error| join_problem(&error))?;
-    let answer = decode::<JoinAnswerV1>(&joined.answer)
-        .ok_or_else(|| internal("the cluster's answer cannot be read", joined.address))?;
-    let welcome = match answer {
-        JoinAnswerV1::Welcome(welcome) => welcome,
-        JoinAnswerV1::Refused(problem) => {
-            return Err(serde_json::from_str(&problem).unwrap_or_else(|_| {
-                Problem::new(Code::JoinTokenInvalid, "the cluster refused this node")
-            }));
-        }
-    };
-    check_welcome(&welcome, &joined, &token, node.keys().identity_public())?;
+    let welcome = ask(node, address, &token, &terms).await?;
     let membership = Membership::new(
         welcome.cluster,
         welcome.cluster_name,
@@ -114,22 +84,68 @@ pub(crate) async fn join(
     })
 }
 
-/// Returns the settings of a join. The certificate only carries the identity key, which TLS proves.
+/// Asks the member at `address` to let this node join.
+async fn ask(
+    node: &Node,
+    address: &str,
+    token: &JoinTokenText,
+    terms: &JoinTerms,
+) -> Result<WelcomeV1, Problem> {
+    let addresses = resolve(address).await?;
+    let own_address = node.advertised()?;
+    let request = JoinRequestV1 {
+        token: token.id,
+        name: node.config().name.to_string(),
+        identity_der: node.keys().identity_public().to_vec(),
+        sealing_key: *node.keys().sealing_public(),
+        address: own_address,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    // The proof covers only this connection. The token's secret itself never leaves the node.
+    let build = |exporter: [u8; 32]| {
+        let request = encode_request(&request, terms);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, token.secret.as_slice());
+        let proof = hmac::sign(&key, &[&exporter[..], &request].concat());
+        encode(&Proved { request, proof: proof.as_ref().to_vec() })
+    };
+    let options = options(node, token)?;
+    let joined = join_call(&addresses, &options, build).await;
+    let joined = joined.map_err(|error| join_problem(&error))?;
+    let answer = decode::<JoinAnswerV1>(&joined.answer)
+        .ok_or_else(|| internal("the cluster's answer cannot be read", joined.address))?;
+    let welcome = match answer {
+        JoinAnswerV1::Welcome(welcome) => welcome,
+        JoinAnswerV1::Refused(problem) => {
+            return Err(serde_json::from_str(&problem).unwrap_or_else(|_| {
+                Problem::new(Code::JoinTokenInvalid, "the cluster refused this node")
+            }));
+        }
+    };
+    check_welcome(&welcome, &joined, token, node.keys().identity_public())?;
+    Ok(welcome)
+}
+
+/// Returns the settings of a join.
 fn options(node: &Node, token: &JoinTokenText) -> Result<JoinOptions, Problem> {
-    let failed = "cannot make a certificate of the identity key";
-    let key = PrivateKey::from_pkcs8_der(node.keys().identity_pkcs8())
-        .map_err(|error| internal(failed, error))?;
-    let names = ["joining.conclave.internal".to_owned()];
-    let attributes = issue::Attributes::default();
-    let certificate =
-        issue::self_sign(&key, &attributes, &names, entropy::array(), validity(clock::now()))
-            .map_err(|error| internal(failed, error))?;
+    let key = node.keys().identity_pkcs8();
     Ok(JoinOptions {
         authority: token.authority.0,
-        certificate_der: certificate.der().to_vec(),
-        private_key_der: node.keys().identity_pkcs8().to_vec(),
+        certificate_der: joining_certificate(key)?,
+        private_key_der: key.to_vec(),
         timeout: TIMEOUT,
     })
+}
+
+/// Makes the certificate that a joining node shows. It only carries the identity key, which TLS
+/// proves; nobody reads its names.
+fn joining_certificate(identity_pkcs8: &[u8]) -> Result<Vec<u8>, Problem> {
+    let failed = "cannot make a certificate of the identity key";
+    let key = PrivateKey::from_pkcs8_der(identity_pkcs8).map_err(|e| internal(failed, e))?;
+    let name = "joining.conclave.internal".to_owned();
+    let attributes = issue::Attributes { common_name: name.clone(), ..Default::default() };
+    let (serial, validity) = (entropy::array(), validity(clock::now()));
+    let certificate = issue::self_sign(&key, &attributes, &[name], serial, validity);
+    Ok(certificate.map_err(|e| internal(failed, e))?.der().to_vec())
 }
 
 /// Checks that the welcome is into the cluster of the token, by one of its members. Nothing is
@@ -191,14 +207,7 @@ mod tests {
     #[test]
     fn a_welcome_into_another_cluster_is_refused() {
         let key = PrivateKey::generate(KeyAlgorithm::EcP256, &mut entropy::fill).unwrap();
-        let certificate = issue::self_sign(
-            &key,
-            &issue::Attributes::default(),
-            &["node-2.conclave.internal".to_owned()],
-            entropy::array(),
-            validity(clock::now()),
-        )
-        .unwrap();
+        let certificate_der = joining_certificate(key.pkcs8_der()).unwrap();
         let token = JoinTokenText {
             id: conclave_store::id::TokenId([1; 8]),
             secret: Zeroizing::new([2; 32]),
@@ -210,7 +219,7 @@ mod tests {
                 cluster_name: "prod".to_owned(),
                 node: 2,
                 authority_der: authority.to_vec(),
-                certificate_der: certificate.der().to_vec(),
+                certificate_der: certificate_der.clone(),
                 members: vec![(1, b"one".to_vec(), "192.0.2.1:7444".to_owned())],
             };
             let joined = Joined {
