@@ -23,7 +23,7 @@ fn move_nodes(cluster: &mut Cluster, third: u8, moving: &[usize]) {
     }
     let started = Instant::now();
     for (one, node) in cluster.nodes.iter().enumerate() {
-        let domain = format!("n{one}.net{third}.example");
+        let domain = format!("n{one}.moved{}.net{third}.example", moving[0]);
         node.run(&["--timeout", "30s", "domain", "create", &domain]).ok();
     }
     wait_for("the same digest everywhere", || {
