@@ -78,19 +78,7 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
             output::change(global, &format!("{name}: aliases changed"), &done);
         }
         Domain::Check { name } => return check(asking, &name).await,
-        Domain::List { exposed_to: Some(node) } => {
-            let exposed = client.exposed(&node).await?.items;
-            output::list(global, &EXPOSED, &exposed, |one, _| {
-                let Exposed { domain, algorithm, sha256, assigned } = one;
-                [domain, algorithm, assigned, sha256].map(Clone::clone).to_vec()
-            });
-            if !exposed.is_empty() {
-                output::advice(
-                    global,
-                    "A new key and certificate for each: conclave csr create NAME --new-key p256",
-                );
-            }
-        }
+        Domain::List { exposed_to: Some(node) } => exposed(asking, &node).await?,
         Domain::List { exposed_to: None } => {
             let domains = client.domains().await?.items;
             output::list(global, &DOMAINS, &domains, row);
@@ -174,6 +162,22 @@ const DOMAINS: Columns<'_, Shown> = Columns {
     wide: &["ALIASES", "ADDRESSES", "VERSION", "CHANGED", "BY", "SERIAL"],
     name: |one| one.name.clone(),
 };
+
+/// Lists the keys that a node could open.
+async fn exposed(asking: &Asking, node: &str) -> Result<(), conclave_client::Failure> {
+    let exposed = asking.client()?.exposed(node).await?.items;
+    output::list(&asking.global, &EXPOSED, &exposed, |one, _| {
+        let Exposed { domain, algorithm, sha256, assigned } = one;
+        [domain, algorithm, assigned, sha256].map(Clone::clone).to_vec()
+    });
+    if !exposed.is_empty() {
+        output::advice(
+            &asking.global,
+            "A new key and certificate for each: conclave csr create NAME --new-key p256",
+        );
+    }
+    Ok(())
+}
 
 /// Columns of the keys that a node could open.
 const EXPOSED: Columns<'_, Exposed> = Columns {

@@ -42,7 +42,7 @@ pub(crate) enum TurnError {
     /// This node does not hold the keyring.
     Sealed(SealError),
     /// The cluster is not as it must be.
-    Refused(Problem),
+    Refused(Box<Problem>),
 }
 
 impl TurnError {
@@ -50,7 +50,7 @@ impl TurnError {
     pub(crate) fn problem(self, sealed: impl FnOnce(&SealError) -> Problem) -> Problem {
         match self {
             TurnError::Sealed(error) => sealed(&error),
-            TurnError::Refused(problem) => problem,
+            TurnError::Refused(problem) => *problem,
         }
     }
 }
@@ -72,16 +72,16 @@ impl NextGeneration {
         now: UnixMillis,
         without: Option<NodeId>,
     ) -> Result<NextGeneration, TurnError> {
-        let cluster = cluster(state).map_err(TurnError::Refused)?;
+        let refused = |problem: Problem| TurnError::Refused(Box::new(problem));
+        let cluster = cluster(state).map_err(refused)?;
         let generation = Generation(cluster.generation.0 + 1);
         let key = GenerationKey::make();
         let (mut wraps, mut members) = (BTreeMap::new(), Vec::new());
         for (id, member) in state.members().filter(|(id, _)| Some(**id) != without) {
-            check_member(keyring, state, member).map_err(TurnError::Refused)?;
+            check_member(keyring, state, member).map_err(refused)?;
             let wrapped = wrap(&key, &member.sealing_key, cluster.id, generation, *id);
-            let wrapped = wrapped.map_err(|error| {
-                TurnError::Refused(Problem::new(Code::Internal, error.to_string()))
-            })?;
+            let wrapped = wrapped
+                .map_err(|error| refused(Problem::new(Code::Internal, error.to_string())))?;
             wraps.insert(*id, ByteBuf::from(wrapped));
             members.push((*id, key.prove(cluster.id, generation, &Claim::member(member))));
         }

@@ -128,10 +128,6 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::JoinTokenUnknown(_) | R::JoinTokenUsed { .. } | R::JoinTokenExpired { .. } => {
             (Code::JoinTokenSpent, "on any member: conclave join-token create".to_owned())
         }
-        R::NodeNameTaken(_) => (
-            Code::NodeNameTaken,
-            "give this node another [node] name in its configuration".to_owned(),
-        ),
         R::VersionUnknown { name, .. } => {
             (Code::VersionNotKept, format!("conclave domain history {name}"))
         }
@@ -160,25 +156,30 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
             Code::ListenerExists,
             format!("conclave listener show {name}    conclave listener set {name} --help"),
         ),
-        R::MemberUnknown(_) => (Code::NodeUnknown, "conclave node list".to_owned()),
-        R::NodeKeyTaken(_) => (
-            Code::NodeKeyTaken,
-            "start the new node with an empty data_dir, so that it makes keys of its own"
-                .to_owned(),
-        ),
-        R::LastVoter(_) => (
-            Code::QuorumWouldBeLost,
-            "conclave join-token create    makes room for another".to_owned(),
-        ),
         R::ListenerUnknown(_) => (Code::ListenerUnknown, "conclave listener list".to_owned()),
-        _ => return Problem::new(Code::LimitReached, rejection.to_string()),
+        other => return member_problem(other),
     };
     let problem = Problem::new(code, rejection.to_string()).hint(hint);
     match rejection {
-        R::NodeNameTaken(_) => problem.why("nodes are told apart by name in every answer"),
         R::MainDomain { .. } => {
             problem.why("a Main Domain belongs to one node and is never shared")
         }
         _ => problem,
+    }
+}
+
+/// Converts a rejection about members, or of a bound.
+fn member_problem(rejection: &Rejection) -> Problem {
+    let problem = |code| Problem::new(code, rejection.to_string());
+    match rejection {
+        Rejection::NodeNameTaken(_) => problem(Code::NodeNameTaken)
+            .why("nodes are told apart by name in every answer")
+            .hint("give this node another [node] name in its configuration"),
+        Rejection::MemberUnknown(_) => problem(Code::NodeUnknown).hint("conclave node list"),
+        Rejection::NodeKeyTaken(_) => problem(Code::NodeKeyTaken)
+            .hint("start the new node with an empty data_dir, so that it makes keys of its own"),
+        Rejection::LastVoter(_) => problem(Code::QuorumWouldBeLost)
+            .hint("conclave join-token create    makes room for another"),
+        _ => problem(Code::LimitReached),
     }
 }

@@ -90,6 +90,12 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
         node.config().election_timeout,
     );
     calls.set(Admission::new(replica.clone(), Arc::clone(node.keyring())));
+    let tasks = tasks(node, &replica);
+    Ok(Member { replica, home, membership: membership.clone(), tasks })
+}
+
+/// Starts the background tasks of a member.
+fn tasks(node: &Node, replica: &Replica) -> MemberTasks {
     let mut tasks = vec![
         tokio::spawn(replica.clone().follow_reports()).abort_handle(),
         tokio::spawn(replica.clone().reconcile_members()).abort_handle(),
@@ -105,8 +111,7 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
     if let Some(address) = address {
         tasks.push(tokio::spawn(replica.clone().tell_address(address)).abort_handle());
     }
-    let tasks = MemberTasks(tasks);
-    Ok(Member { replica, home, membership: membership.clone(), tasks })
+    MemberTasks(tasks)
 }
 
 /// Returns the address of this node as State has it, and as its configuration says now.

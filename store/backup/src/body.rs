@@ -84,7 +84,7 @@ impl<R: Read> Held<R> {
     }
 
     /// Reads to the end and returns whether the signature is that of `authority`.
-    pub(crate) fn is_signed_by(mut self, authority: &Certificate) -> io::Result<bool> {
+    pub(crate) fn check_signature(mut self, authority: &Certificate) -> io::Result<bool> {
         io::copy(&mut self, &mut io::sink())?;
         let trailer = self.held.get(self.given..).unwrap_or_default();
         let Some((length, filled)) = trailer.split_first() else { return Ok(false) };

@@ -144,7 +144,7 @@ fn refused(error: age::DecryptError) -> BackupError {
 }
 
 fn check_signature(held: Held<impl Read>, header: &Header) -> Result<(), BackupError> {
-    match held.is_signed_by(&header.authority).map_err(BackupError::Read)? {
+    match held.check_signature(&header.authority).map_err(BackupError::Read)? {
         true => Ok(()),
         false => Err(BackupError::Signature),
     }
