@@ -126,6 +126,14 @@ fn a_node_that_cannot_lead_is_refused_with_the_reason() {
     assert_eq!((code, &problem["code"]), (4, &"R014".into()), "{problem}");
     assert!(problem["title"].as_str().unwrap().contains("does not answer"), "{problem}");
     silent.signal("CONT");
+    // A learner has no vote.
+    wait_for("it answers again", || (one.run(&["node", "demote", &three]).code == 0).then_some(()));
+    wait_for("its vote is gone", || {
+        let ran = asked.run(&["cluster", "transfer-leader", &three, "--dry-run"]);
+        (ran.code == 4 && ran.err.contains("is a learner")).then_some(())
+    });
+    let (code, problem) = refused(asked, &[&three]);
+    assert_eq!((code, &problem["code"]), (4, &"R014".into()), "{problem}");
     assert_eq!(cluster.leader(), leader, "nothing of this changed the leader");
 }
 

@@ -79,7 +79,7 @@ impl Replica {
             RequestV1::Seal { purpose, .. } => {
                 matches!(purpose, Purpose::DomainKey(_) | Purpose::PendingKey(_))
             }
-            RequestV1::Drain(_) => false,
+            RequestV1::Drain(_) | RequestV1::Transfer { .. } => false,
             _ => true,
         }
     }

@@ -52,6 +52,8 @@ pub(crate) enum TransferError {
     NoLeader,
     /// The version of this leader does not know the request.
     NotKnown(NodeId),
+    /// This node cannot prove that it holds the keyring: it is sealed.
+    NotProved,
     /// The answer was lost. The leadership may have been transferred.
     Unknown,
 }
@@ -92,7 +94,7 @@ impl Replica {
         let request = encode(&RequestV1::Transfer { to: to.map(|id| id.0), is_dry_run });
         let left = deadline.saturating_duration_since(Instant::now());
         let patience = left.min(self.shared.election_timeout * 10);
-        match raft.call(leader, request, patience).await {
+        match self.call_proved(NodeId(leader.0), request, patience).await {
             Ok(answer) => transferred(&answer, NodeId(leader.0)),
             Err(CallError::Unreachable(_)) => Err(TransferError::NoLeader),
             Err(_) => Err(TransferError::Unknown),
@@ -152,6 +154,7 @@ fn transferred(answer: &[u8], leader: NodeId) -> Result<TransferredV1, TransferE
         Some(AnswerV1::Transferred(Ok(transferred))) => Ok(transferred),
         Some(AnswerV1::Transferred(Err(kept))) => Err(TransferError::Kept(kept)),
         Some(AnswerV1::NotKnown) => Err(TransferError::NotKnown(leader)),
+        Some(AnswerV1::NotProved) => Err(TransferError::NotProved),
         _ => Err(TransferError::Unknown),
     }
 }
@@ -169,6 +172,7 @@ mod tests {
         assert_eq!(read(&kept), Err(TransferError::Kept(KeptV1::NoVote(4))));
         let older = encode(&AnswerV1::NotKnown);
         assert_eq!(read(&older), Err(TransferError::NotKnown(NodeId(7))));
+        assert_eq!(read(&encode(&AnswerV1::NotProved)), Err(TransferError::NotProved));
         assert_eq!(read(&[]), Err(TransferError::Unknown));
     }
 }

@@ -82,6 +82,10 @@ pub(super) async fn transfer_leader(asked: Asked) -> Answer<LeaderTransfer> {
             let title = "the answer was lost; the leadership may have been transferred";
             Err(Problem::new(Code::OutcomeUnknown, title).hint("conclave status").into())
         }
+        Err(TransferError::NotProved) => {
+            let title = "this node is sealed: it cannot ask the leader to hand over";
+            Err(Problem::new(Code::Sealed, title).hint("ask an unsealed node: --address").into())
+        }
         Err(TransferError::NotKnown(leader)) => {
             let title = format!("{} leads and cannot hand over on request", name(leader.0));
             Err(Problem::new(Code::VersionTooOld, title)
