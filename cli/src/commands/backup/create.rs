@@ -43,7 +43,6 @@ pub(super) async fn create(asking: &Asking, creating: Creating) -> Done {
         Create { recipients: creating.recipient.clone(), include_local: creating.include_local };
     let part = part_of(&creating);
     let mut file = open_part(&part)?;
-    // Answers of other requests must come from the node that made the backup.
     let received = receive(client, &create, &mut file, &part).await;
     let finished = received.and_then(|()| finish(&creating, &part));
     let (inspected, path) = match finished {
