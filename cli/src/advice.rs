@@ -147,7 +147,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "The listener's protocol has no use for this option, so it would be stored and never looked at. conclave listener add --help says which goes with which."
         }
         Code::NoQuorum => {
-            "Too few voters answer to decide anything. TLS goes on with what is known. Start the missing nodes."
+            "Too few voters answer to decide anything. TLS goes on with what is known. Start the missing nodes. If they are lost for ever: conclave explain recover."
         }
         Code::NoLeader => {
             "No leader was found within the time limit: an election is running, or too few voters answer. TLS goes on with what is known."
@@ -175,6 +175,12 @@ pub(crate) fn explain(code: Code) -> &'static str {
         }
         Code::OperationForgotten => {
             "The operation id is older than what the cluster remembers, so it cannot tell whether the change was made before, and does not make it again. Look whether it is made; if not, make it without --operation. If this was the first try, a clock is wrong: the id tells when it was made."
+        }
+        Code::Recovered => {
+            "The node was recovered from a lost quorum. It turns the keyring by itself as soon as it is unsealed, so that the former members cannot open what is sealed from then on. They must be wiped and join anew: with their old data they are refused, and two of them could go on as a second cluster. The message stays until their names are back, there are as many voters as before, or a month has passed. More: conclave explain recover."
+        }
+        Code::NodeRunning => {
+            "The command works on the data of a stopped node, and the node runs: systemctl stop conclave, then repeat it."
         }
         Code::NoCluster => {
             "This node belongs to no cluster yet: conclave cluster init --name NAME, or conclave cluster join HOST:PORT."
@@ -242,7 +248,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "A setting of the configuration file is wrong. conclave config init prints every setting."
         }
         Code::DataUnusable => {
-            "The data of this node cannot be used, or its disk failed. A node that lost what it had acknowledged must not vote again under its number: move data_dir away and let it join anew."
+            "The data of this node cannot be used, or its disk failed. A node that lost what it had acknowledged must not vote again under its number. While the other nodes decide, replace it: move data_dir away, on a healthy member make a token (conclave join-token create), start the node with an empty data_dir and let it take its old place (conclave cluster join HOST:PORT --replace NAME). Or only remove it: conclave node remove NAME. Only if the others have no quorum: conclave explain recover."
         }
         Code::DiskFull => {
             "The disk of data_dir has too little room. Nothing was changed and nothing is lost: changes are refused, and a node that is started does not touch its data. TLS goes on with what is known. Make room; a running node goes on by itself. Never remove files of data_dir for it."
@@ -252,6 +258,33 @@ pub(crate) fn explain(code: Code) -> &'static str {
         }
     }
 }
+
+/// Returns the text about a topic that is no code.
+pub(crate) fn topic(name: &str) -> Option<&'static str> {
+    name.eq_ignore_ascii_case("recover").then_some(RECOVER)
+}
+
+/// What to do when nodes are lost, and the last resort.
+const RECOVER: &str = "\
+A cluster decides while more than half of its voters answer. What to do when nodes are lost:
+
+  the others decide              replace the lost node:  conclave cluster join HOST:PORT --replace NAME
+                                 or do without it:       conclave node remove NAME
+  too few answer, data is whole  start the lost nodes again: nothing is lost, nothing else is needed
+  too few are left for ever      recover on a survivor:  conclave cluster recover
+  no node is left                restore a backup:       conclave backup restore
+
+Recovery makes one survivor the only voter. It gives up what was acknowledged by the lost nodes and
+never reached the survivor. Therefore:
+
+  1. Make sure that the lost nodes stay lost. Two clusters of one name are worse than none.
+  2. Stop conclave on every survivor, and run there: conclave cluster recover --dry-run
+  3. Choose the survivor whose last entry has the highest term; of the same term, the highest index.
+  4. On it: conclave cluster recover, then start it. It decides again, alone.
+  5. Empty the data_dir of every other former member before it is started, and let it join anew.
+
+The recovered node puts the former members out: their keys count no longer, and it turns the keyring
+as soon as it is unsealed. What they could open before, they can still open.";
 
 /// A configuration file with every setting.
 pub(crate) const CONFIG: &str = r#"# Settings of THIS node. What the cluster shares (domains, keys, listeners) is stored in the cluster.

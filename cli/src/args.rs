@@ -221,9 +221,11 @@ pub(crate) enum Command {
     )]
     Export(Exporting),
     /// Meaning of an error code, and what to do
-    #[command(after_help = "Examples:\n  conclave explain K002\n  conclave explain --list")]
+    #[command(
+        after_help = "Examples:\n  conclave explain K002\n  conclave explain recover\n  conclave explain --list"
+    )]
     Explain {
-        /// Code of an error, as K002
+        /// Code of an error, as K002, or a topic: recover
         #[arg(required_unless_present = "list")]
         code: Option<String>,
         /// List all codes

@@ -17,6 +17,7 @@ mod key;
 mod listener;
 mod node;
 mod prompt;
+mod recover;
 mod status;
 mod tls;
 mod token;
@@ -89,6 +90,9 @@ pub(crate) fn run(args: Args) -> Done {
                 Problem::new(Code::FileUnusable, title).detail(error.to_string())
             })?;
             Ok(0)
+        }
+        Command::Cluster(Cluster::Recover { config, dry_run, yes }) => {
+            recover::run(&args.global, &config, dry_run, yes)
         }
         Command::Explain { code, .. } => explain(&args.global, code.as_deref()),
         Command::Demo => block_on(demo::run()),
@@ -180,6 +184,14 @@ fn explain(global: &Global, code: Option<&str>) -> Done {
         exit_code: code.exit_code(),
         text: advice::explain(*code),
     };
+    if let Some(text) = code.and_then(advice::topic) {
+        let code = "recover";
+        let found = Explained { code, exit_code: 0, text };
+        if !output::object_of(global, "Explanation", code, &found) {
+            output::line(text);
+        }
+        return Ok(0);
+    }
     if let Some(code) = code {
         let wanted = code.to_ascii_uppercase();
         let found = Code::parse(&wanted).ok_or_else(|| {

@@ -238,7 +238,7 @@ async fn attend(
             Ok(reason) = async { fatal.wait_for(Option::is_some).await.map(|reason| reason.clone()) } => {
                 let reason = reason.unwrap_or_default();
                 return Err(Problem::new(Code::DataUnusable, "this node cannot go on").detail(reason)
-                    .hint("look at its disk and its log; the other nodes go on"));
+                    .hint("look at its disk and its log, then start it again; the other nodes go on"));
             }
             Some(request) = requests.recv() => match Successor::meet(request, node.edge()).await {
                 Ok(successor) => {

@@ -1,4 +1,5 @@
-//! Cluster membership: founding a cluster, joining one, and letting other nodes join.
+//! Cluster membership: founding a cluster, joining one, letting other nodes join, and recovery from
+//! a lost quorum.
 
 mod address;
 mod admission;
@@ -8,8 +9,10 @@ mod leftover;
 mod limits;
 mod main_domain;
 mod moved;
+mod put_out;
 mod rate;
 mod reconcile;
+mod recover;
 mod restore;
 #[cfg(test)]
 mod samples;
@@ -19,6 +22,8 @@ pub(crate) use admission::{Admission, JoinTerms};
 pub(crate) use found::{abandon, found};
 pub(crate) use join::join;
 pub(crate) use leftover::{LeftoverError, abandon_unknown};
+pub(crate) use put_out::left_to_do;
+pub(crate) use recover::Recovery;
 pub(crate) use restore::{begin_restore, finish_restore, restore_rows};
 pub(crate) use start::start;
 

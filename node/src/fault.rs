@@ -36,7 +36,7 @@ pub(crate) fn disk_full(title: &str) -> Problem {
 
 /// Makes the problem for data of a later version. The data is whole, so the hint must not advise to
 /// discard it.
-fn later_version(error: &dyn std::error::Error) -> Problem {
+pub(crate) fn later_version(error: &dyn std::error::Error) -> Problem {
     Problem::new(Code::DataUnusable, "the data of this node was written by a later version")
         .detail(causes(error))
         .hint("start the version that wrote it, or a later one; the data is whole")
@@ -58,7 +58,11 @@ pub(crate) fn damaged(error: &dyn std::error::Error) -> Problem {
     Problem::new(Code::DataUnusable, "the data of this node cannot be used")
         .detail(causes(error))
         .why("a node that lost what it had acknowledged must not vote again under its number")
-        .hint("move data_dir away and let the node join anew; the other nodes have everything")
+        .hint(
+            "while the other nodes decide: move data_dir away, on one of them make a token with \
+             conclave join-token create, then conclave cluster join HOST:PORT --replace NAME; or \
+             conclave node remove NAME. Only if they have no quorum: conclave explain recover",
+        )
 }
 
 /// Makes the problem for a Raft that cannot start.

@@ -22,6 +22,7 @@ mod observe;
 mod operate;
 mod process;
 mod public;
+mod recovered;
 mod replica;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -115,6 +116,26 @@ pub fn check_config(config: &Path) -> Result<(), Box<Problem>> {
 /// Returns the SHA-256 of a public key or certificate in its form in the API.
 pub fn shown_fingerprint(der: &[u8]) -> String {
     conclave_store::id::Fingerprint::of(der).to_string()
+}
+
+/// A stopped node whose cluster has lost its quorum. The process cannot start while this exists.
+pub struct Recovery(cluster::Recovery);
+
+impl Recovery {
+    /// Reads the data of the node with this configuration. Changes nothing.
+    pub fn open(config: &Path) -> Result<Recovery, Box<Problem>> {
+        Ok(Recovery(cluster::Recovery::open(config)?))
+    }
+
+    /// Returns what [`Recovery::execute`] will do.
+    pub fn plan(&self) -> &conclave_api::cluster::Recovery {
+        self.0.plan()
+    }
+
+    /// Makes the node the only voter of its cluster. After a failure it may be repeated.
+    pub fn execute(self) -> Result<conclave_api::cluster::Recovery, Box<Problem>> {
+        Ok(self.0.execute()?)
+    }
 }
 
 /// Runs a node until a signal or a fatal error stops it. With `take_over`, takes over the running

@@ -3,13 +3,15 @@
 use conclave_store_sled::Home;
 use tokio::task::AbortHandle;
 
-use crate::{membership::Membership, replica::Replica};
+use crate::{membership::Membership, recovered::Recovered, replica::Replica};
 
 /// A running member: its replica, State's home and background tasks.
 pub(crate) struct Member {
     pub(crate) replica: Replica,
     pub(crate) home: Home,
     pub(crate) membership: Membership,
+    /// The last recovery of this node from a lost quorum.
+    pub(crate) recovered: Option<Recovered>,
     pub(crate) tasks: MemberTasks,
 }
 

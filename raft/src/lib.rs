@@ -14,6 +14,7 @@ mod migrate;
 pub mod mutant;
 mod network;
 mod raft;
+mod recover;
 mod rt;
 mod segments;
 mod snapshot;
@@ -38,6 +39,7 @@ pub use network::{
 pub use raft::Simulated;
 pub use raft::{Committed, MembershipError, Options, ProposeError, Raft, StartError, Status};
 pub use raft::{Handover, PeerStatus, Retention, Role};
+pub use recover::{LogLock, RecoverError, RecoverOptions, Report, Survivor};
 #[cfg(conclave_sim)]
 pub use rt::sim as executor;
 pub use types::{NodeId, Position};

@@ -12,9 +12,9 @@ use std::{
 use conclave_disk::{Directory, Fault, Files, Marker, OpenError};
 
 use crate::{
-    engine::{LogDamage, LogEngine, LogFault},
+    engine::{EntryReader, LogDamage, LogEngine, LogFault, LogPoint},
     limits::{CREATE_BYTES, READ_BYTES_MAX},
-    segments::{self, Depot, Entropy, LogId, OpenSegments, SEGMENTS, SegmentsError},
+    segments::{self, Depot, Entropy, LogId, OpenSegments, ReadSegments, SEGMENTS, SegmentsError},
     types::GroupPoint,
     wire::{self, MarkV2, WireError},
 };
@@ -161,11 +161,50 @@ pub(crate) fn open(
         open.mark.witness = Some(GroupPoint::default());
         write_vote(&mut open.marker, &open.mark)?;
     }
-    let purged = open.engine.point().purged.map_or(0, |purged| purged.index);
-    if persisted < purged {
-        return Err(damaged(LogDamage::StateLost { purged, found: persisted }));
-    }
+    check_reach(&open.engine.point(), persisted).map_err(damaged)?;
     Ok(open)
+}
+
+/// A log that was checked against its marker and only read.
+pub(crate) struct ReadLog {
+    pub(crate) entries: Arc<dyn EntryReader>,
+    pub(crate) point: LogPoint,
+    pub(crate) mark: MarkV2,
+}
+
+/// Reads an existing log and checks it as [`open`] does, but changes nothing. What it finds may
+/// not be durable yet.
+pub(crate) fn read(
+    files: &Arc<dyn Files>,
+    id: LogId,
+    persisted: u64,
+) -> Result<ReadLog, LogOpenError> {
+    let path = files.path();
+    let damaged = |damage| LogOpenError::damaged(path.clone(), damage);
+    let names = files.names().map_err(|source| LogOpenError::Io { path: path.clone(), source })?;
+    if !names.iter().any(|name| name == MARKER) {
+        return Err(damaged(LogDamage::MarkerMissing));
+    }
+    let payload = Marker::read(files.as_ref(), MARKER)?;
+    let payload = payload.ok_or_else(|| damaged(LogDamage::MarkerMissing))?;
+    let mark = wire::decode::<MarkV2>(&payload).map_err(|error| damaged(error.into()))?;
+    if (LogId { cluster: mark.cluster, incarnation: mark.incarnation }) != id {
+        return Err(damaged(LogDamage::OtherCluster));
+    }
+    let found = segments::read(files, id, mark.witness.unwrap_or_default())?;
+    let found = found.ok_or_else(|| damaged(LogDamage::LogMissing))?;
+    let ReadSegments { point, entries } = found;
+    check_reach(&point, persisted).map_err(damaged)?;
+    Ok(ReadLog { entries, point, mark })
+}
+
+/// Checks that the log reaches back to the end of the state.
+fn check_reach(point: &LogPoint, persisted: u64) -> Result<(), LogDamage> {
+    let purged = point.purged.map_or(0, |purged| purged.index);
+    match persisted < purged {
+        true => Err(LogDamage::StateLost { purged, found: persisted }),
+        false => Ok(()),
+    }
 }
 
 /// Reads the payloads of all entries of the log in `dir`, with their indexes. For tools and tests:

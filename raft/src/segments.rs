@@ -20,7 +20,7 @@ use conclave_disk::Files;
 
 pub(crate) use crate::types::GroupPoint;
 pub(crate) use depot::Depot;
-pub(crate) use open::{OpenSegments, SegmentsError, open};
+pub(crate) use open::{OpenSegments, ReadSegments, SegmentsError, open, read};
 
 use self::{
     depot::Segment,

@@ -15,6 +15,7 @@ mod listener;
 mod member;
 mod operation;
 mod pending_key;
+mod recover;
 mod session_key;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,8 @@ mod trust;
 mod unchanged;
 
 use std::sync::Arc;
+
+pub use recover::recovered;
 
 use crate::{
     change::Change,

@@ -29,6 +29,7 @@ mod members;
 mod mistakes;
 mod names;
 mod process;
+mod recover;
 mod repeat;
 mod secrets;
 mod serving;

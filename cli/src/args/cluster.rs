@@ -90,6 +90,21 @@ pub(crate) enum Cluster {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Makes this stopped node the only voter, after the quorum is lost for ever
+    #[command(
+        after_help = "Examples:\n  conclave cluster recover --dry-run\n  conclave cluster recover --config /etc/conclave/conclave.toml\nFirst run it with --dry-run on every survivor: conclave explain recover."
+    )]
+    Recover {
+        /// Configuration file of this node
+        #[arg(long, default_value = "/etc/conclave/conclave.toml", value_name = "FILE")]
+        config: PathBuf,
+        /// Only show what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask for confirmation
+        #[arg(short, long)]
+        yes: bool,
+    },
 }
 
 #[derive(Subcommand)]

@@ -5,11 +5,12 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// Commands that never ask a node.
-const WITHOUT_NODE: [&str; 11] = [
+const WITHOUT_NODE: [&str; 12] = [
     "demo",
     "config init",
     "config check",
     "server run",
+    "cluster recover",
     "csr show",
     "cert check",
     "explain",
@@ -23,7 +24,7 @@ const ONE_FORM: [&str; 5] = ["demo", "config init", "server run", "completion", 
 /// Commands about objects that exist in the cluster and in a single node.
 const SCOPED: [&str; 6] = ["domain", "key", "csr", "cert", "chain", "client-auth"];
 /// Last words of the commands that ask for confirmation.
-const CONFIRMED: [&str; 5] = ["delete", "remove", "revoke", "flush", "apply"];
+const CONFIRMED: [&str; 6] = ["delete", "remove", "revoke", "flush", "apply", "recover"];
 /// Objects that have a version.
 const VERSIONED: [&str; 8] =
     ["domain", "key", "csr", "cert", "chain", "client-auth", "trust", "tls"];

@@ -37,6 +37,8 @@ pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
                 );
             }
         }
+        // Needs no running node, so it never comes here.
+        Cluster::Recover { .. } => {}
         Cluster::Join { member, learner, zone, replace, token_file, missing } => {
             let token = token(asking, token_file.as_deref())?;
             let change = Change { is_if_missing: missing.if_missing, ..Change::default() };

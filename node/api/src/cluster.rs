@@ -91,3 +91,57 @@ pub struct Membership {
 fn is_changed() -> bool {
     true
 }
+
+/// A recovery of a cluster that has lost its quorum, planned or done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Id of the cluster.
+    pub id: String,
+    /// Name of the survivor, which becomes the only voter.
+    pub node: String,
+    /// Number of the survivor.
+    pub node_id: u64,
+    /// Number of voters before.
+    pub voters: u64,
+    /// Members that are put out.
+    pub former: Vec<FormerMember>,
+    /// Term of the survivor's last entry. Of several survivors, the one with the highest term, and
+    /// among these with the highest index, is to be recovered.
+    pub last_term: u64,
+    /// Index of the survivor's last entry. What other members acknowledged after it is missing.
+    pub last_index: u64,
+    /// Index up to which the survivor knows that entries are committed.
+    pub committed_index: u64,
+    /// Number of later entries.
+    pub uncommitted_entries: u64,
+    /// Whether the later entries are kept. They always are, because one of them may have been
+    /// acknowledged.
+    pub uncommitted_kept: bool,
+    /// New term.
+    pub term: u64,
+    /// Index at which the new membership begins.
+    pub index: u64,
+    /// Level of the cluster.
+    pub level: u32,
+    /// Whether this finishes an earlier recovery that was interrupted.
+    pub unfinished: bool,
+    /// Whether there is something to recover.
+    pub changed: bool,
+    /// Whether nothing was done.
+    pub dry_run: bool,
+}
+
+/// A member that a recovery puts out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerMember {
+    /// Name.
+    pub name: String,
+    /// Number.
+    pub id: u64,
+    /// `HOST:PORT` for other nodes.
+    pub address: String,
+    /// Whether it was a voter.
+    pub is_voter: bool,
+}

@@ -320,6 +320,10 @@ codes! {
     LeaderKept "R014" = 4 / 409,
     /// The running process was not taken over, and goes on.
     NotTakenOver "R015" = 6 / 503,
+    /// The node was recovered from a lost quorum, and something is left to do.
+    Recovered "R016" = 9 / 200,
+    /// The node runs, and the command needs it stopped.
+    NodeRunning "R017" = 4 / 409,
     /// This node does not belong to a cluster yet.
     NoCluster "R006" = 6 / 409,
     /// This node already belongs to a cluster.

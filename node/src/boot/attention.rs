@@ -7,6 +7,7 @@ use conclave_store::scope::Scope;
 use conclave_system::clock;
 
 use crate::{
+    cluster,
     node::Node,
     view::{self, Inspected},
 };
@@ -40,7 +41,13 @@ fn look(node: &Node, is_forgetting: bool) -> bool {
     let Some(member) = node.member() else { return own.counts.unchecked == 0 };
     let space = conclave_disk::space(node.data_dir()).ok();
     let has_room = member.replica.raft().has_room();
-    let attention = view::of_node(node.config().name.as_str(), space, has_room, &own.problems);
+    let name = node.config().name.as_str();
+    let mut attention = view::of_node(name, space, has_room, &own.problems);
+    if let Some(recovered) = &member.recovered {
+        let state = &member.replica.point().state;
+        let is_sealed = node.keyring().sealed_reason().is_some();
+        attention.extend(cluster::left_to_do(recovered, state, name, is_sealed, now));
+    }
     member.replica.note_attention(attention);
     let point = member.replica.point();
     let mut shared = Inspected::default();

@@ -169,7 +169,8 @@ fn put_leftovers_aside(data_dir: &Path) -> Result<(), Problem> {
     let abandoned = cluster::abandon_unknown(data_dir, clock::now()).map_err(|error| {
         let hint = match error {
             LeftoverError::HoldsCluster { .. } => {
-                "restore membership.json    or move data_dir away and let the node join anew"
+                "restore membership.json    or, while the other nodes decide, move data_dir away and let \
+                 this node join with --replace NAME; otherwise: conclave explain recover"
             }
             _ => "move data_dir away, if nothing in it is needed",
         };

@@ -1,6 +1,9 @@
 //! Samples of join messages, membership files and tokens, see `tests/src/samples.rs`.
 
-use conclave_store::id::{Fingerprint, TokenId};
+use conclave_store::{
+    id::{Fingerprint, Generation, TokenId},
+    time::UnixMillis,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
@@ -10,6 +13,7 @@ use super::admission::{
 };
 use crate::{
     membership::{Introduced, Membership},
+    recovered::{Former, Recovered},
     samples::{Sample, check, check_variants, meaning},
     token::{JoinTokenText, access_token_text, parse_access_token},
 };
@@ -91,6 +95,29 @@ fn a_member_knows_itself_by_the_file_of_any_release() {
         std::fs::write(dir.path().join("membership.json"), bytes).ok()?;
         let membership = Membership::read(dir.path()).ok()??;
         Some((meaning(&membership), written(&membership)))
+    });
+}
+
+#[test]
+fn a_recovery_is_remembered_by_the_file_of_any_release() {
+    let written = |note: &Recovered| {
+        let dir = tempfile::tempdir().unwrap();
+        note.write(dir.path()).unwrap();
+        std::fs::read(dir.path().join("recovered.json")).unwrap()
+    };
+    let former = Former {
+        id: 2,
+        name: "node-2".to_owned(),
+        address: "192.0.2.2:7444".to_owned(),
+        is_voter: true,
+    };
+    let note = Recovered::new(UnixMillis(7), (3, u64::MAX), Generation(4), 3, vec![former]);
+    let made = [Sample::new("recovered.json", written(&note), &note)];
+    check("node-recovered.tsv", &made, &|_, bytes| {
+        let dir = tempfile::tempdir().ok()?;
+        std::fs::write(dir.path().join("recovered.json"), bytes).ok()?;
+        let note = Recovered::read(dir.path()).ok()??;
+        Some((meaning(&note), written(&note)))
     });
 }
 

@@ -9,12 +9,13 @@ use conclave_raft::{
 };
 use conclave_store::id::NodeId;
 
-use super::{Admission, address::NodeAddress, node_number};
+use super::{Admission, address::NodeAddress, node_number, put_out};
 use crate::{
     fault::{damaged, internal, start_problem, state_problem},
     member::{Member, MemberTasks},
     membership::Membership,
     node::Node,
+    recovered::Recovered,
     replica::{Applier, Published, Replica, Reports},
 };
 
@@ -90,12 +91,17 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
         node.config().election_timeout,
     );
     calls.set(Admission::new(replica.clone(), Arc::clone(node.keyring())));
-    let tasks = tasks(node, &replica);
-    Ok(Member { replica, home, membership: membership.clone(), tasks })
+    // A note that cannot be read keeps no node from its work.
+    let recovered = Recovered::read(node.data_dir()).unwrap_or_else(|error| {
+        tracing::warn!(event = "recovered.note_unusable", %error);
+        None
+    });
+    let tasks = tasks(node, &replica, recovered.clone());
+    Ok(Member { replica, home, membership: membership.clone(), recovered, tasks })
 }
 
 /// Starts the background tasks of a member.
-fn tasks(node: &Node, replica: &Replica) -> MemberTasks {
+fn tasks(node: &Node, replica: &Replica, recovered: Option<Recovered>) -> MemberTasks {
     let mut tasks = vec![
         tokio::spawn(replica.clone().follow_reports()).abort_handle(),
         tokio::spawn(replica.clone().reconcile_members()).abort_handle(),
@@ -110,6 +116,10 @@ fn tasks(node: &Node, replica: &Replica) -> MemberTasks {
     let address = node.advertised().ok().and_then(|text| NodeAddress::parse(&text).ok());
     if let Some(address) = address {
         tasks.push(tokio::spawn(replica.clone().tell_address(address)).abort_handle());
+    }
+    if let Some(recovered) = recovered {
+        let turning = put_out::turn_keyring(node.clone(), replica.clone(), recovered);
+        tasks.push(tokio::spawn(turning).abort_handle());
     }
     MemberTasks(tasks)
 }

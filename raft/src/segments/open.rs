@@ -13,7 +13,7 @@ use super::{
     segment_length,
 };
 use crate::{
-    engine::LogDamage,
+    engine::{EntryReader, LogDamage, LogEngine, LogPoint},
     types::{GroupPoint, Position},
     wire::{self, EntryV1, NoteV1},
 };
@@ -61,21 +61,76 @@ pub(crate) fn open(
         SegmentsError::Disk { file, source }
     };
     let names = files.names().map_err(|source| disk("", source))?;
-    let mut spares = Vec::new();
-    let mut numbers = Vec::new();
-    for name in &names {
-        if Depot::is_unfinished(name) {
-            files.remove(name).map_err(|source| disk(name, source))?;
-        }
-        spares.extend(Depot::spare_number(name));
-        numbers.extend(Depot::segment_number(name));
+    for name in names.iter().filter(|name| Depot::is_unfinished(name)) {
+        files.remove(name).map_err(|source| disk(name, source))?;
     }
+    let Some(found) = scan(&files, id, witness, &names)? else { return Ok(None) };
+    let end = &found.end;
+    end.write_again().map_err(|source| disk(&Depot::name(end.segment.number), source))?;
+    for file in found.index.segments.values() {
+        sync_at_open(&**file).map_err(|source| disk("", source))?;
+    }
+    files.sync().map_err(|source| disk("", source))?;
+    Ok(Some(found.into_open(files, id, entropy)))
+}
+
+/// A complete log that was only read.
+pub(crate) struct ReadSegments {
+    pub(crate) point: LogPoint,
+    pub(crate) entries: Arc<dyn EntryReader>,
+}
+
+/// Reads and checks the log as [`open`] does, but changes nothing. What it finds may not be durable
+/// yet. Returns `None` if there are no segments.
+pub(crate) fn read(
+    files: &Arc<dyn Files>,
+    id: LogId,
+    witness: GroupPoint,
+) -> Result<Option<ReadSegments>, SegmentsError> {
+    let disk = |source| SegmentsError::Disk { file: files.path(), source };
+    let names = files.names().map_err(disk)?;
+    let Some(found) = scan(files, id, witness, &names)? else { return Ok(None) };
+    // Nothing is written, so no salt is needed.
+    let no_entropy: Entropy = Arc::new(|_| ());
+    let open = found.into_open(Arc::clone(files), id, no_entropy).segments;
+    Ok(Some(ReadSegments { point: open.point(), entries: open.reader() }))
+}
+
+/// Content of a log on disk.
+struct Found {
+    index: Index,
+    point: GroupPoint,
+    end: End,
+    ready: VecDeque<Segment>,
+    spares: Vec<u64>,
+    last: u64,
+}
+
+impl Found {
+    fn into_open(self, files: Arc<dyn Files>, id: LogId, entropy: Entropy) -> OpenSegments {
+        let Found { index, point, end, ready, spares, last } = self;
+        let depot = Arc::new(Depot::new(files, id, entropy, last + 1, spares, ready));
+        let segments = Segments::new(index, Arc::clone(&depot), end.segment, end.offset, point);
+        OpenSegments { segments, depot }
+    }
+}
+
+/// Reads every segment and checks every group. Changes nothing.
+fn scan(
+    files: &Arc<dyn Files>,
+    id: LogId,
+    witness: GroupPoint,
+    names: &[String],
+) -> Result<Option<Found>, SegmentsError> {
+    let spares = names.iter().filter_map(|name| Depot::spare_number(name)).collect();
+    let mut numbers: Vec<u64> =
+        names.iter().filter_map(|name| Depot::segment_number(name)).collect();
     numbers.sort_unstable();
     let (Some(first), Some(last)) = (numbers.first().copied(), numbers.last().copied()) else {
         return Ok(None);
     };
     let mut scan = Scan {
-        files: Arc::clone(&files),
+        files: Arc::clone(files),
         id,
         index: Index::default(),
         point: None,
@@ -89,14 +144,7 @@ pub(crate) fn open(
     }
     let ready = std::mem::take(&mut scan.ready);
     let (index, point, end) = scan.finish(last)?;
-    end.write_again().map_err(|source| disk(&Depot::name(end.segment.number), source))?;
-    for file in index.segments.values() {
-        sync_at_open(&**file).map_err(|source| disk("", source))?;
-    }
-    files.sync().map_err(|source| disk("", source))?;
-    let depot = Arc::new(Depot::new(files, id, entropy, last + 1, spares, ready));
-    let segments = Segments::new(index, Arc::clone(&depot), end.segment, end.offset, point);
-    Ok(Some(OpenSegments { segments, depot }))
+    Ok(Some(Found { index, point, end, ready, spares, last }))
 }
 
 /// Syncs a file. Until then, a power cut can still lose what a killed process wrote but did not

@@ -34,22 +34,11 @@ impl Marker {
         if !exists {
             create(files, name).map_err(io_error)?;
         }
-        let file = files.open(name).map_err(io_error)?;
-        let mut bytes = [0; 2 * SLOT_BYTES];
-        file.read_at(&mut bytes, 0).map_err(io_error)?;
-        let slots = bytes.as_chunks::<SLOT_BYTES>().0;
-        let newest = slots.iter().filter_map(slot_content).max_by_key(|(sequence, _)| *sequence);
-        let is_untouched = |slot: &[u8; SLOT_BYTES]| slot.iter().all(|byte| *byte == 0);
+        let Found { file, newest, has_damage } = find(files, name)?;
         let Some((sequence, payload)) = newest else {
-            // No slot is valid, but one is untouched: the first write was never completed.
-            if !slots.iter().any(is_untouched) {
-                return Err(OpenError::Marker { path });
-            }
             return Ok((Marker { file, sequence: 0 }, None));
         };
         let mut marker = Marker { file, sequence };
-        let has_damage =
-            slots.iter().any(|slot| slot_content(slot).is_none() && !is_untouched(slot));
         if has_damage {
             // Repair the damaged slot, which is the next one in turn.
             marker.sequence = sequence + 1;
@@ -57,6 +46,12 @@ impl Marker {
         }
         marker.file.sync().map_err(io_error)?;
         Ok((marker, Some(payload)))
+    }
+
+    /// Reads the newest payload of an existing marker. Changes nothing, so the payload may not be
+    /// durable yet.
+    pub fn read(files: &dyn Files, name: &str) -> Result<Option<Vec<u8>>, OpenError> {
+        Ok(find(files, name)?.newest.map(|(_, payload)| payload))
     }
 
     /// Replaces the payload in one slot; durable on return. Blocks for one device sync.
@@ -83,6 +78,33 @@ impl Marker {
         let offset = if sequence % 2 == 1 { 0 } else { SLOT_BYTES };
         self.file.write_at(&slot, u64::try_from(offset).map_err(io::Error::other)?)
     }
+}
+
+/// Content of a marker file.
+struct Found {
+    file: Arc<dyn DiskFile>,
+    /// Sequence number and payload; none if nothing was ever written completely.
+    newest: Option<(u64, Vec<u8>)>,
+    has_damage: bool,
+}
+
+fn find(files: &dyn Files, name: &str) -> Result<Found, OpenError> {
+    let path = files.path().join(name);
+    let io_error = |source| OpenError::Io { path: path.clone(), source };
+    let file = files.open(name).map_err(io_error)?;
+    let mut bytes = [0; 2 * SLOT_BYTES];
+    file.read_at(&mut bytes, 0).map_err(io_error)?;
+    let slots = bytes.as_chunks::<SLOT_BYTES>().0;
+    let newest = slots.iter().filter_map(slot_content).max_by_key(|(sequence, _)| *sequence);
+    let is_untouched = |slot: &[u8; SLOT_BYTES]| slot.iter().all(|byte| *byte == 0);
+    // If no slot is valid, but one is untouched, the first write was never completed.
+    if newest.is_none() && !slots.iter().any(is_untouched) {
+        return Err(OpenError::Marker { path });
+    }
+    let has_damage = slots.iter().any(|slot| slot_content(slot).is_none() && !is_untouched(slot));
+    // A damaged slot beside an untouched one is the cut first write.
+    let has_damage = has_damage && newest.is_some();
+    Ok(Found { file, newest, has_damage })
 }
 
 /// Creates a marker of two empty slots, complete or not at all.

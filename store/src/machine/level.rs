@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Level from which on what decides who may open secrets carries a proof.
-const PROOFS_LEVEL: u32 = 3;
+pub(super) const PROOFS_LEVEL: u32 = 3;
 
 /// Rejects an action above the current level. Admission refuses it first: here it is too late for
 /// members of older versions, which cannot read it.

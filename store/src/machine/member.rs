@@ -59,14 +59,7 @@ fn remove_member(change: &mut Changing<'_>, remove: &RemoveMember) -> Result<(),
     let member = change.state.member(&id).cloned().ok_or(Rejection::MemberUnknown(id))?;
     check_other_voter(change, &member)?;
     let generation = change.state.cluster().ok_or(Rejection::NoCluster)?.generation;
-    for row in [
-        RowKey::Member(id),
-        RowKey::MainDomain(id),
-        RowKey::MemberPlace(id),
-        RowKey::Proof(ProofOf::Member(id)),
-    ] {
-        change.remove(&row)?;
-    }
+    rows_of(id).iter().try_for_each(|row| change.remove(row))?;
     keyring::remove_wraps(change, id)?;
     keyring::turn(change, &remove.turn)?;
     let departed = DepartedMember {
@@ -79,6 +72,16 @@ fn remove_member(change: &mut Changing<'_>, remove: &RemoveMember) -> Result<(),
     let mut departed: Vec<NodeId> = change.state.departed_members().map(|(id, _)| *id).collect();
     departed.truncate(departed.len().saturating_sub(DEPARTED_MAX));
     departed.iter().try_for_each(|id| change.remove(&RowKey::DepartedMember(*id)))
+}
+
+/// Returns the rows about a member, which leave with it.
+pub(super) fn rows_of(id: NodeId) -> [RowKey; 4] {
+    [
+        RowKey::Member(id),
+        RowKey::MainDomain(id),
+        RowKey::MemberPlace(id),
+        RowKey::Proof(ProofOf::Member(id)),
+    ]
 }
 
 /// Changes address, role or place of a member.

@@ -5,6 +5,7 @@ mod listener;
 mod member;
 mod operation;
 mod random;
+mod recover;
 mod tls;
 mod trust;
 mod unchanged;
