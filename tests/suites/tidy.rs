@@ -139,7 +139,7 @@ const ROOMS: [(&str, &[&[&str]]); 8] = [
         "node/keys/src",
         &[
             &["seal"],
-            &["wrap", "unlock"],
+            &["wrap", "unlock", "proof"],
             &["identity"],
             &["keyring"],
             &["sign", "session", "backup"],

@@ -141,7 +141,7 @@ pub(crate) enum Node {
     },
     /// Makes a learner a voter
     #[command(
-        after_help = "Examples:\n  conclave node promote node-4\nIt votes as soon as it has caught up."
+        after_help = "Examples:\n  conclave node promote node-4\n  conclave node promote node-4 --dry-run\nIt votes as soon as it has caught up."
     )]
     Promote {
         /// Name of the node
@@ -150,7 +150,9 @@ pub(crate) enum Node {
         changing: Changing,
     },
     /// Makes a voter a learner, which gets everything and does not vote
-    #[command(after_help = "Examples:\n  conclave node demote node-4")]
+    #[command(
+        after_help = "Examples:\n  conclave node demote node-4\n  conclave node demote node-4 --dry-run"
+    )]
     Demote {
         /// Name of the node
         name: String,

@@ -2,12 +2,13 @@
 //! the tests check that old samples open, not that new ones are equal.
 
 use conclave_store::{
-    id::{ClusterId, DomainId, Generation, NodeId, SessionKeyId, TokenId},
-    record::{Sealed, SessionKeyUse},
+    id::{ClusterId, DomainId, Fingerprint, Generation, NodeId, SessionKeyId, TokenId},
+    record::{Proof, Sealed, SessionKeyUse},
+    time::UnixMillis,
 };
 
 use super::{
-    Binding, GenerationKey, NodeKeys, Purpose,
+    Binding, Claim, GenerationKey, NodeKeys, Purpose,
     wrap::{SealingKey, wrap},
 };
 use crate::samples_of_formats::{Sample, check, check_variants, meaning};
@@ -65,6 +66,31 @@ fn what_was_wrapped_unwraps() {
     check("node-wrapped.tsv", &made, &|_, bytes| {
         let key = mine.unwrap(bytes, CLUSTER, GENERATION, node).ok()?;
         Some((meaning(key.expose()), bytes.to_vec()))
+    });
+}
+
+fn claims() -> [(&'static str, Claim<'static>); 4] {
+    let secret = Fingerprint([6; 32]);
+    [
+        ("generation", Claim::Generation(Generation(3), [4; 32])),
+        ("member", Claim::Member(NodeId(3), "node-3", b"identity", &[5; 32])),
+        ("token", Claim::AccessToken(TokenId([1; 8]), "deploy", secret, Some(UnixMillis(7)))),
+        ("call", Claim::Call { exporter: &[7; 32], request: b"request" }),
+    ]
+}
+
+#[test]
+fn what_was_proved_holds() {
+    let key = GenerationKey::from_bytes(KEY);
+    let made = claims().map(|(name, claim)| {
+        let proof = key.prove(CLUSTER, GENERATION, &claim);
+        Sample::new(name, proof.mac.to_vec(), &claim)
+    });
+    check("node-proof.tsv", &made, &|name, bytes| {
+        let (_, claim) = claims().into_iter().find(|(known, _)| *known == name)?;
+        let proof = Proof { generation: GENERATION, mac: bytes.try_into().ok()? };
+        let holds = key.verifies(CLUSTER, &proof, &claim);
+        holds.then(|| (meaning(&claim), key.prove(CLUSTER, GENERATION, &claim).mac.to_vec()))
     });
 }
 

@@ -99,8 +99,8 @@ impl NextGeneration {
     }
 }
 
-/// Checks that a holder of the keyring let this member in. One that was put into State by somebody
-/// else must never get a generation.
+/// Checks that a holder of the keyring let this member in. A member that came into State otherwise
+/// must never get a generation.
 fn check_member(keyring: &Keyring, state: &State, member: &Member) -> Result<(), Problem> {
     let current = state.cluster().map(|cluster| cluster.generation);
     let is_current = |proof: &Proof| Some(proof.generation) == current;

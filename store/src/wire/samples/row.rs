@@ -68,6 +68,12 @@ pub(super) fn all() -> Vec<(String, RowKey, Record)> {
     add(RowKey::PendingKey((id, KeyFamily::Ec)), pending);
     let policy = Record::ListenerPolicy(LISTENER_POLICY);
     add(RowKey::ListenerPolicy(listener_name("imap")), policy);
+    add_later(&mut add);
+    all
+}
+
+/// Adds the rows of level 3.
+fn add_later(add: &mut dyn FnMut(RowKey, Record)) {
     for of in [
         ProofOf::Generation(Generation(2)),
         ProofOf::Member(NodeId(1)),
@@ -85,5 +91,4 @@ pub(super) fn all() -> Vec<(String, RowKey, Record)> {
     let operation = Operation { principal, request: [6; 32], done, index, time: TIME };
     let id = OperationId::parse("operation-6").unwrap();
     add(RowKey::Operation(id), Record::Operation(operation.into()));
-    all
 }
