@@ -4,6 +4,7 @@ mod attention;
 mod backup;
 mod exposed;
 mod findings;
+mod keyring;
 mod status;
 
 use conclave_api::{
@@ -30,6 +31,7 @@ pub(crate) use attention::{Inspected, domains, forget_deleted, lists, of_node};
 pub(crate) use backup::{backup_problems, last_backup};
 pub(crate) use exposed::exposed;
 pub(crate) use findings::{client_auth_problems, of_chain, of_domain};
+pub(crate) use keyring::unfinished;
 pub(crate) use status::{cluster, main_domain, member_problems, members};
 
 pub(crate) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate> {

@@ -9,6 +9,7 @@ use std::{
     sync::mpsc::channel,
 };
 
+use conclave_store::record::LEVEL_MAX;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -384,6 +385,21 @@ impl Cluster {
     pub fn found(&self) {
         self.nodes[0].run(&["cluster", "init", "--name", "test"]).ok();
         self.join_others();
+        self.wait_quiet();
+    }
+
+    /// Waits until the nodes change nothing by themselves any more: the level is raised, proofs are
+    /// made, and session keys of both uses are active.
+    pub fn wait_quiet(&self) {
+        let one = &self.nodes[0];
+        crate::wait_for("a cluster that is quiet", || {
+            let keyring = one.run(&["keyring", "status", "-o", "json"]).json();
+            let sessions = one.run(&["tls", "sessions", "-o", "json"]).json();
+            let is_active = |keys: &Value| keys["active"].is_object();
+            let has_keys = sessions["keys"].as_array().is_some_and(|all| all.iter().all(is_active));
+            let is_raised = one.status()["cluster"]["level"] == LEVEL_MAX;
+            (is_raised && has_keys && keyring["unfinished"] == 0).then_some(())
+        });
     }
 
     /// Lets all nodes but the first join.

@@ -92,7 +92,7 @@ const MARKS: [&str; 13] = [
 ];
 
 /// What shows each format: files of samples, the cluster, or why there is none of our own.
-const SHOWN_BY: [(&str, &str); 46] = [
+const SHOWN_BY: [(&str, &str); 47] = [
     ("store/src/wire.rs", "store-command store-outcome store-entry store-key store-row"),
     ("store/src/snapshot.rs", "store-snapshot"),
     ("store/src/state.rs", "store-snapshot"),
@@ -121,6 +121,7 @@ const SHOWN_BY: [(&str, &str); 46] = [
     ("node/src/cluster/admission.rs", "node-join"),
     ("node/src/cluster/join.rs", "node-join"),
     ("node/src/membership.rs", "node-membership"),
+    ("node/src/recovered.rs", "node-recovered"),
     ("node/src/token.rs", "node-token"),
     ("node/keys/src/identity.rs", "node-keys"),
     ("node/keys/src/seal.rs", "node-sealed"),

@@ -35,6 +35,7 @@ mod secrets;
 mod serving;
 mod starttls;
 mod status;
+mod stolen_disk;
 mod tidy;
 mod tls;
 mod tls_settings;

@@ -140,6 +140,10 @@ fn show(keyring: &Shown) {
     let open: Vec<&str> = members.iter().filter(is_open).map(String::as_str).collect();
     let open = if open.is_empty() { "no node".to_owned() } else { open.join(" ") };
     output::line(&format!("Generation {generation}, {generations} kept, opened by {open}"));
+    if keyring.unfinished > 0 {
+        let count = keyring.unfinished;
+        output::line(&format!("   {count} rows are still to be sealed or proved anew under it"));
+    }
     if !sealed_nodes.is_empty() {
         let names = sealed_nodes.join(" ");
         output::line(&format!(

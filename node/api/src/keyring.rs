@@ -14,6 +14,10 @@ pub struct Keyring {
     pub generation: u64,
     /// Number of generations kept.
     pub generations: u64,
+    /// Number of rows with secrets that are still sealed under an earlier generation, and of proofs
+    /// that are still to be made under the current one.
+    #[serde(default)]
+    pub unfinished: u64,
     /// Names of the members for which the current generation is wrapped.
     pub members: Vec<String>,
     /// Whether the answering node is sealed and cannot open the keyring.

@@ -50,6 +50,9 @@ pub struct ClusterStatus {
     pub leader: Option<String>,
     /// Raft term.
     pub term: u64,
+    /// Level of the rules: the leader raises it when every member knows the next one.
+    #[serde(default)]
+    pub level: u32,
     /// Quorum: number of voters that must accept a change.
     pub quorum: u64,
     /// Number of voters that answer.

@@ -100,6 +100,7 @@ pub(crate) fn cluster(
         stale_s: since.map(|since| since.as_secs()),
         leader,
         term: raft.term,
+        level: state.level(),
         quorum: count(quorum),
         reachable: count(reachable),
         can_lose: count(reachable.saturating_sub(quorum)),

@@ -50,6 +50,7 @@ fn make_cluster(dir: &Path) {
     fill_trust(one, &issuer, &root);
     fill_listeners(one);
     fill_level_two(one);
+    fill_level_three(one);
     fill_rest(&cluster);
     // Session keys of both uses are made by the leader on its own.
     wait_for("session keys", || has_session_keys(one).then_some(()));
@@ -229,6 +230,12 @@ fn fill_level_two(one: &Node) {
     let list = forge("root; ca cn=Long; leaf", Some("long")).crl.unwrap();
     let list = one.file("long.pem", list.as_bytes());
     one.run(&["trust", "add", "--scope", "cluster", &list]).ok();
+}
+
+/// What members know since 0.3.0.
+fn fill_level_three(one: &Node) {
+    one.run(&["node", "set", "node-2", "--zone", "rack-7"]).ok();
+    one.run(&["token", "create", "proved"]).ok();
 }
 
 fn fill_rest(cluster: &Cluster) {

@@ -33,6 +33,7 @@ pub(super) async fn show(asked: Asked) -> Answer<Keyring> {
         kind: "Keyring".to_owned(),
         generation: cluster.generation.0,
         generations: u64::try_from(state.generations().count()).unwrap_or(u64::MAX),
+        unfinished: view::unfinished(&state, cluster.generation),
         members: members.map(|(_, member)| member.name.to_string()).collect(),
         sealed: node.keyring().sealed_reason().is_some(),
         sealed_nodes: in_state("sealed"),
