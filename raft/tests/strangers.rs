@@ -285,6 +285,9 @@ async fn members_find_each_other_at_other_addresses() {
         nodes[0].raft.add_learner(NodeId(id), &address.to_string()).await.unwrap();
         nodes[0].raft.promote(NodeId(id)).await.unwrap();
     }
+    // A node that does not know yet that it votes dials nobody by itself.
+    let done = propose(&nodes, "all vote").await;
+    assert_same(&nodes, done.index).await;
     for (third, moving) in [(2, vec![2]), (3, vec![1, 2]), (4, vec![0, 1, 2])] {
         for one in moving.iter().rev() {
             let gone = nodes.remove(*one);
