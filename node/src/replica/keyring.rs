@@ -164,10 +164,15 @@ impl Replica {
                 continue;
             }
             let Some(purposes) = purposes(key, &row.record) else { continue };
-            let mut secrets = Vec::new();
-            for (sealed, purpose) in row.record.sealed().iter().zip(purposes) {
-                secrets.push(self.resealed(sealed, purpose, current)?);
-            }
+            let sealed = row.record.sealed();
+            let resealed = sealed.iter().zip(purposes);
+            let resealed = resealed.map(|(one, purpose)| self.resealed(one, purpose, current));
+            let secrets: Vec<Sealed> = match resealed.collect() {
+                Ok(secrets) => secrets,
+                // A damaged secret keeps its generation, and must not keep the others from moving.
+                Err(conclave_keys::SealError::Refused) => continue,
+                Err(error) => return Err(error),
+            };
             bytes += secrets.iter().map(|one| one.ciphertext.len() + 64).sum::<usize>();
             due.push(Resealed { key: key.clone(), changed_at: row.changed_at, secrets });
             if bytes >= BATCH_BYTES_MAX || due.len() >= BATCH_ROWS_MAX {

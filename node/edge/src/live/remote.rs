@@ -86,11 +86,14 @@ impl Anchors {
         let states = || [Scope::Local, Scope::Shared].into_iter().map(|one| index.state(one));
         let stored = states().flat_map(|state| state.trusted(&TrustSet::System));
         let stored = stored.filter_map(|(_, one)| Certificate::from_der(&one.der).ok());
-        let crls = states().flat_map(|state| state.crls(&TrustSet::System));
+        let lists = states().flat_map(|state| RevocationList::of(state, &TrustSet::System));
+        // Without one of the lists nothing is trusted.
+        let crls: Option<Vec<Crl>> = lists.map(|list| list.crl).collect();
+        let trusted = crls.iter().flat_map(|_| builtin::certificates().iter().cloned());
         Anchors {
             policy: Arc::clone(&index.policy),
-            certificates: stored.chain(builtin::certificates().iter().cloned()).collect(),
-            crls: crls.filter_map(|(_, crl)| Crl::from_der(&crl.der).ok()).collect(),
+            certificates: stored.filter(|_| crls.is_some()).chain(trusted).collect(),
+            crls: crls.unwrap_or_default(),
         }
     }
 }

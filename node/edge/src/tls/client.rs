@@ -151,7 +151,7 @@ pub(crate) struct ClientPolicy {
 struct Trust {
     /// The chosen certificate alone. It is trusted itself, so every valid path both leads to a
     /// trusted certificate and was issued by the chosen one. Empty if the certificate is no longer
-    /// trusted.
+    /// trusted, or if a revocation list cannot be read.
     anchors: Vec<Certificate>,
     /// Authorities among the trusted certificates, as intermediates. Clients need not send them.
     known: Vec<Certificate>,
@@ -177,6 +177,7 @@ impl ClientPolicy {
         tickets::add(&mut hash, &asked.issuer.0);
         tickets::add(&mut hash, &[u8::from(asked.is_required), u8::from(aborts)]);
         let (mut known, mut crls) = (Vec::new(), Vec::new());
+        let mut is_readable = true;
         for set in &sets {
             for (_, trusted) in state.trusted(set) {
                 tickets::add(&mut hash, &trusted.der);
@@ -192,7 +193,8 @@ impl ClientPolicy {
             };
             for list in lists {
                 tickets::add(&mut hash, &list.mark);
-                crls.push(list.crl.clone());
+                is_readable &= list.crl.is_some();
+                crls.extend(list.crl.clone());
             }
         }
         let is_chosen = |one: &&Certificate| Fingerprint::of(one.der()) == asked.issuer;
@@ -203,7 +205,7 @@ impl ClientPolicy {
         let mut digest = [0; 32];
         digest.copy_from_slice(hash.finish().as_ref());
         let trust = Trust {
-            anchors: chosen.into_iter().collect(),
+            anchors: chosen.filter(|_| is_readable).into_iter().collect(),
             known,
             crls,
             hints: subject.map(DistinguishedName::from).into_iter().collect(),
@@ -511,6 +513,59 @@ pub(super) mod tests {
         check(&[ServerAuth, ClientAuth], true, true);
         check(&[], true, true);
         check(&[EmailProtection], false, false);
+    }
+
+    #[test]
+    fn a_revocation_list_that_cannot_be_read_revokes_all() {
+        use conclave_store::{
+            command::{Action, AddTrusted, Command, CreateDomain},
+            id::{DomainId, DomainName, LogIndex, OperationId},
+            machine,
+            outcome::Outcome,
+            record::{ClientAuth, Crl as StoredCrl, PkiMode, Principal, TlsSettings},
+        };
+        let authority = authority("root");
+        let name = DomainName::parse("shop.example").unwrap();
+        let done = |state: State, number: u64, action: Action| {
+            let command = Command {
+                operation: OperationId::parse(&format!("op{number}")).unwrap(),
+                principal: Principal::Socket { uid: 0 },
+                request: [0; 32],
+                time: UnixMillis(1),
+                reason: None,
+                expects: Vec::new(),
+                action,
+            };
+            let applied = machine::apply(&state, LogIndex(number), &command);
+            assert!(matches!(applied.outcome, Outcome::Done(_)), "{:?}", applied.outcome);
+            applied.state
+        };
+        let trusted = |crls| AddTrusted { certificates: vec![authority.der.to_vec().into()], crls };
+        let create = CreateDomain {
+            id: DomainId([1; 16]),
+            name: name.clone(),
+            aliases: Vec::new(),
+            addresses: Vec::new(),
+            mode: PkiMode::Enabled,
+        };
+        let asked = ClientAuth { issuer: Fingerprint::of(&authority.der), is_required: true };
+        let mut state = done(State::default(), 1, Action::CreateDomain(create));
+        let add = |crls| Action::AddTrusted(Some(name.clone()), Box::new(trusted(crls)));
+        state = done(state, 2, add(Vec::new()));
+        state = done(state, 3, Action::SetClientAuth(name.clone(), Some(asked)));
+        let identity = authority.issue(|_| {});
+        let now = conclave_system::clock::now().0 / 1_000;
+        let reason = |state: &State| {
+            let settings = TlsSettings::default();
+            let domain = state.domain(&name).unwrap();
+            let policy = ClientPolicy::of(state, domain, &settings, &[]).unwrap();
+            policy.check(&identity.chain, now).err().map(|wrong| wrong.reason)
+        };
+        assert_eq!(reason(&state), None);
+        let list =
+            StoredCrl { der: b"of a later version".to_vec().into(), this_update: UnixMillis(1) };
+        let state = done(state, 4, add(vec![(Fingerprint([7; 32]), list)]));
+        assert_eq!(reason(&state), Some(WrongReason::Issuer));
     }
 
     /// Code points stand for characters that would move the cursor, change the text direction or

@@ -8,7 +8,9 @@ use conclave_store::{id::Fingerprint, limits::CRL_BYTES_MAX, record::TrustSet, s
 /// A revocation list, and what the hash of a policy has of it.
 #[derive(Clone)]
 pub(crate) struct RevocationList {
-    pub(super) crl: Crl,
+    /// The list; none if this program cannot read what another version has accepted. Then nothing
+    /// of its set may be trusted: what the list revokes is unknown.
+    pub(crate) crl: Option<Crl>,
     /// The list itself, or the hash of a long one.
     pub(super) mark: Arc<[u8]>,
 }
@@ -19,13 +21,15 @@ impl RevocationList {
         state: &'a State,
         set: &TrustSet,
     ) -> impl Iterator<Item = RevocationList> + use<'a> {
-        state.crls(set).filter_map(|(_, stored)| {
-            let crl = Crl::from_der(&stored.der).ok()?;
+        state.crls(set).map(|(issuer, stored)| {
+            let crl = Crl::from_der(&stored.der).inspect_err(|error| {
+                tracing::error!(event = "trust.list_unreadable", %issuer, %error);
+            });
             let mark = match stored.der.len() > CRL_BYTES_MAX {
                 true => Fingerprint::of(&stored.der).0.as_slice().into(),
                 false => stored.der.as_slice().into(),
             };
-            Some(RevocationList { crl, mark })
+            RevocationList { crl: crl.ok(), mark }
         })
     }
 }
