@@ -182,3 +182,118 @@ impl Keyring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use conclave_store::{
+        command::{Action, Command, FoundCluster, RotateKeyring, TurnKeyring},
+        id::{ClusterName, LogIndex, NodeName, OperationId},
+        machine,
+        outcome::Outcome,
+        record::{Cluster, KeyringGeneration, Member, MemberRole, Principal},
+        time::UnixMillis,
+    };
+
+    use super::*;
+    use crate::wrap::{SealingKey, wrap};
+
+    const NODE: NodeId = NodeId(1);
+    const CLUSTER: ClusterId = ClusterId([8; 16]);
+
+    fn done(state: &State, action: Action) -> State {
+        let number = state.row_count() + 1;
+        let command = Command {
+            operation: OperationId::parse(&format!("op{number}")).unwrap(),
+            principal: Principal::Node(NODE),
+            request: [0; 32],
+            time: UnixMillis(1),
+            reason: None,
+            expects: Vec::new(),
+            action,
+        };
+        let applied = machine::apply(state, LogIndex(number), &command);
+        assert!(matches!(applied.outcome, Outcome::Done(_)), "{:?}", applied.outcome);
+        applied.state
+    }
+
+    fn wrapped(key: &GenerationKey, sealing: &SealingKey, number: u64) -> KeyringGeneration {
+        let wrapped = wrap(key, &sealing.public(), CLUSTER, Generation(number), NODE).unwrap();
+        KeyringGeneration { wraps: BTreeMap::from([(NODE, wrapped.into())]), made: UnixMillis(1) }
+    }
+
+    fn sealed(number: u64) -> Sealed {
+        Sealed { generation: Generation(number), nonce: [0; 12], ciphertext: vec![0; 48] }
+    }
+
+    fn founded(key: &GenerationKey, sealing: &SealingKey) -> State {
+        let cluster = Cluster {
+            id: CLUSTER,
+            name: ClusterName::parse("test").unwrap(),
+            authority_der: vec![1],
+            authority_key: sealed(1),
+            generation: Generation(1),
+            node_last: NODE,
+            founded: UnixMillis(1),
+        };
+        let member = Member {
+            id: NODE,
+            name: NodeName::parse("node-1").unwrap(),
+            role: MemberRole::Voter,
+            identity_der: vec![1],
+            sealing_key: sealing.public(),
+            address: "127.0.0.1:1".to_owned(),
+            joined: UnixMillis(1),
+        };
+        let found = FoundCluster { cluster, member, keyring: wrapped(key, sealing, 1) };
+        let state = done(&State::default(), Action::FoundCluster(Box::new(found)));
+        done(&state, Action::SetLevel(3))
+    }
+
+    #[test]
+    fn a_generation_that_no_holder_of_the_keyring_made_is_not_used() {
+        let (first, second) = (GenerationKey::make(), GenerationKey::make());
+        let claim = Claim::Generation(Generation(2), second.commitment());
+        let right = first.prove(CLUSTER, Generation(1), &claim);
+        let other = Claim::Generation(Generation(2), GenerationKey::make().commitment());
+        let of_another_key = first.prove(CLUSTER, Generation(1), &other);
+        let by_a_stranger = GenerationKey::make().prove(CLUSTER, Generation(1), &claim);
+        for (proof, is_used) in [(right, true), (of_another_key, false), (by_a_stranger, false)] {
+            let sealing = SealingKey::make();
+            let mut state = founded(&first, &sealing);
+            let wraps = wrapped(&second, &sealing, 2);
+            let unlocked = Unlocked { sealing, local: GenerationKey::make() };
+            let keyring = Keyring::new(Ok(unlocked), CLUSTER);
+            keyring.follow(&state, NODE);
+            assert_eq!(keyring.current(), Some(Generation(1)));
+            let rotate = RotateKeyring {
+                generation: Generation(2),
+                keyring: wraps,
+                authority_key: sealed(2),
+            };
+            let members = vec![(NODE, proof)];
+            state =
+                done(&state, Action::TurnKeyring(Box::new(TurnKeyring { rotate, proof, members })));
+            keyring.follow(&state, NODE);
+            assert_eq!(keyring.current(), is_used.then_some(Generation(2)));
+            // Nothing is sealed under a key that a stranger may know.
+            let purpose = Purpose::Authority;
+            assert_eq!(keyring.seal(Scope::Shared, purpose, b"secret").is_ok(), is_used);
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_cluster_that_was_not_founded_is_forgotten() {
+        let (lost, first) = (GenerationKey::make(), GenerationKey::make());
+        let sealing = SealingKey::make();
+        let state = founded(&first, &sealing);
+        let unlocked = Unlocked { sealing, local: GenerationKey::make() };
+        let keyring = Keyring::new(Ok(unlocked), CLUSTER);
+        keyring.found(ClusterId([9; 16]), Generation(1), lost);
+        keyring.follow(&state, NODE);
+        let held = keyring.generations();
+        assert_eq!(held.len(), 1);
+        assert_eq!(held[0].1.expose(), first.expose());
+    }
+}
