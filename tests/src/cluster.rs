@@ -281,6 +281,20 @@ impl Node {
             .unwrap_or_else(|error| panic!("{error}: {}{}", ran.out, ran.err))
     }
 
+    /// Waits until the cluster changes nothing by itself any more: the level is raised, secrets and
+    /// proofs are under the only generation, and session keys of both uses are active.
+    pub fn wait_quiet(&self) {
+        crate::wait_for("a cluster that is quiet", || {
+            let keyring = self.run(&["keyring", "status", "-o", "json"]).json();
+            let sessions = self.run(&["tls", "sessions", "-o", "json"]).json();
+            let is_active = |keys: &Value| keys["active"]["generation"] == keyring["generation"];
+            let has_keys = sessions["keys"].as_array().is_some_and(|all| all.iter().all(is_active));
+            let is_raised = self.status()["cluster"]["level"] == LEVEL_MAX;
+            let is_kept = keyring["unfinished"] == 0 && keyring["generations"] == 1;
+            (is_raised && has_keys && is_kept).then_some(())
+        });
+    }
+
     /// Where a listener on `port` answers here.
     pub fn listener(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.address, port)
@@ -388,18 +402,9 @@ impl Cluster {
         self.wait_quiet();
     }
 
-    /// Waits until the nodes change nothing by themselves any more: the level is raised, proofs are
-    /// made, and session keys of both uses are active.
+    /// Waits until the cluster changes nothing by itself any more.
     pub fn wait_quiet(&self) {
-        let one = &self.nodes[0];
-        crate::wait_for("a cluster that is quiet", || {
-            let keyring = one.run(&["keyring", "status", "-o", "json"]).json();
-            let sessions = one.run(&["tls", "sessions", "-o", "json"]).json();
-            let is_active = |keys: &Value| keys["active"].is_object();
-            let has_keys = sessions["keys"].as_array().is_some_and(|all| all.iter().all(is_active));
-            let is_raised = one.status()["cluster"]["level"] == LEVEL_MAX;
-            (is_raised && has_keys && keyring["unfinished"] == 0).then_some(())
-        });
+        self.nodes[0].wait_quiet();
     }
 
     /// Lets all nodes but the first join.

@@ -18,7 +18,7 @@ use conclave_store::{
 use conclave_system::{clock, entropy};
 use tokio::time::Instant;
 
-use super::{Replica, Wait};
+use super::{Replica, Wait, session_keys};
 
 /// How often the leader looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -105,6 +105,9 @@ impl Replica {
             }
             let reseal = Reseal { secrets, proofs: Vec::new() };
             return Ok(Some(Action::Reseal(Box::new(reseal))));
+        }
+        if !session_keys::are_turned(state, current) {
+            return Ok(None);
         }
         let has_earlier = state.generations().any(|(generation, _)| *generation < current);
         Ok(has_earlier.then_some(Action::DropGenerations(current)))
@@ -201,7 +204,6 @@ fn purposes(key: &RowKey, record: &Record) -> Option<Vec<Purpose>> {
     Some(match (key, record) {
         (RowKey::Cluster, _) => vec![Purpose::Authority],
         (RowKey::JoinToken(id), _) => vec![Purpose::JoinToken(*id)],
-        (RowKey::SessionKey((of, id)), _) => vec![Purpose::SessionKey(*of, *id)],
         (RowKey::PendingKey((id, _)), _) => vec![Purpose::PendingKey(*id)],
         (RowKey::Domain(_), Record::Domain(domain)) => {
             vec![Purpose::DomainKey(domain.id); domain.credentials.len()]

@@ -7,7 +7,7 @@ use conclave_keys::{Purpose, SealError, Secret};
 use conclave_raft::Role;
 use conclave_store::{
     command::{Action, Command},
-    id::{LogIndex, SessionKeyId},
+    id::{Generation, LogIndex, SessionKeyId},
     outcome::Outcome,
     record::{RowKey, SessionKey, SessionKeyUse, TlsSettings},
     scope::Scope,
@@ -87,6 +87,16 @@ fn step(state: &State, of: SessionKeyUse, now: UnixMillis) -> Step {
             Step::Activate(id, row.map(|row| row.changed_at).unwrap_or_default())
         }
     }
+}
+
+/// Returns whether no node seals any more with a key of an earlier generation of the keyring, so
+/// that these keys can be removed together with their generation.
+pub(super) fn are_turned(state: &State, current: Generation) -> bool {
+    let settings = state.tls_settings();
+    let is_used = |of| of != SessionKeyUse::Ticket || settings.session_ttl_s > 0;
+    SessionKeyUse::ALL.into_iter().filter(|of| is_used(*of)).all(|of| {
+        state.active_session_key(of).is_none_or(|(_, key)| key.sealed.generation >= current)
+    })
 }
 
 /// Returns the times until which a key that is made now seals and opens. It seals for two rotations

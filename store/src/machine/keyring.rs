@@ -2,7 +2,7 @@
 
 use serde_bytes::ByteBuf;
 
-use super::{Changing, check_count};
+use super::{Changing, check_count, session_key};
 use crate::{
     command::{Action, Reseal, Resealed, RotateKeyring, TurnKeyring},
     id::{Generation, NodeId},
@@ -121,7 +121,8 @@ pub(super) fn reseal(change: &mut Changing<'_>, reseal: &Reseal) -> Result<Done,
     Ok(Done::Changed)
 }
 
-/// Removes all generations before `current`, under which nothing is sealed any more.
+/// Removes all generations before `current`, under which only session keys may still be sealed;
+/// they are removed as well.
 pub(super) fn drop_before(
     change: &mut Changing<'_>,
     current: Generation,
@@ -133,6 +134,7 @@ pub(super) fn drop_before(
     if let (_, Some(used)) = change.state.rows_before_generation(current) {
         return Err(Rejection::GenerationInUse(used));
     }
+    session_key::remove_before(change, current)?;
     let generations = change.state.generations().map(|(generation, _)| *generation);
     let old: Vec<Generation> = generations.filter(|generation| *generation < current).collect();
     for generation in old {

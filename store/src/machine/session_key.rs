@@ -2,7 +2,7 @@
 
 use super::Changing;
 use crate::{
-    id::SessionKeyId,
+    id::{Generation, SessionKeyId},
     limits::SESSION_KEYS_MAX,
     outcome::{Done, Rejection},
     record::{Record, RowKey, SessionKey, SessionKeyUse},
@@ -33,6 +33,19 @@ pub(super) fn publish(
     let key = SessionKey { active: None, ..key.clone() };
     change.put(RowKey::SessionKey((of, id)), Record::SessionKey(key.into()))?;
     Ok(Done::Changed)
+}
+
+/// Removes the keys that are sealed under a generation of the keyring before `current`.
+pub(super) fn remove_before(
+    change: &mut Changing<'_>,
+    current: Generation,
+) -> Result<(), Rejection> {
+    for of in SessionKeyUse::ALL {
+        let all = change.state.session_keys(of);
+        let old = all.filter(|(_, key)| key.sealed.generation < current);
+        remove(change, of, old.map(|(id, _)| id).collect())?;
+    }
+    Ok(())
 }
 
 fn remove(

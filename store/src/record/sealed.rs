@@ -7,14 +7,14 @@ use crate::id::Generation;
 
 impl Record {
     /// Returns the oldest generation of the keyring that is needed for a secret of this row; `None`
-    /// if it has no secret.
+    /// if it has no secret, or one that never moves to a later generation: a session key leaves
+    /// together with its generation, because a removed node may know it.
     pub fn oldest_generation(&self) -> Option<Generation> {
         match self {
             Record::DomainVersion(earlier) => earlier.oldest_generation(),
             Record::Domain(domain) => domain.oldest_generation(),
             Record::Cluster(cluster) => Some(cluster.authority_key.generation),
             Record::JoinToken(token) => Some(token.secret.generation),
-            Record::SessionKey(key) => Some(key.sealed.generation),
             Record::PendingKey(key) => Some(key.sealed.generation),
             _ => None,
         }

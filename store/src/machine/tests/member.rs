@@ -186,7 +186,18 @@ fn secrets_move_to_the_current_generation_and_the_old_one_leaves() {
         addresses: None,
     };
     scene.done(Action::SetDomain(set));
+    let times = [UnixMillis(1), UnixMillis(u64::MAX)];
+    let key = |generation| SessionKey {
+        sealed: sealed(generation),
+        made: times[0],
+        active: None,
+        not_after: times[1],
+        expires: times[1],
+    };
+    let ids = [SessionKeyId([1; 8]), SessionKeyId([2; 8])];
+    scene.done(Action::PublishSessionKey(SessionKeyUse::Ticket, ids[0], key(1)));
     scene.done(Action::TurnKeyring(Box::new(turn(2, &[1]))));
+    scene.done(Action::PublishSessionKey(SessionKeyUse::Ticket, ids[1], key(2)));
     let in_use = scene.rejected(Action::DropGenerations(Generation(2)));
     assert_eq!(in_use, Rejection::GenerationInUse(Generation(1)));
     let before = scene.state.domain(&shop).unwrap().clone();
@@ -213,6 +224,9 @@ fn secrets_move_to_the_current_generation_and_the_old_one_leaves() {
     assert_eq!((after.version, &after.changed), (before.version, &before.changed), "no version");
     scene.done(Action::DropGenerations(Generation(2)));
     assert_eq!(scene.state.generations().count(), 1);
+    // A removed node may know the session keys of its time.
+    let left = scene.state.session_keys(SessionKeyUse::Ticket).map(|(id, _)| id);
+    assert_eq!(left.collect::<Vec<_>>(), [ids[1]]);
     let back = Action::RollbackDomain(shop.clone(), Version(2));
     scene.done(back);
     assert_eq!(scene.state.rows_before_generation(Generation(2)), (0, None), "also its versions");
