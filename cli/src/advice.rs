@@ -300,6 +300,7 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 # advertise = "10.0.0.1:7444"        # HOST:PORT at which they reach this node; default: found
 # election_timeout = "300ms"
 # keep_log_mib = 256                 # log that is kept for members that are away or behind
+# finalize = "manual"                # upgrades can be undone until: conclave cluster upgrade --finalize
 
 [admin]
 # socket = "/run/conclave/admin.sock"

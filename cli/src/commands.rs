@@ -387,6 +387,16 @@ pub(crate) fn confirm(
     what: &str,
     name: &str,
 ) -> Result<(), Failure> {
+    confirm_words(global, is_sure, &format!("This removes {what}."), name)
+}
+
+/// The same for what is no removal; `words` say what cannot be undone.
+pub(crate) fn confirm_words(
+    global: &Global,
+    is_sure: bool,
+    words: &str,
+    name: &str,
+) -> Result<(), Failure> {
     if is_sure {
         return Ok(());
     }
@@ -399,11 +409,11 @@ pub(crate) fn confirm(
     // Stop the progress display while the user answers.
     progress::end();
     let mut stderr = std::io::stderr();
-    let _ = write!(stderr, "This removes {what}.\nType {name} to go on: ");
+    let _ = write!(stderr, "{words}\nType {name} to go on: ");
     let _ = stderr.flush();
     let mut typed = String::new();
     let _ = std::io::stdin().read_line(&mut typed);
-    if typed.trim() == name { Ok(()) } else { Err(refused("aborted: the name does not match")) }
+    if typed.trim() == name { Ok(()) } else { Err(refused("aborted: the word does not match")) }
 }
 
 /// Returns the text of the progress display for a command.

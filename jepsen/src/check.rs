@@ -34,6 +34,10 @@ pub(crate) fn set(events: &[Event], found: &Found) -> Verdict {
     if acknowledged.is_empty() {
         return Verdict::Unknown("nothing was acknowledged".to_owned());
     }
+    let stale = events.iter().find(|event| event.f == "read" && event.kind == "fail");
+    if let Some(Event { key, value, .. }) = stale {
+        return Verdict::Invalid(format!("{key} was acknowledged, and read afterwards {value}"));
+    }
     for (node, domains) in &found.domains {
         for key in &acknowledged {
             match domains.get(*key) {
@@ -122,6 +126,14 @@ mod tests {
         check(&[("a", true), ("r", false)], false);
         check(&[("a", true), ("s", false)], true);
         check(&[("a", true), ("s", true)], false);
+    }
+
+    #[test]
+    fn a_read_misses_nothing_that_was_acknowledged_before() {
+        let mut read = event("fail", "a");
+        read.f = "read".to_owned();
+        let history = [event("invoke", "a"), event("ok", "a"), read];
+        assert!(matches!(set(&history, &found(&[("a", true)], "d")), Verdict::Invalid(_)));
     }
 
     #[test]

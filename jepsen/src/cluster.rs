@@ -133,6 +133,19 @@ impl Node {
         Ok(Node { name, address, client, binary: binary.to_owned(), config, process: None })
     }
 
+    /// Makes the next start one of another program.
+    pub(crate) fn install(&mut self, binary: &Path) {
+        binary.clone_into(&mut self.binary);
+    }
+
+    /// Puts a line into the section of the cluster, or takes it out; for the next start.
+    pub(crate) fn configure(&self, line: &str, is_there: bool) -> anyhow::Result<()> {
+        let text = std::fs::read_to_string(&self.config)?.replace(&format!("{line}\n"), "");
+        let section = "[cluster]\n";
+        let with = if is_there { format!("{section}{line}\n") } else { section.to_owned() };
+        Ok(std::fs::write(&self.config, text.replace(section, &with))?)
+    }
+
     /// Starts the process, unless it is running, and waits until it is ready.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         if self.is_running() {

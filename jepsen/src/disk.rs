@@ -10,7 +10,6 @@ mod fault;
 mod file;
 mod flip;
 mod full;
-mod handshake;
 mod ledger;
 mod limits;
 mod mount;

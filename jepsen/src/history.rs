@@ -62,6 +62,11 @@ impl History {
 
     /// Returns the number of additions with this outcome.
     pub(crate) fn count(&self, kind: &str) -> usize {
-        self.events().iter().filter(|event| event.f == "add" && event.kind == kind).count()
+        self.count_of("add", kind)
+    }
+
+    /// Returns the number of operations of one sort with this outcome.
+    pub(crate) fn count_of(&self, f: &str, kind: &str) -> usize {
+        self.events().iter().filter(|event| event.f == f && event.kind == kind).count()
     }
 }

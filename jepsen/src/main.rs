@@ -6,8 +6,10 @@ mod chance;
 mod check;
 mod cluster;
 mod disk;
+mod handshake;
 mod history;
 mod nemesis;
+mod upgrade;
 mod workloads;
 
 use std::{
@@ -45,6 +47,8 @@ enum Command {
     /// Puts the nodes' data on a disk that loses and tears writes, fills up and flips bits, with
     /// faults at random points.
     Disk(disk::Disk),
+    /// Upgrades a cluster of an earlier release while it is written to and read from.
+    Upgrade(upgrade::Upgrade),
 }
 
 #[derive(clap::Args)]
@@ -85,6 +89,11 @@ fn main() -> ExitCode {
             runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(judge(&run)))
         }
         Command::Disk(disk) => disk::judge(&disk),
+        Command::Upgrade(upgrade) => {
+            let runtime = tokio::runtime::Runtime::new();
+            let judged = runtime.map_err(anyhow::Error::from);
+            judged.and_then(|runtime| runtime.block_on(upgrade::judge(&upgrade)))
+        }
     };
     match verdict {
         Ok(Verdict::Valid) => {
@@ -126,7 +135,7 @@ async fn judge(run: &Run) -> anyhow::Result<Verdict> {
     let history = Arc::new(History::create(&run.store.join("history.jsonl"))?);
     let mut cluster = Cluster::start(&binary, &run.store, run.nodes).await?;
     let stop = Arc::new(AtomicBool::new(false));
-    let writers = workloads::set::start(&cluster, &history, &stop);
+    let writers = workloads::set::start(&cluster, &history, &stop, ("w", 1));
     let started = Instant::now();
     let mut chance = Chance::new(run.seed);
     let mut rounds = 0;

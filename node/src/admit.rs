@@ -13,6 +13,7 @@ mod domain;
 mod join_token;
 mod key;
 mod keyring;
+mod level;
 mod listener;
 mod member;
 mod pending_key;
@@ -47,6 +48,7 @@ pub(crate) use domain::{create_domain, delete_domain, rename_domain, rollback_do
 pub(crate) use join_token::{authority_fingerprint, create_join_token, expires};
 pub(crate) use key::{NewKey, generate_key, import_key, remove_key, set_key};
 pub(crate) use keyring::{NextGeneration, PROOFS_LEVEL, rotate_keyring};
+pub(crate) use level::finalize;
 pub(crate) use listener::{
     add_listener, known_listener, listener_settings, normal_listen_address, normal_network,
     normal_upstream, remove_listener, set_listener, ways_around,

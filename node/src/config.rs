@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) election_timeout: Duration,
     /// Most bytes of the log kept for members that lag behind.
     pub(crate) keep_log_bytes: u64,
+    /// Whether an upgrade is finalized only by `cluster upgrade --finalize`.
+    pub(crate) is_finalized_by_hand: bool,
     /// Unix socket of the admin API.
     pub(crate) admin_socket: PathBuf,
     /// TCP address of the admin API over HTTPS; none: off.
@@ -106,6 +108,7 @@ struct ClusterSection {
     advertise: Option<String>,
     election_timeout: Option<String>,
     keep_log_mib: Option<u32>,
+    finalize: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -237,6 +240,7 @@ impl Config {
             cluster_advertise: file.cluster.advertise,
             election_timeout,
             keep_log_bytes: u64::from(file.cluster.keep_log_mib.unwrap_or(KEEP_LOG_MIB)) << 20,
+            is_finalized_by_hand: is_by_hand(file.cluster.finalize.as_deref())?,
             admin_socket: file.admin.socket.unwrap_or(default_socket),
             admin_bind: file.admin.bind,
             public_bind: file.public.bind,
@@ -263,6 +267,7 @@ impl Config {
             ("[cluster] advertise", self.cluster_advertise == other.cluster_advertise),
             ("[cluster] election_timeout", self.election_timeout == other.election_timeout),
             ("[cluster] keep_log_mib", self.keep_log_bytes == other.keep_log_bytes),
+            ("[cluster] finalize", self.is_finalized_by_hand == other.is_finalized_by_hand),
             ("[admin] socket", self.admin_socket == other.admin_socket),
             ("[admin] bind", self.admin_bind == other.admin_bind),
             ("[public] bind", self.public_bind == other.public_bind),
@@ -275,6 +280,18 @@ impl Config {
             ("[log] format", self.log_json == other.log_json),
         ];
         all.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
+    }
+}
+
+/// Parses how upgrades are finalized.
+fn is_by_hand(finalize: Option<&str>) -> Result<bool, Problem> {
+    match finalize {
+        None | Some("automatic") => Ok(false),
+        Some("manual") => Ok(true),
+        Some(other) => Err(setting_problem(
+            "[cluster] finalize",
+            format!("{other:?} is neither \"automatic\" nor \"manual\""),
+        )),
     }
 }
 

@@ -13,7 +13,6 @@ use conclave_store::{
     id::{LogIndex, NodeId},
     machine,
     outcome::Outcome,
-    record::LEVEL_MAX,
     scope::Scope,
     state::State,
     time::UnixMillis,
@@ -51,13 +50,13 @@ impl Local {
         Ok(Local { inner: Mutex::new(inner), published, live })
     }
 
-    /// Raises the level of the rules to that of this program. No other node reads this scope, so no
-    /// version has to be checked.
-    pub(crate) fn raise_level(&self, now: UnixMillis) -> Result<(), LocalError> {
-        if self.point().state.level() >= LEVEL_MAX {
+    /// Raises the level of the rules to `level`. No other node reads this scope, but an earlier
+    /// version must, if this node goes back to it before the cluster's upgrade is finalized.
+    pub(crate) fn raise_level(&self, now: UnixMillis, level: u32) -> Result<(), LocalError> {
+        if self.point().state.level() >= level {
             return Ok(());
         }
-        let (node, action) = (NodeId(0), Action::SetLevel(LEVEL_MAX));
+        let (node, action) = (NodeId(0), Action::SetLevel(level));
         let command = Command::by_node(node, conclave_system::entropy::array(), now, action);
         self.apply(&command).map(|_| ())
     }

@@ -33,7 +33,7 @@ use self::proposer::Proposer;
 
 pub(crate) use apply::Applier;
 pub(crate) use drain::{Drain, DrainedV1};
-pub(crate) use level::{known_level, version_of};
+pub(crate) use level::{UPGRADE_HINT, known_level, version_of};
 pub(crate) use outlook::Outlook;
 pub(crate) use propose::{ExecuteError, Executed, Wait};
 pub(crate) use report::{Attention, NodeReport};

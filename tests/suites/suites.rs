@@ -40,3 +40,4 @@ mod tidy;
 mod tls;
 mod tls_settings;
 mod trust;
+mod upgrade;

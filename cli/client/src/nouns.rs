@@ -90,6 +90,16 @@ impl Client {
         self.change(Method::POST, path::CLUSTER_TRANSFER_LEADER, transfer, change).await
     }
 
+    /// Reads how far a rolling upgrade is.
+    pub async fn upgrade(&self) -> Result<cluster::Upgrade, Failure> {
+        self.read(path::CLUSTER_UPGRADE).await
+    }
+
+    /// Ends a rolling upgrade.
+    pub async fn finalize(&self, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::POST, path::CLUSTER_FINALIZE, &Nothing {}, change).await
+    }
+
     /// Tells the cluster about a complete backup.
     pub async fn note_backup(&self, last: &backup::LastBackup) -> Result<Changed, Failure> {
         let change = Change { is_committed_enough: true, ..Change::default() };

@@ -90,6 +90,17 @@ pub(crate) enum Cluster {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Shows how far a rolling upgrade is, or ends it
+    #[command(
+        after_help = "Examples:\n  conclave cluster upgrade\n  conclave cluster upgrade --finalize\nUntil an upgrade is finalized each node can go back to the earlier version."
+    )]
+    Upgrade {
+        /// Use the new rules from now on; no node can go back to an earlier version afterwards
+        #[arg(long)]
+        finalize: bool,
+        #[command(flatten)]
+        changing: Changing,
+    },
     /// Makes this stopped node the only voter, after the quorum is lost for ever
     #[command(
         after_help = "Examples:\n  conclave cluster recover --dry-run\n  conclave cluster recover --config /etc/conclave/conclave.toml\nFirst run it with --dry-run on every survivor: conclave explain recover."

@@ -3,24 +3,28 @@
 use std::{io::IsTerminal, path::Path};
 
 use conclave_api::{
-    cluster::{Init, Join, LeaderTransfer, Membership, TransferLeader},
+    cluster::{Init, Join, LeaderTransfer, Membership, TransferLeader, Upgrade, UpgradeNode},
     problem::{Code, Problem},
 };
 use conclave_client::{Change, Failure};
 
-use super::{Asking, Done, prompt, read_token};
+use super::{Asking, Done, change, confirm_words, prompt, read_token};
 use crate::{
-    args::{Cluster, Global},
-    output, progress,
+    args::{Changing, Cluster, Form, Global},
+    output::{self, Columns},
+    progress,
 };
 
 pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
     if let Cluster::TransferLeader { node, dry_run } = command {
         return transfer_leader(asking, node, dry_run).await;
     }
+    if let Cluster::Upgrade { finalize, changing } = command {
+        return upgrade(asking, finalize, &changing).await;
+    }
     let (client, global) = (asking.client()?.for_one_node()?, &asking.global);
     match command {
-        Cluster::TransferLeader { .. } => {}
+        Cluster::TransferLeader { .. } | Cluster::Upgrade { .. } => {}
         Cluster::Init { name, missing } => {
             let change = Change { is_if_missing: missing.if_missing, ..Change::default() };
             let made = client.init(&Init { name }, &change).await?;
@@ -76,6 +80,64 @@ async fn transfer_leader(asking: &Asking, to: Option<String>, is_dry_run: bool) 
         );
     }
     Ok(0)
+}
+
+async fn upgrade(asking: &Asking, is_final: bool, changing: &Changing) -> Done {
+    let (client, global) = (asking.client()?, &asking.global);
+    if is_final {
+        let words = "No node can go back to an earlier version afterwards.";
+        confirm_words(global, changing.is_sure(), words, "finalize")?;
+        let done = client.finalize(&change(changing)).await?;
+        output::change(global, &format!("the cluster is at {}", done.object), &done);
+        return Ok(0);
+    }
+    let upgrade = client.upgrade().await?;
+    if global.output == Form::Name {
+        output::list(global, &UPGRADE, &upgrade.nodes, row);
+    } else if !output::json(global, &upgrade) {
+        let (level, since) = (upgrade.level, &upgrade.since);
+        output::line(&format!(
+            "Level {level}: every node runs {since} or later, and can run no earlier version\n"
+        ));
+        output::list(global, &UPGRADE, &upgrade.nodes, row);
+        output::advice(global, &next_step(&upgrade));
+    }
+    Ok(0)
+}
+
+const UPGRADE: Columns<'_, UpgradeNode> = Columns {
+    kind: "UpgradeNode",
+    head: &["NODE", "VERSION", "KNOWS"],
+    wide: &[],
+    name: |one| one.name.clone(),
+};
+
+fn row(node: &UpgradeNode, _: bool) -> Vec<String> {
+    let version = node.version.clone().unwrap_or_else(|| "does not answer".to_owned());
+    let level = node.level.map_or_else(|| "-".to_owned(), |level| format!("level {level}"));
+    vec![node.name.clone(), version, level]
+}
+
+/// Returns what is to be done next for an upgrade.
+fn next_step(upgrade: &Upgrade) -> String {
+    let silent: Vec<&str> = names(upgrade, |node| node.level.is_none());
+    let highest = upgrade.nodes.iter().filter_map(|node| node.level).max().unwrap_or(0);
+    let old: Vec<&str> = names(upgrade, |node| node.level.is_some_and(|level| level < highest));
+    match (silent.as_slice(), old.as_slice(), upgrade.possible > upgrade.level) {
+        ([], [], false) => "Finished: no node knows a higher level".to_owned(),
+        ([], [], true) if upgrade.automatic => "The leader finalizes it by itself".to_owned(),
+        ([], [], true) => {
+            "Every node is upgraded. No way back afterwards: conclave cluster upgrade --finalize"
+                .to_owned()
+        }
+        ([], old, _) => format!("Still to be upgraded: {}", old.join(" ")),
+        (silent, ..) => format!("Not known, because they do not answer: {}", silent.join(" ")),
+    }
+}
+
+fn names(upgrade: &Upgrade, is_wanted: impl Fn(&UpgradeNode) -> bool) -> Vec<&str> {
+    let wanted = upgrade.nodes.iter().filter(|node| is_wanted(node));
+    wanted.map(|node| node.name.as_str()).collect()
 }
 
 /// Writes a membership in the requested form, or that it is an old one. Returns whether it did.

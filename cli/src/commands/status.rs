@@ -131,10 +131,16 @@ fn versions(status: &Status) -> String {
         status.nodes.iter().filter_map(|node| node.version.as_deref()).collect();
     found.sort_unstable();
     found.dedup();
-    match found.as_slice() {
+    let found = match found.as_slice() {
         [] => status.version.clone(),
         [one] => (*one).to_owned(),
-        several => format!("{}: an upgrade is under way", several.join(" and ")),
+        several => return format!("{}: an upgrade is under way", several.join(" and ")),
+    };
+    match &status.cluster {
+        Some(cluster) if cluster.level_possible > cluster.level => {
+            format!("{found}, not finalized    conclave cluster upgrade --finalize")
+        }
+        _ => found,
     }
 }
 

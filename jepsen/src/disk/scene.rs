@@ -16,7 +16,6 @@ use tokio::task::JoinHandle;
 use super::{
     device::Disk,
     file::Survival,
-    handshake,
     value::{Pool, Size},
     volume::Volume,
     writer::{self, Plan, SERVED_DOMAIN, Writer},
@@ -24,6 +23,7 @@ use super::{
 use crate::{
     chance::Chance,
     cluster::{Cluster, Home, Node, Started},
+    handshake,
 };
 
 /// Longest time until a node is ready.

@@ -23,46 +23,69 @@ use crate::{check::Found, cluster::Cluster, history::History};
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Starts one writer per node. They write until `stop` is set.
+/// Starts `count` writers per node, of names with this prefix. They write until `stop` is set. What was acknowledged is read
+/// at once through the next node, which must have it.
 pub(crate) fn start(
     cluster: &Cluster,
     history: &Arc<History>,
     stop: &Arc<AtomicBool>,
+    (prefix, count): (&str, usize),
 ) -> Vec<JoinHandle<()>> {
-    let nodes = cluster.nodes.iter().enumerate();
-    nodes
-        .map(|(place, node)| {
-            let (client, history, stop) =
-                (node.client.clone(), Arc::clone(history), Arc::clone(stop));
+    let clients: Vec<Client> = cluster.nodes.iter().map(|node| node.client.clone()).collect();
+    let readers = clients.iter().cycle().skip(1);
+    let pairs = clients.iter().zip(readers).cycle().take(clients.len() * count).enumerate();
+    pairs
+        .map(|(place, (client, reader))| {
+            let (client, reader) = (client.clone(), reader.clone());
+            let (history, stop) = (Arc::clone(history), Arc::clone(stop));
+            let prefix = prefix.to_owned();
             tokio::spawn(async move {
                 let process = place.to_string();
                 let mut number = 0u64;
                 while !stop.load(Ordering::Relaxed) {
                     number += 1;
-                    let key = format!("w{place}n{number}.example");
-                    history.add(&process, "invoke", "add", &key, "");
-                    let (kind, value) = match add(&client, &key).await {
-                        Ok(()) => ("ok", String::new()),
-                        Err((step, failure)) => {
-                            let code = failure.code.as_str().to_owned();
-                            match (step, is_definite(&failure)) {
-                                (Step::Create, true) => ("fail", code),
-                                (Step::Sign, true) => {
-                                    history.add(&process, "fail", "sign", &key, &code);
-                                    ("info", code)
-                                }
-                                (_, false) => ("info", code),
-                            }
-                        }
-                    };
-                    history.add(&process, kind, "add", &key, &value);
-                    if kind != "ok" {
+                    let key = format!("{prefix}{place}n{number}.example");
+                    if write(&client, &history, &process, &key).await {
+                        read(&reader, &history, &process, &key).await;
+                    } else {
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
             })
         })
         .collect()
+}
+
+/// Adds one domain. Returns whether it was acknowledged.
+async fn write(client: &Client, history: &History, process: &str, key: &str) -> bool {
+    history.add(process, "invoke", "add", key, "");
+    let (kind, value) = match add(client, key).await {
+        Ok(()) => ("ok", String::new()),
+        Err((step, failure)) => {
+            let code = failure.code.as_str().to_owned();
+            match (step, is_definite(&failure)) {
+                (Step::Create, true) => ("fail", code),
+                (Step::Sign, true) => {
+                    history.add(process, "fail", "sign", key, &code);
+                    ("info", code)
+                }
+                (_, false) => ("info", code),
+            }
+        }
+    };
+    history.add(process, kind, "add", key, &value);
+    kind == "ok"
+}
+
+/// Reads a domain that exists, by a linearizable read. A node that cannot answer proves nothing.
+async fn read(client: &Client, history: &History, process: &str, key: &str) {
+    let (kind, value) = match client.domain(key).await {
+        Ok(domain) if domain.credentials.iter().any(|one| one.certificate.is_some()) => ("ok", ""),
+        Ok(_) => ("fail", "without a certificate"),
+        Err(failure) if failure.code == Code::DomainUnknown => ("fail", "missing"),
+        Err(_) => ("info", ""),
+    };
+    history.add(process, kind, "read", key, value);
 }
 
 /// Unacknowledged part of an addition.

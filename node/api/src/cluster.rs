@@ -58,6 +58,39 @@ pub struct LeaderTransfer {
     pub dry_run: bool,
 }
 
+/// How far a rolling upgrade is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// Always [`crate::API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Always `Upgrade`.
+    pub kind: String,
+    /// Level of the rules that the cluster uses.
+    pub level: u32,
+    /// First version that knows this level. Earlier ones cannot run on any node.
+    pub since: String,
+    /// Highest level that every member knows; the present one if a member does not answer.
+    pub possible: u32,
+    /// Whether the leader finalizes by itself, as the answering node is configured.
+    pub automatic: bool,
+    /// Whether no member knows more than the present level.
+    pub finalized: bool,
+    /// All members.
+    pub nodes: Vec<UpgradeNode>,
+}
+
+/// What a member knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeNode {
+    /// Name.
+    pub name: String,
+    /// Its version; none: it does not answer.
+    pub version: Option<String>,
+    /// Highest level that it knows; none: it does not answer.
+    pub level: Option<u32>,
+}
+
 /// The membership of a node that has founded or joined a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {

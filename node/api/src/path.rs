@@ -8,6 +8,10 @@ pub const CLUSTER: &str = "/v1/cluster";
 pub const CLUSTER_JOIN: &str = "/v1/cluster/join";
 /// `POST` [`crate::cluster::TransferLeader`]: [`crate::cluster::LeaderTransfer`].
 pub const CLUSTER_TRANSFER_LEADER: &str = "/v1/cluster/transfer-leader";
+/// `GET`: [`crate::cluster::Upgrade`].
+pub const CLUSTER_UPGRADE: &str = "/v1/cluster/upgrade";
+/// `POST`: finalizes the upgrade.
+pub const CLUSTER_FINALIZE: &str = "/v1/cluster/upgrade/finalize";
 /// `POST` [`crate::backup::Create`]: the backup, as a stream of bytes.
 pub const BACKUP: &str = "/v1/backup";
 /// `PUT` [`crate::backup::LastBackup`]: notes that a backup is complete and kept.

@@ -53,6 +53,9 @@ pub struct ClusterStatus {
     /// Level of the rules: the leader raises it when every member knows the next one.
     #[serde(default)]
     pub level: u32,
+    /// Highest level that every member knows; above `level` while an upgrade is not finalized.
+    #[serde(default)]
+    pub level_possible: u32,
     /// Quorum: number of voters that must accept a change.
     pub quorum: u64,
     /// Number of voters that answer.

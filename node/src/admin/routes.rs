@@ -47,6 +47,8 @@ pub(crate) fn router(node: Node) -> Router {
         .route(path::CLUSTER, post(cluster::init))
         .route(path::CLUSTER_JOIN, post(cluster::join))
         .route(path::CLUSTER_TRANSFER_LEADER, post(cluster::transfer_leader))
+        .route(path::CLUSTER_UPGRADE, get(cluster::upgrade))
+        .route(path::CLUSTER_FINALIZE, post(cluster::finalize))
         .route(path::BACKUP, post(backup::create))
         .route(path::BACKUP_LAST, put(backup::note))
         .route(path::RESTORE, post(backup::begin))

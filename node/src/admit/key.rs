@@ -16,7 +16,7 @@ use conclave_store::{
 use conclave_system::entropy;
 
 use super::{Admitted, View, credential, domain_name, problem, rejection_problem};
-use crate::replica::version_of;
+use crate::replica::{UPGRADE_HINT, version_of};
 
 /// Level of rules that says that every member signs with RSA of any size.
 const LEVEL_OF_ODD_RSA: u32 = 2;
@@ -117,7 +117,7 @@ fn check_level(level: u32, key: &PrivateKey) -> Result<(), Problem> {
     let title = format!("keys of type {found} need every member at {version}");
     Err(Problem::new(Code::VersionTooOld, title)
         .why("an older member would refuse the handshakes of this domain")
-        .hint("conclave status shows the version of each node"))
+        .hint(UPGRADE_HINT))
 }
 
 /// Seals a key for the log.

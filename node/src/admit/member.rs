@@ -14,7 +14,7 @@ use conclave_store::{
 };
 
 use super::{Admitted, NextGeneration, PROOFS_LEVEL, View};
-use crate::replica::version_of;
+use crate::replica::{UPGRADE_HINT, version_of};
 
 /// Returns a member by its name.
 pub(crate) fn member<'a>(state: &'a State, name: &str) -> Result<&'a Member, Problem> {
@@ -31,8 +31,7 @@ fn check_members_level(state: &State) -> Result<(), Problem> {
     }
     let version = version_of(PROOFS_LEVEL);
     let title = format!("members of versions before {version} do not know this change");
-    Err(Problem::new(Code::VersionTooOld, title)
-        .hint("conclave status shows the version of each node; upgrade the older ones"))
+    Err(Problem::new(Code::VersionTooOld, title).hint(UPGRADE_HINT))
 }
 
 /// Changes role or zone of a member. `answering` are the members that answer now.

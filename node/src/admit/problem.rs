@@ -8,6 +8,8 @@ use conclave_pki::{
 use conclave_store::{id::DomainName, outcome::Rejection, record::KeyFamily, time::UnixMillis};
 use conclave_system::clock;
 
+use crate::replica::UPGRADE_HINT;
+
 pub(super) fn domain_unknown(name: &DomainName) -> Problem {
     Problem::new(Code::DomainUnknown, format!("no domain {name}"))
         .hint(format!("conclave domain list    or: conclave domain create {name}"))
@@ -117,7 +119,7 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
             (Code::OperationForgotten, hint.to_owned())
         }
         R::LevelUnknown { .. } | R::LevelReached { .. } => {
-            (Code::VersionTooOld, "conclave status shows the version of each node".to_owned())
+            (Code::VersionTooOld, UPGRADE_HINT.to_owned())
         }
         R::ClusterExists(_) => (Code::AlreadyMember, "conclave status".to_owned()),
         R::NotRestoring => (

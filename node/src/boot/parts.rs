@@ -88,7 +88,6 @@ impl Parts {
                 }
             }
         })?;
-        local.raise_level(now).map_err(|error| data_problem(config, "the local scope", &error))?;
         make_main_domain(config, &local)
             .map_err(|error| data_problem(config, "the Main Domain", &error))?;
         Ok(Node::new(

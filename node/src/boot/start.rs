@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::Path, time::Instant};
 
 use conclave_api::problem::{Code, Problem};
-use conclave_store::scope::Scope;
+use conclave_store::{record::LEVEL_MAX, scope::Scope};
 use conclave_system::clock;
 use tokio::{net::TcpListener, time::timeout};
 
@@ -157,6 +157,12 @@ async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Prob
                 Some(_) => cluster::abandon(node)?,
                 None => put_leftovers_aside(data_dir)?,
             }
+            // A member raises it together with its cluster.
+            node.local().raise_level(clock::now(), LEVEL_MAX).map_err(|error| {
+                Problem::new(Code::DataUnusable, "cannot use the local scope")
+                    .detail(error.to_string())
+                    .hint("make room on the disk of data_dir")
+            })?;
             say("  cluster  none yet: conclave cluster init --name NAME, or cluster join");
         }
     }

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     admit::{self, NextGeneration, PROOFS_LEVEL, rejection_problem},
     fault::internal,
-    replica::{Point, Replica, Wait, known_level, version_of},
+    replica::{Point, Replica, UPGRADE_HINT, Wait, known_level, version_of},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -371,8 +371,7 @@ impl Admission {
             if next.is_some() || place != MemberPlace::default() {
                 let version = version_of(PROOFS_LEVEL);
                 let title = format!("members of versions before {version} do not know this change");
-                return Err(Problem::new(Code::VersionTooOld, title)
-                    .hint("upgrade every node first: conclave status shows their versions"));
+                return Err(Problem::new(Code::VersionTooOld, title).hint(UPGRADE_HINT));
             }
             let redeem = RedeemJoinToken { token, member, wraps };
             return Ok(Action::RedeemJoinToken(Box::new(redeem)));

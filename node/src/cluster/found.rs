@@ -12,7 +12,7 @@ use conclave_store::{
     command::{Action, Command, FoundCluster},
     id::{ClusterId, ClusterName, Generation, NodeId, OperationId},
     outcome::Outcome,
-    record::{Cluster, KeyringGeneration, Member, MemberRole, Principal},
+    record::{Cluster, KeyringGeneration, LEVEL_MAX, Member, MemberRole, Principal},
     scope::Scope,
     wire,
 };
@@ -125,6 +125,11 @@ async fn order_at(
     let done = done.map_err(|error| internal("cannot found the cluster", error))?;
     if let Outcome::Rejected(rejection) = done.outcome {
         return Err(internal("cannot found the cluster", rejection));
+    }
+    // A new cluster has no earlier version to go back to. If this fails, the leader retries, unless
+    // upgrades are finalized by hand.
+    if let Err(error) = replica.order_level(LEVEL_MAX).await {
+        tracing::warn!(event = "level.not_raised", %error);
     }
     // No shared domain can have the name yet. If this fails, `claim_main_domain` retries in the
     // background.

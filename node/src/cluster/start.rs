@@ -7,7 +7,8 @@ use conclave_pki::certificate::Certificate;
 use conclave_raft::{
     BoxFuture, Calls, Identity, Joiner, Options, OwnAddress, Peers, Raft, Retention,
 };
-use conclave_store::id::NodeId;
+use conclave_store::{id::NodeId, record::LEVEL_MAX, scope::Scope};
+use conclave_system::clock;
 
 use super::{Admission, address::NodeAddress, node_number, put_out};
 use crate::{
@@ -106,7 +107,7 @@ fn tasks(node: &Node, replica: &Replica, recovered: Option<Recovered>) -> Member
         tokio::spawn(replica.clone().follow_reports()).abort_handle(),
         tokio::spawn(replica.clone().reconcile_members()).abort_handle(),
         tokio::spawn(replica.clone().rotate_session_keys()).abort_handle(),
-        tokio::spawn(replica.clone().raise_level()).abort_handle(),
+        tokio::spawn(raise_local(node.clone(), replica.clone())).abort_handle(),
         tokio::spawn(replica.clone().keep_keyring()).abort_handle(),
         tokio::spawn(replica.clone().step_aside()).abort_handle(),
         tokio::spawn(replica.clone().claim_main_domain(node.config().main_domain.clone()))
@@ -117,11 +118,35 @@ fn tasks(node: &Node, replica: &Replica, recovered: Option<Recovered>) -> Member
     if let Some(address) = address {
         tasks.push(tokio::spawn(replica.clone().tell_address(address)).abort_handle());
     }
+    if !node.config().is_finalized_by_hand {
+        tasks.push(tokio::spawn(replica.clone().raise_level()).abort_handle());
+    }
     if let Some(recovered) = recovered {
         let turning = put_out::turn_keyring(node.clone(), replica.clone(), recovered);
         tasks.push(tokio::spawn(turning).abort_handle());
     }
     MemberTasks(tasks)
+}
+
+/// Raises the level of the local scope together with the cluster's.
+async fn raise_local(node: Node, replica: Replica) {
+    let mut reports = node.live().reports(Scope::Shared);
+    loop {
+        let level = replica.point().state.level();
+        let raising = node.clone();
+        let raised =
+            tokio::task::spawn_blocking(move || raising.local().raise_level(clock::now(), level));
+        match raised.await {
+            Ok(Ok(())) if level >= LEVEL_MAX => return,
+            Ok(Ok(())) => {}
+            // The local scope goes on under its earlier rules; the next change tries again.
+            Ok(Err(error)) => tracing::warn!(event = "local.level_not_raised", %error),
+            Err(_) => return,
+        }
+        if reports.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Returns the address of this node as State has it, and as its configuration says now.

@@ -27,7 +27,7 @@ use super::{Operator, dry_run};
 use crate::{
     admit::{self, Admitted, View, rejection_problem},
     fault::internal,
-    replica::version_of,
+    replica::{UPGRADE_HINT, version_of},
     view,
 };
 
@@ -293,11 +293,11 @@ fn check_level(state: &State, action: &Action) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new(Code::VersionTooOld, "a member of the cluster does not know this change yet")
-        .why(format!("it needs level {level} of the rules, and the cluster is at {known}"))
-        .hint(format!(
-            "upgrade every node to {} or later first: conclave status shows their versions",
+        .why(format!(
+            "it needs level {level} of the rules ({} or later), and the cluster is at {known}",
             version_of(level)
-        )))
+        ))
+        .hint(UPGRADE_HINT))
 }
 
 fn is_level_missing(derived: &Result<Derived, Problem>) -> bool {

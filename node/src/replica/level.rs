@@ -1,10 +1,11 @@
 //! Raises the level of State once every member knows the rules of the new level.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use conclave_raft::Role;
 use conclave_store::{
     command::{Action, Command},
+    id::NodeId,
     outcome::Outcome,
     record::LEVEL_MAX,
     wire,
@@ -37,7 +38,18 @@ pub(crate) fn version_of(level: u32) -> String {
     numbers.collect::<Vec<_>>().join(".")
 }
 
+/// Hint of a change that an older member does not know.
+pub(crate) const UPGRADE_HINT: &str = "conclave cluster upgrade    shows which node is missing";
+
 impl Replica {
+    /// Returns the version of every member, from the leader's knowledge; none for a silent one.
+    pub(crate) async fn versions(&self) -> BTreeMap<NodeId, Option<String>> {
+        let reports = self.all_reports().await;
+        let point = self.point();
+        let version = |id: &NodeId| reports.get(id).map(|report| report.version.clone());
+        point.state.members().map(|(id, _)| (*id, version(id))).collect()
+    }
+
     /// While this node leads, raises the level to the highest one that every member knows. Returns
     /// when the highest level of this program is reached.
     pub(crate) async fn raise_level(self) {
@@ -73,7 +85,8 @@ impl Replica {
         levels.min().unwrap_or(0).min(LEVEL_MAX)
     }
 
-    async fn order_level(&self, level: u32) -> Result<Outcome, ExecuteError> {
+    /// Orders a level that every member knows.
+    pub(crate) async fn order_level(&self, level: u32) -> Result<Outcome, ExecuteError> {
         let now = clock::now();
         let action = Action::SetLevel(level);
         let command = Command::by_node(self.shared.id, entropy::array(), now, action);

@@ -32,6 +32,14 @@ pub(crate) struct Outlook {
     pub(crate) confirmed_since: Option<Duration>,
 }
 
+impl Outlook {
+    /// Returns the version of each member that answers.
+    pub(crate) fn versions(&self) -> BTreeMap<NodeId, Option<String>> {
+        let version = |report: &NodeReport| Some(report.version.clone());
+        self.reports.iter().map(|(id, report)| (*id, version(report))).collect()
+    }
+}
+
 /// Returns the lagging members: those that serve less than `committed`, except those with the same
 /// State as the furthest member.
 fn behind(reports: &BTreeMap<NodeId, NodeReport>, committed: u64) -> BTreeSet<NodeId> {

@@ -3,20 +3,23 @@
 use axum::Json;
 use conclave_api::{
     API_VERSION,
-    cluster::{Init, Join, LeaderTransfer, Membership, TransferLeader},
+    change::Change,
+    cluster::{Init, Join, LeaderTransfer, Membership, TransferLeader, Upgrade},
     problem::{Code, Problem},
 };
 use conclave_store::{
     id::{ClusterName, Fingerprint, NodeId},
+    scope::Scope,
     state::State,
 };
 
 use super::Answer;
 use crate::{
     admin::{asked::Asked, problem::Failed},
-    cluster,
+    admit, cluster,
     replica::{KeptV1, TransferError},
     token::JoinTokenText,
+    view,
 };
 
 /// First version whose leader hands over on request.
@@ -95,6 +98,23 @@ pub(super) async fn transfer_leader(asked: Asked) -> Answer<LeaderTransfer> {
         }
         Err(TransferError::Kept(kept)) => Err(kept_problem(&kept, name).into()),
     }
+}
+
+pub(super) async fn upgrade(asked: Asked) -> Answer<Upgrade> {
+    Ok(Json(how_far(&asked).await?))
+}
+
+pub(super) async fn finalize(asked: Asked) -> Answer<Change> {
+    let upgrade = how_far(&asked).await?;
+    let derive = move |_: &admit::View<'_>| admit::finalize(&upgrade);
+    Ok(Json(asked.operator.change(Scope::Shared, derive).await?))
+}
+
+async fn how_far(asked: &Asked) -> Result<Upgrade, Problem> {
+    let state = asked.operator.read().await?;
+    let node = &asked.operator.node;
+    let versions = node.replica()?.versions().await;
+    Ok(view::upgrade(&state, &versions, !node.config().is_finalized_by_hand))
 }
 
 /// Finds a member by its name.
