@@ -209,6 +209,12 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::NodeKeyTaken => {
             "The joining node has the identity key or the sealing key of a member: its data directory was copied. Start it with an empty data_dir, so that it makes keys of its own, and join again."
         }
+        Code::NodeUntrusted => {
+            "The certificate of this node is not by the cluster of the access token, or not for the name or address that was asked, or out of date. The token was not sent. A node certifies its API for its name, its addresses and [admin] names; --server-name says which node is meant if it is reached through another address."
+        }
+        Code::AuthorityTurning => {
+            "The authority of the cluster was replaced, and the one before it is still trusted, so that access tokens made before go on. Only one can be replaced at a time: conclave cluster rotate-authority --finish ends that trust."
+        }
         Code::NodeUnknown => "No member has this name. conclave node list shows all.",
         Code::QuorumWouldBeLost => {
             "Without this voter the remaining ones could not decide anything: too few of them answer. Start them first. No option overrides this; if they are lost for ever, see conclave explain recover."
@@ -305,6 +311,7 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 [admin]
 # socket = "/run/conclave/admin.sock"
 # bind = "10.0.0.1:7443"             # the API over HTTPS, with tokens; default: socket only
+# names = ["node-1.example"]         # more names and addresses by which clients reach it
 
 [public]
 # bind = "0.0.0.0:80"                # /certificates/NAME for everybody, over HTTP; default: off

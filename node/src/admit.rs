@@ -4,6 +4,7 @@
 //! carries the rows from which it was derived. If one of them has changed when the command is
 //! applied, it is rejected and derived again.
 
+mod authority;
 mod backup;
 mod certificate;
 mod chain;
@@ -36,6 +37,7 @@ use conclave_store::{
 
 use crate::node::Node;
 
+pub(crate) use authority::{forget_authority, rotate_authority};
 pub(crate) use backup::{note_backup, recipients};
 pub(crate) use certificate::{
     common_names, for_addresses_only, import_certificate, is_for_an_address, not_covered,

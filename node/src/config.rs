@@ -20,6 +20,7 @@ use serde::Deserialize;
 use crate::{observe::log, tls_names};
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const ADMIN_NAMES_MAX: usize = 32;
 /// Default for `keep_log_mib`: more than a minute of the fastest writes, in which a member can
 /// install a snapshot of 100,000 domains.
 const KEEP_LOG_MIB: u32 = 256;
@@ -50,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) admin_socket: PathBuf,
     /// TCP address of the admin API over HTTPS; none: off.
     pub(crate) admin_bind: Option<SocketAddr>,
+    /// Names and addresses by which clients reach the admin API, besides those that the node finds.
+    pub(crate) admin_names: Vec<String>,
     /// TCP address of the public certificate pages over HTTP; none: off.
     pub(crate) public_bind: Option<SocketAddr>,
     /// Oldest accepted TLS version of this node, even if the cluster accepts older ones.
@@ -116,6 +119,8 @@ struct ClusterSection {
 struct AdminSection {
     socket: Option<PathBuf>,
     bind: Option<SocketAddr>,
+    #[serde(default)]
+    names: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -243,6 +248,7 @@ impl Config {
             is_finalized_by_hand: is_by_hand(file.cluster.finalize.as_deref())?,
             admin_socket: file.admin.socket.unwrap_or(default_socket),
             admin_bind: file.admin.bind,
+            admin_names: admin_names(file.admin.names)?,
             public_bind: file.public.bind,
             tls_version_min,
             tls_cipher_suites,
@@ -270,6 +276,7 @@ impl Config {
             ("[cluster] finalize", self.is_finalized_by_hand == other.is_finalized_by_hand),
             ("[admin] socket", self.admin_socket == other.admin_socket),
             ("[admin] bind", self.admin_bind == other.admin_bind),
+            ("[admin] names", self.admin_names == other.admin_names),
             ("[public] bind", self.public_bind == other.public_bind),
             ("[tls] min_version", self.tls_version_min == other.tls_version_min),
             ("[tls] cipher_suites", self.tls_cipher_suites == other.tls_cipher_suites),
@@ -280,6 +287,22 @@ impl Config {
             ("[log] format", self.log_json == other.log_json),
         ];
         all.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
+    }
+}
+
+/// Checks the names for the certificate of the admin API.
+fn admin_names(names: Vec<String>) -> Result<Vec<String>, Problem> {
+    let setting = "[admin] names";
+    if names.len() > ADMIN_NAMES_MAX {
+        return Err(setting_problem(setting, format!("more than {ADMIN_NAMES_MAX}")));
+    }
+    let is_wrong = |name: &&String| name.contains('@') || !conclave_pki::issue::is_name(name);
+    match names.iter().find(is_wrong) {
+        Some(wrong) => {
+            let why = format!("{wrong:?} is neither a DNS name nor an IP address");
+            Err(setting_problem(setting, why))
+        }
+        None => Ok(names),
     }
 }
 

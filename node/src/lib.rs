@@ -8,6 +8,7 @@
 
 mod admin;
 mod admit;
+mod authority;
 mod boot;
 mod cluster;
 mod config;

@@ -69,6 +69,8 @@ struct Shared {
     local: Local,
     started: UnixMillis,
     member: arc_swap::ArcSwapOption<Member>,
+    /// TLS settings of the admin API, with a certificate of its own.
+    admin_tls: arc_swap::ArcSwapOption<rustls::ServerConfig>,
     turns: Turns,
     inspections: Inspections,
     /// Held while the node founds or joins a cluster: the two exclude each other.
@@ -109,6 +111,7 @@ impl Node {
             local,
             started,
             member: arc_swap::ArcSwapOption::empty(),
+            admin_tls: arc_swap::ArcSwapOption::empty(),
             turns: Turns::new(),
             inspections: Inspections::default(),
             changing: Arc::new(Semaphore::new(1)),
@@ -238,6 +241,16 @@ impl Node {
             Some(member) => Err(refused(&member.membership.cluster_name)),
             None => Ok(permit),
         }
+    }
+
+    /// Returns the TLS settings of the admin API; none before the node could certify its key.
+    pub(crate) fn admin_tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.shared.admin_tls.load_full()
+    }
+
+    /// Sets the TLS settings of the admin API.
+    pub(crate) fn set_admin_tls(&self, config: Arc<rustls::ServerConfig>) {
+        self.shared.admin_tls.store(Some(config));
     }
 
     /// Publishes the membership to callers.

@@ -126,7 +126,7 @@ impl Filling {
             &self.authority_key,
             &self.authority,
             key.public_key_der(),
-            &text,
+            std::slice::from_ref(&text),
             entropy::array(),
             self.validity,
         );

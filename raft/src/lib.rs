@@ -31,7 +31,8 @@ pub use engine::LogDamage;
 pub use machine::{Entry, Machine, MachineFault, Staged, Stager, View};
 pub use mark::{LogOpenError, payloads};
 pub use network::{
-    Accept, BoxFuture, CallError, Calls, Identity, JoinError, Joiner, OwnAddress, Peers,
+    Accept, BoxFuture, CallError, Calls, Certificates, Identity, JoinError, Joiner, OwnAddress,
+    Peers,
     join::{JoinOptions, Joined, join_call},
     transport,
 };

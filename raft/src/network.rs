@@ -21,7 +21,12 @@ mod samples;
 mod tests;
 pub mod transport;
 
-use std::{future::Future, net::SocketAddr, pin::Pin};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use crate::types::NodeId;
 
@@ -48,6 +53,41 @@ pub struct Identity {
     pub private_key_der: Vec<u8>,
     /// Certificate of the cluster's authority, DER.
     pub authority_der: Vec<u8>,
+    /// Certificates that lead from this authority to an earlier one that is still trusted, DER.
+    pub earlier_der: Vec<Vec<u8>>,
+}
+
+/// The present certificates of this node; its key never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificates {
+    /// See [`Identity::certificate_der`].
+    pub certificate_der: Vec<u8>,
+    /// See [`Identity::authority_der`].
+    pub authority_der: Vec<u8>,
+    /// See [`Identity::earlier_der`].
+    pub earlier_der: Vec<Vec<u8>>,
+}
+
+/// The identity of this node, whose certificates are renewed from time to time.
+pub(crate) struct Renewable(RwLock<Arc<Identity>>);
+
+impl Renewable {
+    pub(crate) fn new(identity: Identity) -> Arc<Renewable> {
+        Arc::new(Renewable(RwLock::new(Arc::new(identity))))
+    }
+
+    pub(crate) fn present(&self) -> Arc<Identity> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the identity with other certificates, and keeps it.
+    fn renew(&self, certificates: Certificates) -> Arc<Identity> {
+        let Certificates { certificate_der, authority_der, earlier_der } = certificates;
+        let before = Identity::clone(&self.present());
+        let renewed = Arc::new(Identity { certificate_der, authority_der, earlier_der, ..before });
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&renewed);
+        renewed
+    }
 }
 
 /// Directory of the members, by their pinned keys.

@@ -21,7 +21,7 @@ use crate::{
     limits::PAYLOAD_BYTES_MAX,
     log::Log,
     mark::LogOpenError,
-    network::{CallError, Identity, Links, OwnAddress, Transport},
+    network::{CallError, Certificates, Identity, Links, OwnAddress, Transport},
     rt::{Rt, Threads, now},
     segments::Entropy,
     state_machine::{Progress, StateMachine},
@@ -217,6 +217,11 @@ impl Raft {
             .initialize(members)
             .await
             .map_err(|error| MembershipError::Refused(error.to_string()))
+    }
+
+    /// Shows other certificates of this node on later connections.
+    pub fn renew(&self, certificates: Certificates) -> io::Result<()> {
+        self.transport.renew(certificates)
     }
 
     /// Proposes a payload and waits until it is applied here. Only the leader can.

@@ -166,6 +166,21 @@ pub enum Action {
     RestoreRows(Vec<(RowKey, Record)>),
     /// Ends restoring (level 3).
     FinishRestore,
+    /// Replaces the authority of the cluster; the one before stays trusted (level 3).
+    RotateAuthority(Box<RotateAuthority>),
+    /// Ends the trust in the authority before the present one (level 3).
+    ForgetAuthority,
+}
+
+/// See [`Action::RotateAuthority`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotateAuthority {
+    /// Certificate of the new authority, DER.
+    pub authority_der: ByteBuf,
+    /// Its private key, sealed.
+    pub authority_key: Sealed,
+    /// Certificate of its key, issued by the present authority, DER.
+    pub cross_der: ByteBuf,
 }
 
 /// See [`Action::AddTrusted`].
@@ -328,7 +343,9 @@ impl Action {
             | Action::NoteBackup(_)
             | Action::BeginRestore
             | Action::RestoreRows(_)
-            | Action::FinishRestore => 3,
+            | Action::FinishRestore
+            | Action::RotateAuthority(_)
+            | Action::ForgetAuthority => 3,
             _ => 0,
         }
     }
@@ -362,6 +379,8 @@ impl Action {
                     | Action::BeginRestore
                     | Action::RestoreRows(_)
                     | Action::FinishRestore
+                    | Action::RotateAuthority(_)
+                    | Action::ForgetAuthority
             )
     }
 
@@ -376,6 +395,7 @@ impl Action {
             Action::PublishSessionKey(_, _, key) => vec![&key.sealed],
             Action::RemoveMember(remove) => vec![&remove.turn.rotate.authority_key],
             Action::TurnKeyring(turn) => vec![&turn.rotate.authority_key],
+            Action::RotateAuthority(rotate) => vec![&rotate.authority_key],
             Action::Join(join) => {
                 let turn = join.replaces.iter();
                 turn.map(|remove| &remove.turn.rotate.authority_key).collect()

@@ -1,5 +1,6 @@
 //! Rules of State: checks a command and applies it.
 
+mod authority;
 mod backup;
 mod certificate;
 mod chain;
@@ -131,6 +132,8 @@ impl Changing<'_> {
             Action::SetMember(set) => member::set(self, set),
             Action::TurnKeyring(turn) => keyring::turn(self, turn),
             Action::Reseal(reseal) => keyring::reseal(self, reseal),
+            Action::RotateAuthority(rotate) => authority::rotate(self, rotate),
+            Action::ForgetAuthority => authority::forget(self),
             Action::DropGenerations(current) => keyring::drop_before(self, *current),
             Action::AddAccessToken(id, token, proof) => token::add(self, *id, token, *proof),
             Action::NoteBackup(backup) => backup::note(self, *backup),

@@ -186,4 +186,7 @@ pub enum Rejection {
     /// The cluster has domains, or is not restoring.
     #[error("this cluster restores no backup now")]
     NotRestoring,
+    /// The authority was replaced, and the one before is still trusted.
+    #[error("the authority before the present one is still trusted")]
+    AuthorityTurning,
 }

@@ -1,5 +1,6 @@
 //! Rows of State: one type per kind of row.
 
+mod authority;
 mod backup;
 mod certificate;
 mod chain;
@@ -23,6 +24,7 @@ mod trust;
 
 use std::sync::Arc;
 
+pub use authority::EarlierAuthority;
 pub use backup::LastBackup;
 pub use certificate::Certificate;
 pub use chain::Chain;
@@ -117,6 +119,8 @@ pub enum RowKey {
     Restoring,
     /// Where level 3 began; one row. What is older than it needs no proof.
     ProofsBegin,
+    /// The authority before the present one; one row, from level 3 on.
+    EarlierAuthority,
 }
 
 /// Content of a row. Large contents are behind a pointer: an enum is as large as its largest
@@ -181,4 +185,6 @@ pub enum Record {
     Restoring(UnixMillis),
     /// Where level 3 began.
     ProofsBegin,
+    /// The authority before the present one.
+    EarlierAuthority(Arc<EarlierAuthority>),
 }

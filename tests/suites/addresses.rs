@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use conclave_tests::{Cluster, wait_for};
+use conclave_tests::{Cluster, Node, wait_for};
 
 /// Longest time from the restart until every node takes changes.
 const BACK_WITHIN: Duration = Duration::from_secs(30);
@@ -67,4 +67,27 @@ fn a_member_joins_by_a_name_with_several_addresses() {
     // `localhost` is ::1 and 127.0.0.1; the member is at the second.
     let member = format!("localhost:{}", one.quic.port());
     two.run(&["--timeout", "60s", "cluster", "join", &member, "--token-file", &token]).ok();
+}
+
+/// Two processes with one identity: the copy is told so, and takes no calls away from the first.
+#[test]
+fn a_copied_data_directory_does_not_take_the_place_of_its_origin() {
+    let cluster = Cluster::start(3);
+    let [one, _, three] = &cluster.nodes[..] else { unreachable!() };
+    let copies = cluster.dir.path().join("copies");
+    std::fs::create_dir_all(&copies).unwrap();
+    let mut cp = std::process::Command::new("cp");
+    assert!(cp.arg("-r").arg(&three.dir).arg(&copies).status().unwrap().success());
+    let mut copy = Node::existing(&copies, &three.name, three.quic);
+    let config = copy.dir.join("node.toml");
+    let (from, to) = (three.dir.display().to_string(), copy.dir.display().to_string());
+    let text = std::fs::read_to_string(&config).unwrap().replace(&from, &to);
+    std::fs::write(&config, text).unwrap();
+    let place = std::net::UdpSocket::bind((three.address, 0)).unwrap().local_addr().unwrap();
+    copy.move_to(place);
+    copy.start();
+    wait_for("a line about the copy", || copy.log().contains("cluster.cloned").then_some(()));
+    let nodes = one.run(&["node", "list", "-o", "json"]).json();
+    let address = nodes.as_array().unwrap().iter().find(|node| node["name"] == "node-3").unwrap();
+    assert_eq!(address["address"], three.quic.to_string(), "{nodes}");
 }

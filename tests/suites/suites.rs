@@ -2,6 +2,7 @@
 
 mod addresses;
 mod answers;
+mod authority;
 mod backup;
 mod chains;
 mod checks;

@@ -67,7 +67,7 @@ const ROOMS: [(&str, &[&[&str]]); 8] = [
                 "recovered",
                 "replica",
             ],
-            &["observe", "local", "member"],
+            &["observe", "local", "member", "authority"],
             &["config"],
             &["node", "trusted"],
             &["admit", "public"],

@@ -100,6 +100,16 @@ impl Client {
         self.change(Method::POST, path::CLUSTER_FINALIZE, &Nothing {}, change).await
     }
 
+    /// Replaces the authority of the cluster.
+    pub async fn rotate_authority(&self, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::POST, path::CLUSTER_ROTATE_AUTHORITY, &Nothing {}, change).await
+    }
+
+    /// Ends the trust in the authority before the present one.
+    pub async fn forget_authority(&self, change: &Change) -> Result<Changed, Failure> {
+        self.change(Method::POST, path::CLUSTER_FORGET_AUTHORITY, &Nothing {}, change).await
+    }
+
     /// Tells the cluster about a complete backup.
     pub async fn note_backup(&self, last: &backup::LastBackup) -> Result<Changed, Failure> {
         let change = Change { is_committed_enough: true, ..Change::default() };

@@ -21,6 +21,7 @@ use conclave_api::{
 };
 use reqwest::{Method, RequestBuilder};
 use ring::rand::{SecureRandom, SystemRandom};
+use rustls::pki_types::ServerName;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
@@ -52,12 +53,21 @@ pub struct Options {
     pub family: Option<String>,
     /// Mean the key that waits for its certificate, in signing requests.
     pub is_pending: bool,
+    /// Name or address that the certificate of the node must be for, instead of the one asked.
+    pub server_name: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Options {
         let timeout = Duration::from_secs(15);
-        Options { timeout, is_stale: false, scope: None, family: None, is_pending: false }
+        Options {
+            timeout,
+            is_stale: false,
+            scope: None,
+            family: None,
+            is_pending: false,
+            server_name: None,
+        }
     }
 }
 
@@ -155,7 +165,10 @@ impl Client {
         let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         // A host that is switched off must leave time for the others.
         let connect = (count > 1).then(|| options.timeout / count.saturating_add(1));
-        let targets = addresses.into_iter().map(|address| Target::new(address, token, connect));
+        let server_name = options.server_name.as_deref().map(server_name).transpose()?;
+        let targets = addresses
+            .into_iter()
+            .map(|address| Target::new(address, token, (connect, server_name.clone())));
         Ok(Client {
             targets: targets.collect::<Result<_, _>>()?,
             turns: Arc::default(),
@@ -463,6 +476,14 @@ impl Client {
                 may_be_done: true,
             };
         }
+        if let Some(problem) = trust::refusal(error, &address.to_string()) {
+            return Attempt {
+                problem: failure(problem),
+                is_worth_repeating: false,
+                is_for_another: true,
+                may_be_done: false,
+            };
+        }
         let problem = Problem::new(Code::NodeUnreachable, format!("no node answers at {address}"))
             .detail(cause)
             .hint("conclave server run --config FILE    or name another node with --address");
@@ -489,7 +510,7 @@ impl Target {
     fn new(
         address: Address,
         token: Option<&AccessToken>,
-        connect: Option<Duration>,
+        (connect, server_name): (Option<Duration>, Option<ServerName<'static>>),
     ) -> Result<Target, Failure> {
         let unusable = |error: String| {
             failure(
@@ -503,7 +524,8 @@ impl Target {
         let (builder, base) = match &address {
             // A socket needs no TLS, but the builder needs a configuration.
             Address::Unix(path) => {
-                let tls = trust::config([0; 32]).map_err(|error| unusable(error.to_string()))?;
+                let tls =
+                    trust::config([0; 32], None).map_err(|error| unusable(error.to_string()))?;
                 let builder = builder.tls_backend_preconfigured(tls);
                 (builder.unix_socket(path.clone()), "http://conclave".to_owned())
             }
@@ -514,8 +536,8 @@ impl Target {
                             .hint("--token-file FILE; on a member: conclave token create NAME"),
                     )
                 })?;
-                let tls =
-                    trust::config(token.authority).map_err(|error| unusable(error.to_string()))?;
+                let tls = trust::config(token.authority, server_name)
+                    .map_err(|error| unusable(error.to_string()))?;
                 (builder.tls_backend_preconfigured(tls).https_only(true), url.clone())
             }
         };
@@ -526,6 +548,13 @@ impl Target {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
+}
+
+fn server_name(text: &str) -> Result<ServerName<'static>, Failure> {
+    ServerName::try_from(text.to_owned()).map_err(|_| {
+        let title = format!("--server-name {text:?} is neither a name nor an address");
+        failure(Problem::new(Code::Malformed, title))
+    })
 }
 
 fn io_kind(error: &reqwest::Error) -> Option<std::io::ErrorKind> {

@@ -1,14 +1,92 @@
 //! Trust over HTTPS: the node's certificate must be issued by the cluster's authority, whose
-//! fingerprint is in the access token.
+//! fingerprint is in the access token, for the name or address that is asked.
 
-use conclave_tls::{issued_by, ring_provider};
-use rustls::{ClientConfig, Error};
+use std::sync::Arc;
 
-/// Returns TLS settings with trust in the authority of this fingerprint and no other.
-pub(crate) fn config(authority: [u8; 32]) -> Result<ClientConfig, Error> {
+use conclave_api::problem::{Code, Problem};
+use conclave_tls::{ServerVerifier, issued_to, ring_provider};
+use rustls::{
+    CertificateError, ClientConfig, Error,
+    client::danger::ServerCertVerifier,
+    pki_types::{ServerName, UnixTime},
+};
+
+/// Returns TLS settings with trust in the authority of this fingerprint and no other. The node must
+/// have the name `server_name`, or else the host of the address.
+pub(crate) fn config(
+    authority: [u8; 32],
+    server_name: Option<ServerName<'static>>,
+) -> Result<ClientConfig, Error> {
+    let issued = issued_to(ring_provider(), authority);
     Ok(ClientConfig::builder_with_provider(ring_provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(issued_by(ring_provider(), authority))
+        .with_custom_certificate_verifier(match server_name {
+            None => issued,
+            Some(name) => for_name(issued, name),
+        })
         .with_no_client_auth())
+}
+
+/// Compares with another name than the one that is asked for.
+fn for_name(
+    issued: Arc<dyn ServerCertVerifier>,
+    name: ServerName<'static>,
+) -> Arc<dyn ServerCertVerifier> {
+    ServerVerifier::new(ring_provider(), move |end_entity, intermediates, _, now: UnixTime| {
+        issued.verify_server_cert(end_entity, intermediates, &name, &[], now).map(drop)
+    })
+}
+
+/// Returns why a node's certificate was refused; `None` if something else failed.
+pub(crate) fn refusal(error: &reqwest::Error, address: &str) -> Option<Problem> {
+    let Error::InvalidCertificate(why) = tls_error(error)? else { return None };
+    let problem = |title: String| Problem::new(Code::NodeUntrusted, title);
+    Some(match why {
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            problem(format!("{address} is not the node that is meant"))
+                .why(format!("its certificate is for {}", bare(presented)))
+                .hint("--server-name NAME if the node is reached by another name than its own; [admin] names in its configuration adds one    a sealed node: ask it at its socket")
+        }
+        CertificateError::UnknownIssuer => {
+            problem(format!("{address} belongs to another cluster than the access token"))
+                .hint("check the address; or make a new token on a member: conclave token create NAME")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            problem(format!("the certificate of {address} has expired"))
+                .why("a node renews it by itself, unless it is sealed")
+                .hint("check the clocks of this machine and of the node")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            problem(format!("the certificate of {address} is not valid yet"))
+                .hint("check the clocks of this machine and of the node")
+        }
+        other => problem(format!("the certificate of {address} cannot be used"))
+            .detail(Error::InvalidCertificate(other.clone()).to_string()),
+    })
+}
+
+/// Returns names without the kind that is said with each, as in `DnsName("node-1")`.
+fn bare(presented: &[String]) -> String {
+    let inside = |name: &String| {
+        let from = name.find('(').map_or(name.as_str(), |at| name.get(at + 1..).unwrap_or(name));
+        from.trim_end_matches(')').trim_matches('"').to_owned()
+    };
+    presented.iter().map(inside).collect::<Vec<_>>().join(", ")
+}
+
+/// Finds the TLS error behind a failed request.
+fn tls_error(error: &reqwest::Error) -> Option<&Error> {
+    let mut found: &(dyn std::error::Error + 'static) = error;
+    loop {
+        if let Some(tls) = found.downcast_ref::<Error>() {
+            return Some(tls);
+        }
+        // Its source is that of the error inside, not the error itself.
+        let inside = found.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        found = match inside {
+            Some(inside) => inside,
+            None => found.source()?,
+        };
+    }
 }

@@ -101,6 +101,17 @@ pub(crate) enum Cluster {
         #[command(flatten)]
         changing: Changing,
     },
+    /// Replaces the authority that certifies the nodes; the one before stays trusted until --finish
+    #[command(
+        after_help = "Examples:\n  conclave cluster rotate-authority\n  conclave cluster rotate-authority --finish\nIn between replace the access tokens made before: they find no node over HTTPS after --finish."
+    )]
+    RotateAuthority {
+        /// End the trust in the authority before the present one
+        #[arg(long)]
+        finish: bool,
+        #[command(flatten)]
+        changing: Changing,
+    },
     /// Makes this stopped node the only voter, after the quorum is lost for ever
     #[command(
         after_help = "Examples:\n  conclave cluster recover --dry-run\n  conclave cluster recover --config /etc/conclave/conclave.toml\nFirst run it with --dry-run on every survivor: conclave explain recover."

@@ -10,61 +10,83 @@ use conclave_client::{Change, Failure};
 
 use super::{Asking, Done, change, confirm_words, prompt, read_token};
 use crate::{
-    args::{Changing, Cluster, Form, Global},
+    args::{Changing, Cluster, Form, Global, IfMissing},
     output::{self, Columns},
     progress,
 };
 
 pub(super) async fn run(asking: &Asking, command: Cluster) -> Done {
-    if let Cluster::TransferLeader { node, dry_run } = command {
-        return transfer_leader(asking, node, dry_run).await;
-    }
-    if let Cluster::Upgrade { finalize, changing } = command {
-        return upgrade(asking, finalize, &changing).await;
-    }
-    let (client, global) = (asking.client()?.for_one_node()?, &asking.global);
+    // These may ask any node.
     match command {
-        Cluster::TransferLeader { .. } | Cluster::Upgrade { .. } => {}
-        Cluster::Init { name, missing } => {
-            let change = Change { is_if_missing: missing.if_missing, ..Change::default() };
-            let made = client.init(&Init { name }, &change).await?;
-            if !is_told(global, &made) {
-                let (cluster, id, node) = (&made.cluster, &made.id, &made.node);
-                output::success(
-                    global,
-                    &format!("Made cluster {cluster:?} (id {id}) with one voter, {node}."),
-                );
-                about_keys(global, &made);
-                output::advice(
-                    global,
-                    "Next: conclave join-token create    add nodes (three voters survive the loss of one)",
-                );
-            }
+        Cluster::TransferLeader { node, dry_run } => transfer_leader(asking, node, dry_run).await,
+        Cluster::Upgrade { finalize, changing } => upgrade(asking, finalize, &changing).await,
+        Cluster::RotateAuthority { finish, changing } => {
+            rotate_authority(asking, finish, &changing).await
         }
         // Needs no running node, so it never comes here.
-        Cluster::Recover { .. } => {}
+        Cluster::Recover { .. } => Ok(0),
+        Cluster::Init { name, missing } => init(asking, name, &missing).await,
         Cluster::Join { member, learner, zone, replace, token_file, missing } => {
             let token = token(asking, token_file.as_deref())?;
-            let change = Change { is_if_missing: missing.if_missing, ..Change::default() };
             let join = Join { address: member, token, learner, zone, replaces: replace };
-            let made = client.join(&join, &change).await?;
-            if !is_told(global, &made) {
-                let (cluster, node, voters) = (&made.cluster, &made.node, made.voters);
-                let role = if made.learner { "learner" } else { "voter" };
-                let text =
-                    format!("{node} is a {role} of cluster {cluster:?} now ({voters} voters).");
-                output::success(global, &text);
-                about_keys(global, &made);
-                if voters < 3 {
-                    output::advice(global, "!  no node may fail yet; add a third");
-                }
-            }
+            enter(asking, &join, &missing).await
+        }
+    }
+}
+
+async fn init(asking: &Asking, name: String, missing: &IfMissing) -> Done {
+    let (client, global) = (asking.client()?.for_one_node()?, &asking.global);
+    let change = Change { is_if_missing: missing.if_missing, ..Change::default() };
+    let made = client.init(&Init { name }, &change).await?;
+    if !is_told(global, &made) {
+        let (cluster, id, node) = (&made.cluster, &made.id, &made.node);
+        let text = format!("Made cluster {cluster:?} (id {id}) with one voter, {node}.");
+        output::success(global, &text);
+        about_keys(global, &made);
+        output::advice(
+            global,
+            "Next: conclave join-token create    add nodes (three voters survive the loss of one)",
+        );
+    }
+    Ok(0)
+}
+
+async fn enter(asking: &Asking, join: &Join, missing: &IfMissing) -> Done {
+    let (client, global) = (asking.client()?.for_one_node()?, &asking.global);
+    let change = Change { is_if_missing: missing.if_missing, ..Change::default() };
+    let made = client.join(join, &change).await?;
+    if !is_told(global, &made) {
+        let (cluster, node, voters) = (&made.cluster, &made.node, made.voters);
+        let role = if made.learner { "learner" } else { "voter" };
+        let text = format!("{node} is a {role} of cluster {cluster:?} now ({voters} voters).");
+        output::success(global, &text);
+        about_keys(global, &made);
+        if voters < 3 {
+            output::advice(global, "!  no node may fail yet; add a third");
         }
     }
     Ok(0)
 }
 
-/// Unlike the other commands it may ask any node.
+async fn rotate_authority(asking: &Asking, is_end: bool, changing: &Changing) -> Done {
+    let (client, global) = (asking.client()?, &asking.global);
+    if is_end {
+        let words =
+            "Access tokens made before the rotation find no node over HTTPS any more afterwards.";
+        confirm_words(global, changing.is_sure(), words, "finish")?;
+        let done = client.forget_authority(&change(changing)).await?;
+        output::change(global, "the earlier authority is trusted no longer", &done);
+        return Ok(0);
+    }
+    let done = client.rotate_authority(&change(changing)).await?;
+    output::change(global, "the cluster has a new authority; the one before stays trusted", &done);
+    output::advice(
+        global,
+        "Next: replace access tokens (conclave token create), then: conclave cluster rotate-authority --finish",
+    );
+    Ok(0)
+}
+
 async fn transfer_leader(asking: &Asking, to: Option<String>, is_dry_run: bool) -> Done {
     let change = Change { is_dry_run, ..Change::default() };
     let done = asking.client()?.transfer_leader(&TransferLeader { to }, &change).await?;

@@ -12,6 +12,10 @@ pub const CLUSTER_TRANSFER_LEADER: &str = "/v1/cluster/transfer-leader";
 pub const CLUSTER_UPGRADE: &str = "/v1/cluster/upgrade";
 /// `POST`: finalizes the upgrade.
 pub const CLUSTER_FINALIZE: &str = "/v1/cluster/upgrade/finalize";
+/// `POST`: replaces the authority of the cluster; the one before stays trusted.
+pub const CLUSTER_ROTATE_AUTHORITY: &str = "/v1/cluster/rotate-authority";
+/// `POST`: ends the trust in the authority before the present one.
+pub const CLUSTER_FORGET_AUTHORITY: &str = "/v1/cluster/rotate-authority/finish";
 /// `POST` [`crate::backup::Create`]: the backup, as a stream of bytes.
 pub const BACKUP: &str = "/v1/backup";
 /// `PUT` [`crate::backup::LastBackup`]: notes that a backup is complete and kept.

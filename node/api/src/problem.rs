@@ -344,6 +344,8 @@ codes! {
     NodeKeyTaken "J006" = 4 / 409,
     /// No member has this name.
     NodeUnknown "J007" = 3 / 404,
+    /// The authority before the present one is still trusted.
+    AuthorityTurning "J008" = 4 / 409,
     /// The change would leave the cluster without a quorum.
     QuorumWouldBeLost "R012" = 4 / 409,
     /// A member's version does not support the request.
@@ -366,6 +368,8 @@ codes! {
     NotFound "X005" = 3 / 404,
     /// The request is too large.
     TooLarge "X006" = 2 / 413,
+    /// The certificate of the node is not the one that is meant.
+    NodeUntrusted "X010" = 6 / 502,
     /// An internal error of the node.
     Internal "X007" = 1 / 500,
     /// A file named by the caller cannot be read or written.

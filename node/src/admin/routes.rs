@@ -49,6 +49,8 @@ pub(crate) fn router(node: Node) -> Router {
         .route(path::CLUSTER_TRANSFER_LEADER, post(cluster::transfer_leader))
         .route(path::CLUSTER_UPGRADE, get(cluster::upgrade))
         .route(path::CLUSTER_FINALIZE, post(cluster::finalize))
+        .route(path::CLUSTER_ROTATE_AUTHORITY, post(cluster::rotate_authority))
+        .route(path::CLUSTER_FORGET_AUTHORITY, post(cluster::forget_authority))
         .route(path::BACKUP, post(backup::create))
         .route(path::BACKUP_LAST, put(backup::note))
         .route(path::RESTORE, post(backup::begin))

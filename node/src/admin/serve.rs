@@ -87,10 +87,14 @@ pub(crate) async fn serve_https(listener: TcpListener, node: Node, router: Route
     .await;
 }
 
-/// Returns the TLS settings: the node's certificate, issued by the cluster's authority. A client
-/// verifies the authority by the fingerprint in its token.
+/// Returns the TLS settings. A node that was sealed at its start could certify no key for its API.
+/// It shows the certificate for other nodes, which is for no address: clients stop there, and say
+/// so.
 fn config(node: &Node) -> Option<Arc<rustls::ServerConfig>> {
     let member = node.member()?;
+    if let Some(config) = node.admin_tls() {
+        return Some(config);
+    }
     let chain = [&member.membership.certificate_der, &member.membership.authority_der]
         .map(|der| CertificateDer::from(der.clone()));
     let key = PrivatePkcs8KeyDer::from(node.keys().identity_pkcs8().to_vec());

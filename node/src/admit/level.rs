@@ -4,9 +4,20 @@ use conclave_api::{
     cluster::Upgrade,
     problem::{Code, Problem},
 };
-use conclave_store::command::Action;
+use conclave_store::{command::Action, state::State};
 
 use super::Admitted;
+use crate::replica::{UPGRADE_HINT, version_of};
+
+/// Refuses what members of earlier versions do not know.
+pub(super) fn check(state: &State, level: u32) -> Result<(), Problem> {
+    if state.level() >= level {
+        return Ok(());
+    }
+    let version = version_of(level);
+    let title = format!("members of versions before {version} do not know this change");
+    Err(Problem::new(Code::VersionTooOld, title).hint(UPGRADE_HINT))
+}
 
 /// Raises the level to the highest one that a member knows. Refused while another member does not
 /// know it, or does not answer, because it could not go on.

@@ -14,7 +14,6 @@ use conclave_store::{
 };
 
 use super::{Admitted, NextGeneration, PROOFS_LEVEL, View};
-use crate::replica::{UPGRADE_HINT, version_of};
 
 /// Returns a member by its name.
 pub(crate) fn member<'a>(state: &'a State, name: &str) -> Result<&'a Member, Problem> {
@@ -22,16 +21,6 @@ pub(crate) fn member<'a>(state: &'a State, name: &str) -> Result<&'a Member, Pro
     members.find(|member| member.name.as_str() == name).ok_or_else(|| {
         Problem::new(Code::NodeUnknown, format!("no node {name:?}")).hint("conclave node list")
     })
-}
-
-/// Refuses what the members of a cluster with an older version do not know.
-fn check_members_level(state: &State) -> Result<(), Problem> {
-    if state.level() >= PROOFS_LEVEL {
-        return Ok(());
-    }
-    let version = version_of(PROOFS_LEVEL);
-    let title = format!("members of versions before {version} do not know this change");
-    Err(Problem::new(Code::VersionTooOld, title).hint(UPGRADE_HINT))
 }
 
 /// Changes role or zone of a member. `answering` are the members that answer now.
@@ -42,7 +31,7 @@ pub(crate) fn set_member(
     answering: &BTreeSet<NodeId>,
 ) -> Result<Admitted, Problem> {
     let member = member(view.state, name)?;
-    check_members_level(view.state)?;
+    super::level::check(view.state, PROOFS_LEVEL)?;
     let role = asked.role.as_deref().map(role).transpose()?;
     if role == Some(MemberRole::Learner) && member.role == MemberRole::Voter {
         check_quorum(view.state, member, answering)?;
@@ -75,7 +64,7 @@ pub(crate) fn remove_member(
     answering: &BTreeSet<NodeId>,
 ) -> Result<Admitted, Problem> {
     let member = member(view.state, name)?;
-    check_members_level(view.state)?;
+    super::level::check(view.state, PROOFS_LEVEL)?;
     check_quorum(view.state, member, answering)?;
     let next = NextGeneration::make(view.node.keyring(), view.state, view.now, Some(member.id))
         .map_err(|error| error.problem(|error| view.sealed_problem(error)))?;

@@ -122,6 +122,10 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
             (Code::VersionTooOld, UPGRADE_HINT.to_owned())
         }
         R::ClusterExists(_) => (Code::AlreadyMember, "conclave status".to_owned()),
+        R::AuthorityTurning => (
+            Code::AuthorityTurning,
+            "end that first: conclave cluster rotate-authority --finish".to_owned(),
+        ),
         R::NotRestoring => (
             Code::NotRestoring,
             "restore on a node that belongs to no cluster: conclave backup restore FILE".to_owned(),

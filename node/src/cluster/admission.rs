@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use conclave_api::problem::{Code, Problem};
 use conclave_keys::{Claim, GenerationKey, Keyring, Purpose, SealError, wrap};
-use conclave_pki::{certificate::Certificate, issue, key::PrivateKey};
+use conclave_pki::certificate::Certificate;
 use conclave_raft::Joiner;
 use conclave_store::{
     command::{Action, Command, Join, RedeemJoinToken, RemoveMember},
@@ -27,12 +27,11 @@ use tokio::time::Instant;
 use super::{
     address::NodeAddress,
     limits::{REFUSED_LINES_EVERY, REFUSED_LINES_MAX, UNKNOWN_TOKENS_EVERY, UNKNOWN_TOKENS_MAX},
-    node_host_name,
     rate::Rate,
-    validity,
 };
 use crate::{
     admit::{self, NextGeneration, PROOFS_LEVEL, rejection_problem},
+    authority::{Authority, node_host_name},
     fault::internal,
     replica::{Point, Replica, UPGRADE_HINT, Wait, known_level, version_of},
 };
@@ -392,26 +391,9 @@ impl Admission {
         id: NodeId,
         identity_der: &[u8],
     ) -> Result<Vec<u8>, Problem> {
-        let cluster = state
-            .cluster()
-            .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster"))?;
-        let opened = self
-            .keyring
-            .open(Scope::Shared, Purpose::Authority, &cluster.authority_key)
-            .map_err(|error| Problem::new(Code::Sealed, error.to_string()))?;
-        let key = PrivateKey::from_pkcs8_der(opened.expose())
-            .map_err(|e| internal("the authority's key", e))?;
-        let authority = Certificate::from_der(&cluster.authority_der)
-            .map_err(|e| internal("the authority's certificate", e))?;
-        let certificate = issue::node(
-            &key,
-            &authority,
-            identity_der,
-            &node_host_name(id),
-            entropy::array(),
-            validity(clock::now()),
-        )
-        .map_err(|error| Problem::new(Code::JoinTokenInvalid, error.to_string()))?;
+        let certificate = Authority::open(&self.keyring, state)?
+            .certify_node(id, identity_der)
+            .map_err(|error| Problem::new(Code::JoinTokenInvalid, error.to_string()))?;
         Ok(certificate.der().to_vec())
     }
 

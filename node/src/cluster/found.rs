@@ -4,10 +4,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use conclave_api::problem::{Code, Problem};
 use conclave_keys::{GenerationKey, Purpose, wrap};
-use conclave_pki::{
-    issue,
-    key::{KeyAlgorithm, PrivateKey},
-};
 use conclave_store::{
     command::{Action, Command, FoundCluster},
     id::{ClusterId, ClusterName, Generation, NodeId, OperationId},
@@ -20,8 +16,9 @@ use conclave_system::{clock, entropy};
 use serde_bytes::ByteBuf;
 use tokio::time::Instant;
 
-use super::{leftover, node_host_name, validity};
+use super::leftover;
 use crate::{
+    authority::Authority,
     fault::internal,
     member,
     membership::{Introduced, Membership},
@@ -59,6 +56,7 @@ pub(crate) async fn found(
             // Only now can callers reach the cluster and get changes acknowledged.
             member.membership = membership;
             node.publish(member);
+            super::start::certified(node).await;
             Ok(())
         }
         Err(problem) => {
@@ -144,21 +142,10 @@ fn prepare(
     first: NodeId,
 ) -> Result<(FoundCluster, Membership), Problem> {
     let now = clock::now();
-    let mut fill = entropy::fill;
-    let authority_key = PrivateKey::generate(KeyAlgorithm::EcP256, &mut fill)
-        .map_err(|e| internal("cannot make the authority's key", e))?;
-    let common_name = format!("Conclave cluster {name}");
-    let authority = issue::authority(&authority_key, &common_name, entropy::array(), validity(now))
-        .map_err(|e| internal("cannot make the authority", e))?;
-    let certificate = issue::node(
-        &authority_key,
-        &authority,
-        node.keys().identity_public(),
-        &node_host_name(first),
-        entropy::array(),
-        validity(now),
-    )
-    .map_err(|e| internal("cannot make the node's certificate", e))?;
+    let authority = Authority::make(name.as_str())?;
+    let certificate = authority
+        .certify_node(first, node.keys().identity_public())
+        .map_err(|e| internal("cannot make the node's certificate", e))?;
     let generation = Generation(1);
     let generation_key = GenerationKey::make();
     let wrapped = wrap(&generation_key, node.keys().sealing_public(), id, generation, first)
@@ -166,13 +153,13 @@ fn prepare(
     node.keyring().found(id, generation, generation_key);
     let authority_key = node
         .keyring()
-        .seal(Scope::Shared, Purpose::Authority, authority_key.pkcs8_der())
+        .seal(Scope::Shared, Purpose::Authority, authority.key.pkcs8_der())
         .map_err(|e| internal("cannot seal the authority's key", e))?;
     let membership = Membership::new(
         id.0,
         name.to_string(),
         first.0,
-        authority.der().to_vec(),
+        authority.certificate.der().to_vec(),
         certificate.der().to_vec(),
         vec![Introduced {
             id: first.0,
@@ -184,7 +171,7 @@ fn prepare(
         cluster: Cluster {
             id,
             name,
-            authority_der: authority.der().to_vec(),
+            authority_der: authority.certificate.der().to_vec(),
             authority_key,
             generation,
             node_last: first,

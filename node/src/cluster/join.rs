@@ -5,18 +5,18 @@ use std::{net::SocketAddr, time::Duration};
 use conclave_api::problem::{Code, Problem};
 use conclave_pki::{certificate::Certificate, issue, key::PrivateKey};
 use conclave_raft::{JoinError, JoinOptions, Joined, Role, join_call};
-use conclave_store::id::Fingerprint;
-use conclave_system::{clock, entropy};
+use conclave_store::id::{Fingerprint, NodeId};
+use conclave_system::entropy;
+use conclave_tls::{issued_to, ring_provider};
 use ring::hmac;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::time::Instant;
 
-use super::{
-    admission::{
-        JoinAnswerV1, JoinRequestV1, JoinTerms, Proved, WelcomeV1, decode, encode, encode_request,
-    },
-    validity,
+use super::admission::{
+    JoinAnswerV1, JoinRequestV1, JoinTerms, Proved, WelcomeV1, decode, encode, encode_request,
 };
 use crate::{
+    authority::{NODE_DAYS, node_host_name, validity},
     fault::internal,
     membership::{Introduced, Membership},
     node::Node,
@@ -143,7 +143,7 @@ fn joining_certificate(identity_pkcs8: &[u8]) -> Result<Vec<u8>, Problem> {
     let key = PrivateKey::from_pkcs8_der(identity_pkcs8).map_err(|e| internal(failed, e))?;
     let name = "joining.conclave.internal".to_owned();
     let attributes = issue::Attributes { common_name: name.clone(), ..Default::default() };
-    let (serial, validity) = (entropy::array(), validity(clock::now()));
+    let (serial, validity) = (entropy::array(), validity(NODE_DAYS));
     let certificate = issue::self_sign(&key, &attributes, &[name], serial, validity);
     Ok(certificate.map_err(|e| internal(failed, e))?.der().to_vec())
 }
@@ -156,15 +156,20 @@ fn check_welcome(
     token: &JoinTokenText,
     own_key: &[u8],
 ) -> Result<(), Problem> {
-    let is_certified = Certificate::from_der(&welcome.certificate_der)
-        .is_ok_and(|certificate| certificate.public_key_der() == own_key);
+    let name = node_host_name(NodeId(welcome.node));
+    let certificate = Certificate::from_der(&welcome.certificate_der);
+    let is_certified = certificate.is_ok_and(|certificate| {
+        certificate.public_key_der() == own_key
+            && certificate.covers(&name)
+            && is_issued_to(&welcome.certificate_der, &welcome.authority_der, &name)
+    });
     let mut members = welcome.members.iter();
     let contradiction = if Fingerprint::of(&welcome.authority_der) != token.authority {
         "it names another authority than the token"
     } else if !members.any(|(_, key, _)| *key == joined.public_key_der) {
         "the node that answered is not among the members that it names"
     } else if !is_certified {
-        "it has a certificate of another key"
+        "its certificate for this node is not by that authority, or of another key or number"
     } else {
         return Ok(());
     };
@@ -173,6 +178,15 @@ fn check_welcome(
         .why(contradiction)
         .detail("nothing was written on this node")
         .hint("join by the address of another member, and check the one that answered"))
+}
+
+/// Returns whether an authority has certified this name. Only who holds the authority's key can
+/// welcome a node: the key of one node is not enough.
+fn is_issued_to(certificate_der: &[u8], authority_der: &[u8], name: &str) -> bool {
+    let Ok(name) = ServerName::try_from(name) else { return false };
+    let verifier = issued_to(ring_provider(), Fingerprint::of(authority_der).0);
+    let [leaf, authority] = [certificate_der, authority_der].map(CertificateDer::from);
+    verifier.verify_server_cert(&leaf, &[authority], &name, &[], UnixTime::now()).is_ok()
 }
 
 async fn resolve(text: &str) -> Result<Vec<SocketAddr>, Problem> {

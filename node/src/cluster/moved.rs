@@ -21,12 +21,25 @@ impl Replica {
     /// Writes the address of this node into State whenever it is another one there. Runs until
     /// dropped.
     pub(crate) async fn tell_address(self, address: NodeAddress) {
-        let mut is_refused = false;
+        let (mut is_refused, mut is_cloned) = (false, false);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let state = self.point().state.clone();
             let known = state.member(&self.id()).map(|member| member.address.as_str());
             if !self.has_proofs() || known.is_none_or(|known| known == address.as_str()) {
+                continue;
+            }
+            if self.is_answered_elsewhere().await {
+                if !is_cloned {
+                    is_cloned = true;
+                    tracing::error!(
+                        event = "cluster.cloned",
+                        address = address.as_str(),
+                        answers = known.unwrap_or_default(),
+                        "another process answers with the identity of this node: its data \
+                         directory was copied; stop one of them"
+                    );
+                }
                 continue;
             }
             match self.order_address(&address).await {

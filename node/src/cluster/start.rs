@@ -1,6 +1,6 @@
 //! Starts a member from the membership on disk: State, Raft and the background tasks.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use conclave_api::problem::Problem;
 use conclave_pki::certificate::Certificate;
@@ -10,8 +10,9 @@ use conclave_raft::{
 use conclave_store::{id::NodeId, record::LEVEL_MAX, scope::Scope};
 use conclave_system::clock;
 
-use super::{Admission, address::NodeAddress, node_number, put_out};
+use super::{Admission, address::NodeAddress, put_out, renew::Renewal};
 use crate::{
+    authority::{earlier_der, node_number},
     fault::{damaged, internal, start_problem, state_problem},
     member::{Member, MemberTasks},
     membership::Membership,
@@ -25,12 +26,27 @@ const SNAPSHOT_EVERY: u64 = 2_500;
 /// Entries kept behind the snapshot, even if every member has them.
 const KEEP_ENTRIES: u64 = 500;
 
+/// Bounds of the wait for the first certificate of the admin API.
+const CERTIFIED_LOOKS: u32 = 100;
+const CERTIFIED_PAUSE: Duration = Duration::from_millis(20);
+
 /// Starts a member and publishes it to callers.
 pub(crate) async fn start(node: &Node, membership: &Membership) -> Result<Replica, Problem> {
     let member = open(node, membership).await?;
     let replica = member.replica.clone();
     node.publish(member);
     Ok(replica)
+}
+
+/// Waits until the admin API of a new member has its certificate, so that the next command may come
+/// over HTTPS. A sealed node gets none.
+pub(super) async fn certified(node: &Node) {
+    for _ in 0..CERTIFIED_LOOKS {
+        if node.admin_tls().is_some() || node.keyring().sealed_reason().is_some() {
+            return;
+        }
+        tokio::time::sleep(CERTIFIED_PAUSE).await;
+    }
 }
 
 /// Starts Raft and State of a member without publishing it to callers.
@@ -61,6 +77,7 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
             certificate_der: membership.certificate_der.clone(),
             private_key_der: node.keys().identity_pkcs8().to_vec(),
             authority_der: membership.authority_der.clone(),
+            earlier_der: earlier_der(&published.load().state),
         },
         own_address: own_address(node, membership, &published),
         incarnation: membership.incarnation,
@@ -97,7 +114,11 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
         tracing::warn!(event = "recovered.note_unusable", %error);
         None
     });
-    let tasks = tasks(node, &replica, recovered.clone());
+    let mut tasks = tasks(node, &replica, recovered.clone());
+    let mut renewal = Renewal::new(node.clone(), replica.clone(), membership.clone());
+    // The first answer of the admin API must be by its own certificate.
+    renewal.look();
+    tasks.0.push(tokio::spawn(renewal.run()).abort_handle());
     Ok(Member { replica, home, membership: membership.clone(), recovered, tasks })
 }
 

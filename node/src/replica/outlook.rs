@@ -98,6 +98,20 @@ impl Replica {
         None
     }
 
+    /// Whether another process answers with this node's identity, at the address that State has for
+    /// it: then the data directory was copied.
+    pub(crate) async fn is_answered_elsewhere(&self) -> bool {
+        let own = conclave_raft::NodeId(self.shared.id.0);
+        let request = encode(&RequestV1::ReportV3 { after: 0, hold_ms: 0 });
+        let answer = self.shared.raft.call(own, request, self.shared.election_timeout * 2).await;
+        match answer.ok().and_then(|answer| decode(&answer)) {
+            Some(AnswerV1::ReportV3(report)) => {
+                NodeReport::from(report).started != self.shared.reports.own().started
+            }
+            _ => false,
+        }
+    }
+
     /// Whether this node leads and has recent reports of a quorum, itself included.
     pub(super) fn leads_quorum(&self) -> bool {
         let status = self.shared.raft.status();

@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::{
-    BoxFuture, Identity, Peers,
+    BoxFuture, Peers, Renewable,
     identity::{self, EXPORTER_MEMBER},
     transport::{Close, Connection, Stream, Urgency},
 };
@@ -26,14 +26,14 @@ const URGENT: i32 = 1;
 
 /// Judge of all connections of a node.
 pub(super) struct Guard {
-    identity: Arc<Identity>,
+    identity: Arc<Renewable>,
     peers: Arc<dyn Peers>,
     standing: Mutex<Vec<Weak<Proven>>>,
     refused: Mutex<Refused>,
 }
 
 impl Guard {
-    pub(super) fn new(identity: Arc<Identity>, peers: Arc<dyn Peers>) -> Arc<Guard> {
+    pub(super) fn new(identity: Arc<Renewable>, peers: Arc<dyn Peers>) -> Arc<Guard> {
         let (standing, refused) = (Mutex::default(), Mutex::default());
         Arc::new(Guard { identity, peers, standing, refused })
     }
@@ -77,9 +77,7 @@ impl Guard {
         key: Vec<u8>,
     ) {
         let why = match chain.first() {
-            _ if !identity::is_issued_by(chain, &self.identity.authority_der) => {
-                Close::OtherCluster
-            }
+            _ if !identity::is_of_cluster(chain, &self.identity.present()) => Close::OtherCluster,
             Some(leaf) if self.peers.was_removed(leaf) => Close::Removed,
             _ => Close::Stranger,
         };

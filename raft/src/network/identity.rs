@@ -45,8 +45,15 @@ pub(crate) fn peer_chain(connection: &quinn::Connection) -> Vec<CertificateDer<'
     chain.map(|chain| *chain).unwrap_or_default()
 }
 
+/// Returns whether a trusted authority of this node's cluster issued the first certificate of a
+/// chain.
+pub(crate) fn is_of_cluster(chain: &[CertificateDer<'_>], identity: &Identity) -> bool {
+    let mut trusted = identity.earlier_der.iter().chain([&identity.authority_der]);
+    trusted.any(|authority_der| is_issued_by(chain, authority_der))
+}
+
 /// Returns whether an authority issued the first certificate of a chain. An expired one counts.
-pub(crate) fn is_issued_by(chain: &[CertificateDer<'_>], authority_der: &[u8]) -> bool {
+fn is_issued_by(chain: &[CertificateDer<'_>], authority_der: &[u8]) -> bool {
     use CertificateError::{Expired, ExpiredContext};
     let Some((leaf, rest)) = chain.split_first() else { return false };
     let Ok(name) = ServerName::try_from("member.conclave.internal") else { return false };
@@ -91,6 +98,11 @@ pub(crate) fn endpoint(
     bind: SocketAddr,
     identity: &Identity,
 ) -> Result<quinn::Endpoint, SetupError> {
+    Ok(quinn::Endpoint::server(server(identity)?, bind)?)
+}
+
+/// Returns the settings for incoming connections.
+pub(crate) fn server(identity: &Identity) -> Result<quinn::ServerConfig, SetupError> {
     let mut tls = rustls::ServerConfig::builder_with_provider(ring_provider())
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(AnyClientWithKey(ring_provider())))
@@ -108,7 +120,7 @@ pub(crate) fn endpoint(
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(STRANGER_WINDOW_BYTES.into())
         .incoming_buffer_size_total(INCOMING_BYTES_MAX);
-    Ok(quinn::Endpoint::server(config, bind)?)
+    Ok(config)
 }
 
 /// Returns the settings for dialling the member `target`.
@@ -154,8 +166,9 @@ fn transport() -> Result<quinn::TransportConfig, SetupError> {
 }
 
 fn certificates(identity: &Identity) -> Vec<CertificateDer<'static>> {
-    let der = [&identity.certificate_der, &identity.authority_der];
-    der.map(|der| CertificateDer::from(der.clone())).to_vec()
+    let own = [&identity.certificate_der, &identity.authority_der];
+    let all = own.into_iter().chain(&identity.earlier_der);
+    all.map(|der| CertificateDer::from(der.clone())).collect()
 }
 
 fn private_key(identity: &Identity) -> PrivateKeyDer<'static> {

@@ -7,7 +7,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use futures::{StreamExt, stream::FuturesUnordered};
 
 use super::{
-    BoxFuture, Calls, Identity, Peers,
+    BoxFuture, Calls, Certificates, Identity, Peers, Renewable,
     accept::Accept,
     addresses::{Addresses, Candidate, OwnAddress},
     guard::Guard,
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Quic {
     endpoint: quinn::Endpoint,
-    identity: Arc<Identity>,
+    identity: Arc<Renewable>,
     peers: Arc<dyn Peers>,
     guard: Arc<Guard>,
     addresses: Arc<Addresses>,
@@ -39,7 +39,7 @@ impl Quic {
         own: Option<OwnAddress>,
     ) -> Result<Quic, identity::SetupError> {
         let endpoint = identity::endpoint(bind, &identity)?;
-        let identity = Arc::new(identity);
+        let identity = Renewable::new(identity);
         let guard = Guard::new(Arc::clone(&identity), Arc::clone(&peers));
         Ok(Quic { endpoint, identity, peers, guard, addresses: Addresses::new(own) })
     }
@@ -64,8 +64,9 @@ impl Quic {
         address: String,
     ) -> Result<Arc<dyn Connection>, DialError> {
         let failed = |error: io::Error| DialError { is_another: false, error };
-        let config = identity::member_client(&self.identity, Arc::clone(&self.peers), target)
-            .map_err(|error| failed(io::Error::other(error)))?;
+        let config =
+            identity::member_client(&self.identity.present(), Arc::clone(&self.peers), target)
+                .map_err(|error| failed(io::Error::other(error)))?;
         let candidates = self.addresses.candidates(target, &address).await;
         let attempts = candidates.into_iter().zip(0u32..).map(|(candidate, place)| {
             let (quic, config) = (&self, config.clone());
@@ -125,6 +126,13 @@ impl Transport for Quic {
 
     fn local_address(&self) -> io::Result<SocketAddr> {
         self.endpoint.local_addr()
+    }
+
+    fn renew(&self, certificates: Certificates) -> io::Result<()> {
+        let renewed = self.identity.renew(certificates);
+        let config = identity::server(&renewed).map_err(io::Error::other)?;
+        self.endpoint.set_server_config(Some(config));
+        Ok(())
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::BoxFuture;
+use super::{BoxFuture, Certificates};
 use crate::types::NodeId;
 
 /// Access to the network, for dialling other members.
@@ -18,6 +18,11 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Returns the address for other nodes to reach this one.
     fn local_address(&self) -> io::Result<SocketAddr>;
+
+    /// Shows other certificates of this node on later connections.
+    fn renew(&self, _certificates: Certificates) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Closes all connections at once, then waits until the peers have been told.
     fn close(&self) -> BoxFuture<'static, ()>;

@@ -197,6 +197,7 @@ impl Pki {
             certificate_der: self.certificates[place].der().to_vec(),
             private_key_der: self.keys[place].serialize_der(),
             authority_der: self.authority.der().to_vec(),
+            earlier_der: Vec::new(),
         }
     }
 

@@ -131,19 +131,46 @@ pub fn authority(
     make(&issuer, key.public_key_der(), &attributes, &[], serial, validity, Usage::Authority)
 }
 
-/// Issues a certificate for a server, signed by an authority.
+/// Issues a certificate for a server, signed by an authority. The first name becomes the common
+/// name too.
 pub fn server(
     authority_key: &PrivateKey,
     authority: &Certificate,
     public_key_der: &[u8],
-    common_name: &str,
+    names: &[String],
     serial: [u8; 16],
     validity: Validity,
 ) -> Result<Certificate, IssueError> {
     let issuer = Issuer { key: authority_key, certificate: Some(authority) };
-    let attributes = Attributes { common_name: common_name.to_owned(), ..Attributes::default() };
-    let names = [common_name.to_owned()];
-    make(&issuer, public_key_der, &attributes, &names, serial, validity, Usage::Server)
+    let common_name = names.first().cloned().unwrap_or_default();
+    let attributes = Attributes { common_name, ..Attributes::default() };
+    make(&issuer, public_key_der, &attributes, names, serial, validity, Usage::Server)
+}
+
+/// Issues a certificate of another authority's name and key, so that who trusts this one trusts the
+/// other (RFC 4949, cross-certificate).
+pub fn cross(
+    authority_key: &PrivateKey,
+    authority: &Certificate,
+    other: &Certificate,
+    mut serial: [u8; 16],
+    validity: Validity,
+) -> Result<Certificate, IssueError> {
+    positive(&mut serial);
+    let issuer = Issuer { key: authority_key, certificate: Some(authority) };
+    let subject = other.subject_der().ok_or(IssueError::Encode)?;
+    let issuer_name = authority.subject_der().ok_or(IssueError::Encode)?;
+    let to_be_signed = ToBeSigned {
+        version: 2,
+        serial: Uint::new(&serial)?,
+        signature: signature_algorithm(authority_key.algorithm()),
+        issuer: Any::from_der(&issuer_name)?,
+        validity: DerValidity::new(time(validity.not_before)?, time(validity.not_after)?),
+        subject: Any::from_der(&subject)?,
+        public_key: Any::from_der(other.public_key_der())?,
+        extensions: extensions(&issuer, other.public_key_der(), &[], Usage::Authority)?,
+    };
+    sign(authority_key, &to_be_signed.to_der()?)
 }
 
 /// Issues a certificate for a node, which is both server and client of its peers.
@@ -191,10 +218,7 @@ fn make(
     validity: Validity,
     usage: Usage,
 ) -> Result<Certificate, IssueError> {
-    // RFC 5280 §4.1.2.2: positive. The first byte is not zero, so that the length is fixed.
-    if let Some(first) = serial.first_mut() {
-        *first = *first & 0x7f | 0x40;
-    }
+    positive(&mut serial);
     let subject = from_attributes(attributes)?;
     let issuer_name = match issuer.certificate {
         Some(certificate) => certificate.subject_der().ok_or(IssueError::Encode)?,
@@ -217,6 +241,14 @@ fn make(
     }
     .to_der()?;
     sign(issuer.key, &to_be_signed)
+}
+
+/// Makes a serial number positive (RFC 5280 §4.1.2.2). The first byte is not zero, so that the
+/// length is fixed.
+fn positive(serial: &mut [u8; 16]) {
+    if let Some(first) = serial.first_mut() {
+        *first = *first & 0x7f | 0x40;
+    }
 }
 
 fn sign(key: &PrivateKey, to_be_signed: &[u8]) -> Result<Certificate, IssueError> {
@@ -312,6 +344,11 @@ pub(crate) fn extension<T: Encode + AssociatedOid>(
     Ok(Extension { extn_id: T::OID, critical: is_critical, extn_value })
 }
 
+/// Returns whether a certificate can be issued for this DNS name, IP address or e-mail address.
+pub fn is_name(name: &str) -> bool {
+    general_name(name).is_ok()
+}
+
 /// Parses a subject alternative name: an IP address, an e-mail address, or a DNS name.
 pub(crate) fn general_name(name: &str) -> Result<GeneralName, IssueError> {
     let invalid = || IssueError::Name { name: name.chars().take(80).collect() };
@@ -394,7 +431,7 @@ mod tests {
                 &authority_key,
                 &authority,
                 key.public_key_der(),
-                "a.example",
+                &["a.example".to_owned()],
                 [1; 16],
                 VALIDITY,
             )

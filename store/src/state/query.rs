@@ -12,10 +12,10 @@ use crate::{
         ServerName, SessionKeyId, TokenId, Version,
     },
     record::{
-        AccessToken, Chain, Cluster, Credential, DepartedMember, Domain, DomainKey, JoinToken,
-        KeyFamily, KeyringGeneration, LastBackup, Listener, ListenerPolicy, Member, MemberPlace,
-        Operation, OperationMemory, Proof, ProofOf, Record, RowKey, SessionKey, SessionKeyUse,
-        TlsSettings, TrustSet, Trusted,
+        AccessToken, Chain, Cluster, Credential, DepartedMember, Domain, DomainKey,
+        EarlierAuthority, JoinToken, KeyFamily, KeyringGeneration, LastBackup, Listener,
+        ListenerPolicy, Member, MemberPlace, Operation, OperationMemory, Proof, ProofOf, Record,
+        RowKey, SessionKey, SessionKeyUse, TlsSettings, TrustSet, Trusted,
     },
 };
 
@@ -332,6 +332,14 @@ impl State {
         /// Returns the members that have left, by number.
         departed_members -> DepartedMember, DepartedMember, NodeId(0)
     );
+
+    /// Returns the authority before the present one, while it is trusted.
+    pub fn earlier_authority(&self) -> Option<&EarlierAuthority> {
+        match &self.row(&RowKey::EarlierAuthority)?.record {
+            Record::EarlierAuthority(earlier) => Some(earlier),
+            _ => None,
+        }
+    }
 
     /// Returns the last backup.
     pub fn last_backup(&self) -> Option<LastBackup> {

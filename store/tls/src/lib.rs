@@ -21,5 +21,6 @@ mod verifier;
 
 pub use algorithms::{CIPHER_SUITES, GROUPS, cipher_name, group_name, provider, ring_provider};
 pub use verifier::{
-    AnyClientWithKey, ServerVerifier, any_certificate, issued_by, verified_tls12, verified_tls13,
+    AnyClientWithKey, ServerVerifier, any_certificate, issued_by, issued_to, verified_tls12,
+    verified_tls13,
 };

@@ -9,10 +9,10 @@ use rustls::{
     SignatureScheme,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_cert_signed_by_trust_anchor,
+        verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime},
     server::{
         ParsedCertificate,
         danger::{ClientCertVerified, ClientCertVerifier},
@@ -127,23 +127,47 @@ pub fn any_certificate(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerif
 }
 
 /// Returns a verifier for servers with a certificate issued by the authority with this SHA-256
-/// fingerprint. The server sends the authority's certificate along. Names are not compared: the
-/// authority issues only for the nodes of one cluster.
+/// fingerprint, for the name that is asked for. The server sends the authority's certificate along,
+/// and those between, if its present authority is a later one.
+pub fn issued_to(
+    provider: Arc<CryptoProvider>,
+    authority_fingerprint: [u8; 32],
+) -> Arc<dyn ServerCertVerifier> {
+    let algorithms = provider.signature_verification_algorithms.all;
+    ServerVerifier::new(provider, move |end_entity, intermediates, name, now| {
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        verified(&parsed, intermediates, authority_fingerprint, now, algorithms)?;
+        verify_server_name(&parsed, name)
+    })
+}
+
+/// The same for any name: the authority issues only for the nodes of one cluster.
 pub fn issued_by(
     provider: Arc<CryptoProvider>,
     authority_fingerprint: [u8; 32],
 ) -> Arc<dyn ServerCertVerifier> {
     let algorithms = provider.signature_verification_algorithms.all;
     ServerVerifier::new(provider, move |end_entity, intermediates, _, now| {
-        let is_authority =
-            |der: &&CertificateDer<'_>| digest(&SHA256, der).as_ref() == authority_fingerprint;
-        let authority =
-            intermediates.iter().find(is_authority).ok_or(CertificateError::UnknownIssuer)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.clone().into_owned())?;
         let parsed = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms)
+        verified(&parsed, intermediates, authority_fingerprint, now, algorithms)
     })
+}
+
+/// Validates a chain up to the authority with this fingerprint, which must be part of it.
+fn verified(
+    end_entity: &ParsedCertificate<'_>,
+    intermediates: &[CertificateDer<'_>],
+    authority_fingerprint: [u8; 32],
+    now: UnixTime,
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
+) -> Result<(), Error> {
+    let is_authority =
+        |der: &&CertificateDer<'_>| digest(&SHA256, der).as_ref() == authority_fingerprint;
+    let authority =
+        intermediates.iter().find(is_authority).ok_or(CertificateError::UnknownIssuer)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone().into_owned())?;
+    verify_server_cert_signed_by_trust_anchor(end_entity, &roots, intermediates, now, algorithms)
 }
 
 /// Verifier of client certificates for any certificate whose key the client has, and for clients
@@ -213,7 +237,7 @@ mod tests {
         (authority.der().clone(), leaf.der().clone())
     }
 
-    fn verified(
+    fn judged(
         verifier: &dyn ServerCertVerifier,
         leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'static>],
@@ -230,16 +254,16 @@ mod tests {
         fingerprint.copy_from_slice(digest(&SHA256, &authority).as_ref());
         let verifier = issued_by(ring_provider(), fingerprint);
         let verifier = verifier.as_ref();
-        assert_eq!(verified(verifier, &leaf, std::slice::from_ref(&authority)), Ok(()));
-        assert!(verified(verifier, &leaf, &[]).is_err(), "the authority is not sent along");
-        assert!(verified(verifier, &leaf, std::slice::from_ref(&other)).is_err());
+        assert_eq!(judged(verifier, &leaf, std::slice::from_ref(&authority)), Ok(()));
+        assert!(judged(verifier, &leaf, &[]).is_err(), "the authority is not sent along");
+        assert!(judged(verifier, &leaf, std::slice::from_ref(&other)).is_err());
         let (_, foreign) = issued();
-        assert!(verified(verifier, &foreign, &[authority]).is_err(), "by another authority");
+        assert!(judged(verifier, &foreign, &[authority]).is_err(), "by another authority");
     }
 
     #[test]
     fn a_probe_takes_any_certificate() {
         let (_, leaf) = issued();
-        assert_eq!(verified(any_certificate(ring_provider()).as_ref(), &leaf, &[]), Ok(()));
+        assert_eq!(judged(any_certificate(ring_provider()).as_ref(), &leaf, &[]), Ok(()));
     }
 }

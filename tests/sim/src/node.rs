@@ -72,6 +72,7 @@ impl Node {
                 certificate_der: Vec::new(),
                 private_key_der: Vec::new(),
                 authority_der: Vec::new(),
+                earlier_der: Vec::new(),
             },
             incarnation: id as u64,
             entropy: Arc::new(move |bytes| {

@@ -59,7 +59,7 @@ impl TestCertificate {
             &authority_key,
             &authority,
             key.public_key_der(),
-            main_domain.as_str(),
+            &[main_domain.to_string()],
             entropy::array(),
             validity,
         )?;

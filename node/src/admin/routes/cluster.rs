@@ -110,6 +110,14 @@ pub(super) async fn finalize(asked: Asked) -> Answer<Change> {
     Ok(Json(asked.operator.change(Scope::Shared, derive).await?))
 }
 
+pub(super) async fn rotate_authority(asked: Asked) -> Answer<Change> {
+    Ok(Json(asked.operator.change(Scope::Shared, admit::rotate_authority).await?))
+}
+
+pub(super) async fn forget_authority(asked: Asked) -> Answer<Change> {
+    Ok(Json(asked.operator.change(Scope::Shared, admit::forget_authority).await?))
+}
+
 async fn how_far(asked: &Asked) -> Result<Upgrade, Problem> {
     let state = asked.operator.read().await?;
     let node = &asked.operator.node;

@@ -114,6 +114,12 @@ fn member_actions() -> Vec<Action> {
         Action::BeginRestore,
         Action::RestoreRows(vec![(RowKey::Domain(domain_name("shop.example")), domain)]),
         Action::FinishRestore,
+        Action::RotateAuthority(Box::new(RotateAuthority {
+            authority_der: serde_bytes::ByteBuf::from(vec![0x30, 1]),
+            authority_key: sealed(),
+            cross_der: serde_bytes::ByteBuf::from(vec![0x30, 2]),
+        })),
+        Action::ForgetAuthority,
     ]
 }
 

@@ -68,5 +68,6 @@ fn rejections() -> Vec<Rejection> {
         Rejection::NodeKeyTaken(NodeName::parse("node-1").unwrap()),
         Rejection::GenerationInUse(Generation(1)),
         Rejection::NotRestoring,
+        Rejection::AuthorityTurning,
     ]
 }

@@ -86,6 +86,11 @@ fn add_later(add: &mut dyn FnMut(RowKey, Record)) {
     add(RowKey::LastBackup, Record::LastBackup(LAST_BACKUP));
     add(RowKey::Restoring, Record::Restoring(TIME));
     add(RowKey::ProofsBegin, Record::ProofsBegin);
+    let earlier = EarlierAuthority {
+        authority_der: serde_bytes::ByteBuf::from(vec![0x30, 1]),
+        cross_der: serde_bytes::ByteBuf::from(vec![0x30, 2]),
+    };
+    add(RowKey::EarlierAuthority, Record::EarlierAuthority(earlier.into()));
     let [.., principal] = principals();
     let (done, index) = (Done::Changed, LogIndex(6));
     let operation = Operation { principal, request: [6; 32], done, index, time: TIME };
