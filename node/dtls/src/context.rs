@@ -154,7 +154,13 @@ impl Context {
         binding.copy_from_slice(hash.as_ref());
         builder.set_session_id_context(&binding)?;
         ffi::set_ticket_keys(&mut builder)?;
-        ffi::set_message_bytes_max(&mut builder);
+        ffi::set_message_bytes_max(
+            &mut builder,
+            match settings.client {
+                ClientPolicy::None => limits::CLIENT_MESSAGE_BYTES_MAX,
+                _ => limits::CLIENT_CHAIN_BYTES_MAX,
+            },
+        );
         ffi::set_session_seconds(&mut builder, settings.ticket_seconds);
         let (decision, wrong) = set_client_policy(&mut builder, settings.client)?;
         let ticket_seconds = settings.ticket_seconds;

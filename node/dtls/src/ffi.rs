@@ -33,7 +33,7 @@ use openssl_sys as sys;
 use crate::{
     limits,
     terms::{Terms, Wrong},
-    ticket::Subkey,
+    ticket::{Subkey, decode_chain, encode_chain},
 };
 
 /// OpenSSL's `BIO_ADDR`. Opaque: only its address is passed on.
@@ -48,6 +48,15 @@ type TicketCallback = unsafe extern "C" fn(
     c_int,
 ) -> c_int;
 type VerifyCallback = unsafe extern "C" fn(*mut sys::X509_STORE_CTX, *mut c_void) -> c_int;
+type MakeTicketCallback = unsafe extern "C" fn(*mut sys::SSL, *mut c_void) -> c_int;
+type OpenTicketCallback = unsafe extern "C" fn(
+    *mut sys::SSL,
+    *mut sys::SSL_SESSION,
+    *const c_uchar,
+    usize,
+    c_int,
+    *mut c_void,
+) -> c_int;
 type TimerCallback = unsafe extern "C" fn(*mut sys::SSL, c_uint) -> c_uint;
 
 // Signatures as in ssl.h, bio.h, x509_vfy.h and params.h of OpenSSL 3.6. It is built from source
@@ -67,6 +76,12 @@ unsafe extern "C" {
         callback: VerifyCallback,
         argument: *mut c_void,
     );
+    fn SSL_CTX_set_session_ticket_cb(
+        context: *mut sys::SSL_CTX,
+        make: MakeTicketCallback,
+        open: OpenTicketCallback,
+        argument: *mut c_void,
+    ) -> c_int;
     fn SSL_CTX_set_timeout(context: *mut sys::SSL_CTX, seconds: c_long) -> c_long;
     fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
         context: *mut sys::SSL_CTX,
@@ -78,6 +93,17 @@ unsafe extern "C" {
         key: *mut sys::EVP_PKEY,
         chain: *mut sys::stack_st_X509,
         replace: c_int,
+    ) -> c_int;
+    fn SSL_SESSION_get0_peer(session: *mut sys::SSL_SESSION) -> *mut sys::X509;
+    fn SSL_SESSION_get0_ticket_appdata(
+        session: *mut sys::SSL_SESSION,
+        data: *mut *mut c_void,
+        length: *mut usize,
+    ) -> c_int;
+    fn SSL_SESSION_set1_ticket_appdata(
+        session: *mut sys::SSL_SESSION,
+        data: *const c_void,
+        length: usize,
     ) -> c_int;
     fn SSL_SESSION_set_timeout(session: *mut sys::SSL_SESSION, seconds: c_long) -> c_long;
     fn SSL_has_pending(ssl: *const sys::SSL) -> c_int;
@@ -129,11 +155,20 @@ pub(crate) fn set_session_seconds(builder: &mut SslContextBuilder, seconds: u32)
     unsafe { SSL_CTX_set_timeout(builder.as_ptr(), c_long::from(seconds)) };
 }
 
-/// Installs [`ticket`] as the callback for ticket keys.
+/// Installs the callbacks for tickets: [`ticket`] for their keys, [`make_ticket`] for what they hold
+/// besides the session, and [`open_ticket`] for the decision whether a session resumes.
 pub(crate) fn set_ticket_keys(builder: &mut SslContextBuilder) -> Result<(), ErrorStack> {
-    // SAFETY: the callback is a function with the right signature.
-    let done = unsafe { SSL_CTX_set_tlsext_ticket_key_evp_cb(builder.as_ptr(), ticket) };
-    if done == 1 { Ok(()) } else { Err(ErrorStack::get()) }
+    // SAFETY: the callbacks are functions with the right signatures, and use no argument.
+    let done = unsafe {
+        SSL_CTX_set_tlsext_ticket_key_evp_cb(builder.as_ptr(), ticket) == 1
+            && SSL_CTX_set_session_ticket_cb(
+                builder.as_ptr(),
+                make_ticket,
+                open_ticket,
+                ptr::null_mut(),
+            ) == 1
+    };
+    if done { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
 /// Installs [`decide`] as the verification of client certificates, in place of OpenSSL's.
@@ -142,9 +177,10 @@ pub(crate) fn set_client_decision(builder: &mut SslContextBuilder) {
     unsafe { SSL_CTX_set_cert_verify_callback(builder.as_ptr(), decide, ptr::null_mut()) };
 }
 
-/// Bounds the size of a client's handshake messages. OpenSSL's default is 100 KiB.
-pub(crate) fn set_message_bytes_max(builder: &mut SslContextBuilder) {
-    let max = c_long::from(limits::CLIENT_CHAIN_BYTES_MAX);
+/// Bounds the size of a client's handshake messages. OpenSSL's default is 100 KiB, and it takes the
+/// largest record at least.
+pub(crate) fn set_message_bytes_max(builder: &mut SslContextBuilder, bytes: u32) {
+    let max = c_long::from(bytes);
     // SAFETY: this control sets a number in a context that is alive.
     unsafe {
         sys::SSL_CTX_ctrl(builder.as_ptr(), SSL_CTRL_SET_MAX_CERT_LIST, max, ptr::null_mut())
@@ -286,6 +322,68 @@ unsafe extern "C" fn ticket(
         }
     };
     chosen.map_or(0, |(subkey, answer)| if set_mac(mac, &subkey) { answer } else { 0 })
+}
+
+/// Ticket callback before a ticket is sealed: adds the client's chain without its own certificate,
+/// which OpenSSL keeps by itself. Returns 1 to go on.
+unsafe extern "C" fn make_ticket(ssl: *mut sys::SSL, _: *mut c_void) -> c_int {
+    // SAFETY: OpenSSL passes an object that is alive and not shared during this call. The session is
+    // its own and copies the bytes. A resumed session has no chain here, and keeps what it has.
+    unsafe {
+        let chain = SslRef::from_ptr(ssl).peer_cert_chain();
+        let chain = chain.iter().flat_map(|chain| chain.iter());
+        let Some(bytes) = chain.map(|x509| x509.to_der().ok()).collect::<Option<Vec<_>>>() else {
+            return 1;
+        };
+        let bytes = encode_chain(&bytes);
+        let session = sys::SSL_get_session(ssl);
+        if !bytes.is_empty() && bytes.len() <= limits::TICKET_CHAIN_BYTES_MAX && !session.is_null()
+        {
+            // If it fails, the ticket lacks the chain, and the session may not resume.
+            SSL_SESSION_set1_ticket_appdata(session, bytes.as_ptr().cast(), bytes.len());
+        }
+    }
+    1
+}
+
+/// Ticket callback after a ticket was opened (`status` 5, or 6 if a new one is due) or not. Returns
+/// the same decision, or 2 for a full handshake with a new ticket.
+unsafe extern "C" fn open_ticket(
+    ssl: *mut sys::SSL,
+    session: *mut sys::SSL_SESSION,
+    _: *const c_uchar,
+    _: usize,
+    status: c_int,
+    _: *mut c_void,
+) -> c_int {
+    const OPENED: c_int = 5;
+    const OPENED_AND_OLD: c_int = 6;
+    let (full_handshake, resumes, resumes_with_new) = (2, 3, 4);
+    if session.is_null() || (status != OPENED && status != OPENED_AND_OLD) {
+        return full_handshake;
+    }
+    // SAFETY: OpenSSL passes objects that are alive and not shared during this call. The bytes belong
+    // to the session, which is not changed meanwhile.
+    let (terms, made, chain) = unsafe {
+        let (mut data, mut length) = (ptr::null_mut::<c_void>(), 0);
+        let is_read = SSL_SESSION_get0_ticket_appdata(session, &raw mut data, &raw mut length) == 1;
+        let sent = match is_read && !data.is_null() {
+            true => std::slice::from_raw_parts(data.cast::<u8>().cast_const(), length),
+            false => &[],
+        };
+        let peer = SSL_SESSION_get0_peer(session);
+        let own = (!peer.is_null()).then(|| X509Ref::from_ptr(peer).to_der());
+        let mut chain = own.into_iter().collect::<Result<Vec<_>, _>>().unwrap_or_default();
+        chain.extend(decode_chain(sent));
+        (terms(SslRef::from_ptr(ssl)), sys::SSL_SESSION_get_time(session), chain)
+    };
+    let may =
+        catch_unwind(AssertUnwindSafe(|| terms.is_some_and(|terms| terms.resume(made, &chain))));
+    match (may, status) {
+        (Ok(true), OPENED) => resumes,
+        (Ok(true), _) => resumes_with_new,
+        _ => full_handshake,
+    }
 }
 
 fn seal(

@@ -24,6 +24,11 @@ pub const RETRANSMIT_MAX: Duration = Duration::from_secs(2);
 /// Largest chain of a client, and with it the largest handshake message. A proven client can make
 /// OpenSSL buffer about ten such messages out of order.
 pub const CLIENT_CHAIN_BYTES_MAX: u32 = 32 * 1024;
+/// Largest handshake message of a client that is asked for no certificate.
+pub const CLIENT_MESSAGE_BYTES_MAX: u32 = 4 * 1024;
+/// Largest chain of a client that its ticket holds, without its own certificate. With a larger one
+/// no session resumes that would need it.
+pub const TICKET_CHAIN_BYTES_MAX: usize = 3 * 1024;
 /// Largest list of authorities in a certificate request.
 pub const AUTHORITY_NAMES_BYTES_MAX: usize = 16 * 1024;
 /// Largest plaintext of one record (RFC 6347 §4.1, RFC 5246 §6.2.1).

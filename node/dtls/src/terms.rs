@@ -8,7 +8,8 @@ use std::{
 use crate::ticket::TicketKeys;
 
 /// Decision about a client's chain, end-entity certificate first, DER. `Err` explains a refusal. It
-/// runs within the handshake: no lock, no disk, no network. A panic counts as a refusal.
+/// runs within the handshake: no lock, no disk, no network. A panic counts as a refusal. Before a
+/// session resumes it runs again, because certificates and revocation lists expire.
 pub type Decision = Arc<dyn Fn(&[Vec<u8>]) -> Result<(), Refused> + Send + Sync>;
 
 /// Why a client's certificate is not accepted.
@@ -59,4 +60,16 @@ pub(crate) struct Terms {
     pub(crate) refusal: OnceLock<Refused>,
     /// The decision accepted a certificate whose validity is over: issue no ticket.
     pub(crate) is_expired: AtomicBool,
+}
+
+impl Terms {
+    /// Returns whether a session may resume that was made at this time, in seconds since 1970, with
+    /// this chain of its client. Its ticket is bound to domain and policy, but certificates and
+    /// revocation lists expire, and the time for which sessions resume may be shorter now.
+    pub(crate) fn resume(&self, made: i64, chain: &[Vec<u8>]) -> bool {
+        let age = self.unix_seconds.saturating_sub(made);
+        let is_asked = self.policy.decision.as_ref().filter(|_| !chain.is_empty());
+        age <= i64::from(self.policy.ticket_seconds)
+            && is_asked.is_none_or(|decision| decision(chain).is_ok())
+    }
 }

@@ -1,6 +1,9 @@
 //! Resumption: tickets and their contexts.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use openssl::ssl::{SslContext, SslSession};
 
@@ -11,7 +14,10 @@ use super::{
     link::{Server, meet},
     ticket_key,
 };
-use crate::{ClientPolicy, Context, Refused, State, TicketKeys, Wrong};
+use crate::{
+    ClientPolicy, Context, Refused, State, TicketKeys, Wrong,
+    terms::{Policy, Terms},
+};
 
 struct Scene {
     root: Identity,
@@ -159,6 +165,71 @@ fn a_ticket_does_not_outlive_its_client_certificate() {
     let (ticket, _) = visit(&client, &context, Some(keys(1, &[])), None).unwrap();
     let again = visit(&client, &context, Some(keys(1, &[])), Some(&ticket)).unwrap();
     assert!(!again.1);
+}
+
+/// A certificate, or a list above it, that has expired since: the ticket cannot know.
+#[test]
+fn a_client_that_is_refused_now_does_not_resume() {
+    let scene = Scene::new();
+    let good = Identity::issue("client", Kind::P256, &scene.authority, 90);
+    let client = scene.client(Some(&good));
+    let is_refused = Arc::new(AtomicBool::new(false));
+    let refuses = Arc::clone(&is_refused);
+    let decision = Arc::new(move |_: &[Vec<u8>]| match refuses.load(Ordering::Relaxed) {
+        true => Err(Refused { reason: "expired", detail: "its list has expired".to_owned() }),
+        false => Ok(()),
+    });
+    let policy = ClientPolicy::Required { authorities: vec![], decision };
+    let context = context_with(&[&scene.shop], policy, b"shop");
+    let (ticket, _) = visit(&client, &context, Some(keys(1, &[])), None).unwrap();
+    assert!(visit(&client, &context, Some(keys(1, &[])), Some(&ticket)).unwrap().1);
+    is_refused.store(true, Ordering::Relaxed);
+    assert!(visit(&client, &context, Some(keys(1, &[])), Some(&ticket)).is_none());
+}
+
+#[test]
+fn a_ticket_brings_the_certificates_between_the_client_and_its_authority() {
+    let scene = Scene::new();
+    let between = Identity::issue("between", Kind::P256, &scene.authority, 90);
+    let good = Identity::issue("client", Kind::P256, &between, 90);
+    let client = client_context(&scene.root, |builder| {
+        builder.set_certificate(good.x509()).unwrap();
+        builder.set_private_key(good.pkey()).unwrap();
+        builder.add_extra_chain_cert(between.x509().to_owned()).unwrap();
+    });
+    let sent = [good.chain[0].clone(), between.chain[0].clone()];
+    let decision = Arc::new(move |chain: &[Vec<u8>]| match chain == sent {
+        true => Ok(()),
+        false => Err(Refused { reason: "issuer", detail: format!("{} of it", chain.len()) }),
+    });
+    let policy = ClientPolicy::Required { authorities: vec![], decision };
+    let context = context_with(&[&scene.shop], policy, b"shop");
+    let (ticket, _) = visit(&client, &context, Some(keys(1, &[])), None).unwrap();
+    // The second one comes under another key, so the third resumes with a ticket of the second.
+    let (ticket, is_resumed) =
+        visit(&client, &context, Some(keys(2, &[1])), Some(&ticket)).unwrap();
+    assert!(is_resumed);
+    assert!(visit(&client, &context, Some(keys(2, &[])), Some(&ticket)).unwrap().1);
+}
+
+#[test]
+fn a_session_resumes_for_no_longer_than_the_settings_say_now() {
+    let terms = |ticket_seconds| Terms {
+        policy: Arc::new(Policy {
+            decision: None,
+            wrong: Wrong::Aborts,
+            binding: [0; 32],
+            ticket_seconds,
+        }),
+        tickets: None,
+        unix_seconds: 10_000,
+        refusal: OnceLock::new(),
+        is_expired: AtomicBool::new(false),
+    };
+    for (made, is_resumed) in [(6_400, true), (6_399, false), (10_000, true), (10_030, true)] {
+        assert_eq!(terms(3_600).resume(made, &[]), is_resumed, "{made}");
+    }
+    assert!(!terms(60).resume(6_400, &[]), "it was longer when the ticket was made");
 }
 
 #[test]

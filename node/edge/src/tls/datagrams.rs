@@ -57,9 +57,8 @@ pub(crate) fn context(
     made.map_err(|error| error.to_string())
 }
 
-/// Wraps the decision of TLS handshakes. The engine calls it once for each chain of a client. It
-/// does not call it ask for a resumed session, because the ticket is bound to all inputs of the
-/// decision.
+/// Wraps the decision of TLS handshakes. The engine calls it once for each chain of a client, and
+/// again before a session resumes: the ticket is bound to all inputs of the decision but the time.
 fn ask(client: &Arc<ClientPolicy>) -> Ask {
     let authorities = client.hints().map(<[u8]>::to_vec).collect();
     let judge = Arc::clone(client);
