@@ -5,6 +5,7 @@
 //! (e-mail constraints, critical policies, long paths) and accepts what it forbids.
 
 mod build;
+mod imposed;
 mod path;
 mod policy;
 mod profile;

@@ -3,7 +3,9 @@
 use der::oid::ObjectIdentifier;
 use x509_cert::ext::pkix::{KeyUsage, name::GeneralName};
 
-use super::{Purpose, Request, Rules, Subject, policy::Policies, profile::Profiled, subtrees};
+use super::{
+    Purpose, Request, Rules, Subject, imposed, policy::Policies, profile::Profiled, subtrees,
+};
 use crate::{
     budget::Budget,
     certificate::Certificate,
@@ -71,13 +73,15 @@ pub(super) fn check<'a>(
         }
         let length = one.basic.as_ref().and_then(|basic| basic.path_len_constraint);
         allowed = length.map_or(allowed, |length| allowed.min(usize::from(length)));
-        let Some(constraints) = &one.constraints else { continue };
-        let below = path.iter().enumerate().skip(place + 1);
-        for (lower, other) in below {
-            let is_last = lower + 1 == path.len();
-            if is_last || !other.is_self_issued() {
-                subtrees::check(other, constraints, budget)
-                    .map_err(|broken| (broken, other.certificate))?;
+        let imposed = imposed::constraints(one.certificate).filter(|_| place == 0);
+        for constraints in one.constraints.iter().chain(imposed) {
+            let below = path.iter().enumerate().skip(place + 1);
+            for (lower, other) in below {
+                let is_last = lower + 1 == path.len();
+                if is_last || !other.is_self_issued() {
+                    subtrees::check(other, constraints, budget)
+                        .map_err(|broken| (broken, other.certificate))?;
+                }
             }
         }
     }
@@ -209,6 +213,51 @@ fn dns_matches(found: &str, wanted: &str) -> bool {
                 && wanted
                     .split_once('.')
                     .is_some_and(|(first, tail)| !first.is_empty() && tail == rest)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        issue,
+        key::{KeyAlgorithm, PrivateKey},
+        verify::Rules,
+    };
+
+    #[test]
+    fn a_root_that_is_trusted_for_some_names_issues_for_no_others() {
+        let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+        let mut roots = roots.map(|der| Certificate::from_der(der).unwrap());
+        let root = roots.find(|one| imposed::constraints(one).is_some()).unwrap();
+        let anchor = Profiled::read(&root).unwrap();
+        let key = PrivateKey::generate(KeyAlgorithm::EcP256, &mut |bytes| bytes.fill(7)).unwrap();
+        let validity = issue::Validity { not_before: 1_700_000_000, not_after: 1_900_000_000 };
+        let issued = |name: &str| {
+            let names = [name.to_owned()];
+            let attributes =
+                issue::Attributes { common_name: name.to_owned(), ..issue::Attributes::default() };
+            issue::self_sign(&key, &attributes, &names, [1; 16], validity).unwrap()
+        };
+        for (name, is_right) in [("www.gov.tr", true), ("shop.example", false), ("tr", false)] {
+            let leaf = issued(name);
+            let request = Request {
+                certificate: &leaf,
+                intermediates: &[],
+                anchors: &[],
+                crls: &[],
+                is_list_required: false,
+                purpose: Purpose::Server,
+                name: None,
+                at: 1_800_000_000,
+                rules: Rules::Path,
+                depth: None,
+            };
+            let path = [&anchor, &Profiled::read(&leaf).unwrap()];
+            let judged = check(&path, &request, &mut Budget::new());
+            let broken = judged.err().map(|(broken, _)| broken.source);
+            assert_eq!(broken, (!is_right).then_some("RFC 5280 §4.2.1.10"), "{name}");
         }
     }
 }
