@@ -203,6 +203,18 @@ fn a_client_that_begins_anew_on_its_port_replaces_its_session() {
     let stray = connector.connect(None, Instant::now(), 1500).unwrap().next_datagram().unwrap();
     socket.send(&stray).unwrap();
     assert!(old.is_echoed(b"old again", PATIENCE));
+    // Nor does one with a cookie, as long as its handshake is not complete: its sender may have heard
+    // at this address once.
+    let mut replayed = connector.connect(None, Instant::now(), 1500).unwrap();
+    socket.send(&replayed.next_datagram().unwrap()).unwrap();
+    let mut buffer = [0; 2048];
+    while buffer[13] != 3 {
+        let count = socket.recv(&mut buffer).unwrap();
+        replayed.datagram(Instant::now(), &buffer[..count]);
+    }
+    socket.send(&replayed.next_datagram().unwrap()).unwrap();
+    wait_for("a second session", || (one.status()["nodes"][0]["connections"] == 2).then_some(()));
+    assert!(old.is_echoed(b"old still", PATIENCE));
     let mut new = begin();
     new.handshake(PATIENCE).unwrap();
     assert!(new.is_echoed(b"new", PATIENCE));

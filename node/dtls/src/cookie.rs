@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ring::hmac;
+use zeroize::Zeroizing;
 
 use crate::hello::Start;
 
@@ -24,6 +25,23 @@ impl CookieKey {
     /// Makes a key from 32 random bytes. `id` must differ from the ids of all other keys in use.
     pub fn new(id: [u8; ID_BYTES], secret: &[u8; 32]) -> CookieKey {
         CookieKey { id, key: hmac::Key::new(hmac::HMAC_SHA256, secret) }
+    }
+
+    /// Makes the key of a window of time, whose cookies no other window accepts.
+    pub fn of_window(id: [u8; ID_BYTES], secret: &[u8; 32], window: u64) -> CookieKey {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let derive = |label: &[u8], derived: &mut [u8]| {
+            let mut context = hmac::Context::with_key(&key);
+            context.update(label);
+            context.update(&id);
+            context.update(&window.to_be_bytes());
+            let tag = context.sign();
+            derived.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        };
+        let (mut its_id, mut its_secret) = ([0; ID_BYTES], Zeroizing::new([0; 32]));
+        derive(b"conclave dtls cookie window id", &mut its_id);
+        derive(b"conclave dtls cookie window key", &mut *its_secret);
+        CookieKey::new(its_id, &its_secret)
     }
 
     fn cookie(&self, client: SocketAddr, start: &Start<'_>) -> [u8; ID_BYTES + TAG_BYTES] {
@@ -81,7 +99,6 @@ mod tests {
         TicketKey,
         samples::{Sample, check, meaning},
     };
-    use zeroize::Zeroizing;
 
     const CLIENT: &str = "192.0.2.1:40000";
 
@@ -100,6 +117,38 @@ mod tests {
         let cookie = keys.cookie(client, &Start::read(&hello(&[])).unwrap());
         let made = [Sample::new("cookie", cookie, &CLIENT)];
         check("dtls-cookie.tsv", &made, &|_, bytes| {
+            let hello = hello(bytes);
+            let start = Start::read(&hello)?;
+            keys.accept(client, &start).then(|| (meaning(&CLIENT), keys.cookie(client, &start)))
+        });
+    }
+
+    #[test]
+    fn a_cookie_of_one_window_is_none_in_another() {
+        let key = |window| CookieKey::of_window([1; 8], &[7; 32], window);
+        let keys = |make, also: &[u64]| CookieKeys {
+            make: key(make),
+            also: also.iter().map(|window| key(*window)).collect(),
+        };
+        let client = CLIENT.parse().unwrap();
+        let cookie = keys(5, &[]).cookie(client, &Start::read(&hello(&[])).unwrap());
+        let hello = hello(&cookie);
+        let accepts = |keys: CookieKeys| keys.accept(client, &Start::read(&hello).unwrap());
+        assert!(accepts(keys(5, &[])) && accepts(keys(6, &[7, 5])));
+        assert!(!accepts(keys(6, &[])) && !accepts(keys(7, &[6, 8])));
+        let unbound = CookieKeys { make: CookieKey::new([1; 8], &[7; 32]), also: Vec::new() };
+        assert!(!accepts(unbound));
+    }
+
+    /// The derivation is part of the format: a cookie may reach another node than made it.
+    #[test]
+    fn nodes_of_any_release_make_the_same_keys_of_windows() {
+        let make = CookieKey::of_window([1; 8], &[7; 32], 12_345);
+        let keys = CookieKeys { make, also: Vec::new() };
+        let client = CLIENT.parse().unwrap();
+        let cookie = keys.cookie(client, &Start::read(&hello(&[])).unwrap());
+        let made = [Sample::new("cookie", cookie, &CLIENT)];
+        check("dtls-cookie-window.tsv", &made, &|_, bytes| {
             let hello = hello(bytes);
             let start = Start::read(&hello)?;
             keys.accept(client, &start).then(|| (meaning(&CLIENT), keys.cookie(client, &start)))

@@ -180,7 +180,8 @@ impl Live {
                     RowKey::Listener(_) | RowKey::ListenerPolicy(_) => {
                         listeners.insert(*at);
                     }
-                    RowKey::TlsSettings
+                    RowKey::Level
+                    | RowKey::TlsSettings
                     | RowKey::Trusted((TrustSet::System, _))
                     | RowKey::Crl((TrustSet::System, _))
                     | RowKey::LongCrl((TrustSet::System, _)) => is_settled = false,
@@ -237,6 +238,11 @@ impl Live {
                 self.shared.opened.remove(key);
             }
         }
+    }
+
+    /// Returns the level of the cluster's rules.
+    pub(crate) fn level(&self) -> u32 {
+        self.shared.index.load().state(Scope::Shared).level()
     }
 
     /// Returns the current TLS policy.

@@ -174,6 +174,7 @@ impl Association {
         }
         let facts = peer.session.facts()?.clone();
         let session = self.session(&policy, facts, found, client.is_some())?;
+        self.seat.establish();
         Some((peer, session))
     }
 

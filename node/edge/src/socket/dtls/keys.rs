@@ -8,7 +8,7 @@ use std::{
 
 use conclave_dtls::{CookieKey, CookieKeys, Door, TicketKey, TicketKeys};
 use conclave_keys::{OpenedKey, SessionKeys};
-use conclave_store::record::SessionKeyUse;
+use conclave_store::{record::SessionKeyUse, time::UnixMillis};
 use conclave_system::{clock, entropy};
 use zeroize::Zeroizing;
 
@@ -17,19 +17,32 @@ use crate::live::Live;
 /// Lifetime of a door. A key can expire without any change of keys.
 const DOOR_VALID: Duration = Duration::from_secs(1);
 
+/// Window of time that a cookie belongs to. It is accepted until the next window ends, so for one to
+/// two of these. An address that a client had
+/// once is of use to it only for so long.
+const COOKIE_WINDOW_MS: u64 = 30_000;
+/// Level of the rules from which on cookies belong to windows. Earlier members know no windows.
+const COOKIE_WINDOW_LEVEL: u32 = 3;
+
 /// The door of a socket, under the current cookie keys.
 pub(super) struct Doorkeeper {
     live: Live,
     /// Used while the node has no cluster keys. Then a client's second hello must reach this same
     /// socket.
-    own: CookieKey,
+    own: Secret,
     door: Option<(Arc<SessionKeys>, Instant, Door)>,
+}
+
+/// A secret of which cookie keys are made.
+struct Secret {
+    id: [u8; 8],
+    bytes: Zeroizing<[u8; 32]>,
 }
 
 impl Doorkeeper {
     pub(super) fn new(live: Live) -> Doorkeeper {
-        let secret = Zeroizing::new(entropy::array());
-        Doorkeeper { live, own: CookieKey::new(entropy::array(), &secret), door: None }
+        let own = Secret { id: entropy::array(), bytes: Zeroizing::new(entropy::array()) };
+        Doorkeeper { live, own, door: None }
     }
 
     pub(super) fn door(&mut self) -> &Door {
@@ -39,21 +52,41 @@ impl Doorkeeper {
         };
         let known = self.door.take().filter(is_current);
         let known = known.unwrap_or_else(|| {
-            let door = Door::new(cookie_keys(&keys, &self.own));
+            let has_windows = self.live.level() >= COOKIE_WINDOW_LEVEL;
+            let door = Door::new(cookie_keys(&keys, &self.own, clock::now(), has_windows));
             (keys, now, door)
         });
         &self.door.insert(known).2
     }
 }
 
-fn cookie_keys(keys: &SessionKeys, own: &CookieKey) -> CookieKeys {
-    let now = clock::now();
-    let key =
-        |key: &Arc<OpenedKey>| Some(CookieKey::new(key.id().0, key.expose().try_into().ok()?));
-    let made = keys.sealing(SessionKeyUse::Cookie, now).and_then(key);
-    let mut also: Vec<_> = keys.all_opening(SessionKeyUse::Cookie, now).filter_map(key).collect();
-    also.push(own.clone());
-    CookieKeys { make: made.unwrap_or_else(|| own.clone()), also }
+/// Returns the keys of the present window, and those of its neighbours: clocks of nodes differ. In a
+/// cluster with members that know no windows, cookies without one are made, and accepted too.
+fn cookie_keys(keys: &SessionKeys, own: &Secret, now: UnixMillis, has_windows: bool) -> CookieKeys {
+    let secret = |key: &Arc<OpenedKey>| {
+        let bytes = Zeroizing::new(key.expose().try_into().ok()?);
+        Some(Secret { id: key.id().0, bytes })
+    };
+    let window = now.0 / COOKIE_WINDOW_MS;
+    let present = |secret: &Secret| CookieKey::of_window(secret.id, &secret.bytes, window);
+    let sealing = keys.sealing(SessionKeyUse::Cookie, now).and_then(secret);
+    let make = match (&sealing, has_windows) {
+        (Some(secret), true) => present(secret),
+        (Some(secret), false) => CookieKey::new(secret.id, &secret.bytes),
+        (None, _) => present(own),
+    };
+    let opening: Vec<Secret> =
+        keys.all_opening(SessionKeyUse::Cookie, now).filter_map(secret).collect();
+    let mut also = Vec::new();
+    for secret in opening.iter().chain([own]) {
+        for window in [window, window.saturating_sub(1), window.saturating_add(1)] {
+            also.push(CookieKey::of_window(secret.id, &secret.bytes, window));
+        }
+    }
+    if !has_windows {
+        also.extend(opening.iter().map(|secret| CookieKey::new(secret.id, &secret.bytes)));
+    }
+    CookieKeys { make, also }
 }
 
 /// Returns the current ticket keys.
@@ -66,5 +99,43 @@ pub(super) fn ticket_keys(keys: &SessionKeys) -> TicketKeys {
     TicketKeys {
         seal: keys.sealing(SessionKeyUse::Ticket, now).and_then(key),
         open: keys.all_opening(SessionKeyUse::Ticket, now).filter_map(key).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_dtls::{Answer, Connector};
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_123);
+
+    fn door(own: &Secret, at: UnixMillis, has_windows: bool) -> Door {
+        Door::new(cookie_keys(&SessionKeys::default(), own, at, has_windows))
+    }
+
+    #[test]
+    fn a_cookie_is_good_for_a_minute_and_not_for_hours() {
+        let own = Secret { id: [1; 8], bytes: Zeroizing::new([7; 32]) };
+        let address = "192.0.2.1:40000".parse().unwrap();
+        let now = Instant::now();
+        let mut client = Connector::new(&[]).unwrap().connect(None, now, 1500).unwrap();
+        let hello = client.next_datagram().unwrap();
+        let Answer::Verify(cookie) = door(&own, NOW, true).answer(address, &hello) else {
+            panic!()
+        };
+        client.datagram(now, &cookie);
+        let hello = client.next_datagram().unwrap();
+        let is_good = |at: UnixMillis| {
+            matches!(door(&own, at, true).answer(address, &hello), Answer::Proven(_))
+        };
+        for later_ms in [0, 1_000, COOKIE_WINDOW_MS] {
+            assert!(is_good(NOW.plus(later_ms)), "{later_ms}");
+        }
+        // The clock of another node may be behind.
+        assert!(is_good(UnixMillis(NOW.0 - COOKIE_WINDOW_MS)));
+        for later_ms in [2 * COOKIE_WINDOW_MS, 3_600_000] {
+            assert!(!is_good(NOW.plus(later_ms)), "{later_ms}");
+        }
     }
 }

@@ -24,6 +24,10 @@ pub(super) struct Table {
 struct Inner {
     next: u64,
     sessions: HashMap<Pair, Known>,
+    /// Handshakes of pairs that have a session. A cookie proves the address only, so the session
+    /// stays until the handshake is complete (RFC 6347 §4.2.8). Both get all datagrams of the pair,
+    /// and each drops those of the other.
+    successors: HashMap<Pair, Known>,
     /// Existing seats. A replaced session still counts until it has ended.
     seats: usize,
     refused: Aged<Random>,
@@ -33,6 +37,7 @@ struct Known {
     number: u64,
     random: Random,
     datagrams: mpsc::Sender<Vec<u8>>,
+    is_established: bool,
 }
 
 /// Place of a session in the table. Dropping it removes the session.
@@ -47,13 +52,17 @@ pub(super) struct Seat {
 impl Table {
     pub(super) fn new() -> Arc<Table> {
         let refused = Aged::new(REFUSED_MAX, REFUSED_VALID);
-        let inner = Inner { next: 0, sessions: HashMap::new(), seats: 0, refused };
+        let (sessions, successors) = Default::default();
+        let inner = Inner { next: 0, sessions, successors, seats: 0, refused };
         Arc::new(Table { inner: Mutex::new(inner), emptied: Notify::new() })
     }
 
-    /// Passes a datagram to the session of its pair. Drops it if the session's queue is full.
+    /// Passes a datagram to the session of its pair, and to its successor. Drops it if the session's
+    /// queue is full.
     pub(super) fn pass(&self, pair: Pair, datagram: &[u8]) {
-        if let Some(known) = self.inner().sessions.get_mut(&pair) {
+        let mut inner = self.inner();
+        let Inner { sessions, successors, .. } = &mut *inner;
+        for known in sessions.get_mut(&pair).into_iter().chain(successors.get_mut(&pair)) {
             let _ = known.datagrams.try_send(datagram.to_vec());
         }
     }
@@ -61,12 +70,14 @@ impl Table {
     /// Returns whether this hello already has a session or was refused lately.
     pub(super) fn knows(&self, pair: Pair, random: Random, now: Instant) -> bool {
         let mut inner = self.inner();
-        inner.sessions.get(&pair).is_some_and(|known| known.random == random)
+        let is_same = |known: &Known| known.random == random;
+        inner.sessions.get(&pair).is_some_and(is_same)
+            || inner.successors.get(&pair).is_some_and(is_same)
             || inner.refused.find(pair, now) == Some(&random)
     }
 
-    /// Adds a session. An older session of the same pair gets no more datagrams and ends, because
-    /// its client has started again.
+    /// Adds a session. An established session of the same pair stays until this one is established.
+    /// An older handshake gets no more datagrams and ends, because its client has started again.
     pub(super) fn enter(
         self: &Arc<Self>,
         pair: Pair,
@@ -79,7 +90,11 @@ impl Table {
         let number = inner.next;
         inner.next += 1;
         inner.seats += 1;
-        inner.sessions.insert(pair, Known { number, random, datagrams });
+        let known = Known { number, random, datagrams, is_established: false };
+        match inner.sessions.get(&pair).is_some_and(|present| present.is_established) {
+            true => inner.successors.insert(pair, known),
+            false => inner.sessions.insert(pair, known),
+        };
         let table = Arc::clone(self);
         (Seat { table, pair, number, random, is_refused: false }, receiver)
     }
@@ -91,6 +106,7 @@ impl Table {
             {
                 let mut inner = self.inner();
                 inner.sessions.clear();
+                inner.successors.clear();
                 if inner.seats == 0 {
                     return;
                 }
@@ -105,6 +121,23 @@ impl Table {
 }
 
 impl Seat {
+    /// Notes that the handshake is complete. An older session of the pair gets no more datagrams and
+    /// ends, because its client has started again.
+    pub(super) fn establish(&self) {
+        let mut inner = self.table.inner();
+        let Inner { sessions, successors, .. } = &mut *inner;
+        let is_own = |known: &Known| known.number == self.number;
+        if let Some(known) = successors.remove(&self.pair) {
+            match is_own(&known) {
+                true => sessions.insert(self.pair, known),
+                false => successors.insert(self.pair, known),
+            };
+        }
+        if let Some(known) = sessions.get_mut(&self.pair).filter(|known| is_own(known)) {
+            known.is_established = true;
+        }
+    }
+
     /// Marks the hello as refused: retransmissions of it get no answer for a while.
     pub(super) fn refuse(&mut self) {
         self.is_refused = true;
@@ -117,6 +150,9 @@ impl Drop for Seat {
         let is_own = |known: &Known| known.number == self.number;
         if inner.sessions.get(&self.pair).is_some_and(is_own) {
             inner.sessions.remove(&self.pair);
+        }
+        if inner.successors.get(&self.pair).is_some_and(is_own) {
+            inner.successors.remove(&self.pair);
         }
         if self.is_refused {
             inner.refused.put(self.pair, self.random, Instant::now());
@@ -153,6 +189,29 @@ mod tests {
         assert_eq!(new.next().await.as_deref(), Some(&b"new"[..]), "the seat is the new one's");
         drop(seat);
         assert!(!table.knows(pair(1), [2; 32], now));
+    }
+
+    #[tokio::test]
+    async fn an_established_session_stays_until_its_successor_is_established() {
+        let (table, now) = (Table::new(), Instant::now());
+        let (old_seat, mut old) = table.enter(pair(1), [1; 32]);
+        old_seat.establish();
+        // Any sender with a cookie of the address gets this far.
+        let (failed_seat, mut failed) = table.enter(pair(1), [2; 32]);
+        let (seat, mut new) = table.enter(pair(1), [3; 32]);
+        assert_eq!(failed.next().await, None, "one successor at a time");
+        drop(failed_seat);
+        assert!(table.knows(pair(1), [1; 32], now) && table.knows(pair(1), [3; 32], now));
+        table.pass(pair(1), b"to both");
+        assert_eq!(old.next().await.as_deref(), Some(&b"to both"[..]));
+        assert_eq!(new.next().await.as_deref(), Some(&b"to both"[..]));
+        seat.establish();
+        assert_eq!(old.next().await, None, "its client has begun anew");
+        drop(old_seat);
+        table.pass(pair(1), b"to the new one");
+        assert_eq!(new.next().await.as_deref(), Some(&b"to the new one"[..]));
+        drop(seat);
+        assert!(table.inner().sessions.is_empty() && table.inner().successors.is_empty());
     }
 
     #[tokio::test]
