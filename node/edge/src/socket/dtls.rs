@@ -27,8 +27,8 @@ use super::{
     failure::Failure,
     handshake::say,
     limits::{
-        self, ACCEPT_PAUSE, ASSEMBLIES_MAX, ASSEMBLY_VALID, DATAGRAM_HANDSHAKES_ADDRESS_MAX,
-        DATAGRAM_HANDSHAKES_MAX, Full, Place, SESSION_DESCRIPTORS,
+        self, ACCEPT_PAUSE, ASSEMBLIES_MAX, ASSEMBLY_VALID, Full, Place, SESSION_DESCRIPTORS,
+        datagram_handshakes_max,
     },
     listener::{self, Accepting, Open},
     workers::{Connections, Worker},
@@ -61,6 +61,7 @@ pub(super) fn open(
             table: Table::new(),
             doorkeeper: Doorkeeper::new(edge.shared.live.clone()),
             assemblies: Aged::new(ASSEMBLIES_MAX, ASSEMBLY_VALID),
+            handshakes_max: datagram_handshakes_max(workers.len()),
         };
         let (open, closing) = oneshot::channel();
         Ok((open, worker.handle.spawn(receive.run(closing))))
@@ -80,6 +81,8 @@ struct Receive {
     doorkeeper: Doorkeeper,
     /// Incomplete hellos of proven addresses.
     assemblies: Aged<Assembly>,
+    /// Most handshakes at once on this thread, in total and from one address.
+    handshakes_max: (usize, usize),
 }
 
 impl Receive {
@@ -172,7 +175,7 @@ impl Receive {
         accepting.counters.connections.fetch_add(1, Relaxed);
         let Some(place) = self.place(pair, &accepting) else { return };
         let network = limits::network(pair.remote.ip());
-        let (max, address_max) = (DATAGRAM_HANDSHAKES_MAX, DATAGRAM_HANDSHAKES_ADDRESS_MAX);
+        let (max, address_max) = self.handshakes_max;
         if self.sessions.make_room(network, max, address_max) {
             accepting.counters.failures.count(Failure::Displaced);
         }

@@ -18,7 +18,7 @@ use super::{
     Edge,
     counters::ListenerCounters,
     failure::Failure,
-    limits::REFUSED_BYTES_MAX,
+    limits::{HELLO_BYTES_MAX, REFUSED_BYTES_MAX},
     session::Session,
     tls_stream::{self, TlsStream},
 };
@@ -319,7 +319,8 @@ async fn read_some<S>(stream: &mut S, received: &mut Vec<u8>) -> Result<(), NoHe
 where
     S: AsyncRead + Unpin,
 {
-    tls_stream::read_more(stream, received).await.map_err(NoHello::Closed)
+    let read = tls_stream::read_more(stream, received, HELLO_BYTES_MAX).await;
+    read.map_err(NoHello::Closed)
 }
 
 fn session(

@@ -29,6 +29,9 @@ pub(crate) const ADDRESSES_VALID: Duration = Duration::from_secs(5);
 pub(crate) const BUFFER_BYTES: usize = 4 * RECORD_BYTES_MAX;
 /// Largest TLS record with its header (RFC 8446 §5.2).
 pub(crate) const RECORD_BYTES_MAX: usize = 16 * 1024 + 256 + 5;
+/// Most bytes kept until they form a ClientHello. One with a ticket that holds a chain of client
+/// certificates takes about 8 KiB.
+pub(crate) const HELLO_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX;
 /// Most handshake bytes kept until they form a message (at most 64 KiB), plus one record.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 64 * 1024 + RECORD_BYTES_MAX;
 /// Reads per direction before other connections get their turn.
@@ -46,11 +49,11 @@ pub(crate) const CONTROL_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Longest time from a proven DTLS ClientHello to the end of the handshake. Lost flights are
 /// retransmitted, which takes long on a bad path.
 pub(crate) const DATAGRAM_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Most DTLS handshakes at once on one thread. During its handshake a hostile client can make us
-/// keep 350 KiB; an honest one needs a fifth of that.
+/// Most DTLS handshakes at once on the node, in equal parts for its threads. During its handshake a
+/// hostile client can make us keep 350 KiB; an honest one needs a fifth of that.
 pub(crate) const DATAGRAM_HANDSHAKES_MAX: usize = 1024;
-/// Most DTLS handshakes at once from one address, on one thread.
-pub(crate) const DATAGRAM_HANDSHAKES_ADDRESS_MAX: usize = DATAGRAM_HANDSHAKES_MAX / 8;
+/// Fewest DTLS handshakes at once on a thread, however many threads there are.
+const DATAGRAM_HANDSHAKES_THREAD_MIN: usize = 16;
 /// Longest time for DTLS handshakes to end before their sockets go to the next process.
 pub(crate) const DATAGRAM_FINISH_MAX: Duration = Duration::from_secs(1);
 /// Pause between two looks whether they have ended.
@@ -92,6 +95,14 @@ pub(crate) const SESSION_DESCRIPTORS: usize = 1;
 pub fn descriptors_max(descriptors: u64) -> usize {
     let kept = descriptors.saturating_sub(DESCRIPTORS_KEPT).clamp(32, DESCRIPTORS_MAX);
     usize::try_from(kept).unwrap_or(usize::MAX)
+}
+
+/// Returns how many DTLS handshakes one of `threads` may have at once, in total and from one
+/// address: an eighth.
+pub(crate) fn datagram_handshakes_max(threads: usize) -> (usize, usize) {
+    let all = DATAGRAM_HANDSHAKES_MAX / threads.max(1);
+    let all = all.max(DATAGRAM_HANDSHAKES_THREAD_MIN);
+    (all, all / 8)
 }
 
 /// Timeouts of an idle or stalled connection.
@@ -249,6 +260,17 @@ mod tests {
         drop((other, proxied));
         assert_eq!(places.taken(), 0);
         assert!(places.by_address.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn threads_share_the_handshakes_of_the_node() {
+        assert_eq!(datagram_handshakes_max(0), (1024, 128));
+        for threads in 1..=64 {
+            let (all, of_address) = datagram_handshakes_max(threads);
+            assert!(all * threads <= DATAGRAM_HANDSHAKES_MAX, "{threads}");
+            assert!(of_address >= 2 && of_address * 8 <= all, "{threads}");
+        }
+        assert_eq!(datagram_handshakes_max(1_000), (16, 2));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! A connection holds only pending bytes: an incomplete record, or records that the peer has not
 //! taken yet. Everything else passes through buffers of the thread.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io,
     pin::Pin,
@@ -23,20 +26,22 @@ use super::{
 };
 
 /// Bytes per read during a handshake.
-const STEP_BYTES: usize = 4096;
+const STEP_BYTES: u64 = 4096;
 /// Most bytes added to a record's plaintext.
 const RECORD_OVERHEAD: usize = 64;
 
-/// Reads at least one more byte of a handshake.
+/// Reads at least one more byte of a handshake, and at most [`STEP_BYTES`]. `received` may have more
+/// room than that, and then a client could fill it before the next look at the bound.
 pub(crate) async fn read_more(
     io: &mut (impl AsyncRead + Unpin),
     received: &mut Vec<u8>,
+    max: usize,
 ) -> io::Result<()> {
-    if received.len() > HANDSHAKE_BYTES_MAX {
+    if received.len() > max {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the handshake is too large"));
     }
-    received.reserve(STEP_BYTES);
-    match io.read_buf(received).await? {
+    received.reserve(usize::try_from(STEP_BYTES).unwrap_or_default());
+    match io.take(STEP_BYTES).read_buf(received).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }
@@ -91,11 +96,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             }
             received.drain(..advanced?);
             if !stream.connection.is_handshaking() {
+                check_held(&received)?;
                 // Copy exactly, so that the handshake's spare capacity is freed.
                 (stream.held, stream.clear) = (received.as_slice().to_vec(), clear);
                 return Ok(stream);
             }
-            read_more(&mut stream.io, &mut received).await?;
+            read_more(&mut stream.io, &mut received, HANDSHAKE_BYTES_MAX).await?;
         }
     }
 
@@ -211,6 +217,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 }
 
+/// Refuses more bytes of an incomplete record or message than an honest client sends.
+fn check_held(held: &[u8]) -> io::Result<()> {
+    match held.len() > HANDSHAKE_BYTES_MAX {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, "a record is too large")),
+        false => Ok(()),
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Outgoing<'a> {
     Clear(&'a [u8]),
@@ -267,7 +281,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for TlsStream<S> {
                 return Poll::Ready(Ok(Taken::End));
             }
             let held = self.held.len();
-            let (kept, free) = buffer.split_at_mut(held);
+            let too_small = || io::Error::other("the buffer is smaller than what is held");
+            let (kept, free) = buffer.split_at_mut_checked(held).ok_or_else(too_small)?;
             let mut read = ReadBuf::new(free.get_mut(..BUFFER_BYTES).unwrap_or_default());
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
             let new = read.filled().len();
@@ -288,10 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> End for TlsStream<S> {
                 }
             };
             self.held = received.get(used..).unwrap_or_default().to_vec();
-            if self.held.len() > HANDSHAKE_BYTES_MAX {
-                let error = io::Error::new(io::ErrorKind::InvalidData, "a record is too large");
-                return Poll::Ready(Err(error));
-            }
+            check_held(&self.held)?;
             if !clear.is_empty() {
                 self.hear();
                 return Poll::Ready(Ok(Taken::Bytes));
