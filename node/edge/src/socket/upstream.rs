@@ -1,9 +1,16 @@
 //! Upstream addresses, and the rules about which are allowed.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
+
+/// Metadata services of clouds outside the link-local networks (AWS over IPv6, Azure). They give
+/// credentials to every process of the machine.
+const METADATA: [IpAddr; 2] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+];
 
 /// An upstream of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +49,9 @@ pub enum UpstreamError {
     #[error("{0:?} is neither HOST:PORT nor unix:PATH")]
     Malformed(String),
     /// It would reach the node's own administration, or the metadata services of clouds.
-    #[error("{0} is a port of this node's administration or a link-local address")]
+    #[error(
+        "{0} is a port of this node's administration, a link-local address or a metadata service"
+    )]
     Forbidden(SocketAddr),
     /// The node's configuration does not list it.
     #[error("[upstream] unix of this node does not allow {0}")]
@@ -102,7 +111,7 @@ impl Allowed {
             admin.port() == address.port()
                 && (own == ip || own.is_unspecified() || ip.is_unspecified())
         };
-        if is_link_local || self.forbidden.iter().any(reaches) {
+        if is_link_local || METADATA.contains(&ip) || self.forbidden.iter().any(reaches) {
             return Err(UpstreamError::Forbidden(address));
         }
         Ok(())
@@ -149,6 +158,9 @@ mod tests {
         check("169.254.169.254:80", false);
         check("[::ffff:169.254.169.254]:80", false);
         check("[fe80::1]:80", false);
+        check("[fd00:ec2::254]:80", false);
+        check("168.63.129.16:80", false);
+        check("[::ffff:168.63.129.16]:80", false);
         check("backend", false);
         check("backend:0", false);
         check("127.0.0.1:0", false);
