@@ -22,12 +22,18 @@ pub fn checksum(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 }
 
 /// Replaces the file at `path`, with mode 0600. Writes a temporary file beside it, syncs it,
-/// renames it and syncs the directory.
+/// renames it and syncs the directory. The temporary file is always a new one: another one of its name
+/// could be a link, or have rights for others.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let leftover = std::fs::remove_file(&temporary);
+    if let Err(error) = leftover
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
     rename(Path::new(&temporary), path)
@@ -51,5 +57,28 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_planted_file_gets_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, planted, elsewhere] =
+            ["key", "key.new", "elsewhere"].map(|name| dir.path().join(name));
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+        std::fs::write(&planted, "").unwrap();
+        std::fs::set_permissions(&planted, std::fs::Permissions::from_mode(0o666)).unwrap();
+        write_private(&path, b"one").unwrap();
+        assert_eq!((std::fs::read(&path).unwrap(), mode()), (b"one".to_vec(), 0o600));
+        std::os::unix::fs::symlink(&elsewhere, &planted).unwrap();
+        write_private(&path, b"two").unwrap();
+        assert_eq!((std::fs::read(&path).unwrap(), mode()), (b"two".to_vec(), 0o600));
+        assert!(!elsewhere.exists());
     }
 }
