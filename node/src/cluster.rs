@@ -24,6 +24,7 @@ pub(crate) use found::{abandon, found};
 pub(crate) use join::join;
 pub(crate) use leftover::{LeftoverError, abandon_unknown};
 pub(crate) use put_out::left_to_do;
+pub(crate) use rate::Rate;
 pub(crate) use recover::Recovery;
 pub(crate) use restore::{begin_restore, finish_restore, restore_rows};
 pub(crate) use start::start;

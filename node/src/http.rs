@@ -1,8 +1,17 @@
-//! HTTP/1.1 server on any listener. It closes connections above its limit at once.
+//! HTTP/1.1 server on any listener, with bounds on what clients without a token can hold.
 
-use std::{sync::Arc, time::Duration};
+mod guests;
+pub(crate) mod limits;
 
-use axum::{Router, serve::Listener};
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Extension, Router,
+    http::{HeaderValue, header::CONNECTION},
+    middleware::map_response,
+    response::Response,
+    serve::Listener,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -10,29 +19,59 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
 };
 
-/// Most concurrent connections of one listener.
-const CONNECTIONS_MAX: usize = 512;
-/// Longest time for a handshake and for the header of a request.
-pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) use guests::{Guest, Places};
+use limits::{HEAD_TIMEOUT, SOCKET_CONNECTIONS_MAX};
 
-/// Accepts and serves connections until dropped. The listener pauses by itself when accept fails.
-pub(crate) async fn serve<L: Listener, A>(mut listener: L, answer: impl Fn(L::Io, L::Addr) -> A)
+/// Accepts and serves connections of the admin socket until dropped. The listener pauses by itself
+/// when accept fails.
+pub(crate) async fn serve_socket<A>(mut listener: UnixListener, answer: impl Fn(UnixStream) -> A)
 where
     A: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(SOCKET_CONNECTIONS_MAX));
     loop {
-        let (stream, remote) = listener.accept().await;
+        let (stream, _) = Listener::accept(&mut listener).await;
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let answering = answer(stream, remote);
+        let answering = answer(stream);
         tokio::spawn(async move {
             answering.await;
             drop(place);
         });
     }
+}
+
+/// Accepts and serves connections of strangers until dropped.
+pub(crate) async fn serve_guests<A>(
+    mut listener: TcpListener,
+    places: Arc<Places>,
+    answer: impl Fn(TcpStream, SocketAddr, Guest) -> A,
+) where
+    A: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let (stream, remote) = Listener::accept(&mut listener).await;
+        places.spawn(remote.ip(), |guest| answer(stream, remote, guest));
+    }
+}
+
+/// Returns a router for the connection of a guest. After a failure the connection is closed, unless
+/// its client has shown a valid token.
+pub(crate) fn guest_router(router: Router, guest: Guest) -> Router {
+    let closing = guest.clone();
+    let closes = move |mut response: Response| {
+        let guest = closing.clone();
+        async move {
+            if !guest.is_admitted() && !response.status().is_success() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
+    };
+    router.layer(map_response(closes)).layer(Extension(guest))
 }
 
 /// Serves one connection.

@@ -4,8 +4,6 @@
 //! cannot expose the admin API. Every refusal is the same 404, so that a client cannot tell an
 //! unknown domain from one that is not enabled or has no certificate.
 
-use std::time::Duration;
-
 use axum::{
     Router,
     extract::{FromRequestParts, Path, Query},
@@ -24,10 +22,11 @@ use conclave_system::clock;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
-use crate::{http, node::Node};
+use crate::{
+    http::{self, Places, limits::PUBLIC_CONNECTIONS_MAX},
+    node::Node,
+};
 
-/// Longest time for a connection, so that slow clients cannot keep out others.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Content security policy: the pages load nothing, run nothing and cannot be framed.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
@@ -54,11 +53,9 @@ struct Wanted {
 /// Serves the pages until dropped.
 pub(crate) async fn serve(listener: TcpListener, node: Node) {
     let router = router(node);
-    http::serve(listener, |stream, _| {
-        let serving = http::connection(stream, router.clone());
-        async {
-            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, serving).await;
-        }
+    // Nobody shows a token here, so every connection is short.
+    http::serve_guests(listener, Places::new(PUBLIC_CONNECTIONS_MAX), |stream, _, guest| {
+        http::connection(stream, http::guest_router(router.clone(), guest))
     })
     .await;
 }

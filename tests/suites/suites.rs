@@ -1,6 +1,7 @@
 //! What users see, shown on real processes with real peers: `cargo test --test suites NAME::`.
 
 mod addresses;
+mod admin_api;
 mod answers;
 mod authority;
 mod backup;

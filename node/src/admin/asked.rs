@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::{
-    body::Bytes,
+    body::Body,
     extract::{FromRequest, FromRequestParts, Query, Request},
-    http::Method,
+    http::{HeaderMap, Method, Uri, header::CONTENT_LENGTH},
 };
 use conclave_api::{
     BODY_BYTES_MAX,
@@ -14,13 +14,17 @@ use conclave_api::{
     path::{IF_MATCH_HEADER, OPERATION_HEADER, PAGE_MAX},
     problem::{Code, Problem},
 };
+use conclave_pki::name::deceives;
 use conclave_store::{id::OperationId, limits::REASON_BYTES_MAX, record::KeyFamily, scope::Scope};
 use conclave_system::{clock, entropy};
+use futures::StreamExt;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::problem::Failed;
 use crate::{
+    http::limits::BODY_TIMEOUT,
     node::Node,
     operate::{Caller, Operator},
     replica::Wait,
@@ -66,7 +70,8 @@ pub(super) struct Asked {
     pub(super) is_pending: bool,
     /// Whether a list of trusted certificates is without the inherited ones.
     pub(super) is_own: bool,
-    body: Bytes,
+    /// Wiped, because it may hold a private key.
+    body: Zeroizing<Vec<u8>>,
 }
 
 impl FromRequest<Node> for Asked {
@@ -79,9 +84,11 @@ impl FromRequest<Node> for Asked {
         let malformed = |what: String| Problem::new(Code::Malformed, what);
         let Query(parameters) = Query::<Parameters>::try_from_uri(&parts.uri)
             .map_err(|error| malformed(error.body_text()))?;
-        let body = axum::body::to_bytes(axum::body::Body::new(body), BODY_BYTES_MAX)
-            .await
-            .map_err(|_| Problem::new(Code::TooLarge, "the request is larger than 6 MiB"))?;
+        let body = tokio::time::timeout(BODY_TIMEOUT, read(body, &parts.headers)).await;
+        let body = body.map_err(|_| {
+            let seconds = BODY_TIMEOUT.as_secs();
+            malformed(format!("the request's body did not arrive within {seconds} s"))
+        })??;
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let operation = match header(OPERATION_HEADER) {
             Some(text) => OperationId::parse(text).map_err(|error| malformed(error.to_string()))?,
@@ -110,8 +117,7 @@ impl FromRequest<Node> for Asked {
             ApiFamily::Ec => KeyFamily::Ec,
             ApiFamily::Rsa => KeyFamily::Rsa,
         });
-        let timeout_ms = parameters.timeout_ms.unwrap_or(TIMEOUT_MS).min(TIMEOUT_MS_MAX);
-        let timeout = Duration::from_millis(timeout_ms);
+        let timeout = parameters.timeout();
         let operator = Operator {
             node: node.clone(),
             caller,
@@ -140,6 +146,59 @@ impl FromRequest<Node> for Asked {
     }
 }
 
+impl Parameters {
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms.unwrap_or(TIMEOUT_MS).min(TIMEOUT_MS_MAX))
+    }
+}
+
+/// Returns how long a caller waits for the answer.
+pub(super) fn timeout(uri: &Uri) -> Duration {
+    let parameters = Query::<Parameters>::try_from_uri(uri);
+    parameters.map_or_else(|_| Parameters::default(), |Query(parameters)| parameters).timeout()
+}
+
+/// Reads a body. Copies no secret into memory that is not wiped; what the HTTP server has read
+/// stays in its own buffers.
+async fn read(body: Body, headers: &HeaderMap) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let too_large = || Problem::new(Code::TooLarge, "the request is larger than 6 MiB");
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length = length.and_then(|text| text.parse::<usize>().ok()).unwrap_or_default();
+    let mut read = Zeroizing::new(Vec::with_capacity(length.min(BODY_BYTES_MAX)));
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| {
+            let title = format!("the request's body broke off: {error}");
+            Problem::new(Code::Malformed, title)
+        })?;
+        let bytes = read.len() + piece.len();
+        if bytes > BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        if bytes > read.capacity() {
+            // A vector that grows by itself leaves its old memory as it is.
+            let mut larger = Zeroizing::new(Vec::with_capacity(bytes * 2));
+            larger.extend_from_slice(&read);
+            read = larger;
+        }
+        read.extend_from_slice(&piece);
+    }
+    Ok(read)
+}
+
+/// Describes what is wrong with a body, without the values in it: one may be a passphrase in the
+/// wrong place or of the wrong type.
+fn malformed_json(error: &serde_json::Error) -> Problem {
+    let text = error.to_string();
+    let shown = ["invalid type: ", "invalid value: "].into_iter().find_map(|kind| {
+        let value = text.strip_prefix(kind)?;
+        let (value, expected) = value.rsplit_once(", expected ")?;
+        let of = value.split([' ', '`', '"']).next().unwrap_or_default();
+        Some(format!("{kind}{of}, expected {expected}"))
+    });
+    Problem::new(Code::Malformed, format!("the request's body: {}", shown.unwrap_or(text)))
+}
+
 /// Returns the hash that detects an operation id that is reused for another request. Each part has
 /// its length before it, so that different parts never give the same bytes.
 fn request_hash(method: &Method, path: &str, family: Option<KeyFamily>, body: &[u8]) -> [u8; 32] {
@@ -163,12 +222,16 @@ fn removed(method: &Method, path: &str) -> Option<String> {
     is_removal.then(|| name.replace("%3A", ":").replace("%3a", ":"))
 }
 
-/// Refuses a reason that is too long or contains a PEM block. Everyone who reads the history sees
-/// the reason.
+/// Refuses a reason that is too long, contains a PEM block, or could deceive a terminal. Everyone
+/// who reads the history sees the reason.
 fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
     let reason = reason.unwrap_or_default();
     if reason.len() > REASON_BYTES_MAX {
         let title = format!("a reason has at most {REASON_BYTES_MAX} bytes");
+        return Err(Problem::new(Code::Malformed, title));
+    }
+    if reason.chars().any(deceives) {
+        let title = "a reason is one line without control or invisible characters";
         return Err(Problem::new(Code::Malformed, title));
     }
     match reason.contains("-----BEGIN") {
@@ -179,14 +242,49 @@ fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
 
 impl Asked {
     /// Returns the body as it came.
-    pub(super) fn bytes(&self) -> &Bytes {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.body
     }
 
     /// Parses the body as JSON. An empty body is an empty object.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
-        serde_json::from_slice(body)
-            .map_err(|error| Problem::new(Code::Malformed, format!("the request's body: {error}")))
+        serde_json::from_slice(body).map_err(|error| malformed_json(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Body {
+        passphrase: String,
+        days: u8,
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_body_is_told_without_its_values() {
+        let check = |body: &str, told: &str| {
+            let error = serde_json::from_str::<Body>(body).unwrap_err();
+            let title = malformed_json(&error).title;
+            assert!(title.contains(told), "{title}");
+            assert!(!title.contains("12345") && !title.contains("hunter2"), "{title}");
+        };
+        check(r#"{"passphrase": 12345}"#, "invalid type: integer, expected a string at line 1");
+        check(r#"{"days": "hunter2, expected u8"}"#, "invalid type: string, expected u8 at");
+        check(r#"{"days": 12345}"#, "invalid value: integer, expected u8 at");
+        check(r#"{"passphrase": ["hunter2"]}"#, "invalid type: sequence, expected a string at");
+        check(r#"{"secret": "hunter2"}"#, "unknown field `secret`");
+        check(r#"{"passphrase": "hunter2"#, "EOF while parsing a string");
+    }
+
+    #[test]
+    fn a_reason_says_nothing_that_deceives() {
+        for wrong in ["\u{1b}[2J", "one\ntwo", "\u{202e}", "-----BEGIN KEY"] {
+            assert!(check_reason(Some(wrong)).is_err(), "{wrong:?}");
+        }
+        assert!(check_reason(Some("d\u{f6}rte, #12")).is_ok() && check_reason(None).is_ok());
     }
 }

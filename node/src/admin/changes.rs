@@ -4,7 +4,7 @@ use axum::{
     extract::{FromRequestParts, Request, State},
     http::Method,
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use tokio::time::Instant;
 
@@ -18,7 +18,8 @@ pub(super) async fn log(State(node): State<Node>, request: Request, next: Next) 
     }
     let started = Instant::now();
     let (mut parts, body) = request.into_parts();
-    let who = match Caller::from_request_parts(&mut parts, &node).await {
+    let caller = Caller::from_request_parts(&mut parts, &node).await;
+    let who = match &caller {
         Ok(caller) => caller.principal.to_string(),
         Err(_) => "not logged in".to_owned(),
     };
@@ -26,7 +27,10 @@ pub(super) async fn log(State(node): State<Node>, request: Request, next: Next) 
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
     let is_dry_run =
         parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true"));
-    let answer = next.run(Request::from_parts(parts, body)).await;
+    let answer = match caller {
+        Ok(_) => next.run(Request::from_parts(parts, body)).await,
+        Err(failed) => failed.into_response(),
+    };
     let (status, took_ms) = (answer.status().as_u16(), started.elapsed().as_millis());
     match is_dry_run {
         true => tracing::debug!(

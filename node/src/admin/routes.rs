@@ -21,7 +21,9 @@ mod trust;
 use axum::{
     Json, Router,
     extract::DefaultBodyLimit,
-    middleware::from_fn_with_state,
+    http::{HeaderValue, header::CACHE_CONTROL},
+    middleware::{from_fn_with_state, map_response},
+    response::Response,
     routing::{delete, get, patch, post, put},
 };
 use conclave_api::{
@@ -93,7 +95,14 @@ pub(crate) fn router(node: Node) -> Router {
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(node.clone(), changes::log))
+        .layer(map_response(uncached))
         .with_state(node)
+}
+
+/// Forbids caches to keep an answer: it may hold a token.
+async fn uncached(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 async fn unknown() -> Failed {

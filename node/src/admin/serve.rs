@@ -1,9 +1,10 @@
 //! Sockets of the admin API: the unix socket and HTTPS.
 
 use std::{
+    fs::{DirBuilder, Permissions},
     io,
     net::SocketAddr,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
     path::Path,
     sync::Arc,
 };
@@ -14,11 +15,14 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::auth::Door;
 use crate::{
-    http::{self, HEAD_TIMEOUT},
+    http::{self, Places, limits::ADMIN_CONNECTIONS_MAX},
     node::Node,
 };
 
-/// Opens the admin socket with mode 0660 and, if it exists, the group `conclave`. Replaces a socket
+/// Group whose members may use the admin socket.
+const GROUP: &str = "conclave";
+
+/// Opens the admin socket for its owner and, if it exists, the group `conclave`. Replaces a socket
 /// file on which no process answers: a crash left it. Fails if a process answers.
 pub(crate) fn open_socket(path: &Path) -> io::Result<UnixListener> {
     if let Some(parent) = path.parent() {
@@ -33,14 +37,36 @@ pub(crate) fn open_socket(path: &Path) -> io::Result<UnixListener> {
         }
         std::fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-    if let Some(group) = group_id("conclave")
-        && let Err(error) = std::os::unix::fs::chown(path, None, Some(group))
-    {
-        tracing::warn!(event = "admin.group", %error, "the socket is not given to the group");
+    // Made in a directory that nobody else can enter, and moved when its rights are set: a
+    // connection that waits since before is not closed by a change of rights.
+    let private = path.with_extension(std::process::id().to_string());
+    DirBuilder::new().mode(0o700).create(&private)?;
+    let made = private.join("s");
+    let opened = UnixListener::bind(&made).and_then(|listener| {
+        protect(&made)?;
+        std::fs::rename(&made, path)?;
+        Ok(listener)
+    });
+    if opened.is_err() {
+        // It may not have been made.
+        let _ = std::fs::remove_file(&made);
     }
-    Ok(listener)
+    std::fs::remove_dir(&private)?;
+    opened
+}
+
+/// Sets the rights of the admin socket. Members of another group than `conclave` never have any: who
+/// opens the socket may do everything.
+fn protect(path: &Path) -> io::Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    let Some(group) = group_id(GROUP) else { return Ok(()) };
+    match std::os::unix::fs::chown(path, None, Some(group)) {
+        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(0o660)),
+        Err(error) => {
+            tracing::warn!(event = "admin.group", %error, "the socket is not given to the group");
+            Ok(())
+        }
+    }
 }
 
 /// Looks up the id of a group in `/etc/group`.
@@ -59,7 +85,7 @@ pub(crate) async fn open_https(bind: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves the API on the unix socket until dropped.
 pub(crate) async fn serve_socket(listener: UnixListener, router: Router) {
-    http::serve(listener, |stream, _| {
+    http::serve_socket(listener, |stream| {
         let uid = stream.peer_cred().map_or(u32::MAX, |credentials| credentials.uid());
         http::connection(stream, router.clone().layer(axum::Extension(Door::Socket { uid })))
     })
@@ -69,18 +95,17 @@ pub(crate) async fn serve_socket(listener: UnixListener, router: Router) {
 /// Serves the API over HTTPS until dropped. Closes connections while the node belongs to no
 /// cluster, because it has no certificate yet.
 pub(crate) async fn serve_https(listener: TcpListener, node: Node, router: Router) {
-    http::serve(listener, |stream: TcpStream, remote| {
+    let places = Places::new(ADMIN_CONNECTIONS_MAX);
+    http::serve_guests(listener, places, |stream: TcpStream, remote, guest| {
         let router = router.clone().layer(axum::Extension(Door::Https { remote }));
+        let router = http::guest_router(router, guest);
         let config = config(&node);
         async move {
             let Some(config) = config else { return };
             let acceptor = tokio_rustls::TlsAcceptor::from(config);
-            match tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => http::connection(stream, router).await,
-                Ok(Err(error)) => {
-                    tracing::debug!(event = "admin.no_handshake", %remote, %error)
-                }
-                Err(_) => tracing::debug!(event = "admin.handshake_timeout", %remote),
+            match acceptor.accept(stream).await {
+                Ok(stream) => http::connection(stream, router).await,
+                Err(error) => tracing::debug!(event = "admin.no_handshake", %remote, %error),
             }
         }
     })
@@ -104,4 +129,34 @@ fn config(node: &Node) -> Option<Arc<rustls::ServerConfig>> {
         .with_no_client_auth()
         .with_single_cert(chain.to_vec(), PrivateKeyDer::from(key));
     config.ok().map(Arc::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_admin_socket_is_for_its_owner_and_the_group_conclave_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/admin.sock");
+        for _ in 0..2 {
+            // The second time it replaces what a crash has left.
+            drop(open_socket(&path).unwrap());
+            let made = path.symlink_metadata().unwrap();
+            let mode = made.permissions().mode() & 0o777;
+            match group_id(GROUP).filter(|group| *group == made.gid()) {
+                Some(_) => assert_eq!(mode, 0o660),
+                None => assert_eq!(mode, 0o600),
+            }
+            let names: Vec<_> = std::fs::read_dir(dir.path().join("run")).unwrap().collect();
+            assert_eq!(names.len(), 1, "{names:?}");
+        }
+        let _listening = open_socket(&path).unwrap();
+        assert_eq!(open_socket(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(open_socket(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
 }

@@ -20,6 +20,7 @@ use super::reload;
 use crate::{
     config::Config,
     fault::{causes, internal, state_problem},
+    http::limits::{ADMIN_CONNECTIONS_MAX, PUBLIC_CONNECTIONS_MAX},
     local::{Local, LocalError},
     node::{Node, OwnKeys},
     process,
@@ -53,6 +54,11 @@ impl Parts {
         let keyring = Arc::new(Keyring::new(unlocked, keys.local_scope));
         let limits = reload::limits(config);
         let live = Live::new(Arc::clone(&keyring), test, config.main_domain.clone(), limits);
+        let http = [
+            config.admin_bind.map(|_| ADMIN_CONNECTIONS_MAX),
+            config.public_bind.map(|_| PUBLIC_CONNECTIONS_MAX),
+        ];
+        let http = http.into_iter().flatten().sum();
         let options = EdgeOptions {
             addresses: config.addresses.clone(),
             upstreams: socket::Allowed {
@@ -62,7 +68,7 @@ impl Parts {
             },
             handshake_timeout: socket::limits::HANDSHAKE_TIMEOUT,
             datagram_idle: config.dtls_idle_timeout,
-            descriptors_max: socket::limits::descriptors_max(process::raise_descriptors()),
+            descriptors_max: socket::limits::descriptors_max(process::raise_descriptors(), http),
         };
         let edge = Edge::new(live.clone(), options)
             .map_err(|error| internal("cannot start the threads for connections", error))?;

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 /// Counter that allows something a few times in each interval.
-pub(super) struct Rate {
+pub(crate) struct Rate {
     most: u32,
     every: Duration,
     count: Mutex<Count>,
@@ -23,12 +23,12 @@ struct Count {
 }
 
 impl Rate {
-    pub(super) fn new(most: u32, every: Duration) -> Rate {
+    pub(crate) fn new(most: u32, every: Duration) -> Rate {
         Rate { most, every, count: Mutex::default() }
     }
 
     /// Returns how often it was refused before, or `None` if it is refused now.
-    pub(super) fn allow(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn allow(&self, now: Instant) -> Option<u64> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         if count.since.is_none_or(|since| now - since >= self.every) {
             (count.since, count.allowed) = (Some(now), 0);

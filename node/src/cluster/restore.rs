@@ -94,12 +94,12 @@ fn read_keys(keys: &[Key]) -> Result<BackupKeys, Problem> {
 /// Orders rows of a backup, with their secrets sealed for this cluster. Returns their number.
 pub(crate) async fn restore_rows(
     node: &Node,
-    part: &axum::body::Bytes,
+    part: &[u8],
     principal: &Principal,
 ) -> Result<u64, Problem> {
     let replica = node.replica()?;
     let keys = node.restoring().ok_or_else(not_restoring)?;
-    let (part, its_node, principal) = (part.clone(), node.clone(), principal.clone());
+    let (part, its_node, principal) = (part.to_vec(), node.clone(), principal.clone());
     let packed = tokio::task::spawn_blocking(move || packed(&its_node, &keys, &part, &principal));
     let packed = packed.await.map_err(|error| internal("the rows of the backup", error))??;
     let orders = packed.into_iter().map(|(command, count)| {

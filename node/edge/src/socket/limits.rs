@@ -82,7 +82,7 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) const OPEN_RETRY: Duration = Duration::from_secs(2);
 /// Most connections waiting to be accepted, per socket.
 pub(crate) const BACKLOG: i32 = 4096;
-/// Descriptors reserved for the rest of the node.
+/// Descriptors reserved for the rest of the node, without its HTTP servers.
 const DESCRIPTORS_KEPT: u64 = 256;
 /// Most descriptors for connections, however many the process may have.
 const DESCRIPTORS_MAX: u64 = 1 << 21;
@@ -91,10 +91,13 @@ pub(crate) const CONNECTION_DESCRIPTORS: usize = 2;
 /// Descriptors of a DTLS session: one to its upstream. All clients share the listener's.
 pub(crate) const SESSION_DESCRIPTORS: usize = 1;
 
-/// Returns the descriptors for connections, out of the process's limit.
-pub fn descriptors_max(descriptors: u64) -> usize {
-    let kept = descriptors.saturating_sub(DESCRIPTORS_KEPT).clamp(32, DESCRIPTORS_MAX);
-    usize::try_from(kept).unwrap_or(usize::MAX)
+/// Returns the descriptors for connections, out of the process's limit. `http` is what the HTTP
+/// servers of the node may take. At least half of the limit is for connections.
+pub fn descriptors_max(descriptors: u64, http: usize) -> usize {
+    let http = u64::try_from(http).unwrap_or(u64::MAX);
+    let kept = DESCRIPTORS_KEPT.max((DESCRIPTORS_KEPT.saturating_add(http)).min(descriptors / 2));
+    let left = descriptors.saturating_sub(kept).clamp(32, DESCRIPTORS_MAX);
+    usize::try_from(left).unwrap_or(usize::MAX)
 }
 
 /// Returns how many DTLS handshakes one of `threads` may have at once, in total and from one
@@ -232,7 +235,7 @@ impl Drop for Place {
 
 /// Returns the unit of counting per address: an IPv4 address or an IPv6 /64. A client with one IPv6
 /// address usually controls the whole /64.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
@@ -275,9 +278,12 @@ mod tests {
 
     #[test]
     fn there_are_never_more_connections_than_descriptors_for_them() {
-        assert_eq!(descriptors_max(4096), 3840);
-        assert_eq!(descriptors_max(0), 32);
-        assert_eq!(descriptors_max(u64::MAX), 1 << 21);
+        assert_eq!(descriptors_max(4096, 0), 3840);
+        assert_eq!(descriptors_max(4096, 384), 3456);
+        assert_eq!(descriptors_max(1024, 384), 512);
+        assert_eq!(descriptors_max(300, 384), 44);
+        assert_eq!(descriptors_max(0, 384), 32);
+        assert_eq!(descriptors_max(u64::MAX, 384), 1 << 21);
         let places = Places::new(3);
         let first = (places.take(None, 1).unwrap(), places.take(None, 1).unwrap());
         assert_eq!(places.take(None, 2).unwrap_err(), Full::Node);
