@@ -210,7 +210,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "The joining node has the identity key or the sealing key of a member: its data directory was copied. Start it with an empty data_dir, so that it makes keys of its own, and join again."
         }
         Code::NodeUntrusted => {
-            "The certificate of this node is not by the cluster of the access token, or not for the name or address that was asked, or out of date. The token was not sent. A node certifies its API for its name, its addresses and [admin] names; --server-name says which node is meant if it is reached through another address."
+            "The certificate of this node is not by the cluster of the access token, or not for the name or address that was asked, or out of date. The token was not sent. A node certifies its API for its name, its addresses and [admin] names; --node-name says which node is meant if it is reached through another address."
         }
         Code::AuthorityTurning => {
             "The authority of the cluster was replaced, and the one before it is still trusted, so that access tokens made before go on. Only one can be replaced at a time: conclave cluster rotate-authority --finish ends that trust."

@@ -77,7 +77,7 @@ pub(crate) struct Global {
     pub(crate) token_file: Option<PathBuf>,
     /// Name or address that the certificate of the node must be for [default: the one asked]
     #[arg(long, global = true, value_name = "NAME")]
-    pub(crate) server_name: Option<String>,
+    pub(crate) node_name: Option<String>,
     /// Form of the answer: table, wide, json, jsonl or name
     #[arg(short, long, global = true, value_enum, default_value = "table", value_name = "FORM")]
     #[arg(hide_possible_values = true)]

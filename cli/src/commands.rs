@@ -266,7 +266,7 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
         timeout: global.timeout,
         is_stale: global.stale,
         scope: global.scope.clone().filter(|_| !is_trust),
-        server_name: global.server_name.clone(),
+        node_name: global.node_name.clone(),
     };
     Client::among(addresses, token.as_ref(), options)
 }

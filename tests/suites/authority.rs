@@ -60,12 +60,12 @@ fn an_admin_api_has_a_certificate_of_its_own_for_its_names_only() {
     let reached = refused.problem();
     // Without an address of that name nothing answers there; with one the name decides.
     assert!(["X010", "X001"].contains(&reached["code"].as_str().unwrap()), "{reached}");
-    let named = ["--server-name", "node-1", "status"];
+    let named = ["--node-name", "node-1", "status"];
     let problem = over_https(&at(two), &token, &named).problem();
     assert_eq!((&problem["code"], &problem["exit_code"]), (&"X010".into(), &6.into()), "{problem}");
     let why = problem.to_string();
     assert!(why.contains("not the node that is meant") && why.contains("node-2"), "{problem}");
-    let right = over_https(&at(two), &token, &["--server-name", "two.example", "status"]);
+    let right = over_https(&at(two), &token, &["--node-name", "two.example", "status"]);
     assert!([0, 9].contains(&right.code), "{}", right.err);
 }
 
@@ -159,6 +159,5 @@ fn an_authority_is_replaced_while_the_one_before_is_trusted() {
     let mut cluster = cluster;
     cluster.nodes.iter_mut().for_each(Node::stop);
     cluster.nodes.iter_mut().for_each(Node::start);
-    cluster.leader();
-    cluster.nodes[1].run(&["domain", "create", "after.example"]).ok();
+    cluster.nodes[1].run(&["--timeout", "60s", "domain", "create", "after.example"]).ok();
 }

@@ -54,7 +54,7 @@ pub struct Options {
     /// Mean the key that waits for its certificate, in signing requests.
     pub is_pending: bool,
     /// Name or address that the certificate of the node must be for, instead of the one asked.
-    pub server_name: Option<String>,
+    pub node_name: Option<String>,
 }
 
 impl Default for Options {
@@ -66,7 +66,7 @@ impl Default for Options {
             scope: None,
             family: None,
             is_pending: false,
-            server_name: None,
+            node_name: None,
         }
     }
 }
@@ -165,10 +165,10 @@ impl Client {
         let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         // A host that is switched off must leave time for the others.
         let connect = (count > 1).then(|| options.timeout / count.saturating_add(1));
-        let server_name = options.server_name.as_deref().map(server_name).transpose()?;
+        let node_name = options.node_name.as_deref().map(node_name).transpose()?;
         let targets = addresses
             .into_iter()
-            .map(|address| Target::new(address, token, (connect, server_name.clone())));
+            .map(|address| Target::new(address, token, (connect, node_name.clone())));
         Ok(Client {
             targets: targets.collect::<Result<_, _>>()?,
             turns: Arc::default(),
@@ -510,7 +510,7 @@ impl Target {
     fn new(
         address: Address,
         token: Option<&AccessToken>,
-        (connect, server_name): (Option<Duration>, Option<ServerName<'static>>),
+        (connect, node_name): (Option<Duration>, Option<ServerName<'static>>),
     ) -> Result<Target, Failure> {
         let unusable = |error: String| {
             failure(
@@ -536,7 +536,7 @@ impl Target {
                             .hint("--token-file FILE; on a member: conclave token create NAME"),
                     )
                 })?;
-                let tls = trust::config(token.authority, server_name)
+                let tls = trust::config(token.authority, node_name)
                     .map_err(|error| unusable(error.to_string()))?;
                 (builder.tls_backend_preconfigured(tls).https_only(true), url.clone())
             }
@@ -550,9 +550,9 @@ impl Target {
     }
 }
 
-fn server_name(text: &str) -> Result<ServerName<'static>, Failure> {
+fn node_name(text: &str) -> Result<ServerName<'static>, Failure> {
     ServerName::try_from(text.to_owned()).map_err(|_| {
-        let title = format!("--server-name {text:?} is neither a name nor an address");
+        let title = format!("--node-name {text:?} is neither a name nor an address");
         failure(Problem::new(Code::Malformed, title))
     })
 }

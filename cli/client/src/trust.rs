@@ -12,16 +12,16 @@ use rustls::{
 };
 
 /// Returns TLS settings with trust in the authority of this fingerprint and no other. The node must
-/// have the name `server_name`, or else the host of the address.
+/// have the name `node_name`, or else the host of the address.
 pub(crate) fn config(
     authority: [u8; 32],
-    server_name: Option<ServerName<'static>>,
+    node_name: Option<ServerName<'static>>,
 ) -> Result<ClientConfig, Error> {
     let issued = issued_to(ring_provider(), authority);
     Ok(ClientConfig::builder_with_provider(ring_provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(match server_name {
+        .with_custom_certificate_verifier(match node_name {
             None => issued,
             Some(name) => for_name(issued, name),
         })
@@ -46,7 +46,7 @@ pub(crate) fn refusal(error: &reqwest::Error, address: &str) -> Option<Problem> 
         CertificateError::NotValidForNameContext { presented, .. } => {
             problem(format!("{address} is not the node that is meant"))
                 .why(format!("its certificate is for {}", bare(presented)))
-                .hint("--server-name NAME if the node is reached by another name than its own; [admin] names in its configuration adds one    a sealed node: ask it at its socket")
+                .hint("--node-name NAME if the node is reached by another name than its own; [admin] names in its configuration adds one    a sealed node: ask it at its socket")
         }
         CertificateError::UnknownIssuer => {
             problem(format!("{address} belongs to another cluster than the access token"))
