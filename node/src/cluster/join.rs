@@ -79,9 +79,11 @@ pub(crate) async fn join(
     // take it afterwards. If one already has it, `status` reports that.
     let _ = replica.try_main_domain(&node.config().main_domain).await;
     // After this read the node has everything that was acknowledged before it joined.
-    replica.linearizable(left).await.map(|_| ()).map_err(|_| {
+    replica.linearizable(left).await.map_err(|_| {
         Problem::new(Code::NoLeader, "this node is a voter but lags behind").hint("conclave status")
-    })
+    })?;
+    super::start::certified(node).await;
+    Ok(())
 }
 
 /// Asks the member at `address` to let this node join.

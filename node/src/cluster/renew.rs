@@ -23,8 +23,8 @@ use crate::{
 
 /// How often the certificates are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The same for a member that knows no cluster yet.
-const FIRST_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The same until the admin API has a first one.
+const FIRST_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often the addresses of this host are looked at.
 const NAMES_EVERY: Duration = Duration::from_secs(60);
 const DAY: u64 = 24 * 60 * 60;
@@ -54,7 +54,7 @@ impl Renewal {
         loop {
             self.look();
             let is_open = self.node.keyring().sealed_reason().is_none();
-            let is_first = self.admin.is_none() && is_open && !self.is_failing;
+            let is_first = self.admin.is_none() && is_open;
             tokio::time::sleep(if is_first { FIRST_LOOK_EVERY } else { LOOK_EVERY }).await;
         }
     }
@@ -89,7 +89,10 @@ impl Renewal {
             let has_all = self.names.1.iter().all(|name| admin.covers(name));
             is_by_present && has_all && *before == earlier && !is_due(admin, ADMIN_DAYS)
         });
-        if self.node.keyring().sealed_reason().is_some() || !(is_node_due || is_admin_due) {
+        let keyring = self.node.keyring();
+        // A member that has just joined gets its first generation with State.
+        let has_current = keyring.current() == state.cluster().map(|cluster| cluster.generation);
+        if keyring.sealed_reason().is_some() || !has_current || !(is_node_due || is_admin_due) {
             return Ok(());
         }
         let authority = Authority::open(self.node.keyring(), state)?;
