@@ -85,6 +85,8 @@ pub struct Node {
     pub quic: SocketAddr,
     /// All its files lie here.
     pub dir: PathBuf,
+    /// The program that the next start runs.
+    pub program: PathBuf,
     process: Option<Child>,
 }
 
@@ -109,7 +111,8 @@ impl Node {
     /// One whose configuration lies there already.
     pub fn existing(dir: &Path, name: &str, quic: SocketAddr) -> Node {
         let (name, dir) = (name.to_owned(), dir.join(name));
-        Node { name, address: quic.ip(), quic, dir, process: None }
+        let program = binary("conclave");
+        Node { name, address: quic.ip(), quic, dir, program, process: None }
     }
 
     /// Makes the configuration of one that has its own place among other nodes.
@@ -171,9 +174,8 @@ impl Node {
     fn launch(&mut self, wrapper: &[&str], more: &[&str]) {
         let log =
             std::fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
-        let program = binary("conclave");
         let mut words: Vec<&str> = wrapper.to_vec();
-        words.extend([program.to_str().unwrap(), "server", "run", "--config"]);
+        words.extend([self.program.to_str().unwrap(), "server", "run", "--config"]);
         let mut child = Command::new(words[0])
             .args(&words[1..])
             .arg(self.dir.join("node.toml"))

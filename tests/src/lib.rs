@@ -11,6 +11,7 @@ mod peer;
 mod probe;
 mod relay;
 pub mod release;
+mod traffic;
 mod wait;
 
 pub use authority::{Authority, Issued, authority, authority_with};
@@ -19,9 +20,13 @@ pub use datagram::{DtlsClient, echo_datagrams, echo_datagrams_at};
 pub use datagram_peer::{DatagramPeer, Identity};
 pub use forge::{Forged, Hostile, NOON, forge, hostile, longest};
 pub use measure::measured;
-pub use peer::{Pair, has_program, openssl, openssl_chain, openssl_chain_of, resident_mib, sign};
+pub use peer::{
+    Pair, earlier_program, has_program, openssl, openssl_chain, openssl_chain_of, resident_mib,
+    sign,
+};
 pub use probe::{
     Refused, Shown, client_config, echo_upstream, echo_upstream_at, probe, probe_stream,
 };
 pub use relay::{Relay, Sent, Weather};
+pub use traffic::Traffic;
 pub use wait::{DEADLINE, wait_for};

@@ -1,6 +1,6 @@
 //! Programs and keys that users have.
 
-use std::{net::SocketAddr, process::Command};
+use std::{net::SocketAddr, path::PathBuf, process::Command};
 
 use crate::Node;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -12,6 +12,17 @@ pub fn has_program(name: &str) -> bool {
     if !found {
         assert!(std::env::var_os("CONCLAVE_TEST_ALL").is_none(), "{name} is not installed");
         println!("SKIPPED: {name} is not installed");
+    }
+    found
+}
+
+/// The program of an earlier release; none, with the reason said, if it was not built.
+pub fn earlier_program(version: &str) -> Option<PathBuf> {
+    let dir = std::env::var_os("CONCLAVE_RELEASES").map(PathBuf::from);
+    let program = dir.map(|dir| dir.join(version).join("conclave"));
+    let found = program.filter(|program| program.exists());
+    if found.is_none() {
+        println!("SKIPPED: no program of {version}: tests/releases builds it from the history");
     }
     found
 }

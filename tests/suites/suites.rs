@@ -25,6 +25,7 @@ mod hot_restart;
 mod hundred_domains;
 mod interop;
 mod leadership;
+mod life;
 mod main_domains;
 mod many_domains;
 mod members;

@@ -1,8 +1,8 @@
 //! Rolling upgrades: the end of one is a decision, and releases work together before it.
 
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 
-use conclave_tests::{Cluster, Node, binary, release, wait_for};
+use conclave_tests::{Cluster, Node, binary, earlier_program, release, wait_for};
 use serde_json::Value;
 
 fn upgrade(node: &Node) -> Value {
@@ -70,17 +70,6 @@ fn an_upgrade_is_finalized_by_hand_when_every_node_knows_the_new_rules() {
         let told = one.run(&["cluster", "upgrade"]);
         told.err.contains("Finished").then_some(())
     });
-}
-
-/// The program of an earlier release; none, with the reason said, if this checkout cannot make it.
-fn earlier_program(version: &str) -> Option<PathBuf> {
-    let dir = std::env::var_os("CONCLAVE_RELEASES").map(PathBuf::from);
-    let program = dir.map(|dir| dir.join(version).join("conclave"));
-    let found = program.filter(|program| program.exists());
-    if found.is_none() {
-        println!("SKIPPED: no program of {version}: tests/releases builds it from the history");
-    }
-    found
 }
 
 /// Writers, readers and TLS clients go on through both directions of an upgrade.
