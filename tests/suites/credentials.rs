@@ -70,12 +70,14 @@ fn each_client_gets_the_certificate_that_it_can_verify() {
     assert!(credentials.iter().all(|one| one["chain"].as_array().unwrap().len() == 1), "{shows}");
     assert_eq!(shows["problems"], serde_json::json!([]));
     // Without the EC key everybody gets the other; back again, on every node.
-    three.run(&["key", "remove", NAME, "--family", "ec", "--yes"]).ok();
+    let removed = three.run(&["key", "remove", NAME, "--family", "ec", "--yes"]);
+    assert!(removed.code == 0 && removed.err.contains("keep the key"), "{}", removed.err);
     let version = shows["version"].to_string();
     for (change, expected) in [(None, "RSA"), (Some(["domain", "rollback", NAME, &version]), "EC")]
     {
         if let Some(words) = change {
-            two.run(&words).ok();
+            let ran = two.run(&words);
+            assert!(ran.code == 0 && ran.err.contains("brings back the EC key"), "{}", ran.err);
         }
         for node in &cluster.nodes {
             assert_eq!(shown(node, port, &[]), Some(expected), "{} {change:?}", node.name);

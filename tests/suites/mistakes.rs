@@ -290,7 +290,9 @@ fn what_a_change_breaks_is_said_with_it() {
     for (words, said) in [
         (&["domain", "alias", "shop.example", "--add", "w.shop.example"][..], "does not cover w."),
         (&["domain", "rollback", "shop.example", "1"], "no private key"),
-        (&["domain", "rollback", "shop.example", "2"], ""),
+        (&["domain", "rollback", "shop.example", "2"], "brings back the EC key"),
+        (&["domain", "set", "shop.example", "--pki", "test"], ""),
+        (&["domain", "set", "shop.example", "--pki", "enabled"], ""),
         (&["key", "remove", "shop.example", "--yes"], "no private key"),
     ] {
         let done = one.run(&[words, &["-o", "json"]].concat()).json();

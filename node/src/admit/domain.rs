@@ -10,7 +10,7 @@ use conclave_pki::certificate::Certificate;
 use conclave_store::{
     command::{Action, CreateDomain, SetDomain},
     id::{DomainId, DomainName, NameError, ServerName, Version},
-    record::{Domain, PkiMode},
+    record::{Domain, DomainKey, PkiMode},
     scope::Scope,
 };
 use conclave_system::entropy;
@@ -203,6 +203,31 @@ pub(crate) fn rollback_domain(
     if domain.version == Version(asked.version) {
         return Ok(Admitted::same_domain(name).expecting(expectation));
     }
+    let old = view.state.domain_versions(domain.id).find(|one| one.version.0 == asked.version);
+    let warnings = old.map(|old| brought_back(domain, &old)).unwrap_or_default();
     let action = Action::RollbackDomain(name.clone(), Version(asked.version));
-    Ok(Admitted::new(action, name).expecting(expectation))
+    Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
+}
+
+/// Returns what an earlier version brings back that may have been removed for a reason.
+fn brought_back(present: &Domain, old: &Domain) -> Vec<String> {
+    let (name, version) = (&present.name, old.version);
+    let is_gone = |key: &&DomainKey| {
+        present.credentials.iter().all(|one| one.key.public_key != key.public_key)
+    };
+    let keys = old.credentials.iter().map(|one| &one.key).filter(is_gone);
+    let mut warnings: Vec<String> = keys
+        .map(|key| {
+            let (family, print) = (key.family, key.public_key);
+            format!(
+                "version {version} brings back the {family} key {print}; if somebody else may have it, \
+                 give {name} another key"
+            )
+        })
+        .collect();
+    let requires = |domain: &Domain| domain.client_auth.is_some_and(|asked| asked.is_required);
+    if requires(present) && !requires(old) {
+        warnings.push(format!("version {version} requires no client certificate"));
+    }
+    warnings
 }

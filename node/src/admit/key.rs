@@ -163,7 +163,10 @@ pub(crate) fn remove_key(view: &View<'_>, name: &str) -> Result<Admitted, Proble
     let name = domain_name(name)?;
     let (domain, expectation) = view.domain(&name)?;
     let family = credential(domain, view.family)?.key.family;
-    Ok(Admitted::new(Action::RemoveKey(name.clone(), family), name).expecting(expectation))
+    let warning =
+        format!("earlier versions of {name} keep the key, sealed; a rollback serves it again");
+    let admitted = Admitted::new(Action::RemoveKey(name.clone(), family), name);
+    Ok(admitted.expecting(expectation).warning(vec![warning]))
 }
 
 #[cfg(test)]
