@@ -14,7 +14,7 @@ use conclave_store::{
     id::{DomainId, NodeId},
     record::PkiMode,
 };
-use conclave_system::{clock, entropy};
+use conclave_system::{clock, entropy, files};
 
 use super::reload;
 use crate::{
@@ -43,6 +43,13 @@ impl Parts {
             .mode(0o700)
             .create(&config.data_dir)
             .map_err(|error| data_problem(config, "the directory", &error))?;
+        if let Some(mode) = files::rights_of_others(&config.data_dir) {
+            let path = config.data_dir.display();
+            tracing::warn!(
+                event = "data.exposed",
+                "other users can enter {path} (mode {mode:o}): chmod 700 {path}"
+            );
+        }
         // Before any database is opened: without the guard sled does not sync its files.
         conclave_disk::guard::self_check()
             .map_err(|error| internal("cannot start safely", error))?;

@@ -4,7 +4,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -39,6 +39,12 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     rename(Path::new(&temporary), path)
 }
 
+/// Returns the mode of a directory that users other than its owner can enter or read.
+pub fn rights_of_others(directory: &Path) -> Option<u32> {
+    let mode = std::fs::metadata(directory).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then_some(mode)
+}
+
 /// Renames a file within a directory and syncs the directory.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
@@ -62,9 +68,17 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+
+    #[test]
+    fn a_directory_that_others_can_enter_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        for (mode, found) in [(0o700, None), (0o750, Some(0o750)), (0o711, Some(0o711))] {
+            let rights = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(dir.path(), rights).unwrap();
+            assert_eq!(rights_of_others(dir.path()), found);
+        }
+    }
 
     #[test]
     fn a_planted_file_gets_no_secret() {
