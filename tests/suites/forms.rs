@@ -295,11 +295,10 @@ fn the_history_says_what_each_version_changed() {
     one.run(&["domain", "alias", "shop.example", "--add", "www.shop.example"]).ok();
     one.run(&["domain", "set", "shop.example", "--pki", "enabled"]).ok();
     one.run(&["domain", "rename", "shop.example", "store.example"]).ok();
-    let reason = ["--reason", "a\u{1b}[2J"];
-    let refused = one.run(&[&["key", "remove", "store.example", "--yes"][..], &reason].concat());
-    assert!(refused.code == 2 && !refused.err.contains('\u{1b}'), "{}", refused.err);
-    let reason = ["--reason", "a long story"];
-    one.run(&[&["key", "remove", "store.example", "--yes"][..], &reason].concat()).ok();
+    let remove = |reason| one.run(&["key", "remove", "store.example", "--yes", "--reason", reason]);
+    let deceives = remove("a\u{1b}[2J");
+    assert!(deceives.code == 2 && deceives.err.contains("one line"), "{}", deceives.err);
+    remove("a \"word\"").ok();
     let history = one.run(&["domain", "history", "store.example", "-o", "json"]).json();
     let changes: Vec<String> = history
         .as_array()
@@ -314,7 +313,8 @@ fn the_history_says_what_each_version_changed() {
     assert_eq!(changes, expected);
     let table = one.run(&["domain", "history", "store.example"]).ok();
     assert!(table.contains("key, certificate"), "{table}");
-    assert!(table.contains("a long story"), "{table}");
+    // Reasons from before 0.3.0 may hold anything, so each is escaped.
+    assert!(table.contains("a \\\"word\\\""), "{table}");
 }
 
 #[test]

@@ -297,6 +297,13 @@ fn versions_stand_in_the_root_manifest_only() {
     }
 }
 
+/// sled panics on some damage, and OpenSSL's callbacks catch panics: both rest on unwinding.
+#[test]
+fn a_panic_unwinds_in_every_profile() {
+    let manifest = read(&root().join("Cargo.toml"));
+    assert!(manifest.lines().all(|line| !line.trim_start().starts_with("panic")));
+}
+
 #[test]
 fn no_dependency_is_unused() {
     for (_, folder, _) in LEVELS {
