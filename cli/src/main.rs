@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(refused) => return refuse(&refused),
     };
+    conclave_node::harden();
     let global = args.global.clone();
     let mut done = commands::run(args);
     if let (Ok(_), Some(failed)) = (&done, output::failed()) {

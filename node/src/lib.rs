@@ -139,6 +139,11 @@ impl Recovery {
     }
 }
 
+/// Disables core dumps of this process. A command may hold private keys and passphrases.
+pub fn harden() {
+    process::harden();
+}
+
 /// Runs a node until a signal or a fatal error stops it. With `take_over`, takes over the running
 /// node first, whose connections then have this time to end. `say` receives the lines for the
 /// terminal.

@@ -172,3 +172,24 @@ fn only_a_fresh_token_of_this_cluster_lets_a_node_join_once() {
     wait_for("the token's second is over", || (made.elapsed().as_millis() > 1_100).then_some(()));
     assert_eq!(join(three, &short), (5, "J002".to_owned()), "expired");
 }
+
+#[test]
+fn a_command_that_holds_a_key_leaves_no_core() {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(conclave_tests::binary("conclave"))
+        .args(["key", "import", "shop.example", "/dev/stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let limits = format!("/proc/{}/limits", child.id());
+    wait_for("a limit of cores", || {
+        let limits = std::fs::read_to_string(&limits).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size"))?;
+        let words: Vec<&str> = core.split_whitespace().collect();
+        (words[4..6] == ["0", "0"]).then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
