@@ -189,7 +189,19 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "This node belongs to a cluster already. To join another one, start the node with an empty data directory."
         }
         Code::Sealed => {
-            "The node is sealed: its unlock key is missing or wrong, so it cannot use private keys. It still votes and replicates. Put the unlock key back and restart it."
+            "The node is sealed: its unlock key is missing or wrong, it waits for its passphrase or for shares, or it was sealed by conclave keyring seal. It still votes and replicates, and uses no private key. On that node: conclave keyring unseal, which asks for what is missing or reads the unlock key again. conclave keyring status says how a node unlocks."
+        }
+        Code::UnlockKeyExposed => {
+            "Other users of the machine can read or change the unlock key of this node, or own it. With a copy of the data directory it opens every private key of the cluster. Take their rights away, and if they may have read it: conclave keyring rekey, and give the domains new keys. A new node does not start with such a key."
+        }
+        Code::ShareRefused => {
+            "The share is mistyped, or it is a share of another node, of an older set of this node, or of none. Shares that were given before stay, until ten minutes pass without another one."
+        }
+        Code::UnsealRefused => {
+            "The passphrase is not the one of this node. It cannot be recovered: if it is lost, remove the node and let it join anew with an empty data directory."
+        }
+        Code::UnsealTooSoon => {
+            "One attempt with a passphrase runs at a time, because it takes memory, and each wrong one doubles the wait for the next, up to a minute."
         }
         Code::JoinTokenInvalid => {
             "The join token is malformed or belongs to another cluster. It carries the fingerprint of its cluster, so that a new node cannot be led astray."
@@ -328,6 +340,7 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 
 [keyring]
 # unlock = "file:/etc/conclave/node-1.unlock.key"   # default: beside this file; never inside data_dir
+#        # or "credential:NAME", from systemd; or "passphrase": conclave keyring unseal after each start
 
 [log]
 # level = "info"                     # or debug, trace, conclave_node=debug,info

@@ -4,6 +4,7 @@ mod apply;
 mod backup;
 mod cluster;
 mod domain;
+mod keyring;
 mod pki;
 mod screens;
 mod time;
@@ -16,8 +17,9 @@ use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, Valu
 
 pub(crate) use apply::{Applying, Exporting};
 pub(crate) use backup::{Backup, Creating, Opening, Source};
-pub(crate) use cluster::{Cluster, Config, JoinToken, Keyring, Node, Server, Token};
+pub(crate) use cluster::{Cluster, Config, JoinToken, Node, Server, Token};
 pub(crate) use domain::Domain;
+pub(crate) use keyring::{Keyring, Rekeying};
 pub(crate) use pki::{Cert, Chain, Csr, Fields, Key, Of, Requesting, Taking};
 pub(crate) use screens::command;
 pub(crate) use time::{duration, point_of_time};

@@ -14,6 +14,7 @@ mod domain;
 mod export;
 mod file;
 mod key;
+mod keyring;
 mod listener;
 mod node;
 mod prompt;
@@ -131,7 +132,7 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Cluster(command) => cluster::run(asking, command).await,
         Command::JoinToken(command) => token::join_token(asking, command).await,
         Command::Token(command) => token::token(asking, command).await,
-        Command::Keyring(command) => token::keyring(asking, command).await,
+        Command::Keyring(command) => keyring::run(asking, command).await,
         Command::Domain(command) => domain::run(asking, command).await,
         Command::Key(command) => key::run(asking, command).await,
         Command::Csr(command) => csr::run(asking, command).await,

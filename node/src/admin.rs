@@ -9,6 +9,7 @@ mod changes;
 mod problem;
 mod routes;
 mod serve;
+mod unsealing;
 
 pub(crate) use routes::router;
 pub(crate) use serve::{open_https, open_socket, serve_https, serve_socket};

@@ -165,7 +165,7 @@ impl View<'_> {
         match self.node.keyring().sealed_reason() {
             Some(reason) => problem
                 .why(reason)
-                .hint("put the unlock key back and restart the node, or ask another node"),
+                .hint(format!("{}    or ask another node", self.node.how_to_unseal())),
             None => problem,
         }
     }

@@ -10,6 +10,7 @@ use std::{
 
 use conclave_api::problem::{Code, Location, Problem};
 use conclave_edge::socket::limits::DATAGRAM_IDLE;
+use conclave_keys::Unlock;
 use conclave_store::{
     id::{DomainName, NodeName},
     record::TlsVersion,
@@ -64,8 +65,8 @@ pub(crate) struct Config {
     pub(crate) dtls_idle_timeout: Duration,
     /// Unix sockets, or directories of unix sockets, that upstreams may name; empty: none.
     pub(crate) upstream_unix: Vec<PathBuf>,
-    /// Path of the unlock key.
-    pub(crate) unlock_file: PathBuf,
+    /// Place of the unlock key.
+    pub(crate) unlock: Unlock,
     /// Log filter, as `info` or `conclave_node=trace,info`.
     pub(crate) log_level: String,
     /// Whether log lines are JSON.
@@ -210,8 +211,10 @@ impl Config {
             let found = file.node.data_dir.display();
             return Err(setting_problem("[node] data_dir", format!("{found} is not absolute")));
         }
-        let unlock_file = unlock_file(file.keyring.unlock.as_deref(), path, &name)?;
-        if unlock_file.starts_with(&file.node.data_dir) {
+        let unlock = unlock(file.keyring.unlock.as_deref(), path, &name)?;
+        if let Unlock::File(file_path) = &unlock
+            && file_path.starts_with(&file.node.data_dir)
+        {
             let why = "the unlock key lies inside data_dir, where it would protect nothing";
             return Err(setting_problem("[keyring] unlock", why));
         }
@@ -254,7 +257,7 @@ impl Config {
             tls_cipher_suites,
             dtls_idle_timeout,
             upstream_unix: file.upstream.unix,
-            unlock_file,
+            unlock,
             log_level,
             log_json,
         })
@@ -282,7 +285,7 @@ impl Config {
             ("[tls] cipher_suites", self.tls_cipher_suites == other.tls_cipher_suites),
             ("[dtls] idle_timeout", self.dtls_idle_timeout == other.dtls_idle_timeout),
             ("[upstream] unix", self.upstream_unix == other.upstream_unix),
-            ("[keyring] unlock", self.unlock_file == other.unlock_file),
+            ("[keyring] unlock", self.unlock == other.unlock),
             ("[log] level", self.log_level == other.log_level),
             ("[log] format", self.log_json == other.log_json),
         ];
@@ -337,19 +340,15 @@ fn timeout(
     }
 }
 
-fn unlock_file(unlock: Option<&str>, config: &Path, name: &NodeName) -> Result<PathBuf, Problem> {
+fn unlock(unlock: Option<&str>, config: &Path, name: &NodeName) -> Result<Unlock, Problem> {
     let setting = "[keyring] unlock";
     match unlock {
         None => {
             let absolute =
                 std::path::absolute(config).map_err(|error| setting_problem(setting, error))?;
-            Ok(absolute.with_file_name(format!("{name}.unlock.key")))
+            Ok(Unlock::File(absolute.with_file_name(format!("{name}.unlock.key"))))
         }
-        Some(text) => match text.strip_prefix("file:") {
-            Some(file) if Path::new(file).is_absolute() => Ok(PathBuf::from(file)),
-            Some(file) => Err(setting_problem(setting, format!("{file} is not absolute"))),
-            None => Err(setting_problem(setting, format!("{text:?} is not of the form file:PATH"))),
-        },
+        Some(text) => Unlock::parse(text).map_err(|why| setting_problem(setting, why)),
     }
 }
 
@@ -366,7 +365,7 @@ fn log_json(format: Option<&str>) -> Result<bool, Problem> {
     }
 }
 
-fn setting_problem(setting: &str, why: impl std::fmt::Display) -> Problem {
+pub(crate) fn setting_problem(setting: &str, why: impl std::fmt::Display) -> Problem {
     Problem::new(Code::ConfigurationInvalid, format!("{setting}: {why}"))
 }
 
@@ -444,7 +443,7 @@ mod tests {
     #[test]
     fn the_unlock_key_lies_beside_the_configuration_file_by_default() {
         let config = read("[node]\nname = \"n1\"\ndata_dir = \"/tmp/x\"\n").unwrap();
-        assert!(config.unlock_file.ends_with("n1.unlock.key"));
+        assert!(config.unlock.path().unwrap().ends_with("n1.unlock.key"));
         assert_eq!(config.main_domain.as_str(), "n1");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use conclave_api::problem::{Code, Problem};
 use conclave_edge::{live::Live, socket::Edge};
-use conclave_keys::{BackupKeys, Keyring, NodeKeys};
+use conclave_keys::{BackupKeys, Keyring, Lock, NodeKeys};
 use conclave_store::time::UnixMillis;
 use tokio::{
     net::UnixStream,
@@ -64,6 +64,7 @@ struct Shared {
     config: Config,
     keys: Arc<OwnKeys>,
     keyring: Arc<Keyring>,
+    lock: Arc<Lock>,
     live: Live,
     edge: Edge,
     local: Local,
@@ -96,7 +97,7 @@ impl Node {
         config: Config,
         keys: Arc<OwnKeys>,
         live: Live,
-        keyring: Arc<Keyring>,
+        (keyring, lock): (Arc<Keyring>, Arc<Lock>),
         edge: Edge,
         local: Local,
         started: UnixMillis,
@@ -106,6 +107,7 @@ impl Node {
             config,
             keys,
             keyring,
+            lock,
             live,
             edge,
             local,
@@ -138,6 +140,33 @@ impl Node {
 
     pub(crate) fn keyring(&self) -> &Arc<Keyring> {
         &self.shared.keyring
+    }
+
+    /// Returns the lock of the node's own secrets.
+    pub(crate) fn lock(&self) -> &Arc<Lock> {
+        &self.shared.lock
+    }
+
+    /// Returns the problem that this node is sealed. The hint is the command that mends it.
+    pub(crate) fn check_unsealed(&self) -> Result<(), Problem> {
+        let Some(reason) = self.keyring().sealed_reason() else { return Ok(()) };
+        let name = &self.config().name;
+        Err(Problem::new(Code::Sealed, format!("{name} is sealed: it cannot use private keys"))
+            .why(reason)
+            .hint(self.how_to_unseal()))
+    }
+
+    /// Returns the command that unseals this node.
+    pub(crate) fn how_to_unseal(&self) -> &'static str {
+        let status = self.lock().status();
+        match status.how {
+            "passphrase" if status.is_unset => {
+                "conclave keyring unseal    sets the passphrase; scripts: --passphrase-file FILE"
+            }
+            "passphrase" => "conclave keyring unseal    on this node, with its passphrase",
+            "shares" => "conclave keyring unseal    on this node, once with each share",
+            _ => "put the unlock key back, then on this node: conclave keyring unseal",
+        }
     }
 
     pub(crate) fn live(&self) -> &Live {

@@ -7,6 +7,7 @@ mod backup;
 mod change;
 mod derive;
 mod dry_run;
+mod keyring;
 mod missing;
 
 use std::time::Duration;
@@ -23,6 +24,8 @@ use conclave_system::clock;
 use tokio::time::Instant;
 
 use crate::{node::Node, replica::Wait};
+
+pub(crate) use keyring::{catch_up, rekey, seal, unseal};
 
 /// The authenticated caller of an operation.
 #[derive(Clone)]
@@ -121,7 +124,7 @@ impl Operator {
         let name = &self.node.config().name;
         Problem::new(Code::Sealed, format!("{name} is sealed: it cannot order this"))
             .why(why)
-            .hint("ask an unsealed node    or put the unlock key back and restart this one")
+            .hint(format!("ask an unsealed node    or: {}", self.node.how_to_unseal()))
     }
 
     /// Refuses a dry run, for operations that have none.

@@ -28,7 +28,7 @@ use conclave_system::clock;
 
 use crate::admit::Issuer;
 
-pub(crate) use attention::{Inspected, domains, forget_deleted, lists, of_node};
+pub(crate) use attention::{Inspected, domains, forget_deleted, lists, of_node, unlock_exposed};
 pub(crate) use backup::{backup_problems, last_backup};
 pub(crate) use exposed::exposed;
 pub(crate) use findings::{client_auth_problems, of_chain, of_domain};

@@ -24,6 +24,7 @@ mod forms;
 mod hot_restart;
 mod hundred_domains;
 mod interop;
+mod keyring_unlock;
 mod leadership;
 mod life;
 mod main_domains;

@@ -138,10 +138,12 @@ const ROOMS: [(&str, &[&[&str]]); 8] = [
     (
         "node/keys/src",
         &[
+            &["limits"],
             &["seal"],
-            &["wrap", "unlock", "proof"],
-            &["identity"],
-            &["keyring"],
+            &["wrap", "unlock", "proof", "passphrase", "share"],
+            &["stored"],
+            &["lock"],
+            &["identity", "keyring"],
             &["sign", "session", "backup"],
         ],
     ),

@@ -167,6 +167,30 @@ impl Client {
         self.change(Method::POST, path::KEYRING_ROTATE, &Nothing {}, change).await
     }
 
+    /// Reads how the addressed node unlocks.
+    pub async fn unlocking(&self) -> Result<keyring::Unlocking, Failure> {
+        self.for_one_node()?;
+        self.read(path::KEYRING_UNLOCKING).await
+    }
+
+    /// Makes the addressed node forget all private keys.
+    pub async fn seal(&self) -> Result<keyring::Unlocking, Failure> {
+        self.for_one_node()?;
+        self.change(Method::POST, path::KEYRING_SEAL, &Nothing {}, &Change::default()).await
+    }
+
+    /// Opens the keyring on the addressed node.
+    pub async fn unseal(&self, unseal: &keyring::Unseal) -> Result<keyring::Unlocking, Failure> {
+        self.for_one_node()?;
+        self.change(Method::POST, path::KEYRING_UNSEAL, unseal, &Change::default()).await
+    }
+
+    /// Changes how the addressed node unlocks.
+    pub async fn rekey(&self, rekey: &keyring::Rekey) -> Result<keyring::Rekeyed, Failure> {
+        self.for_one_node()?;
+        self.change(Method::POST, path::KEYRING_REKEY, rekey, &Change::default()).await
+    }
+
     /// Lists the domains, all pages.
     pub async fn domains(&self) -> Result<List<domain::Domain>, Failure> {
         let mut all: List<domain::Domain> = self.read(path::DOMAINS).await?;

@@ -1,4 +1,4 @@
-//! Words for nodes, the cluster, its tokens and its keyring.
+//! Words for nodes, the cluster and its tokens.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -243,23 +243,6 @@ pub(crate) enum Token {
         id: String,
         #[command(flatten)]
         existing: IfExists,
-        #[command(flatten)]
-        changing: Changing,
-    },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum Keyring {
-    /// Shows the generations of the keyring, and which nodes can open it
-    #[command(
-        after_help = "Examples:\n  conclave keyring status\n  conclave keyring status -o json"
-    )]
-    Status,
-    /// Makes a new generation; whatever is stored from now on is sealed under it
-    #[command(
-        after_help = "Examples:\n  conclave keyring rotate\n  conclave keyring rotate --reason 'yearly rotation'"
-    )]
-    Rotate {
         #[command(flatten)]
         changing: Changing,
     },

@@ -1,11 +1,11 @@
-//! Commands for join tokens, access tokens and the keyring.
+//! Commands for join tokens and access tokens.
 
-use conclave_api::{join_token, keyring::Keyring as Shown, problem::Problem, token::Create};
+use conclave_api::{join_token, problem::Problem, token::Create};
 use conclave_client::{Change, Failure};
 
-use super::{Asking, Done, change, confirm, removing};
+use super::{Asking, Done, confirm, removing};
 use crate::{
-    args::{JoinToken, Keyring, Token},
+    args::{JoinToken, Token},
     output::{self, Columns},
 };
 
@@ -115,42 +115,4 @@ async fn revoked(asking: &Asking, id: &str, lost: Problem) -> Failure {
             ))
             .hint(format!("conclave token revoke {id} --yes")),
     })
-}
-
-pub(super) async fn keyring(asking: &Asking, command: Keyring) -> Done {
-    let (client, global) = (asking.client()?, &asking.global);
-    match command {
-        Keyring::Status => {
-            let keyring = client.keyring().await?;
-            if !output::object(global, &keyring.generation.to_string(), &keyring) {
-                show(&keyring);
-            }
-        }
-        Keyring::Rotate { changing } => {
-            let done = client.rotate_keyring(&change(&changing)).await?;
-            output::change(global, &format!("keyring: {}", done.object), &done);
-        }
-    }
-    Ok(0)
-}
-
-fn show(keyring: &Shown) {
-    let Shown { generation, generations, members, sealed_nodes, silent_nodes, .. } = keyring;
-    let is_open = |name: &&String| !sealed_nodes.contains(name) && !silent_nodes.contains(name);
-    let open: Vec<&str> = members.iter().filter(is_open).map(String::as_str).collect();
-    let open = if open.is_empty() { "no node".to_owned() } else { open.join(" ") };
-    output::line(&format!("Generation {generation}, {generations} kept, opened by {open}"));
-    if keyring.unfinished > 0 {
-        let count = keyring.unfinished;
-        output::line(&format!("   {count} rows are still to be sealed or proved anew under it"));
-    }
-    if !sealed_nodes.is_empty() {
-        let names = sealed_nodes.join(" ");
-        output::line(&format!(
-            "x  sealed, so without private keys: {names}    put back the unlock key and restart"
-        ));
-    }
-    if !silent_nodes.is_empty() {
-        output::line(&format!("!  no answer, so not known: {}", silent_nodes.join(" ")));
-    }
 }

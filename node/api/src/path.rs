@@ -49,6 +49,17 @@ pub const TOKEN: &str = "/v1/tokens/{id}";
 pub const KEYRING: &str = "/v1/keyring";
 /// `POST`: makes a new generation.
 pub const KEYRING_ROTATE: &str = "/v1/keyring/rotate";
+/// `GET`: [`crate::keyring::Unlocking`] of the answering node. Needs no cluster, and works while the
+/// node is sealed.
+pub const KEYRING_UNLOCKING: &str = "/v1/keyring/unlocking";
+/// `POST`: the answering node forgets all private keys, [`crate::keyring::Unlocking`].
+pub const KEYRING_SEAL: &str = "/v1/keyring/seal";
+/// `POST` [`crate::keyring::Unseal`]: the answering node opens the keyring again,
+/// [`crate::keyring::Unlocking`].
+pub const KEYRING_UNSEAL: &str = "/v1/keyring/unseal";
+/// `POST` [`crate::keyring::Rekey`]: the secrets of the answering node open with something else,
+/// [`crate::keyring::Rekeyed`]. At the admin socket only.
+pub const KEYRING_REKEY: &str = "/v1/keyring/rekey";
 /// `GET`: list of [`crate::domain::Domain`]; `POST` [`crate::domain::Create`].
 pub const DOMAINS: &str = "/v1/domains";
 /// `GET`, `PATCH` [`crate::domain::Set`], `DELETE`.

@@ -330,6 +330,14 @@ codes! {
     AlreadyMember "R007" = 4 / 409,
     /// The node is sealed and cannot use private keys.
     Sealed "S001" = 7 / 503,
+    /// Other users can read or change the unlock key of a node.
+    UnlockKeyExposed "S002" = 9 / 200,
+    /// A share cannot be used to unseal the node.
+    ShareRefused "S003" = 8 / 422,
+    /// The passphrase does not unseal the node.
+    UnsealRefused "S004" = 8 / 422,
+    /// Another attempt to unseal the node runs, or a wrong one was just made.
+    UnsealTooSoon "S005" = 4 / 429,
     /// The join token is malformed or belongs to another cluster.
     JoinTokenInvalid "J001" = 5 / 403,
     /// The join token is unknown, expired or used.

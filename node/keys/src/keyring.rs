@@ -1,6 +1,9 @@
 //! The keyring of this node: opens and seals secrets under the generations that it holds.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use conclave_store::{
@@ -11,29 +14,40 @@ use conclave_store::{
 };
 
 use super::{
-    identity::Unlocked,
     proof::Claim,
     seal::{Binding, GenerationKey, Purpose, SealError, Secret},
+    stored::Unlocked,
 };
 
 /// The generations and the local key of this node. Reads take no lock, because handshakes open
 /// keys.
 pub struct Keyring {
-    /// The secrets under the unlock key, or the reason why the node is sealed.
-    unlocked: Result<Unlocked, String>,
     local_scope: ClusterId,
     opened: ArcSwap<Opened>,
+    /// Serialises changes of `opened`.
+    changing: Mutex<()>,
 }
 
-/// The opened generations.
-#[derive(Clone, Default)]
+/// The opened secrets.
+#[derive(Clone)]
 struct Opened {
+    /// The secrets under the unlock key, or the reason why the node is sealed.
+    unlocked: Result<Arc<Unlocked>, String>,
     cluster: Option<ClusterId>,
     current: Option<Generation>,
     generations: BTreeMap<Generation, Arc<GenerationKey>>,
 }
 
 impl Opened {
+    fn of(unlocked: Result<Unlocked, String>) -> Opened {
+        let (unlocked, generations) = (unlocked.map(Arc::new), BTreeMap::new());
+        Opened { unlocked, cluster: None, current: None, generations }
+    }
+
+    fn unlocked(&self) -> Result<&Unlocked, SealError> {
+        self.unlocked.as_deref().map_err(|_| SealError::Sealed)
+    }
+
     /// Returns whether the key of a generation was made by a holder of the one before. What is
     /// older than the rule needs no proof.
     fn accepts(&self, state: &State, generation: Generation, key: &GenerationKey) -> bool {
@@ -50,20 +64,56 @@ impl Keyring {
     /// Makes a keyring without generations. `unlocked` holds the secrets under the unlock key, or
     /// the reason why the node is sealed.
     pub fn new(unlocked: Result<Unlocked, String>, local_scope: ClusterId) -> Keyring {
-        Keyring { unlocked, local_scope, opened: ArcSwap::default() }
+        let opened = ArcSwap::from_pointee(Opened::of(unlocked));
+        Keyring { local_scope, opened, changing: Mutex::default() }
     }
 
     /// Returns the reason why this node is sealed, if it is.
-    pub fn sealed_reason(&self) -> Option<&str> {
-        self.unlocked.as_ref().err().map(String::as_str)
+    pub fn sealed_reason(&self) -> Option<String> {
+        self.opened.load().unlocked.as_ref().err().cloned()
+    }
+
+    /// Returns whether this node is sealed; lock-free.
+    pub fn is_sealed(&self) -> bool {
+        self.opened.load().unlocked.is_err()
+    }
+
+    /// Returns the secrets under the unlock key, to seal them anew; none: this node is sealed.
+    pub fn unlocked(&self) -> Option<Arc<Unlocked>> {
+        self.opened.load().unlocked.as_ref().ok().cloned()
+    }
+
+    /// Takes the secrets under the unlock key. [`Self::follow`] opens the generations with them.
+    pub fn unseal(&self, unlocked: Unlocked) {
+        let _one = self.change();
+        self.opened.store(Arc::new(Opened::of(Ok(unlocked))));
+    }
+
+    /// Forgets all secrets. What handshakes hold already is not wiped before they end.
+    pub fn forget(&self, reason: String) {
+        let _one = self.change();
+        self.opened.store(Arc::new(Opened::of(Err(reason))));
+    }
+
+    /// Returns whether this unsealed keyring has not followed `state` yet.
+    pub fn is_behind(&self, state: &State) -> bool {
+        let opened = self.opened.load();
+        let wanted = state.cluster().map(|cluster| (cluster.id, cluster.generation));
+        opened.unlocked.is_ok() && wanted.is_some() && wanted != opened.cluster.zip(opened.current)
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the generations of `state` that are wrapped for this node, and forgets those that have
     /// left. Must be called whenever they change. A generation that does not open, or that no
     /// holder of the one before has proved, is logged and left out.
     pub fn follow(&self, state: &State, node: NodeId) {
-        let (Ok(unlocked), Some(cluster)) = (&self.unlocked, state.cluster()) else { return };
-        let mut opened = Opened::clone(&self.opened.load());
+        let _one = self.change();
+        let before = self.opened.load();
+        let (Ok(unlocked), Some(cluster)) = (&before.unlocked, state.cluster()) else { return };
+        let mut opened = Opened::clone(&before);
         if opened.cluster != Some(cluster.id) {
             // Left from a cluster that this node tried to found.
             opened.generations.clear();
@@ -99,8 +149,11 @@ impl Keyring {
 
     /// Installs the first generation of a new cluster, before State has it.
     pub fn found(&self, cluster: ClusterId, generation: Generation, key: GenerationKey) {
+        let _one = self.change();
         let generations = BTreeMap::from([(generation, Arc::new(key))]);
-        let opened = Opened { cluster: Some(cluster), current: Some(generation), generations };
+        let unlocked = self.opened.load().unlocked.clone();
+        let (cluster, current) = (Some(cluster), Some(generation));
+        let opened = Opened { unlocked, cluster, current, generations };
         self.opened.store(Arc::new(opened));
     }
 
@@ -135,21 +188,21 @@ impl Keyring {
 
     /// Returns the key of this node's local scope and the id of that scope, for a backup of it.
     pub fn local(&self) -> Option<(ClusterId, GenerationKey)> {
-        let unlocked = self.unlocked.as_ref().ok()?;
-        Some((self.local_scope, unlocked.local.clone()))
+        let opened = self.opened.load();
+        Some((self.local_scope, opened.unlocked().ok()?.local.clone()))
     }
 
     /// Seals a secret: in the shared scope under the current generation, in the local scope under
     /// this node's local key.
     pub fn seal(&self, scope: Scope, purpose: Purpose, secret: &[u8]) -> Result<Sealed, SealError> {
-        let unlocked = self.unlocked.as_ref().map_err(|_| SealError::Sealed)?;
+        let opened = self.opened.load();
+        let unlocked = opened.unlocked()?;
         match scope {
             Scope::Local => {
                 let binding = Binding { scope: self.local_scope, purpose };
                 unlocked.local.seal(Generation(0), &binding, secret)
             }
             Scope::Shared => {
-                let opened = self.opened.load();
                 let (Some(cluster), Some(current)) = (opened.cluster, opened.current) else {
                     return Err(SealError::Sealed);
                 };
@@ -167,13 +220,13 @@ impl Keyring {
         purpose: Purpose,
         sealed: &Sealed,
     ) -> Result<Secret, SealError> {
-        let unlocked = self.unlocked.as_ref().map_err(|_| SealError::Sealed)?;
+        let opened = self.opened.load();
+        let unlocked = opened.unlocked()?;
         match scope {
             Scope::Local => {
                 unlocked.local.open(&Binding { scope: self.local_scope, purpose }, sealed)
             }
             Scope::Shared => {
-                let opened = self.opened.load();
                 let cluster = opened.cluster.ok_or(SealError::Sealed)?;
                 let key = opened.generations.get(&sealed.generation);
                 let key = key.ok_or(SealError::GenerationMissing(sealed.generation))?;
@@ -280,6 +333,39 @@ mod tests {
             // Nothing is sealed under a key that a stranger may know.
             let purpose = Purpose::Authority;
             assert_eq!(keyring.seal(Scope::Shared, purpose, b"secret").is_ok(), is_used);
+        }
+    }
+
+    #[test]
+    fn a_keyring_that_forgot_opens_nothing_until_it_is_unsealed_and_follows() {
+        let first = GenerationKey::make();
+        let sealing = SealingKey::make();
+        let (state, bytes) = (founded(&first, &sealing), sealing.expose());
+        let local = GenerationKey::make();
+        let secrets = |sealing| Unlocked { sealing, local: local.clone() };
+        let keyring = Keyring::new(Ok(secrets(sealing)), CLUSTER);
+        assert!(keyring.is_behind(&state));
+        keyring.follow(&state, NODE);
+        assert!(!keyring.is_behind(&state));
+        let purpose = Purpose::Authority;
+        let scopes = [Scope::Shared, Scope::Local];
+        let sealed = scopes.map(|scope| keyring.seal(scope, purpose, b"secret").unwrap());
+        keyring.forget("by hand".to_owned());
+        // A change of the cluster gives nothing back.
+        keyring.follow(&state, NODE);
+        assert_eq!(keyring.sealed_reason().as_deref(), Some("by hand"));
+        assert!(keyring.is_sealed() && keyring.local().is_none() && keyring.unlocked().is_none());
+        assert!(keyring.generations().is_empty() && !keyring.is_behind(&state));
+        let claim = Claim::Generation(Generation(2), [1; 32]);
+        assert!(keyring.prove(&claim).is_err());
+        for (scope, sealed) in scopes.into_iter().zip(&sealed) {
+            assert!(keyring.open(scope, purpose, sealed).is_err());
+        }
+        keyring.unseal(secrets(SealingKey::from_bytes(&bytes).unwrap()));
+        assert!(keyring.is_behind(&state));
+        keyring.follow(&state, NODE);
+        for (scope, sealed) in scopes.into_iter().zip(&sealed) {
+            assert_eq!(keyring.open(scope, purpose, sealed).unwrap().expose(), b"secret");
         }
     }
 

@@ -5,27 +5,36 @@
 //!
 //! A domain's key is sealed under the current generation of the keyring before it enters the log. A
 //! generation's key is wrapped for the sealing key of each member. A node's sealing key is stored
-//! under its unlock key. The unlock key is stored outside the data directory.
+//! under its unlock key. The unlock key is stored outside the data directory, or made of a
+//! passphrase or of shares.
 
 mod backup;
 mod identity;
 mod keyring;
+mod limits;
+mod lock;
+mod passphrase;
 mod proof;
 #[cfg(test)]
 mod samples;
 mod seal;
 mod session;
+mod share;
 mod sign;
+mod stored;
 mod unlock;
 mod wrap;
 
 pub use backup::BackupKeys;
-pub use identity::{IdentityError, NodeKeys, Unlocked};
+pub use identity::NodeKeys;
 pub use keyring::Keyring;
+pub use lock::{Given, Lock, LockError, LockStatus, NewKey, SharesStatus};
 pub use proof::Claim;
 pub use seal::{Binding, GenerationKey, Purpose, SealError, Secret};
 pub use session::{OpenedKey, SessionKeys};
-pub use unlock::exposure;
+pub use share::ShareError;
+pub use stored::{IdentityError, Unlocked};
+pub use unlock::Unlock;
 pub use wrap::{SealingKey, WrapError, wrap};
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use conclave_store::{
 };
 
 use super::{
-    Binding, Claim, GenerationKey, NodeKeys, Purpose,
+    Binding, Claim, GenerationKey, Given, NewKey, NodeKeys, Purpose, Secret, Unlock,
     wrap::{SealingKey, wrap},
 };
 use crate::samples_of_formats::{Sample, check, check_variants, meaning};
@@ -112,9 +112,10 @@ fn opened(keys: NodeKeys) -> Option<String> {
 fn a_node_opens_its_own_keys_of_any_release() {
     let dir = tempfile::tempdir().unwrap();
     let (data, unlock) = (dir.path().join("data"), dir.path().join("unlock.key"));
+    let place = Unlock::File(unlock.clone());
     std::fs::create_dir(&data).unwrap();
     let file = data.join("node-keys.json");
-    let meant = opened(NodeKeys::open(&data, &unlock).unwrap()).unwrap();
+    let meant = opened(NodeKeys::open(&data, &place).unwrap()).unwrap();
     let bytes = [std::fs::read(&unlock).unwrap(), std::fs::read(&file).unwrap()].concat();
     let name = "unlock file, node-keys.json".to_owned();
     let made = [Sample { name, bytes, meaning: meant, is_random: true }];
@@ -122,6 +123,51 @@ fn a_node_opens_its_own_keys_of_any_release() {
         let (key, stored) = bytes.split_at_checked(UNLOCK_BYTES)?;
         std::fs::write(&unlock, key).ok()?;
         std::fs::write(&file, stored).ok()?;
-        Some((opened(NodeKeys::open(&data, &unlock).ok()?)?, bytes.to_vec()))
+        Some((opened(NodeKeys::open(&data, &place).ok()?)?, bytes.to_vec()))
+    });
+}
+
+const PASSPHRASE: &str = "correct horse";
+
+fn passphrase() -> Secret {
+    Secret::new(PASSPHRASE.as_bytes().to_vec())
+}
+
+/// Opens the keys with the passphrase, or with the shares before the file's content: lines that end
+/// with an empty one.
+fn unlocked(data: &std::path::Path, bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (shares, stored) = text.split_once("\n\n").unwrap_or(("", text));
+    std::fs::write(data.join("node-keys.json"), stored).ok()?;
+    let mut keys = NodeKeys::open(data, &Unlock::Passphrase).ok()?;
+    let mut given: Vec<Given> =
+        shares.lines().map(|line| Given::Share(line.to_owned().into())).collect();
+    if given.is_empty() {
+        given.push(Given::Passphrase(passphrase()));
+    }
+    keys.unlocked = Err(String::new());
+    for one in given {
+        keys.unlocked = keys.lock.open(one).map_err(|error| error.to_string());
+    }
+    opened(keys)
+}
+
+#[test]
+fn a_node_opens_keys_under_a_passphrase_or_shares_of_any_release() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node-keys.json");
+    let keys = NodeKeys::open(dir.path(), &Unlock::Passphrase).unwrap();
+    let secrets = keys.lock.open(Given::Passphrase(passphrase())).unwrap();
+    let made = |name: &str, bytes: Vec<u8>| {
+        let meaning = unlocked(dir.path(), &bytes).unwrap();
+        Sample { name: name.to_owned(), bytes, meaning, is_random: true }
+    };
+    let under_passphrase = made("under a passphrase", std::fs::read(&file).unwrap());
+    let texts = keys.lock.rekey(&secrets, NewKey::Shares { needed: 2, count: 3 }).unwrap();
+    let shares: String = texts.iter().skip(1).map(|text| format!("{}\n", **text)).collect();
+    let bytes = [shares.as_bytes(), b"\n", &std::fs::read(&file).unwrap()].concat();
+    let all = [under_passphrase, made("two shares, then the file", bytes)];
+    check("node-keys-made.tsv", &all, &|_, bytes| {
+        Some((unlocked(dir.path(), bytes)?, bytes.to_vec()))
     });
 }

@@ -143,11 +143,11 @@ mod tests {
     use conclave_store::id::{ClusterId, Generation};
 
     use super::*;
-    use crate::{GenerationKey, NodeKeys};
+    use crate::{GenerationKey, NodeKeys, Unlock};
 
     fn keyring() -> Keyring {
         let dir = tempfile::tempdir().unwrap();
-        let keys = NodeKeys::open(dir.path(), &dir.path().join("unlock"));
+        let keys = NodeKeys::open(dir.path(), &Unlock::File(dir.path().join("unlock")));
         let keyring = Keyring::new(keys.unwrap().unlocked, ClusterId([1; 16]));
         keyring.found(ClusterId([2; 16]), Generation(1), GenerationKey::make());
         keyring

@@ -9,6 +9,7 @@ use conclave_system::clock;
 use crate::{
     cluster,
     node::Node,
+    operate,
     view::{self, Inspected},
 };
 
@@ -34,6 +35,8 @@ pub(super) async fn watch(node: Node) {
 /// Looks once. Returns whether all domains are judged.
 fn look(node: &Node, is_forgetting: bool) -> bool {
     let (inspections, now) = (node.inspections(), clock::now());
+    node.lock().forget_old_shares();
+    operate::catch_up(node);
     let deadline = Instant::now() + INSPECT_TIME_MAX;
     let local = node.local().point();
     let mut own = Inspected::default();
@@ -43,9 +46,10 @@ fn look(node: &Node, is_forgetting: bool) -> bool {
     let has_room = member.replica.raft().has_room();
     let name = node.config().name.as_str();
     let mut attention = view::of_node(name, space, has_room, &own.problems);
+    attention.extend(node.lock().exposure().map(|text| view::unlock_exposed(name, &text)));
     if let Some(recovered) = &member.recovered {
         let state = &member.replica.point().state;
-        let is_sealed = node.keyring().sealed_reason().is_some();
+        let is_sealed = node.keyring().is_sealed();
         attention.extend(cluster::left_to_do(recovered, state, name, is_sealed, now));
     }
     member.replica.note_attention(attention);

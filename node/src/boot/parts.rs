@@ -8,7 +8,7 @@ use conclave_edge::{
     live::{Live, TestCertificate},
     socket::{self, Edge, EdgeOptions},
 };
-use conclave_keys::{Keyring, NodeKeys};
+use conclave_keys::{IdentityError, Keyring, Lock, NodeKeys};
 use conclave_store::{
     command::{Action, Command, CreateDomain},
     id::{DomainId, NodeId},
@@ -18,7 +18,7 @@ use conclave_system::{clock, entropy, files};
 
 use super::reload;
 use crate::{
-    config::Config,
+    config::{Config, setting_problem},
     fault::{causes, internal, state_problem},
     http::limits::{ADMIN_CONNECTIONS_MAX, PUBLIC_CONNECTIONS_MAX},
     local::{Local, LocalError},
@@ -32,6 +32,7 @@ pub(super) struct Parts {
     pub(super) edge: Edge,
     keys: Arc<OwnKeys>,
     keyring: Arc<Keyring>,
+    lock: Arc<Lock>,
     live: Live,
 }
 
@@ -53,8 +54,11 @@ impl Parts {
         // Before any database is opened: without the guard sled does not sync its files.
         conclave_disk::guard::self_check()
             .map_err(|error| internal("cannot start safely", error))?;
-        let mut keys = NodeKeys::open(&config.data_dir, &config.unlock_file)
-            .map_err(|error| data_problem(config, "the keys of this node", &causes(&error)))?;
+        let mut keys =
+            NodeKeys::open(&config.data_dir, &config.unlock).map_err(|error| match error {
+                IdentityError::Unlock(error) => setting_problem("[keyring] unlock", error),
+                error => data_problem(config, "the keys of this node", &causes(&error)),
+            })?;
         let test = TestCertificate::make(&config.main_domain, clock::now())
             .map_err(|error| internal("cannot make the test certificate", error))?;
         let unlocked = std::mem::replace(&mut keys.unlocked, Err(String::new()));
@@ -79,8 +83,9 @@ impl Parts {
         };
         let edge = Edge::new(live.clone(), options)
             .map_err(|error| internal("cannot start the threads for connections", error))?;
-        let keys = Arc::new(OwnKeys::of(&keys));
-        Ok(Parts { config: config.clone(), edge, keys, keyring, live })
+        let own = Arc::new(OwnKeys::of(&keys));
+        let lock = Arc::new(keys.lock);
+        Ok(Parts { config: config.clone(), edge, keys: own, keyring, lock, live })
     }
 
     /// Opens the local scope and makes a node of it and these parts.
@@ -107,7 +112,7 @@ impl Parts {
             config.clone(),
             Arc::clone(&self.keys),
             self.live.clone(),
-            Arc::clone(&self.keyring),
+            (Arc::clone(&self.keyring), Arc::clone(&self.lock)),
             self.edge.clone(),
             local,
             now,

@@ -32,7 +32,7 @@ pub(super) async fn start(
         config.name,
         config.data_dir.display()
     ));
-    if let Some(text) = conclave_keys::exposure(&config.unlock_file) {
+    if let Some(text) = node.lock().exposure() {
         tracing::warn!(event = "keys.exposed", "{text}");
         say(&format!("!  {text}"));
     }
@@ -42,6 +42,7 @@ pub(super) async fn start(
     open_doors(&node, say).await?;
     if let Some(reason) = node.keyring().sealed_reason() {
         say(&format!("  SEALED: {reason}; no private key is served"));
+        say(&format!("          {}", node.how_to_unseal()));
     }
     use_earlier_sockets(&node, predecessor, say).await?;
     say(&format!("ready after {:.1} s", started.elapsed().as_secs_f64()));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use conclave_api::problem::{Code, Problem};
+use conclave_api::problem::Problem;
 use conclave_keys::{GenerationKey, Purpose, wrap};
 use conclave_store::{
     command::{Action, Command, FoundCluster},
@@ -34,9 +34,7 @@ pub(crate) async fn found(
     name: ClusterName,
     principal: Principal,
 ) -> Result<(), Problem> {
-    if let Some(reason) = node.keyring().sealed_reason() {
-        return Err(Problem::new(Code::Sealed, "this node is sealed").why(reason));
-    }
+    node.check_unsealed()?;
     let _joining = node.membership_change()?;
     let id = ClusterId(entropy::array());
     let first = NodeId(1);

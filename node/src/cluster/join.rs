@@ -38,9 +38,7 @@ pub(crate) async fn join(
             .detail("a join token begins with cvj_ and has three parts")
             .hint("on any member: conclave join-token create")
     })?;
-    if let Some(reason) = node.keyring().sealed_reason() {
-        return Err(Problem::new(Code::Sealed, "this node is sealed").why(reason));
-    }
+    node.check_unsealed()?;
     let _joining = node.membership_change()?;
     let is_learner = terms.is_learner;
     let welcome = ask(node, address, &token, &terms).await?;

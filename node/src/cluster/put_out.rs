@@ -142,7 +142,7 @@ pub(crate) fn left_to_do(
             format!(
                 "{from}: it is sealed, so the former members {names} can still open the keyring"
             ),
-            "put its unlock key back and restart it: it then turns the keyring by itself",
+            "conclave keyring unseal: it then turns the keyring by itself",
         ),
         (true, false) => (
             format!("{from}: the former members {names} can still open the keyring"),

@@ -19,7 +19,7 @@ impl Config {
         if let Some(parent) = self.admin_socket.parent() {
             directory("[admin] socket", parent)?;
         }
-        NodeKeys::check(&self.data_dir, &self.unlock_file)
+        NodeKeys::check(&self.data_dir, &self.unlock)
             .map_err(|error| setting_problem("[keyring] unlock", causes(&error)))?;
         for (setting, bind) in [
             ("[cluster] bind", Some(self.cluster_bind)),

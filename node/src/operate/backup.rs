@@ -49,7 +49,7 @@ impl Operator {
             let title = format!("{} is sealed: it cannot make a backup", node.config().name);
             return Err(Problem::new(Code::Sealed, title)
                 .why(reason)
-                .hint("ask another node with --address, or put the unlock key back and restart"));
+                .hint(format!("ask another node with --address    or: {}", node.how_to_unseal())));
         }
         let permit = Arc::clone(node.backing_up()).try_acquire_owned().map_err(|_| {
             Problem::new(Code::BackupBusy, "this node makes a backup already")

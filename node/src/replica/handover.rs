@@ -1,5 +1,5 @@
-//! Handover of leadership: a leader that stops, drains, or whose disk is full, makes another voter
-//! lead.
+//! Handover of leadership: a leader that stops, drains, is sealed, or whose disk is full, makes
+//! another voter lead.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -32,13 +32,15 @@ fn successors(status: &Status, is_heard: impl Fn(NodeId) -> bool) -> Vec<NodeId>
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 impl Replica {
-    /// While this node leads, hands over as soon as its disk is full or it drains, and another voter
-    /// is fit to lead. Runs until dropped.
+    /// While this node leads, hands over as soon as its disk is full, it drains or it is sealed, and
+    /// another voter is fit to lead. A sealed leader cannot check who may order what. Runs until
+    /// dropped.
     pub(crate) async fn step_aside(self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let is_draining = self.shared.reports.edge().drain_progress().is_some();
-            if is_draining || !self.shared.raft.has_room() {
+            let is_sealed = self.shared.keyring.is_sealed();
+            if is_draining || is_sealed || !self.shared.raft.has_room() {
                 self.hand_over_to_fit().await;
             }
         }
@@ -46,7 +48,7 @@ impl Replica {
 
     /// If this node leads, hands over to a voter that is fit to lead. Without one it keeps leading:
     /// the cluster would elect it again.
-    pub(super) async fn hand_over_to_fit(&self) {
+    pub(crate) async fn hand_over_to_fit(&self) {
         if self.shared.raft.status().role == Role::Leader {
             let deadline = Instant::now() + self.shared.election_timeout * 2;
             let fit = self.fit_successors(deadline).await;
@@ -71,15 +73,16 @@ impl Replica {
         self.successors(deadline).await.0
     }
 
-    /// Returns the possible successors, best first: those that report room on their disks and do
-    /// not drain, and the others.
+    /// Returns the possible successors, best first: those that report room on their disks, are
+    /// unsealed and do not drain, and the others.
     async fn successors(&self, deadline: Instant) -> (Vec<NodeId>, Vec<NodeId>) {
         let heard = self.shared.reports.known();
         let ranked = successors(&self.shared.raft.status(), |id| heard.contains_key(&id));
         let ask = async |id: NodeId| {
             let patience = left(deadline).min(self.shared.election_timeout);
-            let is_draining = heard.get(&id).is_some_and(|report| report.is_draining);
-            !is_draining && self.has_room(id, patience).await == Some(true)
+            let report = heard.get(&id);
+            let is_unfit = report.is_some_and(|report| report.is_draining || report.is_sealed);
+            !is_unfit && self.has_room(id, patience).await == Some(true)
         };
         let answers = join_all(ranked.iter().map(|id| ask(*id))).await;
         let (fit, others): (Vec<_>, Vec<_>) =

@@ -164,6 +164,18 @@ pub(crate) fn of_node(
     all
 }
 
+/// Returns that other users can use the unlock key of this node. `text` says how to mend it.
+pub(crate) fn unlock_exposed(name: &str, text: &str) -> Attention {
+    let (text, hint) = text.rsplit_once(": ").unwrap_or((text, ""));
+    Attention {
+        code: Code::UnlockKeyExposed.as_str().to_owned(),
+        is_error: false,
+        object: name.to_owned(),
+        text: text.to_owned(),
+        hint: format!("on {name}: {hint}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

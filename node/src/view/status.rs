@@ -154,7 +154,7 @@ fn state_problem(node: &ApiNode) -> Option<StatusProblem> {
             Code::Sealed,
             Severity::Error,
             "is sealed: it serves no private keys",
-            "put its unlock key back and restart it".to_owned(),
+            format!("on {}: conclave keyring unseal", node.name),
         ),
         "lagging" => (
             Code::NodeLagging,

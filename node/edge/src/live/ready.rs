@@ -162,6 +162,9 @@ impl Live {
             contexts: ByDoor::default(),
         });
         self.shared.prepared.put(key, Arc::clone(&prepared));
+        if domain.mode == PkiMode::Enabled {
+            self.forget_if_sealed();
+        }
         Ok(prepared)
     }
 
@@ -202,7 +205,17 @@ impl Live {
         let keys = wanted().map(open).collect::<Result<Vec<_>, Refusal>>()?;
         let opened = Arc::new(Opened { keys, proved: ArcSwapOption::empty() });
         self.shared.opened.put(key, Arc::clone(&opened));
+        self.forget_if_sealed();
         Ok(opened)
+    }
+
+    /// Empties the caches if the node was sealed since the caller opened a key: then `forget_keys`
+    /// may have run before the caller put it there.
+    fn forget_if_sealed(&self) {
+        if self.shared.keyring.is_sealed() {
+            self.shared.opened.clear();
+            self.shared.prepared.clear();
+        }
     }
 }
 

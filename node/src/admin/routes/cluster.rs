@@ -176,7 +176,8 @@ pub(super) fn membership(asked: &Asked, changed: bool) -> Result<Membership, Fai
         .state
         .cluster()
         .ok_or_else(|| Problem::new(Code::NoCluster, "this node belongs to no cluster yet"))?;
-    let unlock_file = &asked.operator.node.config().unlock_file;
+    let (config, lock) = (asked.operator.node.config(), asked.operator.node.lock());
+    let is_stored = !lock.is_manual();
     Ok(Membership {
         cluster: cluster.name.to_string(),
         id: cluster.id.to_string(),
@@ -189,8 +190,8 @@ pub(super) fn membership(asked: &Asked, changed: bool) -> Result<Membership, Fai
             .learners
             .contains_key(&conclave_raft::NodeId(replica.id().0)),
         voters: u64::try_from(replica.raft().status().voters.len()).unwrap_or(0),
-        unlock_key: Some(unlock_file.display().to_string()),
-        warnings: conclave_keys::exposure(unlock_file).into_iter().collect(),
+        unlock_key: is_stored.then(|| config.unlock.to_string()),
+        warnings: lock.exposure().into_iter().collect(),
         changed,
     })
 }

@@ -1,16 +1,22 @@
 //! Routes for the keyring.
 
-use axum::Json;
+use axum::{Json, body::Bytes, extract::State};
 use conclave_api::{
     API_VERSION,
     change::Change,
-    keyring::Keyring,
+    keyring::{Keyring, Rekey, Rekeyed, Shares, Unlocking, Unseal},
     problem::{Code, Problem},
 };
-use conclave_store::scope::Scope;
+use conclave_keys::{Given, NewKey, Secret};
+use conclave_store::{record::Principal, scope::Scope};
 
 use super::Answer;
-use crate::{admin::asked::Asked, admit, view};
+use crate::{
+    admin::{asked::Asked, unsealing::Unsealer},
+    admit,
+    node::Node,
+    operate, view,
+};
 
 pub(super) async fn show(asked: Asked) -> Answer<Keyring> {
     let state = asked.operator.read().await?;
@@ -35,12 +41,105 @@ pub(super) async fn show(asked: Asked) -> Answer<Keyring> {
         generations: u64::try_from(state.generations().count()).unwrap_or(u64::MAX),
         unfinished: view::unfinished(&state, cluster.generation),
         members: members.map(|(_, member)| member.name.to_string()).collect(),
-        sealed: node.keyring().sealed_reason().is_some(),
+        sealed: node.keyring().is_sealed(),
         sealed_nodes: in_state("sealed"),
         silent_nodes: in_state("unreachable"),
+        unlocking: Some(unlocking_of(node, false)),
     }))
 }
 
 pub(super) async fn rotate(asked: Asked) -> Answer<Change> {
     Ok(Json(asked.operator.change(Scope::Shared, admit::rotate_keyring).await?))
+}
+
+pub(super) async fn unlocking(_: Unsealer, State(node): State<Node>) -> Json<Unlocking> {
+    Json(unlocking_of(&node, false))
+}
+
+pub(super) async fn seal(asked: Asked) -> Answer<Unlocking> {
+    asked.operator.for_real()?;
+    let node = asked.operator.node.clone();
+    // A task of its own: a caller that disconnects must not leave keys behind.
+    let sealing = tokio::spawn(async move { (operate::seal(&node).await, node) });
+    let (changed, node) =
+        sealing.await.map_err(|error| crate::fault::internal("the sealing failed", error))?;
+    Ok(Json(unlocking_of(&node, changed)))
+}
+
+pub(super) async fn unseal(
+    _: Unsealer,
+    State(node): State<Node>,
+    body: Bytes,
+) -> Answer<Unlocking> {
+    let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+    let malformed = |what: String| Problem::new(Code::Malformed, what);
+    let asked: Unseal = serde_json::from_slice(body)
+        .map_err(|_| malformed("the request's body is not one to unseal a node".to_owned()))?;
+    let given = match asked {
+        Unseal { passphrase: None, share: None } => Given::Nothing,
+        Unseal { passphrase: Some(text), share: None } => {
+            Given::Passphrase(Secret::new(text.into_bytes()))
+        }
+        Unseal { passphrase: None, share: Some(text) } => Given::Share(text.into()),
+        _ => return Err(malformed("a passphrase and a share at once".to_owned()).into()),
+    };
+    let changed = operate::unseal(&node, given).await?;
+    Ok(Json(unlocking_of(&node, changed)))
+}
+
+/// Changes how this node unlocks. Only at its socket: the new key opens the node after each restart,
+/// and a stolen token must not lock others out.
+pub(super) async fn rekey(asked: Asked) -> Answer<Rekeyed> {
+    asked.operator.for_real()?;
+    let node = &asked.operator.node;
+    if !matches!(asked.operator.caller.principal, Principal::Socket { .. }) {
+        let title = "the unlock key of a node is changed at its admin socket only";
+        return Err(Problem::new(Code::NotAllowed, title)
+            .hint("run it on that machine, without --address")
+            .into());
+    }
+    let new = match asked.json()? {
+        Rekey { passphrase: None, shares: None } => NewKey::Stored,
+        Rekey { passphrase: Some(text), shares: None } => {
+            NewKey::Passphrase(Secret::new(text.into_bytes()))
+        }
+        Rekey { passphrase: None, shares: Some((needed, count)) } => {
+            NewKey::Shares { needed, count }
+        }
+        _ => return Err(Problem::new(Code::Malformed, "a passphrase and shares at once").into()),
+    };
+    let before = node.lock().status();
+    let shares = operate::rekey(node, new).await?;
+    let unlocking = unlocking_of(node, true);
+    let is_old = before.how == "file" && unlocking.how != "file";
+    Ok(Json(Rekeyed {
+        api_version: API_VERSION.to_owned(),
+        kind: "Rekeyed".to_owned(),
+        unlocking,
+        shares: shares.iter().map(|text| text.to_string()).collect(),
+        old_key: before.place.filter(|_| is_old),
+    }))
+}
+
+fn unlocking_of(node: &Node, changed: bool) -> Unlocking {
+    let status = node.lock().status();
+    let reason = node.keyring().sealed_reason();
+    Unlocking {
+        api_version: API_VERSION.to_owned(),
+        kind: "Unlocking".to_owned(),
+        node: node.config().name.to_string(),
+        sealed: reason.is_some(),
+        reason,
+        how: status.how.to_owned(),
+        place: status.place,
+        unset: status.is_unset,
+        shares: status.shares.map(|one| Shares {
+            set: one.set,
+            needed: one.needed,
+            count: one.count,
+            given: one.given,
+        }),
+        warnings: node.lock().exposure().into_iter().collect(),
+        changed,
+    }
 }

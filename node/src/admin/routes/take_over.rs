@@ -73,6 +73,12 @@ fn check(node: &Node, asked: &TakeOver) -> Result<(), Problem> {
             .detail(format!("{} and {}", own.display(), asked.data_dir))
             .hint("[node] data_dir must be the same; a move needs a stop"));
     }
+    if node.lock().is_manual() && !node.keyring().is_sealed() {
+        let title = "the new process would be sealed: this node opens with a passphrase or shares";
+        return Err(Problem::new(Code::NotTakenOver, title)
+            .why("no key passes from one process to the next")
+            .hint("stop it, start it, and then: conclave keyring unseal"));
+    }
     if node.edge().drain_progress().is_some() {
         let name = &node.config().name;
         return Err(Problem::new(Code::NotTakenOver, "the running node is drained")

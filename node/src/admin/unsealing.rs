@@ -1,0 +1,40 @@
+//! Who may unseal this node.
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use conclave_store::id::Fingerprint;
+use conclave_system::clock;
+
+use super::problem::Failed;
+use crate::{node::Node, operate::Caller, token::parse_access_token};
+
+/// A caller that may unseal this node: any caller of the admin API, and while the node is sealed
+/// also the holder of a token that State knows.
+///
+/// A sealed node cannot check that a holder of the keyring made the token. Whoever sends it must
+/// still know the passphrase, shares or unlock key, so a forged token gains the rate of wrong
+/// attempts and no more.
+pub(super) struct Unsealer;
+
+impl FromRequestParts<Node> for Unsealer {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Node) -> Result<Unsealer, Failed> {
+        match Caller::from_request_parts(parts, node).await {
+            Ok(_) => Ok(Unsealer),
+            Err(_) if node.keyring().is_sealed() && is_known(parts, node) => Ok(Unsealer),
+            Err(refused) => Err(refused),
+        }
+    }
+}
+
+/// Returns whether State knows the token, and it has not expired.
+fn is_known(parts: &Parts, node: &Node) -> bool {
+    let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
+    let token = header.and_then(|text| text.strip_prefix("Bearer ")).and_then(parse_access_token);
+    let (Some((id, secret)), Ok(replica)) = (token, node.replica()) else { return false };
+    let point = replica.point();
+    point.state.access_token(&id).is_some_and(|token| {
+        token.secret == Fingerprint::of(&secret)
+            && token.expires.is_none_or(|expires| clock::now() <= expires)
+    })
+}
