@@ -211,13 +211,7 @@ impl Config {
             let found = file.node.data_dir.display();
             return Err(setting_problem("[node] data_dir", format!("{found} is not absolute")));
         }
-        let unlock = unlock(file.keyring.unlock.as_deref(), path, &name)?;
-        if let Unlock::File(file_path) = &unlock
-            && file_path.starts_with(&file.node.data_dir)
-        {
-            let why = "the unlock key lies inside data_dir, where it would protect nothing";
-            return Err(setting_problem("[keyring] unlock", why));
-        }
+        let unlock = unlock(file.keyring.unlock.as_deref(), path, &name, &file.node.data_dir)?;
         let tls_version_min = match &file.tls.min_version {
             Some(text) => tls_names::version(text)
                 .map_err(|problem| tls_problem("[tls] min_version", problem))?,
@@ -340,15 +334,27 @@ fn timeout(
     }
 }
 
-fn unlock(unlock: Option<&str>, config: &Path, name: &NodeName) -> Result<Unlock, Problem> {
+fn unlock(
+    unlock: Option<&str>,
+    config: &Path,
+    name: &NodeName,
+    data_dir: &Path,
+) -> Result<Unlock, Problem> {
     let setting = "[keyring] unlock";
-    match unlock {
+    let unlock = match unlock {
         None => {
             let absolute =
                 std::path::absolute(config).map_err(|error| setting_problem(setting, error))?;
-            Ok(Unlock::File(absolute.with_file_name(format!("{name}.unlock.key"))))
+            Unlock::File(absolute.with_file_name(format!("{name}.unlock.key")))
         }
-        Some(text) => Unlock::parse(text).map_err(|why| setting_problem(setting, why)),
+        Some(text) => Unlock::parse(text).map_err(|why| setting_problem(setting, why))?,
+    };
+    match &unlock {
+        Unlock::File(path) if path.starts_with(data_dir) => {
+            let why = "the unlock key lies inside data_dir, where it would protect nothing";
+            Err(setting_problem(setting, why))
+        }
+        _ => Ok(unlock),
     }
 }
 

@@ -98,8 +98,10 @@ impl Keyring {
     /// Returns whether this unsealed keyring has not followed `state` yet.
     pub fn is_behind(&self, state: &State) -> bool {
         let opened = self.opened.load();
-        let wanted = state.cluster().map(|cluster| (cluster.id, cluster.generation));
-        opened.unlocked.is_ok() && wanted.is_some() && wanted != opened.cluster.zip(opened.current)
+        let Some(cluster) = state.cluster().filter(|_| opened.unlocked.is_ok()) else {
+            return false;
+        };
+        opened.cluster != Some(cluster.id) || opened.current < Some(cluster.generation)
     }
 
     fn change(&self) -> MutexGuard<'_, ()> {
@@ -114,6 +116,10 @@ impl Keyring {
         let before = self.opened.load();
         let (Ok(unlocked), Some(cluster)) = (&before.unlocked, state.cluster()) else { return };
         let mut opened = Opened::clone(&before);
+        if opened.cluster == Some(cluster.id) && opened.current > Some(cluster.generation) {
+            // An older State, read just before the newer one was published.
+            return;
+        }
         if opened.cluster != Some(cluster.id) {
             // Left from a cluster that this node tried to found.
             opened.generations.clear();
@@ -334,6 +340,31 @@ mod tests {
             let purpose = Purpose::Authority;
             assert_eq!(keyring.seal(Scope::Shared, purpose, b"secret").is_ok(), is_used);
         }
+    }
+
+    #[test]
+    fn an_older_state_takes_no_generation_back() {
+        let (first, second) = (GenerationKey::make(), GenerationKey::make());
+        let sealing = SealingKey::make();
+        let older = founded(&first, &sealing);
+        let claim = Claim::Generation(Generation(2), second.commitment());
+        let proof = first.prove(CLUSTER, Generation(1), &claim);
+        let rotate = RotateKeyring {
+            generation: Generation(2),
+            keyring: wrapped(&second, &sealing, 2),
+            authority_key: sealed(2),
+        };
+        let members = vec![(NODE, proof)];
+        let turn = TurnKeyring { rotate, proof, members };
+        let newer = done(&older, Action::TurnKeyring(Box::new(turn)));
+        let unlocked = Unlocked { sealing, local: GenerationKey::make() };
+        let keyring = Keyring::new(Ok(unlocked), CLUSTER);
+        keyring.follow(&older, NODE);
+        assert!(keyring.is_behind(&newer));
+        keyring.follow(&newer, NODE);
+        keyring.follow(&older, NODE);
+        assert_eq!(keyring.current(), Some(Generation(2)));
+        assert!(!keyring.is_behind(&older) && !keyring.is_behind(&newer));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{node::Node, operate::Caller, token::parse_access_token};
 /// A caller that may unseal this node: any caller of the admin API, and while the node is sealed
 /// also the holder of a token that State knows.
 ///
-/// A sealed node cannot check that a holder of the keyring made the token. Whoever sends it must
+/// A sealed node cannot check that a holder of the keyring made the token. Its sender must
 /// still know the passphrase, shares or unlock key, so a forged token gains the rate of wrong
 /// attempts and no more.
 pub(super) struct Unsealer;
