@@ -8,7 +8,7 @@ use conclave_tests::{Cluster, Node, Ran, openssl_chain_of, run_alone, wait_for};
 /// Where the admin API of a node answers over HTTPS, as it said last.
 fn admin(node: &Node) -> SocketAddr {
     let said = node.said();
-    let url = said.split_whitespace().filter_map(|word| word.strip_prefix("https://")).last();
+    let url = said.split_whitespace().filter_map(|word| word.strip_prefix("https://")).next_back();
     url.unwrap().parse().unwrap()
 }
 

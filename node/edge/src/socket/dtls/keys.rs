@@ -18,9 +18,9 @@ use crate::live::Live;
 const DOOR_VALID: Duration = Duration::from_secs(1);
 
 /// Window of time that a cookie belongs to. It is accepted until the next window ends, so for one to
-/// two of these. An address that a client had
-/// once is of use to it only for so long.
+/// two of these. An address that a client had once is of use to it only for so long.
 const COOKIE_WINDOW_MS: u64 = 30_000;
+const COOKIE_WINDOW: Duration = Duration::from_millis(COOKIE_WINDOW_MS);
 /// Level of the rules from which on cookies belong to windows. Earlier members know no windows.
 const COOKIE_WINDOW_LEVEL: u32 = 3;
 
@@ -30,6 +30,9 @@ pub(super) struct Doorkeeper {
     /// Used while the node has no cluster keys. Then a client's second hello must reach this same
     /// socket.
     own: Secret,
+    /// Last time that members which know no windows were in the cluster. Their cookies are accepted
+    /// for as long as one of a window: clients have them in hand, and take no third one.
+    last_without_windows: Option<Instant>,
     door: Option<(Arc<SessionKeys>, Instant, Door)>,
 }
 
@@ -42,7 +45,7 @@ struct Secret {
 impl Doorkeeper {
     pub(super) fn new(live: Live) -> Doorkeeper {
         let own = Secret { id: entropy::array(), bytes: Zeroizing::new(entropy::array()) };
-        Doorkeeper { live, own, door: None }
+        Doorkeeper { live, own, last_without_windows: None, door: None }
     }
 
     pub(super) fn door(&mut self) -> &Door {
@@ -53,16 +56,33 @@ impl Doorkeeper {
         let known = self.door.take().filter(is_current);
         let known = known.unwrap_or_else(|| {
             let has_windows = self.live.level() >= COOKIE_WINDOW_LEVEL;
-            let door = Door::new(cookie_keys(&keys, &self.own, clock::now(), has_windows));
+            if !has_windows {
+                self.last_without_windows = Some(now);
+            }
+            let is_recent = |last: Instant| now.duration_since(last) < COOKIE_WINDOW;
+            let forms = Forms {
+                has_windows,
+                accepts_both: self.last_without_windows.is_some_and(is_recent),
+            };
+            let door = Door::new(cookie_keys(&keys, &self.own, clock::now(), forms));
             (keys, now, door)
         });
         &self.door.insert(known).2
     }
 }
 
+/// Which cookies there are.
+#[derive(Clone, Copy)]
+struct Forms {
+    /// Cookies of a window are made.
+    has_windows: bool,
+    /// Cookies without one are accepted too.
+    accepts_both: bool,
+}
+
 /// Returns the keys of the present window, and those of its neighbours: clocks of nodes differ. In a
 /// cluster with members that know no windows, cookies without one are made, and accepted too.
-fn cookie_keys(keys: &SessionKeys, own: &Secret, now: UnixMillis, has_windows: bool) -> CookieKeys {
+fn cookie_keys(keys: &SessionKeys, own: &Secret, now: UnixMillis, forms: Forms) -> CookieKeys {
     let secret = |key: &Arc<OpenedKey>| {
         let bytes = Zeroizing::new(key.expose().try_into().ok()?);
         Some(Secret { id: key.id().0, bytes })
@@ -70,7 +90,7 @@ fn cookie_keys(keys: &SessionKeys, own: &Secret, now: UnixMillis, has_windows: b
     let window = now.0 / COOKIE_WINDOW_MS;
     let present = |secret: &Secret| CookieKey::of_window(secret.id, &secret.bytes, window);
     let sealing = keys.sealing(SessionKeyUse::Cookie, now).and_then(secret);
-    let make = match (&sealing, has_windows) {
+    let make = match (&sealing, forms.has_windows) {
         (Some(secret), true) => present(secret),
         (Some(secret), false) => CookieKey::new(secret.id, &secret.bytes),
         (None, _) => present(own),
@@ -83,7 +103,7 @@ fn cookie_keys(keys: &SessionKeys, own: &Secret, now: UnixMillis, has_windows: b
             also.push(CookieKey::of_window(secret.id, &secret.bytes, window));
         }
     }
-    if !has_windows {
+    if forms.accepts_both {
         also.extend(opening.iter().map(|secret| CookieKey::new(secret.id, &secret.bytes)));
     }
     CookieKeys { make, also }
@@ -111,7 +131,8 @@ mod tests {
     const NOW: UnixMillis = UnixMillis(1_800_000_000_123);
 
     fn door(own: &Secret, at: UnixMillis, has_windows: bool) -> Door {
-        Door::new(cookie_keys(&SessionKeys::default(), own, at, has_windows))
+        let forms = Forms { has_windows, accepts_both: !has_windows };
+        Door::new(cookie_keys(&SessionKeys::default(), own, at, forms))
     }
 
     #[test]
