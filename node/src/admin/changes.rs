@@ -6,6 +6,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use conclave_api::path::KEYRING_UNSEAL;
 use tokio::time::Instant;
 
 use super::auth::Door;
@@ -29,6 +30,8 @@ pub(super) async fn log(State(node): State<Node>, request: Request, next: Next) 
         parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true"));
     let answer = match caller {
         Ok(_) => next.run(Request::from_parts(parts, body)).await,
+        // A sealed node cannot check a token. `Unsealer` says who may unseal it.
+        Err(_) if path == KEYRING_UNSEAL => next.run(Request::from_parts(parts, body)).await,
         Err(failed) => failed.into_response(),
     };
     let (status, took_ms) = (answer.status().as_u16(), started.elapsed().as_millis());
