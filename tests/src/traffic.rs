@@ -101,7 +101,7 @@ fn client(
         let watch = &watch[place];
         while !watch.is_over.load(SeqCst) {
             let turn = watch.turn.load(SeqCst);
-            if turn % 2 == 0 {
+            if turn.is_multiple_of(2) {
                 std::thread::park_timeout(AWAY);
                 continue;
             }

@@ -165,6 +165,12 @@ fn nobody_notices_the_whole_life_of_a_cluster() {
     life.places[3].traffic.as_ref().unwrap().away();
     life.leave(3);
     life.places[3].node.kill();
+    wait_for("node-4 to be known as gone", || {
+        let status = life.node(0).status();
+        let mut nodes = status["nodes"].as_array()?.iter();
+        let gone = nodes.find(|node| node["name"] == "node-4")?["state"] == "unreachable";
+        gone.then_some(())
+    });
     life.add_node(8, "node-4", present);
     life.join(7, &["--replace", "node-4"]);
     life.watch(7);

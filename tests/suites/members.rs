@@ -156,3 +156,40 @@ fn a_voter_that_the_others_need_is_not_removed() {
     one.run(&["node", "remove", "node-3", "--yes"]).ok();
     assert_eq!(names(one), ["node-1", "node-2"]);
 }
+
+/// A few learners; `CONCLAVE_LEARNERS=50` has as many as a large installation.
+#[test]
+fn many_learners_get_every_change() {
+    let count: u8 =
+        std::env::var("CONCLAVE_LEARNERS").map_or(6, |text| text.parse().expect("a number"));
+    let cluster = Cluster::start(3);
+    let dir = cluster.dir.path().join("learners");
+    let mut learners = Vec::new();
+    for number in 1..=count {
+        let address = IpAddr::from(Ipv4Addr::new(127, 0, 7, number));
+        let mut node = Node::new(&dir, &format!("learner-{number}"), address, "info");
+        node.start();
+        let told = join(&cluster, &node, &["--learner", "--zone", &format!("rack-{}", number % 4)]);
+        assert_eq!(told.code, 0, "{}{}", told.out, told.err);
+        learners.push(node);
+    }
+    let one = &cluster.nodes[0];
+    let pair = conclave_tests::Pair::make("wide.example");
+    let (bundle, key) = one.pair_files(&pair);
+    one.run(&["domain", "create", "wide.example", "--pki", "enabled"]).ok();
+    let begun = std::time::Instant::now();
+    let import = ["--timeout", "60s", "cert", "import", "wide.example", &bundle, "--key", &key];
+    let told = one.run(&[&import[..], &["-o", "json"]].concat()).json();
+    let served = told["served"]["nodes"].as_array().unwrap().len();
+    println!("{count} learners: served by {served} nodes after {:?}", begun.elapsed());
+    assert_eq!(served, usize::from(count) + 3, "{told}");
+    for node in &learners {
+        wait_for("the change on a learner", || {
+            let shown = node.run(&["--stale", "cert", "show", "wide.example", "-o", "json"]);
+            (shown.code == 0).then_some(())
+        });
+    }
+    let status = one.status();
+    assert_eq!(status["cluster"]["learners"], count, "{}", status["cluster"]);
+    assert_eq!(status["cluster"]["voters"], 3);
+}
