@@ -6,6 +6,7 @@
 
 mod authority;
 mod backup;
+mod canary;
 mod certificate;
 mod chain;
 mod client_auth;
@@ -39,6 +40,7 @@ use crate::node::Node;
 
 pub(crate) use authority::{forget_authority, rotate_authority};
 pub(crate) use backup::{note_backup, recipients};
+pub(crate) use canary::{end_canary, is_probed};
 pub(crate) use certificate::{
     common_names, for_addresses_only, import_certificate, is_for_an_address, not_covered,
     read_import, refresh_certificate, remove_certificate, self_sign, warnings,

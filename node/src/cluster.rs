@@ -3,6 +3,7 @@
 
 mod address;
 mod admission;
+mod canary;
 mod found;
 mod join;
 mod leftover;

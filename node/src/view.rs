@@ -2,6 +2,7 @@
 
 mod attention;
 mod backup;
+mod canary;
 mod exposed;
 mod findings;
 mod keyring;
@@ -30,6 +31,7 @@ use crate::admit::Issuer;
 
 pub(crate) use attention::{Inspected, domains, forget_deleted, lists, of_node, unlock_exposed};
 pub(crate) use backup::{backup_problems, last_backup};
+pub(crate) use canary::canaries;
 pub(crate) use exposed::exposed;
 pub(crate) use findings::{client_auth_problems, of_chain, of_domain};
 pub(crate) use keyring::unfinished;
@@ -123,6 +125,7 @@ pub(crate) fn domain(
         pki: pki(domain.mode),
         credentials: domain.credentials.iter().map(|one| credential(state, one, now)).collect(),
         pending_keys: state.pending_keys(domain.id).map(key).collect(),
+        canary: canary::canary(state, &domain.name),
         client_auth: domain.client_auth.as_ref().map(|asked| client_auth(asked, None)),
         version: domain.version.0,
         changed: clock::rfc3339(domain.changed.time),

@@ -170,6 +170,11 @@ pub enum Action {
     RotateAuthority(Box<RotateAuthority>),
     /// Ends the trust in the authority before the present one (level 3).
     ForgetAuthority,
+    /// Lets one member serve a new certificate of a domain (level 3).
+    StartCanary(Box<StartCanary>),
+    /// Ends the canary of a domain. If `true`, every member serves its certificate; otherwise none
+    /// does (level 3).
+    EndCanary(DomainName, bool),
 }
 
 /// See [`Action::RotateAuthority`].
@@ -297,6 +302,17 @@ pub struct SetCertificate {
     pub chain: Option<Vec<ByteBuf>>,
 }
 
+/// See [`Action::StartCanary`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartCanary {
+    /// The certificate, and what comes with it.
+    pub set: SetCertificate,
+    /// The member that serves it.
+    pub node: NodeId,
+    /// Time from which on every member may serve it.
+    pub until: UnixMillis,
+}
+
 impl Action {
     /// Returns the domain concerned by this action, if any.
     pub fn domain(&self) -> Option<&DomainName> {
@@ -304,7 +320,9 @@ impl Action {
             Action::CreateDomain(create) => Some(&create.name),
             Action::SetDomain(set) => Some(&set.name),
             Action::SetCertificate(set) => Some(&set.name),
+            Action::StartCanary(start) => Some(&start.set.name),
             Action::DeleteDomain(name)
+            | Action::EndCanary(name, _)
             | Action::SetKey(name, _)
             | Action::RemoveKey(name, _)
             | Action::RemoveCertificate(name, _)
@@ -345,7 +363,9 @@ impl Action {
             | Action::RestoreRows(_)
             | Action::FinishRestore
             | Action::RotateAuthority(_)
-            | Action::ForgetAuthority => 3,
+            | Action::ForgetAuthority
+            | Action::StartCanary(_)
+            | Action::EndCanary(..) => 3,
             _ => 0,
         }
     }
@@ -391,6 +411,7 @@ impl Action {
             Action::CreateJoinToken(_, token) => vec![&token.secret],
             Action::SetKey(_, key) | Action::SetPendingKey(_, key) => vec![&key.sealed],
             Action::SetCertificate(set) => set.key.iter().map(|key| &key.sealed).collect(),
+            Action::StartCanary(start) => start.set.key.iter().map(|key| &key.sealed).collect(),
             Action::RotateKeyring(rotate) => vec![&rotate.authority_key],
             Action::PublishSessionKey(_, _, key) => vec![&key.sealed],
             Action::RemoveMember(remove) => vec![&remove.turn.rotate.authority_key],

@@ -46,6 +46,8 @@ pub const CRL_PARTS_MAX: u32 = 70;
 pub const SESSION_KEYS_MAX: usize = 2_048;
 /// Trusted certificates of one set.
 pub const TRUSTED_MAX: usize = 1_000;
+/// Canaries of a cluster: each holds a domain with its keys.
+pub const CANARIES_MAX: usize = 64;
 /// Join tokens and access tokens, each.
 pub const TOKENS_MAX: usize = 1_000;
 /// Keyring generations in State. Earlier ones leave once nothing is sealed under them; at this bound

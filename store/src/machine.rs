@@ -2,6 +2,7 @@
 
 mod authority;
 mod backup;
+mod canary;
 mod certificate;
 mod chain;
 mod client_auth;
@@ -140,6 +141,8 @@ impl Changing<'_> {
             Action::BeginRestore => backup::begin(self),
             Action::RestoreRows(rows) => backup::restore(self, rows),
             Action::FinishRestore => backup::finish(self),
+            Action::StartCanary(start) => canary::start(self, start),
+            Action::EndCanary(name, is_promoted) => canary::end(self, name, *is_promoted),
         }
     }
 
@@ -178,7 +181,13 @@ impl Changing<'_> {
     }
 
     /// Stores a domain as its next version. The previous version goes into its history.
-    fn put_version(&mut self, mut domain: Domain) -> Result<Done, Rejection> {
+    fn put_version(&mut self, domain: Domain) -> Result<Done, Rejection> {
+        let stamp = self.stamp();
+        self.put_version_by(domain, stamp)
+    }
+
+    /// The same, with another stamp than that of the command.
+    fn put_version_by(&mut self, mut domain: Domain, stamp: Stamp) -> Result<Done, Rejection> {
         // Held first: if the oldest version is the last one with a chain that this version has, the
         // chain must outlive it. Level 0 did it the other way round and lost such a chain; members
         // of version 0.1.0 still do, so the order must not change for them.
@@ -190,8 +199,10 @@ impl Changing<'_> {
         if !holds_first {
             chain::hold(self, &domain)?;
         }
+        // After the hold, so that a chain which both have is not removed.
+        canary::drop_of(self, &domain.name)?;
         domain.version.0 += 1;
-        domain.changed = self.stamp();
+        domain.changed = stamp;
         let done = Done::Domain { name: domain.name.clone(), version: domain.version };
         self.put(RowKey::Domain(domain.name.clone()), Record::Domain(Arc::new(domain)))?;
         Ok(done)

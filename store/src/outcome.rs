@@ -189,4 +189,10 @@ pub enum Rejection {
     /// The authority was replaced, and the one before is still trusted.
     #[error("the authority before the present one is still trusted")]
     AuthorityTurning,
+    /// The domain has a canary already.
+    #[error("the domain {0} has a canary already")]
+    CanaryExists(DomainName),
+    /// The domain has no canary.
+    #[error("the domain {0} has no canary")]
+    CanaryUnknown(DomainName),
 }

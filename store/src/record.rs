@@ -2,6 +2,7 @@
 
 mod authority;
 mod backup;
+mod canary;
 mod certificate;
 mod chain;
 mod client_auth;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 pub use authority::EarlierAuthority;
 pub use backup::LastBackup;
+pub use canary::Canary;
 pub use certificate::Certificate;
 pub use chain::Chain;
 pub use client_auth::ClientAuth;
@@ -121,6 +123,8 @@ pub enum RowKey {
     ProofsBegin,
     /// The authority before the present one; one row, from level 3 on.
     EarlierAuthority,
+    /// The canary of a domain, by the domain's name; from level 3 on.
+    Canary(DomainName),
 }
 
 /// Content of a row. Large contents are behind a pointer: an enum is as large as its largest
@@ -187,4 +191,6 @@ pub enum Record {
     ProofsBegin,
     /// The authority before the present one.
     EarlierAuthority(Arc<EarlierAuthority>),
+    /// The canary of a domain.
+    Canary(Arc<Canary>),
 }

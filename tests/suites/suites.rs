@@ -5,6 +5,7 @@ mod admin_api;
 mod answers;
 mod authority;
 mod backup;
+mod canary;
 mod chains;
 mod checks;
 mod client_certificates;

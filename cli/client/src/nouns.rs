@@ -1,7 +1,7 @@
 //! Requests of the admin API, noun by noun.
 
 use conclave_api::{
-    backup, certificate, chain,
+    backup, canary, certificate, chain,
     change::{Change as Changed, List},
     client_auth, cluster, csr, domain, join_token, key, keyring, listener, node, path,
     path::with_name,
@@ -293,6 +293,16 @@ impl Client {
         change: &Change,
     ) -> Result<Changed, Failure> {
         self.change(Method::PUT, &with_name(path::CERTIFICATE, name), import, change).await
+    }
+
+    /// Ends the canary of a domain.
+    pub async fn end_canary(
+        &self,
+        name: &str,
+        end: &canary::End,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::POST, &with_name(path::CANARY, name), end, change).await
     }
 
     /// Creates a self-signed certificate.

@@ -1,10 +1,10 @@
 //! Words for keys, requests, certificates and CA chains.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::{Changing, IfExists, IfMissing};
+use super::{Changing, IfExists, IfMissing, duration};
 
 #[derive(Subcommand)]
 pub(crate) enum Key {
@@ -119,7 +119,7 @@ pub(crate) struct Requesting {
 pub(crate) enum Cert {
     /// Takes a certificate, with its chain, from a PEM file
     #[command(
-        after_help = "Examples:\n  conclave cert import shop.example fullchain.pem --key privkey.pem\n  conclave cert import shop.example fullchain.pem --dry-run"
+        after_help = "Examples:\n  conclave cert import shop.example fullchain.pem --key privkey.pem\n  conclave cert import shop.example fullchain.pem --dry-run\n  conclave cert import shop.example fullchain.pem --key privkey.pem --canary node-2 --soak 10m"
     )]
     Import(Box<Taking>),
     /// Lists the certificates of all domains; those that expire first come first
@@ -207,6 +207,22 @@ pub(crate) enum Cert {
         #[command(flatten)]
         changing: Changing,
     },
+    /// Ends a canary: every node serves its certificate, or none does
+    #[command(
+        after_help = "Examples:\n  conclave cert canary shop.example --promote\n  conclave cert canary shop.example --stop"
+    )]
+    Canary {
+        /// Name of the domain
+        name: String,
+        /// Every node serves the certificate from now on
+        #[arg(long, conflicts_with = "stop", required_unless_present = "stop")]
+        promote: bool,
+        /// No node serves the certificate any more
+        #[arg(long)]
+        stop: bool,
+        #[command(flatten)]
+        changing: Changing,
+    },
     /// Removes a certificate; the key stays
     #[command(
         after_help = "Examples:\n  conclave cert remove shop.example\n  conclave cert remove shop.example --family rsa --yes"
@@ -241,6 +257,12 @@ pub(crate) struct Taking {
     /// Take it though it has none of the domain's names
     #[arg(long)]
     pub(crate) allow_name_mismatch: bool,
+    /// Node that alone serves it at first; the others follow if their handshakes with it are right
+    #[arg(long, value_name = "NODE")]
+    pub(crate) canary: Option<String>,
+    /// Time for which it is alone, 1s to 7d [default: 10m]
+    #[arg(long, value_name = "TIME", requires = "canary", value_parser = duration)]
+    pub(crate) soak: Option<Duration>,
     #[command(flatten)]
     pub(crate) linking: Linking,
     #[command(flatten)]

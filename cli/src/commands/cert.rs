@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use conclave_api::{
+    canary::End,
     certificate::{Certificate, Import, Refresh},
     problem::{Code, Problem},
 };
@@ -49,6 +50,12 @@ pub(super) async fn run(asking: &Asking, command: Cert) -> Done {
             output::undo(global, &done);
         }
         Cert::Import(taking) => import(asking, *taking).await?,
+        Cert::Canary { name, promote, stop: _, changing } => {
+            let client = asking.client()?;
+            let done = client.end_canary(&name, &End { promote }, &change(&changing)).await?;
+            let what = if promote { "canary promoted" } else { "canary stopped" };
+            output::change(global, &format!("{name}: {what}"), &done);
+        }
         Cert::Export { name, of, chain, out } => {
             let client = asking.client()?.with_family(of.family);
             let mut pem = client.certificate(&name).await?.pem;
@@ -117,8 +124,7 @@ pub(super) fn show_several(global: &Global, several: &[Certificate]) {
 }
 
 async fn import(asking: &Asking, taking: Taking) -> Result<(), Failure> {
-    let Taking { name, of, file, key, passphrase_file, allow_name_mismatch, linking, changing } =
-        taking;
+    let Taking { name, of, file, key, passphrase_file, canary, linking, changing, .. } = taking;
     if !file.exists() && file != Path::new("-") && Path::new(&name).is_file() {
         let (file, given) = (file.display(), &name);
         let title = format!("{file} is no file, but {given} is: the domain comes first");
@@ -129,17 +135,25 @@ async fn import(asking: &Asking, taking: Taking) -> Result<(), Failure> {
         certificate: file::certificate_text(&file)?,
         key: key.as_deref().map(file::key_text).transpose()?,
         passphrase: passphrase(passphrase_file.as_deref())?,
-        allow_name_mismatch,
+        allow_name_mismatch: taking.allow_name_mismatch,
         allow_broken_chain: linking.allow_broken_chain,
         sort: linking.sort,
+        canary: canary.clone(),
+        soak_s: taking.soak.map(|soak| soak.as_secs()),
     };
     let mut files = vec![("certificate", file.as_path())];
     files.extend(key.as_deref().map(|key| ("key", key)));
     let client = asking.client()?.with_family(of.family);
     let done = client.import_certificate(&name, &import, &change(&changing)).await;
     let done = done.map_err(|failure| in_file(failure, &files))?;
-    output::change(&asking.global, &format!("{name}: certificate"), &done);
-    output::undo(&asking.global, &done);
+    let Some(node) = canary else {
+        output::change(&asking.global, &format!("{name}: certificate"), &done);
+        output::undo(&asking.global, &done);
+        return Ok(());
+    };
+    output::change(&asking.global, &format!("{name}: canary on {node}"), &done);
+    let next = format!("conclave domain show {name}    or: conclave cert canary {name} --stop");
+    output::next(&asking.global, &done, &next);
     Ok(())
 }
 

@@ -259,6 +259,11 @@ fn show(domain: &Shown) {
     for key in &domain.pending_keys {
         field("Pending key", &pending_words(key));
     }
+    if let Some(canary) = &domain.canary {
+        let certificates = canary.certificates.join(", SHA-256 ");
+        field("Canary", &format!("on {} until {}", canary.node, canary.until));
+        field("", &format!("SHA-256 {certificates}"));
+    }
     if let Some(asked) = &domain.client_auth {
         field("Clients", &client_auth::words(asked));
     }

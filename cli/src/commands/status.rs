@@ -87,6 +87,10 @@ fn show(asking: &Asking, status: &Status) {
             domains.unchecked
         ));
     }
+    for canary in &status.canaries {
+        let (domain, node, until) = (&canary.domain, &canary.node, &canary.until);
+        output::line(&format!("-  {domain}  canary on {node} until {until}"));
+    }
     for problem in &status.problems {
         let sign = if problem.severity == Severity::Error { "x" } else { "!" };
         output::line(&format!(

@@ -23,7 +23,18 @@ pub struct Import {
     /// Sort the chain.
     #[serde(default)]
     pub sort: bool,
+    /// Name of the node that alone serves it at first. Every node serves it after `soak_s`, if its
+    /// handshakes with that node are right, and otherwise none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<String>,
+    /// Seconds for which the one node serves it alone, 600 if not given; 1 to
+    /// [`SOAK_SECONDS_MAX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak_s: Option<u64>,
 }
+
+/// Longest time for which one node serves a certificate alone, in seconds: seven days.
+pub const SOAK_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 
 /// Request to renew the self-signed certificate with a new validity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

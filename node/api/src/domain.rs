@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{certificate::Certificate, client_auth::ClientAuth, finding::Finding, key::Key};
+use crate::{
+    canary::Canary, certificate::Certificate, client_auth::ClientAuth, finding::Finding, key::Key,
+};
 
 /// Scope of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +120,9 @@ pub struct Domain {
     /// Keys that wait for their certificates, at most one of each family.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending_keys: Vec<Key>,
+    /// A new certificate that one node serves before all others do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
     /// Client-certificate policy; none: clients are not asked for a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_auth: Option<ClientAuth>,

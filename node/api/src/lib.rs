@@ -4,6 +4,7 @@
 //! RFC 3339 strings in UTC. Fingerprints are lower-case hex.
 
 pub mod backup;
+pub mod canary;
 pub mod certificate;
 pub mod chain;
 pub mod change;

@@ -76,6 +76,8 @@ pub const CERTIFICATE: &str = "/v1/domains/{name}/certificate";
 pub const CERTIFICATE_SELF_SIGN: &str = "/v1/domains/{name}/certificate/self-sign";
 /// `POST` [`crate::certificate::Refresh`].
 pub const CERTIFICATE_REFRESH: &str = "/v1/domains/{name}/certificate/refresh";
+/// `POST` [`crate::canary::End`]: ends the canary of the domain.
+pub const CANARY: &str = "/v1/domains/{name}/canary";
 /// `GET`: list of [`crate::key::Test`], one for each node.
 pub const KEY_TEST: &str = "/v1/domains/{name}/key/test";
 /// `GET`: [`crate::csr::Choices`]; `POST` [`crate::certificate::SelfSign`]: [`crate::csr::Csr`].

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{finding::Severity, node::Node};
+use crate::{canary::Canary, finding::Severity, node::Node};
 
 /// Status of the cluster, as the answering node knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Status {
     pub nodes: Vec<Node>,
     /// Counts of domains.
     pub domains: DomainCounts,
+    /// New certificates that one node serves before all others do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canaries: Vec<Canary>,
     /// Problems of the cluster, its nodes, domains and listeners.
     pub problems: Vec<StatusProblem>,
 }

@@ -24,7 +24,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use conclave_keys::{Keyring, SessionKeys};
 use conclave_store::{
     change::Change,
-    id::{DomainName, LogIndex},
+    id::{DomainName, LogIndex, NodeId},
     record::{Domain, RowKey, TrustSet},
     scope::Scope,
     state::State,
@@ -143,6 +143,11 @@ impl Live {
         self.policy().limits().clone()
     }
 
+    /// From now on serves the canaries of this member as well.
+    pub fn serve_canaries_of(&self, member: NodeId) {
+        self.swap(|old| old.serving_canaries_of(member));
+    }
+
     /// Builds the index of a scope from its whole State, at start or after a snapshot.
     pub fn rebuild(&self, scope: Scope, state: &State, index: LogIndex) {
         self.swap(|old| old.rebuilt(scope, state));
@@ -174,7 +179,7 @@ impl Live {
         for (at, changes) in changes {
             for change in changes {
                 match &change.key {
-                    RowKey::Domain(name) => {
+                    RowKey::Domain(name) | RowKey::Canary(name) => {
                         domains.entry(name.clone()).or_default().insert(*at);
                     }
                     RowKey::Listener(_) | RowKey::ListenerPolicy(_) => {

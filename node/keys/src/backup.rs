@@ -41,6 +41,7 @@ impl BackupKeys {
     pub fn check(&self, scope: Scope, key: &RowKey, record: &Record) -> Result<u64, String> {
         match (key, record) {
             (RowKey::Domain(_), Record::Domain(domain)) => self.check_domain(scope, domain),
+            (RowKey::Canary(_), Record::Canary(canary)) => self.check_domain(scope, &canary.domain),
             (RowKey::DomainVersion((_, version)), Record::DomainVersion(earlier)) => {
                 let domain = earlier.domain();
                 let domain = domain.ok_or_else(|| "an earlier version is damaged".to_owned())?;
@@ -132,6 +133,7 @@ fn purposes(key: &RowKey, record: &Record) -> Vec<Purpose> {
         (RowKey::SessionKey((of, id)), _) => vec![Purpose::SessionKey(*of, *id)],
         (RowKey::PendingKey((id, _)), _) => vec![Purpose::PendingKey(*id)],
         (_, Record::Domain(domain)) => of_domain(domain),
+        (_, Record::Canary(canary)) => of_domain(&canary.domain),
         (_, Record::DomainVersion(earlier)) => {
             earlier.domain().as_ref().map(of_domain).unwrap_or_default()
         }

@@ -1,6 +1,7 @@
 //! Routes of the admin API, one file per noun.
 
 mod backup;
+mod canary;
 mod certificate;
 mod chain;
 mod client_auth;
@@ -78,6 +79,7 @@ pub(crate) fn router(node: Node) -> Router {
         )
         .route(path::CERTIFICATE_SELF_SIGN, post(certificate::self_sign))
         .route(path::CERTIFICATE_REFRESH, post(certificate::refresh))
+        .route(path::CANARY, post(canary::end))
         .route(path::KEY_TEST, get(key::test))
         .route(path::CSR, get(csr::choices).post(csr::create))
         .route(path::DOMAIN_RENAME, post(domain::rename))

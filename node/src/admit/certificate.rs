@@ -24,6 +24,7 @@ use serde_bytes::ByteBuf;
 
 use super::{
     Admitted, View,
+    canary::{self, Trial},
     chain::{Linking, linked},
     credential, domain_name,
     key::{beside, family as key_family, opened_key, read_key, sealed_key},
@@ -49,6 +50,7 @@ pub(crate) struct Imported {
     key: Option<PrivateKey>,
     allow_name_mismatch: bool,
     linking: Linking,
+    trial: Option<Trial>,
 }
 
 /// Parses an import. A private key may also be in the certificate's file.
@@ -69,6 +71,7 @@ pub(crate) fn read_import(asked: &Import) -> Result<Imported, Problem> {
         key,
         allow_name_mismatch: asked.allow_name_mismatch,
         linking: Linking { sort: asked.sort, allow_broken: asked.allow_broken_chain },
+        trial: Trial::read(asked.canary.as_deref(), asked.soak_s)?,
     })
 }
 
@@ -117,8 +120,15 @@ pub(crate) fn import_certificate(
     warnings.extend(chain_warnings);
     warnings.extend(unused(domain));
     warnings.extend(key.iter().flat_map(|key| beside(domain, key.family)));
-    let action = SetCertificate { name: name.clone(), key, certificate: record_of(&leaf), chain };
-    let action = Action::SetCertificate(Box::new(action));
+    let set = SetCertificate { name: name.clone(), key, certificate: record_of(&leaf), chain };
+    let action = match &imported.trial {
+        Some(trial) => {
+            let (action, more) = canary::start(view, domain, set, trial)?;
+            warnings.extend(more);
+            action
+        }
+        None => Action::SetCertificate(Box::new(set)),
+    };
     Ok(Admitted::new(action, name).expecting(expectation).warning(warnings))
 }
 

@@ -139,6 +139,10 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         }
         R::TrustedUnknown(_) => (Code::TrustedCertificateUnknown, "conclave trust list".to_owned()),
         R::AccessTokenUnknown(_) => (Code::NotFound, "conclave token list".to_owned()),
+        R::CanaryExists(name) => {
+            (Code::VersionConflict, format!("conclave cert canary {name} --stop    or: --promote"))
+        }
+        R::CanaryUnknown(name) => (Code::NotFound, format!("conclave domain history {name}")),
         R::DomainUnknown(name) => return domain_unknown(name),
         R::NameTaken { owner, .. } => (Code::NameTaken, format!("conclave domain show {owner}")),
         R::MainDomain { .. } => {

@@ -21,3 +21,11 @@ pub(super) const RESTORED_BYTES_PER_COMMAND: usize = 48 * 1024;
 pub(super) const RESTORE_COMMANDS_AT_ONCE: usize = 8;
 /// Keys of one backup.
 pub(super) const RESTORE_KEYS_MAX: usize = 1_024;
+/// Looks in a row at which something is wrong with a canary, until it is ended.
+pub(super) const CANARY_FAILURES_MAX: u32 = 3;
+/// How much longer a leader waits that is the canary itself: the others must have looked before.
+pub(super) const CANARY_GRACE_MS: u64 = 5_000;
+/// Listeners of a canary's node that are probed.
+pub(super) const PROBED_LISTENERS_MAX: usize = 8;
+/// Longest time for one probe.
+pub(super) const PROBE_TIME_MAX: Duration = Duration::from_secs(2);

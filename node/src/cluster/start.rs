@@ -10,7 +10,7 @@ use conclave_raft::{
 use conclave_store::{id::NodeId, record::LEVEL_MAX, scope::Scope};
 use conclave_system::clock;
 
-use super::{Admission, address::NodeAddress, put_out, renew::Renewal};
+use super::{Admission, address::NodeAddress, canary, put_out, renew::Renewal};
 use crate::{
     authority::{earlier_der, node_number},
     fault::{damaged, internal, start_problem, state_problem},
@@ -60,6 +60,7 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
     let shown = dir.clone();
     let open_published = Arc::clone(&published);
     let (keyring, live) = (Arc::clone(node.keyring()), node.live().clone());
+    live.serve_canaries_of(id);
     let applier = tokio::task::spawn_blocking(move || {
         Applier::open(&old, &dir, id, open_published, keyring, live)
     });
@@ -131,6 +132,7 @@ fn tasks(node: &Node, replica: &Replica, recovered: Option<Recovered>) -> Member
         tokio::spawn(raise_local(node.clone(), replica.clone())).abort_handle(),
         tokio::spawn(replica.clone().keep_keyring()).abort_handle(),
         tokio::spawn(replica.clone().step_aside()).abort_handle(),
+        tokio::spawn(canary::watch(node.clone(), replica.clone())).abort_handle(),
         tokio::spawn(replica.clone().claim_main_domain(node.config().main_domain.clone()))
             .abort_handle(),
         tokio::spawn(watch_raft(node.clone(), replica.clone())).abort_handle(),

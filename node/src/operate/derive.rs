@@ -264,6 +264,7 @@ fn new_problems(view: &View<'_>, after: &State, action: &Action) -> Vec<String> 
     let is_told = matches!(
         action,
         Action::SetCertificate(_)
+            | Action::StartCanary(_)
             | Action::SetChain(..)
             | Action::RenameDomain(..)
             | Action::DeleteDomain(_)

@@ -36,6 +36,11 @@ pub(super) fn compare(
             if let Some(is) = is {
                 domains.entry(is.id).or_default().1 = Some(is);
             }
+        } else if let (RowKey::Canary(name), Some(Record::Canary(canary))) =
+            (&change.key, &change.record)
+        {
+            // One node serves it, so that is what would change.
+            domains.insert(canary.domain.id, (before.domain(name), Some(&canary.domain)));
         } else if change.key == RowKey::TlsSettings {
             let (was, is) = (before.tls_settings(), after.tls_settings());
             told.version = Some(was.version.0);

@@ -208,6 +208,9 @@ fn purposes(key: &RowKey, record: &Record) -> Option<Vec<Purpose>> {
         (RowKey::Domain(_), Record::Domain(domain)) => {
             vec![Purpose::DomainKey(domain.id); domain.credentials.len()]
         }
+        (RowKey::Canary(_), Record::Canary(canary)) => {
+            vec![Purpose::DomainKey(canary.domain.id); canary.domain.credentials.len()]
+        }
         (RowKey::DomainVersion((id, _)), record) => {
             vec![Purpose::DomainKey(*id); record.sealed().len()]
         }

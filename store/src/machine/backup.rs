@@ -1,6 +1,6 @@
 //! Rules for backups and for restoring one.
 
-use super::Changing;
+use super::{Changing, canary};
 use crate::{
     outcome::{Done, Rejection},
     record::{LastBackup, Record, RowKey},
@@ -67,6 +67,7 @@ pub(crate) fn is_restorable(key: &RowKey) -> bool {
             | RowKey::CrlPart(_)
             | RowKey::TlsSettings
             | RowKey::PendingKey(_)
+            | RowKey::Canary(_)
     )
 }
 
@@ -75,6 +76,8 @@ pub(super) fn finish(change: &mut Changing<'_>) -> Result<Done, Rejection> {
     if !change.state.is_restoring() {
         return Err(Rejection::NotRestoring);
     }
+    // Until here they hold uses of chains that came with the backup.
+    canary::clear(change)?;
     change.remove(&RowKey::Restoring)?;
     Ok(Done::Changed)
 }

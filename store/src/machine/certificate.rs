@@ -10,6 +10,13 @@ use crate::{
 
 /// Sets the certificate. It must certify a key of the domain, or the key in the same command.
 pub(super) fn set(change: &mut Changing<'_>, set: &SetCertificate) -> Result<Done, Rejection> {
+    let domain = with(change, set)?;
+    pending_key::take(change, domain.id, set.certificate.public_key)?;
+    change.put_domain(domain)
+}
+
+/// Returns the domain as it is with the certificate, and adds its chain.
+pub(super) fn with(change: &mut Changing<'_>, set: &SetCertificate) -> Result<Domain, Rejection> {
     let mut domain = change.domain(&set.name)?;
     if let Some(new) = set.key.as_ref().filter(|new| !is_present(change, &domain, new)) {
         let kept = domain.credential(new.family).and_then(|one| one.chain);
@@ -27,8 +34,7 @@ pub(super) fn set(change: &mut Changing<'_>, set: &SetCertificate) -> Result<Don
     if let Some(certificates) = &set.chain {
         chain::replace(change, credential, certificates)?;
     }
-    pending_key::take(change, domain.id, certified)?;
-    change.put_domain(domain)
+    Ok(domain)
 }
 
 /// Returns whether the domain has this key, sealed under the same generation. Its sealed bytes are

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Changing, chain, check_count, history, pending_key, trust};
+use super::{Changing, canary, chain, check_count, history, pending_key, trust};
 use crate::{
     command::{CreateDomain, SetDomain},
     id::{DomainName, NodeId, ServerName, Version},
@@ -59,6 +59,7 @@ pub(super) fn rename(
         return Ok(Done::Domain { name: domain.name, version: domain.version });
     }
     release_names(change, &domain)?;
+    canary::drop_of(change, name)?;
     history::keep(change, domain.id, name)?;
     change.remove(&RowKey::Domain(name.clone()))?;
     domain.name = new.clone();
@@ -71,6 +72,7 @@ pub(super) fn rename(
 pub(super) fn delete(change: &mut Changing<'_>, name: &DomainName) -> Result<Done, Rejection> {
     let domain = change.domain(name)?;
     release_names(change, &domain)?;
+    canary::drop_of(change, name)?;
     chain::release(change, &domain)?;
     history::clear(change, domain.id)?;
     trust::clear(change, &domain)?;

@@ -1,5 +1,6 @@
 //! Rules, one claim per test.
 
+mod canary;
 mod level;
 mod listener;
 mod member;

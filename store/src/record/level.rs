@@ -11,7 +11,7 @@
 //!   nothing makes no version. The other rules are those of level 1.
 //! - Level 3, from 0.3.0 on: members leave, move and change their role; secrets are sealed anew
 //!   under the current generation, and old generations leave; what decides who may open secrets
-//!   carries a proof; backups.
+//!   carries a proof; backups; canaries.
 
 /// Highest level known to this program.
 pub const LEVEL_MAX: u32 = 3;

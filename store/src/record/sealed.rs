@@ -16,6 +16,7 @@ impl Record {
             Record::Cluster(cluster) => Some(cluster.authority_key.generation),
             Record::JoinToken(token) => Some(token.secret.generation),
             Record::PendingKey(key) => Some(key.sealed.generation),
+            Record::Canary(canary) => canary.domain.oldest_generation(),
             _ => None,
         }
     }
@@ -60,6 +61,9 @@ impl Record {
             }
             Record::SessionKey(key) => visit(&mut Arc::make_mut(key).sealed),
             Record::PendingKey(key) => visit(&mut Arc::make_mut(key).sealed),
+            Record::Canary(canary) => {
+                of(Arc::make_mut(&mut Arc::make_mut(canary).domain), visit);
+            }
             _ => {}
         }
     }

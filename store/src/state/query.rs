@@ -12,7 +12,7 @@ use crate::{
         ServerName, SessionKeyId, TokenId, Version,
     },
     record::{
-        AccessToken, Chain, Cluster, Credential, DepartedMember, Domain, DomainKey,
+        AccessToken, Canary, Chain, Cluster, Credential, DepartedMember, Domain, DomainKey,
         EarlierAuthority, JoinToken, KeyFamily, KeyringGeneration, LastBackup, Listener,
         ListenerPolicy, Member, MemberPlace, Operation, OperationMemory, Proof, ProofOf, Record,
         RowKey, SessionKey, SessionKeyUse, TlsSettings, TrustSet, Trusted,
@@ -235,6 +235,25 @@ impl State {
             (RowKey::PendingKey((found, _)), Record::PendingKey(key)) if *found == id => {
                 Some(&**key)
             }
+            _ => None,
+        })
+    }
+
+    /// Returns the canary of a domain.
+    pub fn canary(&self, name: &DomainName) -> Option<&Canary> {
+        match &self.row(&RowKey::Canary(name.clone()))?.record {
+            Record::Canary(canary) => Some(canary),
+            _ => None,
+        }
+    }
+
+    /// Returns all canaries, by the names of their domains.
+    pub fn canaries(&self) -> impl Iterator<Item = (&DomainName, &Canary)> {
+        // Canaries are the last kind of row.
+        let after = Bound::Excluded(RowKey::EarlierAuthority);
+        let rows = self.rows.range((after, Bound::Unbounded));
+        rows.filter_map(|(key, row)| match (key, &row.record) {
+            (RowKey::Canary(name), Record::Canary(canary)) => Some((name, &**canary)),
             _ => None,
         })
     }

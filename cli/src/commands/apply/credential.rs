@@ -118,6 +118,7 @@ fn compare_one(
                 allow_name_mismatch: wanted.allow_name_mismatch,
                 allow_broken_chain: wanted.allow_broken_chain,
                 sort: true,
+                ..Import::default()
             };
             let family = known.map(|_| family_word(family).to_owned());
             work.requests.push(Request::ImportCertificate(

@@ -126,6 +126,7 @@ fn phase_of(key: &RowKey) -> Option<Phase> {
         RowKey::Domain(_)
         | RowKey::DomainVersion(_)
         | RowKey::PendingKey(_)
+        | RowKey::Canary(_)
         | RowKey::LongCrl(_) => Some(Phase::Domains),
         RowKey::Listener(_) => Some(Phase::Listeners),
         _ => None,

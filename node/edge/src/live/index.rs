@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use conclave_store::{
-    id::{DomainName, ServerName},
+    id::{DomainName, NodeId, ServerName},
     record::Domain,
     scope::Scope,
     state::State,
@@ -61,6 +61,10 @@ pub struct Wanted<'a> {
 pub(super) struct Index {
     shared: Names,
     local: Names,
+    /// This member; none as long as the node belongs to no cluster.
+    member: Option<NodeId>,
+    /// Domains that this member serves in another form than State has them.
+    canaries: HashMap<DomainName, Arc<Domain>>,
     /// Replaced whenever the settings change, or the trusted certificates of a whole scope.
     /// Prepared settings compare this pointer to see whether they are current.
     pub(super) policy: Arc<Policy>,
@@ -74,7 +78,13 @@ struct Names {
 
 impl Index {
     pub(super) fn new(policy: Policy) -> Index {
-        Index { shared: Names::default(), local: Names::default(), policy: Arc::new(policy) }
+        Index {
+            shared: Names::default(),
+            local: Names::default(),
+            member: None,
+            canaries: HashMap::new(),
+            policy: Arc::new(policy),
+        }
     }
 
     /// Returns the index with one scope rebuilt.
@@ -84,6 +94,7 @@ impl Index {
         let mut index = self.clone();
         *index.names_mut(scope) = names;
         index.settle(scope);
+        index.find_canaries();
         index
     }
 
@@ -105,7 +116,23 @@ impl Index {
                 names.put(domain);
             }
         }
+        index.find_canaries();
         index
+    }
+
+    /// Returns the index of this member of the cluster, with its canaries.
+    pub(super) fn serving_canaries_of(&self, member: NodeId) -> Index {
+        let mut index = Index { member: Some(member), ..self.clone() };
+        index.find_canaries();
+        index
+    }
+
+    /// Looks up the canaries of this member. There are few, or none.
+    fn find_canaries(&mut self) {
+        let all = self.shared.state.canaries();
+        let own = all.filter(|(_, canary)| Some(canary.node) == self.member);
+        self.canaries =
+            own.map(|(name, canary)| (name.clone(), Arc::clone(&canary.domain))).collect();
     }
 
     /// Takes over the settings of the shared scope. Always makes a new policy, even from the same
@@ -133,9 +160,13 @@ impl Index {
         }
     }
 
-    /// Finds a domain by its own name.
+    /// Finds a domain by its own name, in the form in which this member serves it.
     pub(super) fn domain(&self, scope: Scope, name: &DomainName) -> Option<Served> {
-        let domain = Arc::clone(self.state(scope).domain_shared(name)?);
+        let canary = match scope {
+            Scope::Shared => self.canaries.get(name),
+            Scope::Local => None,
+        };
+        let domain = Arc::clone(canary.or_else(|| self.state(scope).domain_shared(name))?);
         Some(Served { scope, domain })
     }
 

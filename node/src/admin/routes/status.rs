@@ -45,6 +45,7 @@ pub(super) async fn show(asked: Asked) -> Answer<Status> {
         backup: None,
         nodes: Vec::new(),
         domains: DomainCounts::default(),
+        canaries: Vec::new(),
         problems: Vec::new(),
     };
     let member = node.member();
@@ -62,6 +63,7 @@ pub(super) async fn show(asked: Asked) -> Answer<Status> {
         status.problems = view::member_problems(&point.state, outlook, &status.nodes);
         status.problems.extend(view::main_domain(node.config(), &point.state));
         status.problems.extend(view::backup_problems(&point.state, clock::now()));
+        status.canaries = view::canaries(&point.state);
         status.backup = view::last_backup(&point.state, clock::now());
         status.keyring = point.state.cluster().map(|cluster| {
             let sealed = status.nodes.iter().filter(|node| node.state == "sealed");

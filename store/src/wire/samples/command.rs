@@ -179,6 +179,18 @@ fn domain_actions() -> Vec<Action> {
         Action::SetClientAuth(shop(), None),
         Action::SetPendingKey(shop(), Box::new(domain_key(KeyFamily::Ec))),
         Action::RemovePendingKey(shop(), KeyFamily::Ec),
+        Action::StartCanary(Box::new(StartCanary {
+            set: SetCertificate {
+                name: shop(),
+                key: Some(domain_key(KeyFamily::Rsa)),
+                certificate: super::value::certificate(),
+                chain: Some(chain()),
+            },
+            node: NodeId(2),
+            until: TIME,
+        })),
+        Action::EndCanary(shop(), true),
+        Action::EndCanary(shop(), false),
     ]
 }
 

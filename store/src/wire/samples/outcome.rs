@@ -69,5 +69,7 @@ fn rejections() -> Vec<Rejection> {
         Rejection::GenerationInUse(Generation(1)),
         Rejection::NotRestoring,
         Rejection::AuthorityTurning,
+        Rejection::CanaryExists(domain_name("shop.example")),
+        Rejection::CanaryUnknown(domain_name("shop.example")),
     ]
 }

@@ -91,6 +91,9 @@ fn add_later(add: &mut dyn FnMut(RowKey, Record)) {
         cross_der: serde_bytes::ByteBuf::from(vec![0x30, 2]),
     };
     add(RowKey::EarlierAuthority, Record::EarlierAuthority(earlier.into()));
+    let domain = Arc::new(domain());
+    let canary = Canary { node: NodeId(2), domain, since: TIME, until: TIME };
+    add(RowKey::Canary(domain_name("shop.example")), Record::Canary(canary.into()));
     let [.., principal] = principals();
     let (done, index) = (Done::Changed, LogIndex(6));
     let operation = Operation { principal, request: [6; 32], done, index, time: TIME };
