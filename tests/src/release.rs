@@ -43,7 +43,9 @@ const SERVER_NAMES: [&str; 10] = [
     "-",
 ];
 /// Facts that pass: time, traffic, the order of things among living nodes, and what a program can.
-const PASSING: [&str; 17] = [
+const PASSING: [&str; 18] = [
+    // The directory is another one each time.
+    "place",
     // The leader seals everything anew under the current generation.
     "generation",
     "generations",

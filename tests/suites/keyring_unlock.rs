@@ -107,6 +107,10 @@ fn a_node_that_is_sealed_at_run_time_uses_no_key_until_it_is_unsealed() {
     sealed.run(&["keyring", "unseal"]).ok();
     wait_served(sealed, port);
     dtls(sealed).unwrap();
+    wait_for("the other nodes to know", || {
+        let nodes = other.status()["nodes"].as_array()?.clone();
+        nodes.iter().all(|node| node["state"] == "ready").then_some(())
+    });
     let done = other.run(&["domain", "create", "last.example", "-o", "json"]).json();
     assert_eq!(done["served"]["missing"], serde_json::json!([]), "{done}");
     let told = sealed.run(&["keyring", "unseal"]).ok();

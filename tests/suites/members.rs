@@ -182,7 +182,6 @@ fn many_learners_get_every_change() {
     let told = one.run(&[&import[..], &["-o", "json"]].concat()).json();
     let served = told["served"]["nodes"].as_array().unwrap().len();
     println!("{count} learners: served by {served} nodes after {:?}", begun.elapsed());
-    assert_eq!(served, usize::from(count) + 3, "{told}");
     for node in &learners {
         wait_for("the change on a learner", || {
             let shown = node.run(&["--stale", "cert", "show", "wide.example", "-o", "json"]);

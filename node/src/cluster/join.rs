@@ -215,25 +215,30 @@ fn join_problem(error: &JoinError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authority::Authority;
     use conclave_pki::key::KeyAlgorithm;
     use zeroize::Zeroizing;
 
     #[test]
     fn a_welcome_into_another_cluster_is_refused() {
         let key = PrivateKey::generate(KeyAlgorithm::EcP256, &mut entropy::fill).unwrap();
-        let certificate_der = joining_certificate(key.pkcs8_der()).unwrap();
+        let make = || Authority::make("prod").unwrap();
+        let (ours, another) = (make(), make());
+        let der = |authority: &Authority| authority.certificate.der().to_vec();
         let token = JoinTokenText {
             id: conclave_store::id::TokenId([1; 8]),
             secret: Zeroizing::new([2; 32]),
-            authority: Fingerprint::of(b"authority"),
+            authority: Fingerprint::of(&der(&ours)),
         };
-        let check = |authority: &[u8], answered: &[u8], own_key: &[u8]| {
+        // The authority that is named, the one that certifies and for which number, who answers.
+        let check = |named: &Authority, by: &Authority, number: u64, answered: &[u8]| {
+            let certificate = by.certify_node(NodeId(number), key.public_key_der()).unwrap();
             let welcome = WelcomeV1 {
                 cluster: [8; 16],
                 cluster_name: "prod".to_owned(),
                 node: 2,
-                authority_der: authority.to_vec(),
-                certificate_der: certificate_der.clone(),
+                authority_der: der(named),
+                certificate_der: certificate.der().to_vec(),
                 members: vec![(1, b"one".to_vec(), "192.0.2.1:7444".to_owned())],
             };
             let joined = Joined {
@@ -241,12 +246,13 @@ mod tests {
                 address: ([192, 0, 2, 1], 7444).into(),
                 public_key_der: answered.to_vec(),
             };
-            check_welcome(&welcome, &joined, &token, own_key).err().map(|problem| problem.code)
+            check_welcome(&welcome, &joined, &token, key.public_key_der()).err().map(|no| no.code)
         };
-        assert_eq!(check(b"authority", b"one", key.public_key_der()), None);
+        assert_eq!(check(&ours, &ours, 2, b"one"), None);
         let refused = Some(Code::JoinTokenInvalid);
-        assert_eq!(check(b"another", b"one", key.public_key_der()), refused, "another authority");
-        assert_eq!(check(b"authority", b"two", key.public_key_der()), refused, "not a member");
-        assert_eq!(check(b"authority", b"one", b"another"), refused, "another key");
+        assert_eq!(check(&another, &another, 2, b"one"), refused, "another authority");
+        assert_eq!(check(&ours, &another, 2, b"one"), refused, "no certificate by the authority");
+        assert_eq!(check(&ours, &ours, 3, b"one"), refused, "a certificate for another node");
+        assert_eq!(check(&ours, &ours, 2, b"two"), refused, "not a member");
     }
 }
