@@ -60,7 +60,7 @@ pub(crate) struct Rekeying {
     /// File whose first line is the new passphrase; - is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// Use the file or credential that [keyring] unlock names; a missing file is made
+    /// Use the file or credential that the configuration names; a missing file is made
     #[arg(long)]
     pub(crate) file: bool,
 }
