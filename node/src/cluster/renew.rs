@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How often the certificates are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The same until the admin API has a first one.
 const FIRST_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often the addresses of this host are looked at.
@@ -185,6 +185,9 @@ fn names(node: &Node, replica: &Replica) -> Vec<String> {
         }
         Some(ip) => addresses.extend([ip]),
         None => {}
+    }
+    if addresses.iter().any(IpAddr::is_loopback) {
+        found.push("localhost".to_owned());
     }
     found.extend(addresses.into_iter().map(|address| address.to_string()));
     if let Ok(host) = std::fs::read_to_string("/proc/sys/kernel/hostname") {
