@@ -13,7 +13,7 @@ use conclave_keys::{BackupKeys, Keyring, Lock, NodeKeys};
 use conclave_store::time::UnixMillis;
 use tokio::{
     net::UnixStream,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
 };
 
 use crate::{
@@ -71,7 +71,7 @@ struct Shared {
     started: UnixMillis,
     member: arc_swap::ArcSwapOption<Member>,
     /// TLS settings of the admin API, with a certificate of its own.
-    admin_tls: arc_swap::ArcSwapOption<rustls::ServerConfig>,
+    admin_tls: watch::Sender<Option<Arc<rustls::ServerConfig>>>,
     turns: Turns,
     inspections: Inspections,
     /// Held while the node founds or joins a cluster: the two exclude each other.
@@ -80,7 +80,7 @@ struct Shared {
     backing_up: Arc<Semaphore>,
     /// Keys of the backup that is being restored.
     restoring: arc_swap::ArcSwapOption<BackupKeys>,
-    fatal: tokio::sync::watch::Sender<Option<String>>,
+    fatal: watch::Sender<Option<String>>,
     take_over: mpsc::Sender<TakeOverRequest>,
     take_over_requests: Mutex<Option<mpsc::Receiver<TakeOverRequest>>>,
 }
@@ -113,13 +113,13 @@ impl Node {
             local,
             started,
             member: arc_swap::ArcSwapOption::empty(),
-            admin_tls: arc_swap::ArcSwapOption::empty(),
+            admin_tls: watch::Sender::new(None),
             turns: Turns::new(),
             inspections: Inspections::default(),
             changing: Arc::new(Semaphore::new(1)),
             backing_up: Arc::new(Semaphore::new(1)),
             restoring: arc_swap::ArcSwapOption::empty(),
-            fatal: tokio::sync::watch::Sender::new(None),
+            fatal: watch::Sender::new(None),
             take_over,
             take_over_requests: Mutex::new(Some(requests)),
         };
@@ -211,7 +211,7 @@ impl Node {
     }
 
     /// Returns a channel for the reason why this node must stop.
-    pub(crate) fn fatal(&self) -> tokio::sync::watch::Receiver<Option<String>> {
+    pub(crate) fn fatal(&self) -> watch::Receiver<Option<String>> {
         self.shared.fatal.subscribe()
     }
 
@@ -274,12 +274,20 @@ impl Node {
 
     /// Returns the TLS settings of the admin API; none before the node could certify its key.
     pub(crate) fn admin_tls(&self) -> Option<Arc<rustls::ServerConfig>> {
-        self.shared.admin_tls.load_full()
+        self.shared.admin_tls.borrow().clone()
+    }
+
+    /// Waits until the admin API has its certificate; at most `patience`.
+    pub(crate) async fn wait_admin_tls(&self, patience: Duration) {
+        let mut settings = self.shared.admin_tls.subscribe();
+        let waiting = settings.wait_for(Option::is_some);
+        // Without it clients are refused by name, and try again.
+        let _ = tokio::time::timeout(patience, waiting).await;
     }
 
     /// Sets the TLS settings of the admin API.
     pub(crate) fn set_admin_tls(&self, config: Arc<rustls::ServerConfig>) {
-        self.shared.admin_tls.store(Some(config));
+        self.shared.admin_tls.send_replace(Some(config));
     }
 
     /// Publishes the membership to callers.

@@ -36,7 +36,7 @@ pub(crate) use exposed::exposed;
 pub(crate) use findings::{client_auth_problems, of_chain, of_domain};
 pub(crate) use keyring::unfinished;
 pub(crate) use status::{cluster, main_domain, member_problems, members};
-pub(crate) use upgrade::upgrade;
+pub(crate) use upgrade::{possible_level, upgrade};
 
 pub(crate) fn certificate(der: &[u8], now: UnixMillis) -> Option<ApiCertificate> {
     Some(parsed_certificate(&Certificate::from_der(der).ok()?, now))

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use conclave_tests::{Cluster, DEADLINE, Node, binary};
+use conclave_tests::{Cluster, DEADLINE, Node, binary, wait_for};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
 
@@ -142,4 +142,25 @@ fn a_connection_ends_with_its_first_refusal_or_soon() {
     let _ = silent.read_to_end(&mut rest);
     let _ = slow.read_to_end(&mut rest);
     assert!(begun.elapsed() < GUEST_LIFE + Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// Programs read the log too: a number is a number, and a path is a path.
+#[test]
+fn a_change_is_one_line_of_json_in_the_log() {
+    let mut cluster = Cluster::start(1);
+    let one = &mut cluster.nodes[0];
+    one.stop();
+    let path = one.dir.join("node.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("format = \"text\"", "format = \"json\"")).unwrap();
+    one.start();
+    one.run(&["--timeout", "60s", "domain", "create", "shop.example"]).ok();
+    let fields = wait_for("the line of the change", || {
+        let log = one.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut fields = lines.map(|mut line| line["fields"].take());
+        fields.find(|fields| fields["path"] == "/v1/domains")
+    });
+    assert_eq!((&fields["event"], &fields["method"]), (&"api.change".into(), &"POST".into()));
+    assert!(fields["took_ms"].is_u64() && fields["status"] == 200, "{fields}");
 }

@@ -263,7 +263,7 @@ fn a_missing_link_is_named_with_its_address_and_never_fetched() {
     let csr = one.file("shop.csr", b"");
     one.run(&["csr", "create", "shop.example", "--out", &csr]).ok();
     sign(one, &csr, "90");
-    // Whoever fetched it would be seen here.
+    // A client that fetched it would be seen here.
     let watched = std::net::TcpListener::bind((one.address, 0)).unwrap();
     watched.set_nonblocking(true).unwrap();
     let url = format!("http://{}/issuer.der", watched.local_addr().unwrap());

@@ -69,7 +69,7 @@ fn what_is_wrong_on_one_node_is_said_by_every_node() {
     let cluster = Cluster::start(3);
     let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
     wait_until_healthy(three);
-    // Somebody else has the port on one of the nodes.
+    // Another program has the port on one of the nodes.
     let port = cluster.free_port();
     let taken = std::net::TcpListener::bind((two.address, port)).unwrap();
     let bind = format!(":{port}");

@@ -40,7 +40,7 @@ fn an_upgrade_is_finalized_by_hand_when_every_node_knows_the_new_rules() {
     let problem = early.problem();
     assert_eq!(problem["code"], "V001", "{problem}");
     assert!(problem["hint"].as_str().unwrap().contains("cluster upgrade"), "{problem}");
-    // Whoever is away could still come back as an earlier version.
+    // A node that is away could still come back as an earlier version.
     cluster.nodes[2].kill();
     let one = &cluster.nodes[0];
     wait_for("a node that is known to be away", || {

@@ -5,10 +5,11 @@
 //! the number of needed shares, the share and a checksum, in base 32. A mistyped share is refused
 //! by its number, and one of another node or another set is never combined.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{collections::BTreeMap, convert::Infallible, sync::LazyLock};
 
 use blahaj::{Share as Point, Sharks};
 use conclave_system::entropy;
+use data_encoding::{Encoding, Specification};
 use rand::rand_core::{TryCryptoRng, TryRng};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -26,8 +27,15 @@ const SUM_BYTES: usize = 4;
 const BODY_BYTES: usize = 1 + 4 + 4 + 1 + KEY_BYTES;
 /// Characters between two hyphens.
 const GROUP_CHARS: usize = 4;
-/// Crockford's alphabet: no letter looks like a digit.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// Crockford's base 32: no letter looks like a digit, and those that do are read as the digit.
+static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut form = Specification::new();
+    form.symbols.push_str("0123456789abcdefghjkmnpqrstvwxyz");
+    form.ignore.push_str("- \t");
+    form.translate.from.push_str("oil");
+    form.translate.to.push_str("011");
+    form.encoding().expect("the alphabet has 32 letters")
+});
 
 /// A set of shares of one key, as the node's file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +114,8 @@ impl ShareSet {
         let sum = checksum(number, &bytes);
         bytes.extend_from_slice(&sum);
         let mut text = Zeroizing::new(format!("cvs{number}"));
-        for (place, letter) in encode(&bytes).chars().enumerate() {
+        let letters = Zeroizing::new(BASE32.encode(&bytes));
+        for (place, letter) in letters.chars().enumerate() {
             if place % GROUP_CHARS == 0 {
                 text.push('-');
             }
@@ -171,50 +180,7 @@ fn parts(text: &str) -> Option<(u8, Option<Zeroizing<Vec<u8>>>)> {
     }
     let (number, rest) = text.strip_prefix("cvs")?.split_once('-')?;
     let number = number.parse().ok().filter(|number| (1..=SHARES_MAX).contains(number))?;
-    Some((number, decode(rest)))
-}
-
-fn encode(bytes: &[u8]) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::new());
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    let mut push = |value: u32| {
-        let place = usize::try_from(value & 31).unwrap_or(0);
-        text.push(ALPHABET.get(place).map_or('0', |letter| char::from(*letter)));
-    };
-    for byte in bytes {
-        bits = (bits << 8 | u32::from(*byte)) & 0xfff;
-        count += 8;
-        while count >= 5 {
-            count -= 5;
-            push(bits >> count);
-        }
-    }
-    if count > 0 {
-        push(bits << (5 - count));
-    }
-    text
-}
-
-/// Decodes base 32 with hyphens and spaces anywhere. Returns `None` for other characters.
-fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    for letter in text.bytes().filter(|letter| *letter != b'-' && !letter.is_ascii_whitespace()) {
-        let letter = match letter {
-            b'o' => b'0',
-            b'i' | b'l' => b'1',
-            other => other,
-        };
-        let place = ALPHABET.iter().position(|known| *known == letter)?;
-        bits = (bits << 5 | u32::try_from(place).ok()?) & 0xfff;
-        count += 5;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    // The bits that fill up the last character are zero.
-    (count < 5 && bits & ((1 << count) - 1) == 0).then_some(bytes)
+    Some((number, BASE32.decode(rest.as_bytes()).ok().map(Zeroizing::new)))
 }
 
 /// The randomness of the operating system for the crate that splits.

@@ -114,7 +114,7 @@ fn log_refused(door: Option<&Door>, why: &str) {
     }
 }
 
-/// Returns whether a holder of the keyring made the token. Whoever can order commands could else
+/// Returns whether a holder of the keyring made the token. One who can order commands could else
 /// make one for themselves. A sealed node cannot tell, and takes no token.
 fn is_proved(node: &Node, state: &State, id: TokenId, token: &AccessToken) -> bool {
     match state.proof(ProofOf::AccessToken(id)) {

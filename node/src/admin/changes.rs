@@ -34,13 +34,14 @@ pub(super) async fn log(State(node): State<Node>, request: Request, next: Next) 
         Err(_) if path == KEYRING_UNSEAL => next.run(Request::from_parts(parts, body)).await,
         Err(failed) => failed.into_response(),
     };
-    let (status, took_ms) = (answer.status().as_u16(), started.elapsed().as_millis());
+    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let status = answer.status().as_u16();
     match is_dry_run {
         true => tracing::debug!(
-            event = "api.tried", %who, from, %method, ?path, status, took_ms
+            event = "api.tried", %who, from, %method, path, status, took_ms
         ),
         false => tracing::info!(
-            event = "api.change", %who, from, %method, ?path, status, took_ms
+            event = "api.change", %who, from, %method, path, status, took_ms
         ),
     }
     answer

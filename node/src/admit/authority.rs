@@ -4,6 +4,8 @@ use conclave_api::problem::{Code, Problem};
 use conclave_keys::Purpose;
 use conclave_store::{
     command::{Action, RotateAuthority},
+    id::TokenId,
+    outcome::Rejection,
     record::RowKey,
     scope::Scope,
 };
@@ -11,7 +13,6 @@ use serde_bytes::ByteBuf;
 
 use super::{Admitted, PROOFS_LEVEL, View, level, rejection_problem};
 use crate::{authority::Authority, fault::internal};
-use conclave_store::outcome::Rejection;
 
 /// Replaces the authority. The one before certifies the new one and stays trusted.
 pub(crate) fn rotate_authority(view: &View<'_>) -> Result<Admitted, Problem> {
@@ -54,7 +55,7 @@ pub(crate) fn forget_authority(view: &View<'_>) -> Result<Admitted, Problem> {
     let Some(began) = view.state.row(&row).map(|row| row.changed_at) else {
         return Ok(Admitted::nothing("earlier authority of the cluster", vec![row]));
     };
-    let is_old = |id: &conclave_store::id::TokenId| {
+    let is_old = |id: &TokenId| {
         let token = view.state.row(&RowKey::AccessToken(*id));
         token.is_some_and(|token| token.changed_at < began)
     };

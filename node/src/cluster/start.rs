@@ -26,9 +26,8 @@ const SNAPSHOT_EVERY: u64 = 2_500;
 /// Entries kept behind the snapshot, even if every member has them.
 const KEEP_ENTRIES: u64 = 500;
 
-/// Bounds of the wait for the first certificate of the admin API.
-const CERTIFIED_LOOKS: u32 = 100;
-const CERTIFIED_PAUSE: Duration = Duration::from_millis(20);
+/// Longest wait for the first certificate of the admin API.
+const CERTIFIED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Starts a member and publishes it to callers.
 pub(crate) async fn start(node: &Node, membership: &Membership) -> Result<Replica, Problem> {
@@ -41,11 +40,8 @@ pub(crate) async fn start(node: &Node, membership: &Membership) -> Result<Replic
 /// Waits until the admin API of a new member has its certificate, so that the next command may come
 /// over HTTPS. A sealed node gets none.
 pub(super) async fn certified(node: &Node) {
-    for _ in 0..CERTIFIED_LOOKS {
-        if node.admin_tls().is_some() || node.keyring().sealed_reason().is_some() {
-            return;
-        }
-        tokio::time::sleep(CERTIFIED_PAUSE).await;
+    if node.keyring().sealed_reason().is_none() {
+        node.wait_admin_tls(CERTIFIED_TIMEOUT).await;
     }
 }
 

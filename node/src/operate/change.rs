@@ -78,7 +78,7 @@ impl Operator {
                     let change = self.told(scope, done, &executed, admitted);
                     return Ok(Change { dry_run, ..change });
                 }
-                // Somebody else was faster, by this same command perhaps. Admission looks again.
+                // Another caller was faster, by this same command perhaps. Admission looks again.
                 Outcome::Rejected(rejection) if self.excuses(rejection) && turn.is_none() => {}
                 // Another long list of the set came between the parts of this one.
                 Outcome::Rejected(Rejection::TrustedUnknown(_)) if has_parts => {}

@@ -101,7 +101,7 @@ pub(crate) fn cluster(
         leader,
         term: raft.term,
         level: state.level(),
-        level_possible: super::upgrade(state, &outlook.versions(), false).possible,
+        level_possible: super::possible_level(state, &outlook.versions()),
         quorum: count(quorum),
         reachable: count(reachable),
         can_lose: count(reachable.saturating_sub(quorum)),

@@ -47,6 +47,7 @@ pub fn verified_tls13(
 /// and the time.
 pub struct ServerVerifier<F> {
     provider: Arc<CryptoProvider>,
+    schemes: Vec<SignatureScheme>,
     accept: F,
 }
 
@@ -64,7 +65,19 @@ where
 {
     /// Returns a verifier with the function `accept`.
     pub fn new(provider: Arc<CryptoProvider>, accept: F) -> Arc<ServerVerifier<F>> {
-        Arc::new(ServerVerifier { provider, accept })
+        ServerVerifier::asking(provider, |_| true, accept)
+    }
+
+    /// The same, and asks the server for signatures of these kinds only: a server with several
+    /// certificates shows the one whose key makes them.
+    pub fn asking(
+        provider: Arc<CryptoProvider>,
+        is_wanted: impl Fn(SignatureScheme) -> bool,
+        accept: F,
+    ) -> Arc<ServerVerifier<F>> {
+        let mut schemes = provider.signature_verification_algorithms.supported_schemes();
+        schemes.retain(|scheme| is_wanted(*scheme));
+        Arc::new(ServerVerifier { provider, schemes, accept })
     }
 }
 
@@ -116,7 +129,7 @@ where
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.schemes.clone()
     }
 }
 
@@ -259,6 +272,50 @@ mod tests {
         assert!(judged(verifier, &leaf, std::slice::from_ref(&other)).is_err());
         let (_, foreign) = issued();
         assert!(judged(verifier, &foreign, &[authority]).is_err(), "by another authority");
+    }
+
+    #[test]
+    fn a_name_counts_where_it_is_asked_for() {
+        let (authority, leaf) = issued();
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, &authority).as_ref());
+        let verifier = issued_to(ring_provider(), fingerprint);
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+        let judged = |name: &'static str| {
+            let name = ServerName::try_from(name).unwrap();
+            let chain = std::slice::from_ref(&authority);
+            verifier.verify_server_cert(&leaf, chain, &name, &[], now).map(drop)
+        };
+        assert_eq!(judged("node-1"), Ok(()));
+        let other = judged("node-2").unwrap_err();
+        assert!(matches!(
+            other,
+            Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. })
+        ));
+    }
+
+    #[test]
+    fn an_earlier_authority_leads_to_the_next_one() {
+        let keys = [(); 3].map(|()| KeyPair::generate().unwrap());
+        let params = |name: &str| {
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params
+        };
+        let (earlier, next) = (params("earlier"), params("next"));
+        let of = |params: &CertificateParams| params.self_signed(&keys[0]).unwrap().der().clone();
+        let authority = of(&earlier);
+        let by_earlier = Issuer::from_params(&earlier, &keys[0]);
+        let cross = next.signed_by(&keys[1], &by_earlier).unwrap().der().clone();
+        let leaf = CertificateParams::new(vec!["node-1".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&keys[2], &Issuer::from_params(&next, &keys[1])).unwrap();
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, &authority).as_ref());
+        let verifier = issued_by(ring_provider(), fingerprint);
+        let whole = [cross, authority.clone()];
+        assert_eq!(judged(verifier.as_ref(), leaf.der(), &whole), Ok(()));
+        assert!(judged(verifier.as_ref(), leaf.der(), &[authority]).is_err(), "no way to it");
     }
 
     #[test]

@@ -284,7 +284,7 @@ fn vsftpd_has_a_protected_control_connection() {
     for address in [required, optional] {
         let found = ask(address, &["--ftp-ssl-control"]);
         assert!(found.code == 0 && found.said.contains("hello by ftp"), "{}", found.said);
-        // Whoever wants data protected gets none unprotected.
+        // A client that wants data protected gets none unprotected.
         let refused = ask(address, &["--ssl-reqd"]);
         assert_eq!(refused.code, 64, "CURLE_USE_SSL_FAILED: {}", refused.said);
         assert!(!refused.said.contains("hello by ftp"), "{}", refused.said);

@@ -134,7 +134,8 @@ impl Client {
     /// Repeats the last flight if it is time.
     pub(crate) fn timer(&mut self) {
         if ffi::timer_left(self.stream.ssl()) == Some(Duration::ZERO) {
-            assert!(ffi::repeat_flight(self.stream.ssl()), "the client gave up");
+            let is_repeated = ffi::repeat_flight(self.stream.ssl());
+            assert!(is_repeated, "the client gave up: {}", openssl::error::ErrorStack::get());
         }
     }
 }

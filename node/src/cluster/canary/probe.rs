@@ -7,16 +7,12 @@ use std::sync::{
 
 use conclave_store::{
     id::ListenerName,
-    record::{Canary, Credential, KeyFamily, Listener},
+    record::{Canary, KeyFamily, Listener},
     state::State,
 };
-use conclave_tls::{any_certificate, provider};
+use conclave_tls::{ServerVerifier, provider};
 use futures::future::join_all;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::{ClientConfig, Error, SignatureScheme, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -56,9 +52,8 @@ pub(super) async fn all(state: &State, canary: &Canary, look: usize) -> Vec<(Lis
 /// Probes one listener for every certificate of the canary.
 async fn each(host: &str, port: u16, name: &str, canary: &Canary) -> Seen {
     for credential in &canary.domain.credentials {
-        let Some(expected) = Expected::of(credential) else { continue };
-        let expected = Arc::new(expected);
-        let probing = handshake(host, port, name, &expected);
+        let Some(certificate) = &credential.certificate else { continue };
+        let probing = handshake(host, port, name, &certificate.der, credential.key.family);
         let seen = match tokio::time::timeout(PROBE_TIME_MAX, probing).await {
             Ok(seen) => seen,
             Err(_) => Seen::Silent(format!("{host}:{port} does not answer")),
@@ -70,11 +65,19 @@ async fn each(host: &str, port: u16, name: &str, canary: &Canary) -> Seen {
     Seen::Right
 }
 
-async fn handshake(host: &str, port: u16, name: &str, expected: &Arc<Expected>) -> Seen {
+/// Asks for signatures by this family of keys only, so that the certificate of that family is shown.
+async fn handshake(host: &str, port: u16, name: &str, leaf: &[u8], family: KeyFamily) -> Seen {
     let wrong = |error: &dyn std::fmt::Display| {
         Seen::Wrong(format!("a handshake with {host}:{port} for {name}: {error}"))
     };
-    let verifier: Arc<dyn ServerCertVerifier> = Arc::<Expected>::clone(expected);
+    let is_shown = Arc::new(AtomicBool::new(false));
+    let (expected, shown) = (leaf.to_vec(), Arc::clone(&is_shown));
+    let is_wanted = |scheme| is_rsa(scheme) == (family == KeyFamily::Rsa);
+    let verifier = ServerVerifier::asking(provider(), is_wanted, move |end_entity, _, _, _| {
+        let is_right = **end_entity == *expected;
+        shown.store(is_right, Ordering::Release);
+        is_right.then_some(()).ok_or(Error::General("it shows another certificate".to_owned()))
+    });
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map(|builder| builder.dangerous())
@@ -95,8 +98,9 @@ async fn handshake(host: &str, port: u16, name: &str, expected: &Arc<Expected>) 
     let connecting = TlsConnector::from(Arc::new(config)).connect(server_name, stream);
     match connecting.await {
         Ok(_) => Seen::Right,
-        // The server wants a certificate of the client, after it has shown its own.
-        Err(error) if expected.is_shown.load(Ordering::Acquire) && is_alert(&error) => Seen::Right,
+        // The server wants a certificate of the client. rustls verifies the server's signature
+        // together with its certificate, and a wrong one would be another error.
+        Err(error) if is_shown.load(Ordering::Acquire) && is_alert(&error) => Seen::Right,
         Err(error) => wrong(&error),
     }
 }
@@ -106,72 +110,15 @@ fn is_alert(error: &std::io::Error) -> bool {
     matches!(inner, Some(Error::AlertReceived(_)))
 }
 
-/// A verifier that accepts one certificate only, and asks for signatures of its kind of key.
-#[derive(Debug)]
-struct Expected {
-    leaf: Vec<u8>,
-    family: KeyFamily,
-    any: Arc<dyn ServerCertVerifier>,
-    /// Whether the certificate was shown and its key used.
-    is_shown: AtomicBool,
-}
-
-impl Expected {
-    /// Returns the verifier for a credential; none if it has no certificate.
-    fn of(credential: &Credential) -> Option<Expected> {
-        let leaf = credential.certificate.as_ref()?.der.clone();
-        let (family, any) = (credential.key.family, any_certificate(provider()));
-        Some(Expected { leaf, family, any, is_shown: AtomicBool::new(false) })
-    }
-
-    fn note(&self, verified: HandshakeSignatureValid) -> HandshakeSignatureValid {
-        self.is_shown.store(true, Ordering::Release);
-        verified
-    }
-}
-
-impl ServerCertVerifier for Expected {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        match **end_entity == *self.leaf {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(Error::General("it shows another certificate".to_owned())),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.any.verify_tls12_signature(message, cert, dss).map(|verified| self.note(verified))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.any.verify_tls13_signature(message, cert, dss).map(|verified| self.note(verified))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        use SignatureScheme as S;
-        let is_rsa = |scheme: &S| {
-            let pss = [S::RSA_PSS_SHA256, S::RSA_PSS_SHA384, S::RSA_PSS_SHA512];
-            let pkcs1 = [S::RSA_PKCS1_SHA256, S::RSA_PKCS1_SHA384, S::RSA_PKCS1_SHA512];
-            pss.contains(scheme) || pkcs1.contains(scheme)
-        };
-        let mut schemes = self.any.supported_verify_schemes();
-        schemes.retain(|scheme| is_rsa(scheme) == (self.family == KeyFamily::Rsa));
-        schemes
-    }
+fn is_rsa(scheme: SignatureScheme) -> bool {
+    use SignatureScheme as S;
+    matches!(
+        scheme,
+        S::RSA_PSS_SHA256
+            | S::RSA_PSS_SHA384
+            | S::RSA_PSS_SHA512
+            | S::RSA_PKCS1_SHA256
+            | S::RSA_PKCS1_SHA384
+            | S::RSA_PKCS1_SHA512
+    )
 }

@@ -56,14 +56,7 @@ impl Doorkeeper {
         let known = self.door.take().filter(is_current);
         let known = known.unwrap_or_else(|| {
             let has_windows = self.live.level() >= COOKIE_WINDOW_LEVEL;
-            if !has_windows {
-                self.last_without_windows = Some(now);
-            }
-            let is_recent = |last: Instant| now.duration_since(last) < COOKIE_WINDOW;
-            let forms = Forms {
-                has_windows,
-                accepts_both: self.last_without_windows.is_some_and(is_recent),
-            };
+            let forms = Forms::at(has_windows, &mut self.last_without_windows, now);
             let door = Door::new(cookie_keys(&keys, &self.own, clock::now(), forms));
             (keys, now, door)
         });
@@ -78,6 +71,17 @@ struct Forms {
     has_windows: bool,
     /// Cookies without one are accepted too.
     accepts_both: bool,
+}
+
+impl Forms {
+    /// Returns the forms for now, and notes in `last` when cookies without a window were made.
+    fn at(has_windows: bool, last: &mut Option<Instant>, now: Instant) -> Forms {
+        if !has_windows {
+            *last = Some(now);
+        }
+        let is_recent = |last: Instant| now.duration_since(last) < COOKIE_WINDOW;
+        Forms { has_windows, accepts_both: last.is_some_and(is_recent) }
+    }
 }
 
 /// Returns the keys of the present window, and those of its neighbours: clocks of nodes differ. In a
@@ -157,6 +161,21 @@ mod tests {
         assert!(is_good(UnixMillis(NOW.0 - COOKIE_WINDOW_MS)));
         for later_ms in [2 * COOKIE_WINDOW_MS, 3_600_000] {
             assert!(!is_good(NOW.plus(later_ms)), "{later_ms}");
+        }
+    }
+
+    /// A client takes one cookie only, so the one in its hand must still count when the level rises.
+    #[test]
+    fn cookies_of_the_earlier_form_count_for_one_window_after_it() {
+        let begun = Instant::now();
+        let mut last = None;
+        let both = |has_windows, last: &mut Option<Instant>, at| {
+            Forms::at(has_windows, last, at).accepts_both
+        };
+        assert!(!both(true, &mut last, begun), "a cluster that never had the earlier form");
+        assert!(both(false, &mut last, begun));
+        for (later, expected) in [(Duration::from_secs(1), true), (COOKIE_WINDOW, false)] {
+            assert_eq!(both(true, &mut last, begun + later), expected, "{later:?}");
         }
     }
 }
