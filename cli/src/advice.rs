@@ -245,10 +245,23 @@ pub(crate) fn explain(code: Code) -> &'static str {
         }
         Code::NodeUnreachable => "No node answers at this address.",
         Code::NotAllowed => {
-            "The admin socket may be opened by root, the service and the group conclave."
+            "The caller may not do this. At the admin socket: it may be opened by root, the service and the group conclave. With a token or as a user: the roles do not have the right, or the token is limited to other domains or networks. conclave token whoami shows what you may do, conclave role list what the roles allow. Whoever has the right \"user\" can give more, and nobody gives others more than they have."
+        }
+        Code::TokenUsedUp => {
+            "The token was made for a number of changes (--uses), and has made them. Make another one: conclave token create NAME --role ROLE --uses NUMBER"
+        }
+        Code::UserUnknown => "No user has this name. conclave user list shows the users.",
+        Code::UserExists => {
+            "A user of this name exists. Change it with conclave user set, or choose another name."
+        }
+        Code::LoginRefused => {
+            "The user, the password or the one-time code is wrong; the answer does not tell which. A code is taken once, and only while it is shown: wait for the next one. Passwords are set with conclave user password NAME, by somebody who may do at least as much as the user."
+        }
+        Code::LoginTooOften => {
+            "Too many wrong passwords came from this network. The pause doubles with each further one, up to 15 minutes. It holds for this network only: the user can log in from elsewhere, and the admin socket needs no login."
         }
         Code::NotLoggedIn => {
-            "HTTPS needs an access token, made on a member: conclave token create NAME"
+            "HTTPS needs an access token, made on a member: conclave token create NAME --role ROLE"
         }
         Code::Malformed => {
             "An argument is missing, is of the wrong form, or does not fit the others; or a question had to be asked and standard input is not a terminal. The first line of the error names the argument or the question. conclave help COMMAND lists all arguments; --yes answers every question of a removal."

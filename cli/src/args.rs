@@ -1,5 +1,6 @@
 //! Words that the command line understands.
 
+mod access;
 mod apply;
 mod backup;
 mod cluster;
@@ -15,9 +16,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub(crate) use access::{Audit, Choosing, LoggingIn, RoleCommand, Token, User};
 pub(crate) use apply::{Applying, Exporting};
 pub(crate) use backup::{Backup, Creating, Opening, Source};
-pub(crate) use cluster::{Cluster, Config, JoinToken, Node, Server, Token};
+pub(crate) use cluster::{Cluster, Config, JoinToken, Node, Server};
 pub(crate) use domain::Domain;
 pub(crate) use keyring::{Keyring, Rekeying};
 pub(crate) use pki::{Cert, Chain, Csr, Fields, Key, Of, Requesting, Taking};
@@ -209,6 +211,25 @@ pub(crate) enum Command {
     /// Access tokens of the admin API
     #[command(subcommand)]
     Token(Token),
+    /// Roles: what they allow
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// Users of the admin API, who log in
+    #[command(subcommand)]
+    User(User),
+    /// Logs a user in; the token of the session is written once, and ends after 12 hours
+    #[command(
+        after_help = "Examples:\n  conclave login alice --address https://node-1:7443 --authority 5e90… > alice.session\n  conclave login alice --password-file alice.password --code 123456"
+    )]
+    Login(LoggingIn),
+    /// Ends the session of --token-file
+    #[command(
+        after_help = "Examples:\n  conclave logout --address https://node-1:7443 --token-file alice.session\n  conclave logout"
+    )]
+    Logout,
+    /// Audit trail: who did what, and what was refused
+    #[command(subcommand)]
+    Audit(Audit),
     /// Keys that seal the private keys of domains
     #[command(subcommand)]
     Keyring(Keyring),

@@ -1,6 +1,7 @@
 //! Commands: each sends requests and reports the results.
 
 mod apply;
+mod audit;
 mod backup;
 mod cert;
 mod chain;
@@ -23,6 +24,7 @@ mod status;
 mod tls;
 mod token;
 mod trust;
+mod user;
 
 use std::{
     io::{IsTerminal, Read, Write},
@@ -132,6 +134,11 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Cluster(command) => cluster::run(asking, command).await,
         Command::JoinToken(command) => token::join_token(asking, command).await,
         Command::Token(command) => token::token(asking, command).await,
+        Command::Role(command) => user::roles(asking, command).await,
+        Command::User(command) => user::run(asking, command).await,
+        Command::Login(logging_in) => user::log_in(asking, logging_in).await,
+        Command::Logout => user::log_out(asking).await,
+        Command::Audit(command) => audit::run(asking, command).await,
         Command::Keyring(command) => keyring::run(asking, command).await,
         Command::Domain(command) => domain::run(asking, command).await,
         Command::Key(command) => key::run(asking, command).await,
@@ -253,13 +260,17 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
         }
     };
     let given = global.token_file.clone().filter(|_| !is_join);
+    let authority = match command {
+        Command::Login(logging_in) => logging_in.authority.as_deref(),
+        _ => None,
+    };
     let token: Option<AccessToken> =
         match given.or_else(|| environment("CONCLAVE_TOKEN_FILE").map(PathBuf::from)) {
             // A socket needs no token, so there a missing file is no error.
             Some(file) if addresses.iter().any(Address::needs_token) => {
                 Some(read_token(global, &file)?.parse()?)
             }
-            _ => None,
+            _ => authority.map(AccessToken::of_authority).transpose()?,
         };
     let options = Options {
         family: None,

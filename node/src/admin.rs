@@ -1,11 +1,11 @@
 //! The admin API over HTTP, on a unix socket and over HTTPS.
 //!
 //! On the unix socket the file permissions decide who may do everything. HTTPS requires an access
-//! token.
+//! token, whose grant says what its holder may do.
 
 mod asked;
 mod auth;
-mod changes;
+mod gate;
 mod problem;
 mod routes;
 mod serve;

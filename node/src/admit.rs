@@ -4,6 +4,7 @@
 //! carries the rows from which it was derived. If one of them has changed when the command is
 //! applied, it is rejected and derived again.
 
+mod audit;
 mod authority;
 mod backup;
 mod canary;
@@ -12,6 +13,7 @@ mod chain;
 mod client_auth;
 mod csr;
 mod domain;
+mod grant;
 mod join_token;
 mod key;
 mod keyring;
@@ -23,6 +25,7 @@ mod problem;
 mod tls;
 mod token;
 mod trust;
+mod user;
 
 use conclave_api::problem::{Code, Problem};
 use conclave_keys::{Purpose, SealError, Secret};
@@ -30,14 +33,15 @@ use conclave_store::{
     command::{Action, Expectation},
     id::DomainName,
     outcome::Rejection,
-    record::{Credential, Domain, KeyFamily, RowKey, Sealed},
+    record::{Credential, Domain, KeyFamily, Principal, RowKey, Sealed},
     scope::Scope,
     state::State,
     time::UnixMillis,
 };
 
-use crate::node::Node;
+use crate::{node::Node, rights::Access};
 
+pub(crate) use audit::keep_audit;
 pub(crate) use authority::{forget_authority, rotate_authority};
 pub(crate) use backup::{note_backup, recipients};
 pub(crate) use canary::{end_canary, is_probed};
@@ -61,8 +65,11 @@ pub(crate) use member::{member, remove_member, set_member};
 pub(crate) use pending_key::{remove_pending_key, set_pending_key};
 pub(crate) use problem::rejection_problem;
 pub(crate) use tls::{LEGACY, flush_sessions, set_tls};
-pub(crate) use token::{create_token, revoke_token};
+pub(crate) use token::{create_token, end_join_token, made_by_token, revoke_token};
 pub(crate) use trust::{TrustScope, add_trusted, remove_trusted, trust_rows};
+pub(crate) use user::{
+    NewUser, SetUser, create_user, delete_user, login, session_end, set_user, user_name,
+};
 #[cfg(feature = "testing")]
 pub(crate) use {certificate::record_of, key::key_record};
 
@@ -80,6 +87,12 @@ pub(crate) struct View<'a> {
     pub(crate) is_if_missing: bool,
     /// Whether removing what does not exist is no error.
     pub(crate) is_if_exists: bool,
+    /// What the caller may do: nobody gives others more.
+    pub(crate) access: &'a Access,
+    /// Author of the change.
+    pub(crate) principal: &'a Principal,
+    /// The author's reason.
+    pub(crate) reason: Option<&'a str>,
 }
 
 /// An action with the rows from which it was derived.

@@ -16,6 +16,7 @@ mod fault;
 mod http;
 mod inspect;
 mod local;
+mod logins;
 mod member;
 mod membership;
 mod node;
@@ -25,6 +26,7 @@ mod process;
 mod public;
 mod recovered;
 mod replica;
+mod rights;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls_names;

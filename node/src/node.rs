@@ -17,7 +17,12 @@ use tokio::{
 };
 
 use crate::{
-    config::Config, inspect::Inspections, local::Local, member::Member, replica::Replica,
+    config::Config,
+    inspect::Inspections,
+    local::Local,
+    logins::Logins,
+    member::Member,
+    replica::{AuditQueue, Replica},
     turns::Turns,
 };
 
@@ -74,6 +79,8 @@ struct Shared {
     admin_tls: watch::Sender<Option<Arc<rustls::ServerConfig>>>,
     turns: Turns,
     inspections: Inspections,
+    audit: Arc<AuditQueue>,
+    logins: Arc<Logins>,
     /// Held while the node founds or joins a cluster: the two exclude each other.
     changing: Arc<Semaphore>,
     /// Held while the node makes a backup.
@@ -116,6 +123,8 @@ impl Node {
             admin_tls: watch::Sender::new(None),
             turns: Turns::new(),
             inspections: Inspections::default(),
+            audit: Arc::default(),
+            logins: Arc::default(),
             changing: Arc::new(Semaphore::new(1)),
             backing_up: Arc::new(Semaphore::new(1)),
             restoring: arc_swap::ArcSwapOption::empty(),
@@ -189,6 +198,16 @@ impl Node {
     /// Returns the memory of what was found about domains.
     pub(crate) fn inspections(&self) -> &Inspections {
         &self.shared.inspections
+    }
+
+    /// Returns the events that wait for their entries in the audit trail.
+    pub(crate) fn audit(&self) -> &Arc<AuditQueue> {
+        &self.shared.audit
+    }
+
+    /// Returns the memory of failed logins.
+    pub(crate) fn logins(&self) -> &Arc<Logins> {
+        &self.shared.logins
     }
 
     /// Returns the right to make a backup on this node, one at a time.

@@ -8,32 +8,55 @@ mod change;
 mod derive;
 mod dry_run;
 mod keyring;
+mod login;
 mod missing;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use conclave_api::problem::{Code, Problem};
 use conclave_store::{
     command::Expectation,
-    id::{DomainName, OperationId},
-    record::{KeyFamily, Principal, Stamp},
+    id::{DomainName, NodeId, OperationId},
+    record::{AuditEvent, AuditResult, KeyFamily, Origin, Principal, Stamp},
     scope::Scope,
     state::State,
 };
 use conclave_system::clock;
 use tokio::time::Instant;
 
-use crate::{node::Node, replica::Wait};
+use crate::{
+    node::Node,
+    replica::Wait,
+    rights::{Access, Need},
+};
 
 pub(crate) use keyring::{catch_up, rekey, seal, unseal};
+pub(crate) use login::{Shown, login};
 
 /// The authenticated caller of an operation.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
-    /// The row of the caller's token. A change is rejected if the token was revoked in the
-    /// meantime.
-    pub(crate) expects: Option<Expectation>,
+    /// What the caller may do.
+    pub(crate) access: Access,
+    /// Address of the caller; `None`: the admin socket.
+    pub(crate) remote: Option<IpAddr>,
+    /// The rows that say who the caller is and what it may do. A change is rejected if one of them
+    /// has changed in the meantime.
+    pub(crate) expects: Vec<Expectation>,
+}
+
+impl Caller {
+    /// Decides about a request. `name` is the part of the path that names an object.
+    pub(crate) fn check(&self, need: Need, name: Option<&str>) -> Result<(), Problem> {
+        self.access.check(&self.principal.to_string(), need, name)
+    }
+
+    /// Returns the place from which the caller asks a node.
+    pub(crate) fn origin(&self, node: &Node) -> Origin {
+        let id = node.replica().map_or(NodeId(0), |replica| replica.id());
+        Origin { node: id, remote: self.remote }
+    }
 }
 
 /// One operation of a caller, with the options by which it is carried out.
@@ -97,6 +120,29 @@ impl Operator {
         }
         let point = replica.linearizable(self.left()).await.map_err(|_| self.no_leader())?;
         Ok(point.state.clone())
+    }
+
+    /// Tells the audit trail of something secret that the caller reads. Fails if the entry cannot be
+    /// written: then it must not be read.
+    pub(crate) async fn tell_read(&self, event: &str, object: &str) -> Result<(), Problem> {
+        let event = AuditEvent {
+            time: clock::now(),
+            principal: self.caller.principal.clone(),
+            origin: Some(self.caller.origin(&self.node)),
+            event: event.to_owned(),
+            result: AuditResult::Done,
+            object: object.to_owned(),
+            code: None,
+            differences: Vec::new(),
+            reason: self.reason.clone(),
+            operation: Some(self.operation.clone()),
+        };
+        self.node.replica()?.note_audit_now(event, self.deadline).await.map_err(|error| {
+            Problem::new(Code::NoLeader, "the audit trail cannot be written")
+                .detail(error.to_string())
+                .why("what is secret is not given out without an entry in the trail")
+                .hint("conclave status")
+        })
     }
 
     pub(crate) fn no_leader(&self) -> Problem {

@@ -2,6 +2,7 @@
 //! nodes serve which command.
 
 mod apply;
+mod audit;
 mod call;
 mod drain;
 mod gate;
@@ -32,6 +33,7 @@ use conclave_store::{id::NodeId, state::State};
 use self::proposer::Proposer;
 
 pub(crate) use apply::Applier;
+pub(crate) use audit::{AuditHeadV1, AuditQueue};
 pub(crate) use drain::{Drain, DrainedV1};
 pub(crate) use level::{UPGRADE_HINT, known_level, version_of};
 pub(crate) use outlook::Outlook;

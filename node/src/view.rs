@@ -1,6 +1,7 @@
 //! Conversion of State to the objects of the API.
 
 mod attention;
+mod audit;
 mod backup;
 mod canary;
 mod exposed;
@@ -30,6 +31,7 @@ use conclave_system::clock;
 use crate::admit::Issuer;
 
 pub(crate) use attention::{Inspected, domains, forget_deleted, lists, of_node, unlock_exposed};
+pub(crate) use audit::{audit, audit_last, compare_audit, verify_audit};
 pub(crate) use backup::{backup_problems, last_backup};
 pub(crate) use canary::canaries;
 pub(crate) use exposed::exposed;

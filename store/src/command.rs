@@ -3,24 +3,30 @@
 //! Admission reads the clock, draws randomness, parses and seals. A command carries only the
 //! results, and the rows from which they were derived.
 
+mod audit;
+mod event;
 mod member;
+mod token;
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+pub use audit::CutAudit;
 pub use member::{Join, RemoveMember, Reseal, Resealed, SetMember, TurnKeyring};
+pub use token::{GrantToken, PutUser, RevokeTokens};
 
 use crate::{
     id::{
         DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
-        ServerName, SessionKeyId, TokenId, Version,
+        ServerName, SessionKeyId, TokenId, UserName, Version,
     },
     record::{
-        AccessToken, Certificate, ClientAuth, Cluster, Crl, DomainKey, JoinToken, KeyFamily,
-        KeyringGeneration, LastBackup, Listener, ListenerPolicy, LongCrl, Member, PkiMode,
-        Principal, Proof, Record, RowKey, Sealed, SessionKey, SessionKeyUse, TlsSettings,
+        AccessToken, AuditEvent, Certificate, ClientAuth, Cluster, Crl, DomainKey, JoinToken,
+        KeyFamily, KeyringGeneration, LastBackup, Listener, ListenerPolicy, LongCrl, Member,
+        Origin, PkiMode, Principal, Proof, Record, RowKey, Sealed, SessionKey, SessionKeyUse,
+        TlsSettings,
     },
     time::UnixMillis,
 };
@@ -42,6 +48,10 @@ pub struct Command {
     pub expects: Vec<Expectation>,
     /// The change itself.
     pub action: Action,
+    /// Place from which it was asked for; from level 4 on. Encoded beside the other fields, which
+    /// have the form of version 0.1.0.
+    #[serde(skip)]
+    pub origin: Option<Origin>,
 }
 
 impl Command {
@@ -56,6 +66,7 @@ impl Command {
             reason: None,
             expects: Vec::new(),
             action,
+            origin: None,
         }
     }
 }
@@ -175,6 +186,21 @@ pub enum Action {
     /// Ends the canary of a domain. If `true`, every member serves its certificate; otherwise none
     /// does (level 3).
     EndCanary(DomainName, bool),
+    /// Adds an access token with a grant (level 4).
+    GrantToken(Box<GrantToken>),
+    /// Revokes tokens, those that they made among them (level 4).
+    RevokeTokens(RevokeTokens),
+    /// Adds a user, or replaces one (level 4).
+    PutUser(Box<PutUser>),
+    /// Removes a user and ends its sessions (level 4).
+    RemoveUser(UserName),
+    /// Adds entries to the audit trail about what changed nothing: what was denied, what failed,
+    /// logins, secrets that were read (level 4).
+    NoteAudit(Vec<AuditEvent>),
+    /// Removes the oldest entries of the audit trail (level 4).
+    CutAudit(Box<CutAudit>),
+    /// Sets how many entries of the audit trail are kept (level 4).
+    KeepAudit(u32),
 }
 
 /// See [`Action::RotateAuthority`].
@@ -366,6 +392,13 @@ impl Action {
             | Action::ForgetAuthority
             | Action::StartCanary(_)
             | Action::EndCanary(..) => 3,
+            Action::GrantToken(_)
+            | Action::RevokeTokens(_)
+            | Action::PutUser(_)
+            | Action::RemoveUser(_)
+            | Action::NoteAudit(_)
+            | Action::CutAudit(_)
+            | Action::KeepAudit(_) => 4,
             _ => 0,
         }
     }
@@ -401,7 +434,16 @@ impl Action {
                     | Action::FinishRestore
                     | Action::RotateAuthority(_)
                     | Action::ForgetAuthority
+                    | Action::GrantToken(_)
+                    | Action::PutUser(_)
+                    | Action::CutAudit(_)
+                    | Action::KeepAudit(_)
             )
+    }
+
+    /// Returns whether this action has another form from level 4 on, with a grant.
+    pub(crate) fn is_without_grant(&self) -> bool {
+        matches!(self, Action::AddAccessToken(..))
     }
 
     /// Returns every sealed secret in this action.
@@ -411,6 +453,7 @@ impl Action {
             Action::CreateJoinToken(_, token) => vec![&token.secret],
             Action::SetKey(_, key) | Action::SetPendingKey(_, key) => vec![&key.sealed],
             Action::SetCertificate(set) => set.key.iter().map(|key| &key.sealed).collect(),
+            Action::PutUser(put) => put.user.code.iter().collect(),
             Action::StartCanary(start) => start.set.key.iter().map(|key| &key.sealed).collect(),
             Action::RotateKeyring(rotate) => vec![&rotate.authority_key],
             Action::PublishSessionKey(_, _, key) => vec![&key.sealed],

@@ -226,6 +226,28 @@ text_name!(
     }
 );
 
+text_name!(
+    /// Name of a user: 1 to 64 characters of `a-z0-9._@-`, the first a letter or a digit.
+    UserName,
+    "user name",
+    |what, text| {
+        let name = text.to_ascii_lowercase();
+        if name.is_empty() {
+            return Err(NameError::Empty { what });
+        }
+        if name.len() > 64 {
+            return Err(NameError::TooLong { what, found: name.len(), max: 64 });
+        }
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b)) {
+            return Err(malformed(what, text, "only letters, digits and '.', '_', '@', '-' are possible"));
+        }
+        if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+            return Err(malformed(what, text, "it must begin with a letter or a digit"));
+        }
+        Ok(name)
+    }
+);
+
 impl OperationId {
     /// Returns a UUID of version 7 (RFC 9562 §5.7) in lower case, which contains its time of
     /// creation. Version and variant replace 6 of the 80 random bits.
@@ -350,7 +372,9 @@ fn hex(bytes: &[u8], out: &mut fmt::Formatter<'_>) -> fmt::Result {
 macro_rules! bytes_id {
     ($(#[$doc:meta])* $type:ident, $size:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
         pub struct $type(pub [u8; $size]);
 
         impl fmt::Display for $type {
@@ -394,6 +418,11 @@ bytes_id!(
 bytes_id!(
     /// Public part of a join token or access token.
     TokenId,
+    8
+);
+bytes_id!(
+    /// Random id of a user, never reused.
+    UserId,
     8
 );
 bytes_id!(

@@ -28,6 +28,7 @@
 //!         addresses: Vec::new(),
 //!         mode: PkiMode::Test,
 //!     }),
+//!     origin: None,
 //! };
 //! let applied = machine::apply(&State::default(), LogIndex(1), &command);
 //! assert!(matches!(applied.outcome, Outcome::Done(_)));

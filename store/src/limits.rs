@@ -50,6 +50,29 @@ pub const TRUSTED_MAX: usize = 1_000;
 pub const CANARIES_MAX: usize = 64;
 /// Join tokens and access tokens, each.
 pub const TOKENS_MAX: usize = 1_000;
+/// Users of the admin API.
+pub const USERS_MAX: usize = 1_000;
+/// Logins of one user at a time. The oldest ends for a new one.
+pub const SESSIONS_MAX: usize = 16;
+/// Domains, networks and rights in one grant, each.
+pub const GRANT_LIMITS_MAX: usize = 64;
+/// Certificates of one user.
+pub const USER_CERTIFICATES_MAX: usize = 16;
+/// Entries of the audit trail kept if nothing else is set: some 50 MiB.
+pub const AUDIT_KEPT: u32 = 100_000;
+/// Largest number of entries to keep that can be set.
+pub const AUDIT_KEPT_MAX: u32 = 1_000_000;
+/// Entries of the audit trail in State. At this bound a change is refused. The leader cuts the trail
+/// long before.
+pub const AUDIT_MAX: u64 = 1_200_000;
+/// Entries that one command removes from the audit trail.
+pub const AUDIT_CUT_MAX: u64 = 1_000;
+/// Entries that one command adds.
+pub const AUDIT_NOTES_MAX: usize = 64;
+/// Bytes of one value in an entry of the audit trail; the rest is left out.
+pub const AUDIT_VALUE_BYTES_MAX: usize = 256;
+/// Values in one entry of the audit trail.
+pub const AUDIT_DIFFERENCES_MAX: usize = 32;
 /// Keyring generations in State. Earlier ones leave once nothing is sealed under them; at this bound
 /// rotation is refused until then.
 pub const GENERATIONS_MAX: usize = 64;

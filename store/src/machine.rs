@@ -1,5 +1,6 @@
 //! Rules of State: checks a command and applies it.
 
+mod audit;
 mod authority;
 mod backup;
 mod canary;
@@ -25,6 +26,7 @@ mod tls;
 mod token;
 mod trust;
 mod unchanged;
+mod user;
 
 use std::sync::Arc;
 
@@ -52,7 +54,8 @@ pub struct Applied {
 /// Applies `command` at position `index` in the order of its scope. Cannot fail: a refusal is an
 /// outcome. Reads nothing but its arguments, so that every node computes the same result.
 pub fn apply(state: &State, index: LogIndex, command: &Command) -> Applied {
-    let mut change = Changing { state: state.clone(), changes: Vec::new(), index, command };
+    let (before, changes) = (state, Vec::new());
+    let mut change = Changing { before, state: state.clone(), changes, index, command };
     match change.command_outcome() {
         Ok(done) => {
             Applied { state: change.state, outcome: Outcome::Done(done), changes: change.changes }
@@ -67,6 +70,7 @@ pub fn apply(state: &State, index: LogIndex, command: &Command) -> Applied {
 
 /// A command being applied, with the State and the changes so far.
 struct Changing<'a> {
+    before: &'a State,
     state: State,
     changes: Vec<Change>,
     index: LogIndex,
@@ -85,6 +89,8 @@ impl Changing<'_> {
         }
         keyring::check_generations(&self.state, &self.command.action)?;
         let done = self.action_outcome()?;
+        token::count_use(self)?;
+        audit::tell(self)?;
         level::remove_left_over(self)?;
         operation::remember(self, &done)?;
         Ok(done)
@@ -143,6 +149,13 @@ impl Changing<'_> {
             Action::FinishRestore => backup::finish(self),
             Action::StartCanary(start) => canary::start(self, start),
             Action::EndCanary(name, is_promoted) => canary::end(self, name, *is_promoted),
+            Action::GrantToken(grant) => token::grant(self, grant),
+            Action::RevokeTokens(revoke) => token::revoke_all(self, revoke),
+            Action::PutUser(put) => user::put(self, put),
+            Action::RemoveUser(name) => user::remove(self, name),
+            Action::NoteAudit(events) => audit::note(self, events),
+            Action::CutAudit(cut) => audit::cut(self, cut),
+            Action::KeepAudit(count) => audit::keep(self, *count),
         }
     }
 

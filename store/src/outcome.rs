@@ -6,7 +6,7 @@ pub use crate::record::Done;
 use crate::{
     id::{
         ClusterName, DomainName, Fingerprint, Generation, ListenerName, NodeId, NodeName,
-        OperationId, ServerName, SessionKeyId, TokenId, Version,
+        OperationId, ServerName, SessionKeyId, TokenId, UserName, Version,
     },
     record::{KeyFamily, RowKey},
     time::UnixMillis,
@@ -195,4 +195,16 @@ pub enum Rejection {
     /// The domain has no canary.
     #[error("the domain {0} has no canary")]
     CanaryUnknown(DomainName),
+    /// The access token has made as many changes as it may.
+    #[error("access token {0} has made as many changes as it may")]
+    TokenUsedUp(TokenId),
+    /// A user of this name exists.
+    #[error("a user named {0} already exists")]
+    UserExists(UserName),
+    /// No such user.
+    #[error("no user {0}")]
+    UserUnknown(UserName),
+    /// An entry of the audit trail is not where the cut expects it.
+    #[error("the audit trail has no entry {0} to begin with")]
+    AuditCutWrong(u64),
 }

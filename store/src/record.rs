@@ -1,5 +1,6 @@
 //! Rows of State: one type per kind of row.
 
+mod audit;
 mod authority;
 mod backup;
 mod canary;
@@ -9,6 +10,7 @@ mod client_auth;
 mod cluster;
 mod domain;
 mod done;
+mod grant;
 mod key;
 mod keyring;
 mod level;
@@ -22,9 +24,12 @@ mod session_key;
 mod tls;
 mod token;
 mod trust;
+mod user;
 
 use std::sync::Arc;
 
+pub(crate) use audit::rfc3339;
+pub use audit::{AuditCut, AuditDifference, AuditEntry, AuditEvent, AuditResult};
 pub use authority::EarlierAuthority;
 pub use backup::LastBackup;
 pub use canary::Canary;
@@ -34,13 +39,14 @@ pub use client_auth::ClientAuth;
 pub use cluster::Cluster;
 pub use domain::{Credential, Domain, EarlierVersion, PkiMode, Stamp};
 pub use done::Done;
+pub use grant::{DomainLimit, Grant, Right, Role};
 pub use key::{DomainKey, KeyFamily, Sealed};
 pub use keyring::KeyringGeneration;
 pub use level::LEVEL_MAX;
 pub use listener::{Listener, ListenerPolicy, ListenerProtocol, Network, Outgoing, ProxyVersion};
 pub use member::{DepartedMember, Member, MemberPlace, MemberRole};
 pub use operation::{Operation, OperationMemory};
-pub use principal::Principal;
+pub use principal::{Origin, Principal};
 pub use proof::{Proof, ProofOf};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -48,11 +54,12 @@ pub use session_key::{SessionKey, SessionKeyUse};
 pub use tls::{TlsLogLevel, TlsSettings, TlsVersion};
 pub use token::{AccessToken, JoinToken, TokenUse};
 pub use trust::{Crl, LongCrl, TrustSet, Trusted};
+pub use user::{CertificateLogin, User};
 
 use crate::{
     id::{
         DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
-        ServerName, SessionKeyId, TokenId, Version,
+        ServerName, SessionKeyId, TokenId, UserName, Version,
     },
     time::UnixMillis,
 };
@@ -125,6 +132,20 @@ pub enum RowKey {
     EarlierAuthority,
     /// The canary of a domain, by the domain's name; from level 3 on.
     Canary(DomainName),
+    /// An entry of the audit trail, by its number, counted from 1; from level 4 on.
+    Audit(u64),
+    /// The removed beginning of the audit trail; one row, from level 4 on.
+    AuditCut,
+    /// Number of entries of the audit trail to keep; one row, from level 4 on. Absent for the
+    /// default.
+    AuditKept,
+    /// What the holder of an access token may do; from level 4 on. A token without it was made
+    /// before, and may do everything.
+    Grant(TokenId),
+    /// Number of changes that an access token may still make; from level 4 on.
+    TokenUses(TokenId),
+    /// A user; from level 4 on.
+    User(UserName),
 }
 
 /// Content of a row. Large contents are behind a pointer: an enum is as large as its largest
@@ -193,4 +214,16 @@ pub enum Record {
     EarlierAuthority(Arc<EarlierAuthority>),
     /// The canary of a domain.
     Canary(Arc<Canary>),
+    /// An entry of the audit trail.
+    Audit(Arc<AuditEntry>),
+    /// The removed beginning of the audit trail.
+    AuditCut(Arc<AuditCut>),
+    /// Number of entries to keep.
+    AuditKept(u32),
+    /// What the holder of an access token may do.
+    Grant(Arc<Grant>),
+    /// Number of changes that are left.
+    TokenUses(u32),
+    /// A user.
+    User(Arc<User>),
 }

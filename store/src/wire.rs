@@ -12,7 +12,7 @@ use crate::{
     id::LogIndex,
     limits::{COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, ROW_BYTES_MAX},
     outcome::Outcome,
-    record::{Record, RowKey},
+    record::{Origin, Record, RowKey},
 };
 
 const MAGIC: [u8; 2] = *b"CV";
@@ -28,6 +28,8 @@ enum Kind {
     Row,
     Commands,
     Outcomes,
+    /// A command with its origin.
+    CommandFrom,
 }
 
 /// Reason why bytes are not a valid message of the expected kind.
@@ -99,6 +101,7 @@ impl Kind {
             Kind::Row => 4,
             Kind::Commands => 5,
             Kind::Outcomes => 6,
+            Kind::CommandFrom => 7,
         }
     }
 }
@@ -138,7 +141,10 @@ fn decode<T: DeserializeOwned, const MAX: usize>(kind: Kind, bytes: &[u8]) -> Re
 /// number by its type, which may be eight times its encoding. A command that was ordered and cannot
 /// be read stops every node.
 pub fn encode_command(command: &Command) -> Result<Vec<u8>, WireError> {
-    let bytes = encode(Kind::Command, COMMAND_BYTES_MAX, command)?;
+    let bytes = match &command.origin {
+        None => encode(Kind::Command, COMMAND_BYTES_MAX, command)?,
+        Some(origin) => encode(Kind::CommandFrom, COMMAND_BYTES_MAX, &(command, origin))?,
+    };
     match decode_command(&bytes) {
         Ok(_) => Ok(bytes),
         Err(_) => Err(WireError::TooLarge { found: bytes.len(), max: COMMAND_BYTES_MAX }),
@@ -147,7 +153,16 @@ pub fn encode_command(command: &Command) -> Result<Vec<u8>, WireError> {
 
 /// Decodes the output of [`encode_command`].
 pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
-    decode::<_, COMMAND_BYTES_MAX>(Kind::Command, bytes)
+    if !is_of_kind(bytes, Kind::CommandFrom) {
+        return decode::<_, COMMAND_BYTES_MAX>(Kind::Command, bytes);
+    }
+    let (command, origin) =
+        decode::<(Command, Origin), COMMAND_BYTES_MAX>(Kind::CommandFrom, bytes)?;
+    Ok(Command { origin: Some(origin), ..command })
+}
+
+fn is_of_kind(bytes: &[u8], kind: Kind) -> bool {
+    bytes.get(3) == Some(&kind.byte())
 }
 
 /// Encodes one log entry of several commands, each the output of [`encode_command`]. Used from
@@ -180,7 +195,7 @@ pub fn decode_outcomes(bytes: &[u8]) -> Result<Vec<Vec<u8>>, WireError> {
 
 /// Returns whether an entry was made for several commands, so that its answer is a list as well.
 pub fn is_shared_entry(bytes: &[u8]) -> bool {
-    bytes.get(3) == Some(&Kind::Commands.byte())
+    is_of_kind(bytes, Kind::Commands)
 }
 
 /// Encodes an outcome for the node that proposed the command.

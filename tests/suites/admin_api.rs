@@ -50,7 +50,9 @@ fn run(node: &Node, token: &str, words: &[&str]) -> (i32, Value) {
 #[test]
 fn a_revoked_token_changes_and_drains_nothing_on_a_node_that_is_cut_off() {
     let mut cluster = Cluster::start(3);
-    let made = cluster.nodes[0].run(&["token", "create", "deploy", "-o", "json"]).json();
+    let made = cluster.nodes[0]
+        .run(&["token", "create", "deploy", "--role", "admin,security", "-o", "json"])
+        .json();
     let (token, id) = (made["token"].as_str().unwrap(), made["id"].as_str().unwrap());
     assert_eq!(run(&cluster.nodes[2], token, &["domain", "create", "shop.example"]).0, 0);
     // Node 3 never hears of the revocation, and is alone then.
@@ -85,7 +87,8 @@ fn a_revoked_token_changes_and_drains_nothing_on_a_node_that_is_cut_off() {
 fn a_crowd_without_a_token_locks_out_nobody() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
-    let made = one.run(&["token", "create", "deploy", "-o", "json"]).json();
+    let made =
+        one.run(&["token", "create", "deploy", "--role", "admin,security", "-o", "json"]).json();
     let token = made["token"].as_str().unwrap();
     let crowd = |to: SocketAddr| -> Vec<TcpStream> {
         (0..CROWD).map(|_| TcpStream::connect(to).unwrap()).collect()

@@ -19,7 +19,8 @@ fn over_https(at: &str, token: &str, words: &[&str]) -> Ran {
 }
 
 fn token(node: &Node, name: &str) -> String {
-    let made = node.run(&["token", "create", name, "-o", "json"]).json();
+    let made =
+        node.run(&["token", "create", name, "--role", "admin,security", "-o", "json"]).json();
     node.file(&format!("{name}.token"), made["token"].as_str().unwrap().as_bytes())
 }
 

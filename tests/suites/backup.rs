@@ -75,7 +75,7 @@ fn a_backup_of_a_follower_under_writes_is_restored_into_a_new_cluster() {
     let port = cluster.listen();
     let (earlier, present) = fill(&cluster);
     let old_join = std::fs::read_to_string(cluster.join_token(&cluster.nodes[3])).unwrap();
-    cluster.nodes[0].run(&["token", "create", "script"]).ok();
+    cluster.nodes[0].run(&["token", "create", "script", "--role", "admin,security"]).ok();
     let follower = (0..3).find(|place| *place != cluster.leader()).unwrap();
     let (follower, fresh) = (&cluster.nodes[follower], &cluster.nodes[3]);
     let (recipient, identity) = keygen(follower, "backup.key");

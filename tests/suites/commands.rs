@@ -114,7 +114,8 @@ fn https_needs_a_token_of_this_cluster() {
             .unwrap();
         (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let made = one.run(&["token", "create", "deploy", "-o", "json"]).json();
+    let made =
+        one.run(&["token", "create", "deploy", "--role", "admin,security", "-o", "json"]).json();
     let (token, id) = (made["token"].as_str().unwrap(), made["id"].as_str().unwrap());
     assert_eq!(run(token, &["domain", "create", "shop.example"]).0, 0);
     let shown = one.run(&["domain", "show", "shop.example", "-o", "json"]).json();

@@ -76,7 +76,8 @@ fn every_change_can_be_tried_and_changes_nothing() {
     let listed = one.run(&["trust", "list", "--scope", "cluster", "-o", "json"]).json();
     let fingerprint = listed[0]["sha256"].as_str().unwrap();
     let issuer = one.file("issuer.pem", pair.chain.as_bytes());
-    let made = one.run(&["token", "create", "deploy", "-o", "json"]).json();
+    let made =
+        one.run(&["token", "create", "deploy", "--role", "admin,security", "-o", "json"]).json();
     let token = made["id"].as_str().unwrap();
     let port = cluster.listen();
     let bind = format!(":{}", cluster.free_port());
@@ -130,7 +131,7 @@ fn what_cannot_be_tried_says_so() {
     let one = &cluster.nodes[0];
     for words in [
         &["join-token", "create"][..],
-        &["token", "create", "deploy"],
+        &["token", "create", "deploy", "--role", "admin,security"],
         &["cluster", "init", "--name", "x"],
         &["csr", "create", "node-1.main"],
     ] {

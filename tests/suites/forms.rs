@@ -44,7 +44,7 @@ fn furnished() -> Cluster {
     one.run(&["cert", "import", "shop.example", &certificate, "--key", &key]).ok();
     let root = one.file("root.pem", pair.chain.as_bytes());
     one.run(&["trust", "add", "--scope", "cluster", &root]).ok();
-    one.run(&["token", "create", "deploy"]).ok();
+    one.run(&["token", "create", "deploy", "--role", "admin,security"]).ok();
     cluster.listen();
     cluster
 }
@@ -139,7 +139,7 @@ fn every_object_has_its_kind() {
 fn an_output_that_fails_is_an_error_and_loses_no_secret() {
     let cluster = furnished();
     let one = &cluster.nodes[0];
-    one.run(&["token", "create", "kept"]).ok();
+    one.run(&["token", "create", "kept", "--role", "admin,security"]).ok();
     let tokens = || one.run(&["token", "list", "-o", "json"]).json().as_array().unwrap().len();
     assert_eq!(tokens(), 2);
     for words in [
@@ -153,8 +153,8 @@ fn an_output_that_fails_is_an_error_and_loses_no_secret() {
         &["completion", "bash"],
         &["explain", "K002"],
         &["tls", "show"],
-        &["token", "create", "lost"],
-        &["token", "create", "lost", "-o", "json"],
+        &["token", "create", "lost", "--role", "admin,security"],
+        &["token", "create", "lost", "--role", "admin,security", "-o", "json"],
         &["join-token", "create"],
         &["--help"],
         &["domain", "create", "--help"],
@@ -169,7 +169,9 @@ fn an_output_that_fails_is_an_error_and_loses_no_secret() {
         let output = run_unread(one, words);
         assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()), "{words:?}");
     }
-    for words in [&["token", "create", "lost"][..], &["join-token", "create"]] {
+    for words in
+        [&["token", "create", "lost", "--role", "admin,security"][..], &["join-token", "create"]]
+    {
         assert_eq!(run_unread(one, words).status.code(), Some(1), "{words:?}");
     }
     assert_eq!(tokens(), 2, "no token is left that nobody has");
@@ -192,7 +194,7 @@ fn a_quiet_change_says_nothing() {
         let ran = one.run(&[&["-q"][..], words].concat());
         assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", ""), "{words:?}");
     }
-    let token = one.run(&["-q", "token", "create", "deploy"]);
+    let token = one.run(&["-q", "token", "create", "deploy", "--role", "admin,security"]);
     assert!(token.out.starts_with("cvt_") && token.err.is_empty(), "a secret is requested data");
 }
 
@@ -225,7 +227,8 @@ fn the_environment_names_nodes_and_token_and_a_silent_node_is_passed_over() {
     let one = &cluster.nodes[0];
     let said = one.said();
     let url = said.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
-    let made = one.run(&["token", "create", "deploy", "-o", "json"]).json();
+    let made =
+        one.run(&["token", "create", "deploy", "--role", "admin,security", "-o", "json"]).json();
     let token = one.file("access", made["token"].as_str().unwrap().as_bytes());
     let run = |addresses: &str, words: &[&str]| {
         Command::new(binary("conclave"))

@@ -178,7 +178,7 @@ fn three_of_five_shares_unseal_a_node_also_over_https() {
     let mut cluster = Cluster::start(1);
     let port = furnish(&cluster);
     let one = &mut cluster.nodes[0];
-    let token = one.run(&["-q", "token", "create", "deploy"]).ok();
+    let token = one.run(&["-q", "token", "create", "deploy", "--role", "admin,security"]).ok();
     let token = one.file("token", token.as_bytes());
     let rekey = |node: &Node, name: &str| -> Vec<String> {
         let out = node.dir.join(name);

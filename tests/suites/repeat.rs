@@ -64,7 +64,7 @@ fn a_script_that_is_run_twice_changes_nothing_the_second_time() {
         vec!["listener", "add", "https", "--bind", &bind, "--upstream", &upstream, "--if-missing"],
         vec!["listener", "set", "https", "--alpn", "http/1.1"],
         vec!["tls", "set", "--ttl", "2h"],
-        vec!["token", "create", "deploy", "--if-missing"],
+        vec!["token", "create", "deploy", "--role", "admin,security", "--if-missing"],
         vec!["domain", "delete", "gone.example", "--yes", "--if-exists"],
         vec!["listener", "remove", "gone", "--yes", "--if-exists"],
         vec!["key", "remove", "gone.example", "--yes", "--if-exists"],

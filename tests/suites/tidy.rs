@@ -67,7 +67,7 @@ const ROOMS: [(&str, &[&[&str]]); 8] = [
                 "recovered",
                 "replica",
             ],
-            &["observe", "local", "member", "authority"],
+            &["observe", "local", "member", "authority", "rights", "logins"],
             &["config"],
             &["node", "trusted"],
             &["admit", "public"],

@@ -119,23 +119,43 @@ pub struct AccessToken {
     pub(crate) authority: [u8; 32],
 }
 
+impl AccessToken {
+    /// Returns what a client needs to log in: the fingerprint of the cluster's authority, and no
+    /// token yet.
+    pub fn of_authority(fingerprint: &str) -> Result<AccessToken, Failure> {
+        let authority = fingerprint_bytes(fingerprint).ok_or_else(|| {
+            let title = format!("{fingerprint:?} is not the SHA-256 of a certificate");
+            Box::new(
+                Problem::new(Code::Malformed, title)
+                    .hint("on a member: conclave cluster show    names the cluster's authority"),
+            )
+        })?;
+        Ok(AccessToken { bearer: String::new(), authority })
+    }
+}
+
+/// Reads 32 bytes in hex, with or without colons.
+fn fingerprint_bytes(text: &str) -> Option<[u8; 32]> {
+    let text = text.trim().replace(':', "");
+    let digits = text.as_bytes().as_chunks::<2>().0.iter();
+    let bytes = digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    bytes.collect::<Option<Vec<u8>>>()?.try_into().ok()
+}
+
 impl FromStr for AccessToken {
     type Err = Failure;
 
     fn from_str(text: &str) -> Result<AccessToken, Failure> {
         let parse = || {
             let (bearer, fingerprint) = text.trim().rsplit_once('.')?;
-            let digits = fingerprint.as_bytes().as_chunks::<2>().0.iter();
-            let bytes =
-                digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-            let authority = bytes.collect::<Option<Vec<u8>>>()?.try_into().ok()?;
+            let authority = fingerprint_bytes(fingerprint)?;
             let is_token = bearer.starts_with("cvt_") && bearer.contains('.');
             is_token.then(|| AccessToken { bearer: bearer.to_owned(), authority })
         };
         parse().ok_or_else(|| {
             let problem = Problem::new(Code::NotLoggedIn, "this is not an access token")
                 .detail("an access token begins with cvt_ and has three parts")
-                .hint("on a member: conclave token create NAME");
+                .hint("on a member: conclave token create NAME --role ROLE");
             Box::new(problem)
         })
     }

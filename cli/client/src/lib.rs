@@ -17,6 +17,7 @@ mod request;
 mod trust;
 
 pub use address::{ADDRESSES_MAX, AccessToken, Address};
+pub use nouns::AuditFilter;
 pub use request::{Change, Client, Download, Options};
 
 /// Error of a request, reported by a node or by this client.

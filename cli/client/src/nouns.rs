@@ -1,13 +1,17 @@
 //! Requests of the admin API, noun by noun.
 
+mod access;
+
 use conclave_api::{
     backup, canary, certificate, chain,
     change::{Change as Changed, List},
-    client_auth, cluster, csr, domain, join_token, key, keyring, listener, node, path,
+    client_auth, cluster, csr, domain, key, keyring, listener, node, path,
     path::with_name,
-    status, tls, token, trust,
+    status, tls, trust,
 };
 use reqwest::Method;
+
+pub use access::AuditFilter;
 
 use crate::{Change, Client, Failure};
 
@@ -127,34 +131,6 @@ impl Client {
     /// Ends a restore.
     pub async fn finish_restore(&self) -> Result<backup::Restored, Failure> {
         self.change(Method::POST, path::RESTORE_FINISH, &Nothing {}, &Change::default()).await
-    }
-
-    /// Creates a join token.
-    pub async fn create_join_token(
-        &self,
-        create: &join_token::Create,
-        change: &Change,
-    ) -> Result<join_token::JoinToken, Failure> {
-        self.change(Method::POST, path::JOIN_TOKENS, create, change).await
-    }
-
-    /// Creates an access token.
-    pub async fn create_token(
-        &self,
-        create: &token::Create,
-        change: &Change,
-    ) -> Result<token::NewToken, Failure> {
-        self.change(Method::POST, path::TOKENS, create, change).await
-    }
-
-    /// Lists the access tokens.
-    pub async fn tokens(&self) -> Result<List<token::Token>, Failure> {
-        self.read(path::TOKENS).await
-    }
-
-    /// Revokes an access token.
-    pub async fn revoke_token(&self, id: &str, change: &Change) -> Result<Changed, Failure> {
-        self.change(Method::DELETE, &with_name(path::TOKEN, id), &Nothing {}, change).await
     }
 
     /// Reads the state of the keyring.

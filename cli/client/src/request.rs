@@ -261,7 +261,7 @@ impl Client {
         self.read_with(path, query).await
     }
 
-    async fn read_with<T: DeserializeOwned>(
+    pub(crate) async fn read_with<T: DeserializeOwned>(
         &self,
         path: &str,
         mut query: Vec<(&'static str, String)>,
@@ -318,7 +318,7 @@ impl Client {
         .await
     }
 
-    fn query(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn query(&self) -> Vec<(&'static str, String)> {
         let scope = self.options.scope.iter().map(|scope| ("scope", scope.clone()));
         let family = self.options.family.iter().map(|family| ("family", family.clone()));
         let pending = self.options.is_pending.then(|| (PENDING_PARAMETER, "true".to_owned()));
@@ -531,10 +531,9 @@ impl Target {
             }
             Address::Https(url) => {
                 let token = token.ok_or_else(|| {
-                    failure(
-                        Problem::new(Code::NotLoggedIn, format!("{url} needs a token"))
-                            .hint("--token-file FILE; on a member: conclave token create NAME"),
-                    )
+                    failure(Problem::new(Code::NotLoggedIn, format!("{url} needs a token")).hint(
+                        "--token-file FILE; on a member: conclave token create NAME --role ROLE",
+                    ))
                 })?;
                 let tls = trust::config(token.authority, node_name)
                     .map_err(|error| unusable(error.to_string()))?;

@@ -50,7 +50,7 @@ pub(crate) fn refusal(error: &reqwest::Error, address: &str) -> Option<Problem> 
         }
         CertificateError::UnknownIssuer => {
             problem(format!("{address} belongs to another cluster than the access token"))
-                .hint("check the address; or make a new token on a member: conclave token create NAME")
+                .hint("check the address; or make a new token on a member: conclave token create NAME --role ROLE")
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             problem(format!("the certificate of {address} has expired"))

@@ -140,6 +140,21 @@ pub(crate) enum JoinToken {
         #[arg(long, value_parser = duration, default_value = "1h", value_name = "TIME")]
         expires_in: Duration,
     },
+    /// Lists join tokens, without their secrets
+    #[command(
+        after_help = "Examples:\n  conclave join-token list\n  conclave join-token list -o json"
+    )]
+    List,
+    /// Ends a join token
+    #[command(
+        after_help = "Examples:\n  conclave join-token revoke 0123456789abcdef\n  conclave join-token revoke 0123456789abcdef --yes"
+    )]
+    Revoke {
+        /// Id of the token: conclave join-token list shows it
+        id: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
 }
 
 #[derive(Subcommand)]
@@ -213,37 +228,5 @@ pub(crate) enum Node {
     Resume {
         /// Name of the node
         name: String,
-    },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum Token {
-    /// Makes an access token; it is shown once
-    #[command(
-        after_help = "Examples:\n  conclave token create deploy --expires-in 30d > deploy.token\n  conclave token create monitoring -o json"
-    )]
-    Create {
-        /// Name for lists and for the history
-        name: String,
-        /// Time until it expires, as 12h or 30d [default: never]
-        #[arg(long, value_parser = duration, value_name = "TIME")]
-        expires_in: Option<Duration>,
-        #[command(flatten)]
-        missing: IfMissing,
-    },
-    /// Lists access tokens, without their secrets
-    #[command(after_help = "Examples:\n  conclave token list\n  conclave token list -o json")]
-    List,
-    /// Ends an access token
-    #[command(
-        after_help = "Examples:\n  conclave token revoke 0123456789abcdef\n  conclave token revoke 0123456789abcdef --yes"
-    )]
-    Revoke {
-        /// Id of the token: conclave token list shows it
-        id: String,
-        #[command(flatten)]
-        existing: IfExists,
-        #[command(flatten)]
-        changing: Changing,
     },
 }

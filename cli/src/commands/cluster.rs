@@ -82,7 +82,7 @@ async fn rotate_authority(asking: &Asking, is_end: bool, changing: &Changing) ->
     output::change(global, "the cluster has a new authority; the one before stays trusted", &done);
     output::advice(
         global,
-        "Next: replace access tokens (conclave token create), then: conclave cluster rotate-authority --finish",
+        "Next: replace access tokens (conclave token create NAME --role ROLE), then: conclave cluster rotate-authority --finish",
     );
     Ok(0)
 }

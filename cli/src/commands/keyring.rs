@@ -258,7 +258,7 @@ impl SharesFile {
 
 /// Reads a secret from the terminal without echo, or one line from standard input. A new one is
 /// asked for twice on a terminal.
-fn secret(global: &Global, question: &str, is_new: bool) -> Result<String, Failure> {
+pub(super) fn secret(global: &Global, question: &str, is_new: bool) -> Result<String, Failure> {
     let missing = |why: &str| {
         let problem = Problem::new(Code::Malformed, why.to_owned());
         Box::new(problem.hint("--passphrase-file FILE    or --share-file FILE"))

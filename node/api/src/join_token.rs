@@ -31,3 +31,19 @@ pub struct JoinToken {
     /// Result of the change.
     pub change: crate::change::Change,
 }
+
+/// A join token, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Public id.
+    pub id: String,
+    /// Expiry time.
+    pub expires: String,
+    /// Number of the node that has used it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<u64>,
+    /// Creation time.
+    pub made: String,
+    /// Principal of the creator.
+    pub made_by: String,
+}

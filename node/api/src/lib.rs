@@ -3,6 +3,7 @@
 //! Shared by the node and its clients, so it contains no behaviour and no HTTP library. Times are
 //! RFC 3339 strings in UTC. Fingerprints are lower-case hex.
 
+pub mod audit;
 pub mod backup;
 pub mod canary;
 pub mod certificate;
@@ -13,6 +14,7 @@ pub mod cluster;
 pub mod csr;
 pub mod domain;
 pub mod finding;
+pub mod grant;
 pub mod join_token;
 pub mod key;
 pub mod keyring;
@@ -24,6 +26,7 @@ pub mod status;
 pub mod tls;
 pub mod token;
 pub mod trust;
+pub mod user;
 
 /// API version, in every object.
 pub const API_VERSION: &str = "conclave/v1";

@@ -39,12 +39,34 @@ pub const NODE_DRAIN: &str = "/v1/nodes/{name}/drain";
 pub const NODE_TAKE_OVER: &str = "/v1/node/take-over";
 /// Protocol of a take-over after the HTTP upgrade.
 pub const TAKE_OVER_PROTOCOL: &str = "conclave-take-over/1";
-/// `POST` [`crate::join_token::Create`].
+/// `GET`: list of [`crate::join_token::Known`]; `POST` [`crate::join_token::Create`].
 pub const JOIN_TOKENS: &str = "/v1/join-tokens";
+/// `DELETE`.
+pub const JOIN_TOKEN: &str = "/v1/join-tokens/{id}";
 /// `GET`: list of [`crate::token::Token`]; `POST` [`crate::token::Create`].
 pub const TOKENS: &str = "/v1/tokens";
-/// `DELETE`.
+/// `DELETE`: [`crate::token::Revoked`].
 pub const TOKEN: &str = "/v1/tokens/{id}";
+/// `GET`: [`crate::grant::WhoAmI`].
+pub const WHO_AM_I: &str = "/v1/whoami";
+/// `GET`: list of [`crate::grant::RoleRights`].
+pub const ROLES: &str = "/v1/roles";
+/// `POST` [`crate::user::Login`]: [`crate::user::Session`], without a token; `DELETE`: ends the
+/// session of the caller.
+pub const LOGIN: &str = "/v1/login";
+/// `GET`: list of [`crate::user::User`]; `POST` [`crate::user::Create`].
+pub const USERS: &str = "/v1/users";
+/// `GET`: [`crate::user::User`]; `PATCH` [`crate::user::Set`]; `DELETE`.
+pub const USER: &str = "/v1/users/{name}";
+/// `POST`: makes a secret for one-time codes, [`crate::user::NewCode`]; `DELETE`: no code is asked
+/// for any longer.
+pub const USER_CODE: &str = "/v1/users/{name}/code";
+/// `GET`: list of [`crate::audit::Entry`], the last one first.
+pub const AUDIT: &str = "/v1/audit";
+/// `GET`: [`crate::audit::Verified`].
+pub const AUDIT_VERIFY: &str = "/v1/audit/verify";
+/// `PUT` [`crate::audit::Keep`].
+pub const AUDIT_KEEP: &str = "/v1/audit/keep";
 /// `GET`: [`crate::keyring::Keyring`].
 pub const KEYRING: &str = "/v1/keyring";
 /// `POST`: makes a new generation.

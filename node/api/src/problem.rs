@@ -378,6 +378,16 @@ codes! {
     TooLarge "X006" = 2 / 413,
     /// The certificate of the node is not the one that is meant.
     NodeUntrusted "X010" = 6 / 502,
+    /// The token has made as many changes as it may.
+    TokenUsedUp "X011" = 5 / 403,
+    /// No user has this name.
+    UserUnknown "U001" = 3 / 404,
+    /// A user of this name exists.
+    UserExists "U002" = 4 / 409,
+    /// The user, the password or the one-time code is wrong.
+    LoginRefused "U003" = 5 / 401,
+    /// Too many attempts to log in.
+    LoginTooOften "U004" = 6 / 429,
     /// An internal error of the node.
     Internal "X007" = 1 / 500,
     /// A file named by the caller cannot be read or written.

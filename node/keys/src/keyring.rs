@@ -271,6 +271,7 @@ mod tests {
             reason: None,
             expects: Vec::new(),
             action,
+            origin: None,
         };
         let applied = machine::apply(state, LogIndex(number), &command);
         assert!(matches!(applied.outcome, Outcome::Done(_)), "{:?}", applied.outcome);

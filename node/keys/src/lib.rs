@@ -9,11 +9,13 @@
 //! passphrase or of shares.
 
 mod backup;
+mod code;
 mod identity;
 mod keyring;
 mod limits;
 mod lock;
 mod passphrase;
+mod password;
 mod proof;
 #[cfg(test)]
 mod samples;
@@ -26,9 +28,11 @@ mod unlock;
 mod wrap;
 
 pub use backup::BackupKeys;
+pub use code::{code_secret_text, code_step, make_code_secret};
 pub use identity::NodeKeys;
 pub use keyring::Keyring;
 pub use lock::{Given, Lock, LockError, LockStatus, NewKey, SharesStatus};
+pub use password::{hash_password, is_password, password_weakness};
 pub use proof::Claim;
 pub use seal::{Binding, GenerationKey, Purpose, SealError, Secret};
 pub use session::{OpenedKey, SessionKeys};

@@ -32,3 +32,10 @@ pub(crate) const WRONG_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) const WRONG_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Longest file of an unlock key.
 pub(crate) const UNLOCK_FILE_BYTES_MAX: u64 = 4096;
+/// Least characters of the password of a user.
+pub(crate) const PASSWORD_CHARS_MIN: usize = 12;
+/// Most bytes of the password of a user.
+pub(crate) const PASSWORD_BYTES_MAX: usize = 256;
+/// Memory of one login, in KiB, and passes over it.
+pub(crate) const PASSWORD_MEMORY_KIB: u32 = 19 * 1024;
+pub(crate) const PASSWORD_PASSES: u32 = 2;

@@ -2,8 +2,8 @@
 //! make one, so a stolen data directory without its unlock key cannot.
 
 use conclave_store::{
-    id::{ClusterId, Fingerprint, Generation, NodeId, TokenId},
-    record::{AccessToken, Member, Proof},
+    id::{ClusterId, Fingerprint, Generation, NodeId, TokenId, UserId, UserName},
+    record::{AccessToken, AuditCut, CertificateLogin, Grant, Member, Proof, User},
     time::UnixMillis,
 };
 use ring::{digest, hkdf, hmac};
@@ -29,6 +29,25 @@ pub enum Claim<'a> {
         /// The request.
         request: &'a [u8],
     },
+    /// An access token has this secret and this end, and its holder may do this.
+    GrantedToken(TokenId, &'a str, Fingerprint, Option<UnixMillis>, &'a Grant),
+    /// A user of this name logs in with this, and may do this.
+    User {
+        /// Name.
+        name: &'a str,
+        /// Id.
+        id: UserId,
+        /// Hash of the password.
+        password: Option<&'a str>,
+        /// Whether a one-time code is asked for. Its secret is sealed for this user alone.
+        has_code: bool,
+        /// Certificates.
+        certificates: &'a [CertificateLogin],
+        /// What the user may do.
+        grant: &'a Grant,
+    },
+    /// The audit trail begins with the entry of this number, after one with this hash.
+    AuditCut(u64, Fingerprint),
 }
 
 impl<'a> Claim<'a> {
@@ -37,9 +56,34 @@ impl<'a> Claim<'a> {
         Claim::Member(member.id, member.name.as_str(), &member.identity_der, &member.sealing_key)
     }
 
-    /// Returns the claim about an access token.
-    pub fn access_token(id: TokenId, token: &'a AccessToken) -> Claim<'a> {
-        Claim::AccessToken(id, &token.name, token.secret, token.expires)
+    /// Returns the claim about an access token. One that was made before level 4 has no grant.
+    pub fn access_token(
+        id: TokenId,
+        token: &'a AccessToken,
+        grant: Option<&'a Grant>,
+    ) -> Claim<'a> {
+        let (name, secret, expires) = (&token.name, token.secret, token.expires);
+        match grant {
+            Some(grant) => Claim::GrantedToken(id, name, secret, expires, grant),
+            None => Claim::AccessToken(id, name, secret, expires),
+        }
+    }
+
+    /// Returns the claim about a user.
+    pub fn user(name: &'a UserName, user: &'a User) -> Claim<'a> {
+        Claim::User {
+            name: name.as_str(),
+            id: user.id,
+            password: user.password.as_deref(),
+            has_code: user.code.is_some(),
+            certificates: &user.certificates,
+            grant: &user.grant,
+        }
+    }
+
+    /// Returns the claim about the removed beginning of the audit trail.
+    pub fn audit_cut(cut: &AuditCut) -> Claim<'a> {
+        Claim::AuditCut(cut.first, cut.previous)
     }
 }
 

@@ -1,9 +1,16 @@
 //! Samples of sealed and wrapped secrets, see `tests/src/samples.rs`. They contain randomness, so
 //! the tests check that old samples open, not that new ones are equal.
 
+use std::sync::LazyLock;
+
 use conclave_store::{
-    id::{ClusterId, DomainId, Fingerprint, Generation, NodeId, SessionKeyId, TokenId},
-    record::{Proof, Sealed, SessionKeyUse},
+    id::{
+        ClusterId, DomainId, DomainName, Fingerprint, Generation, NodeId, SessionKeyId, TokenId,
+        UserId,
+    },
+    record::{
+        CertificateLogin, DomainLimit, Grant, Network, Proof, Right, Role, Sealed, SessionKeyUse,
+    },
     time::UnixMillis,
 };
 
@@ -23,13 +30,14 @@ fn random(name: &str, bytes: Vec<u8>, value: &impl serde::Serialize) -> Sample {
     Sample { is_random: true, ..Sample::new(name, bytes, value) }
 }
 
-fn purposes() -> [(&'static str, Purpose); 7] {
+fn purposes() -> [(&'static str, Purpose); 8] {
     let id = SessionKeyId([2; 8]);
     [
         ("domain key", Purpose::DomainKey(DomainId([4; 16]))),
         ("pending key", Purpose::PendingKey(DomainId([4; 16]))),
         ("authority", Purpose::Authority),
         ("join token", Purpose::JoinToken(TokenId([1; 8]))),
+        ("user code", Purpose::UserCode(UserId([7; 8]))),
         ("node sealing", Purpose::NodeSealing),
         ("ticket key", Purpose::SessionKey(SessionKeyUse::Ticket, id)),
         ("cookie key", Purpose::SessionKey(SessionKeyUse::Cookie, id)),
@@ -69,13 +77,40 @@ fn what_was_wrapped_unwraps() {
     });
 }
 
-fn claims() -> [(&'static str, Claim<'static>); 4] {
+fn claims() -> [(&'static str, Claim<'static>); 7] {
+    static GRANT: LazyLock<Grant> = LazyLock::new(|| Grant {
+        roles: vec![Role::Operator],
+        only: vec![Right::Certificate],
+        domains: vec![DomainLimit {
+            name: DomainName::parse("shop.example").unwrap(),
+            is_tree: true,
+        }],
+        networks: vec![Network { address: "10.0.0.0".parse().unwrap(), prefix: 8 }],
+        uses: Some(300),
+        user: Some(UserId([7; 8])),
+    });
+    static CERTIFICATES: LazyLock<[CertificateLogin; 1]> = LazyLock::new(|| {
+        let name = "alice@example.org".to_owned();
+        [CertificateLogin { issuer: Fingerprint([6; 32]), name }]
+    });
     let secret = Fingerprint([6; 32]);
+    let until = Some(UnixMillis(7));
+    let user = Claim::User {
+        name: "alice",
+        id: UserId([7; 8]),
+        password: Some("$argon2id$"),
+        has_code: true,
+        certificates: &*CERTIFICATES,
+        grant: &GRANT,
+    };
     [
         ("generation", Claim::Generation(Generation(3), [4; 32])),
         ("member", Claim::Member(NodeId(3), "node-3", b"identity", &[5; 32])),
         ("token", Claim::AccessToken(TokenId([1; 8]), "deploy", secret, Some(UnixMillis(7)))),
         ("call", Claim::Call { exporter: &[7; 32], request: b"request" }),
+        ("granted token", Claim::GrantedToken(TokenId([1; 8]), "deploy", secret, until, &GRANT)),
+        ("user", user),
+        ("audit cut", Claim::AuditCut(70_000, secret)),
     ]
 }
 

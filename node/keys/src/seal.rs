@@ -4,7 +4,7 @@
 //! sealed secret that is moved to another domain, purpose, scope or generation does not open.
 
 use conclave_store::{
-    id::{ClusterId, DomainId, Generation, SessionKeyId, TokenId},
+    id::{ClusterId, DomainId, Generation, SessionKeyId, TokenId, UserId},
     record::{Sealed, SessionKeyUse},
 };
 use conclave_system::entropy;
@@ -46,6 +46,8 @@ pub enum Purpose {
     SessionKey(SessionKeyUse, SessionKeyId),
     /// Private key of a domain that waits for its certificate.
     PendingKey(DomainId),
+    /// Secret of the one-time codes of a user.
+    UserCode(UserId),
 }
 
 /// The context of a sealed secret, without its generation.

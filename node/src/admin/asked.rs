@@ -1,33 +1,40 @@
 //! Parsing of API requests: headers, query parameters and body.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, Query, Request},
-    http::{HeaderMap, Method, Uri, header::CONTENT_LENGTH},
+    http::{HeaderMap, Method, Uri, header::CONTENT_LENGTH, request::Parts},
 };
 use conclave_api::{
     BODY_BYTES_MAX,
+    audit::Entry,
     domain::Scope as ApiScope,
     key::Family as ApiFamily,
     path::{IF_MATCH_HEADER, OPERATION_HEADER, PAGE_MAX},
     problem::{Code, Problem},
 };
 use conclave_pki::name::deceives;
-use conclave_store::{id::OperationId, limits::REASON_BYTES_MAX, record::KeyFamily, scope::Scope};
+use conclave_store::{
+    id::OperationId,
+    limits::REASON_BYTES_MAX,
+    record::{KeyFamily, Principal},
+    scope::Scope,
+};
 use conclave_system::{clock, entropy};
 use futures::StreamExt;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::problem::Failed;
+use super::{auth::Door, problem::Failed};
 use crate::{
-    http::limits::BODY_TIMEOUT,
+    http::{Guest, limits::BODY_TIMEOUT},
     node::Node,
     operate::{Caller, Operator},
     replica::Wait,
+    rights::Access,
 };
 
 const TIMEOUT_MS: u64 = 15_000;
@@ -49,6 +56,10 @@ pub(super) struct Parameters {
     if_exists: bool,
     pending: bool,
     own: bool,
+    who: Option<String>,
+    event: Option<String>,
+    object: Option<String>,
+    result: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
 }
@@ -62,6 +73,38 @@ pub(super) struct Page {
     pub(super) limit: usize,
 }
 
+/// Which entries of the audit trail are wanted: those with these texts.
+#[derive(Clone)]
+pub(super) struct Filter {
+    who: Option<String>,
+    event: Option<String>,
+    object: Option<String>,
+    result: Option<String>,
+}
+
+impl Filter {
+    /// Returns whether an entry is wanted. An event may be given by its beginning: `domain.`.
+    pub(super) fn takes(&self, entry: &Entry) -> bool {
+        let is =
+            |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|one| one == text);
+        let begins = |wanted: &str| match wanted.ends_with('.') {
+            true => entry.event.starts_with(wanted),
+            false => entry.event == wanted,
+        };
+        is(&self.who, &entry.who)
+            && is(&self.object, &entry.object)
+            && is(&self.result, &entry.result)
+            && self.event.as_deref().is_none_or(begins)
+    }
+}
+
+/// A request of one who is not known yet: a login.
+pub(super) struct Unknown {
+    pub(super) asked: Asked,
+    pub(super) remote: Option<IpAddr>,
+    pub(super) guest: Option<Guest>,
+}
+
 /// A parsed request: the operator that carries it out, and the parts that only routes read.
 pub(super) struct Asked {
     pub(super) operator: Operator,
@@ -70,6 +113,8 @@ pub(super) struct Asked {
     pub(super) is_pending: bool,
     /// Whether a list of trusted certificates is without the inherited ones.
     pub(super) is_own: bool,
+    /// Which entries of the audit trail are wanted.
+    pub(super) filter: Filter,
     /// Wiped, because it may hold a private key.
     body: Zeroizing<Vec<u8>>,
 }
@@ -81,6 +126,33 @@ impl FromRequest<Node> for Asked {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
         let caller = Caller::from_request_parts(&mut parts, node).await?;
+        Asked::read(started, parts, body, caller, node).await
+    }
+}
+
+impl FromRequest<Node> for Unknown {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, node: &Node) -> Result<Unknown, Failed> {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let remote = parts.extensions.get::<Door>().and_then(Door::remote);
+        let guest = parts.extensions.get::<Guest>().cloned();
+        let (principal, access, expects) = (Principal::Stranger, Access::nothing(), Vec::new());
+        let caller = Caller { principal, access, remote, expects };
+        let asked = Asked::read(started, parts, body, caller, node).await?;
+        Ok(Unknown { asked, remote, guest })
+    }
+}
+
+impl Asked {
+    async fn read(
+        started: Instant,
+        parts: Parts,
+        body: Body,
+        caller: Caller,
+        node: &Node,
+    ) -> Result<Asked, Failed> {
         let malformed = |what: String| Problem::new(Code::Malformed, what);
         let Query(parameters) = Query::<Parameters>::try_from_uri(&parts.uri)
             .map_err(|error| malformed(error.body_text()))?;
@@ -131,7 +203,7 @@ impl FromRequest<Node> for Asked {
             wait,
             timeout,
             deadline: started + timeout,
-            reason: parameters.reason,
+            reason: parameters.reason.clone(),
             is_stale,
             is_dry_run: parameters.dry_run,
             is_all_required: parameters.require_all,
@@ -142,7 +214,9 @@ impl FromRequest<Node> for Asked {
             started,
         };
         let page = Page { after: parameters.after, limit };
-        Ok(Asked { operator, page, is_pending: parameters.pending, is_own: parameters.own, body })
+        let Parameters { who, event, object, result, pending, own, .. } = parameters;
+        let filter = Filter { who, event, object, result };
+        Ok(Asked { operator, page, is_pending: pending, is_own: own, filter, body })
     }
 }
 

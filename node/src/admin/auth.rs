@@ -1,27 +1,44 @@
-//! Authentication of API requests: by unix socket or by access token.
+//! Authentication of API requests: by unix socket, by access token, or by the session of a user.
 
-use std::{fmt, net::SocketAddr, sync::LazyLock, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use axum::{
     extract::FromRequestParts,
     http::{Method, request::Parts},
 };
-use conclave_api::problem::{Code, Problem};
+use conclave_api::{
+    path,
+    problem::{Code, Problem},
+};
 use conclave_keys::Claim;
 use conclave_store::{
-    id::{Fingerprint, TokenId},
-    record::{AccessToken, Principal, ProofOf, RowKey},
+    id::{Fingerprint, TokenId, UserId, UserName},
+    record::{AccessToken, Grant, Principal, ProofOf, RowKey, User},
     state::State,
 };
 use conclave_system::clock;
 use tokio::time::Instant;
 
 use super::{asked, problem::Failed};
-use crate::{cluster::Rate, http::Guest, node::Node, operate::Caller, token::parse_access_token};
+use crate::{
+    cluster::Rate,
+    http::Guest,
+    node::Node,
+    operate::Caller,
+    rights::{Access, is_from_here, is_proved_user},
+    token::parse_access_token,
+};
 
 /// Most lines about refused requests, in each of these intervals. Strangers could fill the log.
 const REFUSED_LINES_MAX: u32 = 10;
 const REFUSED_LINES_EVERY: Duration = Duration::from_secs(60);
+/// Longest time without a leader for which this node believes that no token was revoked.
+const BELIEVED_MAX: Duration = Duration::from_secs(60);
 
 /// The socket by which a request arrived. The server attaches it to each request.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +54,16 @@ impl fmt::Display for Door {
         match self {
             Door::Socket { .. } => write!(out, "the admin socket"),
             Door::Https { remote } => write!(out, "{remote}"),
+        }
+    }
+}
+
+impl Door {
+    /// Returns the address of the client; `None`: it used the admin socket.
+    pub(super) fn remote(&self) -> Option<IpAddr> {
+        match self {
+            Door::Socket { .. } => None,
+            Door::Https { remote } => Some(remote.ip().to_canonical()),
         }
     }
 }
@@ -57,51 +84,103 @@ impl FromRequestParts<Node> for Caller {
 async fn authenticate(parts: &Parts, node: &Node) -> Result<Caller, Problem> {
     let door = parts.extensions.get::<Door>();
     if let Some(Door::Socket { uid }) = door {
-        return Ok(Caller { principal: Principal::Socket { uid: *uid }, expects: None });
+        return Ok(Caller {
+            principal: Principal::Socket { uid: *uid },
+            access: Access::everything(),
+            remote: None,
+            expects: Vec::new(),
+        });
     }
     let refused = |title: &str| {
         log_refused(door, title);
         Problem::new(Code::NotLoggedIn, title)
-            .hint("--token-file FILE with a token made on a member: conclave token create NAME")
+            .hint("--token-file FILE with a token made on a member: conclave token create NAME --role ROLE")
     };
     let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
     let text = header.and_then(|value| value.strip_prefix("Bearer "));
     let text = text.ok_or_else(|| refused("not logged in: this address needs a token"))?;
     let (id, secret) = parse_access_token(text).ok_or_else(|| refused("invalid token"))?;
-    let secret = Fingerprint::of(&secret);
+    let shown = Shown { id, secret: Fingerprint::of(&secret), remote: door.and_then(Door::remote) };
     let ended = || refused("this token is not known, or it has ended");
     let replica = node.replica()?;
-    let caller = holder(node, &replica.point().state, id, secret).ok_or_else(ended)?;
+    let caller = shown.holder(node, &replica.point().state)?.ok_or_else(ended)?;
     if let Some(guest) = parts.extensions.get::<Guest>() {
         guest.admit();
     }
     if matches!(parts.method, Method::GET | Method::HEAD) {
-        return Ok(caller);
+        let is_believed = replica.confirmed_since().is_some_and(|since| since <= BELIEVED_MAX);
+        // How the cluster is must be readable while it has no leader. It holds no secret.
+        let is_outlook = [path::STATUS, path::NODES].contains(&parts.uri.path());
+        return match is_believed || is_outlook {
+            true => Ok(caller),
+            false => check_again(parts, node, &shown).await?.ok_or_else(ended),
+        };
     }
     // This node may not have heard yet that the token was revoked. A change of the shared scope is
     // rejected then when it is applied; a drain or a change of the local scope would be made.
-    let read = replica.linearizable(asked::timeout(&parts.uri)).await;
+    check_again(parts, node, &shown).await?.ok_or_else(ended)
+}
+
+/// Looks the holder up in a State that holds everything that was acknowledged.
+async fn check_again(parts: &Parts, node: &Node, shown: &Shown) -> Result<Option<Caller>, Problem> {
+    let read = node.replica()?.linearizable(asked::timeout(&parts.uri)).await;
     let point = read.map_err(|_| {
         let socket = node.config().admin_socket.display();
         Problem::new(Code::NoLeader, "the cluster has no leader that a quorum follows")
             .why("so this node cannot tell whether the token was revoked")
             .hint(format!("on the node itself no token is needed: --address unix:{socket}"))
     })?;
-    holder(node, &point.state, id, secret).ok_or_else(ended)
+    shown.holder(node, &point.state)
 }
 
-/// Returns the holder of a token that is valid by this State.
-fn holder(node: &Node, state: &State, id: TokenId, secret: Fingerprint) -> Option<Caller> {
-    // A comparison in constant time is not needed: it compares hashes of random secrets, so its
-    // timing reveals nothing useful.
-    let token = state.access_token(&id).filter(|token| {
-        token.secret == secret
-            && token.expires.is_none_or(|expires| clock::now() <= expires)
-            && is_proved(node, state, id, token)
-    })?;
-    let principal = Principal::Token { id, name: token.name.clone() };
-    let expects = Some(state.expectation(RowKey::AccessToken(id)));
-    Some(Caller { principal, expects })
+/// A token as a client shows it.
+struct Shown {
+    id: TokenId,
+    secret: Fingerprint,
+    remote: Option<IpAddr>,
+}
+
+impl Shown {
+    /// Returns the holder of the token, if it is valid by this State.
+    fn holder(&self, node: &Node, state: &State) -> Result<Option<Caller>, Problem> {
+        // A comparison in constant time is not needed: it compares hashes of random secrets, so its
+        // timing reveals nothing useful.
+        let token = state.access_token(&self.id).filter(|token| {
+            token.secret == self.secret
+                && token.expires.is_none_or(|expires| clock::now() <= expires)
+                && is_proved(node, state, self.id, token)
+        });
+        let Some(token) = token else { return Ok(None) };
+        if state.token_uses(&self.id) == Some(0) {
+            return Err(Problem::new(Code::TokenUsedUp, "this token has made all its changes")
+                .hint("conclave token create NAME --role ROLE --uses N"));
+        }
+        let of_token = state.expectation(RowKey::AccessToken(self.id));
+        let by_token = Principal::Token { id: self.id, name: token.name.clone() };
+        let (principal, access, grant, row) = match state.grant(&self.id) {
+            None => (by_token, Access::all_rights(), None, None),
+            Some(Grant { user: Some(user), .. }) => {
+                let Some((name, user)) = user_of(node, state, *user) else { return Ok(None) };
+                let principal = Principal::User { name: name.clone(), session: self.id };
+                let row = RowKey::User(name.clone());
+                (principal, Access::of(&user.grant), Some(&user.grant), Some(row))
+            }
+            Some(grant) => (by_token, Access::of(grant), Some(grant), Some(RowKey::Grant(self.id))),
+        };
+        if grant.is_some_and(|grant| !is_from_here(grant, self.remote)) {
+            let title = "this token is not for the network that the request came from";
+            return Err(Problem::new(Code::NotAllowed, title));
+        }
+        let row = row.map(|row| state.expectation(row));
+        let expects = std::iter::once(of_token).chain(row).collect();
+        Ok(Some(Caller { principal, access, remote: self.remote, expects }))
+    }
+}
+
+/// Returns a user that a holder of the keyring has made.
+fn user_of<'s>(node: &Node, state: &'s State, id: UserId) -> Option<(&'s UserName, &'s User)> {
+    let (name, user) = state.users().find(|(_, user)| user.id == id)?;
+    is_proved_user(node.keyring(), state, name, user).then_some((name, user))
 }
 
 /// Logs a request without a valid token. `unlogged` counts those before it that had no line.
@@ -117,8 +196,9 @@ fn log_refused(door: Option<&Door>, why: &str) {
 /// Returns whether a holder of the keyring made the token. One who can order commands could else
 /// make one for themselves. A sealed node cannot tell, and takes no token.
 fn is_proved(node: &Node, state: &State, id: TokenId, token: &AccessToken) -> bool {
+    let claim = Claim::access_token(id, token, state.grant(&id));
     match state.proof(ProofOf::AccessToken(id)) {
-        Some(proof) => node.keyring().verifies(&proof, &Claim::access_token(id, token)),
+        Some(proof) => node.keyring().verifies(&proof, &claim),
         None => state.is_older_than_proofs(&RowKey::AccessToken(id)),
     }
 }

@@ -26,6 +26,8 @@ impl IntoResponse for Failed {
         let mut response = (status, axum::Json(&self.0)).into_response();
         let content_type = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, content_type);
+        // For the audit trail.
+        response.extensions_mut().insert(self.0.code);
         if self.0.retryable {
             response.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
         }

@@ -1,5 +1,6 @@
 //! Routes of the admin API, one file per noun.
 
+mod audit;
 mod backup;
 mod canary;
 mod certificate;
@@ -12,12 +13,15 @@ mod join_token;
 mod key;
 mod keyring;
 mod listener;
+mod login;
 mod node;
+mod role;
 mod status;
 mod take_over;
 mod tls;
 mod token;
 mod trust;
+mod user;
 
 use axum::{
     Json, Router,
@@ -32,7 +36,7 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 
-use super::{changes, problem::Failed};
+use super::{gate, problem::Failed};
 use crate::node::Node;
 
 /// A JSON answer, or the problem that prevented it.
@@ -59,7 +63,17 @@ pub(crate) fn router(node: Node) -> Router {
         .route(path::RESTORE, post(backup::begin))
         .route(path::RESTORE_ROWS, post(backup::rows))
         .route(path::RESTORE_FINISH, post(backup::end))
-        .route(path::JOIN_TOKENS, post(join_token::create))
+        .route(path::JOIN_TOKENS, get(join_token::list).post(join_token::create))
+        .route(path::JOIN_TOKEN, delete(join_token::revoke))
+        .route(path::WHO_AM_I, get(role::who_am_i))
+        .route(path::ROLES, get(role::list))
+        .route(path::LOGIN, post(login::open).delete(login::close))
+        .route(path::USERS, get(user::list).post(user::create))
+        .route(path::USER, get(user::show).patch(user::set).delete(user::delete))
+        .route(path::USER_CODE, post(user::make_code).delete(user::remove_code))
+        .route(path::AUDIT, get(audit::list))
+        .route(path::AUDIT_VERIFY, get(audit::verify))
+        .route(path::AUDIT_KEEP, put(audit::keep))
         .route(path::TOKENS, get(token::list).post(token::create))
         .route(path::TOKEN, delete(token::revoke))
         .route(path::KEYRING, get(keyring::show))
@@ -100,7 +114,7 @@ pub(crate) fn router(node: Node) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn_with_state(node.clone(), changes::log))
+        .layer(from_fn_with_state(node.clone(), gate::pass))
         .layer(map_response(uncached))
         .with_state(node)
 }

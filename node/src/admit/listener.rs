@@ -17,7 +17,10 @@ use conclave_store::{
     state::State,
 };
 
-pub(crate) use {options::with_a_labels as normal_upstream, walk_around::by_domain as ways_around};
+pub(crate) use {
+    options::parse_network, options::with_a_labels as normal_upstream,
+    walk_around::by_domain as ways_around,
+};
 
 use super::{Admitted, View, rejection_problem};
 

@@ -139,6 +139,12 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         }
         R::TrustedUnknown(_) => (Code::TrustedCertificateUnknown, "conclave trust list".to_owned()),
         R::AccessTokenUnknown(_) => (Code::NotFound, "conclave token list".to_owned()),
+        R::TokenUsedUp(_) => {
+            (Code::TokenUsedUp, "conclave token create NAME --role ROLE --uses N".to_owned())
+        }
+        R::UserUnknown(_) => (Code::UserUnknown, "conclave user list".to_owned()),
+        R::UserExists(name) => (Code::UserExists, format!("conclave user set {name}")),
+        R::AuditCutWrong(_) => (Code::NotFound, "conclave audit list".to_owned()),
         R::CanaryExists(name) => {
             (Code::VersionConflict, format!("conclave cert canary {name} --stop    or: --promote"))
         }

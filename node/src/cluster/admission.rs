@@ -305,6 +305,7 @@ impl Admission {
             reason: None,
             expects: vec![state.expectation(RowKey::JoinToken(request.token))],
             action,
+            origin: None,
         };
         Ok((command, certificate))
     }

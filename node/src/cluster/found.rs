@@ -115,6 +115,7 @@ async fn order_at(
         reason: None,
         expects: Vec::new(),
         action: Action::FoundCluster(Box::new(found)),
+        origin: None,
     };
     let bytes = wire::encode_command(&command).map_err(|e| internal("command", e))?;
     let done = replica.execute(&bytes, Wait::Served, Instant::now() + TIMEOUT).await;

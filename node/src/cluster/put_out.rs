@@ -8,7 +8,7 @@ use conclave_raft::Role;
 use conclave_store::{
     command::Command,
     outcome::Outcome,
-    record::{LEVEL_MAX, MemberRole},
+    record::{LEVEL_MAX, MemberRole, Principal},
     scope::Scope,
     state::State,
     time::UnixMillis,
@@ -23,6 +23,7 @@ use crate::{
     node::Node,
     recovered::{Former, Recovered},
     replica::{Attention, Replica, Wait},
+    rights::Access,
 };
 
 /// How often the node looks whether it can turn the keyring.
@@ -85,6 +86,9 @@ async fn order(node: &Node, replica: &Replica) -> Result<Outcome, Problem> {
             family: None,
             is_if_missing: false,
             is_if_exists: false,
+            access: &Access::all_rights(),
+            principal: &Principal::Node(id),
+            reason: None,
         };
         admit::rotate_keyring(&view)
     });

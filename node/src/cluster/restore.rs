@@ -201,6 +201,7 @@ fn encoded(principal: &Principal, action: Action) -> Result<Vec<u8>, Problem> {
         reason: None,
         expects: Vec::new(),
         action,
+        origin: None,
     };
     wire::encode_command(&command).map_err(|error| {
         Problem::new(Code::LimitReached, "a row of the backup is too large for one command")

@@ -127,6 +127,8 @@ fn tasks(node: &Node, replica: &Replica, recovered: Option<Recovered>) -> Member
         tokio::spawn(replica.clone().rotate_session_keys()).abort_handle(),
         tokio::spawn(raise_local(node.clone(), replica.clone())).abort_handle(),
         tokio::spawn(replica.clone().keep_keyring()).abort_handle(),
+        tokio::spawn(replica.clone().keep_audit()).abort_handle(),
+        tokio::spawn(replica.clone().note_audit(Arc::clone(node.audit()))).abort_handle(),
         tokio::spawn(replica.clone().step_aside()).abort_handle(),
         tokio::spawn(canary::watch(node.clone(), replica.clone())).abort_handle(),
         tokio::spawn(replica.clone().claim_main_domain(node.config().main_domain.clone()))

@@ -13,7 +13,7 @@ use conclave_api::{
 };
 use conclave_store::{
     command::{Action, Command, Expectation},
-    id::{ListenerName, LogIndex, OperationId},
+    id::{ListenerName, LogIndex, OperationId, ServerName},
     machine,
     outcome::{Done, Outcome, Rejection},
     record::{Principal, RowKey, TrustSet},
@@ -34,6 +34,9 @@ use crate::{
 /// Longest wait for the level of the rules that a change needs. A new cluster reaches it within a
 /// second; a cluster with an older member does not.
 const LEVEL_WAIT: Duration = Duration::from_secs(2);
+
+/// First level whose commands tell from where they were asked for.
+const ORIGIN_LEVEL: u32 = 4;
 
 /// The admission of a change; it may run several times.
 pub(super) type Derive = Arc<dyn Fn(&View<'_>) -> Result<Admitted, Problem> + Send + Sync>;
@@ -121,6 +124,9 @@ impl Operator {
                 family: asked.family,
                 is_if_missing: asked.is_if_missing,
                 is_if_exists: asked.is_if_exists,
+                access: &asked.caller.access,
+                principal: &asked.caller.principal,
+                reason: asked.reason.as_deref(),
             };
             let admitted = derive(&view)?;
             asked.command(&view, admitted)
@@ -162,22 +168,26 @@ impl Operator {
         }
         let told = Told { object: admitted.object, warnings: admitted.warnings };
         let Some(action) = admitted.action else {
+            self.check_rows(&admitted.rows)?;
             return self.nothing(view, told, &admitted.rows);
         };
+        self.check_action(view.state, &action)?;
         check_level(view.state, &action)?;
         let principal = self.principal(view, &action)?;
         if view.scope == Scope::Shared {
-            expects.extend(self.caller.expects.clone());
+            expects.extend(self.caller.expects.iter().cloned());
         }
         let is_always_new = is_always_new(&action);
+        let has_origin = view.state.level() >= ORIGIN_LEVEL;
         let part = |action: Action| Command {
             operation: OperationId::new(view.now, entropy::array()),
             principal: principal.clone(),
             request: self.request,
             time: view.now,
             reason: None,
-            expects: self.caller.expects.clone().into_iter().collect(),
+            expects: self.caller.expects.clone(),
             action,
+            origin: has_origin.then(|| self.caller.origin(&self.node)),
         };
         let parts: Vec<Command> = admitted.parts.into_iter().map(&part).collect();
         let (operation, reason) = (self.operation.clone(), self.reason.clone());
@@ -206,6 +216,23 @@ impl Operator {
             }
         }
         Ok(Derived::Command(Box::new(command), parts, told))
+    }
+
+    /// Decides whether the caller may do this.
+    fn check_action(&self, state: &State, action: &Action) -> Result<(), Problem> {
+        let domain = action.domain().and_then(|name| state.domain(name));
+        let present: Vec<ServerName> =
+            domain.map(|domain| domain.server_names().collect()).unwrap_or_default();
+        self.caller.access.check_action(&self.caller.principal.to_string(), action, &present)
+    }
+
+    /// Decides whether the caller may hear that these rows are as it wants them.
+    fn check_rows(&self, rows: &[RowKey]) -> Result<(), Problem> {
+        let who = self.caller.principal.to_string();
+        rows.iter().try_for_each(|row| match row {
+            RowKey::Domain(name) => self.caller.access.check_domain(&who, name),
+            _ => Ok(()),
+        })
     }
 
     /// Answers an admission that found nothing to do. A finished operation under this id was a
@@ -313,6 +340,7 @@ fn is_always_new(action: &Action) -> bool {
             | Action::CreateJoinToken(..)
             | Action::CreateAccessToken(..)
             | Action::AddAccessToken(..)
+            | Action::GrantToken(_)
             | Action::RotateKeyring(_)
             | Action::TurnKeyring(_)
             | Action::RemoveMember(_)

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use zeroize::Zeroize;
 
 use super::{
-    Drain, DrainedV1, ExecuteError, KeptV1, NodeReport, Replica, TransferredV1, Wait,
+    AuditHeadV1, Drain, DrainedV1, ExecuteError, KeptV1, NodeReport, Replica, TransferredV1, Wait,
     limits::EXECUTE_TIME_MAX,
     report::{ReportV1, ReportV2, ReportV3},
     reports::HOLD_MAX,
@@ -59,6 +59,9 @@ pub(super) enum RequestV1 {
     Proved { proof: Proof, request: ByteBuf },
     /// Hand the leadership to this voter, or to the best one. Since version 0.3.0.
     Transfer { to: Option<u64>, is_dry_run: bool },
+    /// Return where the audit trail of the callee ends, and the hash of one entry. Since version
+    /// 0.4.0.
+    AuditHead { number: u64 },
 }
 
 /// The answer to a [`RequestV1`].
@@ -98,6 +101,7 @@ pub(super) enum AnswerV1 {
     /// The request needs a proof that its sender holds the keyring. Nothing was done.
     NotProved,
     Transferred(Result<TransferredV1, KeptV1>),
+    AuditHead(AuditHeadV1),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -205,6 +209,9 @@ impl Replica {
             RequestV1::Proved { .. } => AnswerV1::NotProved,
             RequestV1::HasRoom => AnswerV1::HasRoom(self.shared.raft.has_room()),
             RequestV1::Drain(asked) => AnswerV1::Drained(self.drain_here(asked).await),
+            RequestV1::AuditHead { number } => {
+                AnswerV1::AuditHead(AuditHeadV1::of(&self.point().state, number))
+            }
             RequestV1::Transfer { to, is_dry_run } => {
                 AnswerV1::Transferred(self.transfer_here(to.map(NodeId), is_dry_run).await)
             }
@@ -264,6 +271,7 @@ mod tests {
             reason: None,
             expects: Vec::new(),
             action: Action::FlushSessions,
+            origin: None,
         };
         let is_known = |command: Vec<u8>| {
             let command = ByteBuf::from(command);

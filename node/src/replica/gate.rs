@@ -91,6 +91,8 @@ fn may_order(from: NodeId, command: &Command) -> bool {
     match (&command.principal, &command.action) {
         (Principal::SealedSocket { node, .. }, action) => *node == from && !action.is_of_trust(),
         (Principal::Node(node), Action::SetMainDomain(id, _)) => (*node, *id) == (from, from),
+        // What was denied at a sealed node. It can add to the trail, and remove nothing from it.
+        (Principal::Node(node), Action::NoteAudit(_)) => *node == from,
         (Principal::Node(node), Action::SetMember(set)) => {
             let SetMember { id, address: _, role, place } = &**set;
             (*node, *id) == (from, from) && role.is_none() && place.is_none()
@@ -128,6 +130,9 @@ mod tests {
             (typed(2), revoke(), true),
             (Principal::Token { id: TokenId([1; 8]), name: "x".to_owned() }, revoke(), false),
             (Principal::Node(me), main, true),
+            (Principal::Node(me), Action::NoteAudit(Vec::new()), true),
+            (Principal::Node(NodeId(3)), Action::NoteAudit(Vec::new()), false),
+            (typed(2), Action::KeepAudit(1_000), false),
             (Principal::Node(me), set(2, None), true),
             (Principal::Node(me), set(3, None), false),
             (Principal::Node(me), set(2, Some(MemberRole::Voter)), false),
@@ -140,6 +145,7 @@ mod tests {
                 reason: None,
                 expects: Vec::new(),
                 action,
+                origin: None,
             };
             assert_eq!(may_order(me, &command), may, "{command:?}");
         }

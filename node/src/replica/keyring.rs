@@ -134,10 +134,20 @@ impl Replica {
             }
         }
         for (id, token) in state.access_tokens() {
-            let claim = Claim::access_token(*id, token);
+            let claim = Claim::access_token(*id, token, state.grant(id));
             if is_due(ProofOf::AccessToken(*id), RowKey::AccessToken(*id), &claim) {
                 due.push((ProofOf::AccessToken(*id), keyring.prove(&claim)?));
             }
+        }
+        for (name, user) in state.users() {
+            let (of, claim) = (ProofOf::User(user.id), Claim::user(name, user));
+            if is_due(of, RowKey::User(name.clone()), &claim) {
+                due.push((of, keyring.prove(&claim)?));
+            }
+        }
+        let cut = Claim::audit_cut(&state.audit_cut());
+        if is_due(ProofOf::AuditCut, RowKey::AuditCut, &cut) {
+            due.push((ProofOf::AuditCut, keyring.prove(&cut)?));
         }
         let mut before: Option<(Generation, std::sync::Arc<GenerationKey>)> = None;
         for (generation, key) in keyring.generations() {
@@ -205,6 +215,9 @@ fn purposes(key: &RowKey, record: &Record) -> Option<Vec<Purpose>> {
         (RowKey::Cluster, _) => vec![Purpose::Authority],
         (RowKey::JoinToken(id), _) => vec![Purpose::JoinToken(*id)],
         (RowKey::PendingKey((id, _)), _) => vec![Purpose::PendingKey(*id)],
+        (RowKey::User(_), Record::User(user)) => {
+            user.code.iter().map(|_| Purpose::UserCode(user.id)).collect()
+        }
         (RowKey::Domain(_), Record::Domain(domain)) => {
             vec![Purpose::DomainKey(domain.id); domain.credentials.len()]
         }

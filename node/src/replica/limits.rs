@@ -16,6 +16,12 @@ pub(super) const LAG_ENTRIES_MAX: u64 = 64;
 pub(super) const LAG_TIME_MAX: Duration = Duration::from_millis(500);
 /// Most failed commands in a report of version 0.1.0. It omits older ones.
 pub(super) const FAILED_MAX_V1: usize = 64;
+/// Events that wait for their entries in the audit trail.
+pub(super) const AUDIT_QUEUE_MAX: usize = 1_024;
+/// Time in which events gather for one command.
+pub(super) const AUDIT_GATHER: Duration = Duration::from_millis(100);
+/// Pause before entries are ordered again.
+pub(super) const AUDIT_RETRY: Duration = Duration::from_secs(1);
 /// Time until the status reports a node whose served index stays behind.
 pub(super) const LAG_SHOWN: Duration = Duration::from_secs(1);
 /// Most things that a member reports as needing attention. Further ones are omitted.

@@ -71,7 +71,12 @@ impl Replica {
         }
     }
 
-    fn member_ids(&self) -> Vec<NodeId> {
+    /// Returns the time since this node last knew of a leader with a quorum.
+    pub(crate) fn confirmed_since(&self) -> Option<Duration> {
+        self.shared.reports.confirmed_since()
+    }
+
+    pub(super) fn member_ids(&self) -> Vec<NodeId> {
         let status = self.shared.raft.status();
         status.voters.keys().chain(status.learners.keys()).map(|id| NodeId(id.0)).collect()
     }

@@ -180,7 +180,7 @@ impl Reports {
     }
 
     /// Returns the time since this node last knew of a leader with a quorum; none if it never did.
-    pub(super) fn confirmed_since(&self) -> Option<Duration> {
+    pub(crate) fn confirmed_since(&self) -> Option<Duration> {
         let confirmed = self.shared.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
         confirmed.map(|at| at.elapsed())
     }

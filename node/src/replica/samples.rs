@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
 
 use super::{
-    Drain, DrainedV1, KeptV1, NodeReport, TransferredV1,
+    AuditHeadV1, Drain, DrainedV1, KeptV1, NodeReport, TransferredV1,
     call::{AnswerV1, RequestV1, decode, encode},
     report::Attention,
 };
@@ -51,6 +51,7 @@ fn requests() -> Vec<RequestV1> {
         },
         RequestV1::Transfer { to: Some(3), is_dry_run: true },
         RequestV1::Transfer { to: None, is_dry_run: false },
+        RequestV1::AuditHead { number: 70_000 },
     ];
     others.into_iter().chain(seal).chain(drains.map(RequestV1::Drain)).chain(later).collect()
 }
@@ -124,7 +125,12 @@ fn answers() -> Vec<AnswerV1> {
         AnswerV1::NotProved,
         AnswerV1::Transferred(Ok(TransferredV1 { from: 1, to: 3, took_ms: 12 })),
     ];
-    first.into_iter().chain(kept).collect()
+    // A sample is named by its place, so later ones come last.
+    let later = [
+        AnswerV1::AuditHead(AuditHeadV1 { last: 70_000, hash: [1; 32], asked: None }),
+        AnswerV1::AuditHead(AuditHeadV1 { last: 70_000, hash: [1; 32], asked: Some([2; 32]) }),
+    ];
+    first.into_iter().chain(kept).chain(later).collect()
 }
 
 fn check_all<T: Serialize + DeserializeOwned>(file: &str, all: &[T], more: fn(&[Sample])) {

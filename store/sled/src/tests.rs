@@ -32,6 +32,7 @@ fn add_domain(state: &State, number: u64) -> Applied {
             addresses: Vec::new(),
             mode: PkiMode::Test,
         }),
+        origin: None,
     };
     machine::apply(state, LogIndex(number), &command)
 }

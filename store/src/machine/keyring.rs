@@ -113,6 +113,12 @@ pub(super) fn reseal(change: &mut Changing<'_>, reseal: &Reseal) -> Result<Done,
             ProofOf::Generation(generation) => RowKey::Generation(*generation),
             ProofOf::Member(id) => RowKey::Member(*id),
             ProofOf::AccessToken(id) => RowKey::AccessToken(*id),
+            ProofOf::AuditCut => RowKey::AuditCut,
+            ProofOf::User(id) => {
+                let named = change.state.users().find(|(_, user)| user.id == *id);
+                let Some((name, _)) = named else { continue };
+                RowKey::User(name.clone())
+            }
         };
         if change.state.row(&subject).is_some() && change.state.proof(*of) != Some(*proof) {
             change.put(RowKey::Proof(*of), Record::Proof(*proof))?;

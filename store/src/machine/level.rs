@@ -10,6 +10,8 @@ use crate::{
 
 /// Level from which on what decides who may open secrets carries a proof.
 pub(super) const PROOFS_LEVEL: u32 = 3;
+/// Level from which on tokens have grants, and changes write the audit trail.
+pub(super) const GRANTS_LEVEL: u32 = 4;
 
 /// Rejects an action above the current level. Admission refuses it first: here it is too late for
 /// members of older versions, which cannot read it.
@@ -20,6 +22,9 @@ pub(super) fn check(change: &Changing<'_>, action: &Action) -> Result<(), Reject
     }
     // Admission derives it again, in the form with a proof.
     if max >= PROOFS_LEVEL && action.is_without_proof() {
+        return Err(Rejection::Stale(RowKey::Level));
+    }
+    if max >= GRANTS_LEVEL && action.is_without_grant() {
         return Err(Rejection::Stale(RowKey::Level));
     }
     Ok(())

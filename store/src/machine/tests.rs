@@ -1,5 +1,6 @@
 //! Rules, one claim per test.
 
+mod audit;
 mod canary;
 mod level;
 mod listener;
@@ -8,6 +9,7 @@ mod operation;
 mod random;
 mod recover;
 mod tls;
+mod token;
 mod trust;
 mod unchanged;
 
@@ -84,6 +86,7 @@ impl Scene {
             reason: None,
             expects: Vec::new(),
             action,
+            origin: None,
         }
     }
 

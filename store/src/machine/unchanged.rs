@@ -32,12 +32,14 @@ impl Applied {
 }
 
 /// Returns whether a row only accompanies others: a change of content shows in those.
-fn is_bookkeeping(key: &RowKey) -> bool {
+pub(super) fn is_bookkeeping(key: &RowKey) -> bool {
     matches!(
         key,
         RowKey::Operation(_)
             | RowKey::OperationAge(_)
             | RowKey::OperationMemory
+            | RowKey::TokenUses(_)
+            | RowKey::Audit(_)
             // Names, chains and earlier versions follow from the domains.
             | RowKey::Name(_)
             | RowKey::Chain(_)

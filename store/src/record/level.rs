@@ -12,6 +12,8 @@
 //! - Level 3, from 0.3.0 on: members leave, move and change their role; secrets are sealed anew
 //!   under the current generation, and old generations leave; what decides who may open secrets
 //!   carries a proof; backups; canaries.
+//! - Level 4, from 0.4.0 on: every change writes an entry of the audit trail; tokens have grants;
+//!   users; commands tell from where they were asked for.
 
 /// Highest level known to this program.
-pub const LEVEL_MAX: u32 = 3;
+pub const LEVEL_MAX: u32 = 4;

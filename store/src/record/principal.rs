@@ -1,10 +1,10 @@
 //! Principals: the authors of changes.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{NodeId, TokenId};
+use crate::id::{NodeId, TokenId, UserName};
 
 /// Author of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,31 @@ pub enum Principal {
         /// The sealed node.
         node: NodeId,
     },
+    /// A user who has logged in (level 4).
+    User {
+        /// The user's name.
+        name: UserName,
+        /// The token that the login made.
+        session: TokenId,
+    },
+    /// A client that has shown no valid token (level 4). It never changes anything.
+    Stranger,
+}
+
+/// Place from which a change was asked for (level 4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The node that was asked.
+    pub node: NodeId,
+    /// Address of the client; `None`: it used the admin socket.
+    pub remote: Option<IpAddr>,
+}
+
+impl Origin {
+    /// Returns the place at the node: an address, or `socket`.
+    pub fn place(&self) -> String {
+        self.remote.map_or_else(|| "socket".to_owned(), |remote| remote.to_string())
+    }
 }
 
 impl fmt::Display for Principal {
@@ -43,6 +68,8 @@ impl fmt::Display for Principal {
             Principal::Node(id) => write!(out, "node {id}"),
             Principal::Joiner(id) => write!(out, "join token {id}"),
             Principal::SealedSocket { uid, node } => write!(out, "uid {uid} at sealed node {node}"),
+            Principal::User { name, .. } => write!(out, "user {name}"),
+            Principal::Stranger => write!(out, "not logged in"),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Generation, NodeId, TokenId};
+use crate::id::{Generation, NodeId, TokenId, UserId};
 
 /// Subject of a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,6 +17,10 @@ pub enum ProofOf {
     Member(NodeId),
     /// An access token.
     AccessToken(TokenId),
+    /// A user (level 4).
+    User(UserId),
+    /// The cut of the audit trail (level 4).
+    AuditCut,
 }
 
 /// A MAC under a generation of the keyring.

@@ -17,6 +17,7 @@ impl Record {
             Record::JoinToken(token) => Some(token.secret.generation),
             Record::PendingKey(key) => Some(key.sealed.generation),
             Record::Canary(canary) => canary.domain.oldest_generation(),
+            Record::User(user) => user.code.as_ref().map(|code| code.generation),
             _ => None,
         }
     }
@@ -64,6 +65,7 @@ impl Record {
             Record::Canary(canary) => {
                 of(Arc::make_mut(&mut Arc::make_mut(canary).domain), visit);
             }
+            Record::User(user) => Arc::make_mut(user).code.iter_mut().for_each(visit),
             _ => {}
         }
     }

@@ -9,13 +9,13 @@ use crate::{
     command::Expectation,
     id::{
         DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
-        ServerName, SessionKeyId, TokenId, Version,
+        ServerName, SessionKeyId, TokenId, UserId, UserName, Version,
     },
     record::{
         AccessToken, Canary, Chain, Cluster, Credential, DepartedMember, Domain, DomainKey,
-        EarlierAuthority, JoinToken, KeyFamily, KeyringGeneration, LastBackup, Listener,
+        EarlierAuthority, Grant, JoinToken, KeyFamily, KeyringGeneration, LastBackup, Listener,
         ListenerPolicy, Member, MemberPlace, Operation, OperationMemory, Proof, ProofOf, Record,
-        RowKey, SessionKey, SessionKeyUse, TlsSettings, TrustSet, Trusted,
+        RowKey, SessionKey, SessionKeyUse, TlsSettings, TrustSet, Trusted, User,
     },
 };
 
@@ -239,23 +239,36 @@ impl State {
         })
     }
 
-    /// Returns the canary of a domain.
-    pub fn canary(&self, name: &DomainName) -> Option<&Canary> {
-        match &self.row(&RowKey::Canary(name.clone()))?.record {
-            Record::Canary(canary) => Some(canary),
-            _ => None,
-        }
+    read!(
+        /// Returns the canary of a domain.
+        canary(DomainName),
+        /// Returns all canaries, by the names of their domains.
+        canaries -> Canary, Canary, DomainName::lowest()
+    );
+    read!(
+        /// Returns what the holder of an access token may do.
+        grant(TokenId),
+        /// Returns all grants of access tokens.
+        grants -> Grant, Grant, TokenId([0; 8])
+    );
+    read!(
+        /// Returns a user.
+        user(UserName),
+        /// Returns all users, by name.
+        users -> User, User, UserName::lowest()
+    );
+
+    /// Returns the tokens that logins have made, each with its user.
+    pub fn sessions(&self) -> impl Iterator<Item = (TokenId, UserId)> {
+        self.grants().filter_map(|(id, grant)| Some((*id, grant.user?)))
     }
 
-    /// Returns all canaries, by the names of their domains.
-    pub fn canaries(&self) -> impl Iterator<Item = (&DomainName, &Canary)> {
-        // Canaries are the last kind of row.
-        let after = Bound::Excluded(RowKey::EarlierAuthority);
-        let rows = self.rows.range((after, Bound::Unbounded));
-        rows.filter_map(|(key, row)| match (key, &row.record) {
-            (RowKey::Canary(name), Record::Canary(canary)) => Some((name, &**canary)),
+    /// Returns the number of changes that an access token may still make; `None`: no bound.
+    pub fn token_uses(&self, id: &TokenId) -> Option<u32> {
+        match self.row(&RowKey::TokenUses(*id))?.record {
+            Record::TokenUses(left) => Some(left),
             _ => None,
-        })
+        }
     }
 
     /// Returns an earlier version of a domain.

@@ -31,9 +31,30 @@ fn every_command_is_read_as_it_was_written() {
     check_variants::<SessionKeyUse>(&made);
     check_variants::<TlsLogLevel>(&made);
     check_variants::<TlsVersion>(&made);
+    check_variants::<AuditResult>(&made);
+    check_variants::<Role>(&made);
+    check_variants::<Right>(&made);
     check("store-command.tsv", &made, &|_, bytes| {
         let command = decode_command(bytes).ok()?;
         Some((meaning(&command), encode_command(&command).ok()?))
+    });
+}
+
+#[test]
+fn a_command_keeps_its_origin() {
+    let meant = |command: &Command| meaning(&(command, &command.origin));
+    let made: Vec<Sample> = command::with_origin()
+        .into_iter()
+        .map(|(name, command)| Sample {
+            name,
+            bytes: encode_command(&command).unwrap(),
+            meaning: meant(&command),
+            is_random: false,
+        })
+        .collect();
+    check("store-command-from.tsv", &made, &|_, bytes| {
+        let command = decode_command(bytes).ok()?;
+        Some((meant(&command), encode_command(&command).ok()?))
     });
 }
 

@@ -235,7 +235,7 @@ fn fill_level_two(one: &Node) {
 /// What members know since 0.3.0.
 fn fill_level_three(one: &Node) {
     one.run(&["node", "set", "node-2", "--zone", "rack-7"]).ok();
-    one.run(&["token", "create", "proved"]).ok();
+    one.run(&["token", "create", "proved", "--role", "admin,security"]).ok();
 }
 
 fn fill_rest(cluster: &Cluster) {
@@ -243,8 +243,8 @@ fn fill_rest(cluster: &Cluster) {
     let groups = "X25519MLKEM768,x25519,secp256r1,secp384r1";
     one.run(&["tls", "set", "--ttl", "1h", "--rotation", "10m", "--groups", groups]).ok();
     one.run(&["tls", "flush", "--yes"]).ok();
-    one.run(&["token", "create", "deploy"]).ok();
-    one.run(&["token", "create", "brief", "--expires-in", "1h"]).ok();
+    one.run(&["token", "create", "deploy", "--role", "admin,security"]).ok();
+    one.run(&["token", "create", "brief", "--role", "admin,security", "--expires-in", "1h"]).ok();
     let listed = one.run(&["token", "list", "-o", "json"]).json();
     let brief = listed.as_array().unwrap().iter().find(|token| token["name"] == "brief");
     one.run(&["token", "revoke", brief.unwrap()["id"].as_str().unwrap(), "--yes"]).ok();

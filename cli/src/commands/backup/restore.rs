@@ -94,7 +94,7 @@ pub(super) async fn restore(
         about_keys(global, &made);
         output::advice(
             global,
-            "Members and tokens of the old cluster are not valid here. Stop its nodes before clients reach this one.\nNext: conclave join-token create    add nodes; conclave token create NAME    for each script",
+            "Members and tokens of the old cluster are not valid here. Stop its nodes before clients reach this one.\nNext: conclave join-token create    add nodes; conclave token create NAME --role ROLE    for each script",
         );
     }
     Ok(0)

@@ -535,6 +535,7 @@ pub(super) mod tests {
                 reason: None,
                 expects: Vec::new(),
                 action,
+                origin: None,
             };
             let applied = machine::apply(&state, LogIndex(number), &command);
             assert!(matches!(applied.outcome, Outcome::Done(_)), "{:?}", applied.outcome);

@@ -28,6 +28,7 @@ pub(super) async fn create(asked: Asked) -> Result<Response, Failed> {
     asked.operator.for_real()?;
     let create: Create = asked.json()?;
     let recipients = admit::recipients(&create.recipients)?;
+    asked.operator.tell_read("backup.create", "").await?;
     let pieces = asked.operator.backup(recipients, create.include_local).await?;
     let pieces = futures::stream::unfold(pieces, |mut pieces| async {
         pieces.recv().await.map(|piece| (piece, pieces))

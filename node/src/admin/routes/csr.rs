@@ -33,6 +33,9 @@ pub(super) async fn create(Path(name): Path<String>, asked: Asked) -> Answer<Csr
             family: asked.operator.family,
             is_if_missing: false,
             is_if_exists: false,
+            access: &asked.operator.caller.access,
+            principal: &asked.operator.caller.principal,
+            reason: None,
         };
         admit::create_csr(&view, &name, &fields, is_pending)
     });

@@ -46,10 +46,12 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
     let local = asked.operator.node.local().point();
     let (limit, scope, now) = (asked.page.limit, asked.operator.scope, clock::now());
     let main = asked.operator.node.config().main_domain.clone();
+    let access = asked.operator.caller.access.clone();
     let listed = tokio::task::spawn_blocking(move || {
         let of = |wanted, state: &State| {
             let is_wanted = scope.is_none_or(|scope| scope == wanted);
-            let page = state.domains_after(after.as_ref()).take(limit + 1);
+            let page = state.domains_after(after.as_ref());
+            let page = page.filter(|domain| access.includes(&domain.name)).take(limit + 1);
             page.filter(|_| is_wanted).cloned().collect::<Vec<_>>()
         };
         let mut found: Vec<_> =

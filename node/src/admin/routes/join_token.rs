@@ -1,9 +1,10 @@
 //! Routes for join tokens.
 
-use axum::Json;
+use axum::{Json, extract::Path};
 use conclave_api::{
     API_VERSION,
-    join_token::{Create, JoinToken},
+    change::{Change, List},
+    join_token::{Create, JoinToken, Known},
 };
 use conclave_store::{
     id::{Fingerprint, TokenId},
@@ -46,4 +47,22 @@ pub(super) async fn create(asked: Asked) -> Answer<JoinToken> {
         expires: clock::rfc3339(expires),
         change,
     }))
+}
+
+/// Lists the join tokens that have not been forgotten.
+pub(super) async fn list(asked: Asked) -> Answer<List<Known>> {
+    let state = asked.operator.read().await?;
+    let known = state.join_tokens().map(|(id, token)| Known {
+        id: id.to_string(),
+        expires: clock::rfc3339(token.expires),
+        used_by: token.used.as_ref().map(|used| used.node.0),
+        made: clock::rfc3339(token.made.time),
+        made_by: token.made.principal.to_string(),
+    });
+    Ok(Json(List::new(known.collect())))
+}
+
+pub(super) async fn revoke(Path(id): Path<String>, asked: Asked) -> Answer<Change> {
+    let derive = move |view: &admit::View<'_>| admit::end_join_token(view, &id);
+    Ok(Json(asked.operator.change(Scope::Shared, derive).await?))
 }

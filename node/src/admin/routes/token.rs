@@ -3,26 +3,35 @@
 use axum::{Json, extract::Path};
 use conclave_api::{
     API_VERSION,
-    change::{Change, List},
-    token::{Create, NewToken, Token},
+    change::List,
+    token::{Create, NewToken, Revoked, Token},
 };
 use conclave_store::{
     id::{Fingerprint, TokenId},
     record::AccessToken,
     scope::Scope,
+    state::State,
 };
 use conclave_system::{clock, entropy};
 
 use super::Answer;
-use crate::{admin::asked::Asked, admit, fault::internal, token::access_token_text};
+use crate::{
+    admin::asked::Asked, admit, fault::internal, rights::shown_grant, token::access_token_text,
+};
 
-fn shown(id: TokenId, token: &AccessToken) -> Token {
+fn shown(state: &State, id: TokenId, token: &AccessToken) -> Token {
+    let grant = state.grant(&id);
+    let user = grant.and_then(|grant| grant.user);
+    let user = user.and_then(|id| state.users().find(|(_, user)| user.id == id));
     Token {
         id: id.to_string(),
         name: token.name.clone(),
         expires: token.expires.map(clock::rfc3339),
         made: clock::rfc3339(token.made.time),
         made_by: token.made.principal.to_string(),
+        grant: grant.map(shown_grant),
+        uses_left: state.token_uses(&id),
+        user: user.map(|(name, _)| name.to_string()),
     }
 }
 
@@ -47,18 +56,22 @@ pub(super) async fn create(asked: Asked) -> Answer<NewToken> {
         kind: "Token".to_owned(),
         token: is_new
             .then(|| access_token_text(id, secret, Fingerprint::of(&cluster.authority_der))),
-        about: shown(known, token),
+        about: shown(&state, known, token),
         change,
     }))
 }
 
 pub(super) async fn list(asked: Asked) -> Answer<List<Token>> {
     let state = asked.operator.read().await?;
-    Ok(Json(List::new(state.access_tokens().map(|(id, token)| shown(*id, token)).collect())))
+    let tokens = state.access_tokens().map(|(id, token)| shown(&state, *id, token));
+    Ok(Json(List::new(tokens.collect())))
 }
 
-pub(super) async fn revoke(Path(id): Path<String>, asked: Asked) -> Answer<Change> {
-    Ok(Json(
-        asked.operator.change(Scope::Shared, move |view| admit::revoke_token(view, &id)).await?,
-    ))
+pub(super) async fn revoke(Path(id): Path<String>, asked: Asked) -> Answer<Revoked> {
+    // What ends with it is told as it was before.
+    let made_by_it = admit::made_by_token(&asked.operator.read().await?, &id);
+    let change =
+        asked.operator.change(Scope::Shared, move |view| admit::revoke_token(view, &id)).await?;
+    let made_by_it = if change.changed { made_by_it } else { Vec::new() };
+    Ok(Json(Revoked { change, made_by_it }))
 }

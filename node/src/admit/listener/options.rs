@@ -220,21 +220,25 @@ pub(super) fn networks(asked: &[String]) -> Result<Vec<Network>, Problem> {
 }
 
 pub(super) fn network(text: &str) -> Result<Network, Problem> {
-    let wrong = || {
+    parse_network(text).ok_or_else(|| {
         malformed(format!("invalid network {text:?}"))
             .hint("--proxy-from 10.0.0.0/8    or one address: --proxy-from 10.0.0.7")
-    };
+    })
+}
+
+/// Parses `ADDRESS/PREFIX`, or one address.
+pub(crate) fn parse_network(text: &str) -> Option<Network> {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
     };
-    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let address: IpAddr = address.parse().ok()?;
     let bits = if address.is_ipv4() { 32 } else { 128 };
     let prefix = match prefix {
-        Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= bits).ok_or_else(wrong)?,
+        Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= bits)?,
         None => bits,
     };
-    Ok(Network { address, prefix })
+    Some(Network { address, prefix })
 }
 
 pub(super) fn shown_network(network: &Network) -> String {

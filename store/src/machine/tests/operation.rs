@@ -18,6 +18,7 @@ fn change(number: u64, time: u64) -> Command {
         reason: None,
         expects: Vec::new(),
         action: Action::FlushSessions,
+        origin: None,
     }
 }
 

@@ -66,6 +66,7 @@ pub(super) fn commands(seed: u64, count: u64) -> Vec<Command> {
             reason: None,
             expects: Vec::new(),
             action: dice.action(),
+            origin: None,
         }));
     }
     commands

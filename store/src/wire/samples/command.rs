@@ -12,6 +12,7 @@ fn command(principal: Principal, action: Action) -> Command {
         reason: Some("a reason — why".to_owned()),
         expects: Vec::new(),
         action,
+        origin: None,
     }
 }
 
@@ -20,7 +21,7 @@ pub(super) fn all() -> Vec<(String, Command)> {
     let mut all = Vec::new();
     let [socket, ..] = principals();
     let actions = cluster_actions().into_iter().chain(domain_actions()).chain(other_actions());
-    for action in actions.chain(member_actions()) {
+    for action in actions.chain(member_actions()).chain(access_actions()) {
         all.push((variant(&action), command(socket.clone(), action)));
     }
     for protocol in ListenerProtocol::ALL {
@@ -39,6 +40,17 @@ pub(super) fn all() -> Vec<(String, Command)> {
     let bare = Command { reason: None, expects, ..command(socket, Action::FlushSessions) };
     all.push(("with expectations".to_owned(), bare));
     all
+}
+
+/// Returns commands with their origins.
+pub(super) fn with_origin() -> Vec<(String, Command)> {
+    let [socket, ..] = principals();
+    let places = [("socket", false), ("address", true)];
+    let made = places.map(|(name, has_remote)| {
+        let command = command(socket.clone(), Action::FlushSessions);
+        (name.to_owned(), Command { origin: Some(origin(has_remote)), ..command })
+    });
+    made.to_vec()
 }
 
 fn cluster_actions() -> Vec<Action> {
@@ -120,6 +132,30 @@ fn member_actions() -> Vec<Action> {
             cross_der: serde_bytes::ByteBuf::from(vec![0x30, 2]),
         })),
         Action::ForgetAuthority,
+    ]
+}
+
+fn access_actions() -> Vec<Action> {
+    let token = access_token(Some(TIME));
+    let put = |is_new| PutUser { name: user_name("alice"), user: user(), proof: PROOF, is_new };
+    let cut = CutAudit { first: 70_000, previous: fingerprint(1), proof: PROOF };
+    vec![
+        Action::GrantToken(Box::new(GrantToken {
+            id: TokenId([2; 8]),
+            token,
+            grant: grant(),
+            proof: PROOF,
+        })),
+        Action::RevokeTokens(RevokeTokens {
+            access: vec![TokenId([2; 8])],
+            join: vec![TokenId([1; 8])],
+        }),
+        Action::PutUser(Box::new(put(true))),
+        Action::PutUser(Box::new(put(false))),
+        Action::RemoveUser(user_name("alice")),
+        Action::NoteAudit(AUDIT_RESULTS.map(audit_event).to_vec()),
+        Action::CutAudit(Box::new(cut)),
+        Action::KeepAudit(70_000),
     ]
 }
 

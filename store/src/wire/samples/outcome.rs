@@ -70,6 +70,10 @@ fn rejections() -> Vec<Rejection> {
         Rejection::NotRestoring,
         Rejection::AuthorityTurning,
         Rejection::CanaryExists(domain_name("shop.example")),
+        Rejection::TokenUsedUp(token),
+        Rejection::UserExists(user_name("alice")),
+        Rejection::UserUnknown(user_name("alice")),
+        Rejection::AuditCutWrong(70_000),
         Rejection::CanaryUnknown(domain_name("shop.example")),
     ]
 }

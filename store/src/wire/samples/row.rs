@@ -94,9 +94,28 @@ fn add_later(add: &mut dyn FnMut(RowKey, Record)) {
     let domain = Arc::new(domain());
     let canary = Canary { node: NodeId(2), domain, since: TIME, until: TIME };
     add(RowKey::Canary(domain_name("shop.example")), Record::Canary(canary.into()));
-    let [.., principal] = principals();
+    let principal = principals()[4].clone();
     let (done, index) = (Done::Changed, LogIndex(6));
     let operation = Operation { principal, request: [6; 32], done, index, time: TIME };
     let id = OperationId::parse("operation-6").unwrap();
     add(RowKey::Operation(id), Record::Operation(operation.into()));
+    for of in [ProofOf::User(UserId([7; 8])), ProofOf::AuditCut] {
+        add(RowKey::Proof(of), Record::Proof(PROOF));
+    }
+    for (number, result) in (1..).zip(AUDIT_RESULTS) {
+        let entry = AuditEntry::new(number, fingerprint(1), audit_event(result));
+        add(RowKey::Audit(number), Record::Audit(entry.into()));
+    }
+    let cut = AuditCut { first: 70_000, previous: fingerprint(1), time: TIME };
+    add(RowKey::AuditCut, Record::AuditCut(cut.into()));
+    add(RowKey::AuditKept, Record::AuditKept(70_000));
+    add(RowKey::Grant(TokenId([3; 8])), Record::Grant(grant().into()));
+    add(RowKey::TokenUses(TokenId([3; 8])), Record::TokenUses(299));
+    add(RowKey::User(user_name("alice")), Record::User(user().into()));
+    for (number, principal) in (7_u8..).zip([principals()[5].clone(), Principal::Stranger]) {
+        let (done, index) = (Done::Changed, LogIndex(u64::from(number)));
+        let operation = Operation { principal, request: [6; 32], done, index, time: TIME };
+        let id = OperationId::parse(&format!("operation-{number}")).unwrap();
+        add(RowKey::Operation(id), Record::Operation(operation.into()));
+    }
 }

@@ -24,6 +24,80 @@ pub(super) fn listener_name(text: &str) -> ListenerName {
     ListenerName::parse(text).unwrap()
 }
 
+pub(super) fn user_name(text: &str) -> UserName {
+    UserName::parse(text).unwrap()
+}
+
+/// Returns a grant with every kind of limit.
+pub(super) fn grant() -> Grant {
+    use Right as R;
+    let only = vec![
+        R::Read,
+        R::Domain,
+        R::Certificate,
+        R::Trust,
+        R::Listener,
+        R::Tls,
+        R::Cluster,
+        R::Join,
+        R::Keyring,
+        R::Backup,
+        R::Audit,
+        R::User,
+    ];
+    let limit = |name: &str, is_tree| DomainLimit { name: domain_name(name), is_tree };
+    Grant {
+        roles: vec![Role::Viewer, Role::Operator, Role::Admin, Role::Security],
+        only,
+        domains: vec![limit("shop.example", false), limit("example.org", true)],
+        networks: vec![Network { address: "10.0.0.0".parse().unwrap(), prefix: 8 }],
+        uses: Some(300),
+        user: Some(UserId([7; 8])),
+    }
+}
+
+pub(super) fn user() -> User {
+    let login = CertificateLogin { issuer: fingerprint(6), name: "alice@example.org".to_owned() };
+    User {
+        id: UserId([7; 8]),
+        password: Some("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned()),
+        code: Some(sealed()),
+        certificates: vec![login],
+        grant: Grant { uses: None, user: None, ..grant() },
+        credentials_changed: TIME,
+        changed: stamp(principals()[0].clone()),
+    }
+}
+
+pub(super) fn origin(has_remote: bool) -> Origin {
+    let remote = has_remote.then(|| "2001:db8::7".parse().unwrap());
+    Origin { node: NodeId(3), remote }
+}
+
+pub(super) fn audit_event(result: AuditResult) -> AuditEvent {
+    let is_done = result == AuditResult::Done;
+    let difference = AuditDifference {
+        what: "PKI services".to_owned(),
+        before: Some("test".to_owned()),
+        after: None,
+    };
+    AuditEvent {
+        time: TIME,
+        principal: principals()[5].clone(),
+        origin: Some(origin(is_done)),
+        event: "domain.set".to_owned(),
+        result,
+        object: "shop.example".to_owned(),
+        code: (!is_done).then(|| "X002".to_owned()),
+        differences: if is_done { vec![difference] } else { Vec::new() },
+        reason: is_done.then(|| "a reason — why".to_owned()),
+        operation: is_done.then(|| OperationId::parse("op").unwrap()),
+    }
+}
+
+pub(super) const AUDIT_RESULTS: [AuditResult; 3] =
+    [AuditResult::Done, AuditResult::Denied, AuditResult::Failed];
+
 pub(super) fn fingerprint(byte: u8) -> Fingerprint {
     Fingerprint([byte; 32])
 }
@@ -54,13 +128,15 @@ pub(super) fn departed() -> DepartedMember {
     }
 }
 
-pub(super) fn principals() -> [Principal; 5] {
+pub(super) fn principals() -> [Principal; 7] {
     [
         Principal::Socket { uid: 1000 },
         Principal::Token { id: TokenId([1; 8]), name: "deploy".to_owned() },
         Principal::Node(NodeId(3)),
         Principal::Joiner(TokenId([2; 8])),
         Principal::SealedSocket { uid: 1000, node: NodeId(3) },
+        Principal::User { name: user_name("alice"), session: TokenId([6; 8]) },
+        Principal::Stranger,
     ]
 }
 
