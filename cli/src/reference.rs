@@ -4,7 +4,7 @@
 use std::{fmt::Write, path::Path};
 
 use clap::Command;
-use conclave_api::problem::Code;
+use conclave_api::{openapi, problem::Code};
 
 use crate::{advice, args};
 
@@ -108,4 +108,9 @@ fn every_code_stands_in_the_reference() {
         writeln!(text, "| {} | {exit} | {status} | {explained} |", code.as_str()).unwrap();
     }
     check("../docs/reference/codes.md", &text);
+}
+
+#[test]
+fn the_contract_of_the_api_stands_in_the_docs() {
+    check("../docs/openapi.json", &format!("{:#}\n", openapi::document()));
 }

@@ -86,6 +86,7 @@ const AUDIT: Need = needs(Right::Audit, About::Cluster);
 pub(crate) const REQUESTS: &[Row] = &[
     (POST, path::LOGIN, Need::Nothing),
     (&[Method::DELETE], path::LOGIN, Need::Login),
+    (READ, path::OPENAPI, Need::Login),
     (READ, path::WHO_AM_I, Need::Login),
     (READ, path::ROLES, Need::Login),
     (READ, path::STATUS, CLUSTER_READ),

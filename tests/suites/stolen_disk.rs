@@ -112,6 +112,7 @@ fn join_token(principal: Principal, sealed: Sealed) -> Command {
         reason: None,
         expects: Vec::new(),
         action: Action::CreateJoinToken(TokenId([1; 8]), token),
+        origin: None,
     }
 }
 

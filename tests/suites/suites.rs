@@ -10,6 +10,7 @@ mod chains;
 mod checks;
 mod client_certificates;
 mod commands;
+mod contract;
 mod credentials;
 mod domain_pki;
 mod dry_run;

@@ -1,9 +1,11 @@
 //! Answers about the audit trail.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A value before and after a change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AuditDifference")]
 pub struct Difference {
     /// Name of the value.
     pub what: String,
@@ -17,7 +19,8 @@ pub struct Difference {
 
 /// An entry of the audit trail. Its hash is the SHA-256 of the entry as one line of JSON with the
 /// members in this order and without the hash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
 pub struct Entry {
     /// Number, counted from 1.
     pub sequence: u64,
@@ -56,7 +59,8 @@ pub struct Entry {
 }
 
 /// What a check of the audit trail found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AuditVerification")]
 pub struct Verified {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -80,8 +84,9 @@ pub struct Verified {
 }
 
 /// Request to keep another number of entries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AuditKeep")]
 pub struct Keep {
     /// Number of entries to keep: 1,000 to 1,000,000.
     pub entries: u32,

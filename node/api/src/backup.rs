@@ -1,10 +1,12 @@
 //! Requests and answers about backups and restoring.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Request for a backup. The answer is the file, as a stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "BackupCreate")]
 pub struct Create {
     /// Recipients, `age1…`.
     pub recipients: Vec<String>,
@@ -14,7 +16,7 @@ pub struct Create {
 }
 
 /// A complete backup, as its maker reports it or the cluster remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastBackup {
     /// Time at which it was made, in milliseconds since 1970.
     pub time_ms: u64,
@@ -25,7 +27,7 @@ pub struct LastBackup {
 }
 
 /// Request to found a cluster for a backup, or to go on after a failure.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restore {
     /// Name of the new cluster.
@@ -35,8 +37,9 @@ pub struct Restore {
 }
 
 /// A key of a backup.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "BackupKey")]
 pub struct Key {
     /// Id of the cluster to which its secrets are bound.
     pub scope_id: String,
@@ -47,7 +50,7 @@ pub struct Key {
 }
 
 /// Result of a part of a restore.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Restored {
     /// Rows added.
     pub rows: u64,

@@ -1,9 +1,10 @@
 //! Requests and answers about canaries.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A new certificate that one node serves before all others do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Canary {
     /// Name of the domain.
     pub domain: String,
@@ -18,8 +19,9 @@ pub struct Canary {
 }
 
 /// Request to end a canary.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CanaryEnd")]
 pub struct End {
     /// Whether every node serves the certificate from now on; otherwise none does.
     pub promote: bool,

@@ -1,10 +1,12 @@
 //! Requests and answers about certificates.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Request to import a certificate, with or without its chain and its key.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CertificateImport")]
 pub struct Import {
     /// PEM: the certificate and, if it has one, its chain.
     pub certificate: String,
@@ -37,15 +39,16 @@ pub struct Import {
 pub const SOAK_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 
 /// Request to renew the self-signed certificate with a new validity.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "CertificateRefresh")]
 pub struct Refresh {
     /// Days of validity; as many as the old certificate has if not given.
     pub days: Option<u32>,
 }
 
 /// Request to make a self-signed certificate. Every field is optional.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelfSign {
     /// Common name; the domain's name if not given, none if empty.
@@ -72,7 +75,7 @@ pub struct SelfSign {
 }
 
 /// A certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Certificate {
     /// Subject, with all attributes.
     pub subject: String,

@@ -1,12 +1,14 @@
 //! Requests and answers about CA chains.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
 
 /// Request to set the chain.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ChainSet")]
 pub struct Set {
     /// PEM, issuer of the domain certificate first.
     pub chain: String,
@@ -19,7 +21,7 @@ pub struct Set {
 }
 
 /// A chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Chain {
     /// Certificates in sending order.
     pub certificates: Vec<Certificate>,

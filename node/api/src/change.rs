@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The result of a change, or of its dry run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -54,7 +55,7 @@ impl Change {
 }
 
 /// The effect of a change, if it were made now.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DryRun {
     /// Current version of the domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +69,7 @@ pub struct DryRun {
 }
 
 /// One value before and after a change. Both are equal if the value does not change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Difference {
     /// Name of the value: `certificate`, `names`, a trusted certificate, a listener.
     pub what: String,
@@ -79,7 +80,7 @@ pub struct Difference {
 }
 
 /// The nodes of the cluster, by whether they serve a change.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Served {
     /// Names of the nodes that serve it, and would serve it after a restart.
     pub nodes: Vec<String>,
@@ -91,7 +92,8 @@ pub struct Served {
 }
 
 /// A list of objects, or one page of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub struct List<T> {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -100,7 +102,7 @@ pub struct List<T> {
     pub kind: String,
     /// The objects.
     pub items: Vec<T>,
-    /// Value of [`crate::path::AFTER_PARAMETER`] for the next page, if there is one.
+    /// Value of the parameter `after` for the next page, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

@@ -1,10 +1,12 @@
 //! Requests and answers about client certificates of domains.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Request to make a domain ask its clients for a certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ClientAuthSet")]
 pub struct Set {
     /// SHA-256 of the required issuer's certificate, which must be trusted, hex. A unique prefix is
     /// enough.
@@ -15,7 +17,7 @@ pub struct Set {
 }
 
 /// The client-certificate policy of a domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClientAuth {
     /// Whether clients without a certificate are refused.
     pub required: bool,
@@ -31,7 +33,8 @@ pub struct ClientAuth {
 }
 
 /// Answer about the client-certificate policy of one domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ClientAuthShown")]
 pub struct Shown {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]

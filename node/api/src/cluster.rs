@@ -1,18 +1,21 @@
 //! Requests and answers about founding, joining and leading a cluster.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Request to found a cluster with this node as its first member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ClusterInit")]
 pub struct Init {
     /// Name of the cluster.
     pub name: String,
 }
 
 /// Request to join a cluster.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ClusterJoin")]
 pub struct Join {
     /// `HOST:PORT` of a member, as other nodes reach it.
     pub address: String,
@@ -30,7 +33,7 @@ pub struct Join {
 }
 
 /// Request to hand the leadership to another voter.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransferLeader {
     /// Name of the voter; the best one if not given.
@@ -38,7 +41,7 @@ pub struct TransferLeader {
 }
 
 /// A transfer of leadership: done, or only tried.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub struct LeaderTransfer {
     /// Always [`crate::API_VERSION`].
@@ -59,7 +62,7 @@ pub struct LeaderTransfer {
 }
 
 /// How far a rolling upgrade is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Upgrade {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -81,7 +84,7 @@ pub struct Upgrade {
 }
 
 /// What a member knows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UpgradeNode {
     /// Name.
     pub name: String,
@@ -92,7 +95,7 @@ pub struct UpgradeNode {
 }
 
 /// The membership of a node that has founded or joined a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Membership {
     /// Name of the cluster.
     pub cluster: String,

@@ -1,9 +1,11 @@
 //! Certificate signing requests. They are made on demand and not stored.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The possible common names of a domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CommonNames")]
 pub struct Choices {
     /// The domain's name, its aliases and the wildcard.
     pub common_names: Vec<String>,
@@ -11,7 +13,7 @@ pub struct Choices {
 
 /// A certificate signing request. The request body is [`crate::certificate::SelfSign`], whose
 /// `days` is ignored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Csr {
     /// Common name; empty if it has none.
     pub common_name: String,

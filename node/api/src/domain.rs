@@ -1,5 +1,6 @@
 //! Requests and answers about domains.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
 };
 
 /// Scope of a domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// The domain exists on every node.
@@ -17,8 +18,9 @@ pub enum Scope {
 }
 
 /// PKI mode of a domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "PkiMode")]
 pub enum Pki {
     /// No TLS.
     Disabled,
@@ -29,8 +31,9 @@ pub enum Pki {
 }
 
 /// Request to create a domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "DomainCreate")]
 pub struct Create {
     /// Name.
     pub name: String,
@@ -49,8 +52,9 @@ pub struct Create {
 }
 
 /// Request to change a domain. Fields that are not given stay as they are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "DomainSet")]
 pub struct Set {
     /// PKI mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +74,7 @@ pub struct Set {
 }
 
 /// A private key with its certificate and chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Credential {
     /// Public facts about the key.
     pub key: Key,
@@ -85,7 +89,7 @@ pub struct Credential {
 }
 
 /// A domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Domain {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -143,23 +147,25 @@ pub struct Domain {
 }
 
 /// Request to rename a domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "DomainRename")]
 pub struct Rename {
     /// The new name.
     pub name: String,
 }
 
 /// Request to restore an earlier version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "DomainRollback")]
 pub struct Rollback {
     /// Version to restore.
     pub version: u64,
 }
 
 /// One version of a domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DomainVersion {
     /// Number of the version.
     pub version: u64,

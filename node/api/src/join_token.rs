@@ -1,17 +1,19 @@
 //! Requests and answers about join tokens.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Request to create a join token.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "JoinTokenCreate")]
 pub struct Create {
     /// Seconds until it expires; 3600 if not given.
     pub expires_in: Option<u64>,
 }
 
 /// A new join token. Its secret is shown only in this answer.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JoinToken {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -33,7 +35,8 @@ pub struct JoinToken {
 }
 
 /// A join token, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "KnownJoinToken")]
 pub struct Known {
     /// Public id.
     pub id: String,

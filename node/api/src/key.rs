@@ -1,11 +1,13 @@
 //! Requests and answers about private keys. Keys are write-only: no answer contains one.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Key family, by the signatures that a client must be able to verify. A domain can have one key of
 /// each family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "KeyFamily")]
 pub enum Family {
     /// Elliptic curves: ECDSA and Ed25519.
     Ec,
@@ -14,8 +16,9 @@ pub enum Family {
 }
 
 /// Request to generate a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "KeyGenerate")]
 pub struct Generate {
     /// `p256` (default), `p384`, `ed25519`, `rsa2048`, `rsa3072`, `rsa4096`.
     #[serde(default, rename = "type")]
@@ -23,8 +26,9 @@ pub struct Generate {
 }
 
 /// Request to import a key.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "KeyImport")]
 pub struct Import {
     /// The private key, PEM.
     pub key: String,
@@ -34,7 +38,7 @@ pub struct Import {
 }
 
 /// Public facts about a private key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Key {
     /// Family of its algorithm.
     pub family: Family,
@@ -53,7 +57,8 @@ pub struct Key {
 }
 
 /// Result of one node's test of a domain's keys.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "KeyTest")]
 pub struct Test {
     /// Name of the node.
     pub node: String,

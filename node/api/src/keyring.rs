@@ -1,9 +1,10 @@
 //! Requests and answers about the keyring.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The keyring of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Keyring {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -35,7 +36,7 @@ pub struct Keyring {
 }
 
 /// How a node opens its own secrets, and with them the keyring.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unlocking {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -68,7 +69,7 @@ pub struct Unlocking {
 }
 
 /// The shares that open a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Shares {
     /// Id of the set. Shares of another set are refused.
     pub set: String,
@@ -81,7 +82,7 @@ pub struct Shares {
 }
 
 /// Request to unseal a node. Without a field the stored unlock key is read again.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unseal {
     /// The passphrase; for a new node the one to set.
@@ -94,7 +95,7 @@ pub struct Unseal {
 
 /// Request to seal a node's secrets under something else. Without a field they are sealed under the
 /// stored unlock key that the configuration names.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rekey {
     /// The new passphrase.
@@ -106,7 +107,7 @@ pub struct Rekey {
 }
 
 /// Answer to [`Rekey`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rekeyed {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]

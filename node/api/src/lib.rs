@@ -1,6 +1,7 @@
 //! JSON types, paths and stable error codes of the admin API.
 //!
-//! Shared by the node and its clients, so it contains no behaviour and no HTTP library. Times are
+//! Shared by the node and its clients, so it contains no behaviour and no HTTP library. The table of
+//! [`operation`]s says what the API can do; [`openapi`] tells other programs the same. Times are
 //! RFC 3339 strings in UTC. Fingerprints are lower-case hex.
 
 pub mod audit;
@@ -18,8 +19,12 @@ pub mod grant;
 pub mod join_token;
 pub mod key;
 pub mod keyring;
+pub mod limits;
 pub mod listener;
 pub mod node;
+pub mod openapi;
+pub mod operation;
+pub mod parameter;
 pub mod path;
 pub mod problem;
 pub mod status;
@@ -30,6 +35,3 @@ pub mod user;
 
 /// API version, in every object.
 pub const API_VERSION: &str = "conclave/v1";
-
-/// Largest request body, in bytes.
-pub const BODY_BYTES_MAX: usize = 6 * 1024 * 1024;

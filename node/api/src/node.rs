@@ -1,9 +1,10 @@
 //! Requests and answers about nodes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A member of the cluster as the answering node knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Node {
     /// Name.
     pub name: String,
@@ -38,7 +39,7 @@ pub struct Node {
 }
 
 /// Request to drain a node, which then accepts no new connections.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
     /// Deadline in seconds, when the remaining connections are closed; 600 if not given.
@@ -46,7 +47,7 @@ pub struct Drain {
 }
 
 /// Progress of a drain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Drained {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -66,8 +67,9 @@ pub struct Drained {
 }
 
 /// Changes of a member; none keeps a setting.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "NodeSet")]
 pub struct Set {
     /// `voter` or `learner`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +80,8 @@ pub struct Set {
 }
 
 /// A private key that a member could open.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ExposedKey")]
 pub struct Exposed {
     /// The domain.
     pub domain: String,
@@ -91,7 +94,7 @@ pub struct Exposed {
 }
 
 /// Request of a process to take over the running node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TakeOver {
     /// Its data directory, which must be the same.
     pub data_dir: String,

@@ -1,5 +1,7 @@
 //! Paths, headers and query parameters of the admin API.
 
+/// `GET`: this contract as an OpenAPI 3.1 document.
+pub const OPENAPI: &str = "/v1/openapi.json";
 /// `GET`: [`crate::status::Status`].
 pub const STATUS: &str = "/v1/status";
 /// `POST` [`crate::cluster::Init`]: founds a cluster with this node as its first member.
@@ -155,6 +157,12 @@ pub const WAIT_PARAMETER: &str = "wait";
 pub const TIMEOUT_PARAMETER: &str = "timeout_ms";
 /// Query parameter of changes: a reason, which the history shows.
 pub const REASON_PARAMETER: &str = "reason";
+/// Query parameter of changes: with `true`, only the effects are answered.
+pub const DRY_RUN_PARAMETER: &str = "dry_run";
+/// Query parameter of changes: with `true`, a change that is not in use on every node is a failure.
+pub const REQUIRE_ALL_PARAMETER: &str = "require_all";
+/// Query parameter of requests about one key: `ec` or `rsa`.
+pub const FAMILY_PARAMETER: &str = "family";
 /// Query parameter of changes: with `true`, adding what exists already is no error.
 pub const IF_MISSING_PARAMETER: &str = "if_missing";
 /// Query parameter of changes: with `true`, removing what does not exist is no error.
@@ -168,14 +176,12 @@ pub const CONSISTENCY_PARAMETER: &str = "consistency";
 /// Query parameter of all requests about domains: `shared` or `local`. Without it the shared domain
 /// is used if it exists.
 pub const SCOPE_PARAMETER: &str = "scope";
-/// Query parameter of long lists: page size, [`PAGE_MAX`] by default and at most.
+/// Query parameter of long lists: page size, [`crate::limits::PAGE_MAX`] by default and at
+/// most.
 pub const LIMIT_PARAMETER: &str = "limit";
 /// Query parameter of long lists: the page begins after this name. The previous page gives it as
 /// `next`.
 pub const AFTER_PARAMETER: &str = "after";
-/// Largest page of a long list.
-pub const PAGE_MAX: usize = 1_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,12 @@
 //! Error answers of the admin API, and the mask that keeps private keys out of them.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Location of an error in the caller's input.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Location {
     /// Name of the file, or of the request's field (`key`, `certificate`, `chain`).
     pub file: String,
@@ -62,7 +65,7 @@ pub fn masked(text: String) -> String {
 }
 
 /// An error answer (`application/problem+json`): what is wrong, where, why, and what to do next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[error("{title}")]
 #[serde(rename_all = "snake_case")]
 pub struct Problem {
@@ -71,7 +74,8 @@ pub struct Problem {
     pub api_version: String,
     /// Always `Error`.
     pub kind: String,
-    /// Stable code, see [`Code`]. A code of a later version reads as [`Code::Internal`].
+    /// Stable code.
+    // A code of a later version reads as `Code::Internal`.
     #[serde(deserialize_with = "known_code")]
     pub code: Code,
     /// The error in one line.
@@ -170,6 +174,22 @@ pub(crate) fn known_code<'de, D: Deserializer<'de>>(text: D) -> Result<Code, D::
     Ok(Code::parse(&text).unwrap_or(Code::Internal))
 }
 
+impl JsonSchema for Code {
+    fn schema_name() -> Cow<'static, str> {
+        "Code".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let line = |code: &Code| format!("- `{}`: {}", code.as_str(), code.meaning());
+        let meanings: Vec<String> = Code::ALL.iter().map(line).collect();
+        json_schema!({
+            "type": "string",
+            "enum": Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>(),
+            "description": format!("Stable code of an error.\n\n{}", meanings.join("\n")),
+        })
+    }
+}
+
 impl Code {
     /// Returns the code with this text, such as `K002`; none if this version does not know it.
     pub fn parse(text: &str) -> Option<Code> {
@@ -178,13 +198,13 @@ impl Code {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $code:ident $text:literal = $exit:literal / $status:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $code:ident $text:literal = $exit:literal / $status:literal,)*) => {
         /// Stable error codes. The letter names the area: K key, C certificate, H chain, N network,
         /// R Raft, S seal, J join, V version, X client and access, D domain, T trust, F settings,
         /// B backup.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Code {
-            $($(#[$doc])* #[serde(rename = $text)] $code,)*
+            $($(#[doc = $doc])* #[serde(rename = $text)] $code,)*
         }
 
         impl Code {
@@ -194,6 +214,11 @@ macro_rules! codes {
             /// Returns the code as text, `K002`.
             pub fn as_str(self) -> &'static str {
                 match self { $(Code::$code => $text,)* }
+            }
+
+            /// Returns what the code means, in one sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Code::$code => concat!($($doc),*).trim_ascii_start(),)* }
             }
 
             /// Returns the exit code of the command line.

@@ -1,11 +1,12 @@
 //! Answers about the health of the cluster.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{canary::Canary, finding::Severity, node::Node};
 
 /// Status of the cluster, as the answering node knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -35,7 +36,7 @@ pub struct Status {
 }
 
 /// Status of the cluster and of its Raft group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterStatus {
     /// Name.
     pub name: String,
@@ -87,7 +88,7 @@ pub struct ClusterStatus {
 }
 
 /// Health of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
     /// Nothing needs attention.
@@ -101,7 +102,7 @@ pub enum Health {
 }
 
 /// The last complete backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackupStatus {
     /// Time at which it was made.
     pub time: String,
@@ -114,7 +115,7 @@ pub struct BackupStatus {
 }
 
 /// Status of the keyring.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyringStatus {
     /// Current generation.
     pub generation: u64,
@@ -123,7 +124,7 @@ pub struct KeyringStatus {
 }
 
 /// Numbers of domains, shared and local ones together.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DomainCounts {
     /// All domains.
     pub total: u64,
@@ -144,7 +145,7 @@ pub struct DomainCounts {
 }
 
 /// A problem of a node, a domain or a listener.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusProblem {
     /// Error code.
     #[serde(deserialize_with = "crate::problem::known_code")]

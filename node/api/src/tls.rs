@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Log level of handshakes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Actionable errors only.
@@ -17,8 +18,9 @@ pub enum LogLevel {
 }
 
 /// Request to change TLS settings. Fields that are not given stay as they are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "TlsSet")]
 pub struct Set {
     /// Log level of handshakes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +58,8 @@ pub struct Set {
 }
 
 /// The TLS settings of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TlsSettings")]
 pub struct Settings {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -95,7 +98,8 @@ pub struct Settings {
 }
 
 /// A legacy option, permanently off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "LegacyOption")]
 pub struct Legacy {
     /// The option of `tls set`.
     pub setting: String,
@@ -106,7 +110,7 @@ pub struct Legacy {
 }
 
 /// TLS limits in the configuration file of one node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeLimits {
     /// Name of the node.
     pub name: String,
@@ -117,7 +121,8 @@ pub struct NodeLimits {
 }
 
 /// State of session resumption.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TlsSessions")]
 pub struct Sessions {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -135,7 +140,7 @@ pub struct Sessions {
 }
 
 /// Handshakes of one node since its start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Handshakes {
     /// Name of the node.
     pub name: String,
@@ -148,7 +153,8 @@ pub struct Handshakes {
 }
 
 /// The domain for a client with a given server name at a given address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TlsServed")]
 pub struct Served {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -169,7 +175,7 @@ pub struct Served {
 }
 
 /// The session keys of one use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionKeys {
     /// `ticket` or `cookie`.
     #[serde(rename = "use")]
@@ -185,7 +191,7 @@ pub struct SessionKeys {
 }
 
 /// Public facts about a session key. The key itself is never shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionKey {
     /// Public id.
     pub id: String,

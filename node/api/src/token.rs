@@ -1,10 +1,12 @@
 //! Requests and answers about access tokens of the admin API.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Request to create an access token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TokenCreate")]
 pub struct Create {
     /// Name, for people.
     pub name: String,
@@ -20,7 +22,7 @@ pub struct Create {
 }
 
 /// An access token, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Token {
     /// Public id.
     pub id: String,
@@ -44,7 +46,8 @@ pub struct Token {
 }
 
 /// The answer to the revocation of a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TokenRevoked")]
 pub struct Revoked {
     /// Result of the change.
     #[serde(flatten)]
@@ -54,7 +57,7 @@ pub struct Revoked {
 }
 
 /// A new access token. Its secret is shown only in this answer.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewToken {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]

@@ -1,26 +1,30 @@
 //! Requests and answers about trusted certificates and revocation lists.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Request to add certificates and revocation lists to a set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TrustAdd")]
 pub struct Add {
     /// PEM: at least one certificate or revocation list.
     pub certificates: String,
 }
 
 /// Request to remove certificates and revocation lists from a set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TrustRemove")]
 pub struct Remove {
     /// SHA-256 of each entry as listed, hex. A unique prefix is enough.
     pub fingerprints: Vec<String>,
 }
 
 /// Type of an entry of a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "TrustedType")]
 pub enum Type {
     /// A trusted certificate.
     Certificate,
@@ -29,7 +33,7 @@ pub enum Type {
 }
 
 /// A trusted certificate or revocation list that a set contains or inherits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trusted {
     /// `domain`, `server`, `cluster` or `builtin`.
     pub set: String,

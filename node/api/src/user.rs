@@ -1,12 +1,14 @@
 //! Requests and answers about users of the admin API, and logins.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::grant::Grant;
 
 /// Request to create a user. A user needs a password or a certificate to log in.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UserCreate")]
 pub struct Create {
     /// Name: 1 to 64 characters of `a-z0-9._@-`.
     pub name: String,
@@ -21,8 +23,9 @@ pub struct Create {
 }
 
 /// A client certificate that stands for a user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UserCertificate")]
 pub struct Certificate {
     /// SHA-256 of the certificate of the authority, which is in the cluster's set of trusted
     /// certificates.
@@ -32,8 +35,9 @@ pub struct Certificate {
 }
 
 /// Request to change a user; what is not given stays as it is.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "UserSet")]
 pub struct Set {
     /// New password. All sessions of the user end.
     pub password: Option<String>,
@@ -44,7 +48,7 @@ pub struct Set {
 }
 
 /// A user, without anything secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct User {
     /// Name.
     pub name: String,
@@ -65,7 +69,7 @@ pub struct User {
 }
 
 /// The secret of one-time codes (RFC 6238), shown only in this answer.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewCode {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]
@@ -81,7 +85,7 @@ pub struct NewCode {
 }
 
 /// Request to log in.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// Name of the user.
@@ -94,7 +98,7 @@ pub struct Login {
 }
 
 /// A login.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
     /// Always [`crate::API_VERSION`].
     #[serde(rename = "apiVersion")]

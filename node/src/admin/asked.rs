@@ -8,11 +8,11 @@ use axum::{
     http::{HeaderMap, Method, Uri, header::CONTENT_LENGTH, request::Parts},
 };
 use conclave_api::{
-    BODY_BYTES_MAX,
     audit::Entry,
     domain::Scope as ApiScope,
     key::Family as ApiFamily,
-    path::{IF_MATCH_HEADER, OPERATION_HEADER, PAGE_MAX},
+    limits::{BODY_BYTES_MAX, PAGE_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX},
+    path::{IF_MATCH_HEADER, OPERATION_HEADER},
     problem::{Code, Problem},
 };
 use conclave_pki::name::deceives;
@@ -36,9 +36,6 @@ use crate::{
     replica::Wait,
     rights::Access,
 };
-
-const TIMEOUT_MS: u64 = 15_000;
-const TIMEOUT_MS_MAX: u64 = 600_000;
 
 /// Query parameters of changes and reads.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -15,6 +15,7 @@ mod keyring;
 mod listener;
 mod login;
 mod node;
+mod openapi;
 mod role;
 mod status;
 mod take_over;
@@ -32,7 +33,8 @@ use axum::{
     routing::{delete, get, patch, post, put},
 };
 use conclave_api::{
-    BODY_BYTES_MAX, path,
+    limits::BODY_BYTES_MAX,
+    path,
     problem::{Code, Problem},
 };
 
@@ -45,6 +47,7 @@ type Answer<T> = Result<Json<T>, Failed>;
 /// Returns the router with every path of the API.
 pub(crate) fn router(node: Node) -> Router {
     Router::new()
+        .route(path::OPENAPI, get(openapi::show))
         .route(path::STATUS, get(status::show))
         .route(path::NODES, get(status::nodes))
         .route(path::NODE, patch(node::set).delete(node::remove))

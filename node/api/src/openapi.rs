@@ -1,0 +1,247 @@
+//! The contract of the admin API for other programs: OpenAPI 3.1.
+//!
+//! Made from the table of operations and the types of the API, so that it says what the node does.
+
+use schemars::{
+    Schema, SchemaGenerator,
+    generate::SchemaSettings,
+    transform::{Transform, transform_subschemas},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    API_VERSION,
+    operation::{Answer, Body, OPERATIONS, Operation},
+    parameter::{Parameter, Place},
+    problem::Problem,
+};
+
+const DESCRIPTION: &str = "\
+Administration of a Conclave cluster: certificates, private keys, and where TLS ends. Any node \
+answers; a change is passed on to the leader. Private keys are write-only: no answer contains one.
+
+Over HTTPS every request needs an access token. At the admin socket of a node the operating system \
+decides who may ask, and no token is needed.
+
+Names of operations, members of objects and error codes are stable. Answers may get more members \
+in a later version of the program, so a client should ignore the ones that it does not know.";
+
+/// Returns the OpenAPI document.
+pub fn document() -> Value {
+    // A type of an answer has all members that the node always sends; in a request most of them may
+    // be left out.
+    let (mut asked, mut answered) = (generator(false), generator(true));
+    let problem = answered.subschema_for::<Problem>();
+    let mut paths: Map<String, Value> = Map::new();
+    for one in OPERATIONS {
+        let method = one.method.as_str().to_ascii_lowercase();
+        let item = paths.entry(one.path).or_insert_with(|| json!({}));
+        if let Some(item) = item.as_object_mut() {
+            item.insert(method, operation(one, &mut asked, &mut answered));
+        }
+    }
+    let mut schemas = asked.take_definitions(true);
+    schemas.extend(answered.take_definitions(true));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Conclave",
+            "version": API_VERSION.rsplit('/').next(),
+            "description": DESCRIPTION,
+            "license": { "name": "MIT OR Apache-2.0" },
+        },
+        "servers": [{
+            "url": "https://{node}:{port}",
+            "variables": {
+                "node": { "default": "localhost", "description": "Any node of the cluster." },
+                "port": { "default": "7443", "description": "`[admin] https` of the node." },
+            },
+        }],
+        "security": [{ "bearer": [] }],
+        "paths": paths,
+        "components": {
+            "parameters": OPERATIONS
+                .iter()
+                .flat_map(parameters_of)
+                .map(|one| (one.name.to_owned(), parameter(one)))
+                .collect::<Map<_, _>>(),
+            "schemas": schemas,
+            "responses": { "Problem": problem_answer(&problem) },
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "cvt_ID.SECRET",
+                    "description": "An access token: `conclave token create NAME`. Its third part, \
+                                    the fingerprint of the cluster's authority, is not sent.",
+                },
+            },
+        },
+    })
+}
+
+fn generator(is_answer: bool) -> SchemaGenerator {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let settings = match is_answer {
+        true => settings.for_serialize(),
+        false => settings.for_deserialize(),
+    };
+    settings.with_transform(Plain).into_generator()
+}
+
+fn operation(
+    one: &Operation,
+    asked: &mut SchemaGenerator,
+    answered: &mut SchemaGenerator,
+) -> Value {
+    let mut parameters = path_parameters(one.path);
+    parameters.extend(parameters_of(one).map(|one| {
+        let named = format!("#/components/parameters/{}", one.name);
+        json!({ "$ref": named })
+    }));
+    let body = match one.body {
+        Body::Empty => None,
+        Body::Json(shape) => Some(("application/json", json!(shape.schema(asked)))),
+        Body::Bytes => Some(("application/octet-stream", json!({}))),
+    };
+    let body = body.map(|(media, schema)| {
+        let content = json!({ media: { "schema": schema } });
+        ("requestBody".to_owned(), json!({ "required": true, "content": content }))
+    });
+    let of_media = |described: &str, media: &str, schema: Value| {
+        ("200", json!({ "description": described, "content": { media: { "schema": schema } } }))
+    };
+    let (status, answer) = match one.answer {
+        Answer::Upgrade(protocol) => {
+            ("101", json!({ "description": format!("The connection goes on with `{protocol}`.") }))
+        }
+        Answer::Stream(media) => of_media("A stream.", media, json!({})),
+        Answer::Document(media) => of_media("A document.", media, json!({})),
+        Answer::Object(_) | Answer::List(_) | Answer::Change => {
+            let schema = one.answer.shape().map(|shape| shape.schema(answered));
+            of_media("Done.", "application/json", json!(schema))
+        }
+    };
+    let mut made: Map<String, Value> = body.into_iter().collect();
+    made.extend([
+        ("operationId".to_owned(), one.id.into()),
+        ("summary".to_owned(), one.summary.trim_end_matches('.').into()),
+        ("tags".to_owned(), json!([tag(one.path)])),
+        ("parameters".to_owned(), parameters.into()),
+        (
+            "responses".to_owned(),
+            json!({ status: answer, "default": { "$ref": "#/components/responses/Problem" } }),
+        ),
+    ]);
+    made.into()
+}
+
+/// Returns the noun of a path: `domains`.
+fn tag(path: &str) -> &str {
+    let noun = path.split('/').nth(2).unwrap_or_default();
+    noun.split('.').next().unwrap_or_default()
+}
+
+fn parameters_of(one: &Operation) -> impl Iterator<Item = &Parameter> {
+    one.parameters.iter().flat_map(|group| group.iter())
+}
+
+fn parameter(one: &Parameter) -> Value {
+    let place = match one.place {
+        Place::Query => "query",
+        Place::Header => "header",
+    };
+    json!({
+        "name": one.name,
+        "in": place,
+        "description": one.description,
+        "schema": one.value.schema(),
+    })
+}
+
+/// Describes what a caller fills into a path.
+fn path_parameters(path: &str) -> Vec<Value> {
+    let filled = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let describe = |name: &str| match (name, tag(path)) {
+        ("ip", _) => "Address at which the client connects, or `-`.",
+        (_, "tls") => "Server name that the client sends, or `-`.",
+        (_, "domains") => "Name of the domain.",
+        (_, "nodes") => "Name of the member.",
+        (_, "listeners") => "Name of the listener.",
+        (_, "trust") => "The set: `builtin`, `server`, `cluster` or `domain:NAME`.",
+        (_, "tokens") => "Public id of the token.",
+        _ => "Its name.",
+    };
+    let made = filled.map(|name| {
+        json!({
+            "name": name,
+            "in": "path",
+            "required": true,
+            "description": describe(name),
+            "schema": { "type": "string", "minLength": 1 },
+        })
+    });
+    made.collect()
+}
+
+fn problem_answer(problem: &Schema) -> Value {
+    json!({
+        "description": "What is wrong, where, why, and what to do next. The HTTP status belongs to \
+                        the code.",
+        "content": { "application/problem+json": { "schema": problem } },
+    })
+}
+
+/// Makes a schema from a type's comments and variants say the same in a plainer way.
+#[derive(Debug, Clone)]
+struct Plain;
+
+impl Transform for Plain {
+    fn transform(&mut self, schema: &mut Schema) {
+        unlink(schema);
+        merge_words(schema);
+        if schema.get("default").is_some_and(Value::is_null) {
+            schema.remove("default");
+        }
+        transform_subschemas(self, schema);
+    }
+}
+
+/// Turns links inside the program's own documentation into plain words, and a member that always
+/// has the same value into a constant.
+fn unlink(schema: &mut Schema) {
+    let Some(Value::String(text)) = schema.get("description") else { return };
+    // Paragraphs and points of a list stay apart; lines of a paragraph do not.
+    let text = text.replace("\n\n", "\u{1}").replace("\n- ", "\u{2}").replace('\n', " ");
+    let text = text.replace('\u{1}', "\n\n").replace('\u{2}', "\n- ");
+    let text = text.replace("[`crate::API_VERSION`]", &format!("`{API_VERSION}`"));
+    let text = text.replace("[`crate::", "[`").replace("[`", "`").replace("`]", "`");
+    let always = text.strip_prefix("Always `").and_then(|rest| rest.strip_suffix("`."));
+    if let Some(value) = always {
+        schema.insert("const".to_owned(), value.into());
+    }
+    schema.insert("description".to_owned(), text.into());
+}
+
+/// Turns a choice between described words into one list of words. Generators of clients make an
+/// enum from it, not a type for each word.
+fn merge_words(schema: &mut Schema) {
+    let Some(Value::Array(choices)) = schema.get("oneOf") else { return };
+    let word = |choice: &Value| {
+        let (word, about) = (choice.get("const")?.as_str()?, choice.get("description")?.as_str()?);
+        Some((word.to_owned(), about.to_owned()))
+    };
+    let Some(words) = choices.iter().map(word).collect::<Option<Vec<_>>>() else { return };
+    let lines: Vec<String> =
+        words.iter().map(|(word, about)| format!("- `{word}`: {about}")).collect();
+    let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    let described = format!("{about}\n\n{}", lines.join("\n"));
+    let words: Vec<Value> = words.into_iter().map(|(word, _)| word.into()).collect();
+    schema.remove("oneOf");
+    schema.insert("type".to_owned(), "string".into());
+    schema.insert("enum".to_owned(), words.into());
+    schema.insert("description".to_owned(), described.trim().into());
+}
