@@ -341,6 +341,10 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 [public]
 # bind = "0.0.0.0:80"                # /certificates/NAME for everybody, over HTTP; default: off
 
+[health]
+# bind = "127.0.0.1:7445"            # /livez /readyz /startupz /metrics over HTTP, no secrets; default: off
+# per_domain_metrics = "auto"        # series for each domain: on, off; auto: up to 10,000 domains
+
 [tls]                                # stricter than the cluster's settings (conclave tls show), never weaker
 # min_version = "1.3"                # oldest version that this node accepts
 # cipher_suites = ["TLS_AES_256_GCM_SHA384"]   # all that this node accepts; default: the cluster's

@@ -6,6 +6,7 @@
 mod asked;
 mod auth;
 mod gate;
+mod measured;
 mod problem;
 mod routes;
 mod serve;

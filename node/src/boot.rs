@@ -137,18 +137,21 @@ impl Process<'_> {
         // Before anything else: by default the signal would end the process.
         let hangup =
             signal(SignalKind::hangup()).map_err(|error| internal("cannot take signals", error))?;
-        let started = start::start(&self.parts, self.say, started, predecessor).await;
-        let node = match started {
+        let node = match start::start(&self.parts, self.say, predecessor).await {
             Ok(node) => node,
             Err(problem) => return Ok(Ended::NotStarted(Box::new(problem))),
         };
+        // Before anybody hears that it is ready, and may stop it: a signal would end the process.
+        let stop = self.stop.get_or_insert_with(StopSignals::new);
+        (self.say)(&format!("ready after {:.1} s", started.elapsed().as_secs_f64()));
         process::notify_ready();
+        node.observed().note_started();
         let reload = Reload::new(self.path.to_owned(), Arc::clone(&self.log_level), hangup);
         tokio::spawn(reload.run(node.clone(), self.parts.config.clone()));
         let stored = std::mem::take(&mut self.stored);
         let storing = process::store::is_there()
             .then(|| tokio::spawn(store::keep(node.edge().clone(), stored)));
-        attend(&node, self.stop.get_or_insert_with(StopSignals::new), storing).await
+        attend(&node, stop, storing).await
     }
 
     /// Serves from memory until the successor serves, then finishes the connections. Returns whether
@@ -255,6 +258,7 @@ async fn attend(
 /// Stops the node with its connections.
 async fn end(node: &Node) -> Result<(), Problem> {
     process::notify_stopping();
+    node.observed().note_stopping();
     node.edge().shutdown(socket::limits::STOP_TIMEOUT).await;
     if let Some(member) = node.member() {
         member.replica.hand_over().await;
@@ -267,6 +271,7 @@ async fn end(node: &Node) -> Result<(), Problem> {
 
 /// Stops the node without its connections.
 async fn release(node: &Node) {
+    node.observed().note_stopping();
     if let Some(member) = node.member() {
         member.replica.hand_over().await;
         if let Err(error) = member.stop().await {

@@ -26,6 +26,9 @@ const ADMIN_NAMES_MAX: usize = 32;
 /// install a snapshot of 100,000 domains.
 const KEEP_LOG_MIB: u32 = 256;
 
+/// Most domains with metrics of their own, unless the configuration says otherwise.
+const PER_DOMAIN_MAX: u64 = 10_000;
+
 /// The effective settings, with defaults filled in.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -56,6 +59,10 @@ pub(crate) struct Config {
     pub(crate) admin_names: Vec<String>,
     /// TCP address of the public certificate pages over HTTP; none: off.
     pub(crate) public_bind: Option<SocketAddr>,
+    /// TCP address of health and metrics over HTTP; none: off.
+    pub(crate) health_bind: Option<SocketAddr>,
+    /// Whether the metrics list each domain.
+    pub(crate) per_domain: PerDomain,
     /// Oldest accepted TLS version of this node, even if the cluster accepts older ones.
     pub(crate) tls_version_min: TlsVersion,
     /// The only accepted cipher suites of this node, by their IANA names; empty: those of the
@@ -83,6 +90,8 @@ struct File {
     admin: AdminSection,
     #[serde(default)]
     public: PublicSection,
+    #[serde(default)]
+    health: HealthSection,
     #[serde(default)]
     tls: TlsSection,
     #[serde(default)]
@@ -128,6 +137,36 @@ struct AdminSection {
 #[serde(deny_unknown_fields)]
 struct PublicSection {
     bind: Option<SocketAddr>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct HealthSection {
+    bind: Option<SocketAddr>,
+    #[serde(default)]
+    per_domain_metrics: PerDomain,
+}
+
+/// Whether the metrics have series for each domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PerDomain {
+    /// Up to [`PER_DOMAIN_MAX`] domains.
+    #[default]
+    Auto,
+    On,
+    Off,
+}
+
+impl PerDomain {
+    /// Returns whether they have with this number of domains.
+    pub(crate) fn is_on(self, domains: u64) -> bool {
+        match self {
+            PerDomain::Auto => domains <= PER_DOMAIN_MAX,
+            PerDomain::On => true,
+            PerDomain::Off => false,
+        }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -247,6 +286,8 @@ impl Config {
             admin_bind: file.admin.bind,
             admin_names: admin_names(file.admin.names)?,
             public_bind: file.public.bind,
+            health_bind: file.health.bind,
+            per_domain: file.health.per_domain_metrics,
             tls_version_min,
             tls_cipher_suites,
             dtls_idle_timeout,
@@ -275,6 +316,8 @@ impl Config {
             ("[admin] bind", self.admin_bind == other.admin_bind),
             ("[admin] names", self.admin_names == other.admin_names),
             ("[public] bind", self.public_bind == other.public_bind),
+            ("[health] bind", self.health_bind == other.health_bind),
+            ("[health] per_domain_metrics", self.per_domain == other.per_domain),
             ("[tls] min_version", self.tls_version_min == other.tls_version_min),
             ("[tls] cipher_suites", self.tls_cipher_suites == other.tls_cipher_suites),
             ("[dtls] idle_timeout", self.dtls_idle_timeout == other.dtls_idle_timeout),

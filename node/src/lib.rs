@@ -13,6 +13,7 @@ mod boot;
 mod cluster;
 mod config;
 mod fault;
+mod health;
 mod http;
 mod inspect;
 mod local;

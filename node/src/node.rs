@@ -22,6 +22,7 @@ use crate::{
     local::Local,
     logins::Logins,
     member::Member,
+    observe::Observed,
     replica::{AuditQueue, Replica},
     turns::Turns,
 };
@@ -81,6 +82,7 @@ struct Shared {
     inspections: Inspections,
     audit: Arc<AuditQueue>,
     logins: Arc<Logins>,
+    observed: Observed,
     /// Held while the node founds or joins a cluster: the two exclude each other.
     changing: Arc<Semaphore>,
     /// Held while the node makes a backup.
@@ -125,6 +127,7 @@ impl Node {
             inspections: Inspections::default(),
             audit: Arc::default(),
             logins: Arc::default(),
+            observed: Observed::default(),
             changing: Arc::new(Semaphore::new(1)),
             backing_up: Arc::new(Semaphore::new(1)),
             restoring: arc_swap::ArcSwapOption::empty(),
@@ -208,6 +211,11 @@ impl Node {
     /// Returns the memory of failed logins.
     pub(crate) fn logins(&self) -> &Arc<Logins> {
         &self.shared.logins
+    }
+
+    /// Returns what the metrics and the health of this node need.
+    pub(crate) fn observed(&self) -> &Observed {
+        &self.shared.observed
     }
 
     /// Returns the right to make a backup on this node, one at a time.

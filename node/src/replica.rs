@@ -4,6 +4,7 @@
 mod apply;
 mod audit;
 mod call;
+mod counters;
 mod drain;
 mod gate;
 mod handover;
@@ -30,10 +31,11 @@ use conclave_keys::Keyring;
 use conclave_raft::Raft;
 use conclave_store::{id::NodeId, state::State};
 
-use self::proposer::Proposer;
+use self::{counters::Counters, proposer::Proposer};
 
 pub(crate) use apply::Applier;
 pub(crate) use audit::{AuditHeadV1, AuditQueue};
+pub(crate) use counters::Contact;
 pub(crate) use drain::{Drain, DrainedV1};
 pub(crate) use level::{UPGRADE_HINT, known_level, version_of};
 pub(crate) use outlook::Outlook;
@@ -73,6 +75,7 @@ struct Shared {
     id: NodeId,
     raft: Raft,
     proposer: Proposer,
+    counters: Arc<Counters>,
     published: Arc<Published>,
     live: Live,
     keyring: Arc<Keyring>,
@@ -90,9 +93,22 @@ impl Replica {
         election_timeout: Duration,
     ) -> Replica {
         let id = NodeId(raft.status().id.0);
-        let proposer = Proposer::start(raft.clone(), Arc::clone(&published));
-        let shared =
-            Shared { id, raft, proposer, published, live, keyring, reports, election_timeout };
+        let counters: Arc<Counters> = Arc::default();
+        let timed = Arc::clone(&counters);
+        raft.time_flushes(Box::new(move |took| timed.flushes.observe(took)));
+        let (points, of_proposer) = (Arc::clone(&published), Arc::clone(&counters));
+        let proposer = Proposer::start(raft.clone(), points, of_proposer);
+        let shared = Shared {
+            id,
+            raft,
+            proposer,
+            counters,
+            published,
+            live,
+            keyring,
+            reports,
+            election_timeout,
+        };
         Replica { shared: Arc::new(shared) }
     }
 

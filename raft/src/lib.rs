@@ -45,3 +45,4 @@ pub use recover::{LogLock, RecoverError, RecoverOptions, Report, Survivor};
 pub use rt::sim as executor;
 pub use types::{NodeId, Position};
 pub use wire::checkpoint_index;
+pub use writer::FlushTimer;

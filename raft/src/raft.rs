@@ -5,7 +5,13 @@ mod retention;
 mod start;
 
 use std::{
-    collections::BTreeMap, fs::File, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
+    collections::BTreeMap,
+    fs::File,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use openraft::{
@@ -26,6 +32,7 @@ use crate::{
     segments::Entropy,
     state_machine::{Progress, StateMachine},
     types::{LogId, NodeId, Payload, Position, Types, Vote},
+    writer::FlushTimer,
 };
 
 pub use retention::Retention;
@@ -208,6 +215,28 @@ impl Raft {
     /// Returns whether the disk of the log has room for more than Raft's own records.
     pub fn has_room(&self) -> bool {
         *self.log.written().has_room.borrow()
+    }
+
+    /// From now on tells `timer` how long each write to the log took until it was durable. Only the
+    /// first call has an effect.
+    pub fn time_flushes(&self, timer: FlushTimer) {
+        let _ = self.log.written().timer.set(timer);
+    }
+
+    /// Returns the bytes of all entries in the log.
+    pub fn log_bytes(&self) -> u64 {
+        self.log.written().bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns the round-trip time to each peer that this node has a connection to.
+    pub fn round_trips(&self) -> BTreeMap<NodeId, Duration> {
+        self.links.round_trips()
+    }
+
+    /// Returns whether the Raft loop answers within `patience`.
+    pub async fn is_moving(&self, patience: Duration) -> bool {
+        let asked = self.inner.with_raft_state(|_| ());
+        matches!(Rt::timeout(patience, asked).await, Ok(Ok(())))
     }
 
     /// Makes this node the only voter of a new cluster; its own address is `address`.

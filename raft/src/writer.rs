@@ -10,7 +10,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, sync_channel},
     },
@@ -51,6 +51,9 @@ pub(crate) enum Write {
 /// Sends a write to the writer.
 pub(crate) type Queue = Arc<dyn Fn(Write) -> io::Result<()> + Send + Sync>;
 
+/// Told how long each group took until it was durable.
+pub type FlushTimer = Box<dyn Fn(Duration) + Send + Sync>;
+
 /// Progress of the writer, shared with its observers.
 pub(crate) struct Written {
     /// Index of the newest synced entry.
@@ -62,6 +65,8 @@ pub(crate) struct Written {
     pub(crate) settled: watch::Sender<u64>,
     /// Whether there is room for more than Raft's own records.
     pub(crate) has_room: watch::Sender<bool>,
+    /// Nobody measures unless this is set, so that a simulation reads no clock.
+    pub(crate) timer: OnceLock<FlushTimer>,
 }
 
 impl Written {
@@ -73,6 +78,7 @@ impl Written {
             bytes: AtomicU64::new(point.bytes),
             settled: watch::Sender::new(index(point.committed).max(index(point.purged))),
             has_room: watch::Sender::new(true),
+            timer: OnceLock::new(),
         }
     }
 }
@@ -295,8 +301,9 @@ impl Writer {
         if self.group.records.is_empty() {
             return Ok(true);
         }
+        let timer = self.written.timer.get().map(|timer| (timer, Instant::now()));
         match self.engine.write(&self.group.records) {
-            Ok(()) => {}
+            Ok(()) => timer.map_or((), |(timer, started)| timer(started.elapsed())),
             Err(LogFault::NoRoom) => return Ok(false),
             Err(fault) => return Err(fault.into()),
         }

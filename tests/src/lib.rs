@@ -11,6 +11,7 @@ mod peer;
 mod probe;
 mod relay;
 pub mod release;
+mod scrape;
 mod traffic;
 mod wait;
 
@@ -28,5 +29,6 @@ pub use probe::{
     Refused, Shown, client_config, echo_upstream, echo_upstream_at, probe, probe_stream,
 };
 pub use relay::{Relay, Sent, Weather};
+pub use scrape::{Answer, Metrics};
 pub use traffic::Traffic;
 pub use wait::{DEADLINE, wait_for};

@@ -33,6 +33,7 @@ mod main_domains;
 mod many_domains;
 mod members;
 mod mistakes;
+mod monitoring;
 mod names;
 mod process;
 mod recover;

@@ -72,7 +72,7 @@ const ROOMS: [(&str, &[&[&str]]); 8] = [
             &["node", "trusted"],
             &["admit", "public"],
             &["view", "cluster"],
-            &["operate"],
+            &["operate", "health"],
             &["admin"],
             &["boot"],
             &["testing"],

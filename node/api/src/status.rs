@@ -144,6 +144,21 @@ pub struct DomainCounts {
     pub disabled: u64,
 }
 
+impl DomainCounts {
+    /// Adds up the numbers of two sets of domains.
+    pub fn sum(&self, other: &DomainCounts) -> DomainCounts {
+        DomainCounts {
+            total: self.total + other.total,
+            valid: self.valid + other.valid,
+            expiring: self.expiring + other.expiring,
+            problem: self.problem + other.problem,
+            unchecked: self.unchecked + other.unchecked,
+            test: self.test + other.test,
+            disabled: self.disabled + other.disabled,
+        }
+    }
+}
+
 /// A problem of a node, a domain or a listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusProblem {

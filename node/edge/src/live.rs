@@ -18,6 +18,7 @@ mod test_certificate;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    time::Instant,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -29,6 +30,7 @@ use conclave_store::{
     scope::Scope,
     state::State,
 };
+use conclave_system::histogram::{Histogram, Observed};
 use tokio::sync::{Notify, watch};
 
 use crate::tls::{NodeLimits, Policy};
@@ -84,6 +86,8 @@ struct Shared {
     reports: [watch::Sender<Report>; 2],
     /// Index of the shared scope up to which a restarted node serves every command again.
     settled: ArcSwapOption<watch::Receiver<u64>>,
+    /// Times from the application of commands of the shared scope to their service.
+    serving: Histogram,
 }
 
 /// Applied, unreported commands. The size is bounded by the number of domains, not of commands.
@@ -93,6 +97,8 @@ struct Pending {
     index: LogIndex,
     domains: BTreeMap<DomainName, BTreeSet<LogIndex>>,
     listeners: BTreeSet<LogIndex>,
+    /// When the first of the commands was applied.
+    since: Option<Instant>,
     /// Up to this command the State was replaced as a whole, so its domains were not proved one by
     /// one.
     rebuilt: Option<LogIndex>,
@@ -123,6 +129,7 @@ impl Live {
             wake: Notify::new(),
             reports: [watch::Sender::default(), watch::Sender::default()],
             settled: ArcSwapOption::empty(),
+            serving: Histogram::default(),
         };
         Live { shared: Arc::new(shared) }
     }
@@ -265,6 +272,12 @@ impl Live {
         self.report_sender(scope).subscribe()
     }
 
+    /// Returns how long commands of the shared scope waited from their application until new
+    /// handshakes used them.
+    pub fn serving_times(&self) -> Observed {
+        self.shared.serving.read()
+    }
+
     fn report_sender(&self, scope: Scope) -> &watch::Sender<Report> {
         let [shared, local] = &self.shared.reports;
         match scope {
@@ -288,6 +301,7 @@ impl Live {
         let pending = pending.entry(scope).or_default();
         pending.state = state.clone();
         pending.index = index;
+        pending.since.get_or_insert_with(Instant::now);
         add(pending);
         self.shared.wake.notify_one();
     }

@@ -24,7 +24,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -42,6 +42,7 @@ use limits::Places;
 use listener::{Accepting, Open};
 use workers::Worker;
 
+pub use counters::{Handshakes, ListenerTotals, failure_reasons};
 pub use passing::PassedSocket;
 pub use upstream::{Allowed, Upstream, UpstreamError};
 
@@ -263,10 +264,33 @@ impl Edge {
         let connections = u64::try_from(self.places().taken()).unwrap_or(u64::MAX);
         let mut all = Counters { connections, ..Counters::default() };
         for known in self.listeners_mut().values() {
-            all.handshakes += known.counters.handshakes.load(Ordering::Relaxed);
-            all.resumed += known.counters.resumed.load(Ordering::Relaxed);
+            let (handshakes, resumed) = known.counters.completed();
+            all.handshakes += handshakes;
+            all.resumed += resumed;
         }
         all
+    }
+
+    /// Returns the counters of each listener.
+    pub fn totals(&self) -> Vec<ListenerTotals> {
+        let known = self.listeners_mut();
+        let totals = known
+            .values()
+            .map(|known| known.counters.totals(&known.listener.name, known.listener.protocol));
+        totals.collect()
+    }
+
+    /// Returns whether the threads of connections work: each takes a task within `patience`, and
+    /// every open socket still has the task that accepts on it.
+    pub async fn is_moving(&self, patience: Duration) -> bool {
+        let accepts = self.listeners_mut().values().all(OpenListener::accepts);
+        let beats: Vec<_> =
+            self.shared.workers.iter().map(|worker| worker.handle.spawn(async {})).collect();
+        let all = futures::future::join_all(beats);
+        accepts
+            && tokio::time::timeout(patience, all)
+                .await
+                .is_ok_and(|all| all.into_iter().all(|beat| beat.is_ok()))
     }
 
     /// Returns the number of failed connections for each reason.
@@ -327,6 +351,11 @@ impl Sockets for Edge {
 }
 
 impl OpenListener {
+    fn accepts(&self) -> bool {
+        let open = self.sockets.values().filter_map(|socket| socket.as_ref().ok());
+        open.flat_map(|open| &open.tasks).all(|(_, task)| !task.is_finished())
+    }
+
     fn into_open(self) -> impl Iterator<Item = (SocketAddr, Open)> {
         self.sockets.into_iter().filter_map(|(address, socket)| Some((address, socket.ok()?)))
     }

@@ -38,7 +38,7 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 
-use super::{gate, problem::Failed};
+use super::{gate, measured, problem::Failed};
 use crate::node::Node;
 
 /// A JSON answer, or the problem that prevented it.
@@ -118,6 +118,7 @@ pub(crate) fn router(node: Node) -> Router {
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(node.clone(), gate::pass))
+        .layer(from_fn_with_state(node.clone(), measured::count))
         .layer(map_response(uncached))
         .with_state(node)
 }

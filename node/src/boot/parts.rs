@@ -20,7 +20,7 @@ use super::reload;
 use crate::{
     config::{Config, setting_problem},
     fault::{causes, internal, state_problem},
-    http::limits::{ADMIN_CONNECTIONS_MAX, PUBLIC_CONNECTIONS_MAX},
+    http::limits::{ADMIN_CONNECTIONS_MAX, HEALTH_CONNECTIONS_MAX, PUBLIC_CONNECTIONS_MAX},
     local::{Local, LocalError},
     node::{Node, OwnKeys},
     process,
@@ -68,6 +68,7 @@ impl Parts {
         let http = [
             config.admin_bind.map(|_| ADMIN_CONNECTIONS_MAX),
             config.public_bind.map(|_| PUBLIC_CONNECTIONS_MAX),
+            config.health_bind.map(|_| HEALTH_CONNECTIONS_MAX),
         ];
         let http = http.into_iter().flatten().sum();
         let options = EdgeOptions {

@@ -1,6 +1,6 @@
 //! Start of a node: opens its scopes and its sockets, and starts its member.
 
-use std::{io, net::SocketAddr, path::Path, time::Instant};
+use std::{io, net::SocketAddr, path::Path};
 
 use conclave_api::problem::{Code, Problem};
 use conclave_store::{record::LEVEL_MAX, scope::Scope};
@@ -12,6 +12,7 @@ use crate::{
     admin,
     cluster::{self, LeftoverError},
     fault::{causes, internal},
+    health,
     membership::Membership,
     node::Node,
     process, public,
@@ -21,7 +22,6 @@ use crate::{
 pub(super) async fn start(
     parts: &Parts,
     say: &dyn Fn(&str),
-    started: Instant,
     predecessor: Option<Predecessor>,
 ) -> Result<Node, Problem> {
     let node = parts.node()?;
@@ -45,7 +45,6 @@ pub(super) async fn start(
         say(&format!("          {}", node.how_to_unseal()));
     }
     use_earlier_sockets(&node, predecessor, say).await?;
-    say(&format!("ready after {:.1} s", started.elapsed().as_secs_f64()));
     Ok(node)
 }
 
@@ -75,9 +74,21 @@ async fn open_doors(node: &Node, say: &dyn Fn(&str)) -> Result<(), Problem> {
     }
     say(&format!("  admin    {doors}"));
     let public = match config.public_bind {
-        Some(bind) => Some(open_public(bind, say).await?),
+        Some(bind) => {
+            let listener = open_http("[public] bind", bind).await?;
+            let address = listener.local_addr().unwrap_or(bind);
+            say(&format!("  public   http://{address}/certificates/NAME"));
+            Some(listener)
+        }
         None => None,
     };
+    if let Some(bind) = config.health_bind {
+        let listener = open_http("[health] bind", bind).await?;
+        let address = listener.local_addr().unwrap_or(bind);
+        say(&format!("  health   http://{address}/metrics"));
+        // From now on: probes ask before the log is replayed.
+        tokio::spawn(health::serve(listener, node.clone()));
+    }
     continue_membership(node, say).await?;
     // Start answering only now, so that every answer comes from a complete node. HTTPS needs no
     // such order: it has no certificate before the node is a member.
@@ -118,22 +129,19 @@ async fn use_earlier_sockets(
     Ok(())
 }
 
-/// Opens the TCP port of the public certificate pages.
-async fn open_public(bind: SocketAddr, say: &dyn Fn(&str)) -> Result<TcpListener, Problem> {
+/// Opens the TCP port of a listener that speaks plain HTTP.
+async fn open_http(setting: &str, bind: SocketAddr) -> Result<TcpListener, Problem> {
     let cannot = |error: io::Error| {
         let problem = if error.kind() == io::ErrorKind::PermissionDenied {
             Problem::new(Code::PortForbidden, format!("not allowed to open port {}", bind.port()))
                 .hint("sudo setcap cap_net_bind_service=+ep $(command -v conclave)")
         } else {
-            Problem::new(Code::PortUnavailable, format!("cannot open {bind} for the public pages"))
-                .hint("[public] bind in the configuration names another address")
+            Problem::new(Code::PortUnavailable, format!("cannot open {bind} for {setting}"))
+                .hint(format!("{setting} in the configuration names another address"))
         };
         problem.detail(error.to_string())
     };
-    let listener = TcpListener::bind(bind).await.map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
-    say(&format!("  public   http://{address}/certificates/NAME"));
-    Ok(listener)
+    TcpListener::bind(bind).await.map_err(cannot)
 }
 
 /// Starts the member if there is a membership on disk. Puts the leftovers of an unfinished founding

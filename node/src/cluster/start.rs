@@ -123,6 +123,7 @@ pub(super) async fn open(node: &Node, membership: &Membership) -> Result<Member,
 fn tasks(node: &Node, replica: &Replica, recovered: Option<Recovered>) -> MemberTasks {
     let mut tasks = vec![
         tokio::spawn(replica.clone().follow_reports()).abort_handle(),
+        tokio::spawn(replica.clone().follow_status()).abort_handle(),
         tokio::spawn(replica.clone().reconcile_members()).abort_handle(),
         tokio::spawn(replica.clone().rotate_session_keys()).abort_handle(),
         tokio::spawn(raise_local(node.clone(), replica.clone())).abort_handle(),

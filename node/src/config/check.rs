@@ -25,6 +25,7 @@ impl Config {
             ("[cluster] bind", Some(self.cluster_bind)),
             ("[admin] bind", self.admin_bind),
             ("[public] bind", self.public_bind),
+            ("[health] bind", self.health_bind),
         ] {
             bind.map_or(Ok(()), |bind| own_address(setting, bind.ip()))?;
         }

@@ -8,6 +8,8 @@ pub(crate) const SOCKET_CONNECTIONS_MAX: usize = 512;
 pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Most connections at the public pages.
 pub(crate) const PUBLIC_CONNECTIONS_MAX: usize = 128;
+/// Most connections at the listener for health and metrics.
+pub(crate) const HEALTH_CONNECTIONS_MAX: usize = 64;
 /// Most connections of guests from one address, on one listener.
 pub(crate) const GUESTS_ADDRESS_MAX: usize = 16;
 /// Longest life of a connection that has shown no valid token.

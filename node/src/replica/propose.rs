@@ -1,6 +1,6 @@
 //! Proposal of commands from any node: orders them on the leader, or forwards them to it.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use conclave_keys::{Purpose, Secret};
 use conclave_raft::{CallError, ProposeError, Role};
@@ -144,6 +144,7 @@ impl Replica {
                 Err(error) => Err(Attempt::Refused(error)),
             };
         }
+        self.shared.counters.forwarded.fetch_add(1, Relaxed);
         // Bound the call, so that a dead leader is noticed well before the caller's deadline.
         let left = deadline.saturating_duration_since(Instant::now());
         let patience = left.min(self.shared.election_timeout * 20);

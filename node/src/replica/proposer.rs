@@ -12,9 +12,12 @@ use conclave_store::{
     limits::{COMMANDS_BYTES_MAX, COMMANDS_PER_ENTRY_MAX},
     wire,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::Instant,
+};
 
-use super::Published;
+use super::{Published, counters::Counters};
 
 /// Most entries in flight.
 const ENTRIES_MAX: usize = 2;
@@ -33,10 +36,19 @@ pub(super) struct Proposer {
 }
 
 impl Proposer {
-    pub(super) fn start(raft: Raft, published: Arc<Published>) -> Proposer {
+    pub(super) fn start(
+        raft: Raft,
+        published: Arc<Published>,
+        counters: Arc<Counters>,
+    ) -> Proposer {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(run(raft, published, waiting));
+        tokio::spawn(run(raft, published, counters, waiting));
         Proposer { queue }
+    }
+
+    /// Returns the number of queued commands.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
     }
 
     /// Proposes an encoded command as the leader. Returns its encoded outcome.
@@ -49,7 +61,12 @@ impl Proposer {
     }
 }
 
-async fn run(raft: Raft, published: Arc<Published>, mut queue: mpsc::Receiver<Waiting>) {
+async fn run(
+    raft: Raft,
+    published: Arc<Published>,
+    counters: Arc<Counters>,
+    mut queue: mpsc::Receiver<Waiting>,
+) {
     let places = Arc::new(Semaphore::new(ENTRIES_MAX));
     let mut left_over = None;
     loop {
@@ -66,7 +83,7 @@ async fn run(raft: Raft, published: Arc<Published>, mut queue: mpsc::Receiver<Wa
         if may_share {
             left_over = gather(&mut group, &mut queue);
         }
-        tokio::spawn(propose(raft.clone(), group, place));
+        tokio::spawn(propose(raft.clone(), Arc::clone(&counters), group, place));
     }
 }
 
@@ -85,11 +102,20 @@ fn gather(group: &mut Vec<Waiting>, queue: &mut mpsc::Receiver<Waiting>) -> Opti
     None
 }
 
-async fn propose(raft: Raft, group: Vec<Waiting>, _place: OwnedSemaphorePermit) {
+async fn propose(
+    raft: Raft,
+    counters: Arc<Counters>,
+    group: Vec<Waiting>,
+    _place: OwnedSemaphorePermit,
+) {
     let (commands, waiting): (Vec<Vec<u8>>, Vec<_>) =
         group.into_iter().map(|one| (one.command, one.done)).unzip();
+    let started = Instant::now();
     let answers = match propose_all(&raft, commands).await {
-        Ok(committed) => committed.into_iter().map(Ok).collect(),
+        Ok(committed) => {
+            counters.commits.observe(started.elapsed());
+            committed.into_iter().map(Ok).collect()
+        }
         Err(error) => vec![Err(error); waiting.len()],
     };
     for (done, answer) in waiting.into_iter().zip(answers) {

@@ -6,6 +6,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use rustls::pki_types::CertificateDer;
@@ -186,6 +187,10 @@ impl Connection for Proven {
 
     fn exporter(&self) -> Option<[u8; 32]> {
         identity::exporter(&self.connection, EXPORTER_MEMBER)
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        Some(self.connection.rtt())
     }
 
     fn close(&self, why: Close) {

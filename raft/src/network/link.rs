@@ -216,6 +216,19 @@ impl Links {
         }
     }
 
+    /// Returns the round-trip time to each peer with a connection.
+    pub(crate) fn round_trips(&self) -> BTreeMap<NodeId, Duration> {
+        let links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let known: Vec<Arc<Link>> = links.values().map(Arc::clone).collect();
+        drop(links);
+        let time = |link: &Arc<Link>| {
+            let connected = link.state().connected.clone()?;
+            connected.connection.ended().is_none().then_some(())?;
+            Some((link.target, connected.connection.round_trip()?))
+        };
+        known.iter().filter_map(time).collect()
+    }
+
     /// Ends the pause for a peer that has dialled this node: it is alive, so it is tried at once.
     pub(super) fn heard(&self, target: NodeId) {
         if let Some(link) = self.known(target) {

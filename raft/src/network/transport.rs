@@ -1,6 +1,6 @@
 //! Interface to the network: connections to members, and byte streams on them.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -47,6 +47,11 @@ pub trait Connection: Send + Sync + 'static {
     /// Returns keying material that only the two ends of this connection have. A proof made with it
     /// is worthless on any other connection.
     fn exporter(&self) -> Option<[u8; 32]>;
+
+    /// Returns the time for a message to the peer and back, if it is known.
+    fn round_trip(&self) -> Option<Duration> {
+        None
+    }
 
     /// Closes the connection.
     fn close(&self, why: Close);

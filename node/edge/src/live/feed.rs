@@ -74,6 +74,9 @@ impl Live {
         }
         if scope == Scope::Shared {
             self.wait_settled(pending.index).await;
+            if let Some(since) = pending.since {
+                self.shared.serving.observe(since.elapsed());
+            }
         }
         self.report_sender(scope).send_modify(|report| {
             failed.extend(&report.failed);

@@ -1,6 +1,10 @@
 //! The life of a connection: PROXY header, STARTTLS, handshake, upstream, forwarding.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use conclave_preface::proxy_protocol;
 use conclave_store::record::ListenerProtocol;
@@ -32,6 +36,7 @@ impl Edge {
         entry: &Entry,
     ) {
         let listener = &accepting.name;
+        let _open = accepting.counters.open();
         // Boxed, because these futures are large and end early.
         let begin = Box::pin(self.begin(stream, remote, accepting, &mut place));
         let begun = timeout(self.begin_timeout(accepting), begin).await;
@@ -83,8 +88,9 @@ impl Edge {
     ) -> Result<Begun, Ended> {
         let (door, counters) = (&accepting.door, &*accepting.counters);
         let local = stream.local_addr().ok();
+        let since = Instant::now();
         let mut arrival =
-            Arrival { door, counters, remote, local, stream_to: None, needs_alpn: false };
+            Arrival { door, counters, remote, local, stream_to: None, needs_alpn: false, since };
         let mut received = Vec::new();
         if accepting.is_proxy(remote.ip()) {
             let listener = &accepting.name;
@@ -114,6 +120,7 @@ impl Edge {
             Opened::Tls(stream, opening) => {
                 arrival.stream_to = opening.stream_to();
                 arrival.needs_alpn = opening.is_direct();
+                arrival.since = Instant::now();
                 let (tls, session) = self.handshake(stream, received, &arrival).await?;
                 Ok(Begun::Tls(tls, session, opening))
             }

@@ -149,6 +149,11 @@ impl Failure {
         Failure::all().find(|failure| failure.word() == word).unwrap_or(Failure::Other)
     }
 
+    /// Returns the words of all failures, in the order of their counters.
+    pub(crate) fn words() -> impl Iterator<Item = &'static str> {
+        Failure::all().map(Failure::word)
+    }
+
     fn all() -> impl Iterator<Item = Failure> {
         let certificates = WrongReason::ALL.into_iter().map(Failure::ClientCertificate);
         Failure::OTHERS.into_iter().chain(certificates)
@@ -195,7 +200,7 @@ impl Failures {
     /// Returns the word of each failure with its count.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        Failure::all().map(Failure::word).zip(counts)
+        Failure::words().zip(counts)
     }
 }
 

@@ -1,6 +1,11 @@
 //! TLS handshakes: hello, domain selection, rustls, and the client's identity.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use conclave_store::record::TlsLogLevel;
 use conclave_system::clock;
@@ -16,7 +21,7 @@ use tokio::{
 
 use super::{
     Edge,
-    counters::ListenerCounters,
+    counters::{Handshake, ListenerCounters},
     failure::Failure,
     limits::{HELLO_BYTES_MAX, REFUSED_BYTES_MAX},
     session::Session,
@@ -49,6 +54,8 @@ pub(super) struct Arrival<'a> {
     pub(super) stream_to: Option<&'a str>,
     /// Whether the client must name one of the listener's application protocols.
     pub(super) needs_alpn: bool,
+    /// Time of the first byte of the handshake, as the client could send it.
+    pub(super) since: Instant,
 }
 
 /// Logs at `info` if the cluster's TLS log level includes this event, otherwise at `debug`.
@@ -261,7 +268,12 @@ impl Edge {
         connection: &CommonState,
         session: &Session,
     ) {
-        arrival.counters.handshake(session.is_resumed);
+        arrival.counters.handshake(&Handshake {
+            version: session.version,
+            is_resumed: session.is_resumed,
+            has_client: session.client.is_some(),
+            took: arrival.since.elapsed(),
+        });
         let is_wanted = policy.logs(TlsLogLevel::Debug) || tracing::enabled!(tracing::Level::DEBUG);
         if !is_wanted {
             return;

@@ -18,6 +18,7 @@ use crate::{
     live::{Choice, Chosen, ReadyDatagrams, Refusal, Wanted},
     socket::{
         Edge,
+        counters::Handshake,
         failure::{Failure, datagram_reason},
         handshake::say,
         limits::{DATAGRAM_HANDSHAKE_TIMEOUT, Place},
@@ -75,6 +76,8 @@ struct Accepted {
 
 impl Association {
     pub(super) async fn run(mut self, hello: ClientHello, entry: Entry) {
+        let accepting = Arc::clone(&self.accepting);
+        let _open = accepting.counters.open();
         let Some(accepted) = self.accept(&hello) else {
             return self.seat.refuse();
         };
@@ -145,7 +148,8 @@ impl Association {
     /// Exchanges datagrams until the handshake is complete or has failed.
     async fn handshake(&mut self, accepted: Accepted) -> Option<(Peer, Session)> {
         let Accepted { mut peer, policy, found, client } = accepted;
-        let end = Instant::now() + DATAGRAM_HANDSHAKE_TIMEOUT;
+        let since = Instant::now();
+        let end = since + DATAGRAM_HANDSHAKE_TIMEOUT;
         loop {
             peer.flush();
             match peer.session.state() {
@@ -174,6 +178,12 @@ impl Association {
         }
         let facts = peer.session.facts()?.clone();
         let session = self.session(&policy, facts, found, client.is_some())?;
+        self.accepting.counters.handshake(&Handshake {
+            version: session.version,
+            is_resumed: session.is_resumed,
+            has_client: session.client.is_some(),
+            took: since.elapsed(),
+        });
         self.seat.establish();
         Some((peer, session))
     }
@@ -187,7 +197,7 @@ impl Association {
         say!(policy, Info, event = "dtls.handshake_failed", %listener, %remote, reason, detail);
     }
 
-    /// Describes, counts and logs the completed handshake.
+    /// Describes and logs the completed handshake.
     fn session(
         &mut self,
         policy: &Policy,
@@ -226,7 +236,6 @@ impl Association {
             is_resumed: facts.is_resumed,
             client,
         };
-        self.accepting.counters.handshake(session.is_resumed);
         self.note(policy, &session);
         Some(session)
     }
