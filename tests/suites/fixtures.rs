@@ -92,7 +92,7 @@ const MARKS: [&str; 13] = [
 ];
 
 /// What shows each format: files of samples, the cluster, or why there is none of our own.
-const SHOWN_BY: [(&str, &str); 48] = [
+const SHOWN_BY: [(&str, &str); 50] = [
     ("store/src/wire.rs", "store-command store-outcome store-entry store-key store-row"),
     ("store/src/snapshot.rs", "store-snapshot"),
     ("store/src/state.rs", "store-snapshot"),
@@ -128,6 +128,8 @@ const SHOWN_BY: [(&str, &str); 48] = [
     ("node/keys/src/seal.rs", "node-sealed"),
     ("node/keys/src/wrap.rs", "node-wrapped"),
     ("node/keys/src/proof.rs", "node-proof"),
+    ("node/keys/src/code.rs", "public: RFC 6238"),
+    ("node/api/src/openapi.rs", "public: OpenAPI 3.1"),
     ("node/edge/src/tls/tickets.rs", "node-ticket"),
     ("node/dtls/src/ticket.rs", "dtls-ticket"),
     ("node/dtls/src/cookie.rs", "dtls-cookie"),

@@ -3,6 +3,7 @@
 mod addresses;
 mod admin_api;
 mod answers;
+mod audit;
 mod authority;
 mod backup;
 mod canary;
@@ -38,6 +39,7 @@ mod names;
 mod process;
 mod recover;
 mod repeat;
+mod rights;
 mod secrets;
 mod serving;
 mod starttls;

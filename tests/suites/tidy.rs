@@ -140,7 +140,7 @@ const ROOMS: [(&str, &[&[&str]]); 8] = [
         &[
             &["limits"],
             &["seal"],
-            &["wrap", "unlock", "proof", "passphrase", "share"],
+            &["wrap", "unlock", "proof", "passphrase", "password", "code", "share"],
             &["stored"],
             &["lock"],
             &["identity", "keyring"],

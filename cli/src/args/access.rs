@@ -55,7 +55,7 @@ pub(crate) enum Token {
     Whoami,
 }
 
-// What somebody may do. No doc comment, see Global.
+// What a token or a user may do. No doc comment, see Global.
 #[derive(Clone, Args)]
 pub(crate) struct Granting {
     /// Role: viewer, operator, admin or security; several with commas

@@ -163,8 +163,12 @@ pub(crate) fn revoke_token(view: &View<'_>, id: &str) -> Result<Admitted, Proble
 }
 
 /// Ends a join token.
-pub(crate) fn end_join_token(_view: &View<'_>, id: &str) -> Result<Admitted, Problem> {
+pub(crate) fn end_join_token(view: &View<'_>, id: &str) -> Result<Admitted, Problem> {
     let id = token_id(id)?;
+    if view.state.join_token(&id).is_none() {
+        return Err(Problem::new(Code::NotFound, format!("no join token {id}"))
+            .hint("conclave join-token list"));
+    }
     let revoke = RevokeTokens { access: Vec::new(), join: vec![id] };
     Ok(Admitted::new(Action::RevokeTokens(revoke), id))
 }

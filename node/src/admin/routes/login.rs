@@ -46,7 +46,7 @@ pub(super) async fn close(mut asked: Asked) -> Answer<Change> {
             Problem::new(Code::Malformed, "only a user who has logged in can log out").into()
         );
     };
-    // Whoever has a session may end it.
+    // The holder of a session may end it.
     asked.operator.caller.access = Access::all_rights();
     let id = session.to_string();
     let derive = move |view: &admit::View<'_>| admit::revoke_token(view, &id);

@@ -1,0 +1,118 @@
+//! The audit trail: what was done stays told, whatever happens to a node.
+
+use conclave_disk::DiskOptions;
+use conclave_store::{
+    change::Change,
+    id::LogIndex,
+    record::{AuditEntry, Record, RowKey},
+    state::{State, StoredRow},
+    wire,
+};
+use conclave_store_sled::Home;
+use conclave_tests::{Cluster, Node, run_alone, wait_for};
+use serde_json::Value;
+
+fn verify(node: &Node) -> (i32, Value) {
+    let ran = node.run(&["audit", "verify", "-o", "json"]);
+    (ran.code, serde_json::from_str(&ran.out).unwrap())
+}
+
+#[test]
+fn every_member_tells_the_same_and_a_file_of_it_can_be_checked_anywhere() {
+    let cluster = Cluster::start(3);
+    let (one, three) = (&cluster.nodes[0], &cluster.nodes[2]);
+    one.run(&["domain", "create", "shop.example", "--reason", "a \"new\" shop"]).ok();
+    one.run(&["domain", "set", "shop.example", "--pki", "enabled"]).ok();
+    let list = ["audit", "list", "--object", "shop.example", "-o", "json"];
+    let entries = three.run(&list).json();
+    let [set, create] = &entries.as_array().unwrap()[..] else { panic!("{entries}") };
+    assert_eq!((&set["event"], &create["event"]), (&"domain.set".into(), &"domain.create".into()));
+    assert_eq!(create["reason"], "a \"new\" shop");
+    assert_eq!(set["differences"][0]["before"], "test");
+    assert_eq!(set["differences"][0]["after"], "enabled");
+    let (code, found) = verify(three);
+    assert_eq!((code, &found["valid"]), (0, &true.into()), "{found}");
+    assert_eq!(found["compared"].as_array().unwrap().len(), 2, "{found}");
+    let lines = one.run(&["audit", "tail", "-n", "1000", "-o", "jsonl"]).ok();
+    let check = |text: &str| {
+        let file = one.file("trail.jsonl", text.as_bytes());
+        run_alone(&["audit", "verify", "--file", &file, "-o", "json"]).code
+    };
+    assert_eq!(check(&lines), 0, "{lines}");
+    let all: Vec<&str> = lines.lines().collect();
+    assert!(all.len() > 5);
+    assert_eq!(check(&lines.replace("shop.example", "shop.examplf")), 9, "changed");
+    assert_eq!(check(&[&all[..2], &all[3..]].concat().join("\n")), 9, "removed");
+    assert_eq!(check(&[&all[..2], &[all[3], all[2]], &all[4..]].concat().join("\n")), 9, "moved");
+    assert_eq!(check(&[&all[..2], &all[1..]].concat().join("\n")), 9, "put in");
+}
+
+/// Changes or removes an entry on the disk of a stopped node, with all checksums right.
+fn tamper(node: &Node, number: u64, change: impl Fn(AuditEntry) -> Option<AuditEntry>) {
+    let home = node.dir.join("data/state.v2");
+    let loaded = Home::open(&home, DiskOptions::default()).unwrap();
+    let (_, entry) = loaded.state.audit(number..=number).next().unwrap();
+    let record = change(entry.clone()).map(|entry| Record::Audit(entry.into()));
+    let key = RowKey::Audit(number);
+    let key_bytes = wire::encode_key(&key).unwrap();
+    let row_bytes = record.as_ref().map(|record| wire::encode_row(LogIndex(1), record).unwrap());
+    let others = loaded.state.rows().filter(|(other, _)| **other != key).map(|(other, row)| {
+        let bytes = wire::encode_row(row.changed_at, &row.record).unwrap();
+        StoredRow::read(&wire::encode_key(other).unwrap(), &bytes).unwrap()
+    });
+    let changed = row_bytes.iter().map(|bytes| StoredRow::read(&key_bytes, bytes).unwrap());
+    let state = State::load(others.chain(changed).collect());
+    let change = Change { key, record, key_bytes, row_bytes };
+    let checkpoint = loaded.checkpoint.clone().unwrap();
+    loaded.home.put([&change].into_iter(), &checkpoint, loaded.index, &state);
+    loaded.home.turn().unwrap();
+}
+
+#[test]
+fn what_was_changed_or_removed_on_the_disk_of_a_member_is_found() {
+    let mut cluster = Cluster::start(3);
+    for number in 0..6 {
+        cluster.nodes[0].run(&["domain", "create", &format!("d{number}.example")]).ok();
+    }
+    let last = verify(&cluster.nodes[2]).1["last"].as_u64().unwrap();
+    cluster.nodes[2].stop();
+    tamper(&cluster.nodes[2], last - 2, |mut entry| {
+        entry.event.object = "nothing.example".to_owned();
+        // With the hash of the new content: then the next entry does not follow it.
+        Some(AuditEntry::new(last - 2, entry.previous, entry.event))
+    });
+    cluster.nodes[2].start();
+    let (code, found) = wait_for("the verdict", || {
+        let ran = cluster.nodes[2].run(&["audit", "verify", "-o", "json"]);
+        let found: Value = serde_json::from_str(&ran.out).ok()?;
+        Some((ran.code, found))
+    });
+    let text = found["faults"].to_string();
+    assert_eq!(code, 9, "{found}");
+    assert!(text.contains(&format!("entry {} does not follow", last - 1)), "{text}");
+    cluster.nodes[2].stop();
+    tamper(&cluster.nodes[2], last, |_| None);
+    cluster.nodes[2].start();
+    let (_, found) = wait_for("the verdict", || {
+        let ran = cluster.nodes[2].run(&["audit", "verify", "-o", "json"]);
+        let found: Value = serde_json::from_str(&ran.out).ok()?;
+        Some((ran.code, found))
+    });
+    let text = found["faults"].to_string();
+    assert!(text.contains("node-1 has entries up to") || text.contains("other entries"), "{text}");
+    // The others are as they were.
+    assert_eq!(verify(&cluster.nodes[0]).1["first"], 1);
+}
+
+#[test]
+fn a_backup_has_its_entry() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let key = one.dir.join("backup.key").to_str().unwrap().to_owned();
+    let made = one.run(&["backup", "keygen", "--out", &key, "-o", "json"]).json();
+    let recipient = made["recipient"].as_str().unwrap();
+    let file = one.dir.join("b.backup").to_str().unwrap().to_owned();
+    one.run(&["backup", "create", "--recipient", recipient, "--out", &file]).ok();
+    let told = one.run(&["audit", "list", "--event", "backup.create", "-o", "json"]).json();
+    assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
+}
