@@ -345,6 +345,10 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 # bind = "127.0.0.1:7445"            # /livez /readyz /startupz /metrics over HTTP, no secrets; default: off
 # per_domain_metrics = "auto"        # series for each domain: on, off; auto: up to 10,000 domains
 
+[audit]
+# file = "/var/log/conclave/audit.jsonl"   # a copy of the cluster's audit trail; default: none
+# file_mib = 64                      # at this size it becomes audit.jsonl.1; eight of them are kept
+
 [tls]                                # stricter than the cluster's settings (conclave tls show), never weaker
 # min_version = "1.3"                # oldest version that this node accepts
 # cipher_suites = ["TLS_AES_256_GCM_SHA384"]   # all that this node accepts; default: the cluster's

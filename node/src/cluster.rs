@@ -3,6 +3,7 @@
 
 mod address;
 mod admission;
+mod audit_file;
 mod canary;
 mod found;
 mod join;

@@ -26,6 +26,8 @@ const ADMIN_NAMES_MAX: usize = 32;
 /// install a snapshot of 100,000 domains.
 const KEEP_LOG_MIB: u32 = 256;
 
+/// Default for `[audit] file_mib`.
+const AUDIT_FILE_MIB: u32 = 64;
 /// Most domains with metrics of their own, unless the configuration says otherwise.
 const PER_DOMAIN_MAX: u64 = 10_000;
 
@@ -63,6 +65,10 @@ pub(crate) struct Config {
     pub(crate) health_bind: Option<SocketAddr>,
     /// Whether the metrics list each domain.
     pub(crate) per_domain: PerDomain,
+    /// File for a copy of the audit trail; none: no copy.
+    pub(crate) audit_file: Option<PathBuf>,
+    /// Size at which that file is put aside.
+    pub(crate) audit_file_bytes: u64,
     /// Oldest accepted TLS version of this node, even if the cluster accepts older ones.
     pub(crate) tls_version_min: TlsVersion,
     /// The only accepted cipher suites of this node, by their IANA names; empty: those of the
@@ -92,6 +98,8 @@ struct File {
     public: PublicSection,
     #[serde(default)]
     health: HealthSection,
+    #[serde(default)]
+    audit: AuditSection,
     #[serde(default)]
     tls: TlsSection,
     #[serde(default)]
@@ -145,6 +153,13 @@ struct HealthSection {
     bind: Option<SocketAddr>,
     #[serde(default)]
     per_domain_metrics: PerDomain,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct AuditSection {
+    file: Option<PathBuf>,
+    file_mib: Option<u32>,
 }
 
 /// Whether the metrics have series for each domain.
@@ -263,6 +278,14 @@ impl Config {
             let why = format!("{} is not absolute", path.display());
             return Err(setting_problem("[upstream] unix", why));
         }
+        if let Some(path) = file.audit.file.as_ref().filter(|path| !path.is_absolute()) {
+            let why = format!("{} is not absolute", path.display());
+            return Err(setting_problem("[audit] file", why));
+        }
+        let audit_file_mib = file.audit.file_mib.unwrap_or(AUDIT_FILE_MIB);
+        if audit_file_mib == 0 {
+            return Err(setting_problem("[audit] file_mib", "0 leaves no room for an entry"));
+        }
         let log_level = file.log.level.unwrap_or_else(|| "info".to_owned());
         log::check(&log_level).map_err(|why| {
             setting_problem("[log] level", why).hint(
@@ -288,6 +311,8 @@ impl Config {
             public_bind: file.public.bind,
             health_bind: file.health.bind,
             per_domain: file.health.per_domain_metrics,
+            audit_file: file.audit.file,
+            audit_file_bytes: u64::from(audit_file_mib) << 20,
             tls_version_min,
             tls_cipher_suites,
             dtls_idle_timeout,
@@ -318,6 +343,8 @@ impl Config {
             ("[public] bind", self.public_bind == other.public_bind),
             ("[health] bind", self.health_bind == other.health_bind),
             ("[health] per_domain_metrics", self.per_domain == other.per_domain),
+            ("[audit] file", self.audit_file == other.audit_file),
+            ("[audit] file_mib", self.audit_file_bytes == other.audit_file_bytes),
             ("[tls] min_version", self.tls_version_min == other.tls_version_min),
             ("[tls] cipher_suites", self.tls_cipher_suites == other.tls_cipher_suites),
             ("[dtls] idle_timeout", self.dtls_idle_timeout == other.dtls_idle_timeout),

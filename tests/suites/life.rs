@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
 };
 
+use conclave_store::record::LEVEL_MAX;
 use conclave_tests::{
     Node, Pair, Traffic, binary, earlier_program, echo_datagrams, echo_upstream, probe,
     probe_stream, run_alone, wait_for,
@@ -209,7 +210,7 @@ fn upgrade(life: &mut Life, present: &PathBuf) {
     }
     wait_for("the end of the upgrade", || {
         let upgrade = life.node(0).run(&["cluster", "upgrade", "-o", "json"]).json();
-        (upgrade["level"] == 3 && upgrade["finalized"] == true).then_some(())
+        (upgrade["level"] == LEVEL_MAX && upgrade["finalized"] == true).then_some(())
     });
     life.change(4, "upgraded.example");
 }

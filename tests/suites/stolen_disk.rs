@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use conclave_store::{
     command::{Action, Command},
     id::{Generation, NodeId, OperationId, TokenId},
-    record::{JoinToken, Principal, Sealed, Stamp},
+    record::{JoinToken, LEVEL_MAX, Principal, Sealed, Stamp},
     time::UnixMillis,
     wire,
 };
@@ -120,7 +120,8 @@ fn join_token(principal: Principal, sealed: Sealed) -> Command {
 fn it_opens_nothing_and_orders_nothing() {
     let mut cluster = Cluster::start(3);
     wait_for("the level at which members prove what they ask", || {
-        let is_raised = |node: &conclave_tests::Node| node.status()["cluster"]["level"] == 3;
+        let is_raised =
+            |node: &conclave_tests::Node| node.status()["cluster"]["level"] == LEVEL_MAX;
         cluster.nodes.iter().any(is_raised).then_some(())
     });
     // The node is alive or dead: only its key counts.

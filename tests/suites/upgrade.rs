@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use conclave_store::record::LEVEL_MAX;
 use conclave_tests::{Cluster, Node, binary, earlier_program, release, wait_for};
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ fn upgrade(node: &Node) -> Value {
     node.run(&["cluster", "upgrade", "-o", "json"]).json()
 }
 
-/// The cluster of the last release before level 3, started by this program.
+/// The cluster of the last release of level 2, started by this program.
 fn earlier_cluster() -> Cluster {
     let mut cluster = release::unpack(&release::fixtures().join("v0.2.1"));
     for node in &mut cluster.nodes {
@@ -26,12 +27,16 @@ fn an_upgrade_is_finalized_by_hand_when_every_node_knows_the_new_rules() {
     wait_for("three nodes that answer", || {
         let found = upgrade(&cluster.nodes[0]);
         let nodes = found["nodes"].as_array().unwrap().iter();
-        nodes.clone().all(|node| node["level"] == 3).then_some(())
+        nodes.clone().all(|node| node["level"] == LEVEL_MAX).then_some(())
     });
     let one = &cluster.nodes[0];
     let found = upgrade(one);
     assert_eq!((&found["level"], &found["since"]), (&2.into(), &"0.2.1".into()), "{found}");
-    assert_eq!((&found["possible"], &found["finalized"]), (&3.into(), &false.into()), "{found}");
+    assert_eq!(
+        (&found["possible"], &found["finalized"]),
+        (&LEVEL_MAX.into(), &false.into()),
+        "{found}"
+    );
     let shown = one.run(&["cluster", "upgrade"]);
     assert!(shown.err.contains("No way back afterwards"), "{}{}", shown.out, shown.err);
     let status = one.run(&["status"]).out;
@@ -60,7 +65,7 @@ fn an_upgrade_is_finalized_by_hand_when_every_node_knows_the_new_rules() {
     assert_eq!((tried.code, &upgrade(one)["level"]), (0, &2.into()), "{}", tried.err);
     one.run(&["cluster", "upgrade", "--finalize", "--yes"]).ok();
     for node in &cluster.nodes {
-        wait_for("the new level", || (upgrade(node)["level"] == 3).then_some(()));
+        wait_for("the new level", || (upgrade(node)["level"] == LEVEL_MAX).then_some(()));
     }
     one.run(&["node", "set", "node-2", "--zone", "rack-1"]).ok();
     let again = one.run(&["cluster", "upgrade", "--finalize", "--yes", "-o", "json"]).json();

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use conclave_api::{
-    path::{KEYRING_UNSEAL, LOGIN},
+    path::{KEYRING_UNLOCKING, KEYRING_UNSEAL, LOGIN},
     problem::{Code, Problem},
 };
 use conclave_store::{
@@ -69,7 +69,7 @@ async fn decide(parts: &mut Parts, node: &Node, matched: &str) -> Result<(), Fai
     let caller = match Caller::from_request_parts(parts, node).await {
         Ok(caller) => caller,
         // A sealed node cannot check a token. `Unsealer` says who may unseal it.
-        Err(_) if matched == KEYRING_UNSEAL && node.keyring().is_sealed() => return Ok(()),
+        Err(_) if is_for_unsealers(matched) && node.keyring().is_sealed() => return Ok(()),
         Err(failed) => return Err(failed),
     };
     let names = RawPathParams::from_request_parts(parts, &())
@@ -77,6 +77,11 @@ async fn decide(parts: &mut Parts, node: &Node, matched: &str) -> Result<(), Fai
         .map_err(|error| internal("the path", error))?;
     let name = names.iter().next().map(|(_, value)| value.to_owned());
     Ok(caller.check(need, name.as_deref())?)
+}
+
+/// Returns whether `Unsealer` decides about a request at a sealed node.
+fn is_for_unsealers(matched: &str) -> bool {
+    [KEYRING_UNSEAL, KEYRING_UNLOCKING].contains(&matched)
 }
 
 /// What was asked for, as far as the log and the audit trail tell it.

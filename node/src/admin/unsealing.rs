@@ -1,11 +1,14 @@
 //! Who may unseal this node.
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use conclave_store::id::Fingerprint;
+use conclave_store::{
+    id::Fingerprint,
+    record::{Grant, Right},
+};
 use conclave_system::clock;
 
 use super::problem::Failed;
-use crate::{node::Node, operate::Caller, token::parse_access_token};
+use crate::{node::Node, operate::Caller, rights::Access, token::parse_access_token};
 
 /// A caller that may unseal this node: any caller of the admin API, and while the node is sealed
 /// also the holder of a token that State knows.
@@ -27,7 +30,12 @@ impl FromRequestParts<Node> for Unsealer {
     }
 }
 
-/// Returns whether State knows the token, and it has not expired.
+/// A session cannot: what its user may do cannot be checked either.
+fn may_unseal(grant: &Grant) -> bool {
+    grant.user.is_none() && Access::of(grant).rights().any(|right| right == Right::Keyring)
+}
+
+/// Returns whether State knows the token, it has not expired, and its grant allows it.
 fn is_known(parts: &Parts, node: &Node) -> bool {
     let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
     let token = header.and_then(|text| text.strip_prefix("Bearer ")).and_then(parse_access_token);
@@ -36,5 +44,6 @@ fn is_known(parts: &Parts, node: &Node) -> bool {
     point.state.access_token(&id).is_some_and(|token| {
         token.secret == Fingerprint::of(&secret)
             && token.expires.is_none_or(|expires| clock::now() <= expires)
+            && point.state.grant(&id).is_none_or(may_unseal)
     })
 }

@@ -29,3 +29,9 @@ pub(super) const CANARY_GRACE_MS: u64 = 5_000;
 pub(super) const PROBED_LISTENERS_MAX: usize = 8;
 /// Longest time for one probe.
 pub(super) const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
+/// Entries of the audit trail that are copied to a file at once.
+pub(super) const AUDIT_WRITE_MAX: usize = 1_000;
+/// Longest line of an entry.
+pub(super) const AUDIT_LINE_BYTES_MAX: u64 = 128 * 1024;
+/// Earlier files of the audit trail that are kept.
+pub(super) const AUDIT_FILES_KEPT: u32 = 8;
