@@ -162,6 +162,20 @@ struct AuditSection {
     file_mib: Option<u32>,
 }
 
+impl AuditSection {
+    /// Checks the section. Returns the size of a file in bytes.
+    fn check(&self) -> Result<u64, Problem> {
+        if let Some(path) = self.file.as_ref().filter(|path| !path.is_absolute()) {
+            let why = format!("{} is not absolute", path.display());
+            return Err(setting_problem("[audit] file", why));
+        }
+        match self.file_mib.unwrap_or(AUDIT_FILE_MIB) {
+            0 => Err(setting_problem("[audit] file_mib", "0 leaves no room for an entry")),
+            mib => Ok(u64::from(mib) << 20),
+        }
+    }
+}
+
 /// Whether the metrics have series for each domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -254,13 +268,7 @@ impl Config {
             }
             None => Duration::from_millis(300),
         };
-        let dtls_idle_timeout = match file.dtls.idle_timeout {
-            Some(text) => {
-                let (least, most) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
-                timeout("[dtls] idle_timeout", &text, least, most)?
-            }
-            None => DATAGRAM_IDLE,
-        };
+        let dtls_idle_timeout = datagram_idle(file.dtls.idle_timeout.as_deref())?;
         if !file.node.data_dir.is_absolute() {
             let found = file.node.data_dir.display();
             return Err(setting_problem("[node] data_dir", format!("{found} is not absolute")));
@@ -278,14 +286,7 @@ impl Config {
             let why = format!("{} is not absolute", path.display());
             return Err(setting_problem("[upstream] unix", why));
         }
-        if let Some(path) = file.audit.file.as_ref().filter(|path| !path.is_absolute()) {
-            let why = format!("{} is not absolute", path.display());
-            return Err(setting_problem("[audit] file", why));
-        }
-        let audit_file_mib = file.audit.file_mib.unwrap_or(AUDIT_FILE_MIB);
-        if audit_file_mib == 0 {
-            return Err(setting_problem("[audit] file_mib", "0 leaves no room for an entry"));
-        }
+        let audit_file_bytes = file.audit.check()?;
         let log_level = file.log.level.unwrap_or_else(|| "info".to_owned());
         log::check(&log_level).map_err(|why| {
             setting_problem("[log] level", why).hint(
@@ -312,7 +313,7 @@ impl Config {
             health_bind: file.health.bind,
             per_domain: file.health.per_domain_metrics,
             audit_file: file.audit.file,
-            audit_file_bytes: u64::from(audit_file_mib) << 20,
+            audit_file_bytes,
             tls_version_min,
             tls_cipher_suites,
             dtls_idle_timeout,
@@ -354,6 +355,14 @@ impl Config {
             ("[log] format", self.log_json == other.log_json),
         ];
         all.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
+    }
+}
+
+fn datagram_idle(text: Option<&str>) -> Result<Duration, Problem> {
+    let (least, most) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
+    match text {
+        Some(text) => timeout("[dtls] idle_timeout", text, least, most),
+        None => Ok(DATAGRAM_IDLE),
     }
 }
 

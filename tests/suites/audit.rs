@@ -64,7 +64,7 @@ fn tamper(node: &Node, number: u64, change: impl Fn(AuditEntry) -> Option<AuditE
     let state = State::load(others.chain(changed).collect());
     let change = Change { key, record, key_bytes, row_bytes };
     let checkpoint = loaded.checkpoint.clone().unwrap();
-    loaded.home.put([&change].into_iter(), &checkpoint, loaded.index, &state);
+    loaded.home.put([&change], &checkpoint, loaded.index, &state);
     loaded.home.turn().unwrap();
 }
 

@@ -66,19 +66,7 @@ pub(crate) fn router(node: Node) -> Router {
         .route(path::RESTORE, post(backup::begin))
         .route(path::RESTORE_ROWS, post(backup::rows))
         .route(path::RESTORE_FINISH, post(backup::end))
-        .route(path::JOIN_TOKENS, get(join_token::list).post(join_token::create))
-        .route(path::JOIN_TOKEN, delete(join_token::revoke))
-        .route(path::WHO_AM_I, get(role::who_am_i))
-        .route(path::ROLES, get(role::list))
-        .route(path::LOGIN, post(login::open).delete(login::close))
-        .route(path::USERS, get(user::list).post(user::create))
-        .route(path::USER, get(user::show).patch(user::set).delete(user::delete))
-        .route(path::USER_CODE, post(user::make_code).delete(user::remove_code))
-        .route(path::AUDIT, get(audit::list))
-        .route(path::AUDIT_VERIFY, get(audit::verify))
-        .route(path::AUDIT_KEEP, put(audit::keep))
-        .route(path::TOKENS, get(token::list).post(token::create))
-        .route(path::TOKEN, delete(token::revoke))
+        .merge(access_routes())
         .route(path::KEYRING, get(keyring::show))
         .route(path::KEYRING_ROTATE, post(keyring::rotate))
         .route(path::KEYRING_UNLOCKING, get(keyring::unlocking))
@@ -121,6 +109,24 @@ pub(crate) fn router(node: Node) -> Router {
         .layer(from_fn_with_state(node.clone(), measured::count))
         .layer(map_response(uncached))
         .with_state(node)
+}
+
+/// Routes about who may do what, and what was done.
+fn access_routes() -> Router<Node> {
+    Router::new()
+        .route(path::JOIN_TOKENS, get(join_token::list).post(join_token::create))
+        .route(path::JOIN_TOKEN, delete(join_token::revoke))
+        .route(path::WHO_AM_I, get(role::who_am_i))
+        .route(path::ROLES, get(role::list))
+        .route(path::LOGIN, post(login::open).delete(login::close))
+        .route(path::USERS, get(user::list).post(user::create))
+        .route(path::USER, get(user::show).patch(user::set).delete(user::delete))
+        .route(path::USER_CODE, post(user::make_code).delete(user::remove_code))
+        .route(path::AUDIT, get(audit::list))
+        .route(path::AUDIT_VERIFY, get(audit::verify))
+        .route(path::AUDIT_KEEP, put(audit::keep))
+        .route(path::TOKENS, get(token::list).post(token::create))
+        .route(path::TOKEN, delete(token::revoke))
 }
 
 /// Forbids caches to keep an answer: it may hold a token.

@@ -137,14 +137,6 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         R::VersionUnknown { name, .. } => {
             (Code::VersionNotKept, format!("conclave domain history {name}"))
         }
-        R::TrustedUnknown(_) => (Code::TrustedCertificateUnknown, "conclave trust list".to_owned()),
-        R::AccessTokenUnknown(_) => (Code::NotFound, "conclave token list".to_owned()),
-        R::TokenUsedUp(_) => {
-            (Code::TokenUsedUp, "conclave token create NAME --role ROLE --uses N".to_owned())
-        }
-        R::UserUnknown(_) => (Code::UserUnknown, "conclave user list".to_owned()),
-        R::UserExists(name) => (Code::UserExists, format!("conclave user set {name}")),
-        R::AuditCutWrong(_) => (Code::NotFound, "conclave audit list".to_owned()),
         R::CanaryExists(name) => {
             (Code::VersionConflict, format!("conclave cert canary {name} --stop    or: --promote"))
         }
@@ -173,7 +165,10 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
             format!("conclave listener show {name}    conclave listener set {name} --help"),
         ),
         R::ListenerUnknown(_) => (Code::ListenerUnknown, "conclave listener list".to_owned()),
-        other => return member_problem(other),
+        other => match access_rejection(other) {
+            Some(told) => told,
+            None => return member_problem(other),
+        },
     };
     let problem = Problem::new(code, rejection.to_string()).hint(hint);
     match rejection {
@@ -182,6 +177,22 @@ pub(crate) fn rejection_problem(rejection: &Rejection) -> Problem {
         }
         _ => problem,
     }
+}
+
+/// Returns code and hint of a rejection about trust, tokens, users or the audit trail.
+fn access_rejection(rejection: &Rejection) -> Option<(Code, String)> {
+    use Rejection as R;
+    Some(match rejection {
+        R::TrustedUnknown(_) => (Code::TrustedCertificateUnknown, "conclave trust list".to_owned()),
+        R::AccessTokenUnknown(_) => (Code::NotFound, "conclave token list".to_owned()),
+        R::TokenUsedUp(_) => {
+            (Code::TokenUsedUp, "conclave token create NAME --role ROLE --uses N".to_owned())
+        }
+        R::UserUnknown(_) => (Code::UserUnknown, "conclave user list".to_owned()),
+        R::UserExists(name) => (Code::UserExists, format!("conclave user set {name}")),
+        R::AuditCutWrong(_) => (Code::NotFound, "conclave audit list".to_owned()),
+        _ => return None,
+    })
 }
 
 /// Converts a rejection about members, or of a bound.
