@@ -181,6 +181,15 @@ pub(crate) enum Command {
     /// Health of the cluster; exit code 9 if something needs attention
     #[command(after_help = "Examples:\n  conclave status\n  conclave status -o wide")]
     Status,
+    /// Looks for what is wrong with a node, its machine and its cluster; exit code 9 if anything is
+    #[command(
+        after_help = "Examples:\n  conclave doctor\n  conclave doctor --config conclave.toml -o json"
+    )]
+    Doctor {
+        /// Configuration file of the node
+        #[arg(long, default_value = "/etc/conclave/conclave.toml", value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Domains: names with their keys, certificates and settings
     #[command(subcommand)]
     Domain(Domain),

@@ -10,6 +10,7 @@ mod client_auth;
 mod cluster;
 mod csr;
 mod demo;
+mod doctor;
 mod document;
 mod domain;
 mod export;
@@ -130,6 +131,7 @@ impl Asking {
 async fn dispatch(asking: &Asking, command: Command) -> Done {
     match command {
         Command::Status => status::status(asking).await,
+        Command::Doctor { config } => doctor::run(asking, &config).await,
         Command::Node(command) => node::run(asking, command).await,
         Command::Cluster(command) => cluster::run(asking, command).await,
         Command::JoinToken(command) => token::join_token(asking, command).await,

@@ -51,7 +51,7 @@ pub(crate) fn run(
     let config = Config::read(path)?;
     config.check_machine()?;
     let addresses = config.check_addresses();
-    let log_level = log::start(&config.log_level, config.log_json)?;
+    let log_level = log::start(&config.log.level, config.log.format)?;
     if let Err(problem) = addresses {
         tracing::warn!(event = "config.address_missing", "{}", problem.title);
     }

@@ -1,6 +1,7 @@
 //! The configuration file of a node, in TOML. Unknown keys are errors.
 
 mod check;
+mod logging;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -18,7 +19,10 @@ use conclave_store::{
 use conclave_tls::CIPHER_SUITES;
 use serde::Deserialize;
 
-use crate::{observe::log, tls_names};
+use crate::tls_names;
+use logging::LogSection;
+
+pub(crate) use logging::Logging;
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const ADMIN_NAMES_MAX: usize = 32;
@@ -80,10 +84,7 @@ pub(crate) struct Config {
     pub(crate) upstream_unix: Vec<PathBuf>,
     /// Place of the unlock key.
     pub(crate) unlock: Unlock,
-    /// Log filter, as `info` or `conclave_node=trace,info`.
-    pub(crate) log_level: String,
-    /// Whether log lines are JSON.
-    pub(crate) log_json: bool,
+    pub(crate) log: Logging,
 }
 
 #[derive(Deserialize)]
@@ -225,13 +226,6 @@ struct KeyringSection {
     unlock: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct LogSection {
-    level: Option<String>,
-    format: Option<String>,
-}
-
 impl Config {
     /// Reads and checks the file. The problem of a syntax error names line and column.
     pub(crate) fn read(path: &Path) -> Result<Config, Problem> {
@@ -287,13 +281,6 @@ impl Config {
             return Err(setting_problem("[upstream] unix", why));
         }
         let audit_file_bytes = file.audit.check()?;
-        let log_level = file.log.level.unwrap_or_else(|| "info".to_owned());
-        log::check(&log_level).map_err(|why| {
-            setting_problem("[log] level", why).hint(
-                "level = \"info\", or \"debug\", or \"conclave_node=trace,openraft=info,warn\"",
-            )
-        })?;
-        let log_json = log_json(file.log.format.as_deref())?;
         let default_bind = SocketAddr::from(([0, 0, 0, 0], 7444));
         let default_socket = PathBuf::from("/run/conclave/admin.sock");
         Ok(Config {
@@ -319,8 +306,7 @@ impl Config {
             dtls_idle_timeout,
             upstream_unix: file.upstream.unix,
             unlock,
-            log_level,
-            log_json,
+            log: Logging::settle(file.log)?,
         })
     }
 }
@@ -351,8 +337,10 @@ impl Config {
             ("[dtls] idle_timeout", self.dtls_idle_timeout == other.dtls_idle_timeout),
             ("[upstream] unix", self.upstream_unix == other.upstream_unix),
             ("[keyring] unlock", self.unlock == other.unlock),
-            ("[log] level", self.log_level == other.log_level),
-            ("[log] format", self.log_json == other.log_json),
+            ("[log] level", self.log.level == other.log.level),
+            ("[log] format", self.log.format == other.log.format),
+            ("[log] connections", self.log.access.every == other.log.access.every),
+            ("[log] connection_listeners", self.log.access.listeners == other.log.access.listeners),
         ];
         all.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
     }
@@ -437,19 +425,6 @@ fn unlock(
     }
 }
 
-fn log_json(format: Option<&str>) -> Result<bool, Problem> {
-    use std::io::IsTerminal;
-    match format {
-        None | Some("auto") => Ok(!std::io::stderr().is_terminal()),
-        Some("text") => Ok(false),
-        Some("json") => Ok(true),
-        Some(other) => {
-            let why = format!("{other:?} is none of auto, text, json");
-            Err(setting_problem("[log] format", why))
-        }
-    }
-}
-
 pub(crate) fn setting_problem(setting: &str, why: impl std::fmt::Display) -> Problem {
     Problem::new(Code::ConfigurationInvalid, format!("{setting}: {why}"))
 }
@@ -518,6 +493,10 @@ mod tests {
         check(&format!("{node}[cluster]\nelection_timeout = \"1ms\"\n"), "not within");
         check(&format!("{node}[log]\nformat = \"xml\"\n"), "none of auto");
         check(&format!("{node}[log]\nlevel = \"loud\"\n"), "[log] level: \"loud\" is none of");
+        check(&format!("{node}[log]\nconnections = \"some\"\n"), "[log] connections");
+        check(&format!("{node}[log]\nconnections = \"sample:0\"\n"), "[log] connections");
+        let listeners = "[log]\nconnection_listeners = [\"a b\"]\n";
+        check(&format!("{node}{listeners}"), "[log] connection_listeners");
         check(&format!("{node}[tls]\nmin_version = \"1.1\"\n"), "[tls] min_version: TLS 1.1");
         check(&format!("{node}[tls]\ncipher_suites = [\"RC4\"]\n"), "[tls] cipher_suites");
         check(&format!("{node}[dtls]\nidle_timeout = \"10ms\"\n"), "[dtls] idle_timeout");

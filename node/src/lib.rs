@@ -12,6 +12,7 @@ mod authority;
 mod boot;
 mod cluster;
 mod config;
+mod examine;
 mod fault;
 mod health;
 mod http;
@@ -48,6 +49,8 @@ use conclave_store::id::ServerName;
 use conclave_tls::{CIPHER_SUITES, GROUPS};
 
 use config::Config;
+
+pub use examine::Examination;
 
 /// Converts a certificate to its form in the API, for commands that read files.
 pub fn shown_certificate(certificate: &Certificate) -> conclave_api::certificate::Certificate {
@@ -108,6 +111,11 @@ pub fn shown_name(name: &str) -> String {
         Some(unicode) => format!("{name} ({unicode})"),
         None => name.to_owned(),
     }
+}
+
+/// Examines a node and its machine by the node's configuration file. Changes nothing.
+pub fn examine(config: &Path) -> Examination {
+    examine::examine(config)
 }
 
 /// Checks a configuration file as a start does, without starting.

@@ -1,5 +1,6 @@
 //! What users see, shown on real processes with real peers: `cargo test --test suites NAME::`.
 
+mod access_log;
 mod addresses;
 mod admin_api;
 mod answers;
@@ -13,6 +14,7 @@ mod client_certificates;
 mod commands;
 mod contract;
 mod credentials;
+mod doctor;
 mod domain_pki;
 mod dry_run;
 mod dtls;
@@ -27,6 +29,7 @@ mod forms;
 mod hot_restart;
 mod hundred_domains;
 mod interop;
+mod journal;
 mod keyring_unlock;
 mod leadership;
 mod life;

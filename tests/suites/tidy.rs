@@ -69,7 +69,7 @@ const ROOMS: [(&str, &[&[&str]]); 8] = [
             ],
             &["observe", "local", "member", "authority", "rights", "logins"],
             &["config"],
-            &["node", "trusted"],
+            &["node", "trusted", "examine"],
             &["admit", "public"],
             &["view", "cluster"],
             &["operate", "health"],

@@ -47,6 +47,20 @@ impl Findings {
         self.problems.iter().for_each(|text| output::line(&format!("x   {text}")));
     }
 
+    /// Returns the number of problems and warnings, in words.
+    pub(super) fn sum(&self) -> String {
+        let count = |count: usize, what: &str| match count {
+            1 => format!("1 {what}"),
+            count => format!("{count} {what}s"),
+        };
+        match (self.problems.len(), self.warnings.len()) {
+            (0, 0) => "nothing is wrong".to_owned(),
+            (problems, warnings) => {
+                format!("{}, {}", count(problems, "problem"), count(warnings, "warning"))
+            }
+        }
+    }
+
     /// Returns the exit code of the command: whether there are warnings or problems.
     pub(super) fn code(&self) -> u8 {
         if self.problems.is_empty() && self.warnings.is_empty() { 0 } else { ATTENTION }

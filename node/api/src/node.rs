@@ -36,6 +36,9 @@ pub struct Node {
     pub started: Option<String>,
     /// Version of its program, if known.
     pub version: Option<String>,
+    /// How far its clock is ahead of the leader's, in milliseconds, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// Request to drain a node, which then accepts no new connections.

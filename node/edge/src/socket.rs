@@ -14,6 +14,7 @@ mod listener;
 mod opening;
 mod outgoing;
 mod passing;
+mod record;
 mod session;
 mod stream;
 mod tls_stream;
@@ -44,6 +45,7 @@ use workers::Worker;
 
 pub use counters::{Handshakes, ListenerTotals, failure_reasons};
 pub use passing::PassedSocket;
+pub use record::AccessLog;
 pub use upstream::{Allowed, Upstream, UpstreamError};
 
 /// Options of the edge.
@@ -98,6 +100,7 @@ struct Shared {
     /// Sockets of an earlier process that no listener has taken yet.
     adopted: Mutex<Vec<PassedSocket>>,
     reads_datagrams: watch::Sender<bool>,
+    access: record::Access,
     /// Counts changes of the open sockets.
     socket_changes: watch::Sender<u64>,
 }
@@ -122,6 +125,7 @@ impl Edge {
             draining: Mutex::default(),
             adopted: Mutex::default(),
             reads_datagrams: watch::Sender::new(true),
+            access: record::Access::default(),
             socket_changes: watch::Sender::default(),
         };
         Ok(Edge { shared: Arc::new(shared) })
@@ -242,6 +246,11 @@ impl Edge {
     /// Parses `HOST:PORT` or `unix:PATH` and refuses forbidden upstreams.
     pub fn check_upstream(&self, text: &str) -> Result<Upstream, UpstreamError> {
         Upstream::parse(text, &self.shared.options.upstreams)
+    }
+
+    /// Changes which connections have a line in the log. It holds for new connections.
+    pub fn set_access_log(&self, setting: AccessLog) {
+        self.shared.access.set(setting);
     }
 
     /// Returns the status of each listener.

@@ -84,6 +84,7 @@ impl Parts {
         };
         let edge = Edge::new(live.clone(), options)
             .map_err(|error| internal("cannot start the threads for connections", error))?;
+        edge.set_access_log(config.log.access.clone());
         let own = Arc::new(OwnKeys::of(&keys));
         let lock = Arc::new(keys.lock);
         Ok(Parts { config: config.clone(), edge, keys: own, keyring, lock, live })

@@ -38,11 +38,15 @@ impl Reload {
 
     /// Applies what can change. Returns the settings that count now.
     fn apply(&self, node: &Node, mut current: Config, new: Config) -> Config {
-        if current.log_level != new.log_level {
-            match self.log_level.change(&new.log_level) {
-                Ok(()) => current.log_level.clone_from(&new.log_level),
+        if current.log.level != new.log.level {
+            match self.log_level.change(&new.log.level) {
+                Ok(()) => current.log.level.clone_from(&new.log.level),
                 Err(error) => tracing::error!(event = "config.log_level", %error),
             }
+        }
+        if current.log.access != new.log.access {
+            current.log.access = new.log.access.clone();
+            node.edge().set_access_log(new.log.access.clone());
         }
         let has_other_limits = current.tls_version_min != new.tls_version_min
             || current.tls_cipher_suites != new.tls_cipher_suites;
@@ -56,7 +60,7 @@ impl Reload {
             let settings = restart.join(", ");
             tracing::warn!(event = "config.restart_needed", settings);
         }
-        tracing::info!(event = "config.read", log_level = current.log_level);
+        tracing::info!(event = "config.read", log_level = current.log.level);
         current
     }
 }

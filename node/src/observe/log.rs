@@ -1,4 +1,8 @@
-//! Logging to stderr, as text for people or as JSON for machines.
+//! Logging: to stderr as text for people or as JSON for machines, or to journald.
+
+mod journal;
+
+use std::path::Path;
 
 use conclave_api::problem::Problem;
 use tracing_subscriber::{
@@ -7,6 +11,7 @@ use tracing_subscriber::{
 };
 
 use crate::fault::internal;
+use journal::Journal;
 
 /// What is logged unless the filter says otherwise. openraft logs errors only: it would warn at
 /// every attempt to reach an absent member, which this program already reports once.
@@ -48,17 +53,47 @@ impl Level {
     }
 }
 
+/// Form and place of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Text on stderr.
+    Text,
+    /// JSON on stderr.
+    Json,
+    /// Fields for journald.
+    Journald,
+}
+
+/// Returns whether stderr is a stream of journald: systemd says so in the environment, which
+/// children inherit, so the descriptor must be the one that it names (systemd.exec(5)).
+pub(crate) fn is_journal() -> bool {
+    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let Ok(found) = rustix::fs::fstat(std::io::stderr()) else { return false };
+    named == format!("{}:{}", found.st_dev, found.st_ino)
+}
+
 /// Starts logging. A second start in one process has no effect.
-pub(crate) fn start(level: &str, is_json: bool) -> Result<Level, Problem> {
+pub(crate) fn start(level: &str, format: Format) -> Result<Level, Problem> {
     let filter = filter(level).map_err(|error| internal("cannot log", error))?;
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = match is_json {
-        true => lines.json().boxed(),
-        false => lines.with_ansi(false).boxed(),
+    let json = || fmt::layer().with_writer(std::io::stderr).json().boxed();
+    let mut unreachable = None;
+    let lines = match format {
+        Format::Text => fmt::layer().with_writer(std::io::stderr).with_ansi(false).boxed(),
+        Format::Json => json(),
+        Format::Journald => match Journal::open(Path::new(journal::SOCKET)) {
+            Ok(journal) => journal.boxed(),
+            Err(error) => {
+                unreachable = Some(error);
+                json()
+            }
+        },
     };
     // An existing subscriber, as in a test, stays in place.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    if let Some(error) = unreachable {
+        tracing::warn!(event = "log.no_journald", %error, "the log goes to stderr as JSON");
+    }
     Ok(Level(handle))
 }
 

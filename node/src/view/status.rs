@@ -62,6 +62,7 @@ pub(crate) fn members(own: NodeId, state: &State, raft: &Raft, outlook: &Outlook
             handshakes: report.map(|report| report.handshakes),
             started: report.map(|report| clock::rfc3339(report.started)),
             version: report.map(|report| report.version.clone()),
+            clock_ahead_ms: report.and_then(|report| report.ahead_ms),
         }
     };
     state.members().map(member).collect()

@@ -14,12 +14,13 @@ use super::{
     Edge,
     connect::First,
     failure::Failure,
-    forward::{End, Plain, forward},
+    forward::{End, Flow, Plain, forward},
     handshake::{Arrival, Ended},
     limits::{CLEAR_TIMEOUT, PATIENCE, Place},
     listener::Accepting,
     opening::{Opened, Opening},
     outgoing::ToServer,
+    record::{CLOSED, Recorded},
     session::Session,
     stream::Stream,
     tls_stream::TlsStream,
@@ -38,33 +39,40 @@ impl Edge {
         let listener = &accepting.name;
         let _open = accepting.counters.open();
         // Boxed, because these futures are large and end early.
-        let begin = Box::pin(self.begin(stream, remote, accepting, &mut place));
+        let recorded = self.shared.access.begin(listener, remote);
+        let begin = Box::pin(self.begin(stream, remote, accepting, &mut place, &recorded));
         let begun = timeout(self.begin_timeout(accepting), begin).await;
         let (mut client, session, opening) = match begun {
             Ok(Ok(Begun::Tls(client, session, opening))) => (client, session, opening),
             // Boxed too, so that the future of ordinary TLS connections does not grow.
             Ok(Ok(Begun::Clear(client, upstream))) => {
-                return Box::pin(pass(client, upstream, remote, accepting, entry)).await;
+                let flow = Flow { counters: &accepting.counters, recorded: &recorded };
+                return Box::pin(pass(client, upstream, remote, accepting, entry, flow)).await;
             }
             Ok(Ok(Begun::Outgoing(reached))) => {
                 let (client, upstream) = *reached;
-                return Box::pin(pass(client, upstream, remote, accepting, entry)).await;
+                let flow = Flow { counters: &accepting.counters, recorded: &recorded };
+                return Box::pin(pass(client, upstream, remote, accepting, entry, flow)).await;
             }
             Ok(Err(Ended)) => return,
             Err(_) => {
-                accepting.counters.failures.count(Failure::Timeout);
+                recorded.fails(&accepting.counters, Failure::Timeout);
                 tracing::info!(event = "tls.handshake_timeout", %listener, %remote);
                 return;
             }
         };
-        let upstream = Box::pin(self.upstream(&mut client, &session, accepting)).await;
+        let connecting = self.upstream(&mut client, &session, accepting, &recorded);
+        let upstream = Box::pin(connecting).await;
         let Some(upstream) = upstream else { return };
         drop(session);
         match Box::pin(opening.join(&mut client, upstream)).await {
-            Ok(Some(upstream)) => pass(client, upstream, remote, accepting, entry).await,
-            Ok(None) => {}
+            Ok(Some(upstream)) => {
+                let flow = Flow { counters: &accepting.counters, recorded: &recorded };
+                pass(client, upstream, remote, accepting, entry, flow).await;
+            }
+            Ok(None) => recorded.ends(CLOSED),
             Err(error) => {
-                accepting.counters.failures.count(Failure::Upstream);
+                recorded.fails(&accepting.counters, Failure::Upstream);
                 tracing::info!(event = "starttls.no_upstream", %listener, %remote, %error);
             }
         }
@@ -85,28 +93,38 @@ impl Edge {
         remote: SocketAddr,
         accepting: &Accepting,
         place: &mut Place,
+        recorded: &Recorded,
     ) -> Result<Begun, Ended> {
         let (door, counters) = (&accepting.door, &*accepting.counters);
         let local = stream.local_addr().ok();
         let since = Instant::now();
-        let mut arrival =
-            Arrival { door, counters, remote, local, stream_to: None, needs_alpn: false, since };
+        let mut arrival = Arrival {
+            door,
+            counters,
+            recorded,
+            remote,
+            local,
+            stream_to: None,
+            needs_alpn: false,
+            since,
+        };
         let mut received = Vec::new();
         if accepting.is_proxy(remote.ip()) {
             let listener = &accepting.name;
             match proxy_header(&mut stream, &mut received).await {
                 Ok(Some(ends)) => {
                     (arrival.remote, arrival.local) = (ends.source, Some(ends.destination));
+                    recorded.client(ends.source);
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    counters.failures.count(Failure::ProxyHeader);
+                    arrival.fails(Failure::ProxyHeader);
                     tracing::info!(event = "tls.no_proxy_header", %listener, %remote, %error);
                     return Err(Ended);
                 }
             }
             if let Err(full) = place.count_for(arrival.remote.ip()) {
-                counters.failures.count(full);
+                arrival.fails(full);
                 tracing::debug!(event = "tls.no_place", %listener, remote = %arrival.remote, ?full);
                 return Err(Ended);
             }
@@ -133,6 +151,7 @@ impl Edge {
         client: &mut TlsStream<TcpStream>,
         session: &Session,
         accepting: &Accepting,
+        recorded: &Recorded,
     ) -> Option<Plain<Stream>> {
         let header = accepting.proxy_to.map(|version| session.proxy_header(version));
         let is_ready = header.is_some() || client.has_clear();
@@ -146,7 +165,7 @@ impl Edge {
                 // Close cleanly, so that the client does not take this for a truncation.
                 let end = std::future::poll_fn(|cx| client.poll_end(cx));
                 let _ = timeout(self.shared.options.handshake_timeout, end).await;
-                accepting.counters.failures.count(Failure::Upstream);
+                recorded.fails(&accepting.counters, Failure::Upstream);
                 None
             }
         }
@@ -170,10 +189,15 @@ async fn pass(
     remote: SocketAddr,
     accepting: &Accepting,
     entry: &Entry,
+    flow: Flow<'_>,
 ) {
-    let counters = &*accepting.counters;
-    let forwarded = forward(&mut client, &mut upstream, PATIENCE, counters, || entry.grow());
-    if let Err(error) = forwarded.await {
+    let forwarded = forward(&mut client, &mut upstream, PATIENCE, flow, || entry.grow()).await;
+    flow.recorded.ends(match &forwarded {
+        Ok(()) => CLOSED,
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => "silence",
+        Err(_) => "broken",
+    });
+    if let Err(error) = forwarded {
         let listener = &accepting.name;
         tracing::debug!(event = "tls.connection_ended", %listener, %remote, %error);
     }

@@ -180,7 +180,9 @@ impl Receive {
             accepting.counters.failures.count(Failure::Displaced);
         }
         let (seat, datagrams) = self.table.enter(pair, hello.random());
+        let recorded = self.edge.shared.access.begin(&accepting.name, pair.remote);
         let association = Association {
+            recorded,
             edge: self.edge.clone(),
             accepting,
             socket: Arc::clone(&self.socket),

@@ -8,7 +8,6 @@ use std::{
     cell::RefCell,
     io,
     pin::Pin,
-    sync::atomic::Ordering::Relaxed,
     task::{Context, Poll, ready},
 };
 
@@ -20,6 +19,7 @@ use tokio::{
 use super::{
     counters::ListenerCounters,
     limits::{BUFFER_BYTES, HANDSHAKE_BYTES_MAX, Patience, ROUNDS_MAX},
+    record::Recorded,
 };
 
 /// One end of a connection, seen as a stream of plaintext.
@@ -203,6 +203,13 @@ enum Way {
     Ended,
 }
 
+/// Where the bytes of a connection are counted.
+#[derive(Clone, Copy)]
+pub(crate) struct Flow<'a> {
+    pub(crate) counters: &'a ListenerCounters,
+    pub(crate) recorded: &'a Recorded,
+}
+
 /// Bytes forwarded during one poll.
 #[derive(Default)]
 struct Moved {
@@ -216,7 +223,7 @@ pub(crate) async fn forward(
     client: &mut impl End,
     server: &mut impl End,
     patience: Patience,
-    counters: &ListenerCounters,
+    flow: Flow<'_>,
     begun: impl FnOnce(),
 ) -> io::Result<()> {
     let mut begun = Some(begun);
@@ -235,13 +242,13 @@ pub(crate) async fn forward(
             Ok(first?.is_ready() & second?.is_ready())
         });
         if moved.up > 0 {
-            counters.bytes_up.fetch_add(moved.up, Relaxed);
+            flow.recorded.up(flow.counters, moved.up);
             if let Some(begun) = begun.take() {
                 begun();
             }
         }
         if moved.down > 0 {
-            counters.bytes_down.fetch_add(moved.down, Relaxed);
+            flow.recorded.down(flow.counters, moved.down);
         }
         let waits = client.waiting() + server.waiting();
         match done {

@@ -24,6 +24,7 @@ use super::{
     counters::{Handshake, ListenerCounters},
     failure::Failure,
     limits::{HELLO_BYTES_MAX, REFUSED_BYTES_MAX},
+    record::Recorded,
     session::Session,
     tls_stream::{self, TlsStream},
 };
@@ -46,6 +47,7 @@ pub(super) struct Ended;
 pub(super) struct Arrival<'a> {
     pub(super) door: &'a Arc<Door>,
     pub(super) counters: &'a ListenerCounters,
+    pub(super) recorded: &'a Recorded,
     pub(super) remote: SocketAddr,
     /// Local address of the client's connection. Behind a proxy, the destination in the PROXY
     /// header.
@@ -56,6 +58,13 @@ pub(super) struct Arrival<'a> {
     pub(super) needs_alpn: bool,
     /// Time of the first byte of the handshake, as the client could send it.
     pub(super) since: Instant,
+}
+
+impl Arrival<'_> {
+    /// Counts the connection as failed.
+    pub(super) fn fails(&self, failure: impl Into<Failure>) {
+        self.recorded.fails(self.counters, failure);
+    }
 }
 
 /// Logs at `info` if the cluster's TLS log level includes this event, otherwise at `debug`.
@@ -113,7 +122,7 @@ impl Edge {
         let lacks_alpn = arrival.needs_alpn && accepted.client_hello().alpn().is_none();
         let ready = match ready {
             Ok(_) if lacks_alpn => {
-                arrival.counters.failures.count(Failure::ApplicationProtocol);
+                arrival.fails(Failure::ApplicationProtocol);
                 let reason = Failure::ApplicationProtocol.word();
                 let why = "TLS without a request for it must name the application protocol";
                 say!(policy, Info, event = "tls.refused", %listener, %remote, server_name = shown(), domain, reason, why);
@@ -158,11 +167,11 @@ impl Edge {
         let (listener, remote) = (&arrival.door.name, arrival.remote);
         match no_hello {
             NoHello::Closed(error) => {
-                arrival.counters.failures.count(Failure::Closed);
+                arrival.fails(Failure::Closed);
                 tracing::debug!(event = "tls.no_hello", %listener, %remote, %error);
             }
             NoHello::Tried(tried) => {
-                arrival.counters.failures.count(Failure::NotTls);
+                arrival.fails(Failure::NotTls);
                 let tried_words = tried.words();
                 say!(policy, Info, event = "tls.refused", %listener, %remote, tried = tried_words);
                 let answer: &[u8] = match tried {
@@ -173,12 +182,12 @@ impl Edge {
                 refuse(stream, answer).await;
             }
             NoHello::Old(tried) => {
-                arrival.counters.failures.count(Failure::Version);
+                arrival.fails(Failure::Version);
                 say!(policy, Info, event = "tls.refused", %listener, %remote, reason = "version", tried);
                 refuse(stream, &Alert::ProtocolVersion.record()).await;
             }
             NoHello::Broken(error, alert) => {
-                arrival.counters.failures.count(Failure::NotTls);
+                arrival.fails(Failure::NotTls);
                 say!(policy, Info, event = "tls.refused", %listener, %remote, tried = "a broken hello", %error);
                 refuse(stream, &alert).await;
             }
@@ -195,7 +204,7 @@ impl Edge {
         refusal: &Refusal,
     ) {
         let (listener, remote) = (&arrival.door.name, arrival.remote);
-        arrival.counters.failures.count(refusal);
+        arrival.fails(refusal);
         let reason = refusal.reason();
         if let Refusal::KeyUnavailable(why) | Refusal::Settings(why) = refusal {
             tracing::warn!(event = "tls.refused", %listener, %remote, server_name, domain, reason, why);
@@ -216,14 +225,14 @@ impl Edge {
     ) {
         let (listener, remote) = (&arrival.door.name, arrival.remote);
         if let Some(Err(wrong)) = asking.and_then(Asking::answer) {
-            arrival.counters.failures.count(Failure::ClientCertificate(wrong.reason));
+            arrival.fails(Failure::ClientCertificate(wrong.reason));
             let reason = wrong.reason.word();
             let why = &wrong.detail;
             say!(policy, Info, event = "tls.refused", %listener, %remote, server_name, reason, why);
             return;
         }
         let failure = Failure::of(error);
-        arrival.counters.failures.count(failure);
+        arrival.fails(failure);
         let reason = failure.word();
         if failure == Failure::Version {
             say!(policy, Info, event = "tls.refused", %listener, %remote, server_name, reason, tried = offered);
@@ -258,7 +267,11 @@ impl Edge {
             (wrong.reason.word(), &wrong.detail, !asking.policy().aborts());
         arrival.counters.failures.count(Failure::ClientCertificate(wrong.reason));
         say!(policy, Info, event = "tls.client_certificate_wrong", %listener, %remote, reason, why, ignored);
-        if ignored { Ok(None) } else { Err(Ended) }
+        if ignored {
+            return Ok(None);
+        }
+        arrival.recorded.ends(reason);
+        Err(Ended)
     }
 
     fn note(
@@ -268,6 +281,7 @@ impl Edge {
         connection: &CommonState,
         session: &Session,
     ) {
+        arrival.recorded.agreed(session);
         arrival.counters.handshake(&Handshake {
             version: session.version,
             is_resumed: session.is_resumed,

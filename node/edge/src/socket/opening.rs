@@ -19,6 +19,7 @@ use super::{
     handshake::{Arrival, Ended},
     limits::{CLEAR_TIMEOUT, CONTROL_TIMEOUT, GREETING_TIMEOUT},
     listener::Accepting,
+    record::CLOSED,
     stream::Stream,
 };
 
@@ -101,7 +102,6 @@ impl Edge {
         }
         let spoken = self.speak(stream, received, conversation.as_mut(), arrival, accepting).await;
         let (listener, remote) = (&accepting.name, arrival.remote);
-        let failures = &arrival.counters.failures;
         match spoken {
             Ok(Spoken::Tls(stream)) => {
                 let conversation = Some(conversation);
@@ -111,18 +111,18 @@ impl Edge {
                 tracing::debug!(event = "starttls.clear", %listener, %remote);
                 return Ok(Opened::Clear(client, upstream));
             }
-            Ok(Spoken::Over(Reason::Ended)) => {}
+            Ok(Spoken::Over(Reason::Ended)) => arrival.recorded.ends(CLOSED),
             Ok(Spoken::Over(Reason::Injected)) => {
-                failures.count(Failure::StartTlsInjected);
+                arrival.fails(Failure::StartTlsInjected);
                 tracing::warn!(event = "starttls.injected", %listener, %remote);
             }
             Ok(Spoken::Over(reason)) => {
-                failures.count(Failure::StartTlsRefused);
+                arrival.fails(Failure::StartTlsRefused);
                 let reason = reason.to_string();
                 tracing::info!(event = "starttls.refused", %listener, %remote, reason);
             }
             Err(error) => {
-                failures.count(Failure::StartTlsFailed);
+                arrival.fails(Failure::StartTlsFailed);
                 tracing::info!(event = "starttls.failed", %listener, %remote, %error);
             }
         }

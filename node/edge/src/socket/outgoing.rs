@@ -84,7 +84,7 @@ impl Edge {
             Ok(server) => Ok((client, server)),
             Err(error) => {
                 let (listener, remote) = (&accepting.name, arrival.remote);
-                arrival.counters.failures.count(Failure::Outgoing);
+                arrival.fails(Failure::Outgoing);
                 tracing::warn!(event = "outgoing.refused", %listener, %remote, %error);
                 // Close cleanly, so that the client does not take this for a truncation.
                 let _ = timeout(self.shared.options.handshake_timeout, end(&mut client)).await;

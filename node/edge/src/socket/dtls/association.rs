@@ -23,6 +23,7 @@ use crate::{
         handshake::say,
         limits::{DATAGRAM_HANDSHAKE_TIMEOUT, Place},
         listener::Accepting,
+        record::Recorded,
         session::Session,
         workers::Entry,
     },
@@ -40,6 +41,7 @@ pub(super) struct Association {
     pub(super) pair: Pair,
     pub(super) seat: Seat,
     pub(super) datagrams: mpsc::Receiver<Vec<u8>>,
+    pub(super) recorded: Recorded,
     pub(super) _place: Place,
 }
 
@@ -130,7 +132,7 @@ impl Association {
 
     fn refuse(&self, hello: &ClientHello, alert: Alert, failure: impl Into<Failure>) {
         self.socket.send(self.pair, &hello.refuse(alert));
-        self.accepting.counters.failures.count(failure);
+        self.recorded.fails(&self.accepting.counters, failure);
     }
 
     fn begin(&self, hello: &ClientHello, ready: &ReadyDatagrams) -> Result<Peer, ContextError> {
@@ -178,6 +180,7 @@ impl Association {
         }
         let facts = peer.session.facts()?.clone();
         let session = self.session(&policy, facts, found, client.is_some())?;
+        self.recorded.agreed(&session);
         self.accepting.counters.handshake(&Handshake {
             version: session.version,
             is_resumed: session.is_resumed,
@@ -190,7 +193,7 @@ impl Association {
 
     fn failed(&mut self, policy: &Policy, failure: Failure, detail: &str) {
         self.seat.refuse();
-        self.accepting.counters.failures.count(failure);
+        self.recorded.fails(&self.accepting.counters, failure);
         let (listener, remote) = (&self.accepting.name, self.pair.remote);
         let detail = detail.escape_debug().to_string();
         let reason = failure.word();

@@ -1,12 +1,6 @@
 //! Datagrams between a client and its upstream; the boundaries of datagrams are kept.
 
-use std::{
-    cell::RefCell,
-    io,
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
-};
+use std::{cell::RefCell, io, net::SocketAddr, sync::Arc, time::Instant};
 
 use conclave_dtls::{SendError, State};
 use conclave_store::id::ListenerName;
@@ -18,7 +12,9 @@ use crate::socket::{
     connect::Upstreams,
     counters::ListenerCounters,
     failure::Failure,
+    forward::Flow,
     limits::{DATAGRAM_BYTES_MAX, ROUNDS_MAX},
+    record::CLOSED,
     session::Session,
     upstream::Allowed,
 };
@@ -50,14 +46,15 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
     let mut reached = match Box::pin(way.reach()).await {
         Ok(reached) => reached,
         Err(error) => {
-            counters.failures.count(Failure::Upstream);
+            association.recorded.fails(counters, Failure::Upstream);
             tracing::info!(event = "dtls.no_upstream", %listener, %remote, %error);
             return;
         }
     };
     let (idle, mut said) = (association.edge.shared.options.datagram_idle, Instant::now());
     loop {
-        let passed = up(&mut peer, &mut reached, counters);
+        let flow = Flow { counters, recorded: &association.recorded };
+        let passed = up(&mut peer, &mut reached, flow);
         peer.flush();
         match passed {
             Ok(false) => {}
@@ -65,6 +62,7 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
             Err(error) => Box::pin(way.lost(&mut reached, &error, listener, remote)).await,
         }
         if let State::Closed(reason) = peer.session.state() {
+            association.recorded.ends(CLOSED);
             tracing::debug!(event = "dtls.session_ended", %listener, %remote, %reason);
             return;
         }
@@ -76,7 +74,7 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
                 None => return,
             },
             ready = reached.socket.readable() => {
-                match ready.and_then(|()| down(&mut peer, &reached, counters)) {
+                match ready.and_then(|()| down(&mut peer, &reached, flow)) {
                     Ok(has_said) => {
                         if has_said {
                             said = Instant::now();
@@ -88,6 +86,7 @@ pub(super) async fn forward(association: &mut Association, mut peer: Peer, sessi
             }
             () = sleep_until(timer.into()) => {
                 if Instant::now() >= end {
+                    association.recorded.ends("silence");
                     tracing::debug!(event = "dtls.session_idle", %listener, %remote);
                     return;
                 }
@@ -132,11 +131,11 @@ impl Way<'_> {
 
 /// Forwards pending plaintext to the upstream and drops datagrams that the socket does not take.
 /// Returns whether there was any plaintext.
-fn up(peer: &mut Peer, reached: &mut Reached, counters: &ListenerCounters) -> io::Result<bool> {
+fn up(peer: &mut Peer, reached: &mut Reached, flow: Flow<'_>) -> io::Result<bool> {
     let mut has_said = false;
     while let Some(plaintext) = peer.session.next_plaintext() {
         has_said = true;
-        counters.bytes_up.fetch_add(u64::try_from(plaintext.len()).unwrap_or(0), Relaxed);
+        flow.recorded.up(flow.counters, u64::try_from(plaintext.len()).unwrap_or(0));
         let sent = if reached.header.is_empty() {
             reached.socket.try_send(&plaintext)
         } else {
@@ -152,7 +151,7 @@ fn up(peer: &mut Peer, reached: &mut Reached, counters: &ListenerCounters) -> io
 }
 
 /// Forwards datagrams of the upstream to the client. Returns whether there were any.
-fn down(peer: &mut Peer, reached: &Reached, counters: &ListenerCounters) -> io::Result<bool> {
+fn down(peer: &mut Peer, reached: &Reached, flow: Flow<'_>) -> io::Result<bool> {
     BUFFER.with_borrow_mut(|buffer| {
         buffer.resize(DATAGRAM_BYTES_MAX, 0);
         let mut has_said = false;
@@ -166,7 +165,7 @@ fn down(peer: &mut Peer, reached: &Reached, counters: &ListenerCounters) -> io::
             let datagram = buffer.get(..count).unwrap_or_default();
             match peer.session.send(datagram) {
                 Ok(()) => {
-                    counters.bytes_down.fetch_add(u64::try_from(count).unwrap_or(0), Relaxed);
+                    flow.recorded.down(flow.counters, u64::try_from(count).unwrap_or(0));
                 }
                 Err(SendError::TooLong { bytes, max }) => {
                     tracing::debug!(event = "dtls.datagram_too_long", bytes, max);

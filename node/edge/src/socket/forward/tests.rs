@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -67,7 +70,8 @@ async fn forwarding(patience: Patience) -> Forwarding {
     let counting = Arc::clone(&counters);
     let task = tokio::spawn(async move {
         let mut server = Plain::new(near, b"first ".to_vec());
-        let ended = forward(&mut stream, &mut server, patience, &counting, || {}).await;
+        let flow = Flow { counters: &counting, recorded: &Recorded::default() };
+        let ended = forward(&mut stream, &mut server, patience, flow, || {}).await;
         (ended, stream.waiting() + server.waiting())
     });
     Forwarding { client, upstream, task, counters }
@@ -177,7 +181,8 @@ async fn bytes_that_are_no_records_end_it_with_an_alert() {
     client.get_mut().0.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let counters = ListenerCounters::default();
     let mut server = Plain::new(near, Vec::new());
-    let ended = forward(&mut stream, &mut server, LONG, &counters, || {}).await;
+    let flow = Flow { counters: &counters, recorded: &Recorded::default() };
+    let ended = forward(&mut stream, &mut server, LONG, flow, || {}).await;
     assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::InvalidData);
     let error = client.read_u8().await.unwrap_err();
     assert!(error.to_string().contains("received fatal alert"), "{error}");
