@@ -5,6 +5,8 @@
 
 mod access;
 mod names;
+#[cfg(test)]
+mod of_callers;
 
 use axum::http::Method;
 use conclave_api::path;
@@ -236,4 +238,32 @@ pub(crate) fn of_action(action: &Action) -> Option<Right> {
         | Action::NoteAudit(_)
         | Action::CutAudit(_) => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_api::operation::OPERATIONS;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_has_one_row_and_every_row_is_of_one() {
+        for operation in OPERATIONS {
+            let method: Method = operation.method.as_str().parse().unwrap();
+            let rows = REQUESTS
+                .iter()
+                .filter(|(methods, path, _)| *path == operation.path && methods.contains(&method));
+            assert_eq!(rows.count(), 1, "{}", operation.id);
+        }
+        for (_, path, _) in REQUESTS {
+            assert!(OPERATIONS.iter().any(|operation| operation.path == *path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_row_is_for_nobody() {
+        assert_eq!(need(&Method::GET, "/v1/nowhere"), None);
+        assert_eq!(need(&Method::DELETE, path::STATUS), None);
+        assert_eq!(need(&Method::HEAD, path::STATUS), need(&Method::GET, path::STATUS));
+    }
 }

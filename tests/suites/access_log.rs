@@ -76,7 +76,8 @@ fn every_connection_has_a_line_that_says_how_it_ended() {
         ("resumed", "false"),
         ("client_certificate", "-"),
         ("received", "5"),
-        ("sent", "5"),
+        // The echo, and the word with which the upstream ends.
+        ("sent", "8"),
         ("end", "closed"),
     ] {
         assert_eq!(line.get(name).map(String::as_str), Some(value), "{name}: {line:?}");

@@ -206,7 +206,9 @@ fn three_of_five_shares_unseal_a_node_also_over_https() {
     assert_eq!(first.code, 9, "still sealed: {}", first.err);
     let told = one.run(&["keyring", "status"]).ok();
     assert!(told.contains("1 of 3") || told.contains("given shares: 1"), "{told}");
-    let mistyped = shares[1].replace(&shares[1][10..12], "zz");
+    // The same two letters may occur elsewhere too, also in the beginning that makes it a share.
+    let mut mistyped = shares[1].clone();
+    mistyped.replace_range(10..12, if mistyped[10..12] == *"zz" { "yy" } else { "zz" });
     for (share, words) in [
         (&mistyped, "share 2 is mistyped"),
         (&old[1], "share 2 is of set"),

@@ -1,0 +1,110 @@
+//! What one caller may do.
+
+use conclave_store::{
+    command::{Action, CreateDomain, SetDomain},
+    id::{DomainId, DomainName, ServerName},
+    record::{DomainLimit, Grant, PkiMode, Right, Role},
+};
+
+use super::{About, Access, Need};
+
+fn name(text: &str) -> DomainName {
+    DomainName::parse(text).unwrap()
+}
+
+fn access(roles: &[Role], domains: &[(&str, bool)]) -> Access {
+    let limit =
+        |(text, is_tree): &(&str, bool)| DomainLimit { name: name(text), is_tree: *is_tree };
+    let domains = domains.iter().map(limit).collect();
+    Access::of(&Grant { roles: roles.to_vec(), domains, ..Grant::default() })
+}
+
+fn set(domain: &str, alias: &str) -> Action {
+    let aliases = Some(vec![ServerName::parse(alias).unwrap()]);
+    Action::SetDomain(SetDomain { name: name(domain), mode: None, aliases, addresses: None })
+}
+
+#[test]
+fn a_limited_caller_gives_its_domain_no_name_outside_the_limit() {
+    let one = access(&[Role::Operator], &[("shop.example", false)]);
+    let tree = access(&[Role::Operator], &[("shop.example", true)]);
+    let all = access(&[Role::Operator], &[]);
+    let check = |alias: &str, expected: [bool; 3]| {
+        let allowed = [&one, &tree, &all]
+            .map(|access| access.check_action("x", &set("shop.example", alias), &[]).is_ok());
+        assert_eq!(allowed, expected, "{alias}");
+    };
+    check("www.shop.example", [false, true, true]);
+    check("*.shop.example", [false, true, true]);
+    check("bank.example", [false, false, true]);
+    check("*.example", [false, false, true]);
+    // One that it has already is no new one.
+    let present = [ServerName::parse("bank.example").unwrap()];
+    assert!(one.check_action("x", &set("shop.example", "bank.example"), &present).is_ok());
+    let rename = |new: &str| Action::RenameDomain(name("a.shop.example"), name(new));
+    assert!(tree.check_action("x", &rename("b.shop.example"), &[]).is_ok());
+    assert!(tree.check_action("x", &rename("b.example"), &[]).is_err());
+    let create = |addresses: &[&str]| {
+        Action::CreateDomain(CreateDomain {
+            id: DomainId([1; 16]),
+            name: name("new.shop.example"),
+            aliases: Vec::new(),
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            mode: PkiMode::Test,
+        })
+    };
+    assert!(tree.check_action("x", &create(&[]), &[]).is_ok());
+    assert!(tree.check_action("x", &create(&["192.0.2.1"]), &[]).is_err(), "of any domain");
+    assert!(tree.check_action("x", &Action::FlushSessions, &[]).is_err());
+    assert!(all.check_action("x", &Action::SetLevel(9), &[]).is_err(), "not its right");
+    assert!(
+        access(&[Role::Admin, Role::Security], &[])
+            .check_action("x", &Action::BeginRestore, &[])
+            .is_err(),
+        "for nodes alone"
+    );
+}
+
+#[test]
+fn nobody_covers_more_than_they_have() {
+    let check = |one: &Access, other: &Access, expected: bool| {
+        assert_eq!(one.covers(other), expected, "{one:?} {other:?}");
+    };
+    let (viewer, operator) = (access(&[Role::Viewer], &[]), access(&[Role::Operator], &[]));
+    let tree = access(&[Role::Operator], &[("shop.example", true)]);
+    let one = access(&[Role::Operator], &[("shop.example", false)]);
+    let below = access(&[Role::Operator], &[("www.shop.example", false)]);
+    let both = access(&[Role::Admin, Role::Security], &[]);
+    check(&operator, &viewer, true);
+    check(&viewer, &operator, false);
+    check(&operator, &tree, true);
+    check(&tree, &operator, false);
+    check(&tree, &one, true);
+    check(&tree, &below, true);
+    check(&one, &tree, false);
+    check(&one, &below, false);
+    check(&both, &operator, true);
+    check(&Access::everything(), &both, true);
+    check(&both, &Access::everything(), false);
+    check(&access(&[Role::Admin], &[]), &access(&[Role::Security], &[]), false);
+}
+
+#[test]
+fn a_path_that_names_no_domain_of_the_caller_is_refused() {
+    let one = access(&[Role::Operator, Role::Security], &[("shop.example", false)]);
+    let check = |right, about, path: Option<&str>, expected: bool| {
+        assert_eq!(one.check("x", Need::Right(right, about), path).is_ok(), expected, "{path:?}");
+    };
+    check(Right::Read, About::Domain, Some("shop.example"), true);
+    check(Right::Read, About::Domain, Some("SHOP.example."), true);
+    check(Right::Read, About::Domain, Some("bank.example"), false);
+    check(Right::Read, About::Domain, Some("../shop.example"), false);
+    check(Right::Read, About::Domain, None, false);
+    check(Right::Read, About::Cluster, None, false);
+    check(Right::Trust, About::TrustSet, Some("domain:shop.example"), true);
+    check(Right::Trust, About::TrustSet, Some("cluster"), false);
+    check(Right::Tls, About::Cluster, None, false);
+    assert!(one.check("x", Need::Socket, None).is_err());
+    assert!(Access::everything().check("x", Need::Socket, None).is_ok());
+    assert!(Access::nothing().check("x", Need::Right(Right::Read, About::Some), None).is_err());
+}
