@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use conclave_keys::Purpose;
 use conclave_store::{
-    id::{DomainId, Generation, LogIndex, SessionKeyId, TokenId},
+    id::{DomainId, Generation, LogIndex, SessionKeyId, TokenId, UserId},
     record::{Proof, Sealed, SessionKeyUse},
     time::UnixMillis,
 };
@@ -52,6 +52,10 @@ fn requests() -> Vec<RequestV1> {
         RequestV1::Transfer { to: Some(3), is_dry_run: true },
         RequestV1::Transfer { to: None, is_dry_run: false },
         RequestV1::AuditHead { number: 70_000 },
+        RequestV1::Seal {
+            purpose: Purpose::UserCode(UserId([7; 8])),
+            secret: ByteBuf::from(b"secret".to_vec()),
+        },
     ];
     others.into_iter().chain(seal).chain(drains.map(RequestV1::Drain)).chain(later).collect()
 }
