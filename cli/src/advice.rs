@@ -247,6 +247,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::NotAllowed => {
             "The caller may not do this. At the admin socket: it may be opened by root, the service and the group conclave. With a token or as a user: the roles do not have the right, or the token is limited to other domains or networks. conclave token whoami shows what you may do, conclave role list what the roles allow. Whoever has the right \"user\" can give more, and nobody gives others more than they have."
         }
+        Code::EventsGone => {
+            "The events behind the given position are not kept any longer, or are of another history: the audit trail was cut there, or the cluster was restored from a backup. Read what there is now, and follow behind the Conclave-Index of that answer; conclave events without --after begins with what changes next."
+        }
         Code::TokenUsedUp => {
             "The token was made for a number of changes (--uses), and has made them. Make another one: conclave token create NAME --role ROLE --uses NUMBER"
         }

@@ -4,6 +4,7 @@ mod access;
 mod apply;
 mod backup;
 mod cluster;
+mod context;
 mod domain;
 mod keyring;
 mod pki;
@@ -16,10 +17,11 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-pub(crate) use access::{Audit, Choosing, LoggingIn, RoleCommand, Token, User};
+pub(crate) use access::{Audit, Choosing, Events, LoggingIn, RoleCommand, Token, User};
 pub(crate) use apply::{Applying, Exporting};
 pub(crate) use backup::{Backup, Creating, Opening, Source};
 pub(crate) use cluster::{Cluster, Config, JoinToken, Node, Server};
+pub(crate) use context::Context;
 pub(crate) use domain::Domain;
 pub(crate) use keyring::{Keyring, Rekeying};
 pub(crate) use pki::{Cert, Chain, Csr, Fields, Key, Of, Requesting, Taking};
@@ -76,6 +78,9 @@ pub(crate) struct Global {
     /// [env: CONCLAVE_ADDRESS] [default: unix:/run/conclave/admin.sock]
     #[arg(long, global = true)]
     pub(crate) address: Option<String>,
+    /// Context to use: conclave context list [env: CONCLAVE_CONTEXT]
+    #[arg(short, long, global = true, value_name = "NAME", conflicts_with = "address")]
+    pub(crate) context: Option<String>,
     /// File with an access token, for https addresses [env: CONCLAVE_TOKEN_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
@@ -181,6 +186,18 @@ pub(crate) enum Command {
     /// Health of the cluster; exit code 9 if something needs attention
     #[command(after_help = "Examples:\n  conclave status\n  conclave status -o wide")]
     Status,
+    /// Draws what the nodes do, until q is pressed; once if the output is no terminal
+    #[command(
+        after_help = "Examples:\n  conclave top\n  conclave top --once\n  conclave top -o json"
+    )]
+    Top {
+        /// Draw one frame, after a second, and end
+        #[arg(long)]
+        once: bool,
+        /// Time between two looks
+        #[arg(long, value_parser = duration, default_value = "2s", value_name = "TIME")]
+        every: Duration,
+    },
     /// Looks for what is wrong with a node, its machine and its cluster; exit code 9 if anything is
     #[command(
         after_help = "Examples:\n  conclave doctor\n  conclave doctor --config conclave.toml -o json"
@@ -239,6 +256,11 @@ pub(crate) enum Command {
     /// Audit trail: who did what, and what was refused
     #[command(subcommand)]
     Audit(Audit),
+    /// Follows what changes: domains, certificates, listeners, nodes, the leader
+    #[command(
+        after_help = "Examples:\n  conclave events\n  conclave events --kind certificate -o jsonl\n  conclave events --after 4711.93 --count 1\nIt goes on at another node of --address when one stops, and misses nothing."
+    )]
+    Events(Events),
     /// Keys that seal the private keys of domains
     #[command(subcommand)]
     Keyring(Keyring),
@@ -255,6 +277,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  conclave export > cluster.toml\n  conclave export --dir backup -o json"
     )]
     Export(Exporting),
+    /// Contexts: clusters with names, for --context
+    #[command(subcommand)]
+    Context(Context),
     /// Meaning of an error code, and what to do
     #[command(
         after_help = "Examples:\n  conclave explain K002\n  conclave explain recover\n  conclave explain --list"

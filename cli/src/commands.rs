@@ -8,11 +8,13 @@ mod chain;
 mod check;
 mod client_auth;
 mod cluster;
+mod context;
 mod csr;
 mod demo;
 mod doctor;
 mod document;
 mod domain;
+mod events;
 mod export;
 mod file;
 mod key;
@@ -24,6 +26,7 @@ mod recover;
 mod status;
 mod tls;
 mod token;
+mod top;
 mod trust;
 mod user;
 
@@ -39,6 +42,7 @@ use serde::Serialize;
 
 use crate::{
     advice,
+    context::{Context, Contexts, session_file},
     args::{
         self, Args, Changing, Cluster, Command, Config, Global, IfExists, IfMissing, Key, Server,
     },
@@ -98,6 +102,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Cluster(Cluster::Recover { config, dry_run, yes }) => {
             recover::run(&args.global, &config, dry_run, yes)
         }
+        Command::Context(command) => context::run(&args.global, command),
         Command::Explain { code, .. } => explain(&args.global, code.as_deref()),
         Command::Demo => block_on(demo::run()),
         command => {
@@ -131,6 +136,7 @@ impl Asking {
 async fn dispatch(asking: &Asking, command: Command) -> Done {
     match command {
         Command::Status => status::status(asking).await,
+        Command::Top { once, every } => top::run(asking, once, every).await,
         Command::Doctor { config } => doctor::run(asking, &config).await,
         Command::Node(command) => node::run(asking, command).await,
         Command::Cluster(command) => cluster::run(asking, command).await,
@@ -141,6 +147,7 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Login(logging_in) => user::log_in(asking, logging_in).await,
         Command::Logout => user::log_out(asking).await,
         Command::Audit(command) => audit::run(asking, command).await,
+        Command::Events(following) => events::run(asking, following).await,
         Command::Keyring(command) => keyring::run(asking, command).await,
         Command::Domain(command) => domain::run(asking, command).await,
         Command::Key(command) => key::run(asking, command).await,
@@ -155,6 +162,7 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Apply(applying) => apply::run(asking, applying).await,
         Command::Export(exporting) => export::run(asking, exporting).await,
         Command::Demo
+        | Command::Context(_)
         | Command::Explain { .. }
         | Command::Completion { .. }
         | Command::Man { .. }
@@ -236,8 +244,8 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Returns a client for --address, CONCLAVE_ADDRESS, or the default socket. For `cluster join`,
-/// --token-file is the join token and not an access token.
+/// Returns a client for --address, CONCLAVE_ADDRESS, a context, or the default socket. For `cluster
+/// join`, --token-file is the join token and not an access token.
 fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
     let is_join = matches!(command, Command::Cluster(Cluster::Join { .. }));
     // For these commands --scope is a set of trusted certificates, and is part of the path.
@@ -250,30 +258,23 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
             Problem::new(Code::Malformed, title).hint("--scope shared or --scope local"),
         ));
     }
-    let addresses = match global.address.clone().or_else(|| environment("CONCLAVE_ADDRESS")) {
-        Some(text) => Address::list(&text)?,
-        None if Path::new(SOCKET).exists() => vec![Address::Unix(SOCKET.into())],
-        None => {
-            return Err(Box::new(
-                Problem::new(Code::NodeUnreachable, "no node to ask")
-                    .detail(format!("neither --address nor CONCLAVE_ADDRESS is given, and {SOCKET} does not exist"))
-                    .hint("conclave server run --config FILE    or: --address unix:PATH"),
-            ));
-        }
-    };
+    let (addresses, context) = asked(global)?;
     let given = global.token_file.clone().filter(|_| !is_join);
+    let given = given.or_else(|| environment("CONCLAVE_TOKEN_FILE").map(PathBuf::from));
     let authority = match command {
         Command::Login(logging_in) => logging_in.authority.as_deref(),
         _ => None,
     };
-    let token: Option<AccessToken> =
-        match given.or_else(|| environment("CONCLAVE_TOKEN_FILE").map(PathBuf::from)) {
-            // A socket needs no token, so there a missing file is no error.
-            Some(file) if addresses.iter().any(Address::needs_token) => {
-                Some(read_token(global, &file)?.parse()?)
-            }
-            _ => authority.map(AccessToken::of_authority).transpose()?,
-        };
+    // A socket needs no token, so there a missing file is no error.
+    let is_asked = addresses.iter().any(Address::needs_token);
+    let is_login = matches!(command, Command::Login(_));
+    let token: Option<AccessToken> = match (given, &context) {
+        _ if !is_asked => None,
+        (Some(file), _) => Some(read_token(global, &file)?.parse()?),
+        (None, Some((name, context))) => login_of(global, name, context, is_login)?,
+        (None, None) => None,
+    };
+    let token = token.map_or_else(|| authority.map(AccessToken::of_authority).transpose(), |one| Ok(Some(one)))?;
     let options = Options {
         family: None,
         is_pending: false,
@@ -283,6 +284,60 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
         node_name: global.node_name.clone(),
     };
     Client::among(addresses, token.as_ref(), options)
+}
+
+/// A context with its name.
+type Named = (String, Context);
+
+/// Returns the addresses to ask, and the context that they are from.
+fn asked(global: &Global) -> Result<(Vec<Address>, Option<Named>), Failure> {
+    let address = global.address.clone().or_else(|| {
+        environment("CONCLAVE_ADDRESS").filter(|_| global.context.is_none())
+    });
+    if let Some(text) = address {
+        return Ok((Address::list(&text)?, None));
+    }
+    let named = global.context.clone().or_else(|| environment("CONCLAVE_CONTEXT"));
+    if let Some((name, context)) = Contexts::chosen(named.as_deref())? {
+        return Ok((context.addresses()?, Some((name, context))));
+    }
+    if Path::new(SOCKET).exists() {
+        return Ok((vec![Address::Unix(SOCKET.into())], None));
+    }
+    Err(Box::new(
+        Problem::new(Code::NodeUnreachable, "no node to ask")
+            .detail(format!("neither --address nor CONCLAVE_ADDRESS nor a context is given, and {SOCKET} does not exist"))
+            .hint("conclave server run --config FILE    or: --address unix:PATH    or: conclave context add NAME --nodes ADDRESS"),
+    ))
+}
+
+/// Returns what a context logs in with.
+fn login_of(
+    global: &Global,
+    name: &str,
+    context: &Context,
+    is_login: bool,
+) -> Result<Option<AccessToken>, Failure> {
+    let session = session_file(name)?;
+    let file = context.token.clone().or_else(|| session.exists().then_some(session));
+    let authority = context.authority.as_deref().map(AccessToken::of_authority).transpose()?;
+    let token = match (file.filter(|_| !is_login), authority) {
+        (Some(file), authority) => {
+            let token: AccessToken = read_token(global, &file)?.parse()?;
+            if authority.is_some_and(|known| !known.is_of_same_cluster(&token)) {
+                let title = format!("the token of the context {name} is for another cluster");
+                return Err(Box::new(
+                    Problem::new(Code::NodeUntrusted, title)
+                        .hint("conclave context add with the right --authority or --token"),
+                ));
+            }
+            Some(token)
+        }
+        (None, authority) => authority,
+    };
+    let Some(identity) = &context.identity else { return Ok(token) };
+    let pem = zeroize::Zeroizing::new(read_token(global, identity)?);
+    token.map(|token| token.with_identity(&pem)).transpose()
 }
 
 /// Reads a file that holds a token, and warns if other users can read or change it.

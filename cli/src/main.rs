@@ -4,6 +4,7 @@
 mod advice;
 mod args;
 mod commands;
+mod context;
 mod output;
 mod progress;
 #[cfg(test)]

@@ -5,8 +5,11 @@
 
 mod asked;
 mod auth;
+mod compress;
+mod fields;
 mod gate;
 mod measured;
+mod position;
 mod problem;
 mod routes;
 mod serve;

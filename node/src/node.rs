@@ -11,6 +11,8 @@ use conclave_api::problem::{Code, Problem};
 use conclave_edge::{live::Live, socket::Edge};
 use conclave_keys::{BackupKeys, Keyring, Lock, NodeKeys};
 use conclave_store::time::UnixMillis;
+use conclave_tls::AnyClientWithKey;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::{
     net::UnixStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -26,6 +28,9 @@ use crate::{
     replica::{AuditQueue, Replica},
     turns::Turns,
 };
+
+/// Most callers that follow the events of one node.
+const FOLLOWERS_MAX: usize = 64;
 
 /// The node's identity key, and the public half of its sealing key.
 pub(crate) struct OwnKeys {
@@ -60,6 +65,34 @@ impl OwnKeys {
     }
 }
 
+/// TLS settings of the admin API, with a certificate of its own.
+#[derive(Clone)]
+pub(crate) struct AdminTls {
+    /// Clients are asked for no certificate.
+    pub(crate) plain: Arc<rustls::ServerConfig>,
+    /// Clients may show one. Whose it is, is decided for each request.
+    pub(crate) asking: Arc<rustls::ServerConfig>,
+}
+
+impl AdminTls {
+    /// Makes the settings for a certificate with its chain.
+    pub(crate) fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<AdminTls, rustls::Error> {
+        let provider = conclave_tls::provider();
+        let builder = || {
+            rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+                .with_protocol_versions(&[&rustls::version::TLS13])
+        };
+        let any = Arc::new(AnyClientWithKey(Arc::clone(&provider)));
+        let plain =
+            builder()?.with_no_client_auth().with_single_cert(chain.clone(), key.clone_key())?;
+        let asking = builder()?.with_client_cert_verifier(any).with_single_cert(chain, key)?;
+        Ok(AdminTls { plain: Arc::new(plain), asking: Arc::new(asking) })
+    }
+}
+
 /// A running node; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Node {
@@ -77,7 +110,7 @@ struct Shared {
     started: UnixMillis,
     member: arc_swap::ArcSwapOption<Member>,
     /// TLS settings of the admin API, with a certificate of its own.
-    admin_tls: watch::Sender<Option<Arc<rustls::ServerConfig>>>,
+    admin_tls: watch::Sender<Option<AdminTls>>,
     turns: Turns,
     inspections: Inspections,
     audit: Arc<AuditQueue>,
@@ -87,6 +120,8 @@ struct Shared {
     changing: Arc<Semaphore>,
     /// Held while the node makes a backup.
     backing_up: Arc<Semaphore>,
+    /// Places of those who follow the events of this node.
+    followers: Arc<Semaphore>,
     /// Keys of the backup that is being restored.
     restoring: arc_swap::ArcSwapOption<BackupKeys>,
     fatal: watch::Sender<Option<String>>,
@@ -130,6 +165,7 @@ impl Node {
             observed: Observed::default(),
             changing: Arc::new(Semaphore::new(1)),
             backing_up: Arc::new(Semaphore::new(1)),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             restoring: arc_swap::ArcSwapOption::empty(),
             fatal: watch::Sender::new(None),
             take_over,
@@ -223,6 +259,11 @@ impl Node {
         &self.shared.backing_up
     }
 
+    /// Returns the places of those who follow the events of this node.
+    pub(crate) fn followers(&self) -> &Arc<Semaphore> {
+        &self.shared.followers
+    }
+
     /// Returns the keys of the backup that is being restored.
     pub(crate) fn restoring(&self) -> Option<Arc<BackupKeys>> {
         self.shared.restoring.load_full()
@@ -300,7 +341,7 @@ impl Node {
     }
 
     /// Returns the TLS settings of the admin API; none before the node could certify its key.
-    pub(crate) fn admin_tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+    pub(crate) fn admin_tls(&self) -> Option<AdminTls> {
         self.shared.admin_tls.borrow().clone()
     }
 
@@ -313,8 +354,8 @@ impl Node {
     }
 
     /// Sets the TLS settings of the admin API.
-    pub(crate) fn set_admin_tls(&self, config: Arc<rustls::ServerConfig>) {
-        self.shared.admin_tls.send_replace(Some(config));
+    pub(crate) fn set_admin_tls(&self, tls: AdminTls) {
+        self.shared.admin_tls.send_replace(Some(tls));
     }
 
     /// Publishes the membership to callers.

@@ -7,11 +7,16 @@ mod backup;
 mod change;
 mod derive;
 mod dry_run;
+mod follow;
 mod keyring;
 mod login;
 mod missing;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use conclave_api::problem::{Code, Problem};
 use conclave_store::{
@@ -30,8 +35,15 @@ use crate::{
     rights::{Access, Need},
 };
 
+pub(crate) use follow::{Following, wait_until};
 pub(crate) use keyring::{catch_up, rekey, seal, unseal};
 pub(crate) use login::{Shown, login};
+
+/// Longest time without a leader for which this node believes that no token was revoked.
+pub(crate) const BELIEVED_MAX: Duration = Duration::from_secs(60);
+
+/// The index of the last change of one request, or what this node had applied before it.
+pub(crate) type Reached = Arc<AtomicU64>;
 
 /// The authenticated caller of an operation.
 #[derive(Clone)]
@@ -50,6 +62,34 @@ impl Caller {
     /// Decides about a request. `name` is the part of the path that names an object.
     pub(crate) fn check(&self, need: Need, name: Option<&str>) -> Result<(), Problem> {
         self.access.check(&self.principal.to_string(), need, name)
+    }
+
+    /// Decides whether a caller may go on with what takes long: what it may do is as it was, and it
+    /// has not ended.
+    pub(crate) fn check_still(&self, node: &Node) -> Result<(), Problem> {
+        if self.access.is_everything() {
+            return Ok(());
+        }
+        let replica = node.replica()?;
+        let ended = |title: &str| Problem::new(Code::NotLoggedIn, title).hint("log in again");
+        if replica.confirmed_since().is_none_or(|since| since > BELIEVED_MAX) {
+            let why = "so this node cannot tell whether the token was revoked";
+            let title = "the cluster has no leader that a quorum follows";
+            return Err(Problem::new(Code::NoLeader, title).why(why).hint("ask another node"));
+        }
+        let state = &replica.point().state;
+        if self.expects.iter().any(|one| state.expectation(one.key.clone()) != *one) {
+            return Err(ended("the token has ended, or what it allows was changed"));
+        }
+        let token = match &self.principal {
+            Principal::Token { id, .. } | Principal::User { session: id, .. } => Some(id),
+            _ => None,
+        };
+        let expires = token.and_then(|id| state.access_token(id)).and_then(|token| token.expires);
+        match expires.is_some_and(|expires| clock::now() > expires) {
+            true => Err(ended("the token has ended")),
+            false => Ok(()),
+        }
     }
 
     /// Returns the place from which the caller asks a node.
@@ -89,6 +129,8 @@ pub(crate) struct Operator {
     /// Whether removing what does not exist is no error.
     pub(crate) is_if_exists: bool,
     pub(crate) started: Instant,
+    /// The index of the last change, for the answer.
+    pub(crate) reached: Reached,
 }
 
 impl Operator {

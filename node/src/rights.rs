@@ -92,6 +92,9 @@ pub(crate) const REQUESTS: &[Row] = &[
     (READ, path::WHO_AM_I, Need::Login),
     (READ, path::ROLES, Need::Login),
     (READ, path::STATUS, CLUSTER_READ),
+    // Those with a limit get the events of their domains.
+    (READ, path::EVENTS, needs(Right::Read, About::Some)),
+    (READ, path::LOAD, CLUSTER_READ),
     (READ, path::NODES, CLUSTER_READ),
     (CHANGE, path::NODE, CLUSTER),
     // Which private keys a node could open says what to renew first.

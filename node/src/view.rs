@@ -4,6 +4,7 @@ mod attention;
 mod audit;
 mod backup;
 mod canary;
+mod event;
 mod expiry;
 mod exposed;
 mod findings;
@@ -35,6 +36,7 @@ pub(crate) use attention::{Inspected, domains, forget_deleted, lists, of_node, u
 pub(crate) use audit::{audit, audit_last, compare_audit, verify_audit};
 pub(crate) use backup::{backup_problems, last_backup};
 pub(crate) use canary::canaries;
+pub(crate) use event::{event, observation};
 pub(crate) use expiry::{Expiry, Serving};
 pub(crate) use exposed::exposed;
 pub(crate) use findings::{client_auth_problems, of_chain, of_domain};

@@ -15,6 +15,10 @@ use serde_json::Value;
 const GUEST_LIFE: Duration = Duration::from_secs(10);
 /// More connections than any listener of HTTP has ever taken.
 const CROWD: usize = 520;
+/// Idle connections of a real flood.
+const FLOOD: u64 = 10_000;
+/// Memory by which a node may grow in it.
+const FLOOD_MIB_MAX: u64 = 64;
 
 fn url(node: &Node) -> String {
     let said = node.said();
@@ -102,6 +106,34 @@ fn a_crowd_without_a_token_locks_out_nobody() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+}
+
+#[test]
+fn ten_thousand_idle_connections_cost_little_and_lock_out_nobody() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let made = one.run(&["token", "create", "reader", "--role", "viewer", "-o", "json"]).json();
+    let token = made["token"].as_str().unwrap();
+    let resource = rustix::process::Resource::Nofile;
+    let mut limit = rustix::process::getrlimit(resource);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(resource, limit).unwrap();
+    // Other tests of this process need descriptors too.
+    let room = limit.maximum.unwrap_or(u64::MAX).saturating_sub(2_000);
+    assert!(room >= FLOOD, "at most {:?} open files are allowed here: ulimit -Hn", limit.maximum);
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", one.process_id())).unwrap().count();
+    let (mib, before) = (one.resident_mib(), descriptors());
+    let begun = Instant::now();
+    let _flood: Vec<TcpStream> =
+        (0..FLOOD).map(|_| TcpStream::connect(https(one)).unwrap()).collect();
+    let took = begun.elapsed();
+    assert_eq!(run(one, token, &["domain", "list"]).0, 0);
+    // At most what one address and the listener have places for, whatever waits at the door.
+    let grown = one.resident_mib().saturating_sub(mib);
+    let open = descriptors().saturating_sub(before);
+    println!("{FLOOD} connections in {took:?}: {grown} MiB and {open} descriptors more");
+    assert!(grown < FLOOD_MIB_MAX, "{grown} MiB more");
+    assert!(open < 1_000, "{open} descriptors more");
 }
 
 fn tls(to: SocketAddr) -> StreamOwned<ClientConnection, TcpStream> {

@@ -1,5 +1,7 @@
 //! The audit trail: what was done stays told, whatever happens to a node.
 
+use std::path::Path;
+
 use conclave_disk::DiskOptions;
 use conclave_store::{
     change::Change,
@@ -102,6 +104,43 @@ fn what_was_changed_or_removed_on_the_disk_of_a_member_is_found() {
     assert!(text.contains("node-1 has entries up to") || text.contains("other entries"), "{text}");
     // The others are as they were.
     assert_eq!(verify(&cluster.nodes[0]).1["first"], 1);
+}
+
+/// Copies a directory with what is in it.
+fn copy(from: &Path, to: &Path) {
+    let done = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(done.success());
+}
+
+#[test]
+fn a_member_that_was_put_back_from_an_old_copy_does_not_pass_for_whole() {
+    let mut cluster = Cluster::start(3);
+    cluster.nodes[2].stop();
+    let (data, old) = (cluster.nodes[2].dir.join("data"), cluster.nodes[2].dir.join("old"));
+    copy(&data, &old);
+    cluster.nodes[2].start();
+    for number in 0..5 {
+        cluster.nodes[0].run(&["domain", "create", &format!("d{number}.example")]).ok();
+    }
+    cluster.nodes.iter_mut().for_each(Node::stop);
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&old, &data);
+    cluster.nodes[2].start();
+    // Alone it has what the copy had, and says that it cannot know more.
+    let alone = cluster.nodes[2].run(&["audit", "verify", "--stale"]);
+    assert_eq!(alone.code, 9, "{}", alone.out);
+    assert!(alone.out.contains("too few members answer"), "{}", alone.out);
+    assert!(!alone.out.contains("ok  "), "{}", alone.out);
+    // With the others it gets what it lacks, and that is checked too.
+    cluster.nodes[0].start();
+    cluster.nodes[1].start();
+    let found = wait_for("the whole trail", || {
+        let ran = cluster.nodes[2].run(&["audit", "verify", "-o", "json"]);
+        let found: Value = serde_json::from_str(&ran.out).ok()?;
+        (ran.code == 0 && found["compared"].as_array()?.len() == 2).then_some(found)
+    });
+    let told = cluster.nodes[2].run(&["audit", "list", "--event", "domain.create", "-o", "json"]);
+    assert_eq!(told.json().as_array().unwrap().len(), 5, "{found}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Addresses of nodes, and access tokens.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{path::PathBuf, str::FromStr, sync::Arc};
 
 use conclave_api::problem::{Code, Problem};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::Failure;
 
@@ -113,8 +114,10 @@ impl std::fmt::Display for Address {
 /// An access token, `cvt_ID.SECRET.FINGERPRINT`.
 #[derive(Clone)]
 pub struct AccessToken {
-    /// The part sent to a node.
+    /// The part sent to a node; empty: none.
     pub(crate) bearer: String,
+    /// The certificate that the client shows.
+    pub(crate) identity: Option<Arc<Identity>>,
     /// SHA-256 of the certificate of the cluster's authority, the only trusted one.
     pub(crate) authority: [u8; 32],
 }
@@ -130,8 +133,41 @@ impl AccessToken {
                     .hint("on a member: conclave cluster show    names the cluster's authority"),
             )
         })?;
-        Ok(AccessToken { bearer: String::new(), authority })
+        Ok(AccessToken { bearer: String::new(), identity: None, authority })
     }
+
+    /// Returns whether both are for the same cluster.
+    pub fn is_of_same_cluster(&self, other: &AccessToken) -> bool {
+        self.authority == other.authority
+    }
+
+    /// Returns the same with a certificate that the client shows. `pem` holds the certificate, then
+    /// its chain, and its private key without a passphrase.
+    pub fn with_identity(mut self, pem: &str) -> Result<AccessToken, Failure> {
+        let unusable = |what: String| {
+            let title = "the identity is not a certificate with its private key";
+            Box::new(
+                Problem::new(Code::FileUnusable, title)
+                    .detail(what)
+                    .hint("one PEM file: the certificate, its chain, and the key without a passphrase"),
+            )
+        };
+        let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(|error| unusable(error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes());
+        let key = key.map_err(|error| unusable(error.to_string()))?;
+        if chain.is_empty() {
+            return Err(unusable("it holds no certificate".to_owned()));
+        }
+        self.identity = Some(Arc::new(Identity { chain, key }));
+        Ok(self)
+    }
+}
+
+/// A certificate that a client shows, with its chain and its key.
+pub(crate) struct Identity {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
 }
 
 /// Reads 32 bytes in hex, with or without colons.
@@ -150,7 +186,7 @@ impl FromStr for AccessToken {
             let (bearer, fingerprint) = text.trim().rsplit_once('.')?;
             let authority = fingerprint_bytes(fingerprint)?;
             let is_token = bearer.starts_with("cvt_") && bearer.contains('.');
-            is_token.then(|| AccessToken { bearer: bearer.to_owned(), authority })
+            is_token.then(|| AccessToken { bearer: bearer.to_owned(), identity: None, authority })
         };
         parse().ok_or_else(|| {
             let problem = Problem::new(Code::NotLoggedIn, "this is not an access token")

@@ -18,7 +18,7 @@ mod trust;
 
 pub use address::{ADDRESSES_MAX, AccessToken, Address};
 pub use nouns::AuditFilter;
-pub use request::{Change, Client, Download, Options};
+pub use request::{Change, Client, Download, Following, Options};
 
 /// Error of a request, reported by a node or by this client.
 pub type Failure = Box<conclave_api::problem::Problem>;

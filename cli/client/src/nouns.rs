@@ -5,7 +5,7 @@ mod access;
 use conclave_api::{
     backup, canary, certificate, chain,
     change::{Change as Changed, List},
-    client_auth, cluster, csr, domain, key, keyring, listener, node, path,
+    client_auth, cluster, csr, domain, key, keyring, listener, load, node, path,
     path::with_name,
     status, tls, trust,
 };
@@ -28,6 +28,11 @@ impl Client {
     /// Lists the members.
     pub async fn nodes(&self) -> Result<List<node::Node>, Failure> {
         self.read(path::NODES).await
+    }
+
+    /// Lists the members with what they have counted.
+    pub async fn load(&self) -> Result<List<load::NodeLoad>, Failure> {
+        self.read(path::LOAD).await
     }
 
     /// Changes role or zone of a member.

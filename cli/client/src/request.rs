@@ -1,5 +1,6 @@
 //! Requests, repeated as long as a retry is safe and useful.
 
+mod events;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use rustls::pki_types::ServerName;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
+pub use events::Following;
 pub use stream::Download;
 
 use crate::{AccessToken, Address, Failure, trust};
@@ -173,7 +175,7 @@ impl Client {
             targets: targets.collect::<Result<_, _>>()?,
             turns: Arc::default(),
             pinned: None,
-            bearer: token.map(|token| token.bearer.clone()),
+            bearer: token.map(|token| token.bearer.clone()).filter(|bearer| !bearer.is_empty()),
             options,
         })
     }
@@ -205,6 +207,11 @@ impl Client {
     fn target(&self, turn: usize) -> Option<&Target> {
         let place = self.pinned.or_else(|| turn.checked_rem(self.targets.len()))?;
         self.targets.get(place)
+    }
+
+    /// Turns to the next node.
+    fn turn_on(&self) {
+        self.turn_from(self.turns.load(Ordering::Relaxed));
     }
 
     /// Turns to the next node. Other requests may have met the same silence and turned already.
@@ -525,7 +532,7 @@ impl Target {
             // A socket needs no TLS, but the builder needs a configuration.
             Address::Unix(path) => {
                 let tls =
-                    trust::config([0; 32], None).map_err(|error| unusable(error.to_string()))?;
+                    trust::config([0; 32], None, None).map_err(|error| unusable(error.to_string()))?;
                 let builder = builder.tls_backend_preconfigured(tls);
                 (builder.unix_socket(path.clone()), "http://conclave".to_owned())
             }
@@ -535,7 +542,7 @@ impl Target {
                         "--token-file FILE; on a member: conclave token create NAME --role ROLE",
                     ))
                 })?;
-                let tls = trust::config(token.authority, node_name)
+                let tls = trust::config(token.authority, node_name, token.identity.as_deref())
                     .map_err(|error| unusable(error.to_string()))?;
                 (builder.tls_backend_preconfigured(tls).https_only(true), url.clone())
             }

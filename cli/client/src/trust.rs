@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use conclave_api::problem::{Code, Problem};
+use crate::address::Identity;
 use conclave_tls::{ServerVerifier, issued_to, ring_provider};
 use rustls::{
     CertificateError, ClientConfig, Error,
@@ -12,20 +13,26 @@ use rustls::{
 };
 
 /// Returns TLS settings with trust in the authority of this fingerprint and no other. The node must
-/// have the name `node_name`, or else the host of the address.
+/// have the name `node_name`, or else the host of the address. The client shows `identity`.
 pub(crate) fn config(
     authority: [u8; 32],
     node_name: Option<ServerName<'static>>,
+    identity: Option<&Identity>,
 ) -> Result<ClientConfig, Error> {
     let issued = issued_to(ring_provider(), authority);
-    Ok(ClientConfig::builder_with_provider(ring_provider())
+    let builder = ClientConfig::builder_with_provider(ring_provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(match node_name {
             None => issued,
             Some(name) => for_name(issued, name),
-        })
-        .with_no_client_auth())
+        });
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some(Identity { chain, key }) => {
+            builder.with_client_auth_cert(chain.clone(), key.clone_key())
+        }
+    }
 }
 
 /// Compares with another name than the one that is asked for.

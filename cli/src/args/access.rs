@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use conclave_api::{
+    event::EventKind,
     grant::{Grant, Right, Role},
     user::Certificate,
 };
@@ -202,6 +203,9 @@ pub(crate) struct LoggingIn {
     /// One-time code, if the user has one
     #[arg(long, value_name = "CODE")]
     pub(crate) code: Option<String>,
+    /// Keep the session for the context, instead of showing its token
+    #[arg(long)]
+    pub(crate) save: bool,
 }
 
 #[derive(Subcommand)]
@@ -267,4 +271,19 @@ pub(crate) struct Choosing {
     /// Only what was done, denied or failed
     #[arg(long, value_parser = ["done", "denied", "failed"])]
     pub(crate) result: Option<String>,
+}
+
+// No doc comment, see Global.
+#[derive(Args)]
+pub(crate) struct Events {
+    /// Only these kinds: domain, certificate, trust, listener, tls, node, cluster or leader; several
+    /// with commas
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    pub(crate) kind: Vec<EventKind>,
+    /// Begin behind this position: -o jsonl shows that of each event [default: what changes next]
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) after: Option<String>,
+    /// End after so many events [default: never]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) count: Option<u64>,
 }

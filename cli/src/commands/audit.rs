@@ -164,13 +164,21 @@ fn one_by_one(asking: &Asking, entries: &[Entry]) {
 }
 
 fn verified(asking: &Asking, found: &Verified) -> Done {
-    let code = if found.valid { 0 } else { ATTENTION };
+    // A majority has every entry. Without one the end may have been cut off: so it is on a node that
+    // was put back from an old copy.
+    let members = 1 + found.compared.len() + found.silent.len();
+    let is_end_known = (1 + found.compared.len()) * 2 > members;
+    let code = if found.valid && is_end_known { 0 } else { ATTENTION };
     if output::object(&asking.global, &found.hash, found) {
         return Ok(code);
     }
     let (first, last) = (found.first, found.last);
     match found.valid {
         true if last < first => output::line("ok  the audit trail has no entries yet"),
+        true if !is_end_known => output::line(&format!(
+            "!   entries {first} to {last}: none of these is missing or changed; too few members \
+             answer to tell whether there are later ones"
+        )),
         true => output::line(&format!("ok  entries {first} to {last}: none is missing or changed")),
         false => output::line(&format!("x   entries {first} to {last}: not as they were written")),
     }

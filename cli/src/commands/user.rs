@@ -1,10 +1,11 @@
 //! Commands for users, roles and logins.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Asking, Done, adding, change, confirm, keyring, read_file, removing};
 use crate::{
     args::{LoggingIn, RoleCommand, User},
+    context::{session_file, write_private},
     output::{self, Columns},
 };
 use conclave_api::{
@@ -12,6 +13,7 @@ use conclave_api::{
     problem::{Code, Problem},
     user::{self, Create, Login, Set},
 };
+use conclave_client::Failure;
 
 pub(super) async fn run(asking: &Asking, command: User) -> Done {
     let (client, global) = (asking.client()?, &asking.global);
@@ -72,7 +74,7 @@ pub(super) async fn run(asking: &Asking, command: User) -> Done {
     Ok(0)
 }
 
-async fn list(asking: &Asking) -> Result<(), conclave_client::Failure> {
+async fn list(asking: &Asking) -> Result<(), Failure> {
     let users = asking.client()?.users().await?.items;
     let columns = Columns {
         kind: "User",
@@ -93,7 +95,7 @@ async fn list(asking: &Asking) -> Result<(), conclave_client::Failure> {
     Ok(())
 }
 
-async fn show(asking: &Asking, name: &str) -> Result<(), conclave_client::Failure> {
+async fn show(asking: &Asking, name: &str) -> Result<(), Failure> {
     let user = asking.client()?.user(name).await?;
     if output::object_of(&asking.global, "User", &user.name, &user) {
         return Ok(());
@@ -144,7 +146,7 @@ fn password(
     asking: &Asking,
     file: Option<&Path>,
     is_new: bool,
-) -> Result<String, conclave_client::Failure> {
+) -> Result<String, Failure> {
     match file {
         Some(file) => Ok(read_file(file)?.trim_end_matches(['\r', '\n']).to_owned()),
         None => keyring::secret(&asking.global, "Password: ", is_new),
@@ -188,15 +190,23 @@ pub(super) async fn who_am_i(asking: &Asking) -> Done {
 }
 
 pub(super) async fn log_in(asking: &Asking, logging_in: LoggingIn) -> Done {
-    let LoggingIn { user, authority: _, password_file, code } = logging_in;
+    let LoggingIn { user, authority: _, password_file, code, save } = logging_in;
+    // Known before a session is made that could not be kept.
+    let kept = if save { Some(session_of_context(asking)?) } else { None };
     let client = asking.client()?;
     let password = password(asking, password_file.as_deref(), false)?;
     let session = client.log_in(&Login { user, password, code }).await?;
+    let expires = &session.expires;
+    if let Some((name, file)) = kept {
+        write_private(&file, &session.token)?;
+        let text = format!("{name}: logged in until {expires}; end it with conclave logout");
+        output::success(&asking.global, &text);
+        return Ok(0);
+    }
     if !output::json(&asking.global, &session) {
         output::line(&session.token);
         let text = format!(
-            "The session ends at {}. Use it with --token-file FILE; end it with conclave logout.",
-            session.expires
+            "The session ends at {expires}. Use it with --token-file FILE; end it with conclave logout."
         );
         output::advice(&asking.global, &text);
     }
@@ -206,9 +216,32 @@ pub(super) async fn log_in(asking: &Asking, logging_in: LoggingIn) -> Done {
     }
 }
 
+/// Returns the context in use, and the file of its session.
+fn session_of_context(asking: &Asking) -> Result<(String, PathBuf), Failure> {
+    match super::asked(&asking.global)? {
+        (_, Some((name, context))) if context.token.is_none() => {
+            Ok((name.clone(), session_file(&name)?))
+        }
+        (_, context) => {
+            let title = match context {
+                Some((name, _)) => format!("the context {name} has a token, and needs no session"),
+                None => "--save needs a context to keep the session for".to_owned(),
+            };
+            Err(Box::new(
+                Problem::new(Code::Malformed, title)
+                    .hint("conclave context add NAME --nodes ADDRESSES --authority SHA-256"),
+            ))
+        }
+    }
+}
+
 pub(super) async fn log_out(asking: &Asking) -> Done {
     match asking.client()?.log_out().await {
         Ok(done) => {
+            if let Ok((_, file)) = session_of_context(asking) {
+                // The session may have come from --token-file.
+                let _ = std::fs::remove_file(file);
+            }
             output::change(&asking.global, "session: ended", &done);
             Ok(0)
         }

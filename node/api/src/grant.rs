@@ -47,6 +47,8 @@ macro_rules! named {
     };
 }
 
+pub(crate) use named;
+
 named!(
     /// A set of rights with a name.
     Role,

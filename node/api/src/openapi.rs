@@ -80,7 +80,7 @@ pub fn document() -> Value {
     })
 }
 
-fn generator(is_answer: bool) -> SchemaGenerator {
+pub(crate) fn generator(is_answer: bool) -> SchemaGenerator {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
@@ -120,6 +120,13 @@ fn operation(
         }
         Answer::Stream(media) => of_media("A stream.", media, json!({})),
         Answer::Document(media) => of_media("A document.", media, json!({})),
+        Answer::Events => {
+            let schema = one.answer.shape().map(|shape| shape.schema(answered));
+            let about = "Server-sent events. The `data` of each is one `Event`, or one `Problem` at \
+                         the end.";
+            let text = json!({ "type": "string", "contentSchema": schema });
+            of_media(about, "text/event-stream", text)
+        }
         Answer::Object(_) | Answer::List(_) | Answer::Change => {
             let schema = one.answer.shape().map(|shape| shape.schema(answered));
             of_media("Done.", "application/json", json!(schema))

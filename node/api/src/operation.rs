@@ -5,9 +5,12 @@
 
 mod table;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use std::collections::BTreeSet;
 
-use crate::{change::Change, parameter::Parameter};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
+
+use crate::{change::Change, event::Event, openapi, parameter::Parameter};
 
 pub use table::OPERATIONS;
 
@@ -92,18 +95,42 @@ pub enum Answer {
     Document(&'static str),
     /// A stream of this media type.
     Stream(&'static str),
+    /// Server-sent events, each with an [`Event`] as its data.
+    Events,
     /// Another protocol on the same connection.
     Upgrade(&'static str),
 }
 
 impl Answer {
-    /// Returns the schema of a JSON answer.
+    /// Returns the schema of the JSON in an answer.
     pub fn shape(self) -> Option<Shape> {
         match self {
             Answer::Object(shape) | Answer::List(shape) => Some(shape),
             Answer::Change => Some(Shape::of::<Change>()),
+            Answer::Events => Some(Shape::of::<Event>()),
             Answer::Document(_) | Answer::Stream(_) | Answer::Upgrade(_) => None,
         }
+    }
+}
+
+impl Operation {
+    /// Returns the names of the members of an answer, or of the items of a list: what the parameter
+    /// `fields` chooses from. `None` if the answer is neither an object nor a list.
+    pub fn members(&self) -> Option<BTreeSet<String>> {
+        let (Answer::Object(shape) | Answer::List(shape)) = self.answer else { return None };
+        let mut generator = openapi::generator(true);
+        let schema = shape.schema(&mut generator).to_value();
+        let definitions = generator.definitions();
+        let named = |schema: &Value| {
+            let name = schema.get("$ref")?.as_str()?.rsplit('/').next()?;
+            definitions.get(name).cloned()
+        };
+        let mut schema = named(&schema).unwrap_or(schema);
+        if matches!(self.answer, Answer::List(_)) {
+            let items = schema.pointer("/properties/items/items")?;
+            schema = named(items).unwrap_or_else(|| items.clone());
+        }
+        Some(schema.get("properties")?.as_object()?.keys().cloned().collect())
     }
 }
 
@@ -114,8 +141,6 @@ pub fn find(method: &str, path: &str) -> Option<&'static Operation> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::path;
 
@@ -135,6 +160,17 @@ mod tests {
             let is_read = one.method == Method::Get;
             assert!(!is_read || matches!(one.body, Body::Empty), "{} has a body", one.id);
         }
+    }
+
+    #[test]
+    fn every_object_and_list_has_members_to_choose() {
+        for one in OPERATIONS {
+            let has_members = one.members().is_some_and(|members| !members.is_empty());
+            let is_chosen = matches!(one.answer, Answer::Object(_) | Answer::List(_));
+            assert_eq!(has_members, is_chosen, "{}", one.id);
+        }
+        let members = find("GET", path::DOMAINS).and_then(Operation::members).unwrap();
+        assert!(members.contains("name") && !members.contains("items"), "{members:?}");
     }
 
     #[test]

@@ -113,10 +113,25 @@ const VERSION: Parameter = header(
      answer is `X004`.",
 );
 
+const FIELDS: Parameter = query(
+    path::FIELDS_PARAMETER,
+    Value::Text(limits::FILTER_BYTES_MAX),
+    "Only these members of the answer, or of each item of a list, with commas between them. Then \
+     the answer does not have what is required otherwise.",
+);
+const MIN_INDEX: Parameter = header(
+    "Conclave-Min-Index",
+    Value::Number(0),
+    "The answer contains everything up to this index: the `Conclave-Index` of an earlier answer, \
+     of any node. The answer is `R005` if the node does not get there in time.",
+);
+
 /// Of reads that any node answers from its own knowledge.
-pub const HERE: &[Parameter] = &[TIMEOUT];
+pub const HERE: &[Parameter] = &[TIMEOUT, MIN_INDEX, FIELDS];
 /// Of reads of State.
-pub const READ: &[Parameter] = &[CONSISTENCY, TIMEOUT];
+pub const READ: &[Parameter] = &[CONSISTENCY, TIMEOUT, MIN_INDEX, FIELDS];
+/// Of reads of State whose answer is no JSON, or that make something new.
+pub const READ_AND_MAKE: &[Parameter] = &[CONSISTENCY, TIMEOUT];
 /// Of changes.
 pub const CHANGE: &[Parameter] = &[DRY_RUN, WAIT, REQUIRE_ALL, TIMEOUT, REASON, OPERATION];
 /// Of changes of what has a version.
@@ -168,6 +183,19 @@ pub const PAGE: &[Parameter] = &[
         "Begin after the page that gave this value as `next`.",
     ),
 ];
+/// Of lists that are whole unless a page size is given.
+pub const WHOLE_OR_PAGE: &[Parameter] = &[
+    query(
+        path::LIMIT_PARAMETER,
+        Value::Number(1),
+        "Page size, 1000 at most. If not given, the list is whole.",
+    ),
+    query(
+        path::AFTER_PARAMETER,
+        Value::Text(limits::AFTER_BYTES_MAX),
+        "Begin after the page that gave this value as `next`.",
+    ),
+];
 /// Of the list of the audit trail.
 pub const AUDIT: &[Parameter] = &[
     query("who", Value::Text(limits::FILTER_BYTES_MAX), "Only entries by this principal."),
@@ -178,4 +206,24 @@ pub const AUDIT: &[Parameter] = &[
     ),
     query("object", Value::Text(limits::FILTER_BYTES_MAX), "Only entries about this object."),
     query("result", Value::Choice(&["done", "denied", "failed"]), "Only what ended in this way."),
+];
+/// Of the stream of events.
+pub const EVENTS: &[Parameter] = &[
+    query(
+        path::AFTER_PARAMETER,
+        Value::Form("^[0-9]{1,20}(\\.[0-9]{1,20})?$"),
+        "Begin behind this position: the `id` of an event, or the `Conclave-Index` of an answer. If \
+         not given, the stream begins with what changes next.",
+    ),
+    query(
+        path::KIND_PARAMETER,
+        Value::Text(limits::FILTER_BYTES_MAX),
+        "Only events of these kinds, with commas between them.",
+    ),
+    header(
+        "Last-Event-ID",
+        Value::Form("^[0-9]{1,20}(\\.[0-9]{1,20})?$"),
+        "The `id` of the last event that was read: the stream goes on behind it. It counts before \
+         `after`.",
+    ),
 ];

@@ -4,6 +4,8 @@
 pub const OPENAPI: &str = "/v1/openapi.json";
 /// `GET`: [`crate::status::Status`].
 pub const STATUS: &str = "/v1/status";
+/// `GET`: [`crate::event::Event`]s, as `text/event-stream`.
+pub const EVENTS: &str = "/v1/events";
 /// `POST` [`crate::cluster::Init`]: founds a cluster with this node as its first member.
 pub const CLUSTER: &str = "/v1/cluster";
 /// `POST` [`crate::cluster::Join`]: makes this node a member of another node's cluster.
@@ -28,6 +30,8 @@ pub const RESTORE: &str = "/v1/restore";
 pub const RESTORE_ROWS: &str = "/v1/restore/rows";
 /// `POST`: ends the restore, [`crate::backup::Restored`].
 pub const RESTORE_FINISH: &str = "/v1/restore/finish";
+/// `GET`: list of [`crate::load::NodeLoad`].
+pub const LOAD: &str = "/v1/load";
 /// `GET`: list of [`crate::node::Node`].
 pub const NODES: &str = "/v1/nodes";
 /// `PATCH` [`crate::node::Set`]; `DELETE`.
@@ -182,6 +186,22 @@ pub const LIMIT_PARAMETER: &str = "limit";
 /// Query parameter of long lists: the page begins after this name. The previous page gives it as
 /// `next`.
 pub const AFTER_PARAMETER: &str = "after";
+/// Query parameter of the events: the wanted kinds, with commas between them.
+pub const KIND_PARAMETER: &str = "kind";
+/// Request header of the events: the `id` of the last one that was read.
+pub const LAST_EVENT_HEADER: &str = "last-event-id";
+/// Request header: the answer must contain everything up to this index of the shared scope.
+pub const MIN_INDEX_HEADER: &str = "conclave-min-index";
+/// Response header: name of the answering node.
+pub const NODE_HEADER: &str = "conclave-node";
+/// Response header: name of the leader, if the answering node knows one.
+pub const LEADER_HEADER: &str = "conclave-leader";
+/// Response header: index of the shared scope up to which the answer contains everything.
+pub const INDEX_HEADER: &str = "conclave-index";
+/// Query parameter of reads: the wanted members of the answer, or of the items of a list, with
+/// commas between them.
+pub const FIELDS_PARAMETER: &str = "fields";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,10 +9,11 @@ use axum::{
 };
 use conclave_api::{
     audit::Entry,
+    change::List,
     domain::Scope as ApiScope,
     key::Family as ApiFamily,
     limits::{BODY_BYTES_MAX, PAGE_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX},
-    path::{IF_MATCH_HEADER, OPERATION_HEADER},
+    path::{IF_MATCH_HEADER, LAST_EVENT_HEADER, OPERATION_HEADER},
     problem::{Code, Problem},
 };
 use conclave_pki::name::deceives;
@@ -32,7 +33,7 @@ use super::{auth::Door, problem::Failed};
 use crate::{
     http::{Guest, limits::BODY_TIMEOUT},
     node::Node,
-    operate::{Caller, Operator},
+    operate::{Caller, Operator, Reached},
     replica::Wait,
     rights::Access,
 };
@@ -59,6 +60,10 @@ pub(super) struct Parameters {
     result: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
+    kind: Option<String>,
+    /// Read before the route: see `fields`.
+    #[serde(rename = "fields")]
+    _fields: Option<String>,
 }
 
 /// The requested page of a long list.
@@ -68,6 +73,29 @@ pub(super) struct Page {
     pub(super) after: Option<String>,
     /// Page size, 1 to [`PAGE_MAX`].
     pub(super) limit: usize,
+    /// Whether the caller gave the page size. Lists that are short in most clusters are whole
+    /// without it.
+    is_limited: bool,
+}
+
+impl Page {
+    /// Returns the page of a list, whose items are in the order of their keys. A key that is not
+    /// there any longer stands where it would be.
+    pub(super) fn of<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> String) -> List<T> {
+        if let Some(after) = &self.after {
+            let same = items.iter().position(|item| key(item) == *after);
+            let begin = same.map(|place| place + 1);
+            let behind = || items.iter().position(|item| key(item) > *after);
+            let begin = begin.or_else(behind).unwrap_or(items.len());
+            items.drain(..begin);
+        }
+        let has_more = self.is_limited && items.len() > self.limit;
+        if has_more {
+            items.truncate(self.limit);
+        }
+        let next = items.last().filter(|_| has_more).map(key);
+        List { next, ..List::new(items) }
+    }
 }
 
 /// Which entries of the audit trail are wanted: those with these texts.
@@ -112,6 +140,10 @@ pub(super) struct Asked {
     pub(super) is_own: bool,
     /// Which entries of the audit trail are wanted.
     pub(super) filter: Filter,
+    /// Wanted kinds of events, with commas between.
+    pub(super) kinds: Option<String>,
+    /// The last event that the caller has read.
+    pub(super) last_event: Option<String>,
     /// Wiped, because it may hold a private key.
     body: Zeroizing<Vec<u8>>,
 }
@@ -209,11 +241,15 @@ impl Asked {
             is_if_exists: parameters.if_exists,
             if_version,
             started,
+            reached: parts.extensions.get::<Reached>().cloned().unwrap_or_default(),
         };
-        let page = Page { after: parameters.after, limit };
-        let Parameters { who, event, object, result, pending, own, .. } = parameters;
+        let is_limited = parameters.limit.is_some();
+        let page = Page { after: parameters.after, limit, is_limited };
+        let last_event = header(LAST_EVENT_HEADER).map(str::to_owned);
+        let Parameters { who, event, object, result, pending, own, kind: kinds, .. } = parameters;
         let filter = Filter { who, event, object, result };
-        Ok(Asked { operator, page, is_pending: pending, is_own: own, filter, body })
+        let (is_pending, is_own) = (pending, own);
+        Ok(Asked { operator, page, is_pending, is_own, filter, kinds, last_event, body })
     }
 }
 
@@ -349,6 +385,24 @@ mod tests {
         check(r#"{"passphrase": ["hunter2"]}"#, "invalid type: sequence, expected a string at");
         check(r#"{"secret": "hunter2"}"#, "unknown field `secret`");
         check(r#"{"passphrase": "hunter2"#, "EOF while parsing a string");
+    }
+
+    #[test]
+    fn pages_follow_each_other_also_when_items_go() {
+        let page = |after: Option<&str>, limit: Option<usize>, items: &[&str]| {
+            let (after, is_limited) = (after.map(str::to_owned), limit.is_some());
+            let page = Page { after, limit: limit.unwrap_or(PAGE_MAX), is_limited };
+            let list = page.of(items.to_vec(), |item| (*item).to_owned());
+            (list.items.concat(), list.next.unwrap_or_default())
+        };
+        let told = |items: &str, next: &str| (items.to_owned(), next.to_owned());
+        let all = ["a", "c", "e"];
+        assert_eq!(page(None, None, &all), told("ace", ""));
+        assert_eq!(page(None, Some(2), &all), told("ac", "c"));
+        assert_eq!(page(Some("c"), Some(2), &all), told("e", ""));
+        assert_eq!(page(Some("c"), Some(2), &["a", "e"]), told("e", ""), "the cursor was deleted");
+        assert_eq!(page(Some("e"), Some(2), &all), told("", ""));
+        assert_eq!(page(Some("b"), Some(1), &["z", "b", "a"]), told("a", ""), "in another order");
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! Authentication of API requests: by unix socket, by access token, or by the session of a user.
+//! Authentication of API requests: by unix socket, by access token, by the session of a user, or by a
+//! client certificate.
+
+mod certificate;
 
 use std::{
     fmt,
@@ -24,12 +27,15 @@ use conclave_store::{
 use conclave_system::clock;
 use tokio::time::Instant;
 
+pub(crate) use certificate::PeerChain;
+
+use self::certificate::ShownCertificate;
 use super::{asked, problem::Failed};
 use crate::{
     cluster::Rate,
     http::Guest,
     node::Node,
-    operate::Caller,
+    operate::{BELIEVED_MAX, Caller},
     rights::{Access, is_from_here, is_proved_user},
     token::parse_access_token,
 };
@@ -37,8 +43,6 @@ use crate::{
 /// Most lines about refused requests, in each of these intervals. Strangers could fill the log.
 const REFUSED_LINES_MAX: u32 = 10;
 const REFUSED_LINES_EVERY: Duration = Duration::from_secs(60);
-/// Longest time without a leader for which this node believes that no token was revoked.
-const BELIEVED_MAX: Duration = Duration::from_secs(60);
 
 /// The socket by which a request arrived. The server attaches it to each request.
 #[derive(Debug, Clone, Copy)]
@@ -96,12 +100,22 @@ async fn authenticate(parts: &Parts, node: &Node) -> Result<Caller, Problem> {
         Problem::new(Code::NotLoggedIn, title)
             .hint("--token-file FILE with a token made on a member: conclave token create NAME --role ROLE")
     };
-    let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
-    let text = header.and_then(|value| value.strip_prefix("Bearer "));
-    let text = text.ok_or_else(|| refused("not logged in: this address needs a token"))?;
-    let (id, secret) = parse_access_token(text).ok_or_else(|| refused("invalid token"))?;
-    let shown = Shown { id, secret: Fingerprint::of(&secret), remote: door.and_then(Door::remote) };
-    let ended = || refused("this token is not known, or it has ended");
+    let remote = door.and_then(Door::remote);
+    let shown = match parts.headers.get("authorization") {
+        Some(header) => {
+            let text = header.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+            let token = text.and_then(parse_access_token);
+            let (id, secret) = token.ok_or_else(|| refused("invalid token"))?;
+            Login::Token(Shown { id, secret: Fingerprint::of(&secret), remote })
+        }
+        None => {
+            let chain = parts.extensions.get::<PeerChain>();
+            let chain = chain.ok_or_else(|| refused("not logged in: this address needs a token"))?;
+            let shown = ShownCertificate::read(chain, remote);
+            Login::Certificate(shown.ok_or_else(|| refused("the certificate cannot be read"))?)
+        }
+    };
+    let ended = || refused(shown.ended());
     let replica = node.replica()?;
     let caller = shown.holder(node, &replica.point().state)?.ok_or_else(ended)?;
     if let Some(guest) = parts.extensions.get::<Guest>() {
@@ -116,21 +130,45 @@ async fn authenticate(parts: &Parts, node: &Node) -> Result<Caller, Problem> {
             false => check_again(parts, node, &shown).await?.ok_or_else(ended),
         };
     }
-    // This node may not have heard yet that the token was revoked. A change of the shared scope is
+    // This node may not have heard yet that the login was revoked. A change of the shared scope is
     // rejected then when it is applied; a drain or a change of the local scope would be made.
     check_again(parts, node, &shown).await?.ok_or_else(ended)
 }
 
 /// Looks the holder up in a State that holds everything that was acknowledged.
-async fn check_again(parts: &Parts, node: &Node, shown: &Shown) -> Result<Option<Caller>, Problem> {
+async fn check_again(parts: &Parts, node: &Node, shown: &Login) -> Result<Option<Caller>, Problem> {
     let read = node.replica()?.linearizable(asked::timeout(&parts.uri)).await;
     let point = read.map_err(|_| {
         let socket = node.config().admin_socket.display();
         Problem::new(Code::NoLeader, "the cluster has no leader that a quorum follows")
-            .why("so this node cannot tell whether the token was revoked")
+            .why("so this node cannot tell whether the login was revoked")
             .hint(format!("on the node itself no token is needed: --address unix:{socket}"))
     })?;
     shown.holder(node, &point.state)
+}
+
+/// What a client shows.
+enum Login {
+    Token(Shown),
+    Certificate(ShownCertificate),
+}
+
+impl Login {
+    /// Returns who shows it, if it is valid by this State.
+    fn holder(&self, node: &Node, state: &State) -> Result<Option<Caller>, Problem> {
+        match self {
+            Login::Token(shown) => shown.holder(node, state),
+            Login::Certificate(shown) => shown.holder(node, state),
+        }
+    }
+
+    /// Says that nobody shows it.
+    fn ended(&self) -> &'static str {
+        match self {
+            Login::Token(_) => "this token is not known, or it has ended",
+            Login::Certificate(_) => "this certificate is no login of a user",
+        }
+    }
 }
 
 /// A token as a client shows it.

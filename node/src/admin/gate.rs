@@ -6,6 +6,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use axum::{
+    body::Body,
     extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State},
     http::{Method, StatusCode, request::Parts},
     middleware::Next,
@@ -23,7 +24,9 @@ use conclave_store::{
 use conclave_system::clock;
 use tokio::time::Instant;
 
-use super::{auth::Door, problem::Failed};
+use super::{
+    auth::Door, compress::MayCompress, fields::Fields, position::Position, problem::Failed,
+};
 use crate::{
     cluster::Rate,
     fault::internal,
@@ -48,11 +51,43 @@ pub(super) async fn pass(State(node): State<Node>, request: Request, next: Next)
     let decided = decide(&mut parts, &node, matched.as_str()).await;
     let who = parts.extensions.get::<Caller>().map(|caller| caller.principal.clone());
     let answer = match decided {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(()) => run(parts, body, &node, matched.as_str(), next).await,
         Err(failed) => failed.into_response(),
     };
     asked.log(who.as_ref(), &answer, started);
     asked.audit(&node, who, &answer);
+    answer
+}
+
+/// Runs the route of a request that may pass.
+async fn run(
+    mut parts: Parts,
+    body: Body,
+    node: &Node,
+    matched: &str,
+    next: Next,
+) -> Response {
+    let is_known = parts.extensions.get::<Caller>().is_some();
+    let is_read = is_read(&parts.method);
+    let fields = match Fields::read(&parts.method, &parts.uri, matched) {
+        Ok(fields) => fields,
+        Err(problem) => return Failed::from(problem).into_response(),
+    };
+    let position = match Position::take(&mut parts, node).await {
+        Ok(position) => position,
+        Err(problem) => return Failed::from(problem).into_response(),
+    };
+    let mut answer = next.run(Request::from_parts(parts, body)).await;
+    if let Some(fields) = fields {
+        answer = fields.choose(answer).await;
+    }
+    // Strangers are told nothing about the cluster.
+    if is_known {
+        position.tell(node, &mut answer);
+    }
+    if is_read {
+        answer.extensions_mut().insert(MayCompress);
+    }
     answer
 }
 
@@ -84,6 +119,10 @@ fn is_for_unsealers(matched: &str) -> bool {
     [KEYRING_UNSEAL, KEYRING_UNLOCKING].contains(&matched)
 }
 
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 /// What was asked for, as far as the log and the audit trail tell it.
 struct Asked {
     door: Option<Door>,
@@ -107,7 +146,7 @@ impl Asked {
     }
 
     fn is_read(&self) -> bool {
-        matches!(self.method, Method::GET | Method::HEAD)
+        is_read(&self.method)
     }
 
     /// Logs a request that is not a mere read.

@@ -9,10 +9,12 @@ mod client_auth;
 mod cluster;
 mod csr;
 mod domain;
+mod event;
 mod join_token;
 mod key;
 mod keyring;
 mod listener;
+mod load;
 mod login;
 mod node;
 mod openapi;
@@ -38,7 +40,7 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 
-use super::{gate, measured, problem::Failed};
+use super::{compress, gate, measured, problem::Failed};
 use crate::node::Node;
 
 /// A JSON answer, or the problem that prevented it.
@@ -49,6 +51,8 @@ pub(crate) fn router(node: Node) -> Router {
     Router::new()
         .route(path::OPENAPI, get(openapi::show))
         .route(path::STATUS, get(status::show))
+        .route(path::EVENTS, get(event::follow))
+        .route(path::LOAD, get(load::list))
         .route(path::NODES, get(status::nodes))
         .route(path::NODE, patch(node::set).delete(node::remove))
         .route(path::NODE_EXPOSED, get(node::exposed))
@@ -107,6 +111,7 @@ pub(crate) fn router(node: Node) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(node.clone(), gate::pass))
         .layer(from_fn_with_state(node.clone(), measured::count))
+        .layer(compress::layer())
         .layer(map_response(uncached))
         .with_state(node)
 }

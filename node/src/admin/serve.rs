@@ -13,7 +13,7 @@ use axum::Router;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
-use super::auth::Door;
+use super::auth::{Door, PeerChain};
 use crate::{
     http::{self, Places, limits::ADMIN_CONNECTIONS_MAX},
     node::Node,
@@ -104,7 +104,14 @@ pub(crate) async fn serve_https(listener: TcpListener, node: Node, router: Route
             let Some(config) = config else { return };
             let acceptor = tokio_rustls::TlsAcceptor::from(config);
             match acceptor.accept(stream).await {
-                Ok(stream) => http::connection(stream, router).await,
+                Ok(stream) => {
+                    let shown = stream.get_ref().1.peer_certificates();
+                    let router = match shown.filter(|chain| !chain.is_empty()) {
+                        Some(chain) => router.layer(axum::Extension(PeerChain(chain.into()))),
+                        None => router,
+                    };
+                    http::connection(stream, router).await;
+                }
                 Err(error) => tracing::debug!(event = "admin.no_handshake", %remote, %error),
             }
         }
@@ -117,8 +124,12 @@ pub(crate) async fn serve_https(listener: TcpListener, node: Node, router: Route
 /// so.
 fn config(node: &Node) -> Option<Arc<rustls::ServerConfig>> {
     let member = node.member()?;
-    if let Some(config) = node.admin_tls() {
-        return Some(config);
+    if let Some(admin) = node.admin_tls() {
+        // Browsers ask a person which certificate to show, so they are asked only where a
+        // certificate is a login.
+        let point = member.replica.point();
+        let is_login = point.state.users().any(|(_, user)| !user.certificates.is_empty());
+        return Some(if is_login { admin.asking } else { admin.plain });
     }
     let chain = [&member.membership.certificate_der, &member.membership.authority_der]
         .map(|der| CertificateDer::from(der.clone()));

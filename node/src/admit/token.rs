@@ -10,6 +10,7 @@ use conclave_keys::Claim;
 use conclave_store::{
     command::{Action, GrantToken, RevokeTokens},
     id::{Fingerprint, TokenId},
+    machine::GRANTS_LEVEL,
     record::{AccessToken, Grant, Principal, RowKey, Stamp},
     state::State,
     time::UnixMillis,
@@ -20,8 +21,6 @@ use super::{Admitted, View, grant, keyring::PROOFS_LEVEL};
 use crate::rights::Access;
 
 const NAME_BYTES_MAX: usize = 64;
-/// First level at which tokens have grants.
-const GRANTS_LEVEL: u32 = 4;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 const SECONDS: u64 = 90 * DAY_SECONDS;
 const SECONDS_MAX: u64 = 366 * DAY_SECONDS;

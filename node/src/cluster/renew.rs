@@ -1,6 +1,6 @@
 //! Renewal of this node's certificates, and of the one that its admin API shows.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use conclave_api::problem::Problem;
 use conclave_pki::{
@@ -17,7 +17,7 @@ use crate::{
     authority::{ADMIN_DAYS, Authority, NODE_DAYS, earlier_der, node_host_name},
     fault::internal,
     membership::Membership,
-    node::Node,
+    node::{AdminTls, Node},
     replica::Replica,
 };
 
@@ -134,13 +134,8 @@ impl Renewal {
         let own = [certificate.der().to_vec(), authority.certificate.der().to_vec()];
         let chain = own.into_iter().chain(earlier.clone()).map(CertificateDer::from).collect();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.pkcs8_der().to_vec()));
-        let config = rustls::ServerConfig::builder_with_provider(conclave_tls::provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|error| internal(failed, error))?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| internal(failed, error))?;
-        self.node.set_admin_tls(Arc::new(config));
+        let tls = AdminTls::new(chain, key).map_err(|error| internal(failed, error))?;
+        self.node.set_admin_tls(tls);
         self.admin = Some((certificate, earlier));
         Ok(())
     }

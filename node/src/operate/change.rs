@@ -1,6 +1,9 @@
 //! Execution of a change: derive the command, order it, wait until it is served, answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use conclave_api::{
     API_VERSION,
@@ -204,6 +207,7 @@ impl Operator {
         let replica = self.node.replica()?;
         let executed = replica.execute(&bytes, wait, self.deadline).await;
         if let Ok(executed) = &executed {
+            self.reached.fetch_max(executed.index.0, Ordering::Relaxed);
             // The next read from this node must see the change, even if so far only the leader has
             // applied it.
             replica.wait_applied(executed.index.0, OWN_WRITE_TIMEOUT).await;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use zeroize::Zeroize;
 
 use super::{
-    AuditHeadV1, Drain, DrainedV1, ExecuteError, KeptV1, NodeReport, Replica, TransferredV1, Wait,
+    AuditHeadV1, Drain, DrainedV1, ExecuteError, KeptV1, LoadV1, NodeReport, Replica, TransferredV1, Wait,
     limits::EXECUTE_TIME_MAX,
     report::{ReportV1, ReportV2, ReportV3},
     reports::HOLD_MAX,
@@ -62,6 +62,8 @@ pub(super) enum RequestV1 {
     /// Return where the audit trail of the callee ends, and the hash of one entry. Since version
     /// 0.4.0.
     AuditHead { number: u64 },
+    /// Return what the callee has counted. Since version 0.4.0.
+    Load,
 }
 
 /// The answer to a [`RequestV1`].
@@ -102,6 +104,7 @@ pub(super) enum AnswerV1 {
     NotProved,
     Transferred(Result<TransferredV1, KeptV1>),
     AuditHead(AuditHeadV1),
+    Load(LoadV1),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
@@ -212,6 +215,7 @@ impl Replica {
             RequestV1::AuditHead { number } => {
                 AnswerV1::AuditHead(AuditHeadV1::of(&self.point().state, number))
             }
+            RequestV1::Load => AnswerV1::Load(self.load_here()),
             RequestV1::Transfer { to, is_dry_run } => {
                 AnswerV1::Transferred(self.transfer_here(to.map(NodeId), is_dry_run).await)
             }

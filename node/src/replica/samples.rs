@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
 
 use super::{
-    AuditHeadV1, Drain, DrainedV1, KeptV1, NodeReport, TransferredV1,
+    AuditHeadV1, Drain, DrainedV1, KeptV1, LoadV1, NodeReport, TransferredV1,
     call::{AnswerV1, RequestV1, decode, encode},
     report::Attention,
 };
@@ -56,6 +56,7 @@ fn requests() -> Vec<RequestV1> {
             purpose: Purpose::UserCode(UserId([7; 8])),
             secret: ByteBuf::from(b"secret".to_vec()),
         },
+        RequestV1::Load,
     ];
     others.into_iter().chain(seal).chain(drains.map(RequestV1::Drain)).chain(later).collect()
 }
@@ -133,6 +134,17 @@ fn answers() -> Vec<AnswerV1> {
     let later = [
         AnswerV1::AuditHead(AuditHeadV1 { last: 70_000, hash: [1; 32], asked: None }),
         AnswerV1::AuditHead(AuditHeadV1 { last: 70_000, hash: [1; 32], asked: Some([2; 32]) }),
+        AnswerV1::Load(LoadV1 {
+            connections: 10_000,
+            tls: [1 << 40, 7],
+            dtls: [3, 4],
+            failures: vec![("unknown_name".to_owned(), 5)],
+            durations: vec![(500, 9), (u64::MAX, 1)],
+            bytes: [1 << 40, 1 << 41],
+            cpu_ms: 1_234,
+            resident_bytes: 77_594_624,
+            up_ms: 86_400_000,
+        }),
     ];
     first.into_iter().chain(kept).chain(later).collect()
 }

@@ -425,6 +425,21 @@ impl Certificate {
         names.0.iter().filter_map(shown).collect()
     }
 
+    /// Returns the names by which a client is known, in lower case: e-mail addresses, which have an
+    /// `@`, URIs, which have a colon, and DNS names, which have neither. A name without the form of
+    /// its kind is left out, so that it cannot pass for one of another kind.
+    pub fn client_names(&self) -> Vec<String> {
+        let found = self.parsed.tbs_certificate().get_extension::<SubjectAltName>();
+        let Ok(Some((_, names))) = found else { return Vec::new() };
+        let has_form = |name: &GeneralName, text: &str| match name {
+            GeneralName::DnsName(_) => !text.contains(['@', ':']),
+            GeneralName::UniformResourceIdentifier(_) => text.contains(':'),
+            _ => email(name).is_some() && text.contains('@') && !text.contains(':'),
+        };
+        let all = names.0.iter().filter_map(|name| Some((name, shown(name)?.to_ascii_lowercase())));
+        all.filter(|(name, text)| has_form(name, text)).map(|(_, text)| text).collect()
+    }
+
     /// Returns the IP addresses among the subject alternative names.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let found = self.parsed.tbs_certificate().get_extension::<SubjectAltName>();

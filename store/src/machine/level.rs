@@ -11,7 +11,7 @@ use crate::{
 /// Level from which on what decides who may open secrets carries a proof.
 pub(super) const PROOFS_LEVEL: u32 = 3;
 /// Level from which on tokens have grants, and changes write the audit trail.
-pub(super) const GRANTS_LEVEL: u32 = 4;
+pub const GRANTS_LEVEL: u32 = 4;
 
 /// Rejects an action above the current level. Admission refuses it first: here it is too late for
 /// members of older versions, which cannot read it.

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{NodeId, TokenId, UserName};
+use crate::id::{Fingerprint, NodeId, TokenId, UserName};
 
 /// Author of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,13 @@ pub enum Principal {
     },
     /// A client that has shown no valid token (level 4). It never changes anything.
     Stranger,
+    /// A user who has shown a client certificate (level 4).
+    UserByCertificate {
+        /// The user's name.
+        name: UserName,
+        /// SHA-256 of the certificate.
+        certificate: Fingerprint,
+    },
 }
 
 /// Place from which a change was asked for (level 4).
@@ -69,6 +76,11 @@ impl fmt::Display for Principal {
             Principal::Joiner(id) => write!(out, "join token {id}"),
             Principal::SealedSocket { uid, node } => write!(out, "uid {uid} at sealed node {node}"),
             Principal::User { name, .. } => write!(out, "user {name}"),
+            Principal::UserByCertificate { name, certificate } => {
+                let mut short = certificate.to_string();
+                short.truncate(16);
+                write!(out, "user {name} by certificate {short}")
+            }
             Principal::Stranger => write!(out, "not logged in"),
         }
     }

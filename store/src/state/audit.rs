@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use super::{Row, State};
 use crate::{
-    id::Fingerprint,
+    id::{Fingerprint, LogIndex},
     limits::AUDIT_KEPT,
     record::{AuditCut, AuditEntry, Record, RowKey},
 };
@@ -20,6 +20,34 @@ impl State {
         // A range that ends before it begins has no rows.
         let keys = (!numbers.is_empty()).then_some(keys);
         keys.into_iter().flat_map(|keys| self.rows.range(keys)).filter_map(entry)
+    }
+
+    /// Returns the index of the command that wrote an entry; `None` if the entry is not kept.
+    pub fn audit_index(&self, number: u64) -> Option<LogIndex> {
+        self.row(&RowKey::Audit(number)).map(|row| row.changed_at)
+    }
+
+    /// Returns the number of the last entry that a command up to `index` has written, in time that
+    /// does not grow with the trail; `None` if that entry may have been removed.
+    pub fn audit_until(&self, index: LogIndex) -> Option<u64> {
+        let first = self.audit_cut().first;
+        let is_until =
+            |number: u64| self.audit_index(number).is_some_and(|changed| changed <= index);
+        let last = self.audit_last().map(|(number, _)| number);
+        let Some(last) = last else { return (first == 1).then_some(0) };
+        if !is_until(first) {
+            return (first == 1).then_some(0);
+        }
+        // The first of these entries is until the index, the one after the last is not.
+        let (mut low, mut high) = (first, last.saturating_add(1));
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match is_until(middle) {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        Some(low)
     }
 
     /// Returns the last entry.

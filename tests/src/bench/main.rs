@@ -1,6 +1,7 @@
 //! Figures: what Conclave does, beside what its neighbours do in the same run.
 #![allow(clippy::print_stdout, reason = "figures are for people")]
 
+mod audit;
 mod backup;
 mod disturbed;
 mod dtls;
@@ -9,6 +10,7 @@ mod etcd;
 mod failover;
 mod haproxy;
 mod measure;
+mod metrics;
 mod served;
 mod soak;
 mod start;
@@ -34,6 +36,14 @@ enum What {
     Failover {
         #[arg(long, default_value_t = 30)]
         kills: usize,
+    },
+    /// The same writes without and with the audit trail.
+    Audit,
+    /// A scrape of the metrics of a node with many domains.
+    Metrics {
+        /// Domains with a key and a certificate each.
+        #[arg(long, default_value_t = 100_000)]
+        domains: usize,
     },
     /// Time from a request to its being served on all nodes.
     Served,
@@ -82,6 +92,8 @@ fn main() {
     println!("{}", machine());
     match args.what {
         What::Writes => writes::run(time),
+        What::Audit => audit::run(time),
+        What::Metrics { domains } => metrics::run(domains),
         What::Failover { kills } => failover::run(kills),
         What::Disturbed { domains } => disturbed::run(time, domains),
         What::Backup { domains } => backup::run(time, domains),

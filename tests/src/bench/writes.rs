@@ -49,7 +49,7 @@ pub(crate) fn committed() -> Change {
     Change { is_committed_enough: true, ..Change::default() }
 }
 
-fn domain(label: &str) -> Create {
+pub(crate) fn domain(label: &str) -> Create {
     let aliases = (0..16).map(|alias| format!("{alias:0>40}.{label}.example"));
     Create {
         name: format!("{label}.example"),

@@ -59,7 +59,7 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Known>> {
         made: clock::rfc3339(token.made.time),
         made_by: token.made.principal.to_string(),
     });
-    Ok(Json(List::new(known.collect())))
+    Ok(Json(asked.page.of(known.collect(), |one| one.id.clone())))
 }
 
 pub(super) async fn revoke(Path(id): Path<String>, asked: Asked) -> Answer<Change> {

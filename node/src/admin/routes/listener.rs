@@ -37,7 +37,7 @@ pub(super) async fn list(asked: Asked) -> Answer<List<Listener>> {
     let shown = state.listeners().map(|(name, listener)| {
         shown(&state, listener, open.iter().find(|known| known.name == *name))
     });
-    Ok(Json(List::new(shown.collect())))
+    Ok(Json(asked.page.of(shown.collect(), |one| one.name.clone())))
 }
 
 fn shown(state: &State, listener: &Record, found: Option<&ListenerState>) -> Listener {

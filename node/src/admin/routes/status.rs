@@ -28,7 +28,9 @@ pub(super) async fn nodes(asked: Asked) -> Answer<List<ApiNode>> {
     let replica = asked.operator.node.replica()?;
     let outlook = replica.outlook().await;
     let (point, raft) = (replica.point(), replica.raft().status());
-    Ok(Json(List::new(view::members(replica.id(), &point.state, &raft, &outlook))))
+    let members = view::members(replica.id(), &point.state, &raft, &outlook);
+    // Members are in the order of their numbers.
+    Ok(Json(asked.page.of(members, |node| format!("{:020}", node.id))))
 }
 
 /// Answers the status as this node knows it. Needs no quorum, and works before the node has a

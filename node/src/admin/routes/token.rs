@@ -64,7 +64,7 @@ pub(super) async fn create(asked: Asked) -> Answer<NewToken> {
 pub(super) async fn list(asked: Asked) -> Answer<List<Token>> {
     let state = asked.operator.read().await?;
     let tokens = state.access_tokens().map(|(id, token)| shown(&state, *id, token));
-    Ok(Json(List::new(tokens.collect())))
+    Ok(Json(asked.page.of(tokens.collect(), |one| one.id.clone())))
 }
 
 pub(super) async fn revoke(Path(id): Path<String>, asked: Asked) -> Answer<Revoked> {

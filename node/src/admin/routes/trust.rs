@@ -47,7 +47,8 @@ pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<
         let certificates = set.certificates.iter().filter_map(|one| shown(set.name, own, one));
         certificates.chain(set.crls.iter().filter_map(|one| shown_crl(set.name, own, one)))
     });
-    Ok(Json(List::new(shown.collect())))
+    let key = |one: &Trusted| format!("{}.{:?}.{}", one.set, one.of, one.sha256);
+    Ok(Json(asked.page.of(shown.collect(), key)))
 }
 
 fn own_set(scope: &TrustScope) -> &'static str {

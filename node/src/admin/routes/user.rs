@@ -50,7 +50,7 @@ fn shown(state: &State, name: &UserName, user: &Record) -> User {
 pub(super) async fn list(asked: Asked) -> Answer<List<User>> {
     let state = asked.operator.read().await?;
     let users = state.users().map(|(name, user)| shown(&state, name, user));
-    Ok(Json(List::new(users.collect())))
+    Ok(Json(asked.page.of(users.collect(), |one| one.name.clone())))
 }
 
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<User> {

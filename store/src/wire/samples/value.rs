@@ -128,7 +128,7 @@ pub(super) fn departed() -> DepartedMember {
     }
 }
 
-pub(super) fn principals() -> [Principal; 7] {
+pub(super) fn principals() -> [Principal; 8] {
     [
         Principal::Socket { uid: 1000 },
         Principal::Token { id: TokenId([1; 8]), name: "deploy".to_owned() },
@@ -137,6 +137,7 @@ pub(super) fn principals() -> [Principal; 7] {
         Principal::SealedSocket { uid: 1000, node: NodeId(3) },
         Principal::User { name: user_name("alice"), session: TokenId([6; 8]) },
         Principal::Stranger,
+        Principal::UserByCertificate { name: user_name("alice"), certificate: fingerprint(6) },
     ]
 }
 

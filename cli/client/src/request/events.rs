@@ -1,0 +1,205 @@
+//! The stream of events (server-sent events, WHATWG HTML §9.2), followed from node to node.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use conclave_api::{
+    event::{Event, EventKind},
+    path::{AFTER_PARAMETER, EVENTS, KIND_PARAMETER},
+    problem::{Code, Problem},
+};
+use reqwest::Method;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Client, GRACE, PAUSE_MAX, PAUSE_MIN, Target, failure};
+use crate::Failure;
+
+/// Longest silence of a node. It sends something every ten seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Longest line of a stream, in bytes.
+const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// Name of the last message of a stream that the node ends.
+const PROBLEM: &str = "problem";
+
+/// Follows events. When a node ends its stream or falls silent, the next one goes on behind the last
+/// event.
+pub struct Following {
+    client: Client,
+    kinds: Vec<EventKind>,
+    position: Option<String>,
+    open: Option<Messages>,
+    /// What the last stream observed, by kind and object: the next one begins with it again.
+    observed: BTreeMap<(&'static str, String), Option<String>>,
+}
+
+/// The messages of one stream.
+struct Messages {
+    response: reqwest::Response,
+    bytes: Vec<u8>,
+}
+
+/// A message: its name, and its data.
+#[derive(Default)]
+struct Message {
+    event: String,
+    data: String,
+}
+
+impl Client {
+    /// Follows the events of these kinds, or of all, behind a position; without one, from now on.
+    pub async fn events(
+        &self,
+        kinds: &[EventKind],
+        after: Option<&str>,
+    ) -> Result<Following, Failure> {
+        let mut following = Following {
+            client: self.clone(),
+            kinds: kinds.to_vec(),
+            position: after.map(str::to_owned),
+            open: None,
+            observed: BTreeMap::new(),
+        };
+        following.open = Some(following.connect().await?);
+        Ok(following)
+    }
+}
+
+impl Following {
+    /// Waits for the next event. Fails when no node has a stream within the time of a request, or
+    /// when the events behind the last one are not kept any longer.
+    pub async fn next(&mut self) -> Result<Event, Failure> {
+        loop {
+            let mut messages = match self.open.take() {
+                Some(messages) => messages,
+                None => self.connect().await?,
+            };
+            // What broke is followed at another node.
+            let Ok(Some(message)) = timeout(SILENCE_MAX, messages.next()).await else {
+                self.client.turn_on();
+                continue;
+            };
+            if message.event == PROBLEM {
+                let problem: Problem = read(&message.data)?;
+                let is_for_another =
+                    matches!(problem.code, Code::NodeUnreachable | Code::NoLeader | Code::NoCluster);
+                if !is_for_another {
+                    return Err(failure(problem));
+                }
+                self.client.turn_on();
+                continue;
+            }
+            self.open = Some(messages);
+            let mut event: Event = read(&message.data)?;
+            if event.position.is_some() {
+                self.position.clone_from(&event.position);
+                return Ok(event);
+            }
+            if self.is_new(&mut event) {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Returns whether an observation tells something new, and sets what was before.
+    fn is_new(&mut self, event: &mut Event) -> bool {
+        let Some(one) = event.differences.first_mut() else { return true };
+        let object = if event.kind == EventKind::Leader { String::new() } else { event.object.clone() };
+        let known = self.observed.insert((event.kind.as_str(), object), one.after.clone());
+        let is_same = known.as_ref() == Some(&one.after);
+        one.before = known.flatten();
+        !is_same
+    }
+
+    /// Opens a stream at a node that has one.
+    async fn connect(&self) -> Result<Messages, Failure> {
+        let until = Instant::now() + self.client.options.timeout;
+        let mut pause = PAUSE_MIN;
+        loop {
+            let turn = self.client.turns.load(super::Ordering::Relaxed);
+            let target = self.client.target(turn).ok_or_else(|| {
+                failure(Problem::new(Code::NodeUnreachable, "no address of a node is given"))
+            })?;
+            let failed = match self.ask(target).await {
+                Ok(messages) => return Ok(messages),
+                Err(failed) => failed,
+            };
+            let is_worth_repeating = failed.retryable || failed.code == Code::NoCluster;
+            if !is_worth_repeating || Instant::now() + pause > until {
+                return Err(failed);
+            }
+            self.client.turn_from(turn);
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn ask(&self, target: &Target) -> Result<Messages, Failure> {
+        let limit = self.client.options.timeout;
+        let mut query = self.client.query();
+        query.push(("timeout_ms", limit.as_millis().to_string()));
+        query.extend(self.position.clone().map(|position| (AFTER_PARAMETER, position)));
+        if !self.kinds.is_empty() {
+            let kinds: Vec<&str> = self.kinds.iter().map(|kind| kind.as_str()).collect();
+            query.push((KIND_PARAMETER, kinds.join(",")));
+        }
+        let request = target.request(Method::GET, EVENTS).query(&query);
+        let request = match &self.client.bearer {
+            Some(bearer) => request.bearer_auth(bearer),
+            None => request,
+        };
+        let response = match timeout(limit + GRACE, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(self.client.transport(target, &error).problem),
+            Err(_) => {
+                let title = format!("{} gives no answer in time", target.address);
+                return Err(failure(Problem::new(Code::NodeUnreachable, title)));
+            }
+        };
+        if response.status().is_success() {
+            return Ok(Messages { response, bytes: Vec::new() });
+        }
+        let body = response.bytes().await.unwrap_or_default();
+        Err(failure(serde_json::from_slice(&body).map_err(|error| unreadable(&error))?))
+    }
+}
+
+impl Messages {
+    /// Returns the next message; `None` when the stream has ended or broken.
+    async fn next(&mut self) -> Option<Message> {
+        let mut message = Message::default();
+        loop {
+            let line = self.line().await?;
+            // A colon begins a comment, and stands between a name and its value.
+            let (name, value) = line.split_once(':').unwrap_or((&line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match name {
+                "" if line.is_empty() && !message.data.is_empty() => return Some(message),
+                "event" => value.clone_into(&mut message.event),
+                "data" => message.data.push_str(value),
+                _ => {}
+            }
+        }
+    }
+
+    async fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.bytes.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                return Some(line.trim_end_matches(['\r', '\n']).to_owned());
+            }
+            if self.bytes.len() > LINE_BYTES_MAX {
+                return None;
+            }
+            self.bytes.extend_from_slice(&self.response.chunk().await.ok()??);
+        }
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, Failure> {
+    serde_json::from_str(data).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &serde_json::Error) -> Failure {
+    let title = "the node's answer cannot be read";
+    failure(Problem::new(Code::Internal, title).detail(error.to_string()))
+}

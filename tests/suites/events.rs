@@ -1,0 +1,173 @@
+//! Events: whoever follows what changes misses nothing, at whatever node.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    time::{Duration, Instant},
+};
+
+use conclave_tests::{Cluster, Node, binary, wait_for};
+use serde_json::Value;
+
+/// A process that follows, and what it has written.
+struct Follower {
+    process: Child,
+    lines: Receiver<String>,
+}
+
+impl Follower {
+    fn start(nodes: &[&Node], words: &[&str]) -> Follower {
+        let sockets = nodes.iter().map(|node| format!("unix:{}", node.dir.join("admin.sock").display()));
+        let address = sockets.collect::<Vec<_>>().join(",");
+        Follower::at(&address, words)
+    }
+
+    fn at(address: &str, words: &[&str]) -> Follower {
+        let mut command = Command::new(binary("conclave"));
+        command.args(["--address", address, "events", "-o", "jsonl"]).args(words);
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(process.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Follower { process, lines }
+    }
+
+    /// The next event that `is_wanted` takes.
+    fn next(&self, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).expect("an event in time");
+            let event: Value = serde_json::from_str(&line).unwrap();
+            if is_wanted(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// Its exit code and what it said last.
+    fn end(self) -> (i32, String) {
+        let output = self.process.wait_with_output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+fn is(event: &str) -> impl Fn(&Value) -> bool {
+    move |one: &Value| one["event"] == event
+}
+
+#[test]
+fn a_follower_misses_nothing_when_its_node_dies() {
+    let mut cluster = Cluster::start(3);
+    let follower = {
+        let nodes: Vec<&Node> = cluster.nodes.iter().collect();
+        Follower::start(&nodes, &[])
+    };
+    // A stream begins with who leads, and how each node is.
+    let leader = follower.next(is("leader.now"));
+    assert!(leader["object"].as_str().unwrap().starts_with("node-"), "{leader}");
+    let ready = follower.next(is("node.now"));
+    assert_eq!(ready["differences"][0]["after"], "ready", "{ready}");
+    let create = |cluster: &Cluster, number: u32| {
+        let name = format!("d{number}.example");
+        cluster.nodes[2].run(&["domain", "create", &name, "--reason", "so"]).ok();
+    };
+    (0..5).for_each(|number| create(&cluster, number));
+    let first = follower.next(is("domain.create"));
+    assert_eq!((&first["object"], &first["reason"]), (&"d0.example".into(), &"so".into()));
+    assert!(first["who"].as_str().unwrap().starts_with("uid "), "{first}");
+    // The follower asked the first node of its list.
+    cluster.nodes[0].kill();
+    (5..10).for_each(|number| create(&cluster, number));
+    for number in 1..10 {
+        let event = follower.next(is("domain.create"));
+        assert_eq!(event["object"], format!("d{number}.example"), "in order, each once");
+    }
+    let gone = follower.next(|one| one["event"] == "node.now" && one["object"] == "node-1");
+    assert_eq!(gone["differences"][0]["after"], "unreachable", "{gone}");
+    // Any position goes on at any node.
+    let position = first["position"].as_str().unwrap();
+    let words = ["events", "--after", position, "--kind", "domain", "--count", "9", "-o", "jsonl"];
+    let (two, three) = (cluster.nodes[1].run(&words).ok(), cluster.nodes[2].run(&words).ok());
+    assert_eq!(two, three);
+    assert_eq!(two.lines().count(), 9, "{two}");
+    assert!(two.contains("d9.example") && !two.contains("d0.example"), "{two}");
+}
+
+#[test]
+fn what_comes_after_a_change_is_told_behind_its_index() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let made = one.run(&["domain", "create", "shop.example", "-o", "json"]).json();
+    let index = made["index"].to_string();
+    one.run(&["domain", "set", "shop.example", "--pki", "enabled"]).ok();
+    one.run(&["tls", "set", "tls12=off"]).ok();
+    let told = one.run(&["events", "--after", &index, "--kind", "domain,tls", "--count", "2", "-o", "jsonl"]);
+    let told: Vec<Value> =
+        told.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&told[0]["event"], &told[1]["event"]), (&"domain.set".into(), &"tls.set".into()));
+    assert_eq!(told[0]["differences"][0]["before"], "test");
+    // Behind what never was, or is of another history, nothing is made up.
+    for (after, code, exit) in [
+        (format!("{index}.9999"), "X012", 4),
+        ("1.3".to_owned(), "X012", 4),
+        ("nowhere".to_owned(), "X004", 2),
+        ("99999999".to_owned(), "R005", 6),
+    ] {
+        let ran = one.run(&["events", "--after", &after, "-o", "json", "--timeout", "1s"]);
+        assert_eq!((ran.problem()["code"].as_str().unwrap(), ran.code), (code, exit), "{after}");
+    }
+    // Nothing about those who log in is told here.
+    one.run(&["token", "create", "reader", "--role", "viewer"]).ok();
+    one.run(&["domain", "create", "last.example"]).ok();
+    let words = ["events", "--after", &index, "--count", "3", "-o", "jsonl"];
+    let follower = Follower::start(&[one], &words[1..5]);
+    let mut seen = Vec::new();
+    while !seen.contains(&"domain.create".to_owned()) {
+        seen.push(follower.next(|_| true)["event"].as_str().unwrap().to_owned());
+    }
+    assert!(!seen.iter().any(|event| event.starts_with("token.")), "{seen:?}");
+}
+
+#[test]
+fn a_limited_follower_sees_its_domain_and_ends_with_its_token() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let words = ["token", "create", "watch", "--role", "viewer", "--domain", "shop.example", "-o", "json"];
+    let made = one.run(&words).json();
+    let file = one.file("watch.token", made["token"].as_str().unwrap().as_bytes());
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let said = one.said();
+    let address = said.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
+    let follower = Follower::at(address, &["--token-file", &file]);
+    // Wait until it follows: then an event of another domain would come first.
+    wait_for("the follower", || {
+        one.run(&["domain", "create", "bank.example", "--if-missing"]).ok();
+        one.run(&["domain", "set", "shop.example", "--pki", "enabled"]).ok();
+        one.run(&["domain", "set", "shop.example", "--pki", "test"]).ok();
+        follower.lines.recv_timeout(Duration::from_millis(100)).ok().inspect(|line| {
+            assert!(line.contains("shop.example"), "{line}");
+        })
+    });
+    one.run(&["domain", "delete", "bank.example", "--yes"]).ok();
+    one.run(&["domain", "delete", "shop.example", "--yes"]).ok();
+    let last = follower.next(|event| {
+        assert_eq!(event["object"], "shop.example");
+        event["event"] == "domain.delete"
+    });
+    assert!(last["position"].is_string(), "{last}");
+    let revoked = Instant::now();
+    one.run(&["token", "revoke", made["id"].as_str().unwrap(), "--yes"]).ok();
+    let (code, said) = follower.end();
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("X003"), "{said}");
+    assert!(revoked.elapsed() < Duration::from_secs(10), "{:?}", revoked.elapsed());
+}
