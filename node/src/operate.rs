@@ -18,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-use conclave_api::problem::{Code, Problem};
+use conclave_api::{
+    need::Need,
+    problem::{Code, Problem},
+};
 use conclave_store::{
     command::Expectation,
     id::{DomainName, NodeId, OperationId},
@@ -29,11 +32,7 @@ use conclave_store::{
 use conclave_system::clock;
 use tokio::time::Instant;
 
-use crate::{
-    node::Node,
-    replica::Wait,
-    rights::{Access, Need},
-};
+use crate::{node::Node, replica::Wait, rights::Access};
 
 pub(crate) use follow::{Following, wait_until};
 pub(crate) use keyring::{catch_up, rekey, seal, unseal};

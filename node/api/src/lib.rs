@@ -23,6 +23,7 @@ pub mod keyring;
 pub mod limits;
 pub mod listener;
 pub mod load;
+pub mod need;
 pub mod node;
 pub mod openapi;
 pub mod operation;

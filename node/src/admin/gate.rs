@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use conclave_api::{
+    need::Need,
     path::{KEYRING_UNLOCKING, KEYRING_UNSEAL, LOGIN},
     problem::{Code, Problem},
 };
@@ -32,7 +33,7 @@ use crate::{
     fault::internal,
     node::Node,
     operate::Caller,
-    rights::{Need, need},
+    rights::need,
 };
 
 /// Most entries about strangers in the audit trail, in each of these intervals.

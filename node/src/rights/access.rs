@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use conclave_api::problem::{Code, Problem};
+use conclave_api::{
+    need::{About, Need},
+    problem::{Code, Problem},
+};
 use conclave_keys::{Claim, Keyring};
 use conclave_store::{
     command::Action,
@@ -12,23 +15,10 @@ use conclave_store::{
 };
 
 use super::{
-    Need, ROLES,
-    names::{limit_text, right_name, role_name},
+    ROLES,
+    names::{self, limit_text, right_name, role_name},
     of_action,
 };
-
-/// What a request is about, as far as its path tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum About {
-    /// The cluster, or something that all domains share.
-    Cluster,
-    /// The domain that the path names.
-    Domain,
-    /// The set of trusted certificates that the path names.
-    TrustSet,
-    /// Some domains: the body names one, or the answer contains only those that the caller may see.
-    Some,
-}
 
 /// The rights of a caller, and their limits.
 #[derive(Debug, Clone)]
@@ -108,7 +98,7 @@ impl Access {
                 return Err(Problem::new(Code::NotAllowed, title)
                     .hint("on the node, without --address and --token-file"));
             }
-            Need::Right(right, about) => (right, about),
+            Need::Right(right, about) => (names::right(right), about),
         };
         self.check_right(who, right)?;
         let domain = match about {
