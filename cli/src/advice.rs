@@ -276,6 +276,9 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "The answer cannot be written to standard output: most often its disk is full. A change that was reported as made stays made; a token that could not be shown is revoked, or was not made. Make room, or write elsewhere, and repeat the command."
         }
         Code::NotFound => "This path of the API, or this object, does not exist.",
+        Code::MethodUnknown => {
+            "This path of the API exists, but not with the method of the request. The header Allow of the answer, and GET /v1/openapi.json, name those that it has."
+        }
         Code::TooLarge => "The request is larger than 2 MiB.",
         Code::Internal => "The node could not do its work. Its log says more.",
         Code::ConfigurationInvalid => {

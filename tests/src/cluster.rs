@@ -319,6 +319,11 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
+        let log = self.log();
+        let found = log.lines().find(|line| line.contains("api.undeclared"));
+        if let (Some(line), false) = (found, std::thread::panicking()) {
+            panic!("the contract does not have this answer: {line}");
+        }
     }
 }
 

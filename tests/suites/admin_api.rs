@@ -199,3 +199,49 @@ fn a_change_is_one_line_of_json_in_the_log() {
     assert_eq!((&fields["event"], &fields["method"]), (&"api.change".into(), &"POST".into()));
     assert!(fields["took_ms"].is_u64() && fields["status"] == 200, "{fields}");
 }
+
+/// Asks over HTTPS: the head of the answer in lower case, and its body.
+fn ask(node: &Node, request: &str) -> (String, Value) {
+    let mut stream = tls(https(node));
+    write!(stream, "{}\r\nHost: x\r\nConnection: close\r\n\r\n", request.replace(" | ", "\r\n"))
+        .unwrap();
+    let mut answer = Vec::new();
+    // The end is what counts, however it is told.
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_lowercase(), serde_json::from_str(body).unwrap_or_default())
+}
+
+#[test]
+fn requests_beside_the_document_are_refused_as_http_has_it() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let role = ["--role", "admin,operator,security", "-o", "json"];
+    let made = one.run(&[&["token", "create", "all"], &role[..]].concat()).json();
+    let token = made["token"].as_str().unwrap();
+    let check = |request: &str, status: u16, code: &str, header: &str| {
+        let (head, body) = ask(one, &request.replace("TOKEN", token));
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{request}: {head}");
+        assert_eq!(body["code"], code, "{request}: {body}");
+        assert!(head.contains("content-type: application/problem+json"), "{request}: {head}");
+        assert!(head.contains(header), "{request}: {head}");
+    };
+    let logged_in = "HTTP/1.1 | Authorization: Bearer TOKEN";
+    check("PUT /v1/tls HTTP/1.1", 405, "X012", "allow: get, head, patch\r\n");
+    check("PUT /v1/status HTTP/1.1", 405, "X012", "allow: get, head\r\n");
+    check(
+        &format!("POST /v1/domains/a {logged_in}"),
+        405,
+        "X012",
+        "allow: get, head, patch, delete",
+    );
+    check("GET /v1/status HTTP/1.1", 401, "X003", "www-authenticate: bearer\r\n");
+    let unlocking = format!("GET /v1/keyring/unlocking?timeout_ms=null {logged_in}");
+    check(&unlocking, 400, "X004", "");
+    let not_ascii = " | If-Match: \"1\" | Idempotency-Key: \u{e9}";
+    check(&format!("DELETE /v1/domains/a {logged_in}{not_ascii}"), 400, "X004", "");
+    // No text at all, in a name.
+    check(&format!("GET /v1/domains/%ff {logged_in}"), 400, "X004", "");
+    check(&format!("DELETE /v1/domains/%ff/key {logged_in}"), 400, "X004", "");
+}

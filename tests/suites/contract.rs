@@ -5,7 +5,8 @@ use std::{
     path::Path,
 };
 
-use conclave_api::operation::OPERATIONS;
+use conclave_api::{need::Need, operation::OPERATIONS};
+use serde_json::Value;
 
 fn source(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -96,16 +97,78 @@ fn the_client_has_every_operation_and_the_command_line_uses_it() {
 #[test]
 fn the_document_has_every_operation_with_its_answer_and_problem() {
     let document = conclave_api::openapi::document();
+    let part = |place: &Value| document.pointer(&place.as_str().unwrap()[1..]).unwrap().clone();
     for one in OPERATIONS {
         let method = one.method.as_str().to_lowercase();
         let found = &document["paths"][one.path][&method];
         assert_eq!(found["operationId"], one.id);
-        let problem = "#/components/responses/Problem";
-        assert_eq!(found["responses"]["default"]["$ref"], problem, "{}", one.id);
+        assert_eq!(
+            found.get("security").is_some(),
+            one.need() == Some(Need::Nothing),
+            "{}",
+            one.id
+        );
+        let answers = found["responses"].as_object().unwrap();
+        // Every caller may be refused, and may find no leader.
+        for status in ["401", "403", "500", "503"] {
+            assert!(answers.contains_key(status), "{}: {status}", one.id);
+        }
+        for (status, answer) in answers {
+            let number: u16 = status.parse().unwrap();
+            assert!(one.answers_with(number), "{}: {status}", one.id);
+            if number < 400 {
+                continue;
+            }
+            let problem = part(&answer["$ref"]);
+            let schema = &problem["content"]["application/problem+json"]["schema"]["$ref"];
+            assert_eq!(schema, "#/components/schemas/Problem", "{}: {status}", one.id);
+            assert!(problem["headers"]["Cache-Control"].is_object(), "{}: {status}", one.id);
+        }
     }
     // A second type of the same name gets a number.
     let schemas = document["components"]["schemas"].as_object().unwrap();
     for name in schemas.keys() {
         assert!(!name.ends_with(|c: char| c.is_ascii_digit()), "{name} stands twice");
     }
+}
+
+/// Generators of clients make a type of their own from each of these, with a name that they invent.
+#[test]
+fn every_object_and_every_choice_has_a_name() {
+    fn check(place: &str, schema: &Value) {
+        let is_object = schema.get("properties").is_some();
+        assert!(!is_object && schema.get("enum").is_none(), "{place} has no name: {schema}");
+        for (key, inner) in schema.as_object().into_iter().flatten() {
+            each(&format!("{place}/{key}"), inner);
+        }
+    }
+    fn each(place: &str, value: &Value) {
+        match value {
+            Value::Object(_) => check(place, value),
+            Value::Array(all) => all.iter().for_each(|one| each(place, one)),
+            _ => {}
+        }
+    }
+    let document = conclave_api::openapi::document();
+    check("paths", &document["paths"]);
+    check("parameters", &document["components"]["parameters"]);
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+            check(&format!("{name}/{key}"), inner);
+        }
+    }
+}
+
+/// What an answer may lack is left out of it, so a client needs no third case.
+#[test]
+fn members_that_an_answer_may_lack_are_never_null() {
+    let document = conclave_api::openapi::document();
+    let change = &document["components"]["schemas"]["Change"];
+    assert!(!change["required"].as_array().unwrap().contains(&"version".into()), "{change}");
+    assert_eq!(change["properties"]["version"]["type"], "integer");
+    assert_eq!(change["properties"]["dry_run"]["$ref"], "#/components/schemas/DryRun");
+    // One that is always there may have no value.
+    let domain = &document["components"]["schemas"]["Domain"];
+    assert!(domain["required"].as_array().unwrap().contains(&"reason".into()), "{domain}");
+    assert_eq!(domain["properties"]["reason"]["type"][1], "null");
 }

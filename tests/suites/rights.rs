@@ -133,6 +133,21 @@ fn need(id: &str) -> (&'static str, bool) {
     }
 }
 
+#[test]
+fn the_document_names_the_right_of_every_operation() {
+    let document = conclave_api::openapi::document();
+    for one in OPERATIONS {
+        let (right, by_domain) = need(one.id);
+        let right = if right == "-" { "login" } else { right };
+        let found = &document["paths"][one.path][one.method.as_str().to_lowercase()];
+        let expected = json!({ "name": right, "by_domain": by_domain });
+        assert_eq!(found["x-conclave-right"], expected, "{}", one.id);
+        let told = found["description"].as_str().unwrap();
+        let is_right = !["none", "login", "socket"].contains(&right);
+        assert_eq!(told.contains(&format!("Needs the right `{right}`.")), is_right, "{told}");
+    }
+}
+
 /// A caller, and what it must be able to do.
 struct Login {
     name: String,

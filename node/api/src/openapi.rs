@@ -2,6 +2,8 @@
 //!
 //! Made from the table of operations and the types of the API, so that it says what the node does.
 
+mod answers;
+
 use schemars::{
     Schema, SchemaGenerator,
     generate::SchemaSettings,
@@ -11,7 +13,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     API_VERSION,
-    operation::{Answer, Body, OPERATIONS, Operation},
+    need::{About, Need},
+    operation::{Body, OPERATIONS, Operation},
     parameter::{Parameter, Place},
     problem::Problem,
 };
@@ -40,8 +43,15 @@ pub fn document() -> Value {
             item.insert(method, operation(one, &mut asked, &mut answered));
         }
     }
-    let mut schemas = asked.take_definitions(true);
-    schemas.extend(answered.take_definitions(true));
+    let mut schemas = answered.take_definitions(true);
+    // What is in both is as a request may have it: answers have all of its members.
+    schemas.extend(asked.take_definitions(true));
+    for (name, words) in
+        OPERATIONS.iter().flat_map(parameters_of).filter_map(|one| one.value.named())
+    {
+        // A member of an object may have the same type, with more comments.
+        schemas.entry(name).or_insert_with(|| words.into());
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -66,7 +76,8 @@ pub fn document() -> Value {
                 .map(|one| (one.name.to_owned(), parameter(one)))
                 .collect::<Map<_, _>>(),
             "schemas": schemas,
-            "responses": { "Problem": problem_answer(&problem) },
+            "headers": answers::known_headers(),
+            "responses": answers::problems(&problem),
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -89,7 +100,7 @@ pub(crate) fn generator(is_answer: bool) -> SchemaGenerator {
         true => settings.for_serialize(),
         false => settings.for_deserialize(),
     };
-    settings.with_transform(Plain).into_generator()
+    settings.with_transform(Plain { is_answer }).into_generator()
 }
 
 fn operation(
@@ -105,45 +116,68 @@ fn operation(
     let body = match one.body {
         Body::Empty => None,
         Body::Json(shape) => Some(("application/json", json!(shape.schema(asked)))),
-        Body::Bytes => Some(("application/octet-stream", json!({}))),
+        Body::Bytes => Some(("application/octet-stream", answers::bytes())),
     };
     let body = body.map(|(media, schema)| {
+        // A node takes a missing body for an empty object.
+        let is_required = media != "application/json" || has_required(&schema, asked);
         let content = json!({ media: { "schema": schema } });
-        ("requestBody".to_owned(), json!({ "required": true, "content": content }))
+        ("requestBody".to_owned(), json!({ "required": is_required, "content": content }))
     });
-    let of_media = |described: &str, media: &str, schema: Value| {
-        ("200", json!({ "description": described, "content": { media: { "schema": schema } } }))
-    };
-    let (status, answer) = match one.answer {
-        Answer::Upgrade(protocol) => {
-            ("101", json!({ "description": format!("The connection goes on with `{protocol}`.") }))
-        }
-        Answer::Stream(media) => of_media("A stream.", media, json!({})),
-        Answer::Document(media) => of_media("A document.", media, json!({})),
-        Answer::Events => {
-            let schema = one.answer.shape().map(|shape| shape.schema(answered));
-            let about = "Server-sent events. The `data` of each is one `Event`, or one `Problem` at \
-                         the end.";
-            let text = json!({ "type": "string", "contentSchema": schema });
-            of_media(about, "text/event-stream", text)
-        }
-        Answer::Object(_) | Answer::List(_) | Answer::Change => {
-            let schema = one.answer.shape().map(|shape| shape.schema(answered));
-            of_media("Done.", "application/json", json!(schema))
-        }
-    };
+    let need = one.need().unwrap_or(Need::Socket);
     let mut made: Map<String, Value> = body.into_iter().collect();
     made.extend([
         ("operationId".to_owned(), one.id.into()),
         ("summary".to_owned(), one.summary.trim_end_matches('.').into()),
+        ("description".to_owned(), format!("{} {}", one.summary, needed(need)).into()),
+        ("x-conclave-right".to_owned(), right(need)),
         ("tags".to_owned(), json!([tag(one.path)])),
         ("parameters".to_owned(), parameters.into()),
-        (
-            "responses".to_owned(),
-            json!({ status: answer, "default": { "$ref": "#/components/responses/Problem" } }),
-        ),
+        ("responses".to_owned(), answers::of(one, answered)),
     ]);
+    if need == Need::Nothing {
+        made.insert("security".to_owned(), json!([]));
+    }
     made.into()
+}
+
+/// Whether an object of the schema has members that it cannot be without.
+fn has_required(schema: &Value, asked: &SchemaGenerator) -> bool {
+    let name =
+        schema.get("$ref").and_then(Value::as_str).and_then(|place| place.rsplit('/').next());
+    let schema = name.and_then(|name| asked.definitions().get(name)).unwrap_or(schema);
+    schema.get("required").and_then(Value::as_array).is_some_and(|names| !names.is_empty())
+}
+
+/// Says what a caller needs, for programs.
+fn right(need: Need) -> Value {
+    match need {
+        Need::Nothing => json!({ "name": "none", "by_domain": false }),
+        Need::Login => json!({ "name": "login", "by_domain": false }),
+        Need::Socket => json!({ "name": "socket", "by_domain": false }),
+        Need::Right(right, about) => {
+            json!({ "name": right.as_str(), "by_domain": about != About::Cluster })
+        }
+    }
+}
+
+/// Says what a caller needs, for people.
+fn needed(need: Need) -> String {
+    let (right, about) = match need {
+        Need::Nothing => return "Needs no token.".to_owned(),
+        Need::Login => return "Needs a valid token, and no right.".to_owned(),
+        Need::Socket => {
+            return "At the admin socket of the node only, whatever the token.".to_owned();
+        }
+        Need::Right(right, about) => (right, about),
+    };
+    let limit = match about {
+        About::Cluster => "A token for certain domains is refused.",
+        About::Domain => "A token for certain domains must be for this one.",
+        About::TrustSet => "A token for certain domains is for the sets of these.",
+        About::Some => "A token for certain domains is for these.",
+    };
+    format!("Needs the right `{right}`. {limit}")
 }
 
 /// Returns the noun of a path: `domains`.
@@ -194,22 +228,19 @@ fn path_parameters(path: &str) -> Vec<Value> {
     made.collect()
 }
 
-fn problem_answer(problem: &Schema) -> Value {
-    json!({
-        "description": "What is wrong, where, why, and what to do next. The HTTP status belongs to \
-                        the code.",
-        "content": { "application/problem+json": { "schema": problem } },
-    })
-}
-
 /// Makes a schema from a type's comments and variants say the same in a plainer way.
 #[derive(Debug, Clone)]
-struct Plain;
+struct Plain {
+    is_answer: bool,
+}
 
 impl Transform for Plain {
     fn transform(&mut self, schema: &mut Schema) {
         unlink(schema);
         merge_words(schema);
+        if self.is_answer {
+            leave_out(schema);
+        }
         if schema.get("default").is_some_and(Value::is_null) {
             schema.remove("default");
         }
@@ -251,4 +282,30 @@ fn merge_words(schema: &mut Schema) {
     schema.insert("type".to_owned(), "string".into());
     schema.insert("enum".to_owned(), words.into());
     schema.insert("description".to_owned(), described.trim().into());
+}
+
+/// Takes `null` from the members that an answer may lack: they are left out instead.
+fn leave_out(schema: &mut Schema) {
+    let required = schema.get("required").cloned().unwrap_or_default();
+    let is_required = |name: &String| {
+        required.as_array().is_some_and(|names| names.iter().any(|one| one.as_str() == Some(name)))
+    };
+    let Some(members) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (_, member) in members.iter_mut().filter(|(name, _)| !is_required(name)) {
+        let Some(member) = member.as_object_mut() else { continue };
+        if let Some(Value::Array(types)) = member.get_mut("type") {
+            types.retain(|one| one != "null");
+            if let [only] = types.as_slice() {
+                let only = only.clone();
+                member.insert("type".to_owned(), only);
+            }
+        }
+        if let Some(Value::Array(mut choices)) = member.remove("anyOf") {
+            choices.retain(|one| one.get("type").is_none_or(|of| of != "null"));
+            match choices.as_slice() {
+                [Value::Object(only)] => member.extend(only.clone()),
+                _ => drop(member.insert("anyOf".to_owned(), choices.into())),
+            }
+        }
+    }
 }

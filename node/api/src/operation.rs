@@ -3,6 +3,7 @@
 //! The routes of a node, the functions of the client and the OpenAPI document agree with it; a test
 //! compares them.
 
+mod status;
 mod table;
 
 use std::collections::BTreeSet;

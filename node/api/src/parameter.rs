@@ -36,10 +36,10 @@ pub enum Value {
     Text(usize),
     /// A text of one form, as a regular expression.
     Form(&'static str),
-    /// One of these words; the first one if not given.
-    Word(&'static [&'static str]),
-    /// One of these words; none of them if not given.
-    Choice(&'static [&'static str]),
+    /// One of these words, of the type of this name; the first one if not given.
+    Word(&'static str, &'static [&'static str]),
+    /// One of these words, of the type of this name; none of them if not given.
+    Choice(&'static str, &'static [&'static str]),
 }
 
 impl Value {
@@ -50,13 +50,27 @@ impl Value {
             Value::Number(least) => json_schema!({ "type": "integer", "minimum": least }),
             Value::Text(bytes) => json_schema!({ "type": "string", "maxLength": bytes }),
             Value::Form(pattern) => json_schema!({ "type": "string", "pattern": pattern }),
-            Value::Word(words) => {
+            Value::Word(name, words) => {
                 let first = words.first();
-                json_schema!({ "type": "string", "enum": words, "default": first })
+                json_schema!({ "$ref": place(name), "default": first })
             }
-            Value::Choice(words) => json_schema!({ "type": "string", "enum": words }),
+            Value::Choice(name, _) => json_schema!({ "$ref": place(name) }),
         }
     }
+
+    /// Returns the type of the words with its name, so that generators of clients make one type.
+    pub fn named(self) -> Option<(&'static str, Schema)> {
+        match self {
+            Value::Word(name, words) | Value::Choice(name, words) => {
+                Some((name, json_schema!({ "type": "string", "enum": words })))
+            }
+            Value::Flag | Value::Number(_) | Value::Text(_) | Value::Form(_) => None,
+        }
+    }
+}
+
+fn place(name: &str) -> String {
+    format!("#/components/schemas/{name}")
 }
 
 const fn query(name: &'static str, value: Value, description: &'static str) -> Parameter {
@@ -74,7 +88,7 @@ const TIMEOUT: Parameter = query(
 );
 const CONSISTENCY: Parameter = query(
     path::CONSISTENCY_PARAMETER,
-    Value::Word(&["linearizable", "local"]),
+    Value::Word("Consistency", &["linearizable", "local"]),
     "`linearizable`: the answer contains every change that was acknowledged before. `local`: what \
      the answering node knows, also without a leader.",
 );
@@ -85,7 +99,7 @@ const DRY_RUN: Parameter = query(
 );
 const WAIT: Parameter = query(
     path::WAIT_PARAMETER,
-    Value::Word(&["served", "committed"]),
+    Value::Word("Wait", &["served", "committed"]),
     "`served`: the answer waits until every live node serves the change. `committed`: until the \
      change is committed.",
 );
@@ -107,7 +121,7 @@ const OPERATION: Parameter = header(
 );
 const VERSION: Parameter = header(
     "If-Match",
-    Value::Form("^\"?[0-9]{1,19}\"?$"),
+    Value::Form("^(\"[0-9]{1,19}\"|[0-9]{1,19})$"),
     "Expected version of the object, as `\"17\"`. The change fails with `V002` if the object has \
      another version. Domains that exist and the TLS settings have versions; for anything else the \
      answer is `X004`.",
@@ -143,14 +157,14 @@ pub const ACT_OR_TRY: &[Parameter] = &[DRY_RUN, TIMEOUT];
 /// Of everything about domains.
 pub const SCOPED: &[Parameter] = &[query(
     path::SCOPE_PARAMETER,
-    Value::Choice(&["shared", "local"]),
+    Value::Choice("Scope", &["shared", "local"]),
     "Scope of the domain. If not given, the shared domain of that name if it exists, otherwise the \
      local one.",
 )];
 /// Of what is about one of the keys of a domain.
 pub const OF_KEY: &[Parameter] = &[query(
     path::FAMILY_PARAMETER,
-    Value::Choice(&["ec", "rsa"]),
+    Value::Choice("KeyFamily", &["ec", "rsa"]),
     "Family of the key, if the domain has two.",
 )];
 /// Of signing requests.
@@ -205,7 +219,11 @@ pub const AUDIT: &[Parameter] = &[
         "Only this event, or all that begin with it if it ends with a dot.",
     ),
     query("object", Value::Text(limits::FILTER_BYTES_MAX), "Only entries about this object."),
-    query("result", Value::Choice(&["done", "denied", "failed"]), "Only what ended in this way."),
+    query(
+        "result",
+        Value::Choice("AuditResult", &["done", "denied", "failed"]),
+        "Only what ended in this way.",
+    ),
 ];
 /// Of the stream of events.
 pub const EVENTS: &[Parameter] = &[

@@ -403,6 +403,8 @@ codes! {
     TooLarge "X006" = 2 / 413,
     /// The certificate of the node is not the one that is meant.
     NodeUntrusted "X010" = 6 / 502,
+    /// The path exists and does not have this method.
+    MethodUnknown "X012" = 2 / 405,
     /// The token has made as many changes as it may.
     TokenUsedUp "X011" = 5 / 403,
     /// The events behind the given position are not kept any longer.

@@ -5,14 +5,16 @@ use std::{net::IpAddr, time::Duration};
 use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, Query, Request},
-    http::{HeaderMap, Method, Uri, header::CONTENT_LENGTH, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, Uri, header::CONTENT_LENGTH, request::Parts},
 };
 use conclave_api::{
     audit::Entry,
     change::List,
     domain::Scope as ApiScope,
     key::Family as ApiFamily,
-    limits::{BODY_BYTES_MAX, PAGE_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX},
+    limits::{
+        AFTER_BYTES_MAX, BODY_BYTES_MAX, FILTER_BYTES_MAX, PAGE_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX,
+    },
     path::{IF_MATCH_HEADER, LAST_EVENT_HEADER, OPERATION_HEADER},
     problem::{Code, Problem},
 };
@@ -183,22 +185,23 @@ impl Asked {
         node: &Node,
     ) -> Result<Asked, Failed> {
         let malformed = |what: String| Problem::new(Code::Malformed, what);
-        let Query(parameters) = Query::<Parameters>::try_from_uri(&parts.uri)
-            .map_err(|error| malformed(error.body_text()))?;
+        let parameters = parameters(&parts.uri)?;
         let body = tokio::time::timeout(BODY_TIMEOUT, read(body, &parts.headers)).await;
         let body = body.map_err(|_| {
             let seconds = BODY_TIMEOUT.as_secs();
             malformed(format!("the request's body did not arrive within {seconds} s"))
         })??;
-        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let operation = match header(OPERATION_HEADER) {
+        let header = |name: &str| {
+            let text = parts.headers.get(name).map(HeaderValue::to_str).transpose();
+            text.map_err(|_| malformed(format!("the header {name} is not ASCII")))
+        };
+        let operation = match header(OPERATION_HEADER)? {
             Some(text) => OperationId::parse(text).map_err(|error| malformed(error.to_string()))?,
             None => OperationId::new(clock::now(), entropy::array()),
         };
-        let if_version = header(IF_MATCH_HEADER)
-            .map(|text| text.trim_matches('"').parse::<u64>())
-            .transpose()
-            .map_err(|_| malformed("If-Match must be a version number".to_owned()))?;
+        let if_version = header(IF_MATCH_HEADER)?
+            .map(|text| version(text).ok_or_else(|| malformed("If-Match must be a version".into())))
+            .transpose()?;
         let wait = match parameters.wait.as_deref() {
             None | Some("served") => Wait::Served,
             Some("committed") => Wait::Committed,
@@ -210,6 +213,7 @@ impl Asked {
             Some(other) => return Err(malformed(format!("consistency={other:?}")).into()),
         };
         check_reason(parameters.reason.as_deref())?;
+        parameters.check_lengths()?;
         let limit = parameters.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
         if limit == 0 {
             return Err(malformed("limit=0".to_owned()).into());
@@ -245,7 +249,7 @@ impl Asked {
         };
         let is_limited = parameters.limit.is_some();
         let page = Page { after: parameters.after, limit, is_limited };
-        let last_event = header(LAST_EVENT_HEADER).map(str::to_owned);
+        let last_event = header(LAST_EVENT_HEADER)?.map(str::to_owned);
         let Parameters { who, event, object, result, pending, own, kind: kinds, .. } = parameters;
         let filter = Filter { who, event, object, result };
         let (is_pending, is_own) = (pending, own);
@@ -254,15 +258,45 @@ impl Asked {
 }
 
 impl Parameters {
+    /// Refuses texts longer than the contract has them.
+    fn check_lengths(&self) -> Result<(), Problem> {
+        let filters = [&self.who, &self.event, &self.object, &self.kind];
+        let filters = filters.map(|text| (text.as_deref(), FILTER_BYTES_MAX));
+        let after = (self.after.as_deref(), AFTER_BYTES_MAX);
+        match filters
+            .into_iter()
+            .chain([after])
+            .find(|(text, max)| text.unwrap_or_default().len() > *max)
+        {
+            Some((_, max)) => {
+                Err(Problem::new(Code::Malformed, format!("a parameter has at most {max} bytes")))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms.unwrap_or(TIMEOUT_MS).min(TIMEOUT_MS_MAX))
     }
 }
 
+/// Reads the query parameters, which no request may have in another way.
+pub(super) fn parameters(uri: &Uri) -> Result<Parameters, Problem> {
+    let read = Query::<Parameters>::try_from_uri(uri);
+    let Query(read) = read.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
+    Ok(read)
+}
+
+/// Reads the version of an entity tag, with or without its quotes.
+fn version(text: &str) -> Option<u64> {
+    let bare = text.strip_prefix('"').map_or(Some(text), |rest| rest.strip_suffix('"'))?;
+    let is_number = bare.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| bare.parse().ok()).flatten()
+}
+
 /// Returns how long a caller waits for the answer.
 pub(super) fn timeout(uri: &Uri) -> Duration {
-    let parameters = Query::<Parameters>::try_from_uri(uri);
-    parameters.map_or_else(|_| Parameters::default(), |Query(parameters)| parameters).timeout()
+    parameters(uri).unwrap_or_default().timeout()
 }
 
 /// Reads a body. Copies no secret into memory that is not wiped; what the HTTP server has read
@@ -403,6 +437,16 @@ mod tests {
         assert_eq!(page(Some("c"), Some(2), &["a", "e"]), told("e", ""), "the cursor was deleted");
         assert_eq!(page(Some("e"), Some(2), &all), told("", ""));
         assert_eq!(page(Some("b"), Some(1), &["z", "b", "a"]), told("a", ""), "in another order");
+    }
+
+    #[test]
+    fn a_version_is_a_number_with_or_without_quotes() {
+        for (text, expected) in [("17", Some(17)), ("\"17\"", Some(17)), ("0", Some(0))] {
+            assert_eq!(version(text), expected, "{text}");
+        }
+        for wrong in ["", "\"\"", "\"17", "17\"", "\"\"17\"\"", "+17", "*", "W/\"17\"", "1e3"] {
+            assert_eq!(version(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use axum::{
 };
 use conclave_api::{
     need::Need,
+    operation::{self, OPERATIONS},
     path::{KEYRING_UNLOCKING, KEYRING_UNSEAL, LOGIN},
     problem::{Code, Problem},
 };
@@ -28,13 +29,7 @@ use tokio::time::Instant;
 use super::{
     auth::Door, compress::MayCompress, fields::Fields, position::Position, problem::Failed,
 };
-use crate::{
-    cluster::Rate,
-    fault::internal,
-    node::Node,
-    operate::Caller,
-    rights::need,
-};
+use crate::{cluster::Rate, node::Node, operate::Caller, rights::need};
 
 /// Most entries about strangers in the audit trail, in each of these intervals.
 const STRANGERS_MAX: u32 = 60;
@@ -55,6 +50,7 @@ pub(super) async fn pass(State(node): State<Node>, request: Request, next: Next)
         Ok(()) => run(parts, body, &node, matched.as_str(), next).await,
         Err(failed) => failed.into_response(),
     };
+    check_declared(&asked.method, matched.as_str(), answer.status());
     asked.log(who.as_ref(), &answer, started);
     asked.audit(&node, who, &answer);
     answer
@@ -92,12 +88,33 @@ async fn run(
     answer
 }
 
+/// Logs an answer that the contract of the API does not have. It is a bug of the table, and fails
+/// the suites.
+fn check_declared(method: &Method, matched: &str, status: StatusCode) {
+    let operation = operation::find(method.as_str(), matched);
+    if operation.is_some_and(|one| !one.answers_with(status.as_u16())) {
+        tracing::error!(event = "api.undeclared", %method, path = matched, status = status.as_u16());
+    }
+}
+
+/// Refuses a method that a path does not have (RFC 9110, 15.5.6).
+fn other_methods(matched: &str) -> Failed {
+    let of_path = OPERATIONS.iter().filter(|one| one.path == matched);
+    let methods = of_path.flat_map(|one| match one.method {
+        operation::Method::Get => vec!["GET", "HEAD"],
+        other => vec![other.as_str()],
+    });
+    let methods = methods.collect::<Vec<_>>().join(", ");
+    let problem = Problem::new(Code::MethodUnknown, "this path has other methods only");
+    Failed::from(problem.detail(methods))
+}
+
 /// Decides whether a request may pass.
 async fn decide(parts: &mut Parts, node: &Node, matched: &str) -> Result<(), Failed> {
     let Some(need) = need(&parts.method, matched) else {
         // The path has other methods only. One that the router knows and the table does not is a
         // bug, which a test finds.
-        return Err(Problem::new(Code::NotFound, "no such path in this API").into());
+        return Err(other_methods(matched));
     };
     if need == Need::Nothing {
         return Ok(());
@@ -110,7 +127,7 @@ async fn decide(parts: &mut Parts, node: &Node, matched: &str) -> Result<(), Fai
     };
     let names = RawPathParams::from_request_parts(parts, &())
         .await
-        .map_err(|error| internal("the path", error))?;
+        .map_err(|error| Problem::new(Code::Malformed, format!("the path: {error}")))?;
     let name = names.iter().next().map(|(_, value)| value.to_owned());
     Ok(caller.check(need, name.as_deref())?)
 }

@@ -1,10 +1,13 @@
 //! Conversion of problems to HTTP answers.
 
 use axum::{
-    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
-use conclave_api::problem::Problem;
+use conclave_api::problem::{Code, Problem};
 
 /// A problem as the error of a route.
 pub(crate) struct Failed(pub(super) Box<Problem>);
@@ -28,6 +31,14 @@ impl IntoResponse for Failed {
         response.headers_mut().insert(CONTENT_TYPE, content_type);
         // For the audit trail.
         response.extensions_mut().insert(self.0.code);
+        let methods = self.0.detail.as_deref().filter(|_| self.0.code == Code::MethodUnknown);
+        if let Some(methods) = methods.and_then(|text| HeaderValue::from_str(text).ok()) {
+            response.headers_mut().insert(ALLOW, methods);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110, 15.5.2.
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if self.0.retryable {
             response.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
         }

@@ -7,7 +7,7 @@ use conclave_store::{
 };
 use conclave_system::clock;
 
-use super::problem::Failed;
+use super::{asked, problem::Failed};
 use crate::{node::Node, operate::Caller, rights::Access, token::parse_access_token};
 
 /// A caller that may unseal this node: any caller of the admin API, and while the node is sealed
@@ -22,6 +22,7 @@ impl FromRequestParts<Node> for Unsealer {
     type Rejection = Failed;
 
     async fn from_request_parts(parts: &mut Parts, node: &Node) -> Result<Unsealer, Failed> {
+        asked::parameters(&parts.uri)?;
         match Caller::from_request_parts(parts, node).await {
             Ok(_) => Ok(Unsealer),
             Err(_) if node.keyring().is_sealed() && is_known(parts, node) => Ok(Unsealer),

@@ -1,6 +1,10 @@
 //! Routes for the keyring.
 
-use axum::{Json, body::Bytes, extract::State};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+};
 use conclave_api::{
     API_VERSION,
     change::Change,
@@ -69,8 +73,9 @@ pub(super) async fn seal(asked: Asked) -> Answer<Unlocking> {
 pub(super) async fn unseal(
     _: Unsealer,
     State(node): State<Node>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Answer<Unlocking> {
+    let body = body.map_err(|error| Problem::new(Code::TooLarge, error.body_text()))?;
     let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
     let malformed = |what: String| Problem::new(Code::Malformed, what);
     let asked: Unseal = serde_json::from_slice(body)
