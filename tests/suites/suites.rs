@@ -51,6 +51,7 @@ mod serving;
 mod starttls;
 mod status;
 mod stolen_disk;
+mod strangers;
 mod tidy;
 mod tls;
 mod tls_settings;
