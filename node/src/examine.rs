@@ -1,7 +1,12 @@
 //! What can be said about a node from its machine alone, whether it runs or not.
 
 use std::{
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    fs::File,
+    io::{self, ErrorKind},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
 };
 
@@ -9,6 +14,7 @@ use conclave_api::{
     finding::{Finding, Severity},
     problem::{Code, Problem},
 };
+use conclave_keys::{LockError, NodeKeys, Unlock};
 use conclave_system::files;
 use rustix::process::{Resource, getrlimit};
 
@@ -16,6 +22,8 @@ use crate::config::Config;
 
 /// Descriptors that a node wants: two for each connection, and some for itself.
 const DESCRIPTORS_WANTED: u64 = 65_536;
+/// Next step where this user may not look.
+const AS_NODE: &str = "run it as root, or as the user of the node: sudo conclave doctor";
 /// Free space below which a disk is said to fill up; less on a small disk.
 const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
 
@@ -35,6 +43,10 @@ pub struct Examination {
 impl Examination {
     fn add(&mut self, severity: Severity, code: Code, text: String, hint: Option<String>) {
         self.findings.push(Finding { code, severity, text, hint });
+    }
+
+    fn warn(&mut self, code: Code, text: String, hint: impl Into<String>) {
+        self.add(Severity::Warning, code, text, Some(hint.into()));
     }
 
     fn refused(&mut self, problem: Problem) {
@@ -60,8 +72,8 @@ pub(crate) fn examine(path: &Path) -> Examination {
         Err(problem) => found.refused(problem),
     }
     directory(&mut found, &config);
-    unlock_key(&mut found, &config);
     let process = process(&mut found, &config);
+    unlock_key(&mut found, &config);
     descriptors(&mut found, process);
     found.socket = Some(config.admin_socket);
     found
@@ -69,65 +81,116 @@ pub(crate) fn examine(path: &Path) -> Examination {
 
 fn directory(found: &mut Examination, config: &Config) {
     let (dir, shown) = (&config.data_dir, config.data_dir.display());
-    let Ok(meta) = std::fs::metadata(dir) else {
-        found
-            .right
-            .push(format!("data directory {shown} is not there yet: the first start makes it"));
-        return;
+    let looked = std::fs::metadata(dir).and_then(|meta| Ok((meta, conclave_disk::space(dir)?)));
+    let (meta, space) = match looked {
+        Ok(looked) => looked,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let text = "is not there yet: the first start makes it";
+            return found.right.push(format!("data directory {shown} {text}"));
+        }
+        Err(error) => {
+            let text = format!("data directory {shown} was not looked at: {error}");
+            return found.warn(Code::DataUnusable, text, AS_NODE);
+        }
     };
     let mode = meta.permissions().mode() & 0o777;
     if files::rights_of_others(dir).is_some() {
         let text = format!("data directory {shown}: other users can enter it (mode {mode:o})");
-        found.add(Severity::Warning, Code::DataUnusable, text, Some(format!("chmod 700 {shown}")));
+        found.warn(Code::DataUnusable, text, format!("chmod 700 {shown}"));
     }
-    let Ok(space) = conclave_disk::space(dir) else { return };
     let free = in_units(space.free);
     match space.free < space.reserve(FREE_BYTES_MIN) {
         true => {
             let hint = format!("make room on the disk of {shown}");
-            let text = format!("data directory {shown}: {free} free");
-            found.add(Severity::Warning, Code::DiskFull, text, Some(hint));
+            found.warn(Code::DiskFull, format!("data directory {shown}: {free} free"), hint);
         }
         false => found.right.push(format!("data directory {shown} mode {mode:04o}, {free} free")),
     }
 }
 
+/// Judges what the next start finds to open the secrets of the node with.
 fn unlock_key(found: &mut Examination, config: &Config) {
-    let Some(path) = config.unlock.path().filter(|path| path.exists()) else { return };
-    let shown = path.display();
-    match files::rights_of_others(&path) {
-        Some(mode) => {
-            let text = format!("unlock key {shown}: other users can use it (mode {mode:o})");
-            let hint = Some(format!("chmod 600 {shown}"));
-            found.add(Severity::Warning, Code::UnlockKeyExposed, text, hint);
-        }
-        None => found.right.push(format!("unlock key {shown} is for its owner alone")),
+    let unlock = &config.unlock;
+    let path = unlock.path();
+    if path.is_none() && matches!(unlock, Unlock::Credential(_)) {
+        let text = format!("unlock key: {unlock} exists only in the unit, so it was not looked at");
+        return found.add(Severity::Note, Code::Sealed, text, None);
     }
+    let opened = path.as_ref().map(File::open);
+    if let Some(Err(error)) = &opened
+        && error.kind() != ErrorKind::NotFound
+    {
+        let text = format!("unlock key {unlock} was not looked at: {error}");
+        return found.warn(Code::Sealed, text, AS_NODE);
+    }
+    match NodeKeys::obstacle(&config.data_dir, unlock) {
+        // The check of the configuration has said it.
+        Err(_) => {}
+        Ok(Some(LockError::NoKey(why))) => {
+            let name = &config.name;
+            let otherwise = match found.is_running {
+                true => "conclave keyring rekey --passphrase".to_owned(),
+                false => format!("conclave node remove {name} on another node, and join anew"),
+            };
+            let hint = format!("put back the copy of the unlock key; without one: {otherwise}");
+            let text = format!("unlock key: {why}: the next start is sealed and serves no TLS");
+            found.add(Severity::Error, Code::Sealed, text, Some(hint));
+        }
+        Ok(Some(why)) => {
+            let hint = Some("conclave keyring unseal    after each start".to_owned());
+            found.add(Severity::Note, Code::Sealed, format!("unlock key: {why}"), hint);
+        }
+        Ok(None) => rights_of_key(found, config, opened.and_then(Result::ok)),
+    }
+}
+
+/// Judges the rights on an unlock key that opens the node, or will open a new one.
+fn rights_of_key(found: &mut Examination, config: &Config, key: Option<File>) {
+    let Some(key) = key.and_then(|key| key.metadata().ok()) else { return };
+    let node = std::fs::metadata(&config.data_dir).map_or(key.uid(), |data| data.uid());
+    let (shown, owner, mode) = (&config.unlock, key.uid(), key.mode() & 0o777);
+    if let Some(exposed) = config.unlock.exposure_to(node) {
+        return found.warn(Code::UnlockKeyExposed, exposed, "conclave explain S002");
+    }
+    // Whether its group is one of the node's is not known here.
+    if node != 0 && owner != node && mode & 0o040 == 0 {
+        let text = format!(
+            "unlock key {shown} is of uid {owner} with mode {mode:o}, and the node of uid {node}: \
+             it cannot read the key, and the next start is sealed"
+        );
+        let hint = Some(format!("chown {node} {shown}"));
+        return found.add(Severity::Error, Code::Sealed, text, hint);
+    }
+    found.right.push(format!("unlock key {shown} opens the node, mode {mode:04o}"));
 }
 
 /// Returns the process that answers at the admin socket.
 fn process(found: &mut Examination, config: &Config) -> Option<i32> {
     let shown = config.admin_socket.display();
-    let answered = UnixStream::connect(&config.admin_socket);
-    let peer = answered
-        .as_ref()
-        .ok()
-        .and_then(|stream| rustix::net::sockopt::socket_peercred(stream).ok());
-    match answered {
-        Ok(_) => {
-            found.is_running = true;
-            let process = peer.map(|peer| peer.pid.as_raw_nonzero().get());
-            let named = process.map(|process| format!(", process {process}")).unwrap_or_default();
-            found.right.push(format!("node {} runs{named}", config.name));
-            process
-        }
+    let stream = match UnixStream::connect(&config.admin_socket) {
+        Ok(stream) => stream,
         Err(error) => {
-            let text =
-                format!("no node answers at {shown} ({error}): only this machine is looked at");
-            let hint = "systemctl start conclave    or: conclave server run --config FILE";
-            found.add(Severity::Warning, Code::NodeUnreachable, text, Some(hint.to_owned()));
-            None
+            let (text, hint) = unanswered(&error);
+            let text = format!("{text} at {shown} ({error}): only this machine is looked at");
+            found.warn(Code::NodeUnreachable, text, hint);
+            return None;
         }
+    };
+    found.is_running = true;
+    let peer = rustix::net::sockopt::socket_peercred(&stream).ok();
+    let process = peer.map(|peer| peer.pid.as_raw_nonzero().get());
+    let named = process.map(|process| format!(", process {process}")).unwrap_or_default();
+    found.right.push(format!("node {} runs{named}", config.name));
+    process
+}
+
+/// Says what it means that a socket was not reached, and what to do.
+fn unanswered(error: &io::Error) -> (&'static str, &'static str) {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            ("no node answers", "systemctl start conclave    or: conclave server run --config FILE")
+        }
+        _ => ("it is not known whether a node answers", AS_NODE),
     }
 }
 
@@ -145,8 +208,7 @@ fn descriptors(found: &mut Examination, process: Option<i32>) {
     match limit < DESCRIPTORS_WANTED {
         true => {
             let text = format!("{text}, {DESCRIPTORS_WANTED} wanted");
-            let hint = Some("in the unit: LimitNOFILE=1048576".to_owned());
-            found.add(Severity::Warning, Code::ConfigurationInvalid, text, hint);
+            found.warn(Code::ConfigurationInvalid, text, "in the unit: LimitNOFILE=1048576");
         }
         false => found.right.push(text),
     }

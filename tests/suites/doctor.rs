@@ -1,8 +1,12 @@
 //! `conclave doctor`: what is wrong with a node, its machine and its cluster.
 
-use std::{net::TcpListener, os::unix::fs::PermissionsExt};
+use std::{
+    net::TcpListener,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    process::Command,
+};
 
-use conclave_tests::{Cluster, Node, run_alone, wait_for};
+use conclave_tests::{Cluster, Node, binary, run_alone, wait_for};
 use serde_json::Value;
 
 fn config(node: &Node) -> String {
@@ -65,6 +69,69 @@ fn a_doctor_looks_at_machine_node_and_cluster() {
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
     let (code, found) = examined(one);
     assert!(has(&found, "warnings", "chmod 700 ") && code == 9, "{found:#}");
+}
+
+#[test]
+fn a_start_that_would_be_sealed_is_foreseen() {
+    let mut cluster = Cluster::start(1);
+    let node = &mut cluster.nodes[0];
+    let key = node.dir.join("node-1.unlock.key");
+    let away = node.dir.join("away");
+    assert!(has(&examined(node).1, "checks", "unlock.key opens the node, mode 0600"));
+    std::fs::rename(&key, &away).unwrap();
+    let foreseen = |node: &Node, hint: &str| {
+        let (code, found) = examined(node);
+        let of_key = |part: &str| has(&found, "problems", part);
+        assert!(of_key("node-1.unlock.key does not exist: the next start is sealed"), "{found:#}");
+        assert!(of_key(hint) && code == 9, "{found:#}");
+        assert!(!has(&found, "checks", "unlock key "), "{found:#}");
+    };
+    foreseen(node, "without one: conclave keyring rekey --passphrase");
+    node.stop();
+    foreseen(node, "without one: conclave node remove node-1 on another node");
+    std::fs::write(&key, format!("{}\n", "ab".repeat(32))).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(has(&examined(node).1, "problems", "is the key of another node"));
+    std::fs::rename(&away, &key).unwrap();
+    // A group may read it: secret stores mount files so.
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let (_, found) = examined(node);
+    assert!(has(&found, "checks", "opens the node"), "{found:#}");
+}
+
+/// What this user may not see is neither missing nor right.
+#[test]
+fn what_may_not_be_looked_at_is_said_to_be_unknown() {
+    let mut cluster = Cluster::unfounded(1);
+    let node = &mut cluster.nodes[0];
+    let away = tempfile::tempdir().unwrap();
+    let rights = std::fs::Permissions::from_mode;
+    std::fs::set_permissions(away.path(), rights(0o755)).unwrap();
+    let config = away.path().join("node.toml");
+    std::fs::copy(node.dir.join("node.toml"), &config).unwrap();
+    std::fs::set_permissions(&config, rights(0o644)).unwrap();
+    std::fs::set_permissions(&node.dir, rights(0o000)).unwrap();
+    let mut command = match std::fs::metadata(&config).unwrap().uid() {
+        0 => {
+            let mut command = Command::new("setpriv");
+            let other = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+            command.args(other).arg(binary("conclave"));
+            command
+        }
+        _ => Command::new(binary("conclave")),
+    };
+    let ran = command.args(["doctor", "--config", config.to_str().unwrap()]).output().unwrap();
+    std::fs::set_permissions(&node.dir, rights(0o700)).unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    for part in [
+        "!   data directory",
+        "was not looked at: Permission denied",
+        "!   it is not known whether a node answers at ",
+        "sudo conclave doctor",
+    ] {
+        assert!(said.contains(part), "{part}: {said}{}", String::from_utf8_lossy(&ran.stderr));
+    }
+    assert!(!said.contains("no node answers") && !said.contains("not there yet"), "{said}");
 }
 
 #[test]

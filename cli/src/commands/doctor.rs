@@ -66,7 +66,7 @@ fn judge(found: &mut Findings, status: &Status) {
     }
     let has = |code: Code| status.problems.iter().any(|one| one.code == code);
     if !has(Code::ClockOff) {
-        found.right(clocks(status));
+        clocks(found, status);
     }
     if !has(Code::PortUnavailable) {
         found.right("listeners: all open on the nodes that answer".to_owned());
@@ -88,14 +88,17 @@ fn judge(found: &mut Findings, status: &Status) {
     }
 }
 
-/// Returns how far the clocks of the nodes are apart, as far as they are known.
-fn clocks(status: &Status) -> String {
+/// Says how far the clocks of the nodes are apart, as far as they are known.
+fn clocks(found: &mut Findings, status: &Status) {
     let ahead = || status.nodes.iter().filter_map(|node| node.clock_ahead_ms);
     match (ahead().min(), ahead().max()) {
         (Some(least), Some(most)) if ahead().count() > 1 => {
             let apart = std::time::Duration::from_millis(most.abs_diff(least));
-            format!("clocks of the nodes within {:.2} s", apart.as_secs_f64())
+            found.right(format!("clocks of the nodes within {:.2} s", apart.as_secs_f64()));
         }
-        _ => "clock: no other node to compare it with".to_owned(),
+        _ if status.nodes.len() > 1 => {
+            found.add(Severity::Note, "clocks of the nodes: not compared yet", None);
+        }
+        _ => found.right("clock: no other node to compare it with".to_owned()),
     }
 }

@@ -10,7 +10,7 @@ use conclave_pki::key::PrivateKey;
 use conclave_store::id::ClusterId;
 
 use super::{
-    lock::Lock,
+    lock::{Lock, LockError},
     stored::{FILE, IdentityError, Stored, Unlocked, file_error},
     unlock::Unlock,
 };
@@ -58,12 +58,20 @@ impl NodeKeys {
 
     /// Checks without making anything whether [`NodeKeys::open`] will find or make the keys.
     pub fn check(data_dir: &Path, unlock: &Unlock) -> Result<(), IdentityError> {
-        match Stored::check(&data_dir.join(FILE))? {
-            true => Ok(()),
-            false => unlock
+        match Stored::look(&data_dir.join(FILE))? {
+            Some(_) => Ok(()),
+            None => unlock
                 .check()
                 .map_err(|source| file_error(&unlock.path().unwrap_or_default(), source)),
         }
+    }
+
+    /// Returns why a node that has keys would be sealed after a start; `None`: it would not, or it
+    /// has no keys yet. Changes nothing.
+    pub fn obstacle(data_dir: &Path, unlock: &Unlock) -> Result<Option<LockError>, IdentityError> {
+        let path = data_dir.join(FILE);
+        let stored = Stored::look(&path)?;
+        Ok(stored.and_then(|stored| Lock::of(path, unlock.clone(), stored).open_stored().err()))
     }
 }
 
@@ -84,6 +92,9 @@ mod tests {
         std::fs::rename(&unlock_file, dir.path().join("elsewhere")).unwrap();
         let sealed = NodeKeys::open(&data, &unlock).unwrap();
         assert!(sealed.unlocked.is_err());
+        let obstacle = NodeKeys::obstacle(&data, &unlock).unwrap();
+        assert!(matches!(obstacle, Some(LockError::NoKey(_))) && !unlock_file.exists());
+        assert!(NodeKeys::obstacle(dir.path(), &unlock).unwrap().is_none(), "a new node");
         assert_eq!(sealed.identity.public_key_der(), made.identity.public_key_der());
         unlock.read_or_make().unwrap();
         assert!(NodeKeys::open(&data, &unlock).unwrap().unlocked.is_err(), "another key");

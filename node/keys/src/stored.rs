@@ -114,14 +114,7 @@ impl Drop for Stored {
 impl Stored {
     /// Reads the file. Returns `None` if it does not exist. Writes a file of format 1 anew.
     pub(crate) fn read(path: &Path) -> Result<Option<Stored>, IdentityError> {
-        let mut bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(file_error(path, source)),
-        };
-        let stored = Stored::parse(&bytes);
-        bytes.zeroize();
-        let mut stored = stored.ok_or_else(|| damaged(path))?;
+        let Some(mut stored) = Stored::look(path)? else { return Ok(None) };
         if stored.format < FORMAT {
             stored.format = FORMAT;
             // The old file is still valid, so a full disk must not keep the node from starting.
@@ -130,17 +123,16 @@ impl Stored {
         Ok(Some(stored))
     }
 
-    /// Returns whether the file exists, and fails if it is damaged. Changes nothing.
-    pub(crate) fn check(path: &Path) -> Result<bool, IdentityError> {
-        match std::fs::read(path) {
-            Ok(mut bytes) => {
-                let is_right = Stored::parse(&bytes).is_some();
-                bytes.zeroize();
-                if is_right { Ok(true) } else { Err(damaged(path)) }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(file_error(path, source)),
-        }
+    /// Reads the file and changes nothing. Returns `None` if it does not exist.
+    pub(crate) fn look(path: &Path) -> Result<Option<Stored>, IdentityError> {
+        let mut bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(file_error(path, source)),
+        };
+        let stored = Stored::parse(&bytes);
+        bytes.zeroize();
+        stored.ok_or_else(|| damaged(path)).map(Some)
     }
 
     /// Parses the file. Returns `None` if it is damaged or has an unknown format.

@@ -70,10 +70,14 @@ impl Unlock {
     /// Returns what is wrong with the rights on the unlock key: other users can read it or change
     /// it, or own it.
     pub fn exposure(&self) -> Option<String> {
+        self.exposure_to(rustix::process::geteuid().as_raw())
+    }
+
+    /// The same for a node of the user `own`, which need not be the user of this process.
+    pub fn exposure_to(&self, own: u32) -> Option<String> {
         let path = self.path()?;
         let meta = std::fs::metadata(&path).ok()?;
         let (mode, owner, shown) = (meta.mode() & 0o777, meta.uid(), path.display());
-        let own = rustix::process::geteuid().as_raw();
         if owner != 0 && owner != own {
             return Some(format!(
                 "the unlock key {shown} belongs to another user (uid {owner}): chown {own} {shown}"

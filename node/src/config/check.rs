@@ -1,6 +1,7 @@
 //! Checks of a configuration against this machine: what a start would refuse.
 
 use std::{
+    io::ErrorKind,
     net::{IpAddr, SocketAddr, UdpSocket},
     path::Path,
 };
@@ -43,13 +44,22 @@ impl Config {
 
 /// Checks that a directory exists, or that the nearest existing one above it is a directory.
 fn directory(setting: &str, path: &Path) -> Result<(), Problem> {
-    let nearest = path.ancestors().find(|one| one.exists());
-    match nearest.filter(|one| !one.is_dir()) {
-        Some(file) => {
-            Err(setting_problem(setting, format!("{} is not a directory", file.display())))
-        }
-        None => Ok(()),
+    for one in path.ancestors() {
+        let shown = one.display();
+        let why = match one.metadata() {
+            Ok(meta) if meta.is_dir() => return Ok(()),
+            Ok(_) => format!("{shown} is not a directory"),
+            // What is above may exist.
+            Err(error) if is_missing(error.kind()) => continue,
+            Err(error) => format!("{shown}: {error}"),
+        };
+        return Err(setting_problem(setting, why));
     }
+    Ok(())
+}
+
+fn is_missing(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// Checks that an address belongs to this machine.
