@@ -9,7 +9,7 @@ use std::{
 
 use conclave_dtls::Connector;
 use conclave_tests::{
-    Cluster, DtlsClient, Node, Pair, echo_datagrams, probe, probe_stream, wait_for,
+    Cluster, DtlsClient, Node, Pair, echo_datagrams, has_program, probe, probe_stream, wait_for,
 };
 use rustls::version::{TLS12, TLS13};
 
@@ -118,6 +118,41 @@ fn a_session_of_datagrams_has_a_line_too() {
     has("domain", "shop.example");
     has("end", "closed");
     assert!(line["received"].parse::<u64>().unwrap() >= 5, "{line:?}");
+}
+
+/// In an overload the lines say who got no place, and who lost one.
+#[test]
+fn refused_and_displaced_connections_have_lines_that_say_so() {
+    if !has_program("prlimit") {
+        return;
+    }
+    let mut cluster = logging(&["connections = \"all\""]);
+    // Places for 36 connections from one address.
+    cluster.nodes[0].stop();
+    cluster.nodes[0].start_under(&["prlimit", "--nofile=400:400"]);
+    let port = cluster.listen();
+    let node = &cluster.nodes[0];
+    let open = || {
+        let mut stream = probe_stream(node.listener(port), "shop.example", &[&TLS13]).ok()?.1;
+        // A connection in use keeps its place.
+        stream.write_all(b"x").and_then(|()| stream.read_exact(&mut [0])).ok().map(|()| stream)
+    };
+    let used: Vec<_> = std::iter::from_fn(open).take(100).collect();
+    assert!((10..100).contains(&used.len()), "{}", used.len());
+    let refused = wait_ended(node, 1);
+    let has = |name: &str, value: &str| assert_eq!(refused[name], value, "{refused:?}");
+    has("end", "too_many_from_address");
+    has("listener", "tls");
+    assert!(refused["client"].starts_with("127.0.0.1:"), "{refused:?}");
+    let count = used.len();
+    drop(used);
+    wait_ended(node, count + 1);
+    // Those that say nothing lose their places to those that come.
+    let silent = || std::net::TcpStream::connect(node.listener(port)).unwrap();
+    let _silent: Vec<_> = (0..count + 20).map(|_| silent()).collect();
+    wait_for("a displaced connection", || {
+        ended(node).iter().any(|line| line["end"] == "displaced").then_some(())
+    });
 }
 
 #[test]

@@ -34,12 +34,12 @@ impl Edge {
         remote: SocketAddr,
         accepting: &Accepting,
         mut place: Place,
+        recorded: Recorded,
         entry: &Entry,
     ) {
         let listener = &accepting.name;
         let _open = accepting.counters.open();
         // Boxed, because these futures are large and end early.
-        let recorded = self.shared.access.begin(listener, remote);
         let begin = Box::pin(self.begin(stream, remote, accepting, &mut place, &recorded));
         let begun = timeout(self.begin_timeout(accepting), begin).await;
         let (mut client, session, opening) = match begun {

@@ -159,6 +159,7 @@ impl Receive {
         let accepting = self.accepting.load();
         accepting.counters.failures.count(Failure::UnknownName);
         let (listener, remote) = (&accepting.name, pair.remote);
+        self.edge.shared.access.refused(listener, remote, Failure::UnknownName);
         let (reason, why) = (Failure::UnknownName.word(), Ignored::ServerName.to_string());
         let policy = self.edge.shared.live.policy();
         say!(policy, Info, event = "dtls.refused", %listener, %remote, reason, why);
@@ -182,7 +183,7 @@ impl Receive {
         let (seat, datagrams) = self.table.enter(pair, hello.random());
         let recorded = self.edge.shared.access.begin(&accepting.name, pair.remote);
         let association = Association {
-            recorded,
+            recorded: recorded.clone(),
             edge: self.edge.clone(),
             accepting,
             socket: Arc::clone(&self.socket),
@@ -191,7 +192,7 @@ impl Receive {
             datagrams,
             _place: place,
         };
-        self.sessions.spawn(network, |entry| association.run(hello, entry));
+        self.sessions.spawn(network, recorded, |entry| association.run(hello, entry));
     }
 
     /// Takes a place. If there is none, displaces a young connection and returns none: the client
@@ -205,10 +206,13 @@ impl Receive {
             Full::Node => None,
             Full::Address => Some(limits::network(pair.remote.ip())),
         };
-        let is_displaced = self.sessions.displace(of) || self.connections.displace(of);
-        let failure = if is_displaced { Failure::Displaced } else { full.into() };
-        accepting.counters.failures.count(failure);
         let (listener, remote) = (&accepting.name, pair.remote);
+        if self.sessions.displace(of) || self.connections.displace(of) {
+            accepting.counters.failures.count(Failure::Displaced);
+        } else {
+            accepting.counters.failures.count(full);
+            self.edge.shared.access.refused(listener, remote, full.into());
+        }
         tracing::debug!(event = "dtls.no_place", %listener, %remote, ?full);
         None
     }

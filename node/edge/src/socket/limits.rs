@@ -78,6 +78,10 @@ pub(crate) const ASSEMBLIES_MAX: usize = 256;
 pub(crate) const ASSEMBLY_VALID: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, so that an exhausted descriptor table does not cause a busy loop.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Most lines in the access log about refused connections in one [`REFUSED_LINES_EVERY`].
+pub(crate) const REFUSED_LINES_MAX: u32 = 100;
+/// Interval in which the lines about refused connections are counted.
+pub(crate) const REFUSED_LINES_EVERY: Duration = Duration::from_secs(1);
 /// Pause between attempts to open a socket.
 pub(crate) const OPEN_RETRY: Duration = Duration::from_secs(2);
 /// Most connections waiting to be accepted, per socket.

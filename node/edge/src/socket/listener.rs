@@ -237,6 +237,7 @@ impl Accept {
             Err(full) => {
                 accepting.counters.failures.count(full);
                 let listener = &accepting.name;
+                self.edge.shared.access.refused(listener, remote, full.into());
                 tracing::debug!(event = "tls.no_place", %listener, %remote, ?full);
                 // Reset at once. It costs least and leaves no TIME_WAIT state, and there may be
                 // many of these.
@@ -245,8 +246,10 @@ impl Accept {
             }
         };
         let edge = self.edge.clone();
-        self.connections.spawn(limits::network(remote.ip()), |entry| async move {
-            edge.connection(stream, remote, &accepting, place, &entry).await;
+        let recorded = edge.shared.access.begin(&accepting.name, remote);
+        let network = limits::network(remote.ip());
+        self.connections.spawn(network, recorded.clone(), |entry| async move {
+            edge.connection(stream, remote, &accepting, place, recorded, &entry).await;
         });
     }
 

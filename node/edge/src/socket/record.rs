@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
@@ -12,7 +12,12 @@ use std::{
 use arc_swap::ArcSwap;
 use conclave_store::id::ListenerName;
 
-use super::{counters::ListenerCounters, failure::Failure, session::Session};
+use super::{
+    counters::ListenerCounters,
+    failure::Failure,
+    limits::{REFUSED_LINES_EVERY, REFUSED_LINES_MAX},
+    session::Session,
+};
 
 /// End of a connection that its client or its upstream closed.
 pub(crate) const CLOSED: &str = "closed";
@@ -27,10 +32,12 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Returns whether the connection with this number has a line.
-    fn takes(&self, listener: &ListenerName, number: u64) -> bool {
-        let is_drawn = number.checked_rem(self.every) == Some(0);
-        is_drawn && (self.listeners.is_empty() || self.listeners.contains(listener))
+    /// Returns whether the next connection of a listener has a line. `next` counts those that may
+    /// have one, so that a busy listener which is left out draws none away from the others.
+    fn takes(&self, listener: &ListenerName, next: &AtomicU64) -> bool {
+        let may =
+            self.every > 0 && (self.listeners.is_empty() || self.listeners.contains(listener));
+        may && next.fetch_add(1, Relaxed).checked_rem(self.every) == Some(0)
     }
 }
 
@@ -39,6 +46,25 @@ impl AccessLog {
 pub(super) struct Access {
     setting: ArcSwap<AccessLog>,
     next: AtomicU64,
+    refused: Mutex<RefusedLines>,
+}
+
+/// Lines of refused connections in the current interval.
+#[derive(Default)]
+struct RefusedLines {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl RefusedLines {
+    /// Counts a line at this time. Returns whether it is within the bound.
+    fn may_add(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) >= REFUSED_LINES_EVERY) {
+            *self = RefusedLines { since: Some(now), count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= REFUSED_LINES_MAX
+    }
 }
 
 impl Access {
@@ -48,19 +74,29 @@ impl Access {
 
     /// Begins the line of a connection, if it has one.
     pub(super) fn begin(&self, listener: &ListenerName, remote: SocketAddr) -> Recorded {
-        let setting = self.setting.load();
-        if setting.every == 0 {
-            return Recorded(None);
+        let is_taken = self.setting.load().takes(listener, &self.next);
+        Recorded(is_taken.then(|| Arc::new(Line::new(listener.clone(), remote))))
+    }
+
+    /// Writes the line of a connection that was refused before it began, if it has one. A flood of
+    /// them is counted as failures without bound, and written up to one.
+    pub(super) fn refused(&self, listener: &ListenerName, remote: SocketAddr, failure: Failure) {
+        if !self.setting.load().takes(listener, &self.next) {
+            return;
         }
-        let is_taken = setting.takes(listener, self.next.fetch_add(1, Relaxed));
-        Recorded(is_taken.then(|| Box::new(Line::new(listener.clone(), remote))))
+        let mut lines = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let may_add = lines.may_add(Instant::now());
+        drop(lines);
+        if may_add {
+            Recorded(Some(Arc::new(Line::new(listener.clone(), remote)))).ends(failure.word());
+        }
     }
 }
 
-/// What is written about a connection; nothing, if it has no line. Written when this is dropped, so
-/// that a connection that the node ends has its line too.
-#[derive(Default)]
-pub(crate) struct Recorded(Option<Box<Line>>);
+/// What is written about a connection; nothing, if it has no line. Written when the last clone is
+/// dropped, so that a connection that the node ends has its line too.
+#[derive(Default, Clone)]
+pub(crate) struct Recorded(Option<Arc<Line>>);
 
 struct Line {
     began: Instant,
@@ -158,16 +194,15 @@ impl Recorded {
     }
 }
 
-impl Drop for Recorded {
+impl Drop for Line {
     fn drop(&mut self) {
-        let Some(line) = &self.0 else { return };
-        let took_ms = u64::try_from(line.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let client = line.client.get().unwrap_or(&line.remote);
-        let (received, sent) = (line.bytes_up.load(Relaxed), line.bytes_down.load(Relaxed));
+        let took_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let client = self.client.get().unwrap_or(&self.remote);
+        let (received, sent) = (self.bytes_up.load(Relaxed), self.bytes_down.load(Relaxed));
         // A task that was ended from outside has told nothing.
-        let end = line.end.get().copied().unwrap_or("ended_by_node");
-        let listener = &line.listener;
-        match line.agreed.get() {
+        let end = self.end.get().copied().unwrap_or("ended_by_node");
+        let listener = &self.listener;
+        match self.agreed.get() {
             Some(Agreed { domain, server_name, version, cipher, is_resumed, fingerprint }) => {
                 tracing::info!(event = "connection.ended", %listener, %client, server_name, domain, version, cipher, resumed = is_resumed, client_certificate = fingerprint, received, sent, took_ms, end);
             }
@@ -186,12 +221,30 @@ mod tests {
     fn one_in_so_many_has_a_line_and_others_have_none() {
         let name = |text: &str| ListenerName::parse(text).unwrap();
         let lines = |log: &AccessLog, listener: &str| {
-            (0..12).filter(|number| log.takes(&name(listener), *number)).count()
+            let next = AtomicU64::new(0);
+            (0..12).filter(|_| log.takes(&name(listener), &next)).count()
         };
         assert_eq!(lines(&AccessLog::default(), "tls"), 0);
         assert_eq!(lines(&AccessLog { every: 1, listeners: Vec::new() }, "tls"), 12);
         let sampled = AccessLog { every: 4, listeners: vec![name("tls")] };
         assert_eq!((lines(&sampled, "tls"), lines(&sampled, "smtp")), (3, 0));
+        // Connections of a listener that is left out in between change nothing.
+        let next = AtomicU64::new(0);
+        let drawn = (0..12).filter(|_| {
+            (0..3).for_each(|_| assert!(!sampled.takes(&name("smtp"), &next)));
+            sampled.takes(&name("tls"), &next)
+        });
+        assert_eq!(drawn.count(), 3);
+    }
+
+    #[test]
+    fn a_flood_of_refused_connections_has_some_lines() {
+        let (mut lines, begin) = (RefusedLines::default(), Instant::now());
+        let mut written = |at| (0..10 * REFUSED_LINES_MAX).filter(|_| lines.may_add(at)).count();
+        let max = usize::try_from(REFUSED_LINES_MAX).unwrap();
+        assert_eq!(written(begin), max);
+        assert_eq!(written(begin + REFUSED_LINES_EVERY / 2), 0);
+        assert_eq!(written(begin + REFUSED_LINES_EVERY), max);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use std::{
 
 use tokio::{runtime::Handle, sync::oneshot, task::AbortHandle};
 
+use super::{failure::Failure, record::Recorded};
+
 /// A worker thread. The thread ends when this is dropped.
 pub(crate) struct Worker {
     pub(crate) handle: Handle,
@@ -42,17 +44,23 @@ impl Worker {
 }
 
 /// Registry of a thread's connections, through which other threads can end them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Connections {
     table: Mutex<Table>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Table {
     next: u64,
     /// Connections without client data inside TLS yet, oldest first.
-    young: BTreeMap<u64, (IpAddr, AbortHandle)>,
+    young: BTreeMap<u64, Young>,
     grown: HashMap<u64, AbortHandle>,
+}
+
+struct Young {
+    address: IpAddr,
+    task: AbortHandle,
+    recorded: Recorded,
 }
 
 /// Entry of a connection. Dropping it removes the connection from the registry.
@@ -63,8 +71,12 @@ pub(crate) struct Entry {
 
 impl Connections {
     /// Spawns a connection on the current thread.
-    pub(crate) fn spawn<F>(self: &Arc<Self>, address: IpAddr, connection: impl FnOnce(Entry) -> F)
-    where
+    pub(crate) fn spawn<F>(
+        self: &Arc<Self>,
+        address: IpAddr,
+        recorded: Recorded,
+        connection: impl FnOnce(Entry) -> F,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,20 +84,19 @@ impl Connections {
         table.next += 1;
         // This thread is busy here, so the task cannot run before it is in the table.
         let task = tokio::spawn(connection(Entry { connections: Arc::clone(self), number }));
-        table.young.insert(number, (address, task.abort_handle()));
+        table.young.insert(number, Young { address, task: task.abort_handle(), recorded });
     }
 
     /// Ends the oldest young connection, of `address` if one is given. Clients that only hold
     /// connections open therefore lose them first.
     pub(crate) fn displace(&self, address: Option<IpAddr>) -> bool {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |(_, (one, _)): &(&u64, &(IpAddr, AbortHandle))| {
-            address.is_none_or(|address| *one == address)
-        };
+        let fits = |(_, one): &(&u64, &Young)| address.is_none_or(|address| one.address == address);
         let Some(number) = table.young.iter().find(fits).map(|(number, _)| *number) else {
             return false;
         };
-        if let Some((_, task)) = table.young.remove(&number) {
+        if let Some(Young { task, recorded, .. }) = table.young.remove(&number) {
+            recorded.ends(Failure::Displaced.word());
             task.abort();
         }
         true
@@ -96,7 +107,7 @@ impl Connections {
     pub(crate) fn make_room(&self, address: IpAddr, max: usize, address_max: usize) -> bool {
         let (all, of_address) = {
             let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-            let of_address = table.young.values().filter(|(one, _)| *one == address).count();
+            let of_address = table.young.values().filter(|one| one.address == address).count();
             (table.young.len(), of_address)
         };
         let of_its_own = of_address >= address_max;
@@ -111,7 +122,7 @@ impl Connections {
     /// Ends all connections and returns their number.
     pub(crate) fn end_all(&self) -> usize {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.young.values().for_each(|(_, task)| task.abort());
+        table.young.values().for_each(|young| young.task.abort());
         table.grown.values().for_each(AbortHandle::abort);
         table.young.len() + table.grown.len()
     }
@@ -121,8 +132,8 @@ impl Entry {
     /// Marks the connection as used: newer connections no longer displace it.
     pub(crate) fn grow(&self) {
         let mut table = self.connections.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, task)) = table.young.remove(&self.number) {
-            table.grown.insert(self.number, task);
+        if let Some(young) = table.young.remove(&self.number) {
+            table.grown.insert(self.number, young.task);
         }
     }
 }
@@ -130,8 +141,12 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut table = self.connections.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.young.remove(&self.number).is_none() {
+        let young = table.young.remove(&self.number);
+        if young.is_none() {
             table.grown.remove(&self.number);
         }
+        drop(table);
+        // Outside the lock: this may write the line of the connection.
+        drop(young);
     }
 }
