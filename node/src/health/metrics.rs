@@ -19,7 +19,12 @@ use super::{
     families::{Families, Value},
     sample::Sample,
 };
-use crate::{member::Member, node::Node, observe::CertificateFacts, replica::NodeReport};
+use crate::{
+    member::Member,
+    node::Node,
+    observe::{CertificateFacts, log},
+    replica::NodeReport,
+};
 
 /// Longest text that is expected without series for domains, to reserve memory once.
 const TEXT_BYTES: usize = 128 * 1024;
@@ -273,7 +278,7 @@ impl Scrape {
         )?;
         out.counter(
             "conclave_audit_write_failures",
-            "Audit entries that could not be written outside the cluster.",
+            "Failed attempts to copy the audit trail out of the cluster, and entries left out.",
             self.node.observed().audit_failures.load(Relaxed),
         )
     }
@@ -381,6 +386,11 @@ impl Scrape {
             "process_cpu_seconds",
             "Time of this process on all processors.",
             used.cpu.as_secs_f64(),
+        )?;
+        out.counter(
+            "conclave_log_lines_lost",
+            "Lines of the log that journald did not take.",
+            log::lost_lines(),
         )?;
         out.gauge("process_resident_memory_bytes", "Memory in use.", used.resident_bytes)?;
         out.gauge(

@@ -72,6 +72,11 @@ pub(crate) fn is_journal() -> bool {
     named == format!("{}:{}", found.st_dev, found.st_ino)
 }
 
+/// Returns how many lines were lost since the start of the process.
+pub(crate) fn lost_lines() -> u64 {
+    journal::lost()
+}
+
 /// Starts logging. A second start in one process has no effect.
 pub(crate) fn start(level: &str, format: Format) -> Result<Level, Problem> {
     let filter = filter(level).map_err(|error| internal("cannot log", error))?;
