@@ -354,6 +354,7 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 [audit]
 # file = "/var/log/conclave/audit.jsonl"   # a copy of the cluster's audit trail; default: none
 # file_mib = 64                      # at this size it becomes audit.jsonl.1; eight of them are kept
+# syslog = "tcp:log.example:601"     # and at a syslog server; or udp:HOST:514, unix:/dev/log; default: none
 
 [tls]                                # stricter than the cluster's settings (conclave tls show), never weaker
 # min_version = "1.3"                # oldest version that this node accepts

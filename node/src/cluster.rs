@@ -3,7 +3,7 @@
 
 mod address;
 mod admission;
-mod audit_file;
+mod audit_copy;
 mod canary;
 mod found;
 mod join;

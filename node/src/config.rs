@@ -1,5 +1,6 @@
 //! The configuration file of a node, in TOML. Unknown keys are errors.
 
+mod audit;
 mod check;
 mod logging;
 
@@ -20,8 +21,10 @@ use conclave_tls::CIPHER_SUITES;
 use serde::Deserialize;
 
 use crate::tls_names;
+use audit::AuditSection;
 use logging::LogSection;
 
+pub(crate) use audit::SyslogServer;
 pub(crate) use logging::Logging;
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -29,9 +32,6 @@ const ADMIN_NAMES_MAX: usize = 32;
 /// Default for `keep_log_mib`: more than a minute of the fastest writes, in which a member can
 /// install a snapshot of 100,000 domains.
 const KEEP_LOG_MIB: u32 = 256;
-
-/// Default for `[audit] file_mib`.
-const AUDIT_FILE_MIB: u32 = 64;
 /// Most domains with metrics of their own, unless the configuration says otherwise.
 const PER_DOMAIN_MAX: u64 = 10_000;
 
@@ -73,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) audit_file: Option<PathBuf>,
     /// Size at which that file is put aside.
     pub(crate) audit_file_bytes: u64,
+    /// Syslog server for a copy of the audit trail; none: no copy.
+    pub(crate) audit_syslog: Option<SyslogServer>,
     /// Oldest accepted TLS version of this node, even if the cluster accepts older ones.
     pub(crate) tls_version_min: TlsVersion,
     /// The only accepted cipher suites of this node, by their IANA names; empty: those of the
@@ -154,27 +156,6 @@ struct HealthSection {
     bind: Option<SocketAddr>,
     #[serde(default)]
     per_domain_metrics: PerDomain,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct AuditSection {
-    file: Option<PathBuf>,
-    file_mib: Option<u32>,
-}
-
-impl AuditSection {
-    /// Checks the section. Returns the size of a file in bytes.
-    fn check(&self) -> Result<u64, Problem> {
-        if let Some(path) = self.file.as_ref().filter(|path| !path.is_absolute()) {
-            let why = format!("{} is not absolute", path.display());
-            return Err(setting_problem("[audit] file", why));
-        }
-        match self.file_mib.unwrap_or(AUDIT_FILE_MIB) {
-            0 => Err(setting_problem("[audit] file_mib", "0 leaves no room for an entry")),
-            mib => Ok(u64::from(mib) << 20),
-        }
-    }
 }
 
 /// Whether the metrics have series for each domain.
@@ -280,7 +261,7 @@ impl Config {
             let why = format!("{} is not absolute", path.display());
             return Err(setting_problem("[upstream] unix", why));
         }
-        let audit_file_bytes = file.audit.check()?;
+        let (audit_file_bytes, audit_syslog) = file.audit.check()?;
         let default_bind = SocketAddr::from(([0, 0, 0, 0], 7444));
         let default_socket = PathBuf::from("/run/conclave/admin.sock");
         Ok(Config {
@@ -301,6 +282,7 @@ impl Config {
             per_domain: file.health.per_domain_metrics,
             audit_file: file.audit.file,
             audit_file_bytes,
+            audit_syslog,
             tls_version_min,
             tls_cipher_suites,
             dtls_idle_timeout,
@@ -332,6 +314,7 @@ impl Config {
             ("[health] per_domain_metrics", self.per_domain == other.per_domain),
             ("[audit] file", self.audit_file == other.audit_file),
             ("[audit] file_mib", self.audit_file_bytes == other.audit_file_bytes),
+            ("[audit] syslog", self.audit_syslog == other.audit_syslog),
             ("[tls] min_version", self.tls_version_min == other.tls_version_min),
             ("[tls] cipher_suites", self.tls_cipher_suites == other.tls_cipher_suites),
             ("[dtls] idle_timeout", self.dtls_idle_timeout == other.dtls_idle_timeout),
@@ -492,6 +475,7 @@ mod tests {
         check(&format!("{node}[keyring]\nunlock = \"k\"\n"), "file:PATH");
         check(&format!("{node}[cluster]\nelection_timeout = \"1ms\"\n"), "not within");
         check(&format!("{node}[log]\nformat = \"xml\"\n"), "none of auto");
+        check(&format!("{node}[audit]\nsyslog = \"log:514\"\n"), "[audit] syslog: \"log:514\"");
         check(&format!("{node}[log]\nlevel = \"loud\"\n"), "[log] level: \"loud\" is none of");
         check(&format!("{node}[log]\nconnections = \"some\"\n"), "[log] connections");
         check(&format!("{node}[log]\nconnections = \"sample:0\"\n"), "[log] connections");

@@ -20,7 +20,7 @@ pub(crate) struct Observed {
     domains: RwLock<Arc<DomainFacts>>,
     is_started: AtomicBool,
     is_stopping: AtomicBool,
-    /// Audit entries that could not be written to a file or to another log.
+    /// Failed attempts to copy the audit trail, and entries that a copy will never have.
     pub(crate) audit_failures: AtomicU64,
 }
 

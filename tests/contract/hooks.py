@@ -20,6 +20,13 @@ def too_short(value):
 def map_case(context, case):
     if case.query and too_short(case.query.get("timeout_ms")):
         case.query["timeout_ms"] = TIMEOUT_MS_MIN
+    # An answer with the wanted members alone lacks what is required otherwise, as its description
+    # says: suites/reads.rs.
+    if case.query:
+        case.query.pop("fields", None)
+    # An index that the cluster has not reached is waited for, and answered with 503.
+    if case.headers:
+        case.headers.pop("Conclave-Min-Index", None)
     return case
 
 

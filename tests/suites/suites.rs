@@ -52,6 +52,7 @@ mod starttls;
 mod status;
 mod stolen_disk;
 mod strangers;
+mod syslog;
 mod tidy;
 mod tls;
 mod tls_settings;

@@ -29,8 +29,22 @@ pub(super) const CANARY_GRACE_MS: u64 = 5_000;
 pub(super) const PROBED_LISTENERS_MAX: usize = 8;
 /// Longest time for one probe.
 pub(super) const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
-/// Entries of the audit trail that are copied to a file at once.
+/// Entries of the audit trail that are copied at once.
 pub(super) const AUDIT_WRITE_MAX: usize = 1_000;
+/// Bytes of entries that are copied at once, unless a single entry has more.
+pub(super) const AUDIT_WRITE_BYTES: usize = 1024 * 1024;
+/// Entries that are sent as datagrams at once: a server has a small buffer for them.
+pub(super) const AUDIT_DATAGRAMS_MAX: usize = 64;
+/// Pause after entries were sent. Those that come meanwhile are sent together.
+pub(super) const AUDIT_SEND_EVERY: Duration = Duration::from_millis(250);
+/// Longest time to send entries at once.
+pub(super) const AUDIT_SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for an ICMP message that nothing takes datagrams at the port.
+pub(super) const AUDIT_REFUSAL_WAIT: Duration = Duration::from_millis(100);
+/// Pause before a failed copy is tried again; it doubles up to [`AUDIT_RETRY_MAX`].
+pub(super) const AUDIT_RETRY: Duration = Duration::from_secs(1);
+/// Longest pause before a failed copy is tried again.
+pub(super) const AUDIT_RETRY_MAX: Duration = Duration::from_secs(30);
 /// Longest line of an entry.
 pub(super) const AUDIT_LINE_BYTES_MAX: u64 = 128 * 1024;
 /// Earlier files of the audit trail that are kept.

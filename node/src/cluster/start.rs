@@ -10,7 +10,7 @@ use conclave_raft::{
 use conclave_store::{id::NodeId, record::LEVEL_MAX, scope::Scope};
 use conclave_system::clock;
 
-use super::{Admission, address::NodeAddress, audit_file, canary, put_out, renew::Renewal};
+use super::{Admission, address::NodeAddress, audit_copy, canary, put_out, renew::Renewal};
 use crate::{
     authority::{earlier_der, node_number},
     fault::{damaged, internal, start_problem, state_problem},
@@ -129,7 +129,7 @@ fn tasks(node: &Node, replica: &Replica, recovered: Option<Recovered>) -> Member
         tokio::spawn(raise_local(node.clone(), replica.clone())).abort_handle(),
         tokio::spawn(replica.clone().keep_keyring()).abort_handle(),
         tokio::spawn(replica.clone().keep_audit()).abort_handle(),
-        tokio::spawn(audit_file::follow(node.clone(), replica.clone())).abort_handle(),
+        tokio::spawn(audit_copy::follow(node.clone(), replica.clone())).abort_handle(),
         tokio::spawn(replica.clone().note_audit(Arc::clone(node.audit()))).abort_handle(),
         tokio::spawn(replica.clone().step_aside()).abort_handle(),
         tokio::spawn(canary::watch(node.clone(), replica.clone())).abort_handle(),

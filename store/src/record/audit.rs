@@ -102,6 +102,13 @@ struct Line<'a> {
     previous: String,
 }
 
+impl AuditEvent {
+    /// Returns the time by RFC 3339, in UTC and milliseconds, as in the line of an entry.
+    pub fn time_text(&self) -> String {
+        rfc3339(self.time)
+    }
+}
+
 impl AuditEntry {
     /// Makes the entry after the one with the hash `previous`.
     pub fn new(sequence: u64, previous: Fingerprint, event: AuditEvent) -> AuditEntry {
@@ -120,7 +127,7 @@ impl AuditEntry {
         let event = &self.event;
         let line = Line {
             sequence,
-            time: rfc3339(event.time),
+            time: event.time_text(),
             who: event.principal.to_string(),
             node: event.origin.as_ref().map(|origin| origin.node.0),
             from: event.origin.as_ref().map(Origin::place),

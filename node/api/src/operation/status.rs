@@ -36,6 +36,7 @@ impl Operation {
             401 | 403 | 500 | 503 => true,
             404 => has_name || is_one_of(&NAMING_OTHERS),
             409 => !is_one_of(&WITHOUT_CLUSTER),
+            410 => matches!(self.answer, Answer::Events),
             413 => has_body,
             422 => has_name || has_body || self.has_parameter("after"),
             429 => is_one_of(&GUESSED),
