@@ -233,7 +233,8 @@ mod tests {
         // Nothing is sent twice, also after a restart.
         let copy = SyslogCopy::new(copy.server, dir.path());
         assert!(copy.copy(&state).await.unwrap().is_all);
-        let (copied, messages) = tokio::join!(copy.copy(&trail(11, 60)), read_messages(&listener));
+        let longer = trail(11, 60);
+        let (copied, messages) = tokio::join!(copy.copy(&longer), read_messages(&listener));
         copied.unwrap();
         let numbers = messages.iter().map(|message| message.contains("\"sequence\":1"));
         assert_eq!(numbers.collect::<Vec<_>>(), [true, true], "{messages:?}");

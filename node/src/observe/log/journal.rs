@@ -261,8 +261,8 @@ mod tests {
         };
         let mut file = File::from(files.next().unwrap());
         let mut said = String::new();
-        std::io::Seek::rewind(&mut file).unwrap();
-        std::io::Read::read_to_string(&mut file, &mut said).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        io::Read::read_to_string(&mut file, &mut said).unwrap();
         assert!(said.lines().any(|line| line == format!("CONCLAVE_VALUE={value}")));
         assert!(file.write_all(b"x").is_err(), "nobody can change it any more");
     }
