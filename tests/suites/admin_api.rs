@@ -241,6 +241,9 @@ fn requests_beside_the_document_are_refused_as_http_has_it() {
     check(&unlocking, 400, "X004", "");
     let not_ascii = " | If-Match: \"1\" | Idempotency-Key: \u{e9}";
     check(&format!("DELETE /v1/domains/a {logged_in}{not_ascii}"), 400, "X004", "");
+    // No object: what serde would take for one by the order of its members.
+    let array = " | Content-Length: 11 | Connection: close\r\n\r\n[null,null]";
+    check(&format!("POST /v1/keyring/unseal {logged_in}{array}"), 400, "X004", "");
     // No text at all, in a name.
     check(&format!("GET /v1/domains/%ff {logged_in}"), 400, "X004", "");
     check(&format!("DELETE /v1/domains/%ff/key {logged_in}"), 400, "X004", "");

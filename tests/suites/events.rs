@@ -116,8 +116,8 @@ fn what_comes_after_a_change_is_told_behind_its_index() {
     assert_eq!(told[0]["differences"][0]["before"], "test");
     // Behind what never was, or is of another history, nothing is made up.
     for (after, code, exit) in [
-        (format!("{index}.9999"), "X012", 4),
-        ("1.3".to_owned(), "X012", 4),
+        (format!("{index}.9999"), "X013", 4),
+        ("1.3".to_owned(), "X013", 4),
         ("nowhere".to_owned(), "X004", 2),
         ("99999999".to_owned(), "R005", 6),
     ] {

@@ -408,7 +408,7 @@ codes! {
     /// The token has made as many changes as it may.
     TokenUsedUp "X011" = 5 / 403,
     /// The events behind the given position are not kept any longer.
-    EventsGone "X012" = 4 / 410,
+    EventsGone "X013" = 4 / 410,
     /// No user has this name.
     UserUnknown "U001" = 3 / 404,
     /// A user of this name exists.

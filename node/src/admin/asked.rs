@@ -389,8 +389,16 @@ impl Asked {
 
     /// Parses the body as JSON. An empty body is an empty object.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
-        serde_json::from_slice(body).map_err(|error| malformed_json(&error))
+        object(&self.body)
+    }
+}
+
+/// Parses a body that must be an object. Serde takes an array for a struct, too.
+pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let body: &[u8] = if body.is_empty() { b"{}" } else { body };
+    match body.trim_ascii_start().first() {
+        Some(b'[') => Err(Problem::new(Code::Malformed, "the request's body must be an object")),
+        _ => serde_json::from_slice(body).map_err(|error| malformed_json(&error)),
     }
 }
 
@@ -437,6 +445,16 @@ mod tests {
         assert_eq!(page(Some("c"), Some(2), &["a", "e"]), told("e", ""), "the cursor was deleted");
         assert_eq!(page(Some("e"), Some(2), &all), told("", ""));
         assert_eq!(page(Some("b"), Some(1), &["z", "b", "a"]), told("a", ""), "in another order");
+    }
+
+    #[test]
+    fn a_body_is_an_object() {
+        for right in ["", "{}", " {\"days\": 1}"] {
+            assert!(object::<Body>(right.as_bytes()).is_ok(), "{right}");
+        }
+        for wrong in ["[]", "[\"secret\", 1]", " [\"secret\"]", "null", "1", "\"x\""] {
+            assert!(object::<Body>(wrong.as_bytes()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -16,7 +16,10 @@ use conclave_store::scope::Scope;
 
 use super::Answer;
 use crate::{
-    admin::{asked::Asked, unsealing::Unsealer},
+    admin::{
+        asked::{Asked, object},
+        unsealing::Unsealer,
+    },
     admit,
     node::Node,
     operate, view,
@@ -76,9 +79,8 @@ pub(super) async fn unseal(
     body: Result<Bytes, BytesRejection>,
 ) -> Answer<Unlocking> {
     let body = body.map_err(|error| Problem::new(Code::TooLarge, error.body_text()))?;
-    let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
     let malformed = |what: String| Problem::new(Code::Malformed, what);
-    let asked: Unseal = serde_json::from_slice(body)
+    let asked: Unseal = object(&body)
         .map_err(|_| malformed("the request's body is not one to unseal a node".to_owned()))?;
     let given = match asked {
         Unseal { passphrase: None, share: None } => Given::Nothing,
