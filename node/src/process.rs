@@ -3,7 +3,6 @@
 
 pub(crate) mod descriptors;
 pub(crate) mod store;
-pub(crate) mod usage;
 
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,

@@ -86,10 +86,13 @@ fn what_was_written_at_one_node_is_read_at_another() {
 fn lists_come_in_pages_and_with_the_wanted_members_alone() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
+    let password = one.file("password", b"correct horse battery");
     for number in 0..7 {
         one.run(&["domain", "create", &format!("d{number}.example")]).ok();
         one.run(&["token", "create", "reader", "--role", "viewer"]).ok();
-        one.run(&["user", "create", &format!("u{number}"), "--role", "viewer"]).ok();
+        let user = format!("u{number}");
+        let words = ["user", "create", &user, "--role", "viewer", "--password-file", &password];
+        one.run(&words).ok();
         one.run(&["join-token", "create"]).ok();
     }
     for list in ["domains", "tokens", "users", "join-tokens", "audit", "trust/builtin"] {

@@ -14,7 +14,6 @@ use conclave_api::{
     path::{INDEX_HEADER, LEADER_HEADER, MIN_INDEX_HEADER, NODE_HEADER},
     problem::{Code, Problem},
 };
-use conclave_store::id::NodeId;
 use tokio::time::Instant;
 
 use super::asked;
@@ -56,9 +55,8 @@ impl Position {
         tell(NODE_HEADER, node.config().name.as_str());
         let Ok(replica) = node.replica() else { return };
         tell(INDEX_HEADER, &self.reached.load(Ordering::Relaxed).to_string());
-        let leader = replica.raft().status().leader.map(|id| NodeId(id.0));
         let point = replica.point();
-        if let Some(leader) = leader.and_then(|id| point.state.member(&id)) {
+        if let Some(leader) = replica.known_leader().and_then(|id| point.state.member(&id)) {
             tell(LEADER_HEADER, leader.name.as_str());
         }
     }

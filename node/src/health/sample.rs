@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use conclave_disk::Space;
+use conclave_system::usage::{Usage, usage};
 
 use crate::{
     node::Node,
-    process::usage::{Usage, usage},
     replica::Contact,
 };
 

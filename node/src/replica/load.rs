@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use conclave_edge::socket::{Handshakes, ListenerTotals};
 use conclave_store::id::NodeId;
+use conclave_system::{clock, usage::usage};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
@@ -11,7 +12,6 @@ use super::{
     Replica,
     call::{AnswerV1, RequestV1, decode, encode},
 };
-use crate::process::usage::usage;
 
 /// What a member has counted since its start, all listeners together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ impl Replica {
 
     pub(super) fn load_here(&self) -> LoadV1 {
         let used = usage();
-        let up = conclave_system::clock::now().0.saturating_sub(self.shared.reports.own().started.0);
+        let up = clock::now().0.saturating_sub(self.shared.reports.own().started.0);
         let mut load = LoadV1 {
             cpu_ms: u64::try_from(used.cpu.as_millis()).unwrap_or(u64::MAX),
             resident_bytes: used.resident_bytes,

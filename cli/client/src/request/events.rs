@@ -44,25 +44,6 @@ struct Message {
     data: String,
 }
 
-impl Client {
-    /// Follows the events of these kinds, or of all, behind a position; without one, from now on.
-    pub async fn events(
-        &self,
-        kinds: &[EventKind],
-        after: Option<&str>,
-    ) -> Result<Following, Failure> {
-        let mut following = Following {
-            client: self.clone(),
-            kinds: kinds.to_vec(),
-            position: after.map(str::to_owned),
-            open: None,
-            observed: BTreeMap::new(),
-        };
-        following.open = Some(following.connect().await?);
-        Ok(following)
-    }
-}
-
 impl Following {
     /// Waits for the next event. Fails when no node has a stream within the time of a request, or
     /// when the events behind the last one are not kept any longer.
@@ -192,6 +173,25 @@ impl Messages {
             }
             self.bytes.extend_from_slice(&self.response.chunk().await.ok()??);
         }
+    }
+}
+
+impl Client {
+    /// Follows the events of these kinds, or of all, behind a position; without one, from now on.
+    pub async fn events(
+        &self,
+        kinds: &[EventKind],
+        after: Option<&str>,
+    ) -> Result<Following, Failure> {
+        let mut following = Following {
+            client: self.clone(),
+            kinds: kinds.to_vec(),
+            position: after.map(str::to_owned),
+            open: None,
+            observed: BTreeMap::new(),
+        };
+        following.open = Some(following.connect().await?);
+        Ok(following)
     }
 }
 

@@ -12,18 +12,23 @@ const DESCRIPTORS_COUNTED_MAX: usize = 20_000;
 
 /// Usage of this process at one moment.
 #[derive(Debug, Default)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// Time on all processors.
-    pub(crate) cpu: Duration,
-    pub(crate) resident_bytes: u64,
-    pub(crate) virtual_bytes: u64,
-    pub(crate) threads: u64,
-    pub(crate) descriptors: u64,
-    pub(crate) descriptors_max: u64,
+    pub cpu: Duration,
+    /// Memory in RAM.
+    pub resident_bytes: u64,
+    /// Memory that is reserved.
+    pub virtual_bytes: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Open files and sockets.
+    pub descriptors: u64,
+    /// Most of them that the system allows.
+    pub descriptors_max: u64,
 }
 
 /// Reads the usage of this process. What the system does not tell is 0.
-pub(crate) fn usage() -> Usage {
+pub fn usage() -> Usage {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
