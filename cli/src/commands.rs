@@ -42,10 +42,10 @@ use serde::Serialize;
 
 use crate::{
     advice,
-    context::{Context, Contexts, session_file},
     args::{
         self, Args, Changing, Cluster, Command, Config, Global, IfExists, IfMissing, Key, Server,
     },
+    context::{Context, Contexts, session_file},
     output::{self, Columns},
     progress,
 };
@@ -274,7 +274,10 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
         (None, Some((name, context))) => login_of(global, name, context, is_login)?,
         (None, None) => None,
     };
-    let token = token.map_or_else(|| authority.map(AccessToken::of_authority).transpose(), |one| Ok(Some(one)))?;
+    let token = token.map_or_else(
+        || authority.map(AccessToken::of_authority).transpose(),
+        |one| Ok(Some(one)),
+    )?;
     let options = Options {
         family: None,
         is_pending: false,
@@ -291,9 +294,10 @@ type Named = (String, Context);
 
 /// Returns the addresses to ask, and the context that they are from.
 fn asked(global: &Global) -> Result<(Vec<Address>, Option<Named>), Failure> {
-    let address = global.address.clone().or_else(|| {
-        environment("CONCLAVE_ADDRESS").filter(|_| global.context.is_none())
-    });
+    let address = global
+        .address
+        .clone()
+        .or_else(|| environment("CONCLAVE_ADDRESS").filter(|_| global.context.is_none()));
     if let Some(text) = address {
         return Ok((Address::list(&text)?, None));
     }

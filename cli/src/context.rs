@@ -49,7 +49,9 @@ impl Contexts {
     pub(crate) fn read() -> Result<Contexts, Failure> {
         let path = file()?;
         let text = match std::fs::metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Contexts::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Contexts::default());
+            }
             Ok(found) if found.len() > FILE_BYTES_MAX => {
                 return Err(unusable(&path, "it is larger than 1 MiB"));
             }

@@ -121,7 +121,8 @@ fn ten_thousand_idle_connections_cost_little_and_lock_out_nobody() {
     // Other tests of this process need descriptors too.
     let room = limit.maximum.unwrap_or(u64::MAX).saturating_sub(2_000);
     assert!(room >= FLOOD, "at most {:?} open files are allowed here: ulimit -Hn", limit.maximum);
-    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", one.process_id())).unwrap().count();
+    let descriptors =
+        || std::fs::read_dir(format!("/proc/{}/fd", one.process_id())).unwrap().count();
     let (mib, before) = (one.resident_mib(), descriptors());
     let begun = Instant::now();
     let _flood: Vec<TcpStream> =

@@ -136,6 +136,7 @@ fn a_member_that_was_put_back_from_an_old_copy_does_not_pass_for_whole() {
     cluster.nodes[1].start();
     let found = wait_for("the whole trail", || {
         let ran = cluster.nodes[2].run(&["audit", "verify", "-o", "json"]);
+        println!("{}: {}{}", ran.code, ran.out, ran.err);
         let found: Value = serde_json::from_str(&ran.out).ok()?;
         (ran.code == 0 && found["compared"].as_array()?.len() == 2).then_some(found)
     });

@@ -10,7 +10,13 @@ fn sha256(file: &str) -> String {
 }
 
 /// A PEM file with a certificate for these names and its key.
-fn identity(node: &Node, root: &Authority, file: &str, names: &[SanType], purpose: Purpose) -> String {
+fn identity(
+    node: &Node,
+    root: &Authority,
+    file: &str,
+    names: &[SanType],
+    purpose: Purpose,
+) -> String {
     let issued = root.client(file, |params| {
         params.extended_key_usages = vec![purpose.clone()];
         params.subject_alt_names.extend(names.iter().cloned());
@@ -32,7 +38,8 @@ fn url(node: &Node) -> String {
 
 /// Asks with a certificate. Returns the status and who the node sees.
 fn ask(node: &Node, identity: &str, method: &str, path: &str) -> (u16, String) {
-    let words = ["-sk", "--max-time", "20", "-w", "\n%{http_code}", "--cert", identity, "-X", method];
+    let words =
+        ["-sk", "--max-time", "20", "-w", "\n%{http_code}", "--cert", identity, "-X", method];
     let mut command = std::process::Command::new("curl");
     let output = command.args(words).arg(format!("{}{path}", url(node))).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -70,13 +77,25 @@ fn a_certificate_is_the_login_of_the_user_whose_name_it_has() {
     assert_eq!(ask(one, &right, "GET", "/v1/audit"), (403, "X002".to_owned()));
     assert_eq!(ask(one, &right, "DELETE", "/v1/login").0, 400, "there is no session to end");
     for (why, wrong) in [
-        ("another authority", identity(one, &other, "other", std::slice::from_ref(&alice), client.clone())),
+        (
+            "another authority",
+            identity(one, &other, "other", std::slice::from_ref(&alice), client.clone()),
+        ),
         ("another name", identity(one, &root, "bob", &[mail("bob@shop.example")], client.clone())),
         (
             "a name of another kind",
-            identity(one, &root, "dns", &[SanType::DnsName("alice.shop.example".try_into().unwrap())], client.clone()),
+            identity(
+                one,
+                &root,
+                "dns",
+                &[SanType::DnsName("alice.shop.example".try_into().unwrap())],
+                client.clone(),
+            ),
         ),
-        ("a server", identity(one, &root, "server", std::slice::from_ref(&alice), Purpose::ServerAuth)),
+        (
+            "a server",
+            identity(one, &root, "server", std::slice::from_ref(&alice), Purpose::ServerAuth),
+        ),
     ] {
         assert_eq!(ask(one, &wrong, "GET", "/v1/whoami"), (401, "X003".to_owned()), "{why}");
     }

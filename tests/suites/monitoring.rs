@@ -219,8 +219,8 @@ fn rules_dashboard_and_page_name_what_a_node_shows() {
         let (name, rest) = row.split_once("` | ").unwrap();
         (name.to_owned(), rest.split(' ').next().unwrap().to_owned())
     };
-    let listed: BTreeMap<String, String> =
-        rows.map(row).filter(|(name, _)| name.contains('_')).collect();
+    let is_metric = |(name, _): &(String, String)| names_in(name).contains(name);
+    let listed: BTreeMap<String, String> = rows.map(row).filter(is_metric).collect();
     let families = metrics.families().into_iter();
     let shown: BTreeMap<String, String> =
         families.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();

@@ -69,8 +69,17 @@ fn what_was_written_at_one_node_is_read_at_another() {
         assert_eq!(read.status, 200, "{number}: {}", String::from_utf8_lossy(&read.body));
         assert!(read.number("conclave-index") >= index);
     }
-    let late = ask(&cluster.nodes[0], "GET", "domains?timeout_ms=200", "Conclave-Min-Index: 99999999\r\n", "");
-    assert_eq!((late.status, late.json()["code"].as_str().unwrap().to_owned()), (503, "R005".to_owned()));
+    let late = ask(
+        &cluster.nodes[0],
+        "GET",
+        "domains?timeout_ms=200",
+        "Conclave-Min-Index: 99999999\r\n",
+        "",
+    );
+    assert_eq!(
+        (late.status, late.json()["code"].as_str().unwrap().to_owned()),
+        (503, "R005".to_owned())
+    );
     let wrong = ask(&cluster.nodes[0], "GET", "domains", "Conclave-Min-Index: soon\r\n", "");
     assert_eq!(wrong.status, 400);
     // Without a leader the header says so, and the rest is answered.
@@ -109,10 +118,10 @@ fn lists_come_in_pages_and_with_the_wanted_members_alone() {
         }
         assert_eq!(Value::from(items), whole["items"], "{list}");
     }
-    let some = get(one, "domains?fields=name,mode&limit=2").json();
+    let some = get(one, "domains?fields=name,pki&limit=2").json();
     for item in some["items"].as_array().unwrap() {
         let members: Vec<&str> = item.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(members, ["mode", "name"], "{item}");
+        assert_eq!(members, ["name", "pki"], "{item}");
     }
     assert_eq!((&some["kind"], &some["next"]), (&"List".into(), &"d1.example".into()));
     let object = get(one, "status?fields=nodes").json();
@@ -140,9 +149,15 @@ fn long_reads_are_compressed_and_secrets_never() {
     let small = ask(one, "GET", "trust/builtin", gzip, "");
     assert_eq!(small.head["content-encoding"], "gzip");
     assert_eq!(small.head["cache-control"], "no-store");
-    assert!(small.body.len() * 10 < plain.body.len() * 7, "{} {}", small.body.len(), plain.body.len());
+    assert!(
+        small.body.len() * 10 < plain.body.len() * 7,
+        "{} {}",
+        small.body.len(),
+        plain.body.len()
+    );
     // An answer to a change may hold a secret beside words of the caller.
-    let names: Vec<String> = (0..60).map(|number| format!("\"www{number}.shop.example\"")).collect();
+    let names: Vec<String> =
+        (0..60).map(|number| format!("\"www{number}.shop.example\"")).collect();
     let body = format!("{{\"name\":\"shop.example\",\"aliases\":[{}]}}", names.join(","));
     assert_eq!(ask(one, "POST", "domains", "", &body).status, 200);
     one.run(&["key", "generate", "shop.example"]).ok();

@@ -144,14 +144,13 @@ impl AccessToken {
     /// Returns the same with a certificate that the client shows. `pem` holds the certificate, then
     /// its chain, and its private key without a passphrase.
     pub fn with_identity(mut self, pem: &str) -> Result<AccessToken, Failure> {
-        let unusable = |what: String| {
-            let title = "the identity is not a certificate with its private key";
-            Box::new(
-                Problem::new(Code::FileUnusable, title)
-                    .detail(what)
-                    .hint("one PEM file: the certificate, its chain, and the key without a passphrase"),
-            )
-        };
+        let unusable =
+            |what: String| {
+                let title = "the identity is not a certificate with its private key";
+                Box::new(Problem::new(Code::FileUnusable, title).detail(what).hint(
+                    "one PEM file: the certificate, its chain, and the key without a passphrase",
+                ))
+            };
         let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|error| unusable(error.to_string()))?;
         let key = PrivateKeyDer::from_pem_slice(pem.as_bytes());

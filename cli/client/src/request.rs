@@ -531,8 +531,8 @@ impl Target {
         let (builder, base) = match &address {
             // A socket needs no TLS, but the builder needs a configuration.
             Address::Unix(path) => {
-                let tls =
-                    trust::config([0; 32], None, None).map_err(|error| unusable(error.to_string()))?;
+                let tls = trust::config([0; 32], None, None)
+                    .map_err(|error| unusable(error.to_string()))?;
                 let builder = builder.tls_backend_preconfigured(tls);
                 (builder.unix_socket(path.clone()), "http://conclave".to_owned())
             }

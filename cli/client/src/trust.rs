@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use conclave_api::problem::{Code, Problem};
 use crate::address::Identity;
+use conclave_api::problem::{Code, Problem};
 use conclave_tls::{ServerVerifier, issued_to, ring_provider};
 use rustls::{
     CertificateError, ClientConfig, Error,

@@ -36,7 +36,9 @@ pub(crate) enum Context {
         identity: Option<PathBuf>,
     },
     /// Removes a context, with the session that it keeps
-    #[command(after_help = "Examples:\n  conclave context remove test\n  conclave context remove prod")]
+    #[command(
+        after_help = "Examples:\n  conclave context remove test\n  conclave context remove prod"
+    )]
     Remove {
         /// Name of the context
         name: String,

@@ -118,7 +118,10 @@ fn list(global: &Global) -> Done {
         ]
     });
     if shown.is_empty() {
-        output::advice(global, "Next: conclave context add NAME --nodes https://HOST:7443 --token FILE");
+        output::advice(
+            global,
+            "Next: conclave context add NAME --nodes https://HOST:7443 --token FILE",
+        );
     }
     Ok(0)
 }

@@ -52,7 +52,12 @@ pub(super) async fn run(asking: &Asking, is_once: bool, every: Duration) -> Done
         let (status, now) = look(client).await?;
         let view = View { status, rates: rates(&before, &now), failed: None };
         let names: Vec<&str> = view.rates.iter().map(|one| one.name.as_str()).collect();
-        if !output::object_of(&asking.global, "Top", &names.join("\n"), &Nodes { nodes: &view.rates }) {
+        if !output::object_of(
+            &asking.global,
+            "Top",
+            &names.join("\n"),
+            &Nodes { nodes: &view.rates },
+        ) {
             output::line(once(&view)?.trim_end());
         }
         return Ok(0);
@@ -68,7 +73,8 @@ async fn look(client: &Client) -> Result<(Status, Vec<NodeLoad>), Failure> {
 
 /// Draws one frame as text.
 fn once(view: &View) -> Result<String, Failure> {
-    let mut terminal = Terminal::new(TestBackend::new(WIDTH, HEIGHT)).map_err(|error| broken(&error))?;
+    let mut terminal =
+        Terminal::new(TestBackend::new(WIDTH, HEIGHT)).map_err(|error| broken(&error))?;
     terminal.draw(|frame| frame::draw(frame, view)).map_err(|error| broken(&error))?;
     let buffer = terminal.backend().buffer();
     let line = |y: u16| {

@@ -142,11 +142,7 @@ pub(super) fn may(grant: Option<&Grant>, user: Option<&str>) -> String {
 }
 
 /// Reads a password from a file or asks for it.
-fn password(
-    asking: &Asking,
-    file: Option<&Path>,
-    is_new: bool,
-) -> Result<String, Failure> {
+fn password(asking: &Asking, file: Option<&Path>, is_new: bool) -> Result<String, Failure> {
     match file {
         Some(file) => Ok(read_file(file)?.trim_end_matches(['\r', '\n']).to_owned()),
         None => keyring::secret(&asking.global, "Password: ", is_new),

@@ -110,7 +110,8 @@ async fn authenticate(parts: &Parts, node: &Node) -> Result<Caller, Problem> {
         }
         None => {
             let chain = parts.extensions.get::<PeerChain>();
-            let chain = chain.ok_or_else(|| refused("not logged in: this address needs a token"))?;
+            let chain =
+                chain.ok_or_else(|| refused("not logged in: this address needs a token"))?;
             let shown = ShownCertificate::read(chain, remote);
             Login::Certificate(shown.ok_or_else(|| refused("the certificate cannot be read"))?)
         }

@@ -57,13 +57,7 @@ pub(super) async fn pass(State(node): State<Node>, request: Request, next: Next)
 }
 
 /// Runs the route of a request that may pass.
-async fn run(
-    mut parts: Parts,
-    body: Body,
-    node: &Node,
-    matched: &str,
-    next: Next,
-) -> Response {
+async fn run(mut parts: Parts, body: Body, node: &Node, matched: &str, next: Next) -> Response {
     let is_known = parts.extensions.get::<Caller>().is_some();
     let is_read = is_read(&parts.method);
     let fields = match Fields::read(&parts.method, &parts.uri, matched) {

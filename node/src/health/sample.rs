@@ -5,10 +5,7 @@ use std::path::Path;
 use conclave_disk::Space;
 use conclave_system::usage::{Usage, usage};
 
-use crate::{
-    node::Node,
-    replica::Contact,
-};
+use crate::{node::Node, replica::Contact};
 
 /// Most files whose sizes are added up.
 const FILES_MAX: usize = 20_000;

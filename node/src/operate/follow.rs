@@ -236,8 +236,9 @@ impl Following {
             _ => None,
         };
         access.domains().is_empty()
-            || domain
-                .is_some_and(|name| DomainName::parse(name).is_ok_and(|name| access.includes(&name)))
+            || domain.is_some_and(|name| {
+                DomainName::parse(name).is_ok_and(|name| access.includes(&name))
+            })
     }
 
     /// Notes what is observed and was not told. The first time, waits for the first look: a stream

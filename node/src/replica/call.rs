@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use zeroize::Zeroize;
 
 use super::{
-    AuditHeadV1, Drain, DrainedV1, ExecuteError, KeptV1, LoadV1, NodeReport, Replica, TransferredV1, Wait,
+    AuditHeadV1, Drain, DrainedV1, ExecuteError, KeptV1, LoadV1, NodeReport, Replica,
+    TransferredV1, Wait,
     limits::EXECUTE_TIME_MAX,
     report::{ReportV1, ReportV2, ReportV3},
     reports::HOLD_MAX,

@@ -66,8 +66,8 @@ impl Replica {
     /// Returns the leader, if a quorum follows it as far as this node knows.
     pub(crate) fn known_leader(&self) -> Option<NodeId> {
         let (reports, recent) = (&self.shared.reports, self.shared.election_timeout * 4);
-        let is_followed = self.leads_quorum()
-            || reports.confirmed_since().is_some_and(|since| since < recent);
+        let is_followed =
+            self.leads_quorum() || reports.confirmed_since().is_some_and(|since| since < recent);
         let leader = self.shared.raft.status().leader.filter(|_| is_followed);
         leader.map(|id| NodeId(id.0))
     }

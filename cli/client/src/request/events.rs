@@ -60,8 +60,10 @@ impl Following {
             };
             if message.event == PROBLEM {
                 let problem: Problem = read(&message.data)?;
-                let is_for_another =
-                    matches!(problem.code, Code::NodeUnreachable | Code::NoLeader | Code::NoCluster);
+                let is_for_another = matches!(
+                    problem.code,
+                    Code::NodeUnreachable | Code::NoLeader | Code::NoCluster
+                );
                 if !is_for_another {
                     return Err(failure(problem));
                 }
@@ -83,7 +85,8 @@ impl Following {
     /// Returns whether an observation tells something new, and sets what was before.
     fn is_new(&mut self, event: &mut Event) -> bool {
         let Some(one) = event.differences.first_mut() else { return true };
-        let object = if event.kind == EventKind::Leader { String::new() } else { event.object.clone() };
+        let object =
+            if event.kind == EventKind::Leader { String::new() } else { event.object.clone() };
         let known = self.observed.insert((event.kind.as_str(), object), one.after.clone());
         let is_same = known.as_ref() == Some(&one.after);
         one.before = known.flatten();

@@ -20,19 +20,27 @@ const FAILED_MANY: f64 = 30.0;
 const LISTED_MAX: usize = 12;
 
 const HEAD: [&str; 13] = [
-    "NODE", "ROLE", "STATE", "LAG", "CONN", "TLS/s", "DTLS/s", "p99 ms", "RESUMED", "FAILED/min",
-    "CPU", "MEM", "UP",
+    "NODE",
+    "ROLE",
+    "STATE",
+    "LAG",
+    "CONN",
+    "TLS/s",
+    "DTLS/s",
+    "p99 ms",
+    "RESUMED",
+    "FAILED/min",
+    "CPU",
+    "MEM",
+    "UP",
 ];
 
 /// Draws the frame.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     let rows = u16::try_from(view.rates.len()).unwrap_or(u16::MAX).saturating_add(2);
-    let [head, nodes, lists] = Layout::vertical([
-        Constraint::Length(2),
-        Constraint::Length(rows),
-        Constraint::Min(0),
-    ])
-    .areas(frame.area());
+    let [head, nodes, lists] =
+        Layout::vertical([Constraint::Length(2), Constraint::Length(rows), Constraint::Min(0)])
+            .areas(frame.area());
     frame.render_widget(Paragraph::new(title(view)), head);
     self::nodes(frame, nodes, &view.rates);
     let [failing, attention] =
@@ -58,8 +66,7 @@ fn title(view: &View) -> Text<'static> {
             format!("{name}   leader {leader}  term {term}   {ready}/{all} ready   {spare}")
         }
     };
-    let is_well =
-        status.cluster.as_ref().is_some_and(|cluster| cluster.health == Health::Healthy);
+    let is_well = status.cluster.as_ref().is_some_and(|cluster| cluster.health == Health::Healthy);
     let color = if is_well && view.failed.is_none() { Color::Green } else { Color::Yellow };
     let mut lines =
         vec![Line::styled(format!(" {first}   q quits"), Style::new().fg(color).bold())];
@@ -144,7 +151,9 @@ fn heading(text: &'static str) -> Line<'static> {
 
 fn why_they_fail(rates: &[Rates]) -> Text<'static> {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for (reason, count) in rates.iter().filter_map(|node| node.done.as_ref()).flat_map(|done| &done.failures) {
+    for (reason, count) in
+        rates.iter().filter_map(|node| node.done.as_ref()).flat_map(|done| &done.failures)
+    {
         *counts.entry(reason).or_default() += count;
     }
     let mut sorted: Vec<(&str, u64)> = counts.into_iter().collect();
@@ -154,7 +163,11 @@ fn why_they_fail(rates: &[Rates]) -> Text<'static> {
         lines.push(Line::raw("none failed"));
     }
     let shown = sorted.iter().take(LISTED_MAX);
-    lines.extend(shown.map(|(reason, count)| Line::raw(format!("{:24} {count:>6}", reason.replace('_', " ")))));
+    lines.extend(
+        shown.map(|(reason, count)| {
+            Line::raw(format!("{:24} {count:>6}", reason.replace('_', " ")))
+        }),
+    );
     Text::from(lines)
 }
 
@@ -165,9 +178,12 @@ fn needs_attention(view: &View) -> Text<'static> {
         lines.push(Line::raw("nothing"));
     }
     let sign = |severity: Severity| if severity == Severity::Error { "x" } else { "!" };
-    lines.extend(problems.iter().take(LISTED_MAX).map(|one| {
-        Line::raw(format!("{}  {}  {}", sign(one.severity), one.object, one.text))
-    }));
+    lines.extend(
+        problems
+            .iter()
+            .take(LISTED_MAX)
+            .map(|one| Line::raw(format!("{}  {}  {}", sign(one.severity), one.object, one.text))),
+    );
     if problems.len() > LISTED_MAX {
         lines.push(Line::raw(format!("and {} more: conclave status", problems.len() - LISTED_MAX)));
     }

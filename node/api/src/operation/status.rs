@@ -32,7 +32,10 @@ impl Operation {
         let is_change = self.method != Method::Get
             && !matches!(self.answer, Answer::Stream(_) | Answer::Upgrade(_));
         match status {
-            400 => has_name || has_body || !self.parameters.is_empty(),
+            400 => {
+                let is_document = matches!(self.answer, Answer::Document(_));
+                has_name || has_body || !self.parameters.is_empty() || is_document
+            }
             401 | 403 | 500 | 503 => true,
             404 => has_name || is_one_of(&NAMING_OTHERS),
             409 => !is_one_of(&WITHOUT_CLUSTER),

@@ -52,7 +52,11 @@ impl ShownCertificate {
         let names = self.leaf.client_names();
         let is_named = |login: &&CertificateLogin| names.contains(&login.name);
         for (_, user) in state.users() {
-            let Some(login) = user.certificates.iter().filter(is_named).find(|login| self.is_by(login.issuer, state))
+            let Some(login) = user
+                .certificates
+                .iter()
+                .filter(is_named)
+                .find(|login| self.is_by(login.issuer, state))
             else {
                 continue;
             };
@@ -62,10 +66,8 @@ impl ShownCertificate {
                 let title = "this user may not log in from the network of the request";
                 return Err(Problem::new(Code::NotAllowed, title));
             }
-            let rows = [
-                RowKey::User(name.clone()),
-                RowKey::Trusted((TrustSet::System, login.issuer)),
-            ];
+            let rows =
+                [RowKey::User(name.clone()), RowKey::Trusted((TrustSet::System, login.issuer))];
             let certificate = Fingerprint::of(self.leaf.der());
             return Ok(Some(Caller {
                 principal: Principal::UserByCertificate { name: name.clone(), certificate },
