@@ -111,6 +111,15 @@ fn a_follower_misses_nothing_when_its_node_dies() {
         event == "node.now" && object == "node-1" && now == "unreachable"
     });
     assert_eq!(gone["differences"][0]["before"], "ready", "{gone}");
+    // A drain and its end are each told, to one that waits.
+    for (word, state) in [("drain", "draining"), ("resume", "ready")] {
+        cluster.nodes[1].run(&["node", word, "node-3"]).ok();
+        follower.next(|one| {
+            one["event"] == "node.now"
+                && one["object"] == "node-3"
+                && one["differences"][0]["after"] == state
+        });
+    }
     // Any position goes on at any node.
     let position = first["position"].as_str().unwrap();
     let words = ["events", "--after", position, "--kind", "domain", "--count", "9", "-o", "jsonl"];

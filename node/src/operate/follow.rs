@@ -177,7 +177,6 @@ impl Following {
                     return Ok(event);
                 }
             }
-            self.operator.caller.check_still(&self.operator.node)?;
             self.tell_observed().await;
             // Taken before State, which holds at least so much.
             let applied = self.applied()?;
@@ -185,6 +184,8 @@ impl Following {
                 let state = state(&self.operator.node, self.scope)?;
                 self.read(&state, applied)?;
             }
+            // By a State that is not older than what was read.
+            self.operator.caller.check_still(&self.operator.node)?;
             if self.waiting.is_empty() && self.seen == Some(applied) {
                 self.wait(applied).await?;
             }
@@ -246,12 +247,15 @@ impl Following {
     async fn tell_observed(&mut self) {
         let Some(observing) = &mut self.observing else { return };
         let is_first = self.observed == Observed::default();
-        if !is_first && !observing.has_changed().unwrap_or(false) {
+        let seen = match is_first {
+            // It looks for as long as there is a receiver.
+            true => observing.wait_for(Option::is_some).await.map(|seen| seen.clone()),
+            false => Ok(observing.borrow_and_update().clone()),
+        };
+        let Ok(Some(seen)) = seen else { return };
+        if seen == self.observed {
             return;
         }
-        // It looks for as long as there is a receiver.
-        let seen = observing.wait_for(Option::is_some).await.map(|seen| seen.clone());
-        let Ok(Some(seen)) = seen else { return };
         let before = std::mem::replace(&mut self.observed, seen.clone());
         if is_first || before.leader != seen.leader {
             let object = seen.leader.clone().unwrap_or_default();
@@ -272,7 +276,6 @@ impl Following {
     async fn wait(&mut self, applied: u64) -> Result<(), Problem> {
         let observed = async {
             match &mut self.observing {
-                // A change that is not noted yet ends the wait at once.
                 Some(observing) => drop(observing.changed().await),
                 None => std::future::pending().await,
             }

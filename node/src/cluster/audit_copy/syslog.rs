@@ -246,11 +246,12 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let server = SyslogServer::Udp(socket.local_addr().unwrap().to_string());
         let copy = copy_to(server, dir.path());
-        copy.copy(&trail(1, 60)).await.unwrap();
+        // The shortest trail: two entries.
+        copy.copy(&trail(2, 60)).await.unwrap();
         let (mut datagram, expected) = ([0; 4096], "\"sequence\":1,");
         let length = socket.recv(&mut datagram).await.unwrap();
         assert!(String::from_utf8_lossy(&datagram[..length]).contains(expected));
         drop(socket);
-        copy.copy(&trail(2, 60)).await.unwrap_err();
+        copy.copy(&trail(3, 60)).await.unwrap_err();
     }
 }

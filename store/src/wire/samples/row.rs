@@ -112,7 +112,7 @@ fn add_later(add: &mut dyn FnMut(RowKey, Record)) {
     add(RowKey::Grant(TokenId([3; 8])), Record::Grant(grant().into()));
     add(RowKey::TokenUses(TokenId([3; 8])), Record::TokenUses(299));
     add(RowKey::User(user_name("alice")), Record::User(user().into()));
-    for (number, principal) in (7_u8..).zip([principals()[5].clone(), Principal::Stranger]) {
+    for (number, principal) in (7_u8..).zip(principals().into_iter().skip(5)) {
         let (done, index) = (Done::Changed, LogIndex(u64::from(number)));
         let operation = Operation { principal, request: [6; 32], done, index, time: TIME };
         let id = OperationId::parse(&format!("operation-{number}")).unwrap();
