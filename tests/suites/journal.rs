@@ -41,6 +41,7 @@ impl Journald {
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if line != "ready\n" {
             println!("SKIPPED: only root can give a journald a /run of its own");
+            holder.wait().unwrap();
             return None;
         }
         let process = Journald::launch(holder.id());

@@ -202,16 +202,7 @@ impl Asked {
         let if_version = header(IF_MATCH_HEADER)?
             .map(|text| version(text).ok_or_else(|| malformed("If-Match must be a version".into())))
             .transpose()?;
-        let wait = match parameters.wait.as_deref() {
-            None | Some("served") => Wait::Served,
-            Some("committed") => Wait::Committed,
-            Some(other) => return Err(malformed(format!("wait={other:?}")).into()),
-        };
-        let is_stale = match parameters.consistency.as_deref() {
-            None | Some("linearizable") => false,
-            Some("local") => true,
-            Some(other) => return Err(malformed(format!("consistency={other:?}")).into()),
-        };
+        let (wait, is_stale) = (parameters.wait()?, parameters.is_stale()?);
         check_reason(parameters.reason.as_deref())?;
         parameters.check_lengths()?;
         let limit = parameters.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
@@ -272,6 +263,23 @@ impl Parameters {
                 Err(Problem::new(Code::Malformed, format!("a parameter has at most {max} bytes")))
             }
             None => Ok(()),
+        }
+    }
+
+    fn wait(&self) -> Result<Wait, Problem> {
+        match self.wait.as_deref() {
+            None | Some("served") => Ok(Wait::Served),
+            Some("committed") => Ok(Wait::Committed),
+            Some(other) => Err(Problem::new(Code::Malformed, format!("wait={other:?}"))),
+        }
+    }
+
+    /// Whether a read may be older than what was acknowledged.
+    fn is_stale(&self) -> Result<bool, Problem> {
+        match self.consistency.as_deref() {
+            None | Some("linearizable") => Ok(false),
+            Some("local") => Ok(true),
+            Some(other) => Err(Problem::new(Code::Malformed, format!("consistency={other:?}"))),
         }
     }
 

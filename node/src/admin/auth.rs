@@ -113,7 +113,8 @@ async fn authenticate(parts: &Parts, node: &Node) -> Result<Caller, Problem> {
             let chain =
                 chain.ok_or_else(|| refused("not logged in: this address needs a token"))?;
             let shown = ShownCertificate::read(chain, remote);
-            Login::Certificate(shown.ok_or_else(|| refused("the certificate cannot be read"))?)
+            let shown = shown.ok_or_else(|| refused("the certificate cannot be read"))?;
+            Login::Certificate(Box::new(shown))
         }
     };
     let ended = || refused(shown.ended());
@@ -151,7 +152,7 @@ async fn check_again(parts: &Parts, node: &Node, shown: &Login) -> Result<Option
 /// What a client shows.
 enum Login {
     Token(Shown),
-    Certificate(ShownCertificate),
+    Certificate(Box<ShownCertificate>),
 }
 
 impl Login {
