@@ -58,7 +58,7 @@ pub const SESSIONS_MAX: usize = 16;
 pub const GRANT_LIMITS_MAX: usize = 64;
 /// Certificates of one user.
 pub const USER_CERTIFICATES_MAX: usize = 16;
-/// Entries of the audit trail kept if nothing else is set: some 50 MiB.
+/// Entries of the audit trail kept if nothing else is set: an estimated 50 MiB.
 pub const AUDIT_KEPT: u32 = 100_000;
 /// Largest number of entries to keep that can be set.
 pub const AUDIT_KEPT_MAX: u32 = 1_000_000;
