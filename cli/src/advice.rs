@@ -279,7 +279,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::MethodUnknown => {
             "This path of the API exists, but not with the method of the request. The header Allow of the answer, and GET /v1/openapi.json, name those that it has."
         }
-        Code::TooLarge => "The request is larger than 2 MiB.",
+        Code::TooLarge => "The request is larger than 6 MiB.",
         Code::Internal => "The node could not do its work. Its log says more.",
         Code::ConfigurationInvalid => {
             "A setting of the configuration file is wrong. conclave config init prints every setting."

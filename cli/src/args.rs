@@ -194,7 +194,7 @@ pub(crate) enum Command {
         /// Draw one frame, after a second, and end
         #[arg(long)]
         once: bool,
-        /// Time between two looks
+        /// Time between two looks, 500ms at least
         #[arg(long, value_parser = duration, default_value = "2s", value_name = "TIME")]
         every: Duration,
     },

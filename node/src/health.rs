@@ -54,7 +54,7 @@ struct Scraped {
 pub(crate) async fn serve(listener: TcpListener, node: Node) {
     let router = router(node);
     http::serve_guests(listener, Places::new(HEALTH_CONNECTIONS_MAX), |stream, _, guest| {
-        http::connection(stream, http::guest_router(router.clone(), guest))
+        http::connection(stream, router.clone(), http::known(guest))
     })
     .await;
 }

@@ -3,14 +3,16 @@
 mod guests;
 pub(crate) mod limits;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use axum::{
-    Extension, Router,
-    http::{HeaderValue, header::CONNECTION},
-    middleware::map_response,
-    response::Response,
+    Router,
+    http::{Extensions, HeaderValue, Request, header::CONNECTION},
     serve::Listener,
+};
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -58,30 +60,38 @@ pub(crate) async fn serve_guests<A>(
     }
 }
 
-/// Returns a router for the connection of a guest. After a failure the connection is closed, unless
-/// its client has shown a valid token.
-pub(crate) fn guest_router(router: Router, guest: Guest) -> Router {
-    let closing = guest.clone();
-    let closes = move |mut response: Response| {
-        let guest = closing.clone();
-        async move {
-            if !guest.is_admitted() && !response.status().is_success() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
-        }
-    };
-    router.layer(map_response(closes)).layer(Extension(guest))
+/// Returns what the requests of a connection carry, with one thing of the server.
+pub(crate) fn known(one: impl Clone + Send + Sync + 'static) -> Extensions {
+    let mut known = Extensions::new();
+    known.insert(one);
+    known
 }
 
-/// Serves one connection.
+/// Serves one connection. Each request carries what is `known` about it. If that is a guest, the
+/// connection is closed after a failure, unless its client has shown a valid token.
 pub(crate) async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
+    known: Extensions,
 ) {
     let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let service = TowerToHyperService::new(router);
+    let guest = known.get::<Guest>().cloned();
+    // Not by layers of the router: they are put around each of its routes, and that takes longer
+    // than everything else about a connection that asks for nothing.
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().extend(known.clone());
+        let (answering, guest) = (router.call(request), guest.clone());
+        async move {
+            let mut response = answering.await?;
+            let is_stranger = guest.is_some_and(|guest| !guest.is_admitted());
+            if is_stranger && !response.status().is_success() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
     if let Err(error) = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
         tracing::debug!(event = "http.connection_ended", %error);
     }

@@ -55,7 +55,7 @@ pub(crate) async fn serve(listener: TcpListener, node: Node) {
     let router = router(node);
     // Nobody shows a token here, so every connection is short.
     http::serve_guests(listener, Places::new(PUBLIC_CONNECTIONS_MAX), |stream, _, guest| {
-        http::connection(stream, http::guest_router(router.clone(), guest))
+        http::connection(stream, router.clone(), http::known(guest))
     })
     .await;
 }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use crate::address::Identity;
 use conclave_api::problem::{Code, Problem};
 use conclave_tls::{ServerVerifier, issued_to, ring_provider};
 use rustls::{
@@ -11,6 +10,8 @@ use rustls::{
     client::danger::ServerCertVerifier,
     pki_types::{ServerName, UnixTime},
 };
+
+use crate::address::Identity;
 
 /// Returns TLS settings with trust in the authority of this fingerprint and no other. The node must
 /// have the name `node_name`, or else the host of the address. The client shows `identity`.

@@ -23,12 +23,12 @@ pub(super) async fn run(asking: &Asking, events: Events) -> Done {
 
 /// Writes an event as a line: who reads it wants it at once.
 fn show(asking: &Asking, event: &Event) {
-    let position = event.position.as_deref().unwrap_or("-");
     match asking.global.output {
         Form::Json | Form::Jsonl => {
             output::line(&serde_json::to_string(event).unwrap_or_default());
         }
-        Form::Name => output::line(position),
+        // What --after takes; an observation has none.
+        Form::Name => event.position.iter().for_each(|position| output::line(position)),
         Form::Table | Form::Wide => {
             let object = if event.object.is_empty() { "-" } else { &event.object };
             let who = event.who.as_ref().map(|who| format!("  by {who}")).unwrap_or_default();
@@ -36,7 +36,7 @@ fn show(asking: &Asking, event: &Event) {
             let what = event.differences.iter().map(difference).collect::<Vec<_>>().join("; ");
             let what = if what.is_empty() { what } else { format!("  {what}") };
             let at = match asking.global.output {
-                Form::Wide => format!("  {position}"),
+                Form::Wide => format!("  {}", event.position.as_deref().unwrap_or("-")),
                 _ => String::new(),
             };
             let (time, event) = (&event.time, &event.event);

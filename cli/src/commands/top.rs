@@ -25,6 +25,8 @@ use crate::{output, progress};
 
 /// Time between the two looks of a single frame.
 const ONCE: Duration = Duration::from_secs(1);
+/// Shortest time between two looks: each asks every node.
+const EVERY_MIN: Duration = Duration::from_millis(500);
 /// Size of a single frame where there is no terminal.
 const WIDTH: u16 = 110;
 const HEIGHT: u16 = 60;
@@ -63,7 +65,7 @@ pub(super) async fn run(asking: &Asking, is_once: bool, every: Duration) -> Done
         return Ok(0);
     }
     progress::end();
-    draw_until_quit(client, every).await
+    draw_until_quit(client, every.max(EVERY_MIN)).await
 }
 
 async fn look(client: &Client) -> Result<(Status, Vec<NodeLoad>), Failure> {
@@ -88,7 +90,7 @@ fn once(view: &View) -> Result<String, Failure> {
 async fn draw_until_quit(client: &Client, every: Duration) -> Done {
     let (_, mut before) = look(client).await?;
     let mut terminal = ratatui::try_init().map_err(|error| broken(&error))?;
-    // Drawn at once: a first rate needs a second look.
+    // A rate needs a second look.
     tokio::time::sleep(ONCE.min(every)).await;
     let mut keys = keys();
     let mut view: Option<View> = None;

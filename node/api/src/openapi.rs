@@ -64,7 +64,7 @@ pub fn document() -> Value {
             "url": "https://{node}:{port}",
             "variables": {
                 "node": { "default": "localhost", "description": "Any node of the cluster." },
-                "port": { "default": "7443", "description": "`[admin] https` of the node." },
+                "port": { "default": "7443", "description": "`[admin] bind` of the node." },
             },
         }],
         "security": [{ "bearer": [] }],

@@ -106,6 +106,8 @@ fn other_methods(matched: &str) -> Failed {
 /// Decides whether a request may pass.
 async fn decide(parts: &mut Parts, node: &Node, matched: &str) -> Result<(), Failed> {
     let Some(need) = need(&parts.method, matched) else {
+        // A stranger learns nothing, not even which methods a path has.
+        Caller::from_request_parts(parts, node).await?;
         // The path has other methods only. One that the router knows and the table does not is a
         // bug, which a test finds.
         return Err(other_methods(matched));

@@ -87,7 +87,7 @@ pub(crate) async fn open_https(bind: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) async fn serve_socket(listener: UnixListener, router: Router) {
     http::serve_socket(listener, |stream| {
         let uid = stream.peer_cred().map_or(u32::MAX, |credentials| credentials.uid());
-        http::connection(stream, router.clone().layer(axum::Extension(Door::Socket { uid })))
+        http::connection(stream, router.clone(), http::known(Door::Socket { uid }))
     })
     .await;
 }
@@ -97,20 +97,19 @@ pub(crate) async fn serve_socket(listener: UnixListener, router: Router) {
 pub(crate) async fn serve_https(listener: TcpListener, node: Node, router: Router) {
     let places = Places::new(ADMIN_CONNECTIONS_MAX);
     http::serve_guests(listener, places, |stream: TcpStream, remote, guest| {
-        let router = router.clone().layer(axum::Extension(Door::Https { remote }));
-        let router = http::guest_router(router, guest);
-        let config = config(&node);
+        let mut known = http::known(Door::Https { remote });
+        known.insert(guest);
+        let (router, config) = (router.clone(), config(&node));
         async move {
             let Some(config) = config else { return };
             let acceptor = tokio_rustls::TlsAcceptor::from(config);
             match acceptor.accept(stream).await {
                 Ok(stream) => {
                     let shown = stream.get_ref().1.peer_certificates();
-                    let router = match shown.filter(|chain| !chain.is_empty()) {
-                        Some(chain) => router.layer(axum::Extension(PeerChain(chain.into()))),
-                        None => router,
-                    };
-                    http::connection(stream, router).await;
+                    if let Some(chain) = shown {
+                        known.insert(PeerChain(chain.into()));
+                    }
+                    http::connection(stream, router, known).await;
                 }
                 Err(error) => tracing::debug!(event = "admin.no_handshake", %remote, %error),
             }

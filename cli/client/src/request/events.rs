@@ -48,28 +48,31 @@ impl Following {
     /// Waits for the next event. Fails when no node has a stream within the time of a request, or
     /// when the events behind the last one are not kept any longer.
     pub async fn next(&mut self) -> Result<Event, Failure> {
+        let mut pause = PAUSE_MIN;
         loop {
             let mut messages = match self.open.take() {
                 Some(messages) => messages,
                 None => self.connect().await?,
             };
-            // What broke is followed at another node.
-            let Ok(Some(message)) = timeout(SILENCE_MAX, messages.next()).await else {
+            let message = match timeout(SILENCE_MAX, messages.next()).await {
+                Ok(Some(message)) if message.event == PROBLEM => {
+                    let problem: Problem = read(&message.data)?;
+                    if !is_for_another(problem.code) {
+                        return Err(failure(problem));
+                    }
+                    None
+                }
+                Ok(message) => message,
+                Err(_) => None,
+            };
+            let Some(message) = message else {
+                // What broke is followed at another node. One whose streams end at once is not asked
+                // again and again.
                 self.client.turn_on();
+                sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
                 continue;
             };
-            if message.event == PROBLEM {
-                let problem: Problem = read(&message.data)?;
-                let is_for_another = matches!(
-                    problem.code,
-                    Code::NodeUnreachable | Code::NoLeader | Code::NoCluster
-                );
-                if !is_for_another {
-                    return Err(failure(problem));
-                }
-                self.client.turn_on();
-                continue;
-            }
             self.open = Some(messages);
             let mut event: Event = read(&message.data)?;
             if event.position.is_some() {
@@ -196,6 +199,11 @@ impl Client {
         following.open = Some(following.connect().await?);
         Ok(following)
     }
+}
+
+/// Returns whether another node may go on with the stream that this one ended.
+fn is_for_another(code: Code) -> bool {
+    matches!(code, Code::NodeUnreachable | Code::NoLeader | Code::NoCluster)
 }
 
 fn read<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, Failure> {
