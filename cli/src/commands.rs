@@ -259,8 +259,7 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
         ));
     }
     let (addresses, context) = asked(global)?;
-    let given = global.token_file.clone().filter(|_| !is_join);
-    let given = given.or_else(|| environment("CONCLAVE_TOKEN_FILE").map(PathBuf::from));
+    let given = token_file(global, is_join);
     let authority = match command {
         Command::Login(logging_in) => logging_in.authority.as_deref(),
         _ => None,
@@ -274,10 +273,16 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
         (None, Some((name, context))) => login_of(global, name, context, is_login)?,
         (None, None) => None,
     };
-    let token = token.map_or_else(
-        || authority.map(AccessToken::of_authority).transpose(),
-        |one| Ok(Some(one)),
-    )?;
+    let named = authority.map(AccessToken::of_authority).transpose()?;
+    if let (Some(named), Some(token)) = (&named, &token)
+        && !named.is_of_same_cluster(token)
+    {
+        let title = "--authority names another cluster than the context or the token";
+        return Err(Box::new(
+            Problem::new(Code::NodeUntrusted, title).hint("conclave context list -o wide"),
+        ));
+    }
+    let token = token.or(named);
     let options = Options {
         family: None,
         is_pending: false,
@@ -287,6 +292,14 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
         node_name: global.node_name.clone(),
     };
     Client::among(addresses, token.as_ref(), options)
+}
+
+/// Returns the file with the token that a command shows, if one is named. A context that is named
+/// has a login of its own, which counts more than that of the environment.
+fn token_file(global: &Global, is_join: bool) -> Option<PathBuf> {
+    let given = global.token_file.clone().filter(|_| !is_join);
+    let around = || environment("CONCLAVE_TOKEN_FILE").filter(|_| global.context.is_none());
+    given.or_else(|| around().map(PathBuf::from))
 }
 
 /// A context with its name.

@@ -69,6 +69,11 @@ impl Contexts {
 
     /// Returns the context that a command asks: the one that is named, or the one in use.
     pub(crate) fn chosen(named: Option<&str>) -> Result<Option<(String, Context)>, Failure> {
+        // Without a home, or in that of another user, no context can be in use.
+        let is_there = file().is_ok_and(|path| std::fs::File::open(path).is_ok());
+        if named.is_none() && !is_there {
+            return Ok(None);
+        }
         let contexts = Contexts::read()?;
         let Some(name) = named.or(contexts.current.as_deref()) else { return Ok(None) };
         Ok(Some((name.to_owned(), contexts.get(name)?.clone())))
@@ -95,6 +100,12 @@ pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
 }
 
 impl Context {
+    /// Returns whether the session that is kept for it counts: it is of this cluster, and nothing
+    /// else says who the caller is.
+    pub(crate) fn keeps_session_of(&self, old: &Context) -> bool {
+        self.authority == old.authority && self.token.is_none() && self.identity.is_none()
+    }
+
     /// Reads its addresses.
     pub(crate) fn addresses(&self) -> Result<Vec<Address>, Failure> {
         Address::list(&self.nodes)

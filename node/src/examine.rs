@@ -16,7 +16,10 @@ use conclave_api::{
 };
 use conclave_keys::{LockError, NodeKeys, Unlock};
 use conclave_system::files;
-use rustix::process::{Resource, getrlimit};
+use rustix::{
+    net::UCred,
+    process::{Resource, getrlimit},
+};
 
 use crate::config::Config;
 
@@ -73,8 +76,12 @@ pub(crate) fn examine(path: &Path) -> Examination {
     }
     directory(&mut found, &config);
     let process = process(&mut found, &config);
+    if let Some(process) = &process {
+        owner(&mut found, &config, process.uid.as_raw());
+    }
     unlock_key(&mut found, &config);
-    descriptors(&mut found, process);
+    audit_file(&mut found, &config);
+    descriptors(&mut found, process.map(|process| process.pid.as_raw_nonzero().get()));
     found.socket = Some(config.admin_socket);
     found
 }
@@ -85,7 +92,7 @@ fn directory(found: &mut Examination, config: &Config) {
     let (meta, space) = match looked {
         Ok(looked) => looked,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let text = "is not there yet: the first start makes it";
+            let text = "does not exist yet: the first start makes it";
             return found.right.push(format!("data directory {shown} {text}"));
         }
         Err(error) => {
@@ -152,8 +159,8 @@ fn rights_of_key(found: &mut Examination, config: &Config, key: Option<File>) {
     if let Some(exposed) = config.unlock.exposure_to(node) {
         return found.warn(Code::UnlockKeyExposed, exposed, "conclave explain S002");
     }
-    // Whether its group is one of the node's is not known here.
-    if node != 0 && owner != node && mode & 0o040 == 0 {
+    let is_of_node = node == 0 || owner == node;
+    if !is_of_node && mode & 0o040 == 0 {
         let text = format!(
             "unlock key {shown} is of uid {owner} with mode {mode:o}, and the node of uid {node}: \
              it cannot read the key, and the next start is sealed"
@@ -161,11 +168,53 @@ fn rights_of_key(found: &mut Examination, config: &Config, key: Option<File>) {
         let hint = Some(format!("chown {node} {shown}"));
         return found.add(Severity::Error, Code::Sealed, text, hint);
     }
+    if !is_of_node {
+        let text = format!(
+            "unlock key {shown} is readable for its group {}; whether uid {node} of the node is in \
+             it was not looked at",
+            key.gid()
+        );
+        return found.add(Severity::Note, Code::Sealed, text, None);
+    }
     found.right.push(format!("unlock key {shown} opens the node, mode {mode:04o}"));
 }
 
+/// Judges whether the data directory is that of the user whose node runs.
+fn owner(found: &mut Examination, config: &Config, node: u32) {
+    let shown = config.data_dir.display();
+    let owner = std::fs::metadata(&config.data_dir).map(|data| data.uid());
+    // Root may do everything. What could not be looked at was said.
+    if let Some(owner) = owner.ok().filter(|owner| node != 0 && *owner != node) {
+        let text = format!("data directory {shown} is of uid {owner}, and the node runs as {node}");
+        found.warn(Code::DataUnusable, text, format!("chown -R {node} {shown}"));
+    }
+}
+
+/// Judges the place of the copy of the audit trail.
+fn audit_file(found: &mut Examination, config: &Config) {
+    let Some(file) = &config.audit_file else { return };
+    let dir = file.parent().unwrap_or(Path::new("/"));
+    let text = format!("audit file {}", file.display());
+    match std::fs::metadata(dir) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => found.warn(
+            Code::FileUnusable,
+            format!("{text}: {} is no directory", dir.display()),
+            "[audit] file: a file in a directory that the node can write to",
+        ),
+        Err(error) if error.kind() == ErrorKind::NotFound => found.warn(
+            Code::FileUnusable,
+            format!("{text}: {} does not exist, and no copy is written", dir.display()),
+            format!("mkdir {0} && chown USER-OF-THE-NODE {0}", dir.display()),
+        ),
+        Err(error) => {
+            found.warn(Code::FileUnusable, format!("{text} was not looked at: {error}"), AS_NODE);
+        }
+    }
+}
+
 /// Returns the process that answers at the admin socket.
-fn process(found: &mut Examination, config: &Config) -> Option<i32> {
+fn process(found: &mut Examination, config: &Config) -> Option<UCred> {
     let shown = config.admin_socket.display();
     let stream = match UnixStream::connect(&config.admin_socket) {
         Ok(stream) => stream,
@@ -178,10 +227,9 @@ fn process(found: &mut Examination, config: &Config) -> Option<i32> {
     };
     found.is_running = true;
     let peer = rustix::net::sockopt::socket_peercred(&stream).ok();
-    let process = peer.map(|peer| peer.pid.as_raw_nonzero().get());
-    let named = process.map(|process| format!(", process {process}")).unwrap_or_default();
-    found.right.push(format!("node {} runs{named}", config.name));
-    process
+    let named = peer.map(|peer| format!(", process {}", peer.pid.as_raw_nonzero()));
+    found.right.push(format!("node {} runs{}", config.name, named.unwrap_or_default()));
+    peer
 }
 
 /// Says what it means that a socket was not reached, and what to do.
@@ -239,7 +287,7 @@ mod tests {
         let text = format!(
             "[node]\nname = \"n1\"\ndata_dir = \"{shown}/data\"\n[admin]\nsocket = \"{shown}/s\"\n"
         );
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, &text).unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
         let mode = |mode| {
             let rights = std::fs::Permissions::from_mode(mode);
@@ -251,6 +299,11 @@ mod tests {
         assert!(!mode(0o700).contains(&Code::DataUnusable));
         assert!(mode(0o755).contains(&Code::DataUnusable));
         assert!(mode(0o700).contains(&Code::NodeUnreachable));
+        let audit = format!("{text}[audit]\nfile = \"{shown}/none/audit.jsonl\"\n");
+        std::fs::write(&path, audit).unwrap();
+        assert!(mode(0o700).contains(&Code::FileUnusable));
+        std::fs::create_dir(dir.path().join("none")).unwrap();
+        assert!(!mode(0o700).contains(&Code::FileUnusable));
         std::fs::write(&path, "[node]\n").unwrap();
         let found = examine(&path);
         assert!(found.socket.is_none() && found.findings.len() == 1, "{found:?}");

@@ -14,6 +14,7 @@ mod cluster;
 mod config;
 mod examine;
 mod fault;
+mod followers;
 mod health;
 mod http;
 mod inspect;

@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     config::Config,
+    followers::Followers,
     inspect::Inspections,
     local::Local,
     logins::Logins,
@@ -28,9 +29,6 @@ use crate::{
     replica::{AuditQueue, Replica},
     turns::Turns,
 };
-
-/// Most callers that follow the events of one node.
-const FOLLOWERS_MAX: usize = 64;
 
 /// The node's identity key, and the public half of its sealing key.
 pub(crate) struct OwnKeys {
@@ -121,7 +119,7 @@ struct Shared {
     /// Held while the node makes a backup.
     backing_up: Arc<Semaphore>,
     /// Places of those who follow the events of this node.
-    followers: Arc<Semaphore>,
+    followers: Followers,
     /// Keys of the backup that is being restored.
     restoring: arc_swap::ArcSwapOption<BackupKeys>,
     fatal: watch::Sender<Option<String>>,
@@ -165,7 +163,7 @@ impl Node {
             observed: Observed::default(),
             changing: Arc::new(Semaphore::new(1)),
             backing_up: Arc::new(Semaphore::new(1)),
-            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            followers: Followers::default(),
             restoring: arc_swap::ArcSwapOption::empty(),
             fatal: watch::Sender::new(None),
             take_over,
@@ -260,7 +258,7 @@ impl Node {
     }
 
     /// Returns the places of those who follow the events of this node.
-    pub(crate) fn followers(&self) -> &Arc<Semaphore> {
+    pub(crate) fn followers(&self) -> &Followers {
         &self.shared.followers
     }
 

@@ -14,7 +14,10 @@ mod missing;
 
 use std::{
     net::IpAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,13 +31,14 @@ use conclave_store::{
     record::{AuditEvent, AuditResult, KeyFamily, Origin, Principal, Stamp},
     scope::Scope,
     state::State,
+    time::UnixMillis,
 };
 use conclave_system::clock;
 use tokio::time::Instant;
 
 use crate::{node::Node, replica::Wait, rights::Access};
 
-pub(crate) use follow::{Following, wait_until};
+pub(crate) use follow::{Told, wait_until};
 pub(crate) use keyring::{catch_up, rekey, seal, unseal};
 pub(crate) use login::{Shown, login};
 
@@ -55,6 +59,8 @@ pub(crate) struct Caller {
     /// The rows that say who the caller is and what it may do. A change is rejected if one of them
     /// has changed in the meantime.
     pub(crate) expects: Vec<Expectation>,
+    /// When the login ends by itself; `None`: it does not.
+    pub(crate) ends: Option<UnixMillis>,
 }
 
 impl Caller {
@@ -78,15 +84,10 @@ impl Caller {
         }
         let state = &replica.point().state;
         if self.expects.iter().any(|one| state.expectation(one.key.clone()) != *one) {
-            return Err(ended("the token has ended, or what it allows was changed"));
+            return Err(ended("the login has ended, or what it allows was changed"));
         }
-        let token = match &self.principal {
-            Principal::Token { id, .. } | Principal::User { session: id, .. } => Some(id),
-            _ => None,
-        };
-        let expires = token.and_then(|id| state.access_token(id)).and_then(|token| token.expires);
-        match expires.is_some_and(|expires| clock::now() > expires) {
-            true => Err(ended("the token has ended")),
+        match self.ends.is_some_and(|ends| clock::now() > ends) {
+            true => Err(ended("the login has ended")),
             false => Ok(()),
         }
     }
@@ -159,8 +160,10 @@ impl Operator {
         if self.is_stale {
             return Ok(replica.point().state.clone());
         }
-        let point = replica.linearizable(self.left()).await.map_err(|_| self.no_leader())?;
-        Ok(point.state.clone())
+        replica.linearizable(self.left()).await.map_err(|_| self.no_leader())?;
+        // Taken before State, which holds at least so much.
+        self.reached.fetch_max(replica.raft().status().applied, Ordering::Relaxed);
+        Ok(replica.point().state.clone())
     }
 
     /// Tells the audit trail of something secret that the caller reads. Fails if the entry cannot be

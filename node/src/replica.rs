@@ -31,6 +31,7 @@ use conclave_edge::live::Live;
 use conclave_keys::Keyring;
 use conclave_raft::Raft;
 use conclave_store::{id::NodeId, state::State};
+use tokio::time::Instant;
 
 use self::{counters::Counters, proposer::Proposer};
 
@@ -83,6 +84,7 @@ struct Shared {
     keyring: Arc<Keyring>,
     reports: Reports,
     election_timeout: Duration,
+    started: Instant,
 }
 
 impl Replica {
@@ -110,6 +112,7 @@ impl Replica {
             keyring,
             reports,
             election_timeout,
+            started: Instant::now(),
         };
         Replica { shared: Arc::new(shared) }
     }

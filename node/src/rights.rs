@@ -1,7 +1,8 @@
 //! Who may do what: the rights of each role, and the right that each action needs.
 //!
-//! What each request needs is a table of the API. One without a row is refused. A change is judged twice: by its path, before anything
-//! is read, and by its action, which knows the domain that it is about.
+//! What a request needs is `conclave_api::need`; a request without a row there is refused. A change
+//! is judged twice: by its path, before anything is read, and by its action, which knows the domain
+//! that it is about.
 
 mod access;
 mod names;

@@ -110,17 +110,21 @@ fn a_crowd_without_a_token_locks_out_nobody() {
 
 #[test]
 fn ten_thousand_idle_connections_cost_little_and_lock_out_nobody() {
-    let cluster = Cluster::start(1);
-    let one = &cluster.nodes[0];
-    let made = one.run(&["token", "create", "reader", "--role", "viewer", "-o", "json"]).json();
-    let token = made["token"].as_str().unwrap();
     let resource = rustix::process::Resource::Nofile;
     let mut limit = rustix::process::getrlimit(resource);
     limit.current = limit.maximum;
     rustix::process::setrlimit(resource, limit).unwrap();
     // Other tests of this process need descriptors too.
     let room = limit.maximum.unwrap_or(u64::MAX).saturating_sub(2_000);
-    assert!(room >= FLOOD, "at most {:?} open files are allowed here: ulimit -Hn", limit.maximum);
+    if room < FLOOD {
+        assert!(std::env::var_os("CONCLAVE_TEST_ALL").is_none(), "ulimit -Hn: {limit:?}");
+        println!("SKIPPED: at most {:?} open files are allowed here: ulimit -Hn", limit.maximum);
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let made = one.run(&["token", "create", "reader", "--role", "viewer", "-o", "json"]).json();
+    let token = made["token"].as_str().unwrap();
     let descriptors =
         || std::fs::read_dir(format!("/proc/{}/fd", one.process_id())).unwrap().count();
     let (mib, before) = (one.resident_mib(), descriptors());

@@ -1,7 +1,14 @@
 //! Client certificates as logins of the admin API.
 
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
 use conclave_tests::{Authority, Cluster, Node, authority, has_program, openssl, wait_for};
-use rcgen::{ExtendedKeyUsagePurpose as Purpose, SanType};
+use rcgen::{
+    CertificateParams, ExtendedKeyUsagePurpose as Purpose, SanType, SerialNumber, date_time_ymd,
+};
 use serde_json::Value;
 
 fn sha256(file: &str) -> String {
@@ -15,11 +22,11 @@ fn identity(
     root: &Authority,
     file: &str,
     names: &[SanType],
-    purpose: Purpose,
+    change: impl FnOnce(&mut CertificateParams),
 ) -> String {
     let issued = root.client(file, |params| {
-        params.extended_key_usages = vec![purpose.clone()];
         params.subject_alt_names.extend(names.iter().cloned());
+        change(params);
     });
     let pem = format!("{}\n{}", issued.certificate, issued.key);
     let file = node.file(&format!("{file}.pem"), pem.as_bytes());
@@ -40,7 +47,7 @@ fn url(node: &Node) -> String {
 fn ask(node: &Node, identity: &str, method: &str, path: &str) -> (u16, String) {
     let words =
         ["-sk", "--max-time", "20", "-w", "\n%{http_code}", "--cert", identity, "-X", method];
-    let mut command = std::process::Command::new("curl");
+    let mut command = Command::new("curl");
     let output = command.args(words).arg(format!("{}{path}", url(node))).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (body, status) = text.rsplit_once('\n').unwrap();
@@ -68,34 +75,25 @@ fn a_certificate_is_the_login_of_the_user_whose_name_it_has() {
     one.run(&create).ok();
     one.run(&["domain", "create", "shop.example"]).ok();
     let alice = mail("alice@shop.example");
-    let client = Purpose::ClientAuth;
-    let right = identity(one, &root, "right", std::slice::from_ref(&alice), client.clone());
+    let right = identity(one, &root, "right", std::slice::from_ref(&alice), |_| {});
     let who = ask(one, &right, "GET", "/v1/whoami");
     assert_eq!(who.0, 200, "{who:?}");
     assert!(who.1.starts_with("user alice by certificate "), "{who:?}");
     assert_eq!(ask(one, &right, "DELETE", "/v1/domains/shop.example?dry_run=true").0, 200);
     assert_eq!(ask(one, &right, "GET", "/v1/audit"), (403, "X002".to_owned()));
     assert_eq!(ask(one, &right, "DELETE", "/v1/login").0, 400, "there is no session to end");
+    let names = std::slice::from_ref(&alice);
+    let of_server = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![Purpose::ServerAuth];
+    };
+    let expired = |params: &mut CertificateParams| params.not_after = date_time_ymd(2026, 2, 1);
+    let of_dns = SanType::DnsName("alice@shop.example".try_into().unwrap());
     for (why, wrong) in [
-        (
-            "another authority",
-            identity(one, &other, "other", std::slice::from_ref(&alice), client.clone()),
-        ),
-        ("another name", identity(one, &root, "bob", &[mail("bob@shop.example")], client.clone())),
-        (
-            "a name of another kind",
-            identity(
-                one,
-                &root,
-                "dns",
-                &[SanType::DnsName("alice.shop.example".try_into().unwrap())],
-                client.clone(),
-            ),
-        ),
-        (
-            "a server",
-            identity(one, &root, "server", std::slice::from_ref(&alice), Purpose::ServerAuth),
-        ),
+        ("another authority", identity(one, &other, "other", names, |_| {})),
+        ("another name", identity(one, &root, "bob", &[mail("bob@shop.example")], |_| {})),
+        ("a name of another kind", identity(one, &root, "dns", &[of_dns], |_| {})),
+        ("a server", identity(one, &root, "server", names, of_server)),
+        ("its time is over", identity(one, &root, "expired", names, expired)),
     ] {
         assert_eq!(ask(one, &wrong, "GET", "/v1/whoami"), (401, "X003".to_owned()), "{why}");
     }
@@ -103,7 +101,7 @@ fn a_certificate_is_the_login_of_the_user_whose_name_it_has() {
     let fingerprint = one.status()["cluster"]["fingerprint"].as_str().unwrap().to_owned();
     let home = one.dir.join("home");
     let run = |words: &[&str]| {
-        let mut command = std::process::Command::new(conclave_tests::binary("conclave"));
+        let mut command = Command::new(conclave_tests::binary("conclave"));
         command.env("XDG_CONFIG_HOME", &home).env_remove("CONCLAVE_ADDRESS").args(words);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -123,4 +121,55 @@ fn a_certificate_is_the_login_of_the_user_whose_name_it_has() {
     wait_for("the end of the login", || {
         (ask(one, &right, "GET", "/v1/whoami").0 == 401).then_some(())
     });
+}
+
+#[test]
+fn a_login_ends_with_its_certificate_and_with_a_list_that_revokes_it() {
+    if !has_program("curl") || !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    let root = authority("People Root", None);
+    let file = one.file("root.pem", root.certificate.pem().as_bytes());
+    let issuer = sha256(&file);
+    one.run(&["trust", "add", &file, "--scope", "cluster"]).ok();
+    let create = |name: &str, of: &str| {
+        let certificate = format!("{issuer}={of}@shop.example");
+        one.run(&["user", "create", name, "--role", "viewer", "--certificate", &certificate])
+    };
+    create("alice", "alice").ok();
+    create("bob", "bob").ok();
+    // A certificate is the login of one user.
+    let refused = create("carol", "alice");
+    assert!(refused.code == 4 && refused.err.contains("U002"), "{}", refused.err);
+    let both = [mail("alice@shop.example"), mail("bob@shop.example")];
+    let of_both = identity(one, &root, "both", &both, |_| {});
+    assert_eq!(ask(one, &of_both, "GET", "/v1/whoami").0, 401);
+    let with_serial = |params: &mut CertificateParams| {
+        params.serial_number = Some(SerialNumber::from(7));
+    };
+    let revoked = identity(one, &root, "revoked", &both[..1], with_serial);
+    let short = identity(one, &root, "short", &both[1..], |params| {
+        // Certificates have whole seconds.
+        let end = jiff::Timestamp::now() + Duration::from_secs(8);
+        let since_epoch = Duration::from_secs(end.as_second().unsigned_abs());
+        params.not_after = date_time_ymd(1970, 1, 1) + since_epoch;
+    });
+    assert_eq!(ask(one, &revoked, "GET", "/v1/whoami").0, 200);
+    let streams = [&revoked, &short].map(|identity| {
+        let mut command = Command::new("curl");
+        command.args(["-skN", "--max-time", "60", "--cert", identity]);
+        command.arg(format!("{}/v1/events", url(one))).stdout(Stdio::piped());
+        command.spawn().unwrap()
+    });
+    let crl = one.file("crl.pem", root.revoke(7).as_bytes());
+    one.run(&["trust", "add", &crl, "--scope", "cluster"]).ok();
+    assert_eq!(ask(one, &revoked, "GET", "/v1/whoami"), (401, "X003".to_owned()));
+    for stream in streams {
+        let output = stream.wait_with_output().unwrap();
+        assert!(output.status.success(), "the node ends it");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("event: problem") && text.contains("X003"), "{text}");
+    }
 }

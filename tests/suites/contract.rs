@@ -128,7 +128,7 @@ fn the_document_has_every_operation_with_its_answer_and_problem() {
     // A second type of the same name gets a number.
     let schemas = document["components"]["schemas"].as_object().unwrap();
     for name in schemas.keys() {
-        assert!(!name.ends_with(|c: char| c.is_ascii_digit()), "{name} stands twice");
+        assert!(!name.ends_with(|c: char| c.is_ascii_digit()), "{name} is there twice");
     }
 }
 

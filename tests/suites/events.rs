@@ -2,7 +2,8 @@
 
 use std::{
     cell::RefCell,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
@@ -130,6 +131,35 @@ fn a_follower_misses_nothing_when_its_node_dies() {
     assert!(two.contains("d9.example") && !two.contains("d0.example"), "{two}");
 }
 
+/// One who hears nothing of what it asks for knows all the same where it is.
+#[test]
+fn a_quiet_follower_goes_on_from_where_it_was() {
+    let mut cluster = Cluster::start(3);
+    let follower = {
+        let nodes: Vec<&Node> = cluster.nodes.iter().collect();
+        Follower::start(&nodes, &["--kind", "leader,tls"])
+    };
+    follower.next(is("leader.now"));
+    // It follows, and was told no event with a position. A change while no node tells it anything:
+    cluster.nodes[0].kill();
+    cluster.nodes[2].run(&["tls", "set", "--ttl", "1h"]).ok();
+    follower.next(is("tls.set"));
+    follower.stop();
+    // The node tells the position when it begins, and after some silence.
+    let mut stream = UnixStream::connect(cluster.nodes[1].dir.join("admin.sock")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(b"GET /v1/events?kind=trust HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let mut positions = lines.filter_map(|line| {
+        let (index, sequence) = line.strip_prefix("id: ")?.split_once('.')?;
+        Some((index.parse::<u64>().unwrap(), sequence.parse::<u64>().unwrap()))
+    });
+    let begin = positions.next().unwrap();
+    let made = cluster.nodes[2].run(&["domain", "create", "shop.example", "-o", "json"]).json();
+    let then = positions.next().unwrap();
+    assert!(then.0 >= made["index"].as_u64().unwrap() && then.1 > begin.1, "{begin:?} {then:?}");
+}
+
 #[test]
 fn what_comes_after_a_change_is_told_behind_its_index() {
     let cluster = Cluster::start(1);
@@ -198,6 +228,16 @@ fn a_limited_follower_sees_its_domain_and_ends_with_its_token() {
         })
     });
     one.run(&["domain", "delete", "bank.example", "--yes"]).ok();
+    // A domain that comes and goes by its name: the other name is none of its business, and neither
+    // is who did it.
+    for (from, to) in [("shop.example", "secret.example"), ("secret.example", "shop.example")] {
+        one.run(&["domain", "rename", from, to, "--reason", "merger"]).ok();
+        let renamed = follower.next(is("domain.rename"));
+        assert_eq!(renamed["object"], "shop.example");
+        let text = renamed.to_string();
+        assert!(!text.contains("secret") && !text.contains("merger"), "{text}");
+        assert!(!text.contains("uid"), "{text}");
+    }
     one.run(&["domain", "delete", "shop.example", "--yes"]).ok();
     let last = follower.next(|event| {
         assert_eq!(event["object"], "shop.example");

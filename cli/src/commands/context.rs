@@ -1,6 +1,6 @@
 //! Commands for contexts.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use conclave_api::problem::{Code, Problem};
 use conclave_client::Failure;
@@ -49,9 +49,8 @@ pub(super) fn run(global: &Global, command: args::Context) -> Done {
             contexts.get(&name)?;
             contexts.contexts.remove(&name);
             contexts.current = contexts.current.filter(|current| *current != name);
+            end_session(&name)?;
             contexts.write()?;
-            // There may be no session.
-            let _ = std::fs::remove_file(session_file(&name)?);
             output::success(global, &format!("{name}: removed"));
             Ok(0)
         }
@@ -70,8 +69,12 @@ fn add(global: &Global, name: String, context: Context) -> Done {
                 .hint("--authority SHA-256: conclave status -o json on a member shows it as fingerprint    or: --token FILE"),
         ));
     }
-    let login = login(&name, &context);
     let mut contexts = Contexts::read()?;
+    let replaced = contexts.contexts.get(&name);
+    if replaced.is_some_and(|old| !context.keeps_session_of(old)) {
+        end_session(&name)?;
+    }
+    let login = login(&name, &context);
     contexts.contexts.insert(name.clone(), context);
     // The first one is the one that is meant.
     let current = contexts.current.get_or_insert_with(|| name.clone()) == &name;
@@ -135,8 +138,19 @@ fn login(name: &str, context: &Context) -> &'static str {
     }
 }
 
-/// A context is used from any directory.
+/// Removes the session that is kept for a context, if there is one.
+pub(super) fn end_session(name: &str) -> Result<(), Failure> {
+    let file = session_file(name)?;
+    match std::fs::remove_file(&file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(super::unwritable(&file, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A context is used from any directory. A link stays one: what it leads to may be replaced.
 fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
-    let absolute = |path: &Path| path.canonicalize();
-    absolute(&path).map_err(|error| super::file_problem(&path, error.to_string()))
+    let absolute = std::fs::metadata(&path).and_then(|_| std::path::absolute(&path));
+    absolute.map_err(|error| super::file_problem(&path, error.to_string()))
 }

@@ -73,8 +73,11 @@ fn judge(found: &mut Findings, status: &Status) {
     }
     let domains = &status.domains;
     let checked = domains.total.saturating_sub(domains.unchecked);
-    if domains.problem + domains.expiring == 0 {
-        found.right(format!("certificates: {checked} of {} domains checked", domains.total));
+    let text = format!("certificates: {checked} of {} domains checked", domains.total);
+    match domains.problem + domains.expiring {
+        0 if domains.unchecked > 0 => found.add(Severity::Note, &text, None),
+        0 => found.right(text),
+        _ => {}
     }
     for StatusProblem { severity, object, text, hint, .. } in
         status.problems.iter().take(PROBLEMS_MAX)

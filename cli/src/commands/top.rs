@@ -17,7 +17,11 @@ use ratatui::{
     crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers},
 };
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::Instant,
+};
 
 use self::rates::{Rates, rates};
 use super::{Asking, Done};
@@ -89,39 +93,44 @@ fn once(view: &View) -> Result<String, Failure> {
 
 async fn draw_until_quit(client: &Client, every: Duration) -> Done {
     let (_, mut before) = look(client).await?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| broken(&error))?;
     let mut terminal = ratatui::try_init().map_err(|error| broken(&error))?;
-    // A rate needs a second look.
-    tokio::time::sleep(ONCE.min(every)).await;
     let mut keys = keys();
     let mut view: Option<View> = None;
-    let mut look_at = tokio::time::Instant::now();
+    // A rate needs a second look. Keys count while one is made: a node may not answer.
+    let mut looking = Box::pin(look_at(client, Instant::now() + ONCE.min(every)));
     let done = loop {
-        if look_at <= tokio::time::Instant::now() {
-            look_at = tokio::time::Instant::now() + every;
-            match look(client).await {
-                Ok((status, now)) => {
-                    view = Some(View { status, rates: rates(&before, &now), failed: None });
-                    before = now;
+        tokio::select! {
+            looked = &mut looking => {
+                looking = Box::pin(look_at(client, Instant::now() + every));
+                match (looked, &mut view) {
+                    (Ok((status, now)), view) => {
+                        *view = Some(View { status, rates: rates(&before, &now), failed: None });
+                        before = now;
+                    }
+                    (Err(failure), Some(view)) => view.failed = Some(failure),
+                    (Err(failure), None) => break Err(failure),
                 }
-                Err(failure) => match &mut view {
-                    Some(view) => view.failed = Some(failure),
-                    None => break Err(failure),
-                },
             }
+            key = keys.recv() => match key {
+                Some(Key::Other) => {}
+                Some(Key::Quit) | None => break Ok(0),
+            },
+            _ = terminate.recv() => break Ok(0),
         }
         if let Some(view) = &view
             && let Err(error) = terminal.draw(|frame| frame::draw(frame, view))
         {
             break Err(broken(&error));
         }
-        let key = tokio::time::timeout_at(look_at, keys.recv()).await;
-        match key {
-            Ok(Some(Key::Quit) | None) => break Ok(0),
-            Ok(Some(Key::Other)) | Err(_) => {}
-        }
     };
     ratatui::restore();
     done
+}
+
+async fn look_at(client: &Client, at: Instant) -> Result<(Status, Vec<NodeLoad>), Failure> {
+    tokio::time::sleep_until(at).await;
+    look(client).await
 }
 
 enum Key {

@@ -215,12 +215,12 @@ pub(super) async fn log_in(asking: &Asking, logging_in: LoggingIn) -> Done {
 /// Returns the context in use, and the file of its session.
 fn session_of_context(asking: &Asking) -> Result<(String, PathBuf), Failure> {
     match super::asked(&asking.global)? {
-        (_, Some((name, context))) if context.token.is_none() => {
+        (_, Some((name, context))) if context.token.is_none() && context.identity.is_none() => {
             Ok((name.clone(), session_file(&name)?))
         }
         (_, context) => {
             let title = match context {
-                Some((name, _)) => format!("the context {name} has a token, and needs no session"),
+                Some((name, _)) => format!("the context {name} has a login, and needs no session"),
                 None => "--save needs a context to keep the session for".to_owned(),
             };
             Err(Box::new(
@@ -232,13 +232,20 @@ fn session_of_context(asking: &Asking) -> Result<(String, PathBuf), Failure> {
 }
 
 pub(super) async fn log_out(asking: &Asking) -> Done {
+    // What a context keeps is removed with the session that it is the token of.
+    let shown = super::token_file(&asking.global, false);
+    let kept = session_of_context(asking).ok();
+    let kept = kept.filter(|(_, file)| shown.is_none_or(|shown| shown == *file));
+    let forget = || kept.as_ref().map_or(Ok(()), |(name, _)| super::context::end_session(name));
     match asking.client()?.log_out().await {
         Ok(done) => {
-            if let Ok((_, file)) = session_of_context(asking) {
-                // The session may have come from --token-file.
-                let _ = std::fs::remove_file(file);
-            }
+            forget()?;
             output::change(&asking.global, "session: ended", &done);
+            Ok(0)
+        }
+        Err(failure) if failure.code == Code::NotLoggedIn && kept.is_some() => {
+            forget()?;
+            output::success(&asking.global, "session: had ended already");
             Ok(0)
         }
         Err(failure) if failure.code == Code::Malformed => Err(Box::new(

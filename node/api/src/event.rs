@@ -47,6 +47,10 @@ impl EventKind {
     }
 }
 
+/// Name of the last message of a stream that the node ends: its `data` is a
+/// [`crate::problem::Problem`].
+pub const PROBLEM: &str = "problem";
+
 /// One message of the stream of events: its `data`. The message's name is the kind, or `problem`
 /// for the last message of a stream that the node ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -14,3 +14,6 @@ pub const AFTER_BYTES_MAX: usize = 300;
 pub const REASON_BYTES_MAX: usize = 500;
 /// Bytes of a text that entries of the audit trail are chosen by.
 pub const FILTER_BYTES_MAX: usize = 512;
+/// Longest silence in a stream of events, in seconds. A message without data, which only tells the
+/// position, ends it.
+pub const EVENTS_SILENCE_S: u64 = 10;

@@ -25,7 +25,7 @@ pub struct NodeLoad {
 /// two answers, divided by that of `up_ms`, is a rate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counters {
-    /// Milliseconds since the start of the process.
+    /// Milliseconds since the node runs as a member.
     pub up_ms: u64,
     /// Connections open now.
     pub connections: u64,

@@ -4,6 +4,8 @@
 
 mod answers;
 
+use std::collections::BTreeSet;
+
 use schemars::{
     Schema, SchemaGenerator,
     generate::SchemaSettings,
@@ -73,7 +75,7 @@ pub fn document() -> Value {
             "parameters": OPERATIONS
                 .iter()
                 .flat_map(parameters_of)
-                .map(|one| (one.name.to_owned(), parameter(one)))
+                .map(|one| (parameter_key(one), parameter(one)))
                 .collect::<Map<_, _>>(),
             "schemas": schemas,
             "headers": answers::known_headers(),
@@ -110,7 +112,7 @@ fn operation(
 ) -> Value {
     let mut parameters = path_parameters(one.path);
     parameters.extend(parameters_of(one).map(|one| {
-        let named = format!("#/components/parameters/{}", one.name);
+        let named = format!("#/components/parameters/{}", parameter_key(one));
         json!({ "$ref": named })
     }));
     let body = match one.body {
@@ -188,6 +190,26 @@ fn tag(path: &str) -> &str {
 
 fn parameters_of(one: &Operation) -> impl Iterator<Item = &Parameter> {
     one.parameters.iter().flat_map(|group| group.iter())
+}
+
+/// Returns the name of a parameter among all. One whose name means something else elsewhere, and
+/// which only one noun has, is named after that noun.
+fn parameter_key(one: &Parameter) -> String {
+    let described = parameter(one);
+    let all = || {
+        OPERATIONS.iter().flat_map(|operation| {
+            parameters_of(operation).map(|other| (tag(operation.path), other))
+        })
+    };
+    let namesakes = || all().filter(|(_, other)| other.name == one.name);
+    let is_same = |other: &Parameter| parameter(other) == described;
+    let tags: BTreeSet<&str> =
+        namesakes().filter(|(_, other)| is_same(other)).map(|(tag, _)| tag).collect();
+    let is_alone = namesakes().all(|(_, other)| is_same(other));
+    match tags.first() {
+        Some(tag) if !is_alone && tags.len() == 1 => format!("{tag}_{}", one.name),
+        _ => one.name.to_owned(),
+    }
 }
 
 fn parameter(one: &Parameter) -> Value {
@@ -307,5 +329,23 @@ fn leave_out(schema: &mut Schema) {
                 _ => drop(member.insert("anyOf".to_owned(), choices.into())),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_described_as_it_is_meant_where_it_is_used() {
+        let mut described = BTreeMap::new();
+        for one in OPERATIONS.iter().flat_map(parameters_of) {
+            let key = parameter_key(one);
+            let first = described.entry(key.clone()).or_insert_with(|| parameter(one));
+            assert_eq!(*first, parameter(one), "{key}");
+        }
+        assert!(described.contains_key("after") && described.contains_key("events_after"));
     }
 }

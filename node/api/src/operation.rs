@@ -150,7 +150,7 @@ mod tests {
         let mut ids = BTreeSet::new();
         let mut places = BTreeSet::new();
         for one in OPERATIONS {
-            assert!(ids.insert(one.id), "{} stands twice", one.id);
+            assert!(ids.insert(one.id), "{} is in the table twice", one.id);
             assert!(places.insert((one.path, one.method.as_str())), "{} has no own place", one.id);
             assert!(one.summary.ends_with('.'), "{}: {}", one.id, one.summary);
             assert!(one.path.starts_with("/v1/"), "{}", one.id);

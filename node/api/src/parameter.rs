@@ -188,21 +188,13 @@ pub const REMOVES: &[Parameter] = &[query(
 /// Of lists of trusted certificates.
 pub const OWN: &[Parameter] =
     &[query(path::OWN_PARAMETER, Value::Flag, "Leave out what the set inherits.")];
-/// Of lists in pages.
+/// Of lists, which can be had in pages.
 pub const PAGE: &[Parameter] = &[
-    query(path::LIMIT_PARAMETER, Value::Number(1), "Page size; 1000 if not given, and at most."),
-    query(
-        path::AFTER_PARAMETER,
-        Value::Text(limits::AFTER_BYTES_MAX),
-        "Begin after the page that gave this value as `next`.",
-    ),
-];
-/// Of lists that are whole unless a page size is given.
-pub const WHOLE_OR_PAGE: &[Parameter] = &[
     query(
         path::LIMIT_PARAMETER,
         Value::Number(1),
-        "Page size, 1000 at most. If not given, the list is whole.",
+        "Page size, 1000 at most. If not given, it is 1000 for domains and the audit trail, and \
+         other lists are whole.",
     ),
     query(
         path::AFTER_PARAMETER,

@@ -170,7 +170,7 @@ impl FromRequest<Node> for Unknown {
         let remote = parts.extensions.get::<Door>().and_then(Door::remote);
         let guest = parts.extensions.get::<Guest>().cloned();
         let (principal, access, expects) = (Principal::Stranger, Access::nothing(), Vec::new());
-        let caller = Caller { principal, access, remote, expects };
+        let caller = Caller { principal, access, remote, expects, ends: None };
         let asked = Asked::read(started, parts, body, caller, node).await?;
         Ok(Unknown { asked, remote, guest })
     }
@@ -300,6 +300,11 @@ fn version(text: &str) -> Option<u64> {
     let bare = text.strip_prefix('"').map_or(Some(text), |rest| rest.strip_suffix('"'))?;
     let is_number = bare.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| bare.parse().ok()).flatten()
+}
+
+/// Returns whether a request says that it is about the local scope.
+pub(super) fn is_local(uri: &Uri) -> bool {
+    parameters(uri).unwrap_or_default().scope == Some(ApiScope::Local)
 }
 
 /// Returns how long a caller waits for the answer.

@@ -93,6 +93,7 @@ async fn authenticate(parts: &Parts, node: &Node) -> Result<Caller, Problem> {
             access: Access::everything(),
             remote: None,
             expects: Vec::new(),
+            ends: None,
         });
     }
     let refused = |title: &str| {
@@ -126,7 +127,7 @@ async fn authenticate(parts: &Parts, node: &Node) -> Result<Caller, Problem> {
     if matches!(parts.method, Method::GET | Method::HEAD) {
         let is_believed = replica.confirmed_since().is_some_and(|since| since <= BELIEVED_MAX);
         // How the cluster is must be readable while it has no leader. It holds no secret.
-        let is_outlook = [path::STATUS, path::NODES].contains(&parts.uri.path());
+        let is_outlook = [path::STATUS, path::NODES, path::LOAD].contains(&parts.uri.path());
         return match is_believed || is_outlook {
             true => Ok(caller),
             false => check_again(parts, node, &shown).await?.ok_or_else(ended),
@@ -213,7 +214,8 @@ impl Shown {
         }
         let row = row.map(|row| state.expectation(row));
         let expects = std::iter::once(of_token).chain(row).collect();
-        Ok(Some(Caller { principal, access, remote: self.remote, expects }))
+        let ends = token.expires;
+        Ok(Some(Caller { principal, access, remote: self.remote, expects, ends }))
     }
 }
 

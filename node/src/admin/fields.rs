@@ -41,7 +41,9 @@ impl Fields {
         if text.len() > FILTER_BYTES_MAX {
             return Err(malformed("fields is too long"));
         }
-        let operation = find(method.as_str(), matched).filter(|_| *method == Method::GET);
+        // The answer to HEAD is that to GET without its body.
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        let operation = find("GET", matched).filter(|_| is_read);
         let members = operation.and_then(|operation| operation.members());
         let (Some(operation), Some(members)) = (operation, members) else {
             return Err(malformed("fields is for reads whose answer is an object or a list"));
@@ -73,6 +75,9 @@ impl Fields {
         let (mut head, body) = answer.into_parts();
         // It is in memory already: the route has made it as a whole.
         let body = to_bytes(body, usize::MAX).await.map_err(|error| internal("fields", error))?;
+        if body.is_empty() {
+            return Ok(Response::from_parts(head, Body::empty()));
+        }
         let mut value: Value =
             serde_json::from_slice(&body).map_err(|error| internal("fields", error))?;
         match value.get_mut("items") {

@@ -58,13 +58,18 @@ pub(super) async fn pass(State(node): State<Node>, request: Request, next: Next)
 
 /// Runs the route of a request that may pass.
 async fn run(mut parts: Parts, body: Body, node: &Node, matched: &str, next: Next) -> Response {
+    // Strangers are told nothing about the cluster, and wait for nothing.
     let is_known = parts.extensions.get::<Caller>().is_some();
     let is_read = is_read(&parts.method);
     let fields = match Fields::read(&parts.method, &parts.uri, matched) {
         Ok(fields) => fields,
         Err(problem) => return Failed::from(problem).into_response(),
     };
-    let position = match Position::take(&mut parts, node).await {
+    let position = match is_known {
+        true => Position::take(&mut parts, node).await.map(Some),
+        false => Ok(None),
+    };
+    let position = match position {
         Ok(position) => position,
         Err(problem) => return Failed::from(problem).into_response(),
     };
@@ -72,8 +77,7 @@ async fn run(mut parts: Parts, body: Body, node: &Node, matched: &str, next: Nex
     if let Some(fields) = fields {
         answer = fields.choose(answer).await;
     }
-    // Strangers are told nothing about the cluster.
-    if is_known {
+    if let Some(position) = position {
         position.tell(node, &mut answer);
     }
     if is_read {
@@ -188,7 +192,8 @@ impl Asked {
             LazyLock::new(|| Rate::new(STRANGERS_MAX, STRANGERS_EVERY));
         let status = answer.status();
         let is_denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        let has_failed = !status.is_success() && !self.is_read() && !self.is_dry_run;
+        let is_failure = status.is_client_error() || status.is_server_error();
+        let has_failed = is_failure && !self.is_read() && !self.is_dry_run;
         // A login tells the trail itself whose it was.
         if !is_denied && !has_failed || self.path == LOGIN {
             return;

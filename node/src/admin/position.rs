@@ -24,6 +24,8 @@ use crate::{node::Node, operate::Reached};
 #[derive(Clone)]
 pub(super) struct Position {
     reached: Reached,
+    /// Whether the request is about the local scope, which has an order of its own.
+    is_local: bool,
 }
 
 impl Position {
@@ -42,7 +44,8 @@ impl Position {
         let applied = node.replica().map_or(0, |replica| replica.raft().status().applied);
         let reached = Arc::new(AtomicU64::new(applied));
         parts.extensions.insert(Arc::clone(&reached));
-        Ok(Position { reached })
+        let is_local = asked::is_local(&parts.uri);
+        Ok(Position { reached, is_local })
     }
 
     /// Says in an answer who answers, who leads, and what the answer contains.
@@ -54,7 +57,9 @@ impl Position {
         };
         tell(NODE_HEADER, node.config().name.as_str());
         let Ok(replica) = node.replica() else { return };
-        tell(INDEX_HEADER, &self.reached.load(Ordering::Relaxed).to_string());
+        if !self.is_local {
+            tell(INDEX_HEADER, &self.reached.load(Ordering::Relaxed).to_string());
+        }
         let point = replica.point();
         if let Some(leader) = replica.known_leader().and_then(|id| point.state.member(&id)) {
             tell(LEADER_HEADER, leader.name.as_str());

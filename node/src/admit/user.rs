@@ -111,7 +111,7 @@ fn certificates(asked: &[Certificate]) -> Result<Vec<CertificateLogin>, Problem>
 /// Creates a user.
 pub(crate) fn create_user(view: &View<'_>, new: &NewUser) -> Result<Admitted, Problem> {
     check_covered(view.access, &new.grant)?;
-    check_issuers(view, &new.certificates)?;
+    check_certificates(view, &new.name, &new.certificates)?;
     if view.is_if_missing && view.state.user(&new.name).is_some() {
         return Ok(Admitted::nothing(&new.name, vec![RowKey::User(new.name.clone())]));
     }
@@ -139,7 +139,7 @@ pub(crate) fn set_user(view: &View<'_>, name: &str, set: &SetUser) -> Result<Adm
         user.grant = grant.clone();
     }
     if let Some(certificates) = &set.certificates {
-        check_issuers(view, certificates)?;
+        check_certificates(view, &name, certificates)?;
         user.certificates = certificates.clone();
     }
     if set.password.is_some() {
@@ -211,8 +211,20 @@ fn known<'s>(view: &View<'s>, name: &UserName) -> Result<&'s User, Problem> {
     })
 }
 
-/// Refuses a certificate whose authority the cluster does not trust.
-fn check_issuers(view: &View<'_>, certificates: &[CertificateLogin]) -> Result<(), Problem> {
+/// Refuses a certificate whose authority the cluster does not trust, and one that is the login of
+/// another user.
+fn check_certificates(
+    view: &View<'_>,
+    name: &UserName,
+    certificates: &[CertificateLogin],
+) -> Result<(), Problem> {
+    let mut others = view.state.users().filter(|(other, _)| *other != name);
+    let other =
+        others.find(|(_, user)| user.certificates.iter().any(|one| certificates.contains(one)));
+    if let Some((other, _)) = other {
+        let title = format!("{other} logs in with this certificate already");
+        return Err(Problem::new(Code::UserExists, title).hint("conclave user show NAME"));
+    }
     let trusted = |issuer: &Fingerprint| {
         let set = conclave_store::record::TrustSet::System;
         view.state.trusted(&set).any(|(fingerprint, _)| fingerprint == *issuer)

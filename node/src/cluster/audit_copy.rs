@@ -15,6 +15,7 @@ use conclave_store::{record::AuditEntry, scope::Scope, state::State};
 use super::limits::{AUDIT_RETRY, AUDIT_RETRY_MAX, AUDIT_WRITE_BYTES, AUDIT_WRITE_MAX};
 use crate::{node::Node, replica::Replica};
 use file::FileCopy;
+pub(super) use syslog::SENT;
 use syslog::SyslogCopy;
 
 /// A place for a copy of the trail.
@@ -97,6 +98,9 @@ struct Copied {
     left_out: u64,
 }
 
+/// What the line of an entry begins with.
+const LINE_BEGIN: &str = "{\"sequence\":";
+
 /// An entry that a copy has: its number and its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Had {
@@ -107,7 +111,7 @@ struct Had {
 impl Had {
     /// Parses the line of an entry.
     fn parse(line: &str) -> Option<Had> {
-        let digits = line.strip_prefix("{\"sequence\":")?.split(',').next()?;
+        let digits = line.strip_prefix(LINE_BEGIN)?.split(',').next()?;
         let hash = line.strip_suffix("\"}")?.rsplit_once(",\"hash\":\"")?.1;
         Some(Had { number: digits.parse().ok()?, hash: hash.to_owned() })
     }

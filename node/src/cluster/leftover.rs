@@ -14,7 +14,7 @@ use conclave_store::{id::ClusterId, time::UnixMillis};
 use conclave_store_sled::{Home, OpenError, migrate};
 use conclave_system::files;
 
-use super::limits::ABANDONED_MAX;
+use super::{audit_copy::SENT, limits::ABANDONED_MAX};
 
 /// Directories of a member's cluster data, in all releases.
 const DIRECTORIES: [&str; 4] = ["raft", "state", "state.v2", "state.v2.unfinished"];
@@ -47,10 +47,10 @@ pub(crate) enum LeftoverError {
         /// Path of the data directory.
         path: String,
     },
-    /// A directory cannot be renamed.
-    #[error("cannot rename {path}: {source}")]
+    /// A directory cannot be renamed, or a file not removed.
+    #[error("cannot rename or remove {path}: {source}")]
     File {
-        /// Path of the directory.
+        /// Its path.
         path: String,
         /// Why.
         source: io::Error,
@@ -71,7 +71,14 @@ pub(crate) fn abandon(data_dir: &Path, now: UnixMillis) -> Result<Vec<PathBuf>, 
         renamed.push(to);
         forget_oldest(data_dir, name);
     }
-    Ok(renamed)
+    // Of the trail of another cluster: nothing of the next one was sent.
+    let sent = data_dir.join(SENT);
+    match std::fs::remove_file(&sent) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(LeftoverError::File { path: sent.display().to_string(), source })
+        }
+        _ => Ok(renamed),
+    }
 }
 
 /// Puts leftovers aside when no membership file says that they are an unfinished founding. Fails if

@@ -145,6 +145,7 @@ impl Operator {
     /// Answers an operation that changes nothing, with the nodes that serve what there is.
     async fn told_unchanged(&self, scope: Scope, same: Unchanged) -> Change {
         let Unchanged { done, index, told, compared } = same;
+        self.note_reached(scope, index);
         let (waits, is_dry_run) = (self.wait == Wait::Served, self.is_dry_run);
         let (served, missing) = match (scope, self.node.replica()) {
             (Scope::Shared, Ok(replica)) if waits && !is_dry_run => {
@@ -160,6 +161,7 @@ impl Operator {
 
     /// Repeats the first answer of a finished operation, with the nodes that serve the change now.
     async fn told_again(&self, scope: Scope, done: &Done, index: LogIndex, told: Told) -> Change {
+        self.note_reached(scope, index);
         let outcome = Outcome::Done(done.clone());
         let executed = match (scope, self.wait, self.node.replica()) {
             (Scope::Shared, Wait::Served, Ok(replica)) => {
@@ -207,7 +209,7 @@ impl Operator {
         let replica = self.node.replica()?;
         let executed = replica.execute(&bytes, wait, self.deadline).await;
         if let Ok(executed) = &executed {
-            self.reached.fetch_max(executed.index.0, Ordering::Relaxed);
+            self.note_reached(Scope::Shared, executed.index);
             // The next read from this node must see the change, even if so far only the leader has
             // applied it.
             replica.wait_applied(executed.index.0, OWN_WRITE_TIMEOUT).await;
@@ -263,6 +265,13 @@ impl Operator {
             matches!(served, Ok(Ok(report)) if !report.failed.contains(&index))
         };
         Ok(Executed::local(index, outcome, waits.then_some(is_served)))
+    }
+
+    /// Notes an index that the answer is about, for its header.
+    fn note_reached(&self, scope: Scope, index: LogIndex) {
+        if scope == Scope::Shared {
+            self.reached.fetch_max(index.0, Ordering::Relaxed);
+        }
     }
 
     fn told(&self, scope: Scope, done: &Done, executed: &Executed, told: Told) -> Change {

@@ -10,45 +10,68 @@ use std::{
 
 use conclave_api::{
     event::{Event, EventKind, Position},
+    limits::EVENTS_SILENCE_S,
     problem::{Code, Problem},
 };
 use conclave_store::{
     id::{DomainName, LogIndex},
     machine::GRANTS_LEVEL,
+    record::Right,
     scope::Scope,
     state::State,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::{mpsc, watch},
     time::{Instant, timeout},
 };
 
 use super::Operator;
-use crate::{node::Node, view};
+use crate::{
+    followers::{FOLLOWERS_EACH_MAX, FOLLOWERS_MAX, FollowerPlace},
+    node::Node,
+    view,
+};
 
+/// Event of a rename. Its object is the old name.
+const RENAMED: &str = "domain.rename";
 /// Most entries that one step reads.
 const READ_MAX: u64 = 256;
 /// Time between two looks at what this node observes, and at whether the caller may still follow.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Events on the way to a caller.
+const SENT_MAX: usize = 16;
+/// Longest time for a caller to take one.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a follower is told.
+pub(crate) enum Told {
+    Event(Box<Event>),
+    /// The position behind everything that was read. It moves also where nothing is told.
+    Position(Position),
+    /// Why there can be nothing further.
+    End(Box<Problem>),
+}
 
 /// A caller that follows the changes of one scope.
-pub(crate) struct Following {
+struct Following {
     operator: Operator,
     scope: Scope,
     /// Wanted kinds of events; none: all.
     kinds: BTreeSet<EventKind>,
-    /// Number of the last entry that was read.
+    /// Number of the last entry that was read, and the index of the command that wrote it; none if
+    /// it is not kept.
     last: u64,
+    last_index: Option<LogIndex>,
     /// Index up to which the trail was read; `None` before the first time.
     seen: Option<u64>,
     /// Events that were not told yet.
     waiting: VecDeque<Event>,
     /// What this node observes; `None` if the caller does not get it.
     observing: Option<watch::Receiver<Option<Observed>>>,
-    /// What was told of it.
-    observed: Observed,
-    /// The place among all followers of this node.
-    _place: OwnedSemaphorePermit,
+    /// What was told of it; `None`: nothing yet.
+    observed: Option<Observed>,
+    told_at: Instant,
+    _place: FollowerPlace,
 }
 
 /// What this node observes: not changes, but how it is now.
@@ -67,12 +90,8 @@ impl Operator {
         &self,
         kinds: BTreeSet<EventKind>,
         from: Option<Position>,
-    ) -> Result<Following, Problem> {
+    ) -> Result<mpsc::Receiver<Told>, Problem> {
         let scope = self.scope.unwrap_or(Scope::Shared);
-        let place = self.node.followers().clone().try_acquire_owned().map_err(|_| {
-            Problem::new(Code::LimitReached, "too many callers follow the events of this node")
-                .hint("end one of them, or ask another node")
-        })?;
         if let (Scope::Shared, Some(from)) = (scope, from) {
             wait_until(&self.node, from.index, self.deadline).await?;
         }
@@ -81,6 +100,11 @@ impl Operator {
             let title = "events need a newer version than one of the members has";
             return Err(Problem::new(Code::VersionTooOld, title).hint("conclave cluster upgrade"));
         }
+        let place = self.node.followers().take(&self.caller.principal).ok_or_else(|| {
+            Problem::new(Code::LimitReached, "too many streams of events are open on this node")
+                .detail(format!("{FOLLOWERS_MAX} in all, {FOLLOWERS_EACH_MAX} of one caller"))
+                .hint("end one of them, or ask another node")
+        })?;
         let last = match from {
             None => view::audit_last(&state),
             Some(from) => start(&state, from).ok_or_else(|| gone(from))?,
@@ -89,17 +113,22 @@ impl Operator {
         let is_observed = is_wanted(EventKind::Leader) || is_wanted(EventKind::Node);
         let sees_all = scope == Scope::Shared && self.caller.access.domains().is_empty();
         let observing = (is_observed && sees_all).then(|| observe(self.node.clone()));
-        Ok(Following {
+        let following = Following {
             operator: self.clone(),
             scope,
             kinds,
             last,
+            last_index: state.audit_index(last),
             seen: None,
             waiting: VecDeque::new(),
             observing,
-            observed: Observed::default(),
+            observed: None,
+            told_at: Instant::now(),
             _place: place,
-        })
+        };
+        let (sender, receiver) = mpsc::channel(SENT_MAX);
+        tokio::spawn(following.run(sender));
+        Ok(receiver)
     }
 }
 
@@ -136,15 +165,17 @@ async fn look(node: &Node) -> Result<Observed, Problem> {
 /// Waits until a node has applied an index, so that a caller reads there what it has written at
 /// another node.
 pub(crate) async fn wait_until(node: &Node, index: u64, deadline: Instant) -> Result<(), Problem> {
-    let replica = node.replica()?;
     let left = deadline.saturating_duration_since(Instant::now());
-    if replica.wait_applied(index, left).await {
-        return Ok(());
-    }
-    let (name, applied) = (&node.config().name, replica.raft().status().applied);
+    // A node without a cluster has applied nothing.
+    let applied = match node.replica() {
+        Ok(replica) if replica.wait_applied(index, left).await => return Ok(()),
+        Ok(replica) => replica.raft().status().applied,
+        Err(_) => 0,
+    };
+    let name = &node.config().name;
     Err(Problem::new(Code::NodeLagging, format!("{name} has not reached the index {index}"))
         .detail(format!("it has applied everything up to {applied}"))
-        .hint("repeat the request, or ask another node"))
+        .hint("repeat the request, or ask another node; an index of another cluster never comes"))
 }
 
 /// Returns the number of the entry behind which a position is; `None` if this trail cannot tell.
@@ -157,7 +188,7 @@ fn start(state: &State, from: Position) -> Option<u64> {
 
 fn gone(from: Position) -> Problem {
     Problem::new(Code::EventsGone, format!("no events are kept behind {from}"))
-        .why("they were removed from the audit trail, or the cluster was restored from a backup")
+        .why("they were removed from the audit trail, or the position is of another trail")
         .hint("read what there is now, then follow behind the Conclave-Index of that answer")
 }
 
@@ -169,27 +200,63 @@ fn state(node: &Node, scope: Scope) -> Result<State, Problem> {
 }
 
 impl Following {
-    /// Waits for the next event. Fails when there can be no further one.
-    pub(crate) async fn next(&mut self) -> Result<Event, Problem> {
-        loop {
-            while let Some(event) = self.waiting.pop_front() {
-                if self.kinds.is_empty() || self.kinds.contains(&event.kind) {
-                    return Ok(event);
-                }
-            }
-            self.tell_observed().await;
-            // Taken before State, which holds at least so much.
-            let applied = self.applied()?;
-            if self.seen != Some(applied) {
-                let state = state(&self.operator.node, self.scope)?;
-                self.read(&state, applied)?;
-            }
-            // By a State that is not older than what was read.
-            self.operator.caller.check_still(&self.operator.node)?;
-            if self.waiting.is_empty() && self.seen == Some(applied) {
-                self.wait(applied).await?;
+    /// Tells until the receiver is gone, or takes nothing for too long: a place is not held by one
+    /// that does not read.
+    async fn run(mut self, sender: mpsc::Sender<Told>) {
+        let mut is_begun = false;
+        while !sender.is_closed() {
+            let told = match self.step().await {
+                Ok(()) => self.next(&mut is_begun),
+                Err(problem) => Some(Told::End(Box::new(problem))),
+            };
+            let Some(told) = told else { continue };
+            let is_end = matches!(told, Told::End(_));
+            self.told_at = Instant::now();
+            let sent = sender.send_timeout(told, SEND_TIMEOUT).await;
+            if sent.is_err() || is_end {
+                return;
             }
         }
+    }
+
+    /// Returns what is to be told now.
+    fn next(&mut self, is_begun: &mut bool) -> Option<Told> {
+        // First where it begins: a caller that hears nothing else can go on from there.
+        let is_silent = self.told_at.elapsed().as_secs() >= EVENTS_SILENCE_S;
+        if !std::mem::replace(is_begun, true) || self.waiting.is_empty() && is_silent {
+            return Some(Told::Position(self.position()));
+        }
+        self.waiting.pop_front().map(|event| Told::Event(Box::new(event)))
+    }
+
+    fn position(&self) -> Position {
+        let index = self.seen.unwrap_or_default();
+        match self.last_index {
+            Some(index) => Position { index: index.0, sequence: Some(self.last) },
+            None => Position { index, sequence: None },
+        }
+    }
+
+    /// Reads what there is, or waits a moment for more.
+    async fn step(&mut self) -> Result<(), Problem> {
+        if !self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.tell_observed().await;
+        // Taken before State, which holds at least so much.
+        let applied = self.applied()?;
+        if self.seen != Some(applied) {
+            let state = state(&self.operator.node, self.scope)?;
+            self.read(&state, applied)?;
+            // Others have their turn between two steps of a long way.
+            tokio::task::yield_now().await;
+        }
+        // By a State that is not older than what was read.
+        self.operator.caller.check_still(&self.operator.node)?;
+        if self.waiting.is_empty() && self.seen == Some(applied) {
+            self.wait(applied).await?;
+        }
+        Ok(())
     }
 
     /// Returns an index up to which everything is in the State of the scope.
@@ -217,10 +284,12 @@ impl Following {
         }
         let end = self.last.saturating_add(READ_MAX);
         for (number, entry) in state.audit(self.last.saturating_add(1)..=end) {
-            self.last = number;
-            let index = state.audit_index(number).unwrap_or_default();
-            let event = view::event(state, (number, index), entry);
-            self.waiting.extend(event.filter(|event| self.may_see(event)));
+            let index = state.audit_index(number);
+            (self.last, self.last_index) = (number, index);
+            let event = view::event(state, (number, index.unwrap_or_default()), entry);
+            let is_wanted =
+                |event: &Event| self.kinds.is_empty() || self.kinds.contains(&event.kind);
+            self.waiting.extend(event.filter(is_wanted).and_then(|event| self.shown(event)));
         }
         if self.last < end {
             self.seen = Some(applied);
@@ -228,35 +297,45 @@ impl Following {
         Ok(())
     }
 
-    /// Returns whether the caller may see an event: those with a limit see their domains alone.
-    fn may_see(&self, event: &Event) -> bool {
+    /// Returns an event as the caller may see it. Those with a limit see their domains alone; who
+    /// did it, and why, is for those who may read the audit trail.
+    fn shown(&self, mut event: Event) -> Option<Event> {
         let access = &self.operator.caller.access;
+        if !access.has(Right::Audit) {
+            (event.who, event.reason, event.operation) = (None, None, None);
+        }
+        if access.domains().is_empty() {
+            return Some(event);
+        }
+        let may_see = |name: &str| DomainName::parse(name).is_ok_and(|name| access.includes(&name));
         let domain = match event.kind {
             EventKind::Domain | EventKind::Certificate => Some(event.object.as_str()),
             EventKind::Trust => event.object.strip_prefix("domain:"),
             _ => None,
         };
-        access.domains().is_empty()
-            || domain.is_some_and(|name| {
-                DomainName::parse(name).is_ok_and(|name| access.includes(&name))
-            })
+        if event.event != RENAMED {
+            return domain.is_some_and(may_see).then_some(event);
+        }
+        // A domain that comes to the caller by its new name, or leaves it: told by the name that
+        // the caller may see, without the other one.
+        let after = event.differences.iter().filter_map(|one| one.after.as_deref());
+        let new = after.flat_map(str::split_whitespace).find(|name| may_see(name));
+        let object = domain.filter(|name| may_see(name)).or(new)?.to_owned();
+        Some(Event { object, differences: Vec::new(), ..event })
     }
 
     /// Notes what is observed and was not told. The first time, waits for the first look: a stream
     /// begins with it.
     async fn tell_observed(&mut self) {
         let Some(observing) = &mut self.observing else { return };
-        let is_first = self.observed == Observed::default();
-        let seen = match is_first {
+        let seen = match &self.observed {
             // It looks for as long as there is a receiver.
-            true => observing.wait_for(Option::is_some).await.map(|seen| seen.clone()),
-            false => Ok(observing.borrow_and_update().clone()),
+            None => observing.wait_for(Option::is_some).await.ok().and_then(|seen| seen.clone()),
+            Some(_) => observing.borrow_and_update().clone(),
         };
-        let Ok(Some(seen)) = seen else { return };
-        if seen == self.observed {
-            return;
-        }
-        let before = std::mem::replace(&mut self.observed, seen.clone());
+        let Some(seen) = seen.filter(|seen| self.observed.as_ref() != Some(seen)) else { return };
+        let is_first = self.observed.is_none();
+        let before = self.observed.replace(seen.clone()).unwrap_or_default();
         if is_first || before.leader != seen.leader {
             let object = seen.leader.clone().unwrap_or_default();
             let values = (before.leader, seen.leader);
@@ -269,15 +348,18 @@ impl Following {
                 self.waiting.push_back(view::observation(EventKind::Node, name, "state", values));
             }
         }
+        let kinds = &self.kinds;
+        self.waiting.retain(|event| kinds.is_empty() || kinds.contains(&event.kind));
     }
 
     /// Waits for the next command or observation, and not longer than until the caller is looked at
     /// again.
     async fn wait(&mut self, applied: u64) -> Result<(), Problem> {
         let observed = async {
-            match &mut self.observing {
-                Some(observing) => drop(observing.changed().await),
-                None => std::future::pending().await,
+            let Some(observing) = &mut self.observing else { return std::future::pending().await };
+            // Nobody looks any longer: then the time ends the wait.
+            if observing.changed().await.is_err() {
+                std::future::pending::<()>().await;
             }
         };
         let node = &self.operator.node;

@@ -124,7 +124,7 @@ async fn open(
     let (id, secret) = (TokenId(entropy::array()), entropy::array::<32>());
     let principal = Principal::User { name: user.clone(), session: id };
     let access = Access::all_rights();
-    let caller = Caller { principal, access, remote, expects: Vec::new() };
+    let caller = Caller { principal, access, remote, expects: Vec::new(), ends: None };
     let operator = Operator { caller, ..operator };
     let (name, of) = (user.clone(), record.id);
     let made = clock::now();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use conclave_edge::socket::{Handshakes, ListenerTotals};
 use conclave_store::id::NodeId;
-use conclave_system::{clock, usage::usage};
+use conclave_system::usage::usage;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
@@ -33,7 +33,7 @@ pub(crate) struct LoadV1 {
     pub(crate) cpu_ms: u64,
     /// Memory of the process, in bytes.
     pub(crate) resident_bytes: u64,
-    /// Time since the start of the process, in milliseconds.
+    /// Time since the node runs as a member, in milliseconds.
     pub(crate) up_ms: u64,
 }
 
@@ -98,11 +98,11 @@ impl Replica {
 
     pub(super) fn load_here(&self) -> LoadV1 {
         let used = usage();
-        let up = clock::now().0.saturating_sub(self.shared.reports.own().started.0);
         let mut load = LoadV1 {
             cpu_ms: u64::try_from(used.cpu.as_millis()).unwrap_or(u64::MAX),
             resident_bytes: used.resident_bytes,
-            up_ms: up,
+            // Not by the time of day, which may be set anew between two answers.
+            up_ms: u64::try_from(self.shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             ..LoadV1::default()
         };
         self.shared.reports.edge().totals().iter().for_each(|listener| load.add(listener));

@@ -55,6 +55,11 @@ impl Access {
         Access { rights: rights.collect(), domains: grant.domains.clone(), is_everything: false }
     }
 
+    /// Returns whether the caller has a right.
+    pub(crate) fn has(&self, right: Right) -> bool {
+        self.rights.contains(&right)
+    }
+
     /// Returns the rights.
     pub(crate) fn rights(&self) -> impl Iterator<Item = Right> {
         self.rights.iter().copied()

@@ -45,9 +45,10 @@ fn object(state: &State, kind: EventKind, object: &str) -> String {
         EventKind::Trust if object.is_empty() => "cluster".to_owned(),
         EventKind::Trust => format!("domain:{object}"),
         EventKind::Node => {
-            let id = object.strip_prefix("node ").and_then(|id| id.parse().ok());
-            let member = id.and_then(|id| state.member(&NodeId(id)));
-            member.map_or_else(|| object.to_owned(), |member| member.name.to_string())
+            let id = object.strip_prefix("node ").and_then(|id| id.parse().ok()).map(NodeId);
+            let present = id.and_then(|id| state.member(&id)).map(|member| &member.name);
+            let departed = || id.and_then(|id| state.departed_member(&id)).map(|one| &one.name);
+            present.or_else(departed).map_or_else(|| object.to_owned(), ToString::to_string)
         }
         _ => object.to_owned(),
     }

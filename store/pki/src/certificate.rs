@@ -373,6 +373,11 @@ impl Certificate {
         self.parsed.tbs_certificate().subject().to_der().ok()
     }
 
+    /// Returns the issuer, DER.
+    pub fn issuer_der(&self) -> Option<Vec<u8>> {
+        self.parsed.tbs_certificate().issuer().to_der().ok()
+    }
+
     /// Returns the serial number in hex, with a colon between bytes.
     pub fn serial(&self) -> String {
         let bytes = self.parsed.tbs_certificate().serial_number().as_bytes();

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use conclave_api::{
-    event::{Event, EventKind},
+    event::{Event, EventKind, PROBLEM},
+    limits::EVENTS_SILENCE_S,
     path::{AFTER_PARAMETER, EVENTS, KIND_PARAMETER},
     problem::{Code, Problem},
 };
@@ -13,12 +14,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Client, GRACE, PAUSE_MAX, PAUSE_MIN, Target, failure};
 use crate::Failure;
 
-/// Longest silence of a node. It sends something every ten seconds.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Longest silence of a node.
+const SILENCE_MAX: Duration = Duration::from_secs(3 * EVENTS_SILENCE_S);
 /// Longest line of a stream, in bytes.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
-/// Name of the last message of a stream that the node ends.
-const PROBLEM: &str = "problem";
 
 /// Follows events. When a node ends its stream or falls silent, the next one goes on behind the last
 /// event.
@@ -37,11 +36,12 @@ struct Messages {
     bytes: Vec<u8>,
 }
 
-/// A message: its name, and its data.
+/// A message: its name, its data, and the position behind it.
 #[derive(Default)]
 struct Message {
     event: String,
     data: String,
+    position: Option<String>,
 }
 
 impl Following {
@@ -54,18 +54,7 @@ impl Following {
                 Some(messages) => messages,
                 None => self.connect().await?,
             };
-            let message = match timeout(SILENCE_MAX, messages.next()).await {
-                Ok(Some(message)) if message.event == PROBLEM => {
-                    let problem: Problem = read(&message.data)?;
-                    if !is_for_another(problem.code) {
-                        return Err(failure(problem));
-                    }
-                    None
-                }
-                Ok(message) => message,
-                Err(_) => None,
-            };
-            let Some(message) = message else {
+            let Some(message) = messages.next().await else {
                 // What broke is followed at another node. One whose streams end at once is not asked
                 // again and again.
                 self.client.turn_on();
@@ -73,13 +62,27 @@ impl Following {
                 pause = (pause * 2).min(PAUSE_MAX);
                 continue;
             };
-            self.open = Some(messages);
-            let mut event: Event = read(&message.data)?;
-            if event.position.is_some() {
-                self.position.clone_from(&event.position);
-                return Ok(event);
+            if message.event == PROBLEM {
+                let problem: Problem = read(&message.data)?;
+                if !is_for_another(&problem) {
+                    return Err(failure(problem));
+                }
+                // The stream ends now.
+                self.open = Some(messages);
+                continue;
             }
-            if self.is_new(&mut event) {
+            pause = PAUSE_MIN;
+            self.open = Some(messages);
+            if message.position.is_some() {
+                self.position = message.position;
+            }
+            // A message without data tells the position, and one of a later version may be of a kind
+            // that is not known here.
+            if message.data.is_empty() || message.event.parse::<EventKind>().is_err() {
+                continue;
+            }
+            let mut event: Event = read(&message.data)?;
+            if event.position.is_some() || self.is_new(&mut event) {
                 return Ok(event);
             }
         }
@@ -96,31 +99,37 @@ impl Following {
         !is_same
     }
 
-    /// Opens a stream at a node that has one.
+    /// Opens a stream at a node that has one. Each node is asked once before one is asked again.
     async fn connect(&self) -> Result<Messages, Failure> {
-        let until = Instant::now() + self.client.options.timeout;
+        let client = &self.client;
+        let deadline = Instant::now() + client.options.timeout;
+        let mut untried = if client.is_for_one() { 0 } else { client.targets.len() - 1 };
         let mut pause = PAUSE_MIN;
         loop {
-            let turn = self.client.turns.load(super::Ordering::Relaxed);
-            let target = self.client.target(turn).ok_or_else(|| {
+            let turn = client.turns.load(super::Ordering::Relaxed);
+            let target = client.target(turn).ok_or_else(|| {
                 failure(Problem::new(Code::NodeUnreachable, "no address of a node is given"))
             })?;
-            let failed = match self.ask(target).await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let failed = match self.ask(target, client.share_of(left, untried)).await {
                 Ok(messages) => return Ok(messages),
                 Err(failed) => failed,
             };
-            let is_worth_repeating = failed.retryable || failed.code == Code::NoCluster;
-            if !is_worth_repeating || Instant::now() + pause > until {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !is_for_another(&failed) || untried == 0 && left <= pause {
                 return Err(failed);
             }
-            self.client.turn_from(turn);
+            client.turn_from(turn);
+            if untried > 0 {
+                untried -= 1;
+                continue;
+            }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
-    async fn ask(&self, target: &Target) -> Result<Messages, Failure> {
-        let limit = self.client.options.timeout;
+    async fn ask(&self, target: &Target, limit: Duration) -> Result<Messages, Failure> {
         let mut query = self.client.query();
         query.push(("timeout_ms", limit.as_millis().to_string()));
         query.extend(self.position.clone().map(|position| (AFTER_PARAMETER, position)));
@@ -133,35 +142,38 @@ impl Following {
             Some(bearer) => request.bearer_auth(bearer),
             None => request,
         };
-        let response = match timeout(limit + GRACE, request.send()).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(self.client.transport(target, &error).problem),
-            Err(_) => {
-                let title = format!("{} gives no answer in time", target.address);
-                return Err(failure(Problem::new(Code::NodeUnreachable, title)));
+        let transport = |error: &reqwest::Error| self.client.transport(target, error).problem;
+        let asking = async {
+            let response = request.send().await.map_err(|error| transport(&error))?;
+            if response.status().is_success() {
+                return Ok(Messages { response, bytes: Vec::new() });
             }
+            let body = response.bytes().await.map_err(|error| transport(&error))?;
+            Err(failure(serde_json::from_slice(&body).map_err(|error| unreadable(&error))?))
         };
-        if response.status().is_success() {
-            return Ok(Messages { response, bytes: Vec::new() });
-        }
-        let body = response.bytes().await.unwrap_or_default();
-        Err(failure(serde_json::from_slice(&body).map_err(|error| unreadable(&error))?))
+        timeout(limit + GRACE, asking).await.unwrap_or_else(|_| {
+            let title = format!("{} gives no answer in time", target.address);
+            Err(failure(Problem::new(Code::NodeUnreachable, title)))
+        })
     }
 }
 
 impl Messages {
-    /// Returns the next message; `None` when the stream has ended or broken.
+    /// Returns the next message; `None` when the stream has ended, broken or fallen silent.
     async fn next(&mut self) -> Option<Message> {
         let mut message = Message::default();
         loop {
             let line = self.line().await?;
+            if line.is_empty() && (message.position.is_some() || !message.data.is_empty()) {
+                return Some(message);
+            }
             // A colon begins a comment, and stands between a name and its value.
             let (name, value) = line.split_once(':').unwrap_or((&line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);
             match name {
-                "" if line.is_empty() && !message.data.is_empty() => return Some(message),
                 "event" => value.clone_into(&mut message.event),
                 "data" => message.data.push_str(value),
+                "id" => message.position = Some(value.to_owned()),
                 _ => {}
             }
         }
@@ -177,7 +189,8 @@ impl Messages {
             if self.bytes.len() > LINE_BYTES_MAX {
                 return None;
             }
-            self.bytes.extend_from_slice(&self.response.chunk().await.ok()??);
+            let piece = timeout(SILENCE_MAX, self.response.chunk()).await.ok()?;
+            self.bytes.extend_from_slice(&piece.ok()??);
         }
     }
 }
@@ -189,6 +202,10 @@ impl Client {
         kinds: &[EventKind],
         after: Option<&str>,
     ) -> Result<Following, Failure> {
+        // What is local differs from node to node, and so do its positions.
+        if self.options.scope.as_deref() == Some(super::LOCAL) {
+            self.for_one_node()?;
+        }
         let mut following = Following {
             client: self.clone(),
             kinds: kinds.to_vec(),
@@ -201,9 +218,9 @@ impl Client {
     }
 }
 
-/// Returns whether another node may go on with the stream that this one ended.
-fn is_for_another(code: Code) -> bool {
-    matches!(code, Code::NodeUnreachable | Code::NoLeader | Code::NoCluster)
+/// Returns whether another node, or the same one later, may have a stream.
+fn is_for_another(problem: &Problem) -> bool {
+    problem.retryable || matches!(problem.code, Code::NoCluster | Code::LimitReached)
 }
 
 fn read<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, Failure> {

@@ -8,9 +8,10 @@ use crate::need::{Need, need};
 const WITHOUT_CLUSTER: [&str; 6] =
     ["openapi", "status", "who_am_i", "roles", "unlocking", "tls_served"];
 /// Operations without a name in the path that are about something else, which may not exist.
-const NAMING_OTHERS: [&str; 4] = ["transfer_leader", "note_backup", "create_user", "log_out"];
+const NAMING_OTHERS: [&str; 5] =
+    ["join", "transfer_leader", "note_backup", "create_user", "log_out"];
 /// Operations with secrets that could be guessed.
-const GUESSED: [&str; 2] = ["log_in", "unseal"];
+const GUESSED: [&str; 3] = ["log_in", "unseal", "rekey"];
 /// Operations that ask another cluster.
 const OF_OTHERS: [&str; 1] = ["join"];
 
@@ -40,7 +41,8 @@ impl Operation {
             404 => has_name || is_one_of(&NAMING_OTHERS),
             409 => !is_one_of(&WITHOUT_CLUSTER),
             410 => matches!(self.answer, Answer::Events),
-            413 => has_body,
+            // A body that nobody wants is read all the same, and must not be larger either.
+            413 => !matches!(self.answer, Answer::Document(_)),
             422 => has_name || has_body || self.has_parameter("after"),
             429 => is_one_of(&GUESSED),
             502 => is_one_of(&OF_OTHERS),

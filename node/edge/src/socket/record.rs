@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
@@ -46,24 +46,35 @@ impl AccessLog {
 pub(super) struct Access {
     setting: ArcSwap<AccessLog>,
     next: AtomicU64,
-    refused: Mutex<RefusedLines>,
+    refused: RefusedLines,
 }
 
-/// Lines of refused connections in the current interval.
-#[derive(Default)]
+/// Counts the lines of refused connections in the current interval.
 struct RefusedLines {
-    since: Option<Instant>,
-    count: u32,
+    began: Instant,
+    /// Number of the interval in the upper 32 bits, lines in the lower ones. One number, because
+    /// accepting a connection takes no lock.
+    interval_and_count: AtomicU64,
+}
+
+impl Default for RefusedLines {
+    fn default() -> RefusedLines {
+        RefusedLines { began: Instant::now(), interval_and_count: AtomicU64::new(0) }
+    }
 }
 
 impl RefusedLines {
     /// Counts a line at this time. Returns whether it is within the bound.
-    fn may_add(&mut self, now: Instant) -> bool {
-        if self.since.is_none_or(|since| now.duration_since(since) >= REFUSED_LINES_EVERY) {
-            *self = RefusedLines { since: Some(now), count: 0 };
-        }
-        self.count = self.count.saturating_add(1);
-        self.count <= REFUSED_LINES_MAX
+    fn may_add(&self, now: Instant) -> bool {
+        let intervals =
+            now.duration_since(self.began).as_millis() / REFUSED_LINES_EVERY.as_millis();
+        let interval = u64::from(u32::try_from(intervals).unwrap_or(u32::MAX));
+        let add = |both: u64| match (both >> 32 == interval, both & u64::from(u32::MAX)) {
+            (true, count) if count >= u64::from(REFUSED_LINES_MAX) => None,
+            (true, _) => Some(both + 1),
+            (false, _) => Some(interval << 32 | 1),
+        };
+        self.interval_and_count.fetch_update(Relaxed, Relaxed, add).is_ok()
     }
 }
 
@@ -84,10 +95,7 @@ impl Access {
         if !self.setting.load().takes(listener, &self.next) {
             return;
         }
-        let mut lines = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let may_add = lines.may_add(Instant::now());
-        drop(lines);
-        if may_add {
+        if self.refused.may_add(Instant::now()) {
             Recorded(Some(Arc::new(Line::new(listener.clone(), remote)))).ends(failure.word());
         }
     }
@@ -239,12 +247,14 @@ mod tests {
 
     #[test]
     fn a_flood_of_refused_connections_has_some_lines() {
-        let (mut lines, begin) = (RefusedLines::default(), Instant::now());
-        let mut written = |at| (0..10 * REFUSED_LINES_MAX).filter(|_| lines.may_add(at)).count();
+        let lines = RefusedLines::default();
+        let begin = lines.began;
+        let written = |at| (0..10 * REFUSED_LINES_MAX).filter(|_| lines.may_add(at)).count();
         let max = usize::try_from(REFUSED_LINES_MAX).unwrap();
         assert_eq!(written(begin), max);
         assert_eq!(written(begin + REFUSED_LINES_EVERY / 2), 0);
         assert_eq!(written(begin + REFUSED_LINES_EVERY), max);
+        assert_eq!(written(begin + 100 * REFUSED_LINES_EVERY), max);
     }
 
     #[test]

@@ -95,7 +95,10 @@ impl Connections {
         let Some(number) = table.young.iter().find(fits).map(|(number, _)| *number) else {
             return false;
         };
-        if let Some(Young { task, recorded, .. }) = table.young.remove(&number) {
+        let young = table.young.remove(&number);
+        // Outside the lock: this may write the line of the connection.
+        drop(table);
+        if let Some(Young { task, recorded, .. }) = young {
             recorded.ends(Failure::Displaced.word());
             task.abort();
         }

@@ -1,24 +1,18 @@
 //! Route for the events: what changes, as it changes.
 
-use std::{collections::BTreeSet, convert::Infallible, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible};
 
-use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use axum::response::sse::{Event as Message, Sse};
 use conclave_api::{
-    event::{Event, EventKind, Position},
+    event::{EventKind, PROBLEM, Position},
     problem::{Code, Problem},
 };
 use futures::{Stream, stream::unfold};
 
 use crate::{
     admin::{asked::Asked, problem::Failed},
-    operate::Following,
+    operate::Told,
 };
-
-/// Pause after which something is sent if there is no event, so that both sides notice a lost
-/// connection, and what is between them does not end it.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Name of the last message of a stream that the node ends.
-const PROBLEM: &str = "problem";
 
 pub(super) async fn follow(
     asked: Asked,
@@ -26,29 +20,28 @@ pub(super) async fn follow(
     let from = asked.last_event.as_deref().or(asked.page.after.as_deref());
     let from = from.map(|text| Position::parse(text).ok_or_else(|| no_position(text)));
     let kinds = kinds(asked.kinds.as_deref().unwrap_or_default())?;
-    let following = asked.operator.follow(kinds, from.transpose()?).await?;
-    Ok(Sse::new(unfold(Some(following), next)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    let told = asked.operator.follow(kinds, from.transpose()?).await?;
+    let messages = unfold(told, async |mut told| Some((Ok(message(told.recv().await?)), told)));
+    Ok(Sse::new(messages))
 }
 
-type Next = (Result<Message, Infallible>, Option<Following>);
-
-async fn next(following: Option<Following>) -> Option<Next> {
-    let mut following = following?;
-    let (made, rest) = match following.next().await {
-        Ok(event) => (message(&event), Some(following)),
-        Err(problem) => (Message::default().event(PROBLEM).json_data(problem), None),
+fn message(told: Told) -> Message {
+    let made = match told {
+        // Without data it is no event for a reader, but the place from which a reader goes on; and
+        // both sides notice a lost connection, and what is between them does not end it.
+        Told::Position(position) => return Message::default().id(position.to_string()),
+        Told::End(problem) => Message::default().event(PROBLEM).json_data(problem),
+        Told::Event(event) => {
+            let message = Message::default().event(event.kind.as_str());
+            match &event.position {
+                Some(position) => message.id(position),
+                None => message,
+            }
+            .json_data(event)
+        }
     };
     // Text and numbers only: it always serializes.
-    Some((Ok(made.unwrap_or_default()), rest))
-}
-
-fn message(event: &Event) -> Result<Message, axum::Error> {
-    let message = Message::default().event(event.kind.as_str());
-    match &event.position {
-        Some(position) => message.id(position),
-        None => message,
-    }
-    .json_data(event)
+    made.unwrap_or_default()
 }
 
 fn no_position(text: &str) -> Problem {

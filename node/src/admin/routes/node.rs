@@ -153,5 +153,5 @@ pub(super) async fn exposed(Path(name): Path<String>, asked: Asked) -> Answer<Li
         Problem::new(Code::NodeUnknown, format!("no node {name:?} is or was a member"))
             .hint("conclave node list")
     })?;
-    Ok(Json(asked.page.of(found, |one| format!("{}.{}", one.domain, one.sha256))))
+    Ok(Json(asked.page.of(found, |one| format!("{} {}", one.domain, one.sha256))))
 }

@@ -47,7 +47,13 @@ pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<
         let certificates = set.certificates.iter().filter_map(|one| shown(set.name, own, one));
         certificates.chain(set.crls.iter().filter_map(|one| shown_crl(set.name, own, one)))
     });
-    let key = |one: &Trusted| format!("{}.{:?}.{}", one.set, one.of, one.sha256);
+    // In the order in which the sets are listed.
+    let rank =
+        |set: &str| ["domain", "server", "cluster", "builtin"].iter().position(|one| *one == set);
+    let key = |one: &Trusted| {
+        let rank = rank(&one.set).unwrap_or_default();
+        format!("{rank}.{:?}.{}", one.of, one.sha256)
+    };
     Ok(Json(asked.page.of(shown.collect(), key)))
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use conclave_store::state::State;
 
-use super::{Copied, Had, Lacking, batch, lacking};
+use super::{Copied, Had, LINE_BEGIN, Lacking, batch, lacking};
 use crate::cluster::limits::{AUDIT_FILES_KEPT, AUDIT_LINE_BYTES_MAX};
 
 /// The file, and the size at which it is put aside.
@@ -41,8 +41,8 @@ impl FileCopy {
             Lacking::From { number, gone } => (number, gone),
             Lacking::All if !own.is_empty() => {
                 // Each file is about one trail, so that it can be verified.
-                tracing::warn!(event = "audit.copy_other_trail", to = %self.path.display());
                 put_aside(&self.path)?;
+                tracing::warn!(event = "audit.copy_other_trail", to = %self.path.display());
                 return Ok(Copied::default());
             }
             Lacking::All => (state.audit_cut().first, 0),
@@ -59,7 +59,8 @@ impl FileCopy {
     }
 }
 
-/// Reads the last whole lines. Cuts off a line that a crash left unfinished.
+/// Reads the last whole lines. Cuts off the beginning of an entry that a crash left unfinished.
+/// Fails if the file is none of a trail, and leaves it as it is.
 fn last_entries(file: &mut File) -> io::Result<Vec<Had>> {
     let length = file.metadata()?.len();
     let start = length.saturating_sub(AUDIT_LINE_BYTES_MAX * 2);
@@ -67,15 +68,18 @@ fn last_entries(file: &mut File) -> io::Result<Vec<Had>> {
     let mut tail = Vec::new();
     file.take(AUDIT_LINE_BYTES_MAX * 2).read_to_end(&mut tail)?;
     let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    if whole < tail.len() {
+    let (lines, rest) = tail.split_at(whole);
+    let text = String::from_utf8_lossy(lines);
+    let entries: Vec<Had> = text.lines().filter_map(Had::parse).collect();
+    let begin = LINE_BEGIN.as_bytes();
+    let is_begun = rest.starts_with(begin) || begin.starts_with(rest);
+    if !is_begun || text.lines().last().is_some_and(|last| Had::parse(last).is_none()) {
+        return Err(io::Error::other("its last line is no entry of an audit trail"));
+    }
+    if !rest.is_empty() {
         file.set_len(start + u64::try_from(whole).unwrap_or_default())?;
     }
-    let text = String::from_utf8_lossy(tail.get(..whole).unwrap_or_default()).into_owned();
-    let entries: Vec<Had> = text.lines().filter_map(Had::parse).collect();
-    match text.lines().last().is_none_or(|last| Had::parse(last).is_some()) {
-        true => Ok(entries),
-        false => Err(io::Error::other("its last line is no entry of an audit trail")),
-    }
+    Ok(entries)
 }
 
 fn aside(path: &Path, number: u32) -> PathBuf {
@@ -141,9 +145,18 @@ mod tests {
         let first = all[0];
         assert_eq!(all, (first..=38).collect::<Vec<_>>());
         assert!(!aside(&path, AUDIT_FILES_KEPT + 1).exists());
-        std::fs::write(&path, "something else\n").unwrap();
-        assert!(copy(&path, 1_000, &state).is_err(), "not its file");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "something else\n");
+        // A crash at the beginning of a line, also of the first one.
+        for begun in ["{", "{\"sequence\":9"] {
+            std::fs::write(&path, begun).unwrap();
+            copy(&path, u64::MAX, &state).unwrap();
+            assert_eq!(numbers(&path).last(), Some(&38));
+        }
+        let long = "x".repeat(300_000);
+        for other in ["something else\n", "something else", "{\"a\":1}\n{\"sequence\"", &long] {
+            std::fs::write(&path, other).unwrap();
+            assert!(copy(&path, 1_000, &state).is_err(), "not its file");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), other);
+        }
     }
 
     /// As after a restore: none of its entries may be taken for one that is known.

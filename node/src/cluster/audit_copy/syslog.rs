@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// File of the last entry that was sent: its line.
-const SENT: &str = "audit.sent";
+pub(in crate::cluster) const SENT: &str = "audit.sent";
 /// Facility of all messages: log audit (RFC 5424 §6.2.1).
 const FACILITY: u8 = 13;
 /// Longest MSGID (RFC 5424 §6).
@@ -53,19 +54,17 @@ impl SyslogCopy {
 
     /// Sends the entries that the server does not have yet, up to a bound.
     pub(super) async fn copy(&self, state: &State) -> io::Result<Copied> {
-        let had = match tokio::fs::read_to_string(&self.sent).await {
+        let had = match tokio::fs::read(&self.sent).await {
             // A damaged file means that all is sent again.
-            Ok(line) => Had::parse(line.trim_end()),
+            Ok(line) => Had::parse(String::from_utf8_lossy(&line).trim_end()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let (number, gone) = match lacking(state, had.as_slice()) {
+        let lacking = lacking(state, had.as_slice());
+        let (number, gone) = match lacking {
             Lacking::Nothing => return Ok(Copied { is_all: true, left_out: 0 }),
             Lacking::From { number, gone } => (number, gone),
-            Lacking::All => {
-                tracing::warn!(event = "audit.copy_other_trail", to = %self.server);
-                (state.audit_cut().first, 0)
-            }
+            Lacking::All => (state.audit_cut().first, 0),
         };
         let mut entries = batch(state, number);
         if !matches!(self.server, SyslogServer::Tcp(_)) {
@@ -85,6 +84,9 @@ impl SyslogCopy {
         let (path, line) = (self.sent.clone(), line.clone());
         let written = move || files::write_private(&path, line.as_bytes());
         tokio::task::spawn_blocking(written).await.map_err(io::Error::other)??;
+        if lacking == Lacking::All {
+            tracing::warn!(event = "audit.copy_other_trail", to = %self.server);
+        }
         // What comes meanwhile has one round, and a server one connection for it.
         sleep(AUDIT_SEND_EVERY).await;
         Ok(Copied { is_all, left_out: gone + too_large })
@@ -118,6 +120,10 @@ async fn send_stream(address: &str, messages: &[String]) -> io::Result<()> {
         stream.write_all(frames.collect::<String>().as_bytes()).await?;
         stream.shutdown().await?;
         while stream.read(&mut [0; 256]).await? > 0 {}
+        // A server may end its half first, and then leave some unread: seen if its end has come.
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
         // A closed socket has no peer: our end was acknowledged before the end of the server came,
         // which therefore is no end from before it had all.
         match stream.peer_addr() {
@@ -129,22 +135,32 @@ async fn send_stream(address: &str, messages: &[String]) -> io::Result<()> {
 }
 
 /// Sends messages over UDP (RFC 5426). Returns how many are too large for a datagram.
-async fn send_udp(address: &str, messages: &[String]) -> io::Result<u64> {
+async fn send_udp(server: &str, messages: &[String]) -> io::Result<u64> {
     let send = async {
-        let address = lookup_host(address).await?.next();
-        let address = address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(address).await?;
-        let mut too_large = 0;
-        for message in messages {
-            too_large += is_too_large(socket.send(message.as_bytes()).await)?;
+        let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        // A name may have an address of each family, and a server for one of them.
+        for address in lookup_host(server).await? {
+            match send_udp_to(address, messages).await {
+                Ok(too_large) => return Ok(too_large),
+                Err(error) => failed = error,
+            }
         }
-        // A machine without a server says so a moment later.
-        sleep(AUDIT_REFUSAL_WAIT).await;
-        socket.take_error()?.map_or(Ok(too_large), Err)
+        Err(failed)
     };
     timeout(AUDIT_SEND_TIMEOUT, send).await?
+}
+
+async fn send_udp_to(address: SocketAddr, messages: &[String]) -> io::Result<u64> {
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(address).await?;
+    let mut too_large = 0;
+    for message in messages {
+        too_large += is_too_large(socket.send(message.as_bytes()).await)?;
+    }
+    // A machine without a server says so a moment later.
+    sleep(AUDIT_REFUSAL_WAIT).await;
+    socket.take_error()?.map_or(Ok(too_large), Err)
 }
 
 /// Sends messages to a socket of the machine. Returns how many are too large for it.
@@ -227,6 +243,8 @@ mod tests {
             let (copied, ()) = tokio::join!(copy.copy(&state), server);
             copied.unwrap_err();
         }
+        // A damaged file of what was sent says nothing.
+        std::fs::write(dir.path().join(SENT), [0xff; 40]).unwrap();
         let all = Copied { is_all: true, left_out: 0 };
         let (copied, messages) = tokio::join!(copy.copy(&state), read_messages(&listener));
         assert_eq!((copied.unwrap(), messages.len()), (all, 9));
@@ -244,8 +262,9 @@ mod tests {
     async fn a_port_without_a_server_has_taken_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let server = SyslogServer::Udp(socket.local_addr().unwrap().to_string());
-        let copy = copy_to(server, dir.path());
+        // By a name with an address of each family, of which one has a server.
+        let server = format!("localhost:{}", socket.local_addr().unwrap().port());
+        let copy = copy_to(SyslogServer::Udp(server), dir.path());
         // The shortest trail: two entries.
         copy.copy(&trail(2, 60)).await.unwrap();
         let (mut datagram, expected) = ([0; 4096], "\"sequence\":1,");

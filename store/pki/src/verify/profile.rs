@@ -91,7 +91,10 @@ impl<'a> Profiled<'a> {
         for extension in tbs.extensions().map(Vec::as_slice).unwrap_or_default() {
             let (id, critical) = (extension.extn_id, extension.critical);
             if read.criticals.iter().any(|(known, _)| *known == id) {
-                return Err(Broken::rule("RFC 5280 §4.2", format!("extension {id} stands twice")));
+                return Err(Broken::rule(
+                    "RFC 5280 §4.2",
+                    format!("the extension {id} is there twice"),
+                ));
             }
             read.criticals.push((id, critical));
             read.extension(id, critical, extension.extn_value.as_bytes())?;
