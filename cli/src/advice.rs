@@ -371,7 +371,7 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 #        # or "credential:NAME", from systemd; or "passphrase": conclave keyring unseal after each start
 
 [log]
-# level = "info"                     # or debug, trace, conclave_node=debug,info
+# level = "info"                     # or debug, trace, conclave_cluster=debug,info
 # format = "auto"                    # text, json, journald; auto: text on a terminal, journald under systemd
 # connections = "off"                # a line for each connection when it ends: all, or one in N: sample:N
 # connection_listeners = ["https"]   # only of these listeners; default: all

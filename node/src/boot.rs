@@ -25,19 +25,19 @@ use tokio::{
     task::JoinHandle,
 };
 
+use conclave_cluster::{
+    config::Config,
+    fault::internal,
+    node::Node,
+    observe::log::{self, Level},
+};
 use limits::{RESTART_PAUSE, TASKS_TIMEOUT};
 use parts::Parts;
 use reload::Reload;
 use signals::StopSignals;
 use take_over::{Predecessor, Successor, wait_released};
 
-use crate::{
-    config::Config,
-    fault::internal,
-    node::Node,
-    observe::log::{self, Level},
-    process,
-};
+use crate::process;
 
 /// Runs a node until a signal or a fatal error stops it, or another process takes it over. With
 /// `take_over`, takes over the running node first, whose connections then have this time to end.

@@ -14,14 +14,13 @@ use conclave_api::{
     finding::{Finding, Severity},
     problem::{Code, Problem},
 };
+use conclave_cluster::config::Config;
 use conclave_keys::{LockError, NodeKeys, Unlock};
 use conclave_system::files;
 use rustix::{
     net::UCred,
     process::{Resource, getrlimit},
 };
-
-use crate::config::Config;
 
 /// Descriptors that a node wants: two for each connection, and some for itself.
 const DESCRIPTORS_WANTED: u64 = 65_536;

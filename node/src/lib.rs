@@ -1,4 +1,4 @@
-//! The node process: configuration, membership, replication, admission and administration.
+//! The node process: start, signals, take-over, and what its machine says about it.
 //!
 //! ```no_run
 //! // Runs until a signal ends it; lines for the terminal go to the closure.
@@ -6,50 +6,19 @@
 //! assert!(ended.is_ok());
 //! ```
 
-mod admin;
-mod admit;
-mod authority;
 mod boot;
-mod cluster;
-mod config;
 mod examine;
-mod fault;
-mod followers;
-mod health;
-mod http;
-mod inspect;
-mod local;
-mod logins;
-mod member;
-mod membership;
-mod node;
-mod observe;
-mod operate;
 mod process;
-mod public;
-mod recovered;
-mod replica;
-mod rights;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod tls_names;
-mod token;
-mod trusted;
-mod turns;
-mod view;
-
-#[cfg(test)]
-#[path = "../../tests/src/samples.rs"]
-mod samples;
 
 use std::{path::Path, time::Duration};
 
 use conclave_api::problem::Problem;
+use conclave_cluster::{admit, config::Config, life, tls_names, view};
 use conclave_pki::certificate::Certificate;
 use conclave_store::id::ServerName;
 use conclave_tls::{CIPHER_SUITES, GROUPS};
-
-use config::Config;
 
 pub use examine::Examination;
 
@@ -132,12 +101,12 @@ pub fn shown_fingerprint(der: &[u8]) -> String {
 }
 
 /// A stopped node whose cluster has lost its quorum. The process cannot start while this exists.
-pub struct Recovery(cluster::Recovery);
+pub struct Recovery(life::Recovery);
 
 impl Recovery {
     /// Reads the data of the node with this configuration. Changes nothing.
     pub fn open(config: &Path) -> Result<Recovery, Box<Problem>> {
-        Ok(Recovery(cluster::Recovery::open(config)?))
+        Ok(Recovery(life::Recovery::open(config)?))
     }
 
     /// Returns what [`Recovery::execute`] will do.

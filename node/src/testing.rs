@@ -3,6 +3,13 @@
 use std::{fs::File, io, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use conclave_api::problem::Problem;
+use conclave_cluster::{
+    admit,
+    config::Config,
+    fault::internal,
+    membership::Membership,
+    replica::{Replica, Wait},
+};
 use conclave_keys::{Keyring, Purpose};
 use conclave_pki::{
     certificate::Certificate,
@@ -21,13 +28,7 @@ use conclave_system::{clock, entropy};
 use serde_bytes::ByteBuf;
 use tokio::task::JoinSet;
 
-use crate::{
-    admit, boot,
-    config::Config,
-    fault::internal,
-    membership::Membership,
-    replica::{Replica, Wait},
-};
+use crate::boot;
 
 /// Most commands in flight.
 const IN_FLIGHT: usize = 2_048;
@@ -49,7 +50,7 @@ pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
         let node = boot::assemble(&config)?;
         let membership = Membership::read(node.data_dir()).ok().flatten();
         let membership = membership.ok_or_else(|| internal("this node has no cluster", ""))?;
-        let replica = crate::cluster::start(&node, &membership).await?;
+        let replica = conclave_cluster::life::start(&node, &membership).await?;
         let filling = Arc::new(Filling::new(replica.clone(), Arc::clone(node.keyring()))?);
         let mut tasks = JoinSet::new();
         for number in numbers {

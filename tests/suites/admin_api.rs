@@ -11,7 +11,7 @@ use conclave_tests::{Cluster, DEADLINE, Node, binary, wait_for};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
 
-/// Longest life of a connection without a token, see `node/src/http/limits.rs`.
+/// Longest life of a connection without a token, see `node/admin/src/http/limits.rs`.
 const GUEST_LIFE: Duration = Duration::from_secs(10);
 /// More connections than any listener of HTTP has ever taken.
 const CROWD: usize = 520;

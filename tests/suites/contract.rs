@@ -31,7 +31,7 @@ fn routes() -> BTreeSet<(String, String)> {
         .split("pub const ")
         .filter_map(|rest| Some((word(rest), rest.split_once("\"/v1/")?.1.split_once('"')?.0)))
         .collect();
-    let router = source("node/src/admin/routes.rs");
+    let router = source("node/admin/src/routes.rs");
     let mut found = BTreeSet::new();
     for rest in router.split(".route(").skip(1) {
         let mut depth = 1;

@@ -19,7 +19,7 @@ use serde_json::Value;
 const CALL: u8 = 5;
 /// Kind of their messages, see `raft/src/wire.rs`.
 const CALL_KIND: u8 = 11;
-/// Answers by their first two bytes, format and variant, see `node/src/replica/call.rs`.
+/// Answers by their first two bytes, format and variant, see `node/cluster/src/replica/call.rs`.
 const NOT_LEADER: [u8; 2] = [1, 1];
 const INDEX: [u8; 2] = [1, 3];
 const NOT_PROVED: [u8; 2] = [1, 18];

@@ -29,11 +29,13 @@ fn read(path: &Path) -> String {
 }
 
 /// Level of each crate; every arrow points to a lower level, none stays on its own.
-const LEVELS: [(&str, &str, u32); 18] = [
-    ("conclave-tests", "tests", 7),
-    ("conclave", "cli", 6),
-    ("conclave-jepsen", "jepsen", 6),
-    ("conclave-node", "node", 5),
+const LEVELS: [(&str, &str, u32); 20] = [
+    ("conclave-tests", "tests", 9),
+    ("conclave", "cli", 8),
+    ("conclave-jepsen", "jepsen", 8),
+    ("conclave-node", "node", 7),
+    ("conclave-admin", "node/admin", 6),
+    ("conclave-cluster", "node/cluster", 5),
     ("conclave-edge", "node/edge", 4),
     ("conclave-keys", "node/keys", 3),
     ("conclave-client", "cli/client", 3),
@@ -51,13 +53,11 @@ const LEVELS: [(&str, &str, u32); 18] = [
 ];
 
 /// Rooms inside the crates, lower ones first; those of a line are strangers to each other.
-const ROOMS: [(&str, &[&[&str]]); 8] = [
+const ROOMS: [(&str, &[&[&str]]); 10] = [
     (
-        "node/src",
+        "node/cluster/src",
         &[
             &[
-                "process",
-                "http",
                 "inspect",
                 "turns",
                 "fault",
@@ -69,15 +69,22 @@ const ROOMS: [(&str, &[&[&str]]); 8] = [
             ],
             &["observe", "local", "member", "authority", "rights", "logins", "followers"],
             &["config"],
-            &["node", "trusted", "examine"],
-            &["admit", "public"],
-            &["view", "cluster"],
-            &["operate", "health"],
-            &["admin"],
-            &["boot"],
-            &["testing"],
+            &["node", "trusted"],
+            &["admit"],
+            &["view", "life"],
+            &["operate"],
         ],
     ),
+    (
+        "node/admin/src",
+        &[
+            &["http", "problem", "compress", "measured", "parameters"],
+            &["health", "public", "fields", "position", "auth"],
+            &["asked", "unsealing", "gate"],
+            &["routes", "serve"],
+        ],
+    ),
+    ("node/src", &[&["process", "examine"], &["boot"], &["testing"]]),
     (
         "raft/src",
         &[

@@ -7,16 +7,15 @@ use std::{
 };
 
 use conclave_api::status::DomainCounts;
-use conclave_store::{scope::Scope, state::State, time::UnixMillis};
-use conclave_system::clock;
-
-use crate::{
-    cluster,
+use conclave_cluster::{
+    life,
     node::Node,
     observe::DomainFacts,
     operate,
     view::{self, Expiry, Inspected, Serving},
 };
+use conclave_store::{scope::Scope, state::State, time::UnixMillis};
+use conclave_system::clock;
 
 /// Pause between two rounds.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -63,7 +62,7 @@ fn look(node: &Node, expiry: &mut Expiry, is_forgetting: bool) -> bool {
     if let Some(recovered) = &member.recovered {
         let state = &member.replica.point().state;
         let is_sealed = node.keyring().is_sealed();
-        attention.extend(cluster::left_to_do(recovered, state, name, is_sealed, now));
+        attention.extend(life::left_to_do(recovered, state, name, is_sealed, now));
     }
     member.replica.note_attention(attention);
     let point = member.replica.point();

@@ -3,7 +3,16 @@
 
 use std::{os::unix::fs::DirBuilderExt, sync::Arc};
 
+use conclave_admin::limits::{
+    ADMIN_CONNECTIONS_MAX, HEALTH_CONNECTIONS_MAX, PUBLIC_CONNECTIONS_MAX,
+};
 use conclave_api::problem::{Code, Problem};
+use conclave_cluster::{
+    config::{Config, setting_problem},
+    fault::{causes, internal, state_problem},
+    local::{Local, LocalError},
+    node::{Node, OwnKeys},
+};
 use conclave_edge::{
     live::{Live, TestCertificate},
     socket::{self, Edge, EdgeOptions},
@@ -17,14 +26,7 @@ use conclave_store::{
 use conclave_system::{clock, entropy, files};
 
 use super::reload;
-use crate::{
-    config::{Config, setting_problem},
-    fault::{causes, internal, state_problem},
-    http::limits::{ADMIN_CONNECTIONS_MAX, HEALTH_CONNECTIONS_MAX, PUBLIC_CONNECTIONS_MAX},
-    local::{Local, LocalError},
-    node::{Node, OwnKeys},
-    process,
-};
+use crate::process;
 
 /// What serves TLS: keys, the live index and the sockets.
 pub(super) struct Parts {

@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use conclave_cluster::{config::Config, node::Node, observe::log::Level};
 use conclave_edge::tls::NodeLimits;
 use tokio::signal::unix::Signal;
 
-use crate::{config::Config, node::Node, observe::log::Level, process};
+use crate::process;
 
 /// The configuration file, and what of it can change while the node runs.
 pub(super) struct Reload {

@@ -2,21 +2,20 @@
 
 use std::{io, net::SocketAddr, path::Path};
 
+use conclave_admin::{health, public};
 use conclave_api::problem::{Code, Problem};
+use conclave_cluster::{
+    fault::{causes, internal},
+    life::{self, LeftoverError},
+    membership::Membership,
+    node::Node,
+};
 use conclave_store::{record::LEVEL_MAX, scope::Scope};
 use conclave_system::clock;
 use tokio::{net::TcpListener, time::timeout};
 
 use super::{attention, limits::LISTENERS_TIMEOUT, parts::Parts, take_over::Predecessor};
-use crate::{
-    admin,
-    cluster::{self, LeftoverError},
-    fault::{causes, internal},
-    health,
-    membership::Membership,
-    node::Node,
-    process, public,
-};
+use crate::process;
 
 /// Starts a node. Returns once it serves and any predecessor has left.
 pub(super) async fn start(
@@ -51,7 +50,7 @@ pub(super) async fn start(
 /// Opens the admin API and the public pages, and starts the member.
 async fn open_doors(node: &Node, say: &dyn Fn(&str)) -> Result<(), Problem> {
     let config = node.config();
-    let socket = admin::open_socket(&config.admin_socket).map_err(|error| {
+    let socket = conclave_admin::open_socket(&config.admin_socket).map_err(|error| {
         let path = config.admin_socket.display();
         let code = match error.kind() {
             io::ErrorKind::PermissionDenied => Code::NotAllowed,
@@ -61,16 +60,16 @@ async fn open_doors(node: &Node, say: &dyn Fn(&str)) -> Result<(), Problem> {
             .detail(error.to_string())
             .hint("[admin] socket in the configuration names another place")
     })?;
-    let router = admin::router(node.clone());
+    let router = conclave_admin::router(node.clone());
     let mut doors = format!("unix:{}", config.admin_socket.display());
     if let Some(bind) = config.admin_bind {
-        let listener = admin::open_https(bind).await.map_err(|error| {
+        let listener = conclave_admin::open_https(bind).await.map_err(|error| {
             Problem::new(Code::PortUnavailable, format!("cannot open {bind} for the admin API"))
                 .detail(error.to_string())
         })?;
         let address = listener.local_addr().unwrap_or(bind);
         doors.push_str(&format!(", https://{address}"));
-        tokio::spawn(admin::serve_https(listener, node.clone(), router.clone()));
+        tokio::spawn(conclave_admin::serve_https(listener, node.clone(), router.clone()));
     }
     say(&format!("  admin    {doors}"));
     let public = match config.public_bind {
@@ -92,7 +91,7 @@ async fn open_doors(node: &Node, say: &dyn Fn(&str)) -> Result<(), Problem> {
     continue_membership(node, say).await?;
     // Start answering only now, so that every answer comes from a complete node. HTTPS needs no
     // such order: it has no certificate before the node is a member.
-    tokio::spawn(admin::serve_socket(socket, router));
+    tokio::spawn(conclave_admin::serve_socket(socket, router));
     if let Some(public) = public {
         tokio::spawn(public::serve(public, node.clone()));
     }
@@ -152,7 +151,7 @@ async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Prob
         .map_err(|error| Problem::new(Code::DataUnusable, error.to_string()))?;
     match membership {
         Some(membership) if !membership.founding => {
-            let replica = cluster::start(node, &membership).await?;
+            let replica = life::start(node, &membership).await?;
             let address = replica.raft().local_address();
             let address = address.map_or_else(|_| "-".to_owned(), |address| address.to_string());
             let point = replica.point();
@@ -163,7 +162,7 @@ async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Prob
         }
         found => {
             match found {
-                Some(_) => cluster::abandon(node)?,
+                Some(_) => life::abandon(node)?,
                 None => put_leftovers_aside(data_dir)?,
             }
             // A member raises it together with its cluster.
@@ -181,7 +180,7 @@ async fn continue_membership(node: &Node, say: &dyn Fn(&str)) -> Result<(), Prob
 /// Puts cluster data without a membership file aside. Fails if the data is a whole cluster: then
 /// the file was lost, not the founding.
 fn put_leftovers_aside(data_dir: &Path) -> Result<(), Problem> {
-    let abandoned = cluster::abandon_unknown(data_dir, clock::now()).map_err(|error| {
+    let abandoned = life::abandon_unknown(data_dir, clock::now()).map_err(|error| {
         let hint = match error {
             LeftoverError::HoldsCluster { .. } => {
                 "restore membership.json    or, while the other nodes decide, move data_dir away and let \

@@ -11,12 +11,12 @@ use conclave_api::{
     path,
     problem::{Code, Problem},
 };
+use conclave_cluster::config::Config;
 use conclave_edge::socket::PassedSocket;
 
 use super::line::{self, DATAGRAMS, RELEASED, SERVING, STOP};
 use crate::{
     boot::limits::{ANSWER_BYTES_MAX, RELEASE_TIMEOUT, STEP_TIMEOUT},
-    config::Config,
     process,
 };
 

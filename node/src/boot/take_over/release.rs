@@ -2,10 +2,9 @@
 
 use std::{fs::File, io, net::UdpSocket, time::Instant};
 
-use crate::{
-    boot::limits::{RELEASE_LOOK, RELEASE_TIMEOUT},
-    config::Config,
-};
+use conclave_cluster::config::Config;
+
+use crate::boot::limits::{RELEASE_LOOK, RELEASE_TIMEOUT};
 
 /// Files that a running node locks.
 const LOCKED: [&str; 3] = ["raft/LOCK", "state.v2/db", "local.v2/db"];

@@ -2,10 +2,11 @@
 
 use std::{io, os::unix::net::UnixStream, time::Duration};
 
+use conclave_cluster::node::TakeOverRequest;
 use conclave_edge::socket::Edge;
 
 use super::line::{self, DATAGRAMS, RELEASED, SERVING, STOP};
-use crate::{boot::limits::STEP_TIMEOUT, node::TakeOverRequest};
+use crate::boot::limits::STEP_TIMEOUT;
 
 /// The process that serves next.
 pub(crate) struct Successor {

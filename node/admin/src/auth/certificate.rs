@@ -1,0 +1,132 @@
+//! Logins by client certificate: one issued by an authority of the cluster's set, for a name that a
+//! user has.
+
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+
+use conclave_api::problem::{Code, Problem};
+use conclave_cluster::{
+    node::Node,
+    operate::Caller,
+    rights::{Access, is_from_here},
+};
+use conclave_pki::{
+    certificate::Certificate,
+    crl::Crl,
+    verify::{Purpose, Request, Rules, verify},
+};
+use conclave_store::{
+    id::Fingerprint,
+    record::{CertificateLogin, Principal, RowKey, TrustSet},
+    state::State,
+    time::UnixMillis,
+};
+use conclave_system::clock;
+use rustls::pki_types::CertificateDer;
+
+use super::user_of;
+
+/// Longest chain that is looked at.
+const CHAIN_MAX: usize = 8;
+
+/// The certificates that a client has shown in its handshake, its own first. It has the key of that
+/// one; nothing else is known about them.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerChain(pub(crate) Arc<[CertificateDer<'static>]>);
+
+/// A certificate as a client shows it.
+pub(super) struct ShownCertificate {
+    leaf: Certificate,
+    intermediates: Vec<Certificate>,
+    remote: Option<IpAddr>,
+}
+
+impl ShownCertificate {
+    /// Reads what a client has shown; `None` if it cannot be read.
+    pub(super) fn read(chain: &PeerChain, remote: Option<IpAddr>) -> Option<ShownCertificate> {
+        let mut all = chain.0.iter().take(CHAIN_MAX).map(|der| Certificate::from_der(der));
+        let leaf = all.next()?.ok()?;
+        Some(ShownCertificate { leaf, intermediates: all.flatten().collect(), remote })
+    }
+
+    /// Returns the user who logs in with the certificate, by this State. A certificate for several
+    /// users is for none of them: nobody could tell which one is meant.
+    pub(super) fn holder(&self, node: &Node, state: &State) -> Result<Option<Caller>, Problem> {
+        let names = self.leaf.client_names();
+        let is_named = |login: &&CertificateLogin| names.contains(&login.name);
+        let mut found = state.users().filter_map(|(_, user)| {
+            let mut logins = user.certificates.iter().filter(is_named);
+            let login = logins.find(|login| self.is_by(login.issuer, state))?;
+            // A user that no holder of the keyring has made is none.
+            let (name, user) = user_of(node, state, user.id)?;
+            Some((name, user, login))
+        });
+        let (Some((name, user, login)), None) = (found.next(), found.next()) else {
+            return Ok(None);
+        };
+        if !is_from_here(&user.grant, self.remote) {
+            let title = "this user may not log in from the network of the request";
+            return Err(Problem::new(Code::NotAllowed, title));
+        }
+        let set = TrustSet::System;
+        let rows = [RowKey::User(name.clone()), RowKey::Trusted((set.clone(), login.issuer))];
+        // A list that revokes the certificate may come, or another one in its place.
+        let lists = self.list_issuers().into_iter().flat_map(|issuer| {
+            [RowKey::Crl((set.clone(), issuer)), RowKey::LongCrl((set.clone(), issuer))]
+        });
+        let certificate = Fingerprint::of(self.leaf.der());
+        let all = std::iter::once(&self.leaf).chain(&self.intermediates);
+        let ends = all.map(Certificate::not_after).min().map(|end| end.saturating_mul(1_000));
+        Ok(Some(Caller {
+            principal: Principal::UserByCertificate { name: name.clone(), certificate },
+            access: Access::of(&user.grant),
+            remote: self.remote,
+            expects: rows.into_iter().chain(lists).map(|row| state.expectation(row)).collect(),
+            ends: ends.map(UnixMillis),
+        }))
+    }
+
+    /// Returns the issuers whose revocation lists count here, as State names them.
+    fn list_issuers(&self) -> BTreeSet<Fingerprint> {
+        let all = std::iter::once(&self.leaf).chain(&self.intermediates);
+        all.filter_map(Certificate::issuer_der).map(|der| Fingerprint::of(&der)).collect()
+    }
+
+    /// Returns whether a valid path leads to this authority of the cluster's set, and none of the
+    /// set's lists revokes the certificate.
+    fn is_by(&self, issuer: Fingerprint, state: &State) -> bool {
+        let set = TrustSet::System;
+        let anchor = state.trusted(&set).find(|(id, _)| *id == issuer);
+        let anchor = anchor.and_then(|(_, one)| Certificate::from_der(&one.der).ok());
+        let Some(anchor) = anchor else { return false };
+        // First without lists: strangers must not have them read.
+        if !self.is_valid(&anchor, &[]) {
+            return false;
+        }
+        let issuers = self.list_issuers();
+        let lists = state.crls(&set).filter(|(issuer, _)| issuers.contains(issuer));
+        // One that cannot be read could be the one that revokes the certificate.
+        let lists: Option<Vec<Crl>> = lists.map(|(_, one)| Crl::from_der(&one.der).ok()).collect();
+        lists.is_some_and(|lists| self.is_valid(&anchor, &lists))
+    }
+
+    fn is_valid(&self, anchor: &Certificate, crls: &[Crl]) -> bool {
+        let judged = verify(&Request {
+            certificate: &self.leaf,
+            intermediates: &self.intermediates,
+            anchors: std::slice::from_ref(anchor),
+            crls,
+            is_list_required: false,
+            purpose: Purpose::Client,
+            name: None,
+            at: clock::now().0 / 1_000,
+            rules: Rules::Path,
+            depth: None,
+        });
+        // A stranger can ask often: the line of the refusal itself is bounded.
+        judged
+            .inspect_err(|refused| {
+                tracing::debug!(event = "login.certificate_refused", why = %refused);
+            })
+            .is_ok()
+    }
+}

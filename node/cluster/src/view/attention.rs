@@ -1,0 +1,224 @@
+//! What needs attention: domains whose clients will be refused, now or soon, and the node itself.
+
+use std::{collections::HashSet, time::Instant};
+
+use conclave_api::{
+    finding::{Finding, Severity},
+    problem::Code,
+    status::{DomainCounts, StatusProblem},
+};
+use conclave_disk::Space;
+use conclave_store::{
+    id::DomainId,
+    record::{Domain, PkiMode, RowKey, TrustSet},
+    scope::Scope,
+    state::State,
+    time::UnixMillis,
+};
+
+use super::findings;
+use crate::{
+    inspect::{Basis, Inspections},
+    replica::Attention,
+};
+
+/// Most domain problems in a status. The counts include the others.
+const PROBLEMS_MAX: usize = 100;
+/// Free space below which a disk is said to fill up; less on a small disk.
+const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+
+/// Domains in numbers, and what needs attention about them.
+#[derive(Default)]
+pub struct Inspected {
+    /// Domains by their state.
+    pub counts: DomainCounts,
+    /// What needs attention.
+    pub problems: Vec<StatusProblem>,
+}
+
+/// Counts the domains of a scope and finds what needs attention. Judges what is not remembered,
+/// until `deadline`; what is left is counted as not yet checked.
+pub fn domains(
+    inspections: &Inspections,
+    scope: Scope,
+    state: &State,
+    now: UnixMillis,
+    deadline: Instant,
+    found: &mut Inspected,
+) {
+    let system = stamp(state, &TrustSet::System);
+    for domain in state.domains() {
+        found.counts.total += 1;
+        match domain.mode {
+            PkiMode::Disabled => found.counts.disabled += 1,
+            PkiMode::Test => found.counts.test += 1,
+            PkiMode::Enabled => {
+                let own = stamp(state, &TrustSet::Domain(domain.id));
+                let basis = Basis { version: domain.version, trust: system.wrapping_add(own) };
+                let known = inspections.recall(scope, domain.id, basis, now);
+                let findings = known.or_else(|| {
+                    (Instant::now() < deadline).then(|| {
+                        let looked = findings::of_domain(scope, state, domain, now);
+                        let mut heavy = looked.findings;
+                        heavy.retain(|one| one.severity > Severity::Note);
+                        inspections.remember(scope, domain.id, basis, looked.until, &heavy);
+                        heavy
+                    })
+                });
+                count(domain, findings, now, found);
+            }
+        }
+    }
+}
+
+/// Returns what needs attention about the revocation lists of the cluster's own set.
+pub fn lists(state: &State, now: UnixMillis) -> Vec<StatusProblem> {
+    let found = findings::of_lists(state, now).into_iter();
+    let problem = |one: Finding| StatusProblem {
+        code: one.code,
+        severity: one.severity,
+        object: "cluster trust".to_owned(),
+        text: one.text,
+        hint: "conclave trust add --scope cluster FILE    with the present list".to_owned(),
+    };
+    found.map(problem).collect()
+}
+
+/// Forgets what is remembered about domains that no longer exist.
+pub fn forget_deleted(inspections: &Inspections, scope: Scope, state: &State) {
+    let ids: HashSet<DomainId> = state.domains().map(|domain| domain.id).collect();
+    inspections.forget(scope, |id| ids.contains(id));
+}
+
+/// Returns a value that changes when a set of trusted certificates or its revocation lists do.
+fn stamp(state: &State, set: &TrustSet) -> u64 {
+    let trusted = state.trusted(set).map(|(one, _)| RowKey::Trusted((set.clone(), one)));
+    let lists = state.crl_keys(set);
+    let changed = |key: RowKey| state.row(&key).map_or(0, |row| row.changed_at.0);
+    // The multiplier of FNV-1a mixes the indexes, so that two sets do not have the same sum.
+    trusted.chain(lists).fold(0, |sum: u64, key| {
+        sum.wrapping_mul(0x0100_0000_01b3).wrapping_add(changed(key)).wrapping_add(1)
+    })
+}
+
+fn count(domain: &Domain, findings: Option<Vec<Finding>>, now: UnixMillis, found: &mut Inspected) {
+    // What needs no parsing is known even before the domain was judged.
+    let is_checked = findings.is_some();
+    let findings = findings.unwrap_or_else(|| findings::of_records(domain, now));
+    let counts = &mut found.counts;
+    counts.unchecked += u64::from(!is_checked);
+    let heaviest = findings.iter().map(|one| one.severity).max();
+    let is_expiring = findings.iter().all(|one| one.code == Code::CertificateExpiring);
+    match heaviest {
+        None | Some(Severity::Note) if !is_checked => {}
+        None | Some(Severity::Note) => counts.valid += 1,
+        Some(_) if is_expiring => counts.expiring += 1,
+        Some(_) => counts.problem += 1,
+    }
+    for finding in findings {
+        // A lighter one makes room: what does not work must not hide behind what ends next month.
+        if found.problems.len() >= PROBLEMS_MAX {
+            let is_lighter = |one: &StatusProblem| one.severity < finding.severity;
+            let Some(place) = found.problems.iter().rposition(is_lighter) else { continue };
+            found.problems.remove(place);
+        }
+        found.problems.push(StatusProblem {
+            code: finding.code,
+            severity: finding.severity,
+            object: domain.name.to_string(),
+            text: finding.text,
+            hint: format!("conclave domain check {}", domain.name),
+        });
+    }
+}
+
+/// Returns what needs attention on this node: its disk, and the domains of its local scope.
+pub fn of_node(
+    name: &str,
+    space: Option<Space>,
+    has_room: bool,
+    local: &[StatusProblem],
+) -> Vec<Attention> {
+    let mut all = Vec::new();
+    let free = space.map_or_else(String::new, |space| format!("{} MiB free", space.free >> 20));
+    let disk = |is_error, text: String| Attention {
+        code: Code::DiskFull.as_str().to_owned(),
+        is_error,
+        object: name.to_owned(),
+        text,
+        hint: "make room on the disk of data_dir".to_owned(),
+    };
+    if !has_room {
+        all.push(disk(
+            true,
+            format!("its disk is full ({free}): it takes no changes, TLS goes on"),
+        ));
+    } else if space.is_some_and(|space| space.free < space.reserve(FREE_BYTES_MIN)) {
+        all.push(disk(false, format!("its disk fills up: {free}")));
+    }
+    all.extend(local.iter().map(|one| Attention {
+        code: one.code.as_str().to_owned(),
+        is_error: one.severity == Severity::Error,
+        object: one.object.clone(),
+        text: one.text.clone(),
+        hint: format!("on {name}: {} --scope local", one.hint),
+    }));
+    all
+}
+
+/// Returns that other users can use the unlock key of this node. `text` says how to mend it.
+pub fn unlock_exposed(name: &str, text: &str) -> Attention {
+    let (text, hint) = text.rsplit_once(": ").unwrap_or((text, ""));
+    Attention {
+        code: Code::UnlockKeyExposed.as_str().to_owned(),
+        is_error: false,
+        object: name.to_owned(),
+        text: text.to_owned(),
+        hint: format!("on {name}: {hint}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn of_disk(free: u64, total: u64, has_room: bool) -> Vec<(bool, String)> {
+        let space = Some(Space { free: free * MIB, total: total * MIB });
+        let all = of_node("node-1", space, has_room, &[]);
+        all.into_iter().map(|one| (one.is_error, one.text)).collect()
+    }
+
+    #[test]
+    fn a_disk_is_said_to_fill_up_before_it_is_full() {
+        assert_eq!(of_disk(300, 10_000, true), []);
+        let [(false, text)] = &of_disk(200, 10_000, true)[..] else { panic!("a warning") };
+        assert!(text.contains("200 MiB free"), "{text}");
+        assert_eq!(of_disk(4, 24, true), [], "enough for a disk of 24 MiB");
+        assert_eq!(of_disk(1, 24, true).len(), 1);
+        let [(true, text)] = &of_disk(0, 10_000, false)[..] else { panic!("an error") };
+        assert!(text.contains("TLS goes on"), "{text}");
+    }
+
+    #[test]
+    fn of_too_many_problems_the_heavier_are_kept() {
+        let domain = findings::tests::domain(0, 1);
+        let finding = |severity| Finding {
+            code: Code::CertificateExpiring,
+            severity,
+            text: String::new(),
+            hint: None,
+        };
+        let mut found = Inspected::default();
+        let mut add = |severity| {
+            count(&domain, Some(vec![finding(severity)]), UnixMillis(0), &mut found);
+        };
+        (0..PROBLEMS_MAX).for_each(|_| add(Severity::Warning));
+        add(Severity::Error);
+        add(Severity::Warning);
+        assert_eq!(found.problems.len(), PROBLEMS_MAX);
+        let errors = found.problems.iter().filter(|one| one.severity == Severity::Error);
+        assert_eq!(errors.count(), 1);
+    }
+}
