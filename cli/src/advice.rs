@@ -373,6 +373,7 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 [log]
 # level = "info"                     # or debug, trace, conclave_cluster=debug,info
 # format = "auto"                    # text, json, journald; auto: text on a terminal, journald under systemd
+# otlp = "http://127.0.0.1:4318"     # also to an OpenTelemetry collector; only in programs built with --features otlp
 # connections = "off"                # a line for each connection when it ends: all, or one in N: sample:N
 # connection_listeners = ["https"]   # only of these listeners; default: all
 "#;

@@ -37,6 +37,8 @@ const IN_FLIGHT: usize = 2_048;
 const KEYS: u64 = 1_024;
 /// Longest time for one command. The disk may be slow.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time until the databases are closed: what the log has and they have not is written first.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(600);
 const DAYS: u64 = 90;
 
 /// Makes the domains `d{number}.example` for all `numbers` in a cluster with a single member, whose
@@ -80,7 +82,7 @@ pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
 /// Waits until a database is closed: its own thread closes it some time after its last user.
 #[expect(clippy::disallowed_methods, reason = "there is no event to wait for")]
 fn wait_until_closed(path: &Path) -> io::Result<()> {
-    let (file, deadline) = (File::open(path)?, std::time::Instant::now() + TIMEOUT);
+    let (file, deadline) = (File::open(path)?, std::time::Instant::now() + CLOSE_TIMEOUT);
     while let Err(error) = file.try_lock() {
         if std::time::Instant::now() > deadline {
             return Err(error.into());

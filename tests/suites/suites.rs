@@ -58,5 +58,6 @@ mod tidy;
 mod tls;
 mod tls_settings;
 mod top;
+mod transcripts;
 mod trust;
 mod upgrade;

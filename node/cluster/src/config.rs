@@ -325,6 +325,7 @@ impl Config {
             ("[keyring] unlock", self.unlock == other.unlock),
             ("[log] level", self.log.level == other.log.level),
             ("[log] format", self.log.format == other.log.format),
+            ("[log] otlp", self.log.otlp == other.log.otlp),
             ("[log] connections", self.log.access.every == other.log.access.every),
             ("[log] connection_listeners", self.log.access.listeners == other.log.access.listeners),
         ];

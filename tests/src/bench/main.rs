@@ -38,7 +38,11 @@ enum What {
         kills: usize,
     },
     /// The same writes without and with the audit trail.
-    Audit,
+    Audit {
+        /// Rounds of four measurements for each number of writes in flight.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// A scrape of the metrics of a node with many domains.
     Metrics {
         /// Domains with a key and a certificate each.
@@ -92,7 +96,7 @@ fn main() {
     println!("{}", machine());
     match args.what {
         What::Writes => writes::run(time),
-        What::Audit => audit::run(time),
+        What::Audit { rounds } => audit::run(time, rounds),
         What::Metrics { domains } => metrics::run(domains),
         What::Failover { kills } => failover::run(kills),
         What::Disturbed { domains } => disturbed::run(time, domains),

@@ -18,7 +18,10 @@ const SAMPLE_MAX: u64 = 1_000_000;
 pub struct Logging {
     /// Filter, as `info` or `conclave_cluster=trace,info`.
     pub level: String,
+    /// Form and place of the lines.
     pub format: Format,
+    /// URL of an OpenTelemetry collector that gets the lines too.
+    pub otlp: Option<String>,
     /// Connections that have a line.
     pub access: AccessLog,
 }
@@ -28,6 +31,7 @@ pub struct Logging {
 pub(super) struct LogSection {
     level: Option<String>,
     format: Option<String>,
+    otlp: Option<String>,
     connections: Option<String>,
     #[serde(default)]
     connection_listeners: Vec<String>,
@@ -48,7 +52,8 @@ impl Logging {
         let listeners = listeners.collect::<Result<_, _>>()?;
         let every = every(section.connections.as_deref())?;
         let format = format(section.format.as_deref())?;
-        Ok(Logging { level, format, access: AccessLog { every, listeners } })
+        let otlp = section.otlp.map(collector).transpose()?;
+        Ok(Logging { level, format, otlp, access: AccessLog { every, listeners } })
     }
 }
 
@@ -63,6 +68,21 @@ fn format(format: Option<&str>) -> Result<Format, Problem> {
             let why = format!("{other:?} is none of auto, text, json, journald");
             Err(setting_problem("[log] format", why))
         }
+    }
+}
+
+/// Checks the URL of a collector.
+fn collector(url: String) -> Result<String, Problem> {
+    let wrong = |why: &str| setting_problem("[log] otlp", why);
+    if !cfg!(feature = "otlp") {
+        return Err(wrong("this program was built without it")
+            .hint("cargo build --release --features otlp    or let the collector read journald"));
+    }
+    let place = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    match place.and_then(|place| place.rsplit_once(':')) {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(url),
+        _ => Err(wrong("it is not http://HOST:PORT")
+            .hint("otlp = \"http://127.0.0.1:4318\", of a collector on this machine")),
     }
 }
 

@@ -1,6 +1,9 @@
-//! Logging: to stderr as text for people or as JSON for machines, or to journald.
+//! Logging: to stderr as text for people or as JSON for machines, or to journald; and to an
+//! OpenTelemetry collector, if the program was built for it.
 
 mod journal;
+#[cfg(feature = "otlp")]
+mod otlp;
 
 use std::path::Path;
 
@@ -44,13 +47,17 @@ fn directives(level: &str) -> String {
     }
 }
 
-/// Handle of the running log, to change its filter.
-pub struct Level(reload::Handle<EnvFilter, Registry>);
+/// Handle of the running log, to change its filter. Dropping it sends what a collector has not got.
+pub struct Level {
+    filter: reload::Handle<EnvFilter, Registry>,
+    #[cfg(feature = "otlp")]
+    _otlp: Option<otlp::Otlp>,
+}
 
 impl Level {
     /// Changes the filter of the running log. The error says what is wrong with it.
     pub fn change(&self, level: &str) -> Result<(), String> {
-        self.0.reload(filter(level)?).map_err(|error| error.to_string())
+        self.filter.reload(filter(level)?).map_err(|error| error.to_string())
     }
 }
 
@@ -78,8 +85,13 @@ pub fn lost_lines() -> u64 {
     journal::lost()
 }
 
-/// Starts logging. A second start in one process has no effect.
-pub fn start(level: &str, format: Format) -> Result<Level, Problem> {
+/// Starts logging; also to a collector, if one is given by its URL, with the name of the node. A
+/// second start in one process has no effect.
+pub fn start(
+    level: &str,
+    format: Format,
+    collector: Option<(&str, &str)>,
+) -> Result<Level, Problem> {
     let filter = filter(level).map_err(|error| internal("cannot log", error))?;
     let (filter, handle) = reload::Layer::new(filter);
     let json = || fmt::layer().with_writer(std::io::stderr).json().boxed();
@@ -96,11 +108,25 @@ pub fn start(level: &str, format: Format) -> Result<Level, Problem> {
         },
     };
     // An existing subscriber, as in a test, stays in place.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let lines = tracing_subscriber::registry().with(filter).with(lines);
+    #[cfg(feature = "otlp")]
+    let otlp = collector
+        .map(|(url, node)| otlp::Otlp::open(url, node))
+        .transpose()
+        .map_err(|error| internal("cannot log to the collector", error))?;
+    #[cfg(feature = "otlp")]
+    let lines = lines.with(otlp.as_ref().map(otlp::Otlp::layer));
+    #[cfg(not(feature = "otlp"))]
+    debug_assert!(collector.is_none(), "the configuration refuses it");
+    let _ = lines.try_init();
     if let Some(error) = unreachable {
         tracing::warn!(event = "log.no_journald", %error, "the log goes to stderr as JSON");
     }
-    Ok(Level(handle))
+    Ok(Level {
+        filter: handle,
+        #[cfg(feature = "otlp")]
+        _otlp: otlp,
+    })
 }
 
 #[cfg(test)]

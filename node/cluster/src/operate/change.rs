@@ -309,14 +309,11 @@ impl Operator {
         }
     }
 
+    /// Returns the names of these members. One that the change itself removed need not serve it.
     fn names(&self, ids: &[NodeId]) -> Vec<String> {
         let Ok(replica) = self.node.replica() else { return Vec::new() };
         let point = replica.point();
-        let name = |id: &NodeId| match point.state.member(id) {
-            Some(member) => member.name.to_string(),
-            None => format!("node {id}"),
-        };
-        ids.iter().map(name).collect()
+        ids.iter().filter_map(|id| Some(point.state.member(id)?.name.to_string())).collect()
     }
 }
 
