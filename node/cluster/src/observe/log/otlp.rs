@@ -26,6 +26,9 @@ pub(super) struct Otlp(SdkLoggerProvider);
 impl Otlp {
     /// Makes the queue. Nothing is sent before the first line.
     pub(super) fn open(collector: &str, node: &str) -> Result<Otlp, String> {
+        // The library's client wants one, though it speaks no TLS here. All others name theirs; a
+        // second one is refused, which is no harm.
+        let _ = (*conclave_tls::ring_provider()).clone().install_default();
         let exporter = LogExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
