@@ -52,13 +52,14 @@ pub(crate) fn run(
     config.check_machine()?;
     let addresses = config.check_addresses();
     // Before any thread starts, as that of a collector: it changes the environment.
-    let mut adopted = store::take();
+    let taken = process::store::take();
     let collector = config.log.otlp.as_deref().map(|url| (url, config.name.as_str()));
     let log_level = log::start(&config.log.level, config.log.format, collector)?;
     if let Err(problem) = addresses {
         tracing::warn!(event = "config.address_missing", "{}", problem.title);
     }
     process::harden();
+    let mut adopted = store::known(taken);
     let mut predecessor = None;
     if let Some(deadline) = take_over {
         predecessor = Predecessor::find(&config, deadline)?;

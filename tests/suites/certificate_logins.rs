@@ -1,6 +1,7 @@
 //! Client certificates as logins of the admin API.
 
 use std::{
+    io::{BufRead, BufReader},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -150,26 +151,30 @@ fn a_login_ends_with_its_certificate_and_with_a_list_that_revokes_it() {
         params.serial_number = Some(SerialNumber::from(7));
     };
     let revoked = identity(one, &root, "revoked", &both[..1], with_serial);
+    assert_eq!(ask(one, &revoked, "GET", "/v1/whoami").0, 200);
     let short = identity(one, &root, "short", &both[1..], |params| {
         // Certificates have whole seconds.
-        let end = jiff::Timestamp::now() + Duration::from_secs(8);
+        let end = jiff::Timestamp::now() + Duration::from_secs(20);
         let since_epoch = Duration::from_secs(end.as_second().unsigned_abs());
         params.not_after = date_time_ymd(1970, 1, 1) + since_epoch;
     });
-    assert_eq!(ask(one, &revoked, "GET", "/v1/whoami").0, 200);
     let streams = [&revoked, &short].map(|identity| {
         let mut command = Command::new("curl");
         command.args(["-skN", "--max-time", "60", "--cert", identity]);
         command.arg(format!("{}/v1/events", url(one))).stdout(Stdio::piped());
-        command.spawn().unwrap()
+        let mut stream = command.spawn().unwrap();
+        let mut lines = BufReader::new(stream.stdout.take().unwrap()).lines();
+        // It has begun.
+        assert!(lines.next().unwrap().unwrap().starts_with("id: "));
+        (stream, lines)
     });
     let crl = one.file("crl.pem", root.revoke(7).as_bytes());
     one.run(&["trust", "add", &crl, "--scope", "cluster"]).ok();
     assert_eq!(ask(one, &revoked, "GET", "/v1/whoami"), (401, "X003".to_owned()));
-    for stream in streams {
-        let output = stream.wait_with_output().unwrap();
-        assert!(output.status.success(), "the node ends it");
-        let text = String::from_utf8(output.stdout).unwrap();
+    for (mut stream, lines) in streams {
+        let lines: Vec<String> = lines.map(Result::unwrap).collect();
+        assert!(stream.wait().unwrap().success(), "the node ends it");
+        let text = lines.join("\n");
         assert!(text.contains("event: problem") && text.contains("X003"), "{text}");
     }
 }

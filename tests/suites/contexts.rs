@@ -15,7 +15,12 @@ impl Home {
     fn run(&self, words: &[&str]) -> (i32, String, String) {
         let mut command = Command::new(binary("conclave"));
         command.env("HOME", &self.0).env_remove("XDG_CONFIG_HOME").env_remove("CONCLAVE_ADDRESS");
-        let output = command.env_remove("CONCLAVE_TOKEN_FILE").args(words).output().unwrap();
+        let output = command
+            .env_remove("CONCLAVE_TOKEN_FILE")
+            .env_remove("CONCLAVE_CONTEXT")
+            .args(words)
+            .output()
+            .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
@@ -83,8 +88,10 @@ fn a_context_is_asked_and_keeps_a_session() {
     assert_eq!(home.ok(&["context", "list", "-o", "name"]), "false\nhere\n");
     // No home, or that of another user: no context is in use, and the machine's own node is asked.
     let none = Home("/proc/no-home".into());
-    let (code, _, told) = none.run(&["status"]);
-    assert!(code == 6 && told.contains("no node to ask"), "{told}");
+    if !Path::new("/run/conclave/admin.sock").exists() {
+        let (code, _, told) = none.run(&["status"]);
+        assert!(code == 6 && told.contains("no node to ask"), "{told}");
+    }
     assert_eq!(none.run(&["-c", "here", "status"]).0, 3, "one that is named must be there");
     std::fs::write(home.file("contexts.toml"), "nonsense").unwrap();
     let (code, _, told) = home.run(&["status"]);
@@ -125,6 +132,10 @@ fn a_session_ends_where_it_was_begun_and_nowhere_else() {
     // A session that the node has ended is forgotten; there is nothing else to do.
     one.run(&["user", "password", "alice", "--password-file", &password]).ok();
     assert_eq!(home.run(&["token", "whoami"]).0, 5);
+    home.ok(&["logout"]);
+    assert!(!home.file("prod.session").exists());
+    // A damaged one cannot be ended, and is no use either.
+    std::fs::write(home.file("prod.session"), "").unwrap();
     home.ok(&["logout"]);
     assert!(!home.file("prod.session").exists());
     // Another authority for the name: the old session is none of the new cluster.

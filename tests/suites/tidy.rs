@@ -216,6 +216,17 @@ fn no_room_knows_a_higher_one_or_its_neighbour() {
 }
 
 #[test]
+fn the_api_orders_no_command_by_itself() {
+    let sources = root().join("node/admin/src");
+    for path in files(".rs").into_iter().filter(|path| path.starts_with(&sources)) {
+        let text = read(&path);
+        for call in [".execute(", ".apply(", "replica::Replica", "local::Local"] {
+            assert!(!text.contains(call), "{}: {call}", path.display());
+        }
+    }
+}
+
+#[test]
 fn rooms_are_found_in_every_form_of_a_use() {
     let source = "use crate::{\n    a::{b, c},\n    d,\n    e::f,\n};\nuse crate::g::H;\nlet x = crate::i::j();";
     let expected = ["a", "d", "e", "g", "i"].map(str::to_owned);

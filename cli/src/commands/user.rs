@@ -237,7 +237,16 @@ pub(super) async fn log_out(asking: &Asking) -> Done {
     let kept = session_of_context(asking).ok();
     let kept = kept.filter(|(_, file)| shown.is_none_or(|shown| shown == *file));
     let forget = || kept.as_ref().map_or(Ok(()), |(name, _)| super::context::end_session(name));
-    match asking.client()?.log_out().await {
+    let client = match (asking.client(), &kept) {
+        // Nothing can be ended with a damaged session.
+        (Err(_), Some((_, file))) if file.exists() => {
+            forget()?;
+            output::success(&asking.global, "session: was damaged, and is forgotten");
+            return Ok(0);
+        }
+        (client, _) => client?,
+    };
+    match client.log_out().await {
         Ok(done) => {
             forget()?;
             output::change(&asking.global, "session: ended", &done);

@@ -116,7 +116,7 @@ impl Asked {
             .transpose()?;
         let (wait, is_stale) = (parameters.wait()?, parameters.is_stale()?);
         parameters.check_texts()?;
-        let (page, filter) = (parameters.page()?, parameters.filter());
+        let (page, filter) = (parameters.page()?, parameters.filter()?);
         let family = parameters.family.map(|family| match family {
             ApiFamily::Ec => KeyFamily::Ec,
             ApiFamily::Rsa => KeyFamily::Rsa,

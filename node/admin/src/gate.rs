@@ -114,8 +114,11 @@ fn other_methods(matched: &str) -> Failed {
 /// Decides whether a request may pass.
 async fn decide(parts: &mut Parts, node: &Node, matched: &str) -> Result<(), Failed> {
     let Some(need) = need(&parts.method, matched) else {
-        // A stranger learns nothing, not even which methods a path has.
-        auth::caller(parts, node).await?;
+        // A stranger learns nothing, not even which methods a path has; but that of the login is
+        // for strangers.
+        if matched != LOGIN {
+            auth::caller(parts, node).await?;
+        }
         // The path has other methods only. One that the router knows and the table does not is a
         // bug, which a test finds.
         return Err(other_methods(matched));

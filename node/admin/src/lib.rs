@@ -2,8 +2,8 @@
 //! health port, and the public page of certificates.
 //!
 //! On the unix socket the file permissions decide who may do everything. HTTPS requires an access
-//! token, whose grant says what its holder may do. Everything here stands on
-//! [`conclave_cluster::operate`] and [`conclave_cluster::view`].
+//! token, whose grant says what its holder may do. Changes go through
+//! [`conclave_cluster::operate`] and [`conclave_cluster::life`].
 
 mod asked;
 mod auth;

@@ -16,6 +16,9 @@ use conclave_pki::name::deceives;
 use conclave_store::limits::REASON_BYTES_MAX;
 use serde::Deserialize;
 
+/// How something may have ended that the audit trail tells.
+const AUDIT_RESULTS: [&str; 3] = ["done", "denied", "failed"];
+
 /// Query parameters of changes and reads.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -112,13 +115,18 @@ impl Parameters {
     }
 
     /// Returns which entries of the audit trail are wanted.
-    pub(super) fn filter(&self) -> Filter {
-        Filter {
+    pub(super) fn filter(&self) -> Result<Filter, Problem> {
+        if let Some(other) = self.result.as_deref()
+            && !AUDIT_RESULTS.contains(&other)
+        {
+            return Err(Problem::new(Code::Malformed, format!("result={other:?}")));
+        }
+        Ok(Filter {
             who: self.who.clone(),
             event: self.event.clone(),
             object: self.object.clone(),
             result: self.result.clone(),
-        }
+        })
     }
 
     /// Refuses texts that are longer than the contract has them, and reasons that could do harm.
@@ -217,6 +225,13 @@ mod tests {
         assert_eq!(page(Some("c"), Some(2), &["a", "e"]), told("e", ""), "the cursor was deleted");
         assert_eq!(page(Some("e"), Some(2), &all), told("", ""));
         assert_eq!(page(Some("b"), Some(1), &["z", "b", "a"]), told("a", ""), "in another order");
+    }
+
+    #[test]
+    fn a_result_is_one_of_three() {
+        let of = |text: &str| Parameters { result: Some(text.to_owned()), ..Parameters::default() };
+        assert!(AUDIT_RESULTS.iter().all(|right| of(right).filter().is_ok()));
+        assert!(of("null").filter().is_err() && Parameters::default().filter().is_ok());
     }
 
     #[test]

@@ -25,7 +25,13 @@ pub(crate) struct FollowerPlace {
 impl Followers {
     /// Takes a place for a caller; `None` if there is none.
     pub(crate) fn take(&self, who: &Principal) -> Option<FollowerPlace> {
-        let who = who.to_string();
+        let who = match who {
+            Principal::Token { id, .. } => format!("token {id}"),
+            Principal::User { name, .. } | Principal::UserByCertificate { name, .. } => {
+                format!("user {name}")
+            }
+            other => other.to_string(),
+        };
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = taken.values().sum();
         let own = taken.get(&who).copied().unwrap_or_default();

@@ -1,14 +1,18 @@
 //! Keeps the open listening sockets in the descriptor store of the service manager, from which the
 //! next process takes them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::OwnedFd,
+};
 
 use conclave_edge::socket::{Edge, PassedSocket};
 
 use crate::process::store;
 
-/// Returns the listening sockets that the service manager gave to this process. Others are closed.
-pub(super) fn take() -> Vec<PassedSocket> {
+/// Returns the listening sockets among those that the service manager gave to this process. Others
+/// are closed.
+pub(super) fn known(taken: Vec<OwnedFd>) -> Vec<PassedSocket> {
     let known = |socket| match PassedSocket::of(socket) {
         Ok(socket) => Some(socket),
         Err(error) => {
@@ -16,7 +20,7 @@ pub(super) fn take() -> Vec<PassedSocket> {
             None
         }
     };
-    store::take().into_iter().filter_map(known).collect()
+    taken.into_iter().filter_map(known).collect()
 }
 
 /// Stores new sockets and removes closed ones, until dropped. `stored` holds the names in the store

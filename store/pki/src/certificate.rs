@@ -16,7 +16,7 @@ use crate::{
         CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX, CONTENT_PARTS_MAX, EXTENSIONS_MAX,
         INPUT_NAME_PARTS_MAX, NAME_PARTS_MAX,
     },
-    name,
+    name::{self, Comparable},
     pem::{self, Block, PemError},
 };
 
@@ -363,7 +363,7 @@ impl Certificate {
         let found = self.parsed.tbs_certificate().get_extension::<SubjectAltName>();
         let names = found.ok().flatten().map(|(_, names)| names.0).unwrap_or_default();
         let emails: Vec<_> = names.iter().filter_map(email).collect();
-        let subject = name::Comparable::of(self.parsed.tbs_certificate().subject());
+        let subject = Comparable::of(self.parsed.tbs_certificate().subject());
         let in_subject = || subject.emails().iter().map(|text| name::escaped(text)).collect();
         if emails.is_empty() { in_subject() } else { emails }
     }
@@ -371,6 +371,11 @@ impl Certificate {
     /// Returns the subject, DER.
     pub fn subject_der(&self) -> Option<Vec<u8>> {
         self.parsed.tbs_certificate().subject().to_der().ok()
+    }
+
+    /// Returns the issuer's name, for comparison.
+    pub(crate) fn issuer_name(&self) -> Comparable {
+        Comparable::of(self.parsed.tbs_certificate().issuer())
     }
 
     /// Returns the issuer, DER.

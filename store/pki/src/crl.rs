@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use der::{Decode, Encode, asn1::ObjectIdentifier};
-use x509_cert::{crl::CertificateList, ext::pkix::crl::CrlNumber};
+use x509_cert::{crl::CertificateList, ext::pkix::crl::CrlNumber, name::Name};
 
 use crate::{
     certificate::{Certificate, CertificateError, pem_error, read_block},
@@ -171,6 +171,13 @@ impl Crl {
     pub(crate) fn signed_bytes(&self) -> Option<&[u8]> {
         first_element(&self.der)
     }
+}
+
+/// Returns whether a list, DER, names the issuer of a certificate as its own (RFC 5280 §7.1),
+/// without parsing the list. One whose issuer cannot be read may be anybody's.
+pub fn may_speak_of(list: &[u8], certificate: &Certificate) -> bool {
+    let issuer = issuer_of(list).and_then(|der| Name::from_der(der).ok());
+    issuer.is_none_or(|issuer| Comparable::of(&issuer) == certificate.issuer_name())
 }
 
 /// Returns the issuer's name of a list, without parsing the list. The name follows an optional

@@ -71,7 +71,6 @@ impl Following {
                 self.open = Some(messages);
                 continue;
             }
-            pause = PAUSE_MIN;
             self.open = Some(messages);
             if message.position.is_some() {
                 self.position = message.position;

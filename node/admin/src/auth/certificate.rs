@@ -11,8 +11,8 @@ use conclave_cluster::{
 };
 use conclave_pki::{
     certificate::Certificate,
-    crl::Crl,
-    verify::{Purpose, Request, Rules, verify},
+    crl::{Crl, may_speak_of},
+    verify::{Path, Purpose, Request, Rules, verify},
 };
 use conclave_store::{
     id::Fingerprint,
@@ -55,12 +55,13 @@ impl ShownCertificate {
         let is_named = |login: &&CertificateLogin| names.contains(&login.name);
         let mut found = state.users().filter_map(|(_, user)| {
             let mut logins = user.certificates.iter().filter(is_named);
-            let login = logins.find(|login| self.is_by(login.issuer, state))?;
+            let (login, path) =
+                logins.find_map(|login| Some((login, self.path(login.issuer, state)?)))?;
             // A user that no holder of the keyring has made is none.
             let (name, user) = user_of(node, state, user.id)?;
-            Some((name, user, login))
+            Some((name, user, login, path))
         });
-        let (Some((name, user, login)), None) = (found.next(), found.next()) else {
+        let (Some((name, user, login, path)), None) = (found.next(), found.next()) else {
             return Ok(None);
         };
         if !is_from_here(&user.grant, self.remote) {
@@ -70,12 +71,16 @@ impl ShownCertificate {
         let set = TrustSet::System;
         let rows = [RowKey::User(name.clone()), RowKey::Trusted((set.clone(), login.issuer))];
         // A list that revokes the certificate may come, or another one in its place.
-        let lists = self.list_issuers().into_iter().flat_map(|issuer| {
+        let found = state.crls(&set).filter(|(_, one)| path.speaks_of(&one.der));
+        let own = path.0.iter().filter_map(|one| one.issuer_der());
+        let issuers = found.map(|(issuer, _)| issuer).chain(own.map(|der| Fingerprint::of(&der)));
+        let issuers: BTreeSet<Fingerprint> = issuers.collect();
+        let lists = issuers.into_iter().flat_map(|issuer| {
             [RowKey::Crl((set.clone(), issuer)), RowKey::LongCrl((set.clone(), issuer))]
         });
         let certificate = Fingerprint::of(self.leaf.der());
-        let all = std::iter::once(&self.leaf).chain(&self.intermediates);
-        let ends = all.map(Certificate::not_after).min().map(|end| end.saturating_mul(1_000));
+        let ends =
+            path.0.iter().map(|one| one.not_after()).min().map(|end| end.saturating_mul(1_000));
         Ok(Some(Caller {
             principal: Principal::UserByCertificate { name: name.clone(), certificate },
             access: Access::of(&user.grant),
@@ -85,31 +90,24 @@ impl ShownCertificate {
         }))
     }
 
-    /// Returns the issuers whose revocation lists count here, as State names them.
-    fn list_issuers(&self) -> BTreeSet<Fingerprint> {
-        let all = std::iter::once(&self.leaf).chain(&self.intermediates);
-        all.filter_map(Certificate::issuer_der).map(|der| Fingerprint::of(&der)).collect()
-    }
-
-    /// Returns whether a valid path leads to this authority of the cluster's set, and none of the
-    /// set's lists revokes the certificate.
-    fn is_by(&self, issuer: Fingerprint, state: &State) -> bool {
+    /// Returns the valid path to this authority of the cluster's set, if there is one and none of
+    /// the set's lists revokes a certificate of it.
+    fn path(&self, issuer: Fingerprint, state: &State) -> Option<ShownPath<'_>> {
         let set = TrustSet::System;
         let anchor = state.trusted(&set).find(|(id, _)| *id == issuer);
-        let anchor = anchor.and_then(|(_, one)| Certificate::from_der(&one.der).ok());
-        let Some(anchor) = anchor else { return false };
+        let anchor = Certificate::from_der(&anchor?.1.der).ok()?;
         // First without lists: strangers must not have them read.
-        if !self.is_valid(&anchor, &[]) {
-            return false;
-        }
-        let issuers = self.list_issuers();
-        let lists = state.crls(&set).filter(|(issuer, _)| issuers.contains(issuer));
+        self.verified(&anchor, &[])?;
+        let all = ShownPath(std::iter::once(&self.leaf).chain(&self.intermediates).collect());
+        let lists = state.crls(&set).filter(|(_, one)| all.speaks_of(&one.der));
         // One that cannot be read could be the one that revokes the certificate.
         let lists: Option<Vec<Crl>> = lists.map(|(_, one)| Crl::from_der(&one.der).ok()).collect();
-        lists.is_some_and(|lists| self.is_valid(&anchor, &lists))
+        let path = self.verified(&anchor, &lists?)?;
+        let used = path.intermediates.iter().filter_map(|place| self.intermediates.get(*place));
+        Some(ShownPath(std::iter::once(&self.leaf).chain(used).collect()))
     }
 
-    fn is_valid(&self, anchor: &Certificate, crls: &[Crl]) -> bool {
+    fn verified(&self, anchor: &Certificate, crls: &[Crl]) -> Option<Path> {
         let judged = verify(&Request {
             certificate: &self.leaf,
             intermediates: &self.intermediates,
@@ -127,6 +125,16 @@ impl ShownCertificate {
             .inspect_err(|refused| {
                 tracing::debug!(event = "login.certificate_refused", why = %refused);
             })
-            .is_ok()
+            .ok()
+    }
+}
+
+/// The certificates of a path without its anchor.
+struct ShownPath<'a>(Vec<&'a Certificate>);
+
+impl ShownPath<'_> {
+    /// Returns whether a list, DER, may be about one of them.
+    fn speaks_of(&self, list: &[u8]) -> bool {
+        self.0.iter().any(|one| may_speak_of(list, one))
     }
 }

@@ -219,10 +219,12 @@ fn check_certificates(
     certificates: &[CertificateLogin],
 ) -> Result<(), Problem> {
     let mut others = view.state.users().filter(|(other, _)| *other != name);
-    let other =
-        others.find(|(_, user)| user.certificates.iter().any(|one| certificates.contains(one)));
+    // By whatever authority: one of them may stand above another, and a certificate fit both.
+    let is_taken =
+        |one: &CertificateLogin| certificates.iter().any(|wanted| wanted.name == one.name);
+    let other = others.find(|(_, user)| user.certificates.iter().any(is_taken));
     if let Some((other, _)) = other {
-        let title = format!("{other} logs in with this certificate already");
+        let title = format!("{other} logs in with a certificate of this name already");
         return Err(Problem::new(Code::UserExists, title).hint("conclave user show NAME"));
     }
     let trusted = |issuer: &Fingerprint| {

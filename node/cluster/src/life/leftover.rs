@@ -71,7 +71,7 @@ pub(crate) fn abandon(data_dir: &Path, now: UnixMillis) -> Result<Vec<PathBuf>, 
         renamed.push(to);
         forget_oldest(data_dir, name);
     }
-    // Of the trail of another cluster: nothing of the next one was sent.
+    // Of the trail of an earlier membership: the next one may be in another cluster.
     let sent = data_dir.join(SENT);
     match std::fs::remove_file(&sent) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {

@@ -309,11 +309,17 @@ impl Operator {
         }
     }
 
-    /// Returns the names of these members. One that the change itself removed need not serve it.
+    /// Returns the names of these members. One that has left, as by the change itself, need not serve
+    /// it.
     fn names(&self, ids: &[NodeId]) -> Vec<String> {
         let Ok(replica) = self.node.replica() else { return Vec::new() };
         let point = replica.point();
-        ids.iter().filter_map(|id| Some(point.state.member(id)?.name.to_string())).collect()
+        let name = |id: &NodeId| match point.state.member(id) {
+            Some(member) => Some(member.name.to_string()),
+            None if point.state.departed_member(id).is_some() => None,
+            None => Some(format!("node {id}")),
+        };
+        ids.iter().filter_map(name).collect()
     }
 }
 

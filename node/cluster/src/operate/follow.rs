@@ -34,6 +34,8 @@ use crate::{
 
 /// Event of a rename. Its object is the old name.
 const RENAMED: &str = "domain.rename";
+/// The difference that holds the names of a domain, its own name first.
+const NAMES: &str = "names";
 /// Most entries that one step reads.
 const READ_MAX: u64 = 256;
 /// Time between two looks at what this node observes, and at whether the caller may still follow.
@@ -114,12 +116,19 @@ impl Operator {
         let is_observed = is_wanted(EventKind::Leader) || is_wanted(EventKind::Node);
         let sees_all = scope == Scope::Shared && self.caller.access.domains().is_empty();
         let observing = (is_observed && sees_all).then(|| observe(self.node.clone()));
+        // First where it begins, before anything is read: a caller that hears nothing else, or not
+        // all, goes on from there.
+        let last_index = state.audit_index(last);
+        let begin = position(last, last_index, from.map_or(0, |from| from.index));
+        let (sender, receiver) = mpsc::channel(SENT_MAX);
+        // The channel has room, and its other end is here.
+        let _ = sender.try_send(Told::Position(begin));
         let following = Following {
             operator: self.clone(),
             scope,
             kinds,
             last,
-            last_index: state.audit_index(last),
+            last_index,
             seen: None,
             waiting: VecDeque::new(),
             observing,
@@ -127,7 +136,6 @@ impl Operator {
             told_at: Instant::now(),
             _place: place,
         };
-        let (sender, receiver) = mpsc::channel(SENT_MAX);
         tokio::spawn(following.run(sender));
         Ok(receiver)
     }
@@ -187,6 +195,14 @@ fn start(state: &State, from: Position) -> Option<u64> {
     (is_here || is_last_removed).then_some(number)
 }
 
+/// Returns the position behind an entry, or behind an index if the entry is not kept.
+fn position(last: u64, of_entry: Option<LogIndex>, index: u64) -> Position {
+    match of_entry {
+        Some(index) => Position { index: index.0, sequence: Some(last) },
+        None => Position { index, sequence: None },
+    }
+}
+
 fn gone(from: Position) -> Problem {
     Problem::new(Code::EventsGone, format!("no events are kept behind {from}"))
         .why("they were removed from the audit trail, or the position is of another trail")
@@ -204,10 +220,9 @@ impl Following {
     /// Tells until the receiver is gone, or takes nothing for too long: a place is not held by one
     /// that does not read.
     async fn run(mut self, sender: mpsc::Sender<Told>) {
-        let mut is_begun = false;
         while !sender.is_closed() {
             let told = match self.step().await {
-                Ok(()) => self.next(&mut is_begun),
+                Ok(()) => self.next(),
                 Err(problem) => Some(Told::End(Box::new(problem))),
             };
             let Some(told) = told else { continue };
@@ -220,22 +235,14 @@ impl Following {
         }
     }
 
-    /// Returns what is to be told now.
-    fn next(&mut self, is_begun: &mut bool) -> Option<Told> {
-        // First where it begins: a caller that hears nothing else can go on from there.
+    /// Returns what is to be told now. A position never comes before an event that it is behind.
+    fn next(&mut self) -> Option<Told> {
+        if let Some(event) = self.waiting.pop_front() {
+            return Some(Told::Event(Box::new(event)));
+        }
         let is_silent = self.told_at.elapsed().as_secs() >= EVENTS_SILENCE_S;
-        if !std::mem::replace(is_begun, true) || self.waiting.is_empty() && is_silent {
-            return Some(Told::Position(self.position()));
-        }
-        self.waiting.pop_front().map(|event| Told::Event(Box::new(event)))
-    }
-
-    fn position(&self) -> Position {
-        let index = self.seen.unwrap_or_default();
-        match self.last_index {
-            Some(index) => Position { index: index.0, sequence: Some(self.last) },
-            None => Position { index, sequence: None },
-        }
+        let seen = self.seen.unwrap_or_default();
+        is_silent.then(|| Told::Position(position(self.last, self.last_index, seen)))
     }
 
     /// Reads what there is, or waits a moment for more.
@@ -318,11 +325,17 @@ impl Following {
             return domain.is_some_and(may_see).then_some(event);
         }
         // A domain that comes to the caller by its new name, or leaves it: told by the name that
-        // the caller may see, without the other one.
-        let after = event.differences.iter().filter_map(|one| one.after.as_deref());
-        let new = after.flat_map(str::split_whitespace).find(|name| may_see(name));
-        let object = domain.filter(|name| may_see(name)).or(new)?.to_owned();
-        Some(Event { object, differences: Vec::new(), ..event })
+        // the caller may see, without the other one. The new name is the first of its names.
+        let names = event.differences.iter().find(|one| one.what == NAMES);
+        let after = names.and_then(|one| one.after.as_deref()).unwrap_or_default();
+        let new = after.split_whitespace().next().filter(|name| may_see(name));
+        match (domain.filter(|name| may_see(name)), new) {
+            (Some(_), Some(_)) => Some(event),
+            (old, new) => {
+                let object = old.or(new)?.to_owned();
+                Some(Event { object, differences: Vec::new(), ..event })
+            }
+        }
     }
 
     /// Notes what is observed and was not told. The first time, waits for the first look: a stream

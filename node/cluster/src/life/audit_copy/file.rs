@@ -72,7 +72,11 @@ fn last_entries(file: &mut File) -> io::Result<Vec<Had>> {
     let text = String::from_utf8_lossy(lines);
     let entries: Vec<Had> = text.lines().filter_map(Had::parse).collect();
     let begin = LINE_BEGIN.as_bytes();
-    let is_begun = rest.starts_with(begin) || begin.starts_with(rest);
+    // A power failure may leave zeros where something was to be written.
+    let zeros = rest.iter().rev().take_while(|byte| **byte == 0).count();
+    let (written, zeros) = rest.split_at(rest.len() - zeros);
+    let is_begun = written.starts_with(begin) || begin.starts_with(written);
+    let is_begun = is_begun && (zeros.is_empty() || whole > 0);
     if !is_begun || text.lines().last().is_some_and(|last| Had::parse(last).is_none()) {
         return Err(io::Error::other("its last line is no entry of an audit trail"));
     }
@@ -151,8 +155,13 @@ mod tests {
             copy(&path, u64::MAX, &state).unwrap();
             assert_eq!(numbers(&path).last(), Some(&38));
         }
-        let long = "x".repeat(300_000);
-        for other in ["something else\n", "something else", "{\"a\":1}\n{\"sequence\"", &long] {
+        let (line, long) = (text.lines().next().unwrap(), "x".repeat(300_000));
+        std::fs::write(&path, format!("{line}\n{{\"seq\0\0\0")).unwrap();
+        copy(&path, u64::MAX, &state).unwrap();
+        assert_eq!(numbers(&path).last(), Some(&38));
+        for other in
+            ["\0\0\0", "something else\n", "something else", "{\"a\":1}\n{\"sequence\"", &long]
+        {
             std::fs::write(&path, other).unwrap();
             assert!(copy(&path, 1_000, &state).is_err(), "not its file");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), other);
