@@ -10,7 +10,7 @@ const CHECKS: [(&str, Option<(&str, &str)>); 5] = [
     ("clippy --workspace --all-targets -- -D warnings", None),
     ("doc --workspace --no-deps", Some(("RUSTDOCFLAGS", "-D warnings"))),
     ("clippy --workspace --features conclave/otlp -- -D warnings", None),
-    ("test -p conclave-cluster --features otlp --lib otlp", None),
+    ("test --workspace --features conclave/otlp --lib otlp", None),
 ];
 const FIXES: [&str; 2] =
     ["clippy --workspace --all-targets --fix --allow-dirty --allow-staged", "fmt --all"];
