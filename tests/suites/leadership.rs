@@ -83,16 +83,13 @@ fn a_planned_transfer_leaves_a_short_gap_without_a_write() {
     let (median, longest) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
     let mut each: Vec<Duration> = answered.windows(2).map(|pair| pair[1] - pair[0]).collect();
     each.sort();
-    let write = each[each.len() / 2];
     println!(
         "{TRANSFERS} transfers, {} writes of {:?} each: longest time without an answer \
          {longest:?}, median of the transfers {median:?}; the transfers took {took:?} ms",
         answered.len(),
-        write
+        each[each.len() / 2]
     );
-    // By what the machine does for all tests together: how long a write takes now.
-    let (median_max, max) = (GAP_MEDIAN_MAX.max(write * 20), GAP_MAX.max(write * 60));
-    assert!(median < median_max && longest < max, "a write {write:?}, gaps {gaps:?}");
+    assert!(median < GAP_MEDIAN_MAX && longest < GAP_MAX, "{gaps:?}");
 }
 
 #[test]

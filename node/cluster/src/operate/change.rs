@@ -19,6 +19,7 @@ use conclave_store::{
     wire,
 };
 use conclave_system::entropy;
+use tokio::time::Instant;
 
 use super::{
     Operator,
@@ -35,6 +36,8 @@ use crate::{
 /// Bounds of the pause before a stale command is derived again.
 const CONFLICT_PAUSE_MIN: Duration = Duration::from_millis(2);
 const CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(100);
+/// Longest pause of a caller whose command has parts, in tries of its own.
+const PARTS_PAUSE_TRIES: u32 = 4;
 /// Longest wait for this node to apply its own change.
 const OWN_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -61,6 +64,7 @@ impl Operator {
         let mut turn = None;
         let mut pause = CONFLICT_PAUSE_MIN;
         loop {
+            let begun = Instant::now();
             let (command, parts, admitted) = match self.admitted(scope, &derive).await? {
                 Derived::Command(command, parts, told) => (command, parts, told),
                 Derived::Repeated(done, index, told) => {
@@ -105,6 +109,11 @@ impl Operator {
                         .await
                         .map_err(|_| self.overtaken(&object))?,
                 );
+            } else if has_parts {
+                // Two who send parts displace each other's for as long as both send. One of them
+                // must wait for longer than the other needs.
+                let most = (begun.elapsed() * PARTS_PAUSE_TRIES).min(self.left() / 2);
+                tokio::time::sleep(random_part(most)).await;
             } else {
                 tokio::time::sleep(jittered(pause)).await;
                 pause = (pause * 2).min(CONFLICT_PAUSE_MAX);
@@ -326,8 +335,13 @@ impl Operator {
 /// Returns a random pause of half to all of `pause`, so that callers that conflicted do not
 /// conflict again.
 fn jittered(pause: Duration) -> Duration {
+    pause / 2 + random_part(pause / 2)
+}
+
+/// Returns a random part of a time.
+fn random_part(time: Duration) -> Duration {
     let [random] = entropy::array::<1>();
-    pause / 2 + pause / 2 * u32::from(random) / 255
+    time * u32::from(random) / 255
 }
 
 impl Executed {
