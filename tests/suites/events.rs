@@ -134,7 +134,12 @@ fn a_follower_misses_nothing_when_its_node_dies() {
 /// One who hears nothing of what it asks for knows all the same where it is.
 #[test]
 fn a_quiet_follower_goes_on_from_where_it_was() {
+    let position = |line: &str| {
+        let (index, sequence) = line.strip_prefix("id: ")?.split_once('.')?;
+        Some((index.parse::<u64>().unwrap(), sequence.parse::<u64>().unwrap()))
+    };
     let mut cluster = Cluster::start(3);
+    let first = cluster.nodes[0].run(&["domain", "create", "first.example", "-o", "json"]).json();
     let follower = {
         let nodes: Vec<&Node> = cluster.nodes.iter().collect();
         Follower::start(&nodes, &["--kind", "leader,tls"])
@@ -150,10 +155,7 @@ fn a_quiet_follower_goes_on_from_where_it_was() {
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.write_all(b"GET /v1/events?kind=trust HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let mut positions = lines.filter_map(|line| {
-        let (index, sequence) = line.strip_prefix("id: ")?.split_once('.')?;
-        Some((index.parse::<u64>().unwrap(), sequence.parse::<u64>().unwrap()))
-    });
+    let mut positions = lines.filter_map(|line| position(&line));
     let begin = positions.next().unwrap();
     let made = cluster.nodes[2].run(&["domain", "create", "shop.example", "-o", "json"]).json();
     let then = positions.find(|(index, _)| *index >= made["index"].as_u64().unwrap()).unwrap();
@@ -161,20 +163,15 @@ fn a_quiet_follower_goes_on_from_where_it_was() {
     // A position never comes before an event that it is behind, however much there is to tell.
     let mut stream = UnixStream::connect(cluster.nodes[1].dir.join("admin.sock")).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream.write_all(b"GET /v1/events?after=1 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut last = None;
-    for line in BufReader::new(stream).lines().map_while(Result::ok) {
-        let Some((_, sequence)) = line.strip_prefix("id: ").and_then(|id| id.split_once('.'))
-        else {
-            continue;
-        };
-        let sequence: u64 = sequence.parse().unwrap();
-        assert!(last.is_none_or(|last| last < sequence), "{last:?} {sequence}");
-        last = Some(sequence);
-        if sequence >= then.1 {
-            break;
-        }
-    }
+    let first = first["index"].as_u64().unwrap();
+    write!(stream, "GET /v1/events?after={first} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let told = lines.take_while(|line| !line.contains("shop.example")).collect::<Vec<_>>();
+    let positions: Vec<(u64, u64)> = told.iter().filter_map(|line| position(line)).collect();
+    assert_eq!(positions[0].0, first, "{told:?}");
+    assert!(positions.is_sorted_by(|one, next| one.1 < next.1), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("tls.set")), "{told:?}");
+    assert!(positions.last().unwrap().1 <= then.1, "{told:?}");
 }
 
 #[test]

@@ -42,6 +42,7 @@ mod members;
 mod mistakes;
 mod monitoring;
 mod names;
+mod otlp;
 mod process;
 mod reads;
 mod recover;

@@ -90,10 +90,11 @@ pub async fn serve_socket(listener: UnixListener, router: Router) {
     .await;
 }
 
-/// Serves the API over HTTPS until dropped. Closes connections while the node belongs to no
+/// Serves the API and the web page over HTTPS until dropped. Closes connections while the node belongs to no
 /// cluster, because it has no certificate yet.
 pub async fn serve_https(listener: TcpListener, node: Node, router: Router) {
     let places = Places::new(ADMIN_CONNECTIONS_MAX);
+    let router = conclave_page::router(router.clone()).merge(router);
     http::serve_guests(listener, places, |stream: TcpStream, remote, guest| {
         let mut known = http::known(Door::Https { remote });
         known.insert(guest);
@@ -107,6 +108,8 @@ pub async fn serve_https(listener: TcpListener, node: Node, router: Router) {
                     if let Some(chain) = shown {
                         known.insert(PeerChain(chain.into()));
                     }
+                    // The page asks the API as the visitor that it has.
+                    known.insert(conclave_page::Connection(known.clone()));
                     http::connection(stream, router, known).await;
                 }
                 Err(error) => tracing::debug!(event = "admin.no_handshake", %remote, %error),

@@ -1,0 +1,80 @@
+//! The page's only way to the cluster: the node's own API, called inside the process.
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    http::{
+        Extensions, HeaderName, HeaderValue, Method, Request,
+        header::{AUTHORIZATION, CONTENT_TYPE},
+    },
+};
+use conclave_api::problem::{Code, Problem};
+use serde::de::DeserializeOwned;
+use tower::ServiceExt;
+
+/// Largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What the server knows about the connection of a request. The page hands it on to the API, which
+/// decides by it who asks and from where.
+#[derive(Clone, Default)]
+pub struct Connection(pub Extensions);
+
+/// The API as one visitor may use it.
+#[derive(Clone)]
+pub(crate) struct Api {
+    router: Router,
+    connection: Extensions,
+    token: Option<String>,
+}
+
+/// A request to the API.
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    /// Path with its query.
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(HeaderName, String)>,
+    pub(crate) body: &'a [u8],
+}
+
+impl Api {
+    pub(crate) fn new(router: Router, connection: Connection, token: Option<String>) -> Api {
+        Api { router, connection: connection.0, token }
+    }
+
+    /// Reads an object.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
+        let path = path.to_owned();
+        self.call(Call { method: Method::GET, path, headers: Vec::new(), body: &[] }).await
+    }
+
+    /// Calls the API, and reads its answer.
+    pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Problem> {
+        let mut request = Request::builder().method(call.method).uri(call.path);
+        if let Some(token) = &self.token {
+            let value = HeaderValue::from_str(&format!("Bearer {token}"));
+            request = request.header(AUTHORIZATION, value.map_err(internal)?);
+        }
+        if !call.body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        for (name, value) in call.headers {
+            request = request.header(name, value);
+        }
+        let body = Body::from(Bytes::copy_from_slice(call.body));
+        let mut request = request.body(body).map_err(internal)?;
+        *request.extensions_mut() = self.connection.clone();
+        let Ok(answer) = self.router.clone().oneshot(request).await;
+        let is_done = answer.status().is_success();
+        let body = to_bytes(answer.into_body(), ANSWER_BYTES_MAX).await.map_err(internal)?;
+        match is_done {
+            true => serde_json::from_slice(&body).map_err(internal),
+            false => Err(serde_json::from_slice::<Problem>(&body).map_err(internal)?),
+        }
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Problem {
+    tracing::error!(event = "page.failed", %error);
+    Problem::new(Code::Internal, "the page cannot read the answer of its own node")
+}

@@ -1,0 +1,232 @@
+//! The way of a change on the page: a form, its dry run, the confirmation.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    body::Bytes,
+    extract::State,
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Response},
+};
+use conclave_api::{
+    change::{Change, List},
+    domain::{Domain, DomainVersion},
+    path,
+    problem::{Code, Problem},
+};
+use serde_json::Value;
+
+use crate::{
+    Site,
+    form::Fields,
+    held::Told,
+    login::{foreign_form, is_own_form, own_path},
+    pages,
+    visit::Visit,
+    wish::Wish,
+};
+
+/// Where forms go.
+pub(crate) const ASK: &str = "/ui/change";
+/// Where confirmations go.
+pub(crate) const CONFIRM: &str = "/ui/change/confirm";
+
+#[derive(Template)]
+#[template(path = "confirm.html")]
+struct ConfirmPage<'a> {
+    v: &'a Visit,
+    wish: &'a Wish,
+    id: String,
+    change: Option<Change>,
+}
+
+#[derive(Template)]
+#[template(path = "stale.html")]
+struct StalePage<'a> {
+    v: &'a Visit,
+    wish: &'a Wish,
+    id: String,
+    seen: u64,
+    now: u64,
+    /// What others did meanwhile.
+    others: Vec<DomainVersion>,
+    change: Option<Change>,
+}
+
+#[derive(Template)]
+#[template(path = "unknown.html")]
+struct UnknownPage<'a> {
+    v: &'a Visit,
+    wish: &'a Wish,
+    id: String,
+}
+
+#[derive(Template)]
+#[template(path = "result.html")]
+struct ResultPage<'a> {
+    v: &'a Visit,
+    title: &'a str,
+    back: &'a str,
+    /// What is shown this once: its name and its text.
+    shown: Vec<(&'static str, String)>,
+    /// Name of a file to keep it in, and what it is.
+    file: Option<(&'static str, &'static str)>,
+}
+
+/// Takes a form. Answers with its dry run, or with the form and what is wrong with it.
+pub(crate) async fn ask(
+    State(_site): State<Arc<Site>>,
+    mut visit: Visit,
+    parts: Parts,
+    body: Bytes,
+) -> Response {
+    let fields = Fields::parse(&body);
+    visit.path = own_path(fields.get("back"));
+    if !is_own_form(&visit, &parts, ASK, &fields) {
+        return refused(visit, Fields::parse(b""), foreign_form()).await;
+    }
+    let mut wish = match pages::wish(fields.get("do"), &fields) {
+        Ok(wish) => wish,
+        Err(problem) => return refused(visit, fields, problem).await,
+    };
+    if wish.back == "/ui" {
+        wish.back = visit.path.clone();
+    }
+    if wish.can_try {
+        wish = wish.query(path::REASON_PARAMETER, fields.some("reason"));
+    }
+    if pages::is_at_once(fields.get("do")) {
+        return done(visit, wish, fields).await;
+    }
+    if !wish.can_try {
+        return confirmation(&visit, wish, None);
+    }
+    match wish.send::<Change>(&visit.api, true).await {
+        Ok(change) => confirmation(&visit, wish, Some(change)),
+        Err(problem) if problem.code == Code::VersionConflict => stale(&visit, wish, problem).await,
+        Err(problem) => refused(visit, fields, problem).await,
+    }
+}
+
+/// Makes a change that was shown before.
+pub(crate) async fn confirm(
+    State(site): State<Arc<Site>>,
+    mut visit: Visit,
+    parts: Parts,
+    body: Bytes,
+) -> Response {
+    let fields = Fields::parse(&body);
+    if !is_own_form(&visit, &parts, CONFIRM, &fields) {
+        return refused(visit, Fields::parse(b""), foreign_form()).await;
+    }
+    let Some(mut wish) = site.held.take(&visit.key, fields.get("id")) else {
+        visit.path = own_path(fields.get("back"));
+        let problem = Problem::new(Code::Malformed, "this form was confirmed already, or is too old")
+            .hint("look whether the change is made; if not, begin again");
+        return refused(visit, Fields::parse(b""), problem).await;
+    };
+    visit.path.clone_from(&wish.back);
+    // A visitor who has seen what others did meanwhile decides for the version of now.
+    if let Some(version) = fields.some("version") {
+        wish.version = version.parse().ok();
+    }
+    if let Some(name) = wish.typed.clone().filter(|name| fields.get("typed").trim() != name) {
+        visit.problem = Some(
+            Problem::new(Code::Malformed, format!("type {name} to go on"))
+                .why("there is no way back afterwards"),
+        );
+        let change = wish.tried(&visit.api).await;
+        return confirmation(&visit, wish, change);
+    }
+    done(visit, wish, fields).await
+}
+
+/// Sends a change, and shows what came of it.
+async fn done(mut visit: Visit, wish: Wish, fields: Fields) -> Response {
+    match wish.send::<Value>(&visit.api, false).await {
+        Ok(answer) => shown(&visit, &wish, &answer),
+        Err(problem) if problem.code == Code::VersionConflict => stale(&visit, wish, problem).await,
+        // It may have happened: the same operation again does it at most once.
+        Err(problem) if problem.retryable && wish.can_try => {
+            visit.problem = Some(problem);
+            let id = visit.site.held.hold(&visit.key, wish.again());
+            let page = UnknownPage { v: &visit, wish: &wish, id };
+            visit.page(StatusCode::SERVICE_UNAVAILABLE, &page)
+        }
+        Err(problem) => refused(visit, fields, problem).await,
+    }
+}
+
+fn confirmation(visit: &Visit, wish: Wish, change: Option<Change>) -> Response {
+    let status = match visit.problem.is_some() {
+        true => StatusCode::BAD_REQUEST,
+        false => StatusCode::OK,
+    };
+    let id = visit.site.held.hold(&visit.key, wish.again());
+    visit.page(status, &ConfirmPage { v: visit, wish: &wish, id, change })
+}
+
+/// Shows what others changed meanwhile beside what the visitor wants.
+async fn stale(visit: &Visit, wish: Wish, problem: Problem) -> Response {
+    let Some((seen, name)) = wish.version.zip(wish.domain.clone()) else {
+        let mut visit = visit.clone();
+        visit.problem = Some(problem);
+        return visit.page(StatusCode::CONFLICT, &pages::ProblemPage { v: &visit });
+    };
+    let domain: Option<Domain> =
+        visit.api.read(&path::with_name(path::DOMAIN, &name)).await.ok();
+    let now = domain.map_or(seen, |domain| domain.version);
+    let history: Result<List<DomainVersion>, _> =
+        visit.api.read(&path::with_name(path::DOMAIN_HISTORY, &name)).await;
+    let others = history.map(|list| list.items).unwrap_or_default();
+    let others = others.into_iter().filter(|one| one.version > seen).collect();
+    let mut wanted = wish.again();
+    wanted.version = Some(now);
+    let change = wanted.tried(&visit.api).await;
+    let id = visit.site.held.hold(&visit.key, wanted);
+    let page = StalePage { v: visit, wish: &wish, id, seen, now, others, change };
+    visit.page(StatusCode::CONFLICT, &page)
+}
+
+/// Shows the page of the form again, with what is wrong with it.
+async fn refused(mut visit: Visit, fields: Fields, problem: Problem) -> Response {
+    let status = pages::status_of(&problem);
+    visit.problem = Some(problem);
+    visit.old = fields.shown();
+    let mut answer = pages::of(visit).await;
+    if answer.status().is_success() {
+        *answer.status_mut() = status;
+    }
+    answer
+}
+
+/// Answers with what is shown once, or goes on to the page and says what was done.
+fn shown(visit: &Visit, wish: &Wish, answer: &Value) -> Response {
+    let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let mut all: Vec<(&'static str, String)> = Vec::new();
+    for (name, pointer) in [
+        ("Signing request", "/pem"),
+        ("Token", "/token"),
+        ("Secret", "/secret"),
+        ("For an app", "/url"),
+        ("Address for the new node", "/address"),
+        ("Valid until", "/expires"),
+    ] {
+        all.extend(text(pointer).map(|text| (name, text)));
+    }
+    let has_more = all.iter().any(|(name, _)| ["Signing request", "Token", "Secret"].contains(name));
+    if has_more {
+        let file = text("/pem").map(|_| ("request.csr", "Signing request"));
+        let page = ResultPage { v: visit, title: &wish.title, back: &wish.back, shown: all, file };
+        return visit.page(StatusCode::OK, &page);
+    }
+    let inner = answer.get("change").unwrap_or(answer);
+    let told = match serde_json::from_value::<Change>(inner.clone()) {
+        Ok(change) => Told::from(&change),
+        Err(_) => Told { text: format!("Done: {}", wish.title), ..Told::default() },
+    };
+    let id = visit.site.held.tell(&visit.key, told);
+    let sign = if wish.back.contains('?') { '&' } else { '?' };
+    visit.go(&format!("{}{sign}told={id}", wish.back)).into_response()
+}

@@ -1,0 +1,155 @@
+//! Forms: their fields, and the proof that a form came from this page.
+
+use axum::http::{HeaderMap, header::COOKIE};
+use data_encoding::BASE64URL_NOPAD;
+use ring::hmac;
+use zeroize::Zeroizing;
+
+/// Cookie with the session of a user.
+pub(crate) const SESSION_COOKIE: &str = "__Host-conclave-session";
+/// Cookie with the key that signs this browser's forms.
+pub(crate) const FORM_COOKIE: &str = "__Host-conclave-form";
+/// What every cookie of the page is: not for scripts, not for other sites, only over TLS.
+pub(crate) const COOKIE_RULES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
+/// Field with the signature.
+pub(crate) const CSRF: &str = "csrf";
+const KEY_BYTES: usize = 32;
+
+/// The fields of a form, in its order. Some hold secrets, so all are wiped.
+pub(crate) struct Fields(Vec<(String, Zeroizing<String>)>);
+
+impl Fields {
+    /// Reads a body of `application/x-www-form-urlencoded`.
+    pub(crate) fn parse(body: &[u8]) -> Fields {
+        let pairs = form_urlencoded::parse(body);
+        Fields(
+            pairs
+                .map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned())))
+                .collect(),
+        )
+    }
+
+    /// Returns a field as it was sent; empty if it was not.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.all(name).next().unwrap_or_default()
+    }
+
+    /// Returns a field without white space around it, if it has something else.
+    pub(crate) fn some(&self, name: &str) -> Option<String> {
+        let text = self.get(name).trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// Returns whether a box is ticked.
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        !self.get(name).is_empty()
+    }
+
+    /// Returns every value of a field.
+    pub(crate) fn all<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f str> {
+        self.0.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the words of a field: texts between white space or commas.
+    pub(crate) fn words(&self, name: &str) -> Vec<String> {
+        let is_between = |letter: char| letter.is_whitespace() || letter == ',';
+        let words = self.get(name).split(is_between).filter(|word| !word.is_empty());
+        words.map(str::to_owned).collect()
+    }
+
+    /// Returns what a form can be filled with again: everything but secrets.
+    pub(crate) fn shown(&self) -> Vec<(String, String)> {
+        const SECRET: [&str; 6] = ["password", "passphrase", "key", "share", "code", CSRF];
+        let is_shown = |name: &str| !SECRET.contains(&name);
+        let pairs = self.0.iter().filter(|(name, _)| is_shown(name));
+        pairs.map(|(name, value)| (name.clone(), value.to_string())).collect()
+    }
+}
+
+/// The key that signs the forms of one browser. Another site can send a form here, but it can
+/// neither read this cookie nor make its signature.
+#[derive(Clone)]
+pub(crate) struct FormKey {
+    text: String,
+    /// The browser does not have it yet.
+    pub(crate) is_new: bool,
+}
+
+impl FormKey {
+    /// Reads the key of a browser, or makes one.
+    pub(crate) fn of(headers: &HeaderMap) -> FormKey {
+        let known = cookie(headers, FORM_COOKIE);
+        let is_key = |text: &&str| {
+            BASE64URL_NOPAD.decode(text.as_bytes()).is_ok_and(|bytes| bytes.len() == KEY_BYTES)
+        };
+        match known.filter(is_key) {
+            Some(text) => FormKey { text: text.to_owned(), is_new: false },
+            None => {
+                let bytes = conclave_system::entropy::array::<KEY_BYTES>();
+                FormKey { text: BASE64URL_NOPAD.encode(&bytes), is_new: true }
+            }
+        }
+    }
+
+    /// Returns the cookie that gives the browser its key.
+    pub(crate) fn cookie(&self) -> String {
+        format!("{FORM_COOKIE}={}; {COOKIE_RULES}", self.text)
+    }
+
+    /// Signs the forms that are sent to a path.
+    pub(crate) fn sign(&self, path: &str) -> String {
+        BASE64URL_NOPAD.encode(hmac::sign(&self.key(), path.as_bytes()).as_ref())
+    }
+
+    /// Returns whether a form to this path came from this page in this browser.
+    pub(crate) fn has_signed(&self, path: &str, fields: &Fields) -> bool {
+        let signature = BASE64URL_NOPAD.decode(fields.get(CSRF).as_bytes()).unwrap_or_default();
+        !self.is_new && hmac::verify(&self.key(), path.as_bytes(), &signature).is_ok()
+    }
+
+    fn key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.text.as_bytes())
+    }
+}
+
+/// Returns a cookie of a request.
+pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs.find(|(one, _)| one.trim() == name).map(|(_, value)| value.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_cookie(cookie: &str) -> HeaderMap {
+        HeaderMap::from_iter([(COOKIE, cookie.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_form_counts_in_its_browser_and_for_its_path_alone() {
+        let made = FormKey::of(&HeaderMap::new());
+        let key = FormKey::of(&with_cookie(&format!("a=b; {}", made.cookie())));
+        assert!(made.is_new && !key.is_new);
+        let sent = |signature: &str| Fields::parse(format!("{CSRF}={signature}&x=1").as_bytes());
+        let fields = sent(&key.sign("/ui/change"));
+        assert!(key.has_signed("/ui/change", &fields));
+        assert!(!key.has_signed("/ui/login", &fields));
+        assert!(!FormKey::of(&HeaderMap::new()).has_signed("/ui/change", &fields));
+        assert!(!made.has_signed("/ui/change", &fields), "a browser without the cookie");
+        for wrong in ["", "x", "AAAA"] {
+            assert!(!key.has_signed("/ui/change", &sent(wrong)));
+        }
+    }
+
+    #[test]
+    fn fields_are_read_and_secrets_are_not_shown_again() {
+        let fields = Fields::parse(b"name=+a.example%0D%0A&alias=x%2C+y%0Az&password=p&key=k&b=on");
+        assert_eq!(fields.some("name").as_deref(), Some("a.example"));
+        assert_eq!(fields.words("alias"), ["x", "y", "z"]);
+        assert!(fields.is_on("b") && !fields.is_on("c"));
+        let shown: Vec<String> = fields.shown().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(shown, ["name", "alias", "b"]);
+    }
+}

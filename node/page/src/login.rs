@@ -1,0 +1,179 @@
+//! Coming in and going out: the login, its end, and the page of a sealed node.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    body::Bytes,
+    extract::State,
+    http::{HeaderValue, Method, StatusCode, header::SET_COOKIE, request::Parts},
+    response::Response,
+};
+use conclave_api::{
+    change::Change,
+    keyring::{Unlocking, Unseal},
+    path,
+    problem::{Code, Problem},
+    user::{Login, Session},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    Site,
+    api::Call,
+    form::{COOKIE_RULES, Fields, SESSION_COOKIE},
+    visit::Visit,
+};
+
+const LOGIN: &str = "/ui/login";
+const SEALED: &str = "/ui/sealed";
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    v: &'a Visit,
+    next: String,
+    user: String,
+}
+
+#[derive(Template)]
+#[template(path = "sealed.html")]
+struct SealedPage<'a> {
+    v: &'a Visit,
+    unlocking: Option<Unlocking>,
+}
+
+/// Shows the login.
+pub(crate) async fn show(State(site): State<Arc<Site>>, parts: Parts) -> Response {
+    let visit = Visit::of_stranger(&parts, &site);
+    let query = Fields::parse(parts.uri.query().unwrap_or_default().as_bytes());
+    let next = own_path(query.get("next"));
+    visit.page(
+        StatusCode::OK,
+        &LoginPage { v: &visit, next, user: String::new() },
+    )
+}
+
+/// Logs a user in.
+pub(crate) async fn log_in(State(site): State<Arc<Site>>, parts: Parts, body: Bytes) -> Response {
+    let mut visit = Visit::of_stranger(&parts, &site);
+    let fields = Fields::parse(&body);
+    let (next, user) = (own_path(fields.get("next")), fields.get("user").trim().to_owned());
+    if !is_own_form(&visit, &parts, LOGIN, &fields) {
+        return visit.go(LOGIN);
+    }
+    let password = fields.get("password").to_owned();
+    let login = Login { user: user.clone(), password, code: fields.some("code") };
+    let body = Zeroizing::new(serde_json::to_vec(&login).unwrap_or_default());
+    drop(Zeroizing::new(login.password));
+    let call =
+        Call { method: Method::POST, path: path::LOGIN.to_owned(), headers: Vec::new(), body: &body };
+    match visit.api.call::<Session>(call).await {
+        Ok(session) => with_session(visit.go(&next), &session.token),
+        Err(problem) => {
+            visit.problem = Some(problem);
+            visit.page(StatusCode::UNAUTHORIZED, &LoginPage { v: &visit, next, user })
+        }
+    }
+}
+
+/// Ends the session.
+pub(crate) async fn log_out(State(site): State<Arc<Site>>, parts: Parts, body: Bytes) -> Response {
+    let visit = Visit::of_stranger(&parts, &site);
+    if is_own_form(&visit, &parts, "/ui/logout", &Fields::parse(&body)) {
+        let path = path::LOGIN.to_owned();
+        let call = Call { method: Method::DELETE, path, headers: Vec::new(), body: &[] };
+        // The browser forgets it even if the cluster cannot end it now.
+        if let Err(problem) = visit.api.call::<Change>(call).await {
+            tracing::debug!(event = "page.not_logged_out", title = problem.title);
+        }
+    }
+    with_session(visit.go(LOGIN), "")
+}
+
+/// Shows how to open a sealed node. Whoever has the passphrase or a share needs no login.
+pub(crate) async fn sealed(State(site): State<Arc<Site>>, parts: Parts) -> Response {
+    let visit = Visit::of_stranger(&parts, &site);
+    show_sealed(visit, StatusCode::OK).await
+}
+
+/// Takes a share or the passphrase.
+pub(crate) async fn unseal(State(site): State<Arc<Site>>, parts: Parts, body: Bytes) -> Response {
+    let mut visit = Visit::of_stranger(&parts, &site);
+    let fields = Fields::parse(&body);
+    if !is_own_form(&visit, &parts, SEALED, &fields) {
+        return visit.go(SEALED);
+    }
+    let unseal = Unseal { passphrase: fields.some("passphrase"), share: fields.some("share") };
+    let body = Zeroizing::new(serde_json::to_vec(&unseal).unwrap_or_default());
+    let path = path::KEYRING_UNSEAL.to_owned();
+    let call = Call { method: Method::POST, path, headers: Vec::new(), body: &body };
+    match visit.api.call::<Unlocking>(call).await {
+        Ok(unlocking) if !unlocking.sealed => visit.go("/ui"),
+        Ok(_) => visit.go(SEALED),
+        Err(problem) => {
+            visit.problem = Some(problem);
+            show_sealed(visit, StatusCode::BAD_REQUEST).await
+        }
+    }
+}
+
+async fn show_sealed(mut visit: Visit, status: StatusCode) -> Response {
+    match visit.api.read::<Unlocking>(path::KEYRING_UNLOCKING).await {
+        Ok(unlocking) if !unlocking.sealed => visit.go("/ui"),
+        Ok(unlocking) => {
+            visit.page(status, &SealedPage { v: &visit, unlocking: Some(unlocking) })
+        }
+        // It is not sealed, and the visitor is a stranger.
+        Err(problem) if problem.code == Code::NotLoggedIn => visit.go(LOGIN),
+        Err(problem) => {
+            visit.problem.get_or_insert(problem);
+            visit.page(status, &SealedPage { v: &visit, unlocking: None })
+        }
+    }
+}
+
+/// Returns whether a form was sent by this page in this browser.
+pub(crate) fn is_own_form(visit: &Visit, parts: &Parts, path: &str, fields: &Fields) -> bool {
+    let site = parts.headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    site.is_none_or(|site| site == "same-origin") && visit.key.has_signed(path, fields)
+}
+
+/// What is said about a form of another browser, or of a page from before a new cookie.
+pub(crate) fn foreign_form() -> Problem {
+    Problem::new(Code::NotAllowed, "this form was not made by this page in this browser")
+        .hint("load the page again, and fill in the form there")
+}
+
+/// Returns a path of this page; anything else becomes the overview.
+pub(crate) fn own_path(path: &str) -> String {
+    let is_own = path == "/ui" || path.starts_with("/ui/") || path.starts_with("/ui?");
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if is_own && is_plain { path.to_owned() } else { "/ui".to_owned() }
+}
+
+fn with_session(mut answer: Response, token: &str) -> Response {
+    let end = if token.is_empty() { "; Max-Age=0" } else { "" };
+    let cookie = format!("{SESSION_COOKIE}={token}; {COOKIE_RULES}{end}");
+    if let Ok(mut cookie) = HeaderValue::from_str(&cookie) {
+        cookie.set_sensitive(true);
+        answer.headers_mut().append(SET_COOKIE, cookie);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_leads_to_this_page_alone() {
+        for path in ["/ui", "/ui/domains?state=problem", "/ui/domains/a.example"] {
+            assert_eq!(own_path(path), path);
+        }
+        for path in ["", "//evil.example", "https://evil.example", "/v1/status", "/ui\r\nX: y", "/uix"]
+        {
+            assert_eq!(own_path(path), "/ui", "{path}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Certificate signing requests.
+
+use axum::http::Method;
+use conclave_api::path;
+
+use super::{Wished, certificate, family, of_domain};
+use crate::form::Fields;
+
+pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
+    if what != "create" {
+        return None;
+    }
+    let body = certificate::subject(fields);
+    let mut options = certificate::subject_options(&body);
+    let pending = fields.some("pending");
+    options.extend(pending.is_some().then(|| "--new-key".to_owned()));
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let words = [&["csr", "create", fields.get("name")][..], &options, &family(fields)].concat();
+    let wish = of_domain("Signing request for", Method::POST, path::CSR, fields);
+    let wish = wish.query(path::PENDING_PARAMETER, pending).json(&body).command(&words);
+    Some(Ok(wish.untried("A signing request changes nothing.").unversioned()))
+}

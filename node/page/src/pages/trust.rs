@@ -1,0 +1,91 @@
+//! Trusted certificates and revocation lists.
+
+use askama::Template;
+use axum::http::{Method, StatusCode};
+use conclave_api::{
+    change::List,
+    domain::Domain,
+    path,
+    trust::{Add, Remove, Trusted},
+};
+
+use super::{Shown, Wished};
+use crate::{form::Fields, show, visit::Visit, wish::Wish};
+
+/// Entries of one page of a set.
+const PAGE: usize = 100;
+
+#[derive(Template)]
+#[template(path = "trust.html")]
+struct TrustPage<'a> {
+    v: &'a Visit,
+    /// Name of the set, as the API has it.
+    set: &'a str,
+    /// The domain whose set it is.
+    domain: Option<Domain>,
+    own: Vec<Trusted>,
+    inherited: Vec<Trusted>,
+    next: Option<String>,
+}
+
+/// Shows one of the sets that belong to no domain.
+pub(super) async fn page(visit: &Visit, set: &str, query: &Fields) -> Shown {
+    let mut wanted = vec![("limit", PAGE.to_string())];
+    wanted.extend(query.some("after").map(|after| ("after", after)));
+    let path = show::with_query(&path::with_name(path::TRUST, set), &wanted);
+    let list: List<Trusted> = visit.api.read(&path).await?;
+    shown(visit, set, None, list)
+}
+
+/// Shows the set of a domain.
+pub(super) async fn of_domain(visit: &Visit, name: &str) -> Shown {
+    let domain: Domain = visit.api.read(&path::with_name(path::DOMAIN, name)).await?;
+    let list: List<Trusted> = visit.api.read(&path::with_name(path::TRUST, name)).await?;
+    shown(visit, name, Some(domain), list)
+}
+
+fn shown(visit: &Visit, set: &str, domain: Option<Domain>, list: List<Trusted>) -> Shown {
+    let (own, inherited) = list.items.into_iter().partition(|one| one.own);
+    let page = TrustPage { v: visit, set, domain, own, inherited, next: list.next };
+    Ok(visit.page(StatusCode::OK, &page))
+}
+
+pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
+    let set = fields.get("name");
+    let option: Vec<&str> = match set {
+        "cluster" => Vec::new(),
+        "server" => vec!["--set", "server"],
+        domain => vec!["--domain", domain],
+    };
+    Some(Ok(match what {
+        "add" => {
+            let certificates = fields.get("certificates").to_owned();
+            let words = [vec!["trust", "add", "ca.pem"], option].concat();
+            let path = path::with_name(path::TRUST, set);
+            Wish::new(format!("Trust at {}", place(set)), Method::POST, path)
+                .command(&words)
+                .json(&Add { certificates })
+        }
+        "remove" => {
+            let fingerprints: Vec<String> = fields.all("marked").map(str::to_owned).collect();
+            let short: Vec<String> = fingerprints.iter().map(|one| show::short(one)).collect();
+            let mut words = vec!["trust", "remove"];
+            words.extend(short.iter().map(String::as_str));
+            let words = [words, option, vec!["--yes"]].concat();
+            let path = path::with_name(path::TRUST_REMOVE, set);
+            Wish::new(format!("Trust no longer at {}", place(set)), Method::POST, path)
+                .command(&words)
+                .json(&Remove { fingerprints })
+        }
+        _ => return None,
+    }))
+}
+
+/// Returns where a set counts, in words.
+fn place(set: &str) -> &str {
+    match set {
+        "cluster" => "every node",
+        "server" => "this node",
+        domain => domain,
+    }
+}

@@ -1,0 +1,140 @@
+//! A change as a visitor wishes it: shown as a dry run first, made when it is confirmed.
+
+use axum::http::{HeaderName, Method};
+use conclave_api::{change::Change, path, problem::Problem};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::{
+    api::{Api, Call},
+    form::Fields,
+    held, show,
+};
+
+/// A request for a change, not sent yet.
+#[derive(Clone)]
+pub(crate) struct Wish {
+    /// What it does, as the heading of its page.
+    pub(crate) title: String,
+    pub(crate) method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    pub(crate) version: Option<u64>,
+    /// JSON, which may hold a pasted private key: wiped.
+    pub(crate) body: Zeroizing<Vec<u8>>,
+    /// The same on the command line; empty: there is no such command.
+    pub(crate) command: String,
+    /// What the visitor has to type, because there is no way back.
+    pub(crate) typed: Option<String>,
+    /// Whether it can be tried out.
+    pub(crate) can_try: bool,
+    /// What there is to know before, if it cannot.
+    pub(crate) note: &'static str,
+    /// The domain that it is about.
+    pub(crate) domain: Option<String>,
+    /// The page to go to afterwards.
+    pub(crate) back: String,
+    /// Id of the operation: however often it is sent, it is done once.
+    pub(crate) operation: String,
+}
+
+impl Wish {
+    pub(crate) fn new(title: impl Into<String>, method: Method, path: String) -> Wish {
+        Wish {
+            title: title.into(),
+            method,
+            path,
+            query: Vec::new(),
+            version: None,
+            body: Zeroizing::default(),
+            command: String::new(),
+            typed: None,
+            can_try: true,
+            note: "",
+            domain: None,
+            back: "/ui".to_owned(),
+            operation: held::new_id(),
+        }
+    }
+
+    /// Adds the body.
+    pub(crate) fn json(mut self, body: &impl Serialize) -> Wish {
+        // Structs of texts and numbers always serialize.
+        self.body = serde_json::to_vec(body).unwrap_or_default().into();
+        self
+    }
+
+    /// Adds a query parameter, if it has a value.
+    pub(crate) fn query(mut self, name: &'static str, value: Option<String>) -> Wish {
+        self.query.extend(value.map(|value| (name, value)));
+        self
+    }
+
+    /// Adds what every form about a domain has: its name, its family of keys, and the version that
+    /// was seen.
+    pub(crate) fn of_domain(mut self, fields: &Fields) -> Wish {
+        self.domain = fields.some("name");
+        self.version = fields.get("version").parse().ok();
+        self.query(path::FAMILY_PARAMETER, fields.some("family"))
+            .query(path::SCOPE_PARAMETER, fields.some("scope"))
+    }
+
+    /// Adds the same on the command line.
+    pub(crate) fn command(mut self, words: &[&str]) -> Wish {
+        self.command = show::command(words);
+        self
+    }
+
+    /// Wants `name` typed.
+    pub(crate) fn typed(mut self, name: &str) -> Wish {
+        self.typed = Some(name.to_owned());
+        self
+    }
+
+    /// Has no dry run; `note` says what it does.
+    pub(crate) fn untried(mut self, note: &'static str) -> Wish {
+        self.can_try = false;
+        self.note = note;
+        self
+    }
+
+    /// Takes out the version: the operation has none.
+    pub(crate) fn unversioned(mut self) -> Wish {
+        self.version = None;
+        self
+    }
+
+    /// Returns the same wish: sent twice, it is done once.
+    pub(crate) fn again(&self) -> Wish {
+        self.clone()
+    }
+
+    /// Tries it out, if that is possible.
+    pub(crate) async fn tried(&self, api: &Api) -> Option<Change> {
+        match self.can_try {
+            true => self.send(api, true).await.ok(),
+            false => None,
+        }
+    }
+
+    /// Sends it.
+    pub(crate) async fn send<T: serde::de::DeserializeOwned>(
+        &self,
+        api: &Api,
+        is_dry_run: bool,
+    ) -> Result<T, Problem> {
+        let mut query = self.query.clone();
+        let mut headers = Vec::new();
+        if self.can_try {
+            headers.push((HeaderName::from_static(path::OPERATION_HEADER), self.operation.clone()));
+        }
+        if is_dry_run {
+            query.push((path::DRY_RUN_PARAMETER, "true".to_owned()));
+        }
+        if let Some(version) = self.version {
+            headers.push((HeaderName::from_static(path::IF_MATCH_HEADER), format!("\"{version}\"")));
+        }
+        let path = show::with_query(&self.path, &query);
+        api.call(Call { method: self.method.clone(), path, headers, body: &self.body }).await
+    }
+}
