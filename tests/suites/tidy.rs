@@ -29,7 +29,7 @@ fn read(path: &Path) -> String {
 }
 
 /// Level of each crate; every arrow points to a lower level, none stays on its own.
-const LEVELS: [(&str, &str, u32); 20] = [
+const LEVELS: [(&str, &str, u32); 21] = [
     ("conclave-tests", "tests", 9),
     ("conclave", "cli", 8),
     ("conclave-jepsen", "jepsen", 8),
@@ -39,6 +39,7 @@ const LEVELS: [(&str, &str, u32); 20] = [
     ("conclave-edge", "node/edge", 4),
     ("conclave-keys", "node/keys", 3),
     ("conclave-client", "cli/client", 3),
+    ("conclave-page", "node/page", 3),
     ("conclave-api", "node/api", 2),
     ("conclave-preface", "node/preface", 2),
     ("conclave-system", "node/system", 2),

@@ -17,7 +17,7 @@ mod request;
 mod trust;
 
 pub use address::{ADDRESSES_MAX, AccessToken, Address};
-pub use nouns::AuditFilter;
+pub use nouns::{AuditFilter, DomainFilter};
 pub use request::{Change, Client, Download, Following, Options};
 
 /// Error of a request, reported by a node or by this client.

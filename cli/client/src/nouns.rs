@@ -15,6 +15,17 @@ pub use access::AuditFilter;
 
 use crate::{Change, Client, Failure};
 
+/// Which domains a list has, and in which order.
+#[derive(Debug, Clone, Default)]
+pub struct DomainFilter {
+    /// Part of a name or an alias.
+    pub search: Option<String>,
+    /// How they are.
+    pub state: Option<domain::DomainState>,
+    /// By name if not given.
+    pub order: Option<domain::DomainOrder>,
+}
+
 /// An empty body.
 #[derive(serde::Serialize)]
 struct Nothing {}
@@ -174,13 +185,29 @@ impl Client {
 
     /// Lists the domains, all pages.
     pub async fn domains(&self) -> Result<List<domain::Domain>, Failure> {
-        let mut all: List<domain::Domain> = self.read(path::DOMAINS).await?;
-        while let Some(after) = all.next.take() {
-            let page: List<domain::Domain> = self.read_after(path::DOMAINS, &after).await?;
+        self.chosen_domains(&DomainFilter::default()).await
+    }
+
+    /// Lists the domains that a filter takes, in its order.
+    pub async fn chosen_domains(
+        &self,
+        filter: &DomainFilter,
+    ) -> Result<List<domain::Domain>, Failure> {
+        let mut all: List<domain::Domain> = List::new(Vec::new());
+        let mut after = None;
+        loop {
+            let mut query = self.query();
+            query.extend(filter.search.iter().map(|text| ("search", text.clone())));
+            query.extend(filter.state.iter().map(|state| ("state", state.to_string())));
+            query.extend(filter.order.iter().map(|order| ("sort", order.to_string())));
+            query.extend(after.map(|after| (path::AFTER_PARAMETER, after)));
+            let page: List<domain::Domain> = self.read_with(path::DOMAINS, query).await?;
             all.items.extend(page.items);
-            all.next = page.next;
+            after = page.next;
+            if after.is_none() {
+                return Ok(all);
+            }
         }
-        Ok(all)
     }
 
     /// Reads a domain.

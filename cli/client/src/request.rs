@@ -15,7 +15,7 @@ use std::{
 
 use conclave_api::{
     path::{
-        AFTER_PARAMETER, IF_EXISTS_PARAMETER, IF_MATCH_HEADER, IF_MISSING_PARAMETER,
+        IF_EXISTS_PARAMETER, IF_MATCH_HEADER, IF_MISSING_PARAMETER,
         OPERATION_HEADER, OWN_PARAMETER, PENDING_PARAMETER,
     },
     problem::{Code, Problem},
@@ -248,17 +248,6 @@ impl Client {
 
     pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.read_with(path, self.query()).await
-    }
-
-    /// Reads the next page of a long list.
-    pub(crate) async fn read_after<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        after: &str,
-    ) -> Result<T, Failure> {
-        let mut query = self.query();
-        query.push((AFTER_PARAMETER, after.to_owned()));
-        self.read_with(path, query).await
     }
 
     /// Reads a list without inherited entries.

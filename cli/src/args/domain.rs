@@ -1,6 +1,7 @@
 //! Words for domains.
 
 use clap::Subcommand;
+use conclave_api::domain::{DomainOrder, DomainState};
 
 use super::{Changing, IfExists, IfMissing};
 
@@ -33,9 +34,18 @@ pub(crate) enum Domain {
     },
     /// Lists domains
     #[command(
-        after_help = "Examples:\n  conclave domain list\n  conclave domain list -o name\n  conclave domain list --exposed-to node-3"
+        after_help = "Examples:\n  conclave domain list\n  conclave domain list -o name\n  conclave domain list --state problem\n  conclave domain list --sort expiry --search shop\n  conclave domain list --exposed-to node-3"
     )]
     List {
+        /// Only domains with a name or an alias that contains this
+        #[arg(long, value_name = "TEXT", conflicts_with = "exposed_to")]
+        search: Option<String>,
+        /// Only domains that are valid, expiring, problem, test or disabled
+        #[arg(long, value_name = "STATE", conflicts_with = "exposed_to")]
+        state: Option<DomainState>,
+        /// By name, or by expiry: what ends first comes first [default: name]
+        #[arg(long, value_name = "ORDER", conflicts_with = "exposed_to")]
+        sort: Option<DomainOrder>,
         /// Only the private keys that this node can open, or could when it left
         #[arg(long, value_name = "NODE")]
         exposed_to: Option<String>,

@@ -7,6 +7,7 @@ use conclave_api::{
     finding::Severity,
     node::Exposed,
 };
+use conclave_client::DomainFilter;
 use conclave_node::shown_name;
 use serde::Serialize;
 
@@ -78,9 +79,10 @@ pub(super) async fn run(asking: &Asking, command: Domain) -> Done {
             output::change(global, &format!("{name}: aliases changed"), &done);
         }
         Domain::Check { name } => return check(asking, &name).await,
-        Domain::List { exposed_to: Some(node) } => exposed(asking, &node).await?,
-        Domain::List { exposed_to: None } => {
-            let domains = client.domains().await?.items;
+        Domain::List { exposed_to: Some(node), .. } => exposed(asking, &node).await?,
+        Domain::List { exposed_to: None, search, state, sort } => {
+            let filter = DomainFilter { search, state, order: sort };
+            let domains = client.chosen_domains(&filter).await?.items;
             output::list(global, &DOMAINS, &domains, row);
         }
         Domain::Show { name } => {

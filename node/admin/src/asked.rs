@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, header::CONTENT_LENGTH, request::Parts},
 };
 use conclave_api::{
-    domain::Scope as ApiScope,
+    domain::{DomainOrder, Scope as ApiScope},
     key::Family as ApiFamily,
     limits::BODY_BYTES_MAX,
     path::{IF_MATCH_HEADER, LAST_EVENT_HEADER, OPERATION_HEADER},
@@ -18,6 +18,7 @@ use conclave_cluster::{
     node::Node,
     operate::{Caller, Operator, Reached},
     rights::Access,
+    view::Chosen,
 };
 use conclave_store::{
     id::OperationId,
@@ -54,6 +55,8 @@ pub(super) struct Asked {
     pub(super) is_own: bool,
     /// Which entries of the audit trail are wanted.
     pub(super) filter: Filter,
+    /// Which domains are wanted.
+    pub(super) chosen: Chosen,
     /// Wanted kinds of events, with commas between.
     pub(super) kinds: Option<String>,
     /// The last event that the caller has read.
@@ -146,9 +149,14 @@ impl Asked {
             started,
             reached: parts.extensions.get::<Reached>().cloned().unwrap_or_default(),
         };
+        let chosen = Chosen {
+            search: parameters.search.map(|text| text.to_lowercase()),
+            state: parameters.state,
+            order: parameters.sort.unwrap_or(DomainOrder::Name),
+        };
         let last_event = header(LAST_EVENT_HEADER)?.map(str::to_owned);
         let (is_pending, is_own, kinds) = (parameters.pending, parameters.own, parameters.kind);
-        Ok(Asked { operator, page, is_pending, is_own, filter, kinds, last_event, body })
+        Ok(Asked { operator, page, is_pending, is_own, filter, chosen, kinds, last_event, body })
     }
 }
 

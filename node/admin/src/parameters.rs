@@ -6,7 +6,7 @@ use axum::{extract::Query, http::Uri};
 use conclave_api::{
     audit::Entry,
     change::List,
-    domain::Scope as ApiScope,
+    domain::{DomainOrder, DomainState, Scope as ApiScope},
     key::Family as ApiFamily,
     limits::{AFTER_BYTES_MAX, FILTER_BYTES_MAX, PAGE_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX},
     problem::{Code, Problem},
@@ -42,6 +42,9 @@ pub(super) struct Parameters {
     pub(super) limit: Option<usize>,
     pub(super) after: Option<String>,
     pub(super) kind: Option<String>,
+    pub(super) search: Option<String>,
+    pub(super) state: Option<DomainState>,
+    pub(super) sort: Option<DomainOrder>,
     /// Read before the route: see `fields`.
     #[serde(rename = "fields")]
     _fields: Option<String>,
@@ -131,7 +134,7 @@ impl Parameters {
 
     /// Refuses texts that are longer than the contract has them, and reasons that could do harm.
     pub(super) fn check_texts(&self) -> Result<(), Problem> {
-        let filters = [&self.who, &self.event, &self.object, &self.kind];
+        let filters = [&self.who, &self.event, &self.object, &self.kind, &self.search];
         let filters = filters.map(|text| (text.as_deref(), FILTER_BYTES_MAX));
         let after = (self.after.as_deref(), AFTER_BYTES_MAX);
         match filters

@@ -1,11 +1,40 @@
 //! Requests and answers about domains.
 
+use std::{fmt, str::FromStr};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    canary::Canary, certificate::Certificate, client_auth::ClientAuth, finding::Finding, key::Key,
+    canary::Canary, certificate::Certificate, client_auth::ClientAuth, finding::Finding,
+    grant::named, key::Key,
 };
+
+named!(
+    /// How a domain is, as a status counts it.
+    DomainState,
+    "state of a domain",
+    /// Enabled, and nothing needs attention.
+    Valid = "valid",
+    /// Enabled, with a certificate that expires soon.
+    Expiring = "expiring",
+    /// Enabled, but clients will be refused, all or some of them.
+    Problem = "problem",
+    /// In test mode.
+    Test = "test",
+    /// Disabled.
+    Disabled = "disabled",
+);
+
+named!(
+    /// The order of a list of domains.
+    DomainOrder,
+    "order of domains",
+    /// By name.
+    Name = "name",
+    /// By the end of the certificate that ends first; domains without one are the last.
+    Expiry = "expiry",
+);
 
 /// Scope of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

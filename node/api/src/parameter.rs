@@ -202,6 +202,26 @@ pub const PAGE: &[Parameter] = &[
         "Begin after the page that gave this value as `next`.",
     ),
 ];
+/// Of the list of domains.
+pub const CHOSEN: &[Parameter] = &[
+    query(
+        "search",
+        Value::Text(limits::FILTER_BYTES_MAX),
+        "Only domains with a name or an alias that contains this.",
+    ),
+    query(
+        "state",
+        Value::Choice("DomainState", &["valid", "expiring", "problem", "test", "disabled"]),
+        "Only domains that are like this, as far as the node has checked them. The counts of a \
+         status say the same.",
+    ),
+    query(
+        "sort",
+        Value::Word("DomainOrder", &["name", "expiry"]),
+        "`name`: by name. `expiry`: those whose certificate ends first; those without one are the \
+         last.",
+    ),
+];
 /// Of the list of the audit trail.
 pub const AUDIT: &[Parameter] = &[
     query("who", Value::Text(limits::FILTER_BYTES_MAX), "Only entries by this principal."),

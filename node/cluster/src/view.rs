@@ -4,6 +4,7 @@ mod attention;
 mod audit;
 mod backup;
 mod canary;
+mod chosen;
 mod event;
 mod expiry;
 mod exposed;
@@ -36,6 +37,7 @@ pub use attention::{Inspected, domains, forget_deleted, lists, of_node, unlock_e
 pub use audit::{audit, audit_last, compare_audit, verify_audit};
 pub use backup::{backup_problems, last_backup};
 pub use canary::canaries;
+pub use chosen::{Chosen, Listed, Place};
 pub(crate) use event::{event, observation};
 pub use expiry::{Expiry, Serving};
 pub use exposed::exposed;

@@ -5,13 +5,15 @@ use conclave_api::{
     change::{Change, List},
     domain::{Create, Domain, DomainVersion, Rename, Rollback, Scope as ApiScope, Set},
     finding::Severity,
+    problem::{Code, Problem},
 };
 use conclave_cluster::{
     admit::{self, domain_name},
     fault::internal,
-    trusted, view,
+    trusted,
+    view::{self, Listed, Place},
 };
-use conclave_store::{record::Domain as Record, scope::Scope, state::State};
+use conclave_store::{id::DomainName, record::Domain as Record, scope::Scope, state::State};
 use conclave_system::clock;
 
 use super::Answer;
@@ -38,39 +40,48 @@ pub(super) async fn delete(Path(name): Path<String>, asked: Asked) -> Answer<Cha
     Ok(Json(asked.operator.change(scope, move |view| admit::delete_domain(view, &name)).await?))
 }
 
-/// Answers a page of domains, ordered by name. A name that exists in both scopes is never split
-/// over two pages.
+/// Answers a page of the chosen domains. A name that exists in both scopes is never split over two
+/// pages of a list by name.
 pub(super) async fn list(asked: Asked) -> Answer<List<Domain>> {
     let shared = asked.operator.read().await?;
-    let after = asked.page.after.as_deref().map(domain_name).transpose()?;
+    let chosen = asked.chosen.clone();
+    let place = |text: &str| {
+        let place = Place::parse(text, chosen.order);
+        place.ok_or_else(|| Problem::new(Code::Malformed, format!("after={text:?}")))
+    };
+    let after = asked.page.after.as_deref().map(place).transpose()?;
     let local = asked.operator.node.local().point();
-    let (limit, scope, now) = (asked.page.limit, asked.operator.scope, clock::now());
-    let main = asked.operator.node.config().main_domain.clone();
-    let access = asked.operator.caller.access.clone();
     let listed = tokio::task::spawn_blocking(move || {
-        let of = |wanted, state: &State| {
-            let is_wanted = scope.is_none_or(|scope| scope == wanted);
-            let page = state.domains_after(after.as_ref());
-            let page = page.filter(|domain| access.includes(&domain.name)).take(limit + 1);
-            page.filter(|_| is_wanted).cloned().collect::<Vec<_>>()
-        };
-        let mut found: Vec<_> =
-            of(Scope::Shared, &shared).into_iter().map(|one| (Scope::Shared, one)).collect();
-        found.extend(of(Scope::Local, &local.state).into_iter().map(|one| (Scope::Local, one)));
-        found.sort_by(|(_, one), (_, other)| one.name.cmp(&other.name));
-        let names = found.chunk_by(|(_, one), (_, other)| one.name == other.name);
+        let (limit, now) = (asked.page.limit, clock::now());
+        let operator = &asked.operator;
+        let main = &operator.node.config().main_domain;
+        let inspections = operator.node.inspections();
+        let access = &operator.caller.access;
+        let mut found = Vec::new();
+        for (scope, state) in [(Scope::Shared, &shared), (Scope::Local, &local.state)] {
+            if operator.scope.is_none_or(|wanted| wanted == scope) {
+                let listed = Listed { scope, state, inspections, now };
+                let is_seen = |name: &DomainName| access.includes(name);
+                let page = chosen.domains(&listed, after.as_ref(), limit + 1, is_seen);
+                found.extend(page.into_iter().map(|(place, domain)| (place, scope, domain)));
+            }
+        }
+        // Both scopes are in their order, and this keeps the shared one first.
+        found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         let mut page = List::new(Vec::new());
-        for (count, same) in names.enumerate() {
+        let mut last = None;
+        for (count, same) in found.chunk_by(|(one, ..), (other, ..)| one == other).enumerate() {
             if count == limit {
-                page.next = page.items.last().map(|last: &Domain| last.name.clone());
+                page.next = last;
                 break;
             }
-            page.items.extend(same.iter().map(|(scope, domain)| match scope {
+            last = same.first().map(|(place, ..)| place.to_string());
+            page.items.extend(same.iter().map(|(_, scope, domain)| match scope {
                 Scope::Shared => view::domain(Scope::Shared, &shared, domain, false, now),
                 Scope::Local => {
                     let is_hidden = shared.domain(&domain.name).is_some();
                     let shown = view::domain(Scope::Local, &local.state, domain, is_hidden, now);
-                    Domain { main: domain.name == main, ..shown }
+                    Domain { main: domain.name == *main, ..shown }
                 }
             }));
         }

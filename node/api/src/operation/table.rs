@@ -13,7 +13,7 @@ use crate::{
     change::List,
     client_auth, cluster, csr, domain, grant, join_token, key, keyring, listener, load, node,
     parameter::{
-        ACT, ACT_OR_TRY, ADDS, AUDIT, CHANGE, EVENTS, HERE, OF_KEY, OWN, PAGE, PENDING, Parameter,
+        ACT, ACT_OR_TRY, ADDS, AUDIT, CHANGE, CHOSEN, EVENTS, HERE, OF_KEY, OWN, PAGE, PENDING, Parameter,
         READ, READ_AND_MAKE, REMOVES, SCOPED, VERSIONED,
     },
     path, status, tls, token, trust, user,
@@ -164,7 +164,7 @@ pub static OPERATIONS: &[Operation] = &[
         json::<keyring::Rekey>(), object::<keyring::Rekeyed>(), &[ACT]),
 
     op("domains", Get, path::DOMAINS, "Lists the domains by name, in pages.",
-        Empty, list::<domain::Domain>(), &[READ, SCOPED, PAGE]),
+        Empty, list::<domain::Domain>(), &[READ, SCOPED, PAGE, CHOSEN]),
     op("create_domain", Post, path::DOMAINS, "Creates a domain.",
         json::<domain::Create>(), CHANGED, &[CHANGE, SCOPED, ADDS]),
     op("domain", Get, path::DOMAIN, "Reads a domain, with the findings of path validation.",

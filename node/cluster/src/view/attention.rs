@@ -3,6 +3,7 @@
 use std::{collections::HashSet, time::Instant};
 
 use conclave_api::{
+    domain::DomainState,
     finding::{Finding, Severity},
     problem::Code,
     status::{DomainCounts, StatusProblem},
@@ -16,7 +17,7 @@ use conclave_store::{
     time::UnixMillis,
 };
 
-use super::findings;
+use super::{chosen::enabled, findings};
 use crate::{
     inspect::{Basis, Inspections},
     replica::Attention,
@@ -90,8 +91,13 @@ pub fn forget_deleted(inspections: &Inspections, scope: Scope, state: &State) {
     inspections.forget(scope, |id| ids.contains(id));
 }
 
+/// Returns the weight of the heaviest finding.
+pub(super) fn heaviest(found: &[Finding]) -> Option<Severity> {
+    found.iter().map(|one| one.severity).max()
+}
+
 /// Returns a value that changes when a set of trusted certificates or its revocation lists do.
-fn stamp(state: &State, set: &TrustSet) -> u64 {
+pub(super) fn stamp(state: &State, set: &TrustSet) -> u64 {
     let trusted = state.trusted(set).map(|(one, _)| RowKey::Trusted((set.clone(), one)));
     let lists = state.crl_keys(set);
     let changed = |key: RowKey| state.row(&key).map_or(0, |row| row.changed_at.0);
@@ -107,13 +113,11 @@ fn count(domain: &Domain, findings: Option<Vec<Finding>>, now: UnixMillis, found
     let findings = findings.unwrap_or_else(|| findings::of_records(domain, now));
     let counts = &mut found.counts;
     counts.unchecked += u64::from(!is_checked);
-    let heaviest = findings.iter().map(|one| one.severity).max();
-    let is_expiring = findings.iter().all(|one| one.code == Code::CertificateExpiring);
-    match heaviest {
-        None | Some(Severity::Note) if !is_checked => {}
-        None | Some(Severity::Note) => counts.valid += 1,
-        Some(_) if is_expiring => counts.expiring += 1,
+    match enabled(&findings, is_checked) {
+        Some(DomainState::Valid) => counts.valid += 1,
+        Some(DomainState::Expiring) => counts.expiring += 1,
         Some(_) => counts.problem += 1,
+        None => {}
     }
     for finding in findings {
         // A lighter one makes room: what does not work must not hide behind what ends next month.
