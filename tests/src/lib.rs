@@ -1,6 +1,7 @@
 //! Real clusters for tests: processes, sockets, handshakes.
 
 mod authority;
+mod browser;
 mod cluster;
 mod datagram;
 mod datagram_peer;
@@ -15,6 +16,7 @@ mod scrape;
 mod traffic;
 mod wait;
 
+pub use browser::{Browser, Way};
 pub use authority::{Authority, Issued, authority, authority_with};
 pub use cluster::{Cluster, Earlier, Node, Ran, binary, run_alone};
 pub use datagram::{DtlsClient, echo_datagrams, echo_datagrams_at};

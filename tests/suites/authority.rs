@@ -38,6 +38,20 @@ fn days(der: &[u8]) -> u64 {
     (certificate.not_after() - certificate.not_before()) / 86_400
 }
 
+/// The process that founded a cluster renews its certificate, and forgets nothing by it.
+#[test]
+fn a_founder_is_a_member_also_after_a_renewal() {
+    let mut cluster = Cluster::start(1);
+    let one = &mut cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example"]).ok();
+    one.run(&["cluster", "rotate-authority"]).ok();
+    wait_for("a new certificate", || one.log().contains("certificate.renewed").then_some(()));
+    one.stop();
+    one.start();
+    let names = one.run(&["domain", "list", "-o", "name"]).ok();
+    assert!(names.lines().any(|name| name == "shop.example"), "{names}");
+}
+
 #[test]
 fn an_admin_api_has_a_certificate_of_its_own_for_its_names_only() {
     let mut cluster = Cluster::start(2);

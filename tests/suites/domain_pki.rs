@@ -275,7 +275,8 @@ fn a_missing_link_is_named_with_its_address_and_never_fetched() {
     let made = ["x509", "-req", "-in", &csr, "-out", &leaf, "-extfile", &extensions, "-days", "9"];
     openssl(&[&made[..], &["-CA", &root, "-CAkey", &key, "-CAcreateserial"]].concat());
     let other = Pair::make("shop.example").chain;
-    let bundle = one.file("c.pem", (std::fs::read_to_string(&leaf).unwrap() + &other).as_bytes());
+    let read = |path: &str| std::fs::read_to_string(path).unwrap();
+    let bundle = one.file("c.pem", [read(&leaf), other].concat().as_bytes());
     let refused = one.run(&["cert", "import", "shop.example", &bundle, "-o", "json"]);
     assert_eq!((refused.problem()["code"].as_str(), refused.code), (Some("H003"), 8));
     let hint = refused.problem()["hint"].as_str().unwrap().to_owned();
@@ -284,8 +285,7 @@ fn a_missing_link_is_named_with_its_address_and_never_fetched() {
     let fetched = watched.accept().map_err(|error| error.kind());
     assert_eq!(fetched.err(), Some(std::io::ErrorKind::WouldBlock), "nobody fetched it");
     // With the issuer in place of the other, in any order.
-    let root = std::fs::read_to_string(&root).unwrap();
-    let bundle = one.file("c.pem", (root + &std::fs::read_to_string(&leaf).unwrap()).as_bytes());
+    let bundle = one.file("c.pem", [read(&root), read(&leaf)].concat().as_bytes());
     one.run(&["cert", "import", "shop.example", &bundle]).ok();
 }
 

@@ -43,6 +43,7 @@ mod mistakes;
 mod monitoring;
 mod names;
 mod otlp;
+mod page;
 mod process;
 mod reads;
 mod recover;

@@ -134,6 +134,23 @@ impl Membership {
         }
     }
 
+    /// Notes new certificates in the file, and leaves everything else in it as it is. Does nothing
+    /// while a founding is unfinished, which writes the file itself.
+    pub(crate) fn note_certificates(
+        data_dir: &Path,
+        certificate_der: &[u8],
+        authority_der: &[u8],
+    ) -> Result<(), MembershipError> {
+        match Membership::read(data_dir)? {
+            Some(membership) if !membership.founding => {
+                let (certificate_der, authority_der) =
+                    (certificate_der.to_vec(), authority_der.to_vec());
+                Membership { certificate_der, authority_der, ..membership }.write(data_dir)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Removes the membership file after a failed founding.
     pub(crate) fn remove(data_dir: &Path) -> Result<(), MembershipError> {
         let path = data_dir.join(FILE);
@@ -188,6 +205,20 @@ mod tests {
         assert_eq!((upgraded.format, upgraded.incarnation), (FORMAT, membership.incarnation));
         std::fs::write(&path, old.to_string().replace("\"format\":1", "\"format\":4")).unwrap();
         assert!(Membership::read(dir.path()).is_err(), "a later version wrote it");
+    }
+
+    #[test]
+    fn new_certificates_change_nothing_else_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Membership::new([1; 16], "prod".to_owned(), 2, vec![3], vec![4], Vec::new());
+        Membership { founding: true, ..made.clone() }.write(dir.path()).unwrap();
+        Membership::note_certificates(dir.path(), &[5], &[6]).unwrap();
+        let read = || Membership::read(dir.path()).unwrap().unwrap();
+        assert!(read().founding && read().certificate_der == [3], "the founding writes it itself");
+        made.write(dir.path()).unwrap();
+        Membership::note_certificates(dir.path(), &[5], &[6]).unwrap();
+        assert_eq!((read().certificate_der, read().authority_der), (vec![5], vec![6]));
+        assert_eq!((read().founding, read().incarnation), (false, made.incarnation));
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(crate) async fn of(mut visit: Visit) -> Response {
     let segments: Vec<&str> = decoded.iter().map(String::as_str).collect();
     let shown = match segments.as_slice() {
         [] => overview::page(&visit).await,
-        ["live", "nodes"] => overview::nodes(&visit),
+        ["live", "nodes"] => overview::nodes(&visit).await,
         ["domains"] => domain::list(&visit, &query).await,
         ["domains", "new"] => domain::new(&visit),
         ["domains", name] => domain::page(&visit, name, &query).await,

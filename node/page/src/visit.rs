@@ -35,6 +35,8 @@ use crate::{
 /// Nothing from elsewhere, no script and no style in the page itself, no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+/// Beginning of the paths of live parts.
+const LIVE: &str = "/ui/live/";
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// One look at a page.
@@ -68,10 +70,13 @@ impl FromRequestParts<Arc<Site>> for Visit {
                 return Err(visit.to_login().await);
             }
             // Without a leader a node cannot tell whether a login was revoked. It still shows how
-            // it is.
-            Err(problem) => visit.problem = Some(problem),
+            // it is, and says that changes are off.
+            Err(_) => {}
         }
-        visit.status = visit.api.read(path::STATUS).await.ok();
+        // What is fetched every two seconds needs no frame around it.
+        if !visit.path.starts_with(LIVE) {
+            visit.status = visit.api.read(path::STATUS).await.ok();
+        }
         Ok(visit)
     }
 }

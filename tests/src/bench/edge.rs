@@ -122,7 +122,7 @@ fn print(peers: &[Peer], tables: &[Table]) {
         "{}",
         peers
             .iter()
-            .fold(format!("{:<28}", ""), |line, peer| { line + &format!("{:>18}", peer.name) })
+            .fold(format!("{:<28}", ""), |line, peer| { format!("{line}{:>18}", peer.name) })
     );
     for name in tables[0].keys() {
         let mut line = format!("{:<28}", &name[2..]);

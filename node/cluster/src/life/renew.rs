@@ -109,10 +109,12 @@ impl Renewal {
         let certificate = authority
             .certify_node(self.replica.id(), self.node.keys().identity_public())
             .map_err(|error| internal("a certificate for this node", error))?;
-        self.membership.certificate_der = certificate.der().to_vec();
-        self.membership.authority_der = authority.certificate.der().to_vec();
-        // If it cannot be kept, the next start makes another one.
-        if let Err(error) = self.membership.write(self.node.data_dir()) {
+        let (own, issuer) = (certificate.der(), authority.certificate.der());
+        self.membership.certificate_der = own.to_vec();
+        self.membership.authority_der = issuer.to_vec();
+        // If they cannot be kept, the next start makes others. What this task remembers besides is
+        // from its start, when the founding may have been unfinished.
+        if let Err(error) = Membership::note_certificates(self.node.data_dir(), own, issuer) {
             tracing::warn!(event = "certificate.not_kept", %error);
         }
         let not_after = certificate.not_after();

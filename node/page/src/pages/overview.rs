@@ -1,12 +1,13 @@
 //! The overview: how things are, what needs attention, what happened last.
 
 use askama::Template;
-use axum::{http::StatusCode, response::Response};
+use axum::http::StatusCode;
 use conclave_api::{
     audit::Entry,
     change::List,
     finding::Severity,
     node::Node,
+    path,
     status::{DomainCounts, Health, Status, StatusProblem},
 };
 
@@ -64,10 +65,9 @@ pub(super) async fn page(visit: &Visit) -> Shown {
 }
 
 /// The table of nodes alone, which the script fetches again and again.
-pub(super) fn nodes(visit: &Visit) -> Shown {
-    let nodes = visit.status.iter().flat_map(|status| &status.nodes).collect();
-    let answer: Response = visit.page(StatusCode::OK, &NodesPart { nodes });
-    Ok(answer)
+pub(super) async fn nodes(visit: &Visit) -> Shown {
+    let list: List<Node> = visit.api.read(path::NODES).await?;
+    Ok(visit.page(StatusCode::OK, &NodesPart { nodes: list.items.iter().collect() }))
 }
 
 /// Says in one sentence how things are.

@@ -40,8 +40,9 @@ pub(super) async fn page(visit: &Visit, set: &str, query: &Fields) -> Shown {
 /// Shows the set of a domain.
 pub(super) async fn of_domain(visit: &Visit, name: &str) -> Shown {
     let domain: Domain = visit.api.read(&path::with_name(path::DOMAIN, name)).await?;
-    let list: List<Trusted> = visit.api.read(&path::with_name(path::TRUST, name)).await?;
-    shown(visit, name, Some(domain), list)
+    let set = format!("domain:{name}");
+    let list: List<Trusted> = visit.api.read(&path::with_name(path::TRUST, &set)).await?;
+    shown(visit, &set, Some(domain), list)
 }
 
 fn shown(visit: &Visit, set: &str, domain: Option<Domain>, list: List<Trusted>) -> Shown {
@@ -52,11 +53,7 @@ fn shown(visit: &Visit, set: &str, domain: Option<Domain>, list: List<Trusted>) 
 
 pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
     let set = fields.get("name");
-    let option: Vec<&str> = match set {
-        "cluster" => Vec::new(),
-        "server" => vec!["--set", "server"],
-        domain => vec!["--domain", domain],
-    };
+    let option = vec!["--scope", set];
     Some(Ok(match what {
         "add" => {
             let certificates = fields.get("certificates").to_owned();
@@ -86,6 +83,6 @@ fn place(set: &str) -> &str {
     match set {
         "cluster" => "every node",
         "server" => "this node",
-        domain => domain,
+        domain => domain.trim_start_matches("domain:"),
     }
 }

@@ -1,0 +1,189 @@
+//! The page against other sites, strangers and thieves.
+
+use std::process::Command;
+
+use conclave_tests::{Cluster, Node, Pair};
+
+use super::{PASSWORD, make_user, page};
+
+/// Asks with curl: the head of the answer in lower case, and its body.
+fn ask(words: &[&str]) -> (String, String) {
+    let text = raw(words);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.to_lowercase(), body.to_owned())
+}
+
+/// A browser, by its cookies.
+struct Visitor {
+    cookies: String,
+}
+
+impl Visitor {
+    fn come(page: &str) -> Visitor {
+        let (head, _) = ask(&[&format!("{page}/login")]);
+        let line = head.lines().find(|line| line.starts_with("set-cookie: ")).unwrap();
+        assert!(line.contains("httponly") && line.contains("samesite=strict"), "{line}");
+        assert!(line.contains("secure") && line.contains("path=/"), "{line}");
+        // The value is in its own letters only in the answer itself.
+        let text = raw(&[&format!("{page}/login")]);
+        Visitor { cookies: cookie(&text, "__Host-conclave-form") }
+    }
+
+    fn signature(&self, page: &str, path: &str, form: &str) -> String {
+        let (_, body) = ask(&["-b", &self.cookies, &format!("{page}{path}")]);
+        let place = body.find(form).unwrap_or_else(|| panic!("no {form}: {body}"));
+        let rest = &body[place..];
+        let begin = rest.find("name=\"csrf\" value=\"").unwrap() + 19;
+        rest[begin..].split('"').next().unwrap().to_owned()
+    }
+
+    fn log_in(&mut self, page: &str) {
+        let signature = self.signature(page, "/login", "id=\"login\"");
+        let fields = format!("csrf={signature}&user=alice&password={}", PASSWORD.replace(' ', "+"));
+        let url = format!("{page}/login");
+        let text = raw(&["-b", &self.cookies, "-d", &fields, &url]);
+        self.cookies = format!("{}; {}", self.cookies, cookie(&text, "__Host-conclave-session"));
+    }
+}
+
+/// The whole answer as it came.
+fn raw(words: &[&str]) -> String {
+    let output = Command::new("curl").args(["-sk", "-i", "--max-time", "20"]).args(words).output();
+    String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
+}
+
+fn cookie(text: &str, name: &str) -> String {
+    let begin = text.find(&format!("{name}=")).unwrap_or_else(|| panic!("no {name}: {text}"));
+    text[begin..].split(';').next().unwrap().to_owned()
+}
+
+fn has_domain(node: &Node, name: &str) -> bool {
+    node.run(&["domain", "list", "-o", "name"]).ok().lines().any(|line| line == name)
+}
+
+#[test]
+fn strangers_see_the_login_and_nothing_else() {
+    let cluster = Cluster::start(1);
+    let page = page(&cluster.nodes[0]);
+    for path in ["", "/domains", "/domains/x.example", "/live/nodes", "/audit", "/no/such"] {
+        let (head, body) = ask(&[&format!("{page}{path}")]);
+        assert!(head.starts_with("http/1.1 303 ") && head.contains("location: /ui/login"), "{head}");
+        assert!(body.is_empty() && head.contains("cache-control: no-store"), "{path}: {head} {body}");
+    }
+    let (head, body) = ask(&[&format!("{page}/login?next=//evil.example")]);
+    for wanted in [
+        "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'",
+        "frame-ancestors 'none'",
+        "x-content-type-options: nosniff",
+        "referrer-policy: same-origin",
+        "cache-control: no-store",
+    ] {
+        assert!(head.contains(wanted), "{wanted}: {head}");
+    }
+    assert!(!body.contains("evil.example"), "{body}");
+    // Nothing about the cluster, and nothing from elsewhere.
+    assert!(!body.contains("node-1") && !body.contains("http://"), "{body}");
+    let (head, _) = ask(&["-X", "POST", "-d", "do=domain.create&name=x.example", &format!("{page}/change")]);
+    assert!(head.starts_with("http/1.1 303 "), "{head}");
+}
+
+#[test]
+fn another_site_cannot_send_a_form() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    make_user(one, "alice", "operator,admin,security");
+    let page = page(one);
+    let mut alice = Visitor::come(&page);
+    alice.log_in(&page);
+    let signature = alice.signature(&page, "/domains/new", "id=\"domain.create\"");
+    let url = format!("{page}/change");
+    let fields = |name: &str, csrf: &str| format!("csrf={csrf}&do=domain.create&name={name}");
+    let own = fields("own.example", &signature);
+    let (head, body) = ask(&["-b", &alice.cookies, "-d", &own, &url]);
+    assert!(head.starts_with("http/1.1 200 ") && body.contains("Do it"), "{head} {body}");
+    // Without the signature, with that of another browser, or sent from another site.
+    let other = Visitor::come(&page).signature(&page, "/login", "id=\"login\"");
+    for (csrf, header) in [
+        ("", "X: y"),
+        (other.as_str(), "X: y"),
+        (signature.as_str(), "Sec-Fetch-Site: cross-site"),
+        (signature.as_str(), "Sec-Fetch-Site: same-site"),
+    ] {
+        let fields = fields("foreign.example", csrf);
+        let (head, body) = ask(&["-b", &alice.cookies, "-H", header, "-d", &fields, &url]);
+        assert!(head.starts_with("http/1.1 403 ") && body.contains("X002"), "{header}: {head}");
+        assert!(!body.contains("Do it"), "{body}");
+    }
+    // A change that waits belongs to its browser, and is made once.
+    let id = body.split("name=\"id\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let confirm = body.split("name=\"csrf\" value=\"").find(|part| part.contains(id)).unwrap();
+    let confirm = format!("csrf={}&id={id}", confirm.split('"').next().unwrap());
+    let mut bob = Visitor::come(&page);
+    bob.log_in(&page);
+    let url = format!("{page}/change/confirm");
+    let (head, _) = ask(&["-b", &bob.cookies, "-d", &confirm, &url]);
+    assert!(head.starts_with("http/1.1 403 "), "{head}");
+    assert!(!has_domain(one, "own.example"));
+    let (head, _) = ask(&["-b", &alice.cookies, "-d", &confirm, &url]);
+    assert!(head.starts_with("http/1.1 303 ") && has_domain(one, "own.example"), "{head}");
+    let (head, body) = ask(&["-b", &alice.cookies, "-d", &confirm, &url]);
+    assert!(head.starts_with("http/1.1 400 ") && body.contains("confirmed already"), "{head}");
+    assert!(!has_domain(one, "foreign.example"));
+}
+
+#[test]
+fn a_pasted_key_never_comes_back_and_a_session_ends() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    make_user(one, "alice", "operator,admin,security");
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let page = page(one);
+    let mut alice = Visitor::come(&page);
+    alice.log_in(&page);
+    let key = Pair::make("shop.example").key;
+    let secret = key.lines().nth(1).unwrap().to_owned();
+    let signature = alice.signature(&page, "/domains/shop.example", "id=\"key.import\"");
+    let url = format!("{page}/change");
+    // A right key, and one that is refused: the form comes back without it.
+    for (sent, status) in [(key.clone(), "200"), (key.replace("-----END", "AAAA-----END"), "4")] {
+        let file = one.file("form-key", sent.as_bytes());
+        let words = ["-b", &alice.cookies, "--data-urlencode", &format!("key@{file}")];
+        let fields = [
+            "-d", &format!("csrf={signature}"), "-d", "do=key.import", "-d", "name=shop.example",
+            "-d", "back=/ui/domains/shop.example", &url,
+        ];
+        let (head, body) = ask(&[&words[..], &fields[..]].concat());
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head} {body}");
+        assert!(!body.contains(&secret) && !body.contains("PRIVATE KEY-----\n"), "{body}");
+    }
+    let signature = alice.signature(&page, "", "action=\"/ui/logout\"");
+    let out = format!("{page}/logout");
+    let (head, _) = ask(&["-b", &alice.cookies, "-d", &format!("csrf={signature}"), &out]);
+    assert!(head.contains("max-age=0"), "{head}");
+    let (head, _) = ask(&["-b", &alice.cookies, &format!("{page}/domains")]);
+    assert!(head.starts_with("http/1.1 303 "), "the session has ended: {head}");
+}
+
+/// Who may only read gets pages without forms, and forms that are sent all the same are refused.
+#[test]
+fn a_viewer_reads_and_changes_nothing() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    make_user(one, "alice", "viewer");
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let page = page(one);
+    let mut alice = Visitor::come(&page);
+    alice.log_in(&page);
+    for path in ["", "/domains", "/domains/shop.example", "/trusted", "/tls", "/listeners", "/cluster"] {
+        let (head, body) = ask(&["-b", &alice.cookies, &format!("{page}{path}")]);
+        assert!(head.starts_with("http/1.1 200 "), "{path}: {head}");
+        assert!(!body.contains("action=\"/ui/change\""), "{path}: {body}");
+    }
+    let (head, body) = ask(&["-b", &alice.cookies, &format!("{page}/audit")]);
+    assert!(head.starts_with("http/1.1 403 ") && body.contains("X002"), "{head}");
+    // Somebody else's form, filled in by hand.
+    let fields = "do=domain.delete&name=shop.example";
+    let (head, _) = ask(&["-b", &alice.cookies, "-d", fields, &format!("{page}/change")]);
+    assert!(head.starts_with("http/1.1 403 "), "{head}");
+    assert!(has_domain(one, "shop.example"));
+}

@@ -1,0 +1,193 @@
+//! How the page looks to everybody: axe-core on each page and state, in light and dark, on a desk and
+//! on a phone; and how much there is to load.
+
+use std::{path::PathBuf, sync::atomic::AtomicU32};
+
+use conclave_tests::{Browser, Cluster, Node, Pair, Way, wait_for};
+
+use super::{Person, make_user, page};
+
+/// Pages that hold for every cluster, with the names of their pictures.
+const PAGES: [(&str, &str); 16] = [
+    ("", "overview"),
+    ("/domains", "domains"),
+    ("/domains/new", "domain-new"),
+    ("/domains/shop.example", "domain"),
+    ("/domains/shop.example/client-auth", "client-auth"),
+    ("/domains/shop.example/trusted", "domain-trusted"),
+    ("/domains/shop.example/history", "history"),
+    ("/trusted/cluster", "trusted"),
+    ("/tls", "tls"),
+    ("/listeners", "listeners"),
+    ("/cluster", "cluster"),
+    ("/cluster/keyring", "keyring"),
+    ("/audit?verify=1", "audit"),
+    ("/administrators", "administrators"),
+    ("/docs", "book"),
+    ("/no/such/page", "not-found"),
+];
+
+/// The source of axe-core; none, with the reason said, if it is not installed.
+fn axe() -> Option<String> {
+    let Some(programs) = std::env::var_os("CONCLAVE_CONTRACT") else {
+        assert!(std::env::var_os("CONCLAVE_TEST_ALL").is_none(), "no axe-core");
+        println!("SKIPPED: no axe-core: tests/contract/run installs it");
+        return None;
+    };
+    let libraries = PathBuf::from(programs).join("../lib");
+    let python = std::fs::read_dir(libraries).unwrap().map(|entry| entry.unwrap().path());
+    let files = python.map(|dir| dir.join("site-packages/axe_playwright_python/axe.min.js"));
+    let file = files.into_iter().find(|file| file.exists()).expect("axe-core is installed");
+    Some(std::fs::read_to_string(file).unwrap())
+}
+
+/// Violations that axe-core sees on the present page.
+fn violations(browser: &Browser, axe: &str) -> Vec<String> {
+    browser.run(axe);
+    let found = browser.run_async(
+        "const done = arguments[arguments.length - 1]; axe.run(document, { resultTypes: \
+         ['violations'] }).then((found) => done(found.violations.map((one) => one.id + ': ' + \
+         one.nodes.map((node) => node.html + ' ' + node.failureSummary).join(' | '))), \
+         (error) => done(['axe failed: ' + error]));",
+    );
+    found.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+}
+
+/// Looks at the present page in each way, and keeps pictures.
+fn look(person: &Person<'_>, axe: &str, name: &str) {
+    let browser = &person.browser;
+    let mut wrong = Vec::new();
+    for (width, is_dark) in [(1280, false), (1280, true), (320, false), (320, true)] {
+        browser.look(width, is_dark);
+        let found = violations(browser, axe);
+        let scheme = if is_dark { "dark" } else { "light" };
+        wrong.extend(found.into_iter().map(|one| format!("{name} at {width}, {scheme}: {one}")));
+        let wide = browser.run("return document.documentElement.scrollWidth").as_u64().unwrap();
+        assert!(wide <= width.into(), "{name} is {wide} wide at {width}");
+        browser.picture(&format!("look-{name}-{width}-{scheme}"));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A cluster with something on every page.
+fn furnished() -> Cluster {
+    let cluster = Cluster::start(3);
+    let one = &cluster.nodes[0];
+    make_user(one, "alice", "operator,admin,security");
+    let pair = Pair::make("shop.example");
+    one.run(&["domain", "create", "shop.example", "--pki", "enabled"]).ok();
+    let bundle = one.file("chain.pem", [pair.certificate, pair.chain.clone()].concat().as_bytes());
+    let key = one.file("key.pem", pair.key.as_bytes());
+    one.run(&["cert", "import", "shop.example", &bundle, "--key", &key]).ok();
+    one.run(&["domain", "create", "bücher.example"]).ok();
+    one.run(&["domain", "create", "broken.example", "--pki", "enabled"]).ok();
+    let root = one.file("root.pem", pair.chain.as_bytes());
+    for scope in ["cluster", "domain:shop.example"] {
+        one.run(&["trust", "add", &root, "--scope", scope]).ok();
+    }
+    let port = format!(":{}", cluster.free_port());
+    one.run(&["listener", "add", "https", "--bind", &port, "--upstream", "127.0.0.1:9"]).ok();
+    one.run(&["token", "create", "monitoring", "--role", "viewer"]).ok();
+    one.run(&["join-token", "create"]).ok();
+    cluster
+}
+
+#[test]
+fn every_page_and_state_is_for_everybody() {
+    let Some(axe) = axe() else { return };
+    let mut cluster = furnished();
+    {
+        let Some(person) = Person::start(&cluster, Way::Mouse) else { return };
+        person.go("/login");
+        look(&person, &axe, "login");
+        person.log_in("alice");
+        for (path, name) in PAGES {
+            person.go(path);
+            look(&person, &axe, name);
+        }
+        let browser = &person.browser;
+        browser.look(1280, false);
+        person.go("/domains/new");
+        browser.fill("name", "no name");
+        browser.press("Continue");
+        browser.shows("D001");
+        look(&person, &axe, "refused");
+        browser.look(1280, false);
+        person.go("/domains/new");
+        browser.fill("name", "new.example");
+        browser.press("Continue");
+        browser.shows("Do it");
+        look(&person, &axe, "confirm");
+        browser.look(1280, false);
+        browser.press("Do it");
+        browser.shows("in use on 3 of 3 nodes");
+        look(&person, &axe, "done");
+    }
+    without_a_quorum(&mut cluster, &axe);
+}
+
+/// One node of three is left: it still shows how things are.
+fn without_a_quorum(cluster: &mut Cluster, axe: &str) {
+    let Some(person) = Person::start(cluster, Way::Mouse) else { return };
+    person.log_in("alice");
+    let Person { browser, page, .. } = person;
+    cluster.nodes[1].kill();
+    cluster.nodes[2].kill();
+    let (pictures, way) = (AtomicU32::new(0), Way::Mouse);
+    let person = Person { browser, page, cluster, pictures, way };
+    wait_for("the loss", || {
+        person.go("");
+        person.browser.text().contains("changes are off").then_some(())
+    });
+    look(&person, axe, "no-quorum");
+    person.go("/cluster");
+    look(&person, axe, "no-quorum-cluster");
+}
+
+/// A sealed node says so, and how it is opened.
+#[test]
+fn a_sealed_node_shows_how_it_is_opened() {
+    let Some(axe) = axe() else { return };
+    let mut cluster = Cluster::start(3);
+    let one = &mut cluster.nodes[0];
+    one.run(&["keyring", "rekey", "--unseal-shares", "2/3"]).ok();
+    one.run(&["keyring", "seal"]).ok();
+    let Some(person) = Person::start(&cluster, Way::Mouse) else { return };
+    person.go("");
+    person.browser.shows("This node is sealed");
+    person.browser.shows("0 of 2 shares");
+    look(&person, &axe, "sealed");
+    person.browser.look(1280, false);
+    person.browser.fill("share", "not a share");
+    person.browser.press("Give the share");
+    person.browser.shows("S003");
+}
+
+/// The first page: what is loaded, from where, and how long it takes.
+fn first_page(browser: &Browser, node: &Node) -> (u64, f64) {
+    browser.open(&page(node));
+    browser.shows("Nodes");
+    let found = browser.run(
+        "const all = [...performance.getEntriesByType('resource'), \
+         ...performance.getEntriesByType('navigation')]; const first = \
+         performance.getEntriesByType('navigation')[0]; return { bytes: all.reduce((sum, one) => \
+         sum + one.transferSize, 0), places: all.map((one) => new URL(one.name).origin), \
+         ready: first.domInteractive }",
+    );
+    let own = browser.run("return location.origin");
+    let places = found["places"].as_array().unwrap();
+    assert!(places.iter().all(|place| *place == own), "{places:?}");
+    (found["bytes"].as_u64().unwrap(), found["ready"].as_f64().unwrap())
+}
+
+#[test]
+fn the_first_page_is_small_and_asks_nobody_else() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    make_user(one, "alice", "operator,admin,security");
+    let Some(person) = Person::start(&cluster, Way::Mouse) else { return };
+    person.log_in("alice");
+    let (bytes, ready) = first_page(&person.browser, one);
+    println!("first page: {bytes} bytes, interactive after {ready} ms");
+    assert!(bytes <= 60 * 1024, "{bytes} bytes");
+}
