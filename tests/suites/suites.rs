@@ -42,6 +42,7 @@ mod members;
 mod mistakes;
 mod monitoring;
 mod names;
+mod package;
 mod process;
 mod reads;
 mod recover;
