@@ -16,7 +16,14 @@ const EXPOSURE_MAX: &str = "20";
 const SCRIPTS: [(&str, &[&str]); 2] = [
     (
         "sh",
-        &["debian/preinst", "debian/postinst", "debian/prerm", "debian/postrm", "debian/settings"],
+        &[
+            "debian/preinst",
+            "debian/postinst",
+            "debian/prerm",
+            "debian/postrm",
+            "debian/settings",
+            "debian/reload",
+        ],
     ),
     ("bash", &["build", "try", "trial/system", "trial/steps"]),
 ];
@@ -46,14 +53,18 @@ fn packaged_settings() -> String {
     run(Command::new(folder().join("debian/settings")).arg(binary("conclave")))
 }
 
-/// The unit with the program of this test, since that of the package is not installed.
+/// The unit with the programs of this checkout, since the package is not installed.
 fn unit(dir: &Path) -> PathBuf {
-    let text = text("debian/conclave.service");
-    let program = "ExecStart=/usr/bin/conclave ";
-    assert!(text.contains(program), "{text}");
+    let mut text = text("debian/conclave.service");
+    let reload = folder().join("debian/reload");
+    for (installed, here) in
+        [("/usr/bin/conclave ", binary("conclave")), ("/usr/lib/conclave/reload ", reload)]
+    {
+        assert!(text.contains(installed), "{text}");
+        text = text.replace(installed, &format!("{} ", here.display()));
+    }
     let path = dir.join("conclave.service");
-    let here = format!("ExecStart={} ", binary("conclave").display());
-    std::fs::write(&path, text.replace(program, &here)).unwrap();
+    std::fs::write(&path, text).unwrap();
     path
 }
 
