@@ -44,6 +44,7 @@ mod monitoring;
 mod names;
 mod otlp;
 mod page;
+mod package;
 mod process;
 mod reads;
 mod recover;
