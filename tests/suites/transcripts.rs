@@ -77,6 +77,11 @@ fn commands_print_what_the_document_shows() {
     check("docs/transcripts.md");
 }
 
+#[test]
+fn the_examples_of_the_help_do_what_they_say() {
+    check("tests/fixtures/help_examples.md");
+}
+
 /// Runs a document, and compares it with what is printed, or writes that down.
 fn check(name: &str) {
     if !has_program("openssl") || !has_program("curl") {
@@ -104,9 +109,12 @@ fn perform(document: &str) -> (String, Vec<String>) {
                 lines.iter().for_each(|line| written.push_str(&format!("{line}\n")));
                 direct(&mut stage, what);
             }
-            Part::Command { lines, node, words, documented } => {
-                let printed = stage.run(node, &words);
-                let printed: Vec<&str> = printed.lines().collect();
+            Part::Command { lines, node, words, documented, is_quiet } => {
+                let all = stage.run(node, &words);
+                let mut printed: Vec<&str> = all.lines().collect();
+                if is_quiet {
+                    printed.retain(|line| line.starts_with("(exit code "));
+                }
                 let is_same = documented.len() == printed.len()
                     && documented.iter().zip(&printed).all(|(one, other)| fits(one, other));
                 let shown: Vec<String> = match is_same {
@@ -116,7 +124,7 @@ fn perform(document: &str) -> (String, Vec<String>) {
                 lines.iter().for_each(|line| written.push_str(&format!("{line}\n")));
                 shown.iter().for_each(|line| written.push_str(&format!("{}\n", line.trim_end())));
                 if !is_same {
-                    wrong.push(format!("{}\n{}", lines.join("\n"), printed.join("\n")));
+                    wrong.push(format!("{}\n{all}", lines.join("\n")));
                 }
             }
         }
@@ -126,13 +134,18 @@ fn perform(document: &str) -> (String, Vec<String>) {
 
 /// Does what a comment says.
 fn direct(stage: &mut Stage, what: script::Direction<'_>) {
-    use script::Direction::{Kill, Lose, Run, Until};
+    use script::Direction::{Kill, Lose, Place, Run, Until};
     match what {
         Run(words) => {
             let (code, text) = stage.prepare(&words);
             assert_eq!(code, 0, "{words}\n{text}");
         }
         Until(words) => wait_for(words, || (stage.prepare(words).0 == 0).then_some(())),
+        Place(word, words) => {
+            let (code, text) = stage.prepare(words);
+            assert_eq!(code, 0, "{words}\n{text}");
+            stage.place(word, text.trim());
+        }
         Kill(node) => stage.kill(node),
         Lose(node) => stage.lose(node),
     }

@@ -2,7 +2,7 @@
 
 /// Whether a block of this language is run by the suite `transcripts`.
 pub(super) fn is_run(language: &str) -> bool {
-    language.trim() == "console"
+    ["console", "console quiet"].contains(&language.trim())
 }
 
 /// A line without its prompt, as `$ ` or `node-2$ `; none if it has no prompt.

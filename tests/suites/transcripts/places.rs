@@ -7,6 +7,7 @@ pub(super) struct Places(Vec<(String, String)>);
 impl Places {
     /// Adds a pair.
     pub(super) fn add(&mut self, shown: &str, real: &str) {
+        self.0.retain(|(other, _)| other != shown);
         self.0.push((shown.to_owned(), real.to_owned()));
     }
 

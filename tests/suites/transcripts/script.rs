@@ -4,11 +4,14 @@
 //! |---|---|
 //! | `<!-- run: LINE -->`, or several lines from `<!-- run` to `-->` | runs them, with the functions of `stage.sh`; they must succeed |
 //! | `<!-- until: LINE -->` | runs the line until it succeeds |
+//! | `<!-- place: WORD = LINE -->` | the word stands for what the line prints |
 //! | `<!-- kill: node-3 -->` | ends the node at once |
 //! | `<!-- lose: node-3 -->` | the same, and its disk is gone |
 
 /// Begin of a block whose lines are run.
 pub(super) const BEGIN: &str = "```console";
+/// Begin of a block of which only exit codes are documented.
+pub(super) const QUIET: &str = "```console quiet";
 const END: &str = "```";
 
 /// A piece of a document.
@@ -32,6 +35,8 @@ pub(super) enum Part<'a> {
         words: String,
         /// What it prints.
         documented: Vec<&'a str>,
+        /// Whether only its exit code counts.
+        is_quiet: bool,
     },
 }
 
@@ -41,6 +46,8 @@ pub(super) enum Direction<'a> {
     Run(String),
     /// Run it until it succeeds.
     Until(&'a str),
+    /// The word stands for what this prints.
+    Place(&'a str, &'a str),
     /// Kill this node.
     Kill(usize),
     /// Kill this node and remove its data.
@@ -67,9 +74,10 @@ pub(super) fn parse(document: &str) -> Vec<Part<'_>> {
         } else {
             parts.push(Part::Text(line));
         }
-        if line != BEGIN {
+        if line != BEGIN && line != QUIET {
             continue;
         }
+        let is_quiet = line == QUIET;
         while let Some(first) = lines.next_if(|line| *line != END) {
             let mut all = vec![first];
             while all.last().unwrap().ends_with('\\') {
@@ -83,7 +91,7 @@ pub(super) fn parse(document: &str) -> Vec<Part<'_>> {
             let joined = all.join("\n");
             let (_, words) = prompt(&joined).unwrap();
             let words = words.to_owned();
-            parts.push(Part::Command { lines: all, node, words, documented });
+            parts.push(Part::Command { lines: all, node, words, documented, is_quiet });
         }
     }
     parts
@@ -105,6 +113,7 @@ fn direction(line: &str) -> Option<Direction<'_>> {
     match name {
         "run" => Some(Direction::Run(value.to_owned())),
         "until" => Some(Direction::Until(value)),
+        "place" => value.split_once(" = ").map(|(word, words)| Direction::Place(word, words)),
         "kill" => Some(Direction::Kill(node()?)),
         "lose" => Some(Direction::Lose(node()?)),
         _ => None,

@@ -146,6 +146,11 @@ impl Stage {
         places
     }
 
+    /// Lets a word of the document stand for something.
+    pub(super) fn place(&mut self, word: &str, means: &str) {
+        self.places.add(word, means);
+    }
+
     /// Types a line at the machine of a node, and gives what is printed on the terminal.
     pub(super) fn run(&mut self, node: usize, words: &str) -> String {
         let plain = words.strip_prefix("sudo ").unwrap_or(words);
