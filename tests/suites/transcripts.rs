@@ -208,7 +208,7 @@ fn every_link_of_the_book_leads_to_a_file_and_a_heading() {
 }
 
 /// Chapters that are listed before they are written.
-const AWAITED: [&str; 1] = ["install.md"];
+const AWAITED: [&str; 2] = ["install.md", "docs/install.md"];
 
 /// Targets of links that are not addresses of the net.
 fn links(text: &str) -> Vec<&str> {

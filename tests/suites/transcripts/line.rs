@@ -39,7 +39,7 @@ pub(super) fn lasting(line: &str) -> String {
     for (at, word) in all.iter().enumerate() {
         let next = all.get(at + 1).copied();
         let before = at.checked_sub(1).and_then(|before| all.get(before)).copied();
-        let core = word.trim_matches(|letter: char| "(),;\"".contains(letter));
+        let core = word.trim_matches(|letter: char| "(),:;\"".contains(letter));
         if !differs(core) && !counts(core, before, &all[at + 1..], line) {
             words.push((*word).to_owned());
             continue;
@@ -66,11 +66,13 @@ fn counts(word: &str, before: Option<&str>, rest: &[&str], line: &str) -> bool {
     let units = ["ms", "days", "GiB", "bytes", "rows", "built-in"];
     let names = ["term", "process", "limit", "index", "to"];
     let name = before.unwrap_or_default().trim_matches(|letter: char| !letter.is_alphanumeric());
-    let is_node = line.starts_with("node-") && (line.contains("ready") || line.contains("reach"));
+    let is_node = line.starts_with("node-")
+        && ["ready", "reach", "sealed"].iter().any(|state| line.contains(state));
+    let is_entry = [" done", " denied", " failed"].iter().any(|result| line.contains(result));
     units.iter().any(|unit| next.starts_with(unit))
         || names.contains(&name)
         || is_node
-        || line.starts_with(word) && differs(next)
+        || is_entry && line.starts_with(word) && differs(next)
 }
 
 fn shown(word: &str) -> String {

@@ -101,3 +101,17 @@ revoke() {
     openssl ca -config crl.cnf -revoke "$1" 2>/dev/null
     openssl ca -config crl.cnf -gencrl -out issuing.crl 2>/dev/null
 }
+
+# aged FILE FROM TILL NAME...: as issue, but valid from FROM till TILL, as "-80 days" and "+5 days".
+aged() {
+    from=$2 till=$3 aged_file=$1
+    shift 3
+    issue "$aged_file" "$@"
+    : > index.txt
+    printf '%s\n' '[ca]' 'default_ca=c' '[c]' database=index.txt default_md=sha256 rand_serial=yes \
+        new_certs_dir=. policy=p copy_extensions=copy certificate=issuing.pem \
+        private_key=issuing.key '[p]' commonName=supplied > ca.cnf
+    at() { date -u -d "$1" +%Y%m%d%H%M%SZ; }
+    openssl ca -batch -config ca.cnf -in "$aged_file.csr" -startdate "$(at "$from")" \
+        -enddate "$(at "$till")" -extfile leaf.ext -notext -out "$aged_file.pem" 2>/dev/null
+}
