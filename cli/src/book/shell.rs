@@ -13,9 +13,33 @@ pub(super) fn typed(line: &str) -> Option<&str> {
     is_prompt.then_some(words)
 }
 
+/// Stands for what another command prints.
+const PRINTED: &str = "x";
+
 /// The commands of Conclave in a line, as words.
 pub(super) fn commands_of(line: &str) -> Vec<Vec<String>> {
-    simple(line).into_iter().filter_map(of_conclave).collect()
+    let (outer, inner) = without_substitutions(line);
+    let mut found: Vec<Vec<String>> = inner.iter().flat_map(|inner| commands_of(inner)).collect();
+    found.extend(simple(&outer).into_iter().filter_map(of_conclave));
+    found
+}
+
+/// The line with [`PRINTED`] for each `$(…)`, and what stood there.
+fn without_substitutions(line: &str) -> (String, Vec<String>) {
+    let Some((before, rest)) = line.split_once("$(") else { return (line.to_owned(), Vec::new()) };
+    let mut depth = 1;
+    let end = rest.char_indices().find(|(_, letter)| {
+        depth += match letter {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        depth == 0
+    });
+    let Some((end, _)) = end else { return (line.to_owned(), Vec::new()) };
+    let (after, mut inner) = without_substitutions(&rest[end + 1..]);
+    inner.insert(0, rest[..end].to_owned());
+    (format!("{before}{PRINTED}{after}"), inner)
 }
 
 /// The words from `conclave` on, if that is what the command runs.
@@ -23,13 +47,15 @@ fn of_conclave(words: Vec<String>) -> Option<Vec<String>> {
     let mut before = "";
     for (at, word) in words.iter().enumerate() {
         let is_value = ["-u", "ssh", "-n"].contains(&before);
-        let is_program = word == "conclave" || word.ends_with("/conclave");
+        let is_program = word == "conclave" || word.ends_with("bin/conclave");
         if is_program && !is_value {
             let mut found = vec!["conclave".to_owned()];
             found.extend_from_slice(&words[at + 1..]);
+            // What xargs reads comes last.
+            found.extend(words[..at].contains(&"xargs".to_owned()).then(|| PRINTED.to_owned()));
             return Some(found);
         }
-        let is_prefix = ["sudo", "ssh", "xargs", "exec"].contains(&word.as_str())
+        let is_prefix = ["sudo", "ssh", "xargs", "exec", "do"].contains(&word.as_str())
             || word.starts_with('-')
             || word.contains('=');
         if !is_prefix && !is_value {
@@ -83,7 +109,8 @@ fn lines_are_split_as_a_shell_does() {
         ("sudo -u conclave conclave a", vec!["conclave a"]),
         ("ssh node-1 conclave -q a | conclave b", vec!["conclave -q a", "conclave b"]),
         ("conclave a < b; conclave c  # d", vec!["conclave a", "conclave c"]),
-        ("list | xargs -n1 conclave a", vec!["conclave a"]),
+        ("list | xargs -n1 conclave a", vec!["conclave a x"]),
+        ("conclave a $(conclave b | cut -c1) c", vec!["conclave b", "conclave a x c"]),
         ("A=b /usr/bin/conclave a \"\"", vec!["conclave a "]),
         ("ExecStart=/usr/bin/conclave a", vec!["conclave a"]),
         ("sudo systemctl restart conclave", vec![]),
