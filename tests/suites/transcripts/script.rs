@@ -61,7 +61,7 @@ pub(super) fn parse(document: &str) -> Vec<Part<'_>> {
     while let Some(line) = lines.next() {
         if line == "<!-- run" {
             let mut all = vec![line];
-            while let Some(next) = lines.next() {
+            for next in lines.by_ref() {
                 all.push(next);
                 if next == "-->" {
                     break;

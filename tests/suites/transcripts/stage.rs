@@ -1,6 +1,7 @@
 //! The stage of a document: nodes, a shell on the machine of each, and an upstream.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
@@ -45,13 +46,15 @@ impl Kind {
 pub(super) struct Stage {
     cluster: Cluster,
     places: Places,
+    /// Ports that mean something already: what is printed has one meaning only.
+    taken: BTreeSet<u16>,
 }
 
 impl Stage {
     /// Starts everything.
     pub(super) fn set(kind: Kind) -> Stage {
         let cluster = Cluster { nodes: Vec::new(), dir: tempfile::tempdir().unwrap() };
-        let mut stage = Stage { cluster, places: Places::default() };
+        let mut stage = Stage { cluster, places: Places::default(), taken: BTreeSet::new() };
         stage.furnish();
         stage.add_nodes(kind.nodes);
         if kind.is_founded {
@@ -81,15 +84,18 @@ impl Stage {
             fs::create_dir_all(self.path(&place[1..])).unwrap();
             self.places.add(place, &format!("{dir}{place}"));
         }
+        for (port, says) in [(8080, "hello from the application"), (8081, "hello from the other")] {
+            let upstream = answering(says);
+            self.taken.insert(upstream.port());
+            self.places.add(&format!("127.0.0.1:{port}"), &upstream.to_string());
+        }
         for port in PORTS {
-            self.places.add(&format!(":{port}"), &format!(":{}", free_port()));
+            let real = self.free_port();
+            self.places.add(&format!(":{port}"), &format!(":{real}"));
         }
         for port in LOOPBACK_PORTS {
-            self.places.add(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{}", free_port()));
-        }
-        for (port, says) in [(8080, "hello from the application"), (8081, "hello from the other")] {
-            let upstream = answering(says).to_string();
-            self.places.add(&format!("127.0.0.1:{port}"), &upstream);
+            let real = self.free_port();
+            self.places.add(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{real}"));
         }
     }
 
@@ -104,6 +110,9 @@ impl Stage {
             let address = IpAddr::from(Ipv4Addr::new(127, 0, 0, number));
             let name = format!("node-{number}");
             let mut node = Node::new(self.dir().path(), &name, address, "info");
+            while !self.taken.insert(node.quic.port()) {
+                node = Node::new(self.dir().path(), &name, address, "info");
+            }
             self.places.add(&format!("10.0.0.{number}:7444"), &node.quic.to_string());
             self.give_ports(&node, number);
             self.places.add(&format!("10.0.0.{number}"), &address.to_string());
@@ -119,11 +128,11 @@ impl Stage {
         let mut config = fs::read_to_string(&path).unwrap();
         let any = format!("bind = \"{}:0\"", node.address);
         for shown in [format!("10.0.0.{number}:7443"), format!("10.0.0.{number}:80")] {
-            let real = SocketAddr::new(node.address, free_port());
+            let real = SocketAddr::new(node.address, self.free_port());
             config = config.replacen(&any, &format!("bind = \"{real}\""), 1);
             self.places.add(&shown, &real.to_string());
         }
-        let health = SocketAddr::new(node.address, free_port());
+        let health = SocketAddr::new(node.address, self.free_port());
         config.push_str(&format!("[health]\nbind = \"{health}\"\n"));
         fs::write(path, config).unwrap();
         self.places.add(&format!("10.0.0.{number}:7445"), &health.to_string());
@@ -131,6 +140,17 @@ impl Stage {
             let real = self.places.real(&format!(":{port}"));
             let shown = format!("10.0.0.{number}:{port}");
             self.places.add(&shown, &format!("{}{real}", node.address));
+        }
+    }
+
+    /// A port that is free at all addresses of this machine, and was not given out yet.
+    fn free_port(&mut self) -> u16 {
+        loop {
+            let any = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+            let port = any.local_addr().unwrap().port();
+            if self.taken.insert(port) {
+                return port;
+            }
         }
     }
 
@@ -224,11 +244,6 @@ impl Stage {
         let key = node.dir.join(format!("{}.unlock.key", node.name));
         let _ = fs::remove_file(key);
     }
-}
-
-/// A port that is free at all addresses of this machine.
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// An application that says one thing to every request of HTTP.
