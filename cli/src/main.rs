@@ -3,6 +3,8 @@
 
 mod advice;
 mod args;
+#[cfg(test)]
+mod book;
 mod commands;
 mod context;
 mod output;

@@ -1,216 +1,240 @@
-//! The transcripts of docs/transcripts.md: what commands print, as a reader sees it.
+//! The book as a reader meets it: every line of its ```console blocks is run, and what it prints
+//! is compared with the document.
+//!
+//! A document begins with the cluster that it needs: `<!-- cluster: 3 nodes -->`, `<!-- cluster: 3
+//! nodes, not founded -->`, or `<!-- cluster: none -->`. `$ ` begins a line for the machine of
+//! node-1, `node-2$ ` one for that of node-2. In a document `…` stands for anything. Comments
+//! stage what a reader has already: see `script.rs`.
 //!
 //! `CONCLAVE_REFERENCE=write` writes down what is printed; what differs from run to run is `…`.
 
-use std::{fs, path::Path, process::Command};
+mod line;
+mod places;
+mod script;
+mod stage;
 
-use conclave_tests::{Cluster, Pair, binary, echo_upstream, has_program, openssl};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/transcripts.md");
-const BEGIN: &str = "```console";
-const END: &str = "```";
+use conclave_tests::{has_program, wait_for};
 
-/// The shell of a reader: its directory, and what the document's words stand for.
-struct Shell<'a> {
-    dir: &'a Path,
-    variables: Vec<(String, String)>,
+use line::{fits, lasting};
+use script::{Part, parse};
+use stage::{Kind, Stage};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-impl Shell<'_> {
-    /// Runs a line, and gives what it prints on the terminal.
-    fn run(&self, line: &str) -> String {
-        let programs = binary("conclave").parent().unwrap().display().to_string();
-        let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("exec 2>&1; {line}")]).current_dir(self.dir);
-        command.env("PATH", path).env("HOME", self.dir).env_remove("XDG_CONFIG_HOME");
-        command.env_remove("CONCLAVE_CONTEXT").env_remove("CONCLAVE_TOKEN_FILE");
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let output = command.output().unwrap();
-        let mut text = String::from_utf8(output.stdout).unwrap();
-        for (name, value) in self.variables.iter().filter(|(name, _)| name == "PORT") {
-            text = text.replace(value, &format!("${name}"));
-        }
-        // The reader is root.
-        let uid = rustix::process::getuid().as_raw();
-        let text = text.replace(&format!("uid {uid}"), "uid 0");
-        // What is printed if an answer takes longer than a second.
-        let is_wait = |line: &&str| !line.ends_with(" ...");
-        let text: String = text.lines().filter(is_wait).map(|line| format!("{line}\n")).collect();
-        match output.status.code().unwrap() {
-            0 => text,
-            code => format!("{text}(exit code {code})\n"),
-        }
+/// A test for each document.
+macro_rules! documents {
+    ($($name:ident: $path:literal,)*) => {
+        const DOCUMENTS: &[&str] = &["docs/transcripts.md", $($path),*];
+        $(
+            #[test]
+            fn $name() {
+                check($path);
+            }
+        )*
+    };
+}
+
+documents! {
+    the_readme_shows_what_is_printed: "README.md",
+    a_cluster_is_set_up_as_shown: "docs/cluster.md",
+    access_is_given_as_shown: "docs/access.md",
+    an_upgrade_goes_as_shown: "docs/upgrade.md",
+    backups_are_made_and_restored_as_shown: "docs/backup.md",
+    certificates_are_imported_as_shown: "docs/pki/certificate.md",
+    certbot_gives_its_files_as_shown: "docs/migrate/certbot.md",
+    chains_are_set_as_shown: "docs/pki/chain.md",
+    clients_are_asked_for_certificates_as_shown: "docs/pki/clients.md",
+    communigate_pro_gives_its_settings_as_shown: "docs/migrate/communigate.md",
+    disasters_end_as_shown: "docs/disaster.md",
+    domains_are_made_as_shown: "docs/pki/domain.md",
+    dtls_is_opened_as_shown: "docs/dtls.md",
+    events_and_contexts_are_as_shown: "docs/api.md",
+    haproxy_gives_its_files_as_shown: "docs/migrate/haproxy.md",
+    keys_are_made_and_imported_as_shown: "docs/pki/key.md",
+    lost_nodes_are_recovered_as_shown: "docs/recover.md",
+    nodes_are_unlocked_as_shown: "docs/unlock.md",
+    operation_is_as_shown: "docs/operate.md",
+    probes_answer_as_shown: "docs/monitoring.md",
+    requests_are_signed_as_shown: "docs/pki/request.md",
+    security_is_looked_at_as_shown: "docs/security.md",
+    starttls_is_opened_as_shown: "docs/starttls.md",
+    symptoms_lead_to_codes_as_shown: "docs/troubleshoot.md",
+    the_start_is_as_shown: "docs/start.md",
+    tls_is_set_as_shown: "docs/pki/tls.md",
+    trust_is_given_as_shown: "docs/pki/trust.md",
+    vault_signs_as_shown: "docs/migrate/vault.md",
+}
+
+#[test]
+fn commands_print_what_the_document_shows() {
+    check("docs/transcripts.md");
+}
+
+#[test]
+fn the_examples_of_the_help_do_what_they_say() {
+    check("tests/fixtures/help_examples.md");
+}
+
+/// Runs a document, and compares it with what is printed, or writes that down.
+fn check(name: &str) {
+    if !has_program("openssl") || !has_program("curl") {
+        return;
     }
-}
-
-/// Whether a line is as the document has it, where `…` stands for anything. Columns may be wider.
-fn fits(documented: &str, printed: &str) -> bool {
-    let (documented, printed) = (narrow(documented), narrow(printed));
-    let pieces: Vec<&str> = documented.split('…').collect();
-    let Some((first, others)) = pieces.split_first() else { return false };
-    let Some(mut rest) = printed.strip_prefix(first) else { return false };
-    for (at, piece) in others.iter().enumerate() {
-        let is_last = at + 1 == others.len();
-        let found = if is_last && piece.is_empty() { Some(rest.len()) } else { rest.find(piece) };
-        let place = match found {
-            Some(_) if is_last && rest.ends_with(piece) => rest.len() - piece.len(),
-            Some(place) if !is_last => place,
-            _ => return false,
-        };
-        rest = &rest[place + piece.len()..];
+    let path = root().join(name);
+    let document = fs::read_to_string(&path).unwrap();
+    let (written, wrong) = perform(&document);
+    if std::env::var("CONCLAVE_REFERENCE").is_ok_and(|value| value == "write") {
+        fs::write(path, written).unwrap();
+        return;
     }
-    rest.is_empty()
-}
-
-/// Columns have two spaces between them, whatever their width.
-fn narrow(line: &str) -> String {
-    let mut narrow = String::new();
-    let mut spaces = 0;
-    for letter in line.trim_end().chars() {
-        spaces = if letter == ' ' { spaces + 1 } else { 0 };
-        if spaces <= 2 || narrow.trim().is_empty() {
-            narrow.push(letter);
-        }
-    }
-    narrow
-}
-
-/// What a reader of another day would see in its place. Columns stay where they are.
-fn lasting(line: &str) -> String {
-    let mut words = Vec::new();
-    let all: Vec<&str> = line.split(' ').collect();
-    for (at, word) in all.iter().enumerate() {
-        let next = all.get(at + 1).copied();
-        let core = word.trim_matches(|letter: char| "(),;\"".contains(letter));
-        let is_count =
-            next.is_some_and(|next| next.starts_with("ms")) && core.parse::<f64>().is_ok();
-        if !differs(core) && !is_count {
-            words.push((*word).to_owned());
-            continue;
-        }
-        let mut short = word.replace(core, &shown(core));
-        if next == Some("") {
-            let gone = word.chars().count().saturating_sub(short.chars().count());
-            short.push_str(&" ".repeat(gone));
-        }
-        words.push(short);
-    }
-    words.join(" ")
-}
-
-fn shown(word: &str) -> String {
-    let kept =
-        ["cvt_", "cvj_", "https://", "quic://"].into_iter().find(|kept| word.starts_with(kept));
-    format!("{}…", kept.unwrap_or_default())
-}
-
-/// Times, hashes, secrets, addresses.
-fn differs(word: &str) -> bool {
-    let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
-    let is_date = word.len() >= 10 && word.bytes().filter(|byte| *byte == b'-').count() == 2;
-    let is_pairs =
-        word.contains(':') && word.split(':').all(|pair| pair.len() <= 2 && is_hex(pair));
-    let number = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit = &word[number.len()..];
-    let is_time = number.parse::<f64>().is_ok() && ["s", "m", "h", "d", "ms"].contains(&unit);
-    let is_fraction = number.contains('.') && number.parse::<f64>().is_ok();
-    let is_hash = word.len() >= 5
-        && is_hex(word.trim_end_matches('…'))
-        && (word.len() >= 12 || word.ends_with('…'));
-    has_digit && (is_date && word.starts_with("20") || is_pairs || is_time || is_fraction)
-        || is_hash
-        || ["cvt_", "cvj_", "https://127", "127.", "/tmp/"]
-            .iter()
-            .any(|begin| word.starts_with(begin))
+    assert!(wrong.is_empty(), "not as {name} has it:\n{}", wrong.join("\n\n"));
 }
 
 /// The document with what is printed now, and the lines that are not as it has them.
-fn compare(document: &str, shell: &Shell<'_>) -> (String, Vec<String>) {
+fn perform(document: &str) -> (String, Vec<String>) {
+    let kind = Kind::of(document).expect("a comment that names the cluster");
+    let mut stage = Stage::set(kind);
     let (mut written, mut wrong) = (String::new(), Vec::new());
-    let mut lines = document.lines().peekable();
-    while let Some(line) = lines.next() {
-        written.push_str(&format!("{line}\n"));
-        if line != BEGIN {
-            continue;
-        }
-        while let Some(command) = lines.next_if(|line| *line != END) {
-            let words = command.strip_prefix("$ ").expect(command);
-            let mut documented = Vec::new();
-            while let Some(line) = lines.next_if(|line| *line != END && !line.starts_with("$ ")) {
-                documented.push(line);
+    for part in parse(document) {
+        match part {
+            Part::Text(line) => written.push_str(&format!("{line}\n")),
+            Part::Staged { lines, what } => {
+                lines.iter().for_each(|line| written.push_str(&format!("{line}\n")));
+                direct(&mut stage, what);
             }
-            let printed = shell.run(words);
-            let printed: Vec<&str> = printed.lines().collect();
-            let is_same = documented.len() == printed.len()
-                && documented.iter().zip(&printed).all(|(one, other)| fits(one, other));
-            written.push_str(&format!("{command}\n"));
-            let lasting: Vec<String> = match is_same {
-                true => documented.iter().map(|line| (*line).to_owned()).collect(),
-                false => printed.iter().map(|line| lasting(line)).collect(),
-            };
-            lasting.iter().for_each(|line| written.push_str(&format!("{}\n", line.trim_end())));
-            if !is_same {
-                wrong.push(format!("{command}\n{}", printed.join("\n")));
+            Part::Command { lines, node, words, documented, is_quiet } => {
+                let all = stage.run(node, &words);
+                let mut printed: Vec<&str> = all.lines().collect();
+                if is_quiet {
+                    printed.retain(|line| line.starts_with("(exit code "));
+                }
+                let is_same = documented.len() == printed.len()
+                    && documented.iter().zip(&printed).all(|(one, other)| fits(one, other));
+                let shown: Vec<String> = match is_same {
+                    true => documented.iter().map(|line| (*line).to_owned()).collect(),
+                    false => printed.iter().map(|line| lasting(line)).collect(),
+                };
+                lines.iter().for_each(|line| written.push_str(&format!("{line}\n")));
+                shown.iter().for_each(|line| written.push_str(&format!("{}\n", line.trim_end())));
+                if !is_same {
+                    wrong.push(format!("{}\n{all}", lines.join("\n")));
+                }
             }
         }
     }
     (written, wrong)
 }
 
-#[test]
-fn commands_print_what_the_document_shows() {
-    if !has_program("openssl") {
-        return;
-    }
-    let cluster = Cluster::unfounded(3);
-    let dir = cluster.dir.path();
-    let pair = Pair::with_days("shop.example", -1, 90);
-    let file = |name: &str, text: &str| fs::write(dir.join(name), text).unwrap();
-    file("fullchain.pem", &pair.bundle());
-    file("privkey.pem", &pair.key);
-    file("alice.password", "correct horse battery");
-    let place = |name: &str| dir.join(name).display().to_string();
-    let (from, to) = (place("privkey.pem"), place("encrypted.pem"));
-    openssl(&["pkcs8", "-topk8", "-in", &from, "-passout", "pass:1234", "-out", &to]);
-    let mut variables = vec![
-        ("PORT".to_owned(), cluster.free_port().to_string()),
-        ("UPSTREAM".to_owned(), echo_upstream().to_string()),
-    ];
-    for (at, node) in cluster.nodes.iter().enumerate() {
-        let socket = format!("unix:{}", node.dir.join("admin.sock").display());
-        if at == 0 {
-            variables.push(("CONCLAVE_ADDRESS".to_owned(), socket.clone()));
+/// Does what a comment says.
+fn direct(stage: &mut Stage, what: script::Direction<'_>) {
+    use script::Direction::{Kill, Lose, Place, Run, Until};
+    match what {
+        Run(words) => {
+            let (code, text) = stage.prepare(&words);
+            assert_eq!(code, 0, "{words}\n{text}");
         }
-        variables.push((format!("NODE_{}", at + 1), socket));
-        variables.push((format!("QUIC_{}", at + 1), node.quic.to_string()));
-        variables.push((format!("ADDRESS_{}", at + 1), node.address.to_string()));
+        Until(words) => wait_for(words, || (stage.prepare(words).0 == 0).then_some(())),
+        Place(word, words) => {
+            let (code, text) = stage.prepare(words);
+            assert_eq!(code, 0, "{words}\n{text}");
+            stage.place(word, text.trim());
+        }
+        Kill(node) => stage.kill(node),
+        Lose(node) => stage.lose(node),
     }
-    let shell = Shell { dir, variables };
-    let document = fs::read_to_string(DOCUMENT).unwrap();
-    let (written, wrong) = compare(&document, &shell);
-    if std::env::var("CONCLAVE_REFERENCE").is_ok_and(|value| value == "write") {
-        fs::write(DOCUMENT, written).unwrap();
-        return;
-    }
-    assert!(wrong.is_empty(), "not as docs/transcripts.md has it:\n{}", wrong.join("\n\n"));
 }
 
+/// Every document with a block to run has a test here, and every test such a document.
 #[test]
-fn a_line_fits_with_what_differs_left_out() {
-    for (documented, printed, expected) in [
-        ("a  b", "a     b", true),
-        ("a b", "a  b", false),
-        ("made … in … ms", "made x in 12 ms", true),
-        ("made … in … ms", "made x in 12 s", false),
-        ("… end", "the end", true),
-        ("begin …", "begin", false),
-        ("begin …", "begin now", true),
-        ("same", "same thing", false),
-    ] {
-        assert_eq!(fits(documented, printed), expected, "{documented:?} {printed:?}");
+fn every_document_that_shows_a_session_is_run() {
+    let mut found: Vec<String> = documents();
+    found.retain(|name| {
+        let text = fs::read_to_string(root().join(name)).unwrap();
+        text.lines().any(|line| line == script::BEGIN)
+    });
+    let mut named: Vec<&str> = DOCUMENTS.to_vec();
+    named.sort_unstable();
+    assert_eq!(found, named);
+}
+
+/// README.md and all of the book, by their paths from the root.
+fn documents() -> Vec<String> {
+    let (mut found, mut dirs) = (vec!["README.md".to_owned()], vec!["docs".to_owned()]);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(root().join(&dir)).unwrap().map(Result::unwrap) {
+            let name = format!("{dir}/{}", entry.file_name().to_str().unwrap());
+            if entry.path().is_dir() {
+                dirs.push(name);
+            } else if name.ends_with(".md") {
+                found.push(name);
+            }
+        }
     }
-    assert_eq!(lasting("took 12ms (2026-11-29) cvt_ab12"), "took … (…) cvt_…");
-    assert_eq!(lasting("3 of 3 nodes, version 4"), "3 of 3 nodes, version 4");
+    found.sort_unstable();
+    found
+}
+
+/// A link to a chapter that was moved, or to a heading that was renamed, misleads.
+#[test]
+fn every_link_of_the_book_leads_to_a_file_and_a_heading() {
+    let mut broken = Vec::new();
+    for name in documents() {
+        let text = fs::read_to_string(root().join(&name)).unwrap();
+        let here = root().join(&name);
+        for target in links(&text) {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = match file {
+                "" => here.clone(),
+                other => here.parent().unwrap().join(other),
+            };
+            let Ok(led_to) = fs::read_to_string(&file) else {
+                if !file.exists() && !AWAITED.contains(&target) {
+                    broken.push(format!("{name}: {target}"));
+                }
+                continue;
+            };
+            if !heading.is_empty() && !headings(&led_to).contains(&heading.to_owned()) {
+                broken.push(format!("{name}: {target}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Chapters that are listed before they are written.
+const AWAITED: [&str; 2] = ["install.md", "docs/install.md"];
+
+/// Targets of links that are not addresses of the net.
+fn links(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let targets = targets.map(|(target, _)| target);
+    targets.filter(|target| !target.contains("://") && !target.contains(' ')).collect()
+}
+
+/// Headings as links name them.
+fn headings(text: &str) -> Vec<String> {
+    let titles = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |line: &str| {
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().replace(' ', "-")
+    };
+    titles.map(anchor).collect()
+}
+
+/// A chapter that the table of contents does not have is found by nobody.
+#[test]
+fn every_chapter_stands_in_the_table_of_contents() {
+    let summary = fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
+    let listed = links(&summary);
+    for name in documents().iter().filter_map(|name| name.strip_prefix("docs/")) {
+        assert!(name == "SUMMARY.md" || listed.contains(&name), "docs/SUMMARY.md lacks {name}");
+    }
 }
