@@ -1,16 +1,16 @@
 //! Puts the chapters of docs/ into the program.
 
-use std::{env, fmt::Write, fs, path::PathBuf};
+use std::{
+    env,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
 fn main() {
-    let docs = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo says where")).join("../../docs");
+    let own = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo says where"));
     let mut files = Vec::new();
-    for dir in [docs.clone(), docs.join("reference")] {
-        println!("cargo::rerun-if-changed={}", dir.display());
-        let entries = fs::read_dir(&dir).expect("docs can be read");
-        files.extend(entries.map(|entry| entry.expect("docs can be read").path()));
-    }
-    files.retain(|file| file.extension().is_some_and(|ending| ending == "md"));
+    collect(&own.join("../../docs"), &mut files);
     files.sort();
     let mut text = String::from("/// The chapters, by name.\nconst CHAPTERS: &[(&str, &str)] = &[\n");
     for file in files {
@@ -22,4 +22,16 @@ fn main() {
     text.push_str("];\n");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo says where")).join("book.rs");
     fs::write(out, text).expect("the directory of the build can be written");
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    println!("cargo::rerun-if-changed={}", dir.display());
+    for entry in fs::read_dir(dir).expect("docs can be read") {
+        let path = entry.expect("docs can be read").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|ending| ending == "md") {
+            files.push(path);
+        }
+    }
 }

@@ -53,7 +53,7 @@ impl Browser {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let said = lines.by_ref().map_while(Result::ok);
         let port: u16 = said
-            .filter_map(|line| line.split("on port ").nth(1).map(str::to_owned))
+            .filter_map(|line| line.split("successfully on port ").nth(1).map(str::to_owned))
             .find_map(|rest| rest.trim_end_matches('.').parse().ok())
             .expect("the port of chromedriver");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
@@ -66,6 +66,8 @@ impl Browser {
             let off = json!({ "profile.managed_default_content_settings.javascript": 2 });
             wanted.add_experimental_option("prefs", off).unwrap();
         }
+        // The client of WebDriver wants one, though it speaks no TLS here; a second one is no harm.
+        let _ = (*conclave_tls::ring_provider()).clone().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let url = format!("http://127.0.0.1:{port}");
         let driver = runtime.block_on(WebDriver::new(url, wanted)).unwrap();
@@ -88,8 +90,15 @@ impl Browser {
 
     /// Returns the text of the page as it is seen.
     pub fn text(&self) -> String {
-        let body = self.wait(self.driver.find(By::Tag("body"))).unwrap();
-        self.wait(body.text()).unwrap()
+        let begun = Instant::now();
+        loop {
+            // A page may go while it is read.
+            let read = self.wait(async { self.driver.find(By::Tag("body")).await?.text().await });
+            match read {
+                Ok(text) => return text,
+                Err(error) => assert!(begun.elapsed() < DEADLINE, "no text: {error}"),
+            }
+        }
     }
 
     /// Waits until the page shows a text.
@@ -109,8 +118,9 @@ impl Browser {
         match self.way {
             Way::Keyboard => {
                 self.tab_to(&format!("the field {id}"), |focus| focus["id"] == id);
-                self.keys(&(Key::Control + "a").to_string());
-                self.keys(text);
+                let all = self.driver.action_chain().key_down(Key::Control).send_keys("a");
+                self.wait(all.key_up(Key::Control).perform()).unwrap();
+                self.keys(&text.replace('\n', "\u{e007}"));
             }
             Way::Mouse | Way::NoScript => {
                 let field = self.find(By::Id(id.to_owned()));
@@ -228,8 +238,7 @@ impl Browser {
     }
 
     fn keys(&self, keys: &str) {
-        let focused = self.wait(self.driver.active_element()).unwrap();
-        self.wait(focused.send_keys(keys)).unwrap();
+        self.wait(self.driver.action_chain().send_keys(keys).perform()).unwrap();
     }
 
     /// What has the focus: its id, its text, its tag, the group that it is a choice of.

@@ -1,5 +1,8 @@
 //! Real clusters for tests: processes, sockets, handshakes.
 
+// For its features only, see Cargo.toml.
+use conclave_keys as _;
+
 mod authority;
 mod browser;
 mod cluster;

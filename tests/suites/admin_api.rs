@@ -235,8 +235,8 @@ fn requests_beside_the_document_are_refused_as_http_has_it() {
     let logged_in = "HTTP/1.1 | Authorization: Bearer TOKEN";
     check("PUT /v1/tls HTTP/1.1", 401, "X003", "www-authenticate: bearer\r\n");
     // The path of the login is for strangers, and so are its methods.
-    check("TRACE /v1/login HTTP/1.1", 405, "X012", "allow: post\r\n");
-    check("PUT /v1/login HTTP/1.1", 405, "X012", "allow: post\r\n");
+    check("TRACE /v1/login HTTP/1.1", 405, "X012", "allow: post, delete\r\n");
+    check("PUT /v1/login HTTP/1.1", 405, "X012", "allow: post, delete\r\n");
     check(&format!("PUT /v1/tls {logged_in}"), 405, "X012", "allow: get, head, patch\r\n");
     check(&format!("PUT /v1/status {logged_in}"), 405, "X012", "allow: get, head\r\n");
     check(

@@ -65,8 +65,10 @@ fn a_collector_reads_every_line_of_a_node() {
     let mut cluster = Cluster::start(1);
     let one = &mut cluster.nodes[0];
     for url in ["https://127.0.0.1:4318", "127.0.0.1:4318", "http://127.0.0.1"] {
-        let file = one.file("wrong.toml", format!("[log]\notlp = \"{url}\"\n").as_bytes());
-        let refused = one.run(&["config", "check", "--config", &file]);
+        let config = std::fs::read_to_string(one.dir.join("node.toml")).unwrap();
+        let wrong = config.replace("[log]\n", &format!("[log]\notlp = \"{url}\"\n"));
+        let file = one.file("wrong.toml", wrong.as_bytes());
+        let refused = one.run(&["config", "check", &file]);
         assert!(refused.code != 0 && refused.err.contains("[log] otlp"), "{url}: {}", refused.err);
     }
     one.stop();

@@ -173,7 +173,7 @@ fn scripts_of_the_packages_have_no_mistakes() {
             }
         }
     }
-    let scripts = text("debian/postrm") + &text("debian/templates");
+    let scripts = [text("debian/postrm"), text("debian/templates")].concat();
     assert!(scripts.contains("db_input high conclave/purge_data"), "a purge asks");
     assert!(scripts.contains("Default: false"), "and keeps the data by default");
 }

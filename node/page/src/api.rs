@@ -42,6 +42,11 @@ impl Api {
         Api { router, connection: connection.0, token }
     }
 
+    /// Returns whether the visitor shows a token.
+    pub(crate) fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// Reads an object.
     pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
         let path = path.to_owned();

@@ -179,5 +179,7 @@ mod tests {
         assert!(chapter_text("SUMMARY").is_some() && chapter_text("codes").is_some());
         assert!(find("rolling upgrade").iter().any(|found| found.path.contains("upgrade")));
         assert!(find("nosuchwordanywhere").is_empty());
+        let names: std::collections::BTreeSet<&str> = CHAPTERS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.len(), CHAPTERS.len(), "two chapters have one name");
     }
 }

@@ -86,7 +86,9 @@ pub(crate) async fn ask(
     if !is_own_form(&visit, &parts, ASK, &fields) {
         return refused(visit, Fields::parse(b""), foreign_form()).await;
     }
-    let mut wish = match pages::wish(fields.get("do"), &fields) {
+    // Of a form with several buttons the pressed one says what is wanted.
+    let form = fields.all("do").last().unwrap_or_default().to_owned();
+    let mut wish = match pages::wish(&form, &fields) {
         Ok(wish) => wish,
         Err(problem) => return refused(visit, fields, problem).await,
     };
@@ -96,7 +98,7 @@ pub(crate) async fn ask(
     if wish.can_try {
         wish = wish.query(path::REASON_PARAMETER, fields.some("reason"));
     }
-    if pages::is_at_once(fields.get("do")) {
+    if pages::is_at_once(&form) {
         return done(visit, wish, fields).await;
     }
     if !wish.can_try {
@@ -117,17 +119,17 @@ pub(crate) async fn confirm(
     body: Bytes,
 ) -> Response {
     let fields = Fields::parse(&body);
+    visit.path = own_path(fields.get("back"));
     if !is_own_form(&visit, &parts, CONFIRM, &fields) {
         return refused(visit, Fields::parse(b""), foreign_form()).await;
     }
     let Some(mut wish) = site.held.take(&visit.key, fields.get("id")) else {
-        visit.path = own_path(fields.get("back"));
         let problem = Problem::new(Code::Malformed, "this form was confirmed already, or is too old")
             .hint("look whether the change is made; if not, begin again");
         return refused(visit, Fields::parse(b""), problem).await;
     };
     visit.path.clone_from(&wish.back);
-    // A visitor who has seen what others did meanwhile decides for the version of now.
+    // A visitor who has seen what others did meanwhile decides for the present version.
     if let Some(version) = fields.some("version") {
         wish.version = version.parse().ok();
     }

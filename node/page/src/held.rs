@@ -104,7 +104,7 @@ impl Held {
     }
 }
 
-/// Wipes a thing when its time is over, whether somebody asks or not.
+/// Wipes a thing when its time is over, whether it is asked for or not.
 async fn forget(held: Weak<Mutex<VecDeque<Entry>>>, id: String, life: Duration) {
     sleep(life).await;
     if let Some(held) = held.upgrade() {

@@ -69,6 +69,7 @@ pub(crate) async fn log_in(State(site): State<Arc<Site>>, parts: Parts, body: By
     let call =
         Call { method: Method::POST, path: path::LOGIN.to_owned(), headers: Vec::new(), body: &body };
     match visit.api.call::<Session>(call).await {
+        Err(problem) if problem.code == Code::Sealed => visit.go(SEALED),
         Ok(session) => with_session(visit.go(&next), &session.token),
         Err(problem) => {
             visit.problem = Some(problem);
@@ -91,18 +92,21 @@ pub(crate) async fn log_out(State(site): State<Arc<Site>>, parts: Parts, body: B
     with_session(visit.go(LOGIN), "")
 }
 
-/// Shows how to open a sealed node. Whoever has the passphrase or a share needs no login.
+/// Shows how to open a sealed node, to the holder of a token: a sealed node can check no session.
 pub(crate) async fn sealed(State(site): State<Arc<Site>>, parts: Parts) -> Response {
     let visit = Visit::of_stranger(&parts, &site);
     show_sealed(visit, StatusCode::OK).await
 }
 
-/// Takes a share or the passphrase.
+/// Takes a token, or with one a share or the passphrase.
 pub(crate) async fn unseal(State(site): State<Arc<Site>>, parts: Parts, body: Bytes) -> Response {
     let mut visit = Visit::of_stranger(&parts, &site);
     let fields = Fields::parse(&body);
     if !is_own_form(&visit, &parts, SEALED, &fields) {
         return visit.go(SEALED);
+    }
+    if let Some(token) = fields.some("token") {
+        return with_session(visit.go(SEALED), &token);
     }
     let unseal = Unseal { passphrase: fields.some("passphrase"), share: fields.some("share") };
     let body = Zeroizing::new(serde_json::to_vec(&unseal).unwrap_or_default());
@@ -124,10 +128,10 @@ async fn show_sealed(mut visit: Visit, status: StatusCode) -> Response {
         Ok(unlocking) => {
             visit.page(status, &SealedPage { v: &visit, unlocking: Some(unlocking) })
         }
-        // It is not sealed, and the visitor is a stranger.
-        Err(problem) if problem.code == Code::NotLoggedIn => visit.go(LOGIN),
         Err(problem) => {
-            visit.problem.get_or_insert(problem);
+            if problem.code != Code::NotLoggedIn || visit.api.has_token() {
+                visit.problem.get_or_insert(problem);
+            }
             visit.page(status, &SealedPage { v: &visit, unlocking: None })
         }
     }

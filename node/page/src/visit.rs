@@ -82,7 +82,7 @@ impl FromRequestParts<Arc<Site>> for Visit {
 }
 
 impl Visit {
-    /// A visit of somebody unknown.
+    /// A visit of a stranger.
     pub(crate) fn of_stranger(parts: &Parts, site: &Arc<Site>) -> Visit {
         let connection = parts.extensions.get::<Connection>().cloned().unwrap_or_default();
         let token = form::cookie(&parts.headers, SESSION_COOKIE).map(str::to_owned);

@@ -181,7 +181,7 @@ fn a_viewer_reads_and_changes_nothing() {
     }
     let (head, body) = ask(&["-b", &alice.cookies, &format!("{page}/audit")]);
     assert!(head.starts_with("http/1.1 403 ") && body.contains("X002"), "{head}");
-    // Somebody else's form, filled in by hand.
+    // A form of another user, filled in by hand.
     let fields = "do=domain.delete&name=shop.example";
     let (head, _) = ask(&["-b", &alice.cookies, "-d", fields, &format!("{page}/change")]);
     assert!(head.starts_with("http/1.1 403 "), "{head}");

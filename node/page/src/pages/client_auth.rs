@@ -32,7 +32,8 @@ pub(super) async fn page(visit: &Visit, name: &str) -> Shown {
     let read = |template: &str| path::with_name(template, name);
     let domain: Domain = visit.api.read(&read(path::DOMAIN)).await?;
     let policy: Policy = visit.api.read(&read(path::CLIENT_AUTH)).await?;
-    let trusted: List<Trusted> = visit.api.read(&read(path::TRUST)).await?;
+    let set = path::with_name(path::TRUST, &format!("domain:{name}"));
+    let trusted: List<Trusted> = visit.api.read(&set).await?;
     // Nobody chooses one of a hundred public authorities to vouch for clients.
     let is_issuer = |one: &Trusted| one.of == Type::Certificate && one.set != "builtin";
     let issuers = trusted.items.into_iter().filter(is_issuer).collect();
