@@ -1,4 +1,5 @@
-//! A browser: Chromium without a window, driven as a person would use it.
+//! A browser: Chromium without a window, driven as a person would use it, by the WebDriver protocol
+//! (W3C WebDriver 2) and Chromium's DevTools.
 
 use std::{
     io::{BufRead, BufReader},
@@ -8,10 +9,6 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use thirtyfour::{
-    ChromiumLikeCapabilities, DesiredCapabilities, Key, WebDriver, WebElement,
-    common::capabilities::desiredcapabilities::CapabilitiesHelper, prelude::By,
-};
 use tokio::runtime::Runtime;
 
 use crate::has_program;
@@ -20,6 +17,13 @@ use crate::has_program;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Most stops of the Tab key on one page.
 const TABS_MAX: usize = 300;
+/// Key of an element in answers (WebDriver 2, section 11).
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// Keys without a letter (WebDriver 2, section 17.4.2).
+const TAB: char = '\u{e004}';
+const ENTER: char = '\u{e007}';
+const CONTROL: char = '\u{e009}';
+const DOWN: char = '\u{e015}';
 
 /// How a person uses the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +38,10 @@ pub enum Way {
 
 /// A browser, with one window.
 pub struct Browser {
-    driver: WebDriver,
+    client: reqwest::Client,
     runtime: Runtime,
+    /// Of the session at chromedriver.
+    url: String,
     process: Child,
     way: Way,
     /// Where its pictures go.
@@ -57,35 +63,35 @@ impl Browser {
             .find_map(|rest| rest.trim_end_matches('.').parse().ok())
             .expect("the port of chromedriver");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        let mut wanted = DesiredCapabilities::chrome();
-        for word in ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"] {
-            wanted.add_arg(word).unwrap();
-        }
-        wanted.accept_insecure_certs(true).unwrap();
+        let args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"];
+        let mut options = json!({ "args": args });
         if way == Way::NoScript {
-            let off = json!({ "profile.managed_default_content_settings.javascript": 2 });
-            wanted.add_experimental_option("prefs", off).unwrap();
+            options["prefs"] = json!({ "profile.managed_default_content_settings.javascript": 2 });
         }
-        // The client of WebDriver wants one, though it speaks no TLS here; a second one is no harm.
+        let wanted = json!({ "acceptInsecureCerts": true, "goog:chromeOptions": options });
+        // The client wants one, though it speaks no TLS here; a second one is no harm.
         let _ = (*conclave_tls::ring_provider()).clone().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let url = format!("http://127.0.0.1:{port}");
-        let driver = runtime.block_on(WebDriver::new(url, wanted)).unwrap();
         let pictures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/pictures");
         let pictures = std::env::var_os("CARGO_TARGET_DIR")
             .map_or(pictures, |target| PathBuf::from(target).join("pictures"));
         std::fs::create_dir_all(&pictures).unwrap();
-        Some(Browser { driver, runtime, process, way, pictures })
+        let (client, url) = (reqwest::Client::new(), format!("http://127.0.0.1:{port}/session"));
+        let mut browser = Browser { client, runtime, url, process, way, pictures };
+        let session = json!({ "capabilities": { "alwaysMatch": wanted } });
+        let session = browser.post("", session).unwrap();
+        browser.url = format!("{}/{}", browser.url, session["sessionId"].as_str().unwrap());
+        Some(browser)
     }
 
     /// Opens a page.
     pub fn open(&self, url: &str) {
-        self.wait(self.driver.goto(url)).unwrap();
+        self.post("/url", json!({ "url": url })).unwrap();
     }
 
     /// Returns where it is.
     pub fn url(&self) -> String {
-        self.wait(self.driver.current_url()).unwrap().to_string()
+        self.get("/url").unwrap().as_str().unwrap().to_owned()
     }
 
     /// Returns the text of the page as it is seen.
@@ -93,9 +99,9 @@ impl Browser {
         let begun = Instant::now();
         loop {
             // A page may go while it is read.
-            let read = self.wait(async { self.driver.find(By::Tag("body")).await?.text().await });
-            match read {
-                Ok(text) => return text,
+            let body = self.element("css selector", "body");
+            match body.and_then(|body| self.get(&format!("/element/{body}/text"))) {
+                Ok(text) => return text.as_str().unwrap().to_owned(),
                 Err(error) => assert!(begun.elapsed() < DEADLINE, "no text: {error}"),
             }
         }
@@ -118,14 +124,13 @@ impl Browser {
         match self.way {
             Way::Keyboard => {
                 self.tab_to(&format!("the field {id}"), |focus| focus["id"] == id);
-                let all = self.driver.action_chain().key_down(Key::Control).send_keys("a");
-                self.wait(all.key_up(Key::Control).perform()).unwrap();
-                self.keys(&text.replace('\n', "\u{e007}"));
+                self.type_keys(&[(CONTROL, true), ('a', true), ('a', false), (CONTROL, false)]);
+                self.keys(&text.replace('\n', &ENTER.to_string()));
             }
             Way::Mouse | Way::NoScript => {
-                let field = self.find(By::Id(id.to_owned()));
-                self.wait(field.clear()).unwrap();
-                self.wait(field.send_keys(text)).unwrap();
+                let field = self.find("css selector", &by_id(id));
+                self.post(&format!("/element/{field}/clear"), json!({})).unwrap();
+                self.post(&format!("/element/{field}/value"), json!({ "text": text })).unwrap();
             }
         }
     }
@@ -140,7 +145,7 @@ impl Browser {
             }
             Way::Mouse | Way::NoScript => {
                 let path = format!("//select[@id='{id}']/option[normalize-space()='{text}']");
-                self.wait(self.find(By::XPath(path)).click()).unwrap();
+                self.click("xpath", &path);
             }
         }
     }
@@ -157,15 +162,16 @@ impl Browser {
                     if at == id {
                         break;
                     }
-                    self.keys(&Key::Down.value().to_string());
+                    self.keys(&DOWN.to_string());
                     at = self.focus()["id"].as_str().unwrap_or_default().to_owned();
                 }
-                if !self.wait(self.find(By::Id(id.to_owned())).is_selected()).unwrap() {
+                let found = self.find("css selector", &by_id(id));
+                if self.get(&format!("/element/{found}/selected")).unwrap() == false {
                     self.keys(" ");
                 }
             }
             Way::Mouse | Way::NoScript => {
-                self.wait(self.find(By::Id(id.to_owned())).click()).unwrap();
+                self.click("css selector", &by_id(id));
             }
         }
     }
@@ -175,61 +181,66 @@ impl Browser {
         match self.way {
             Way::Keyboard => {
                 self.tab_to(text, |focus| focus["text"] == text);
-                let key = if self.focus()["tag"] == "SUMMARY" { " " } else { "\u{e007}" };
-                self.keys(key);
+                let key = if self.focus()["tag"] == "SUMMARY" { ' ' } else { ENTER };
+                self.keys(&key.to_string());
             }
             Way::Mouse | Way::NoScript => {
                 let words = format!("normalize-space()={}", quoted(text));
                 let path = format!("//*[self::button or self::a or self::summary][{words}]");
-                self.wait(self.find(By::XPath(path)).click()).unwrap();
+                self.click("xpath", &path);
             }
         }
     }
 
     /// Runs a script in the page, and returns what it returns.
     pub fn run(&self, script: &str) -> Value {
-        self.wait(self.driver.execute(script, Vec::new())).unwrap().json().clone()
+        self.post("/execute/sync", json!({ "script": script, "args": [] })).unwrap()
     }
 
     /// Runs a script that calls its last argument with what it returns.
     pub fn run_async(&self, script: &str) -> Value {
-        self.wait(self.driver.set_script_timeout(DEADLINE)).unwrap();
-        self.wait(self.driver.execute_async(script, Vec::new())).unwrap().json().clone()
+        let most = json!({ "script": u64::try_from(DEADLINE.as_millis()).unwrap() });
+        self.post("/timeouts", most).unwrap();
+        self.post("/execute/async", json!({ "script": script, "args": [] })).unwrap()
     }
 
     /// Sets the width of the window, and whether dark colours are wanted.
     pub fn look(&self, width: u32, is_dark: bool) {
-        let tools = self.driver.cdp();
         let scheme = if is_dark { "dark" } else { "light" };
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        let media = json!({ "features": features });
-        self.wait(tools.send_raw("Emulation.setEmulatedMedia", media)).unwrap();
+        self.tool("Emulation.setEmulatedMedia", json!({ "features": features }));
         let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
-        let name = "Emulation.setDeviceMetricsOverride";
-        self.wait(tools.send_raw(name, size)).unwrap();
+        self.tool("Emulation.setDeviceMetricsOverride", size);
     }
 
     /// Keeps a picture of the whole page.
     pub fn picture(&self, name: &str) {
-        let tools = self.driver.cdp();
-        let asked = json!({ "captureBeyondViewport": true });
-        let taken = tools.send_raw("Page.captureScreenshot", asked);
-        let taken = self.wait(taken).unwrap();
-        let png = base64::Engine::decode(
-            &base64::engine::general_purpose::STANDARD,
-            taken["data"].as_str().unwrap(),
-        );
-        std::fs::write(self.pictures.join(format!("{name}.png")), png.unwrap()).unwrap();
+        let taken = self.tool("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
+        let taken = taken["data"].as_str().unwrap();
+        let png = data_encoding::BASE64.decode(taken.as_bytes()).unwrap();
+        std::fs::write(self.pictures.join(format!("{name}.png")), png).unwrap();
     }
 
-    fn find(&self, by: By) -> WebElement {
+    /// Asks Chromium by its DevTools protocol.
+    fn tool(&self, name: &str, parameters: Value) -> Value {
+        let asked = json!({ "cmd": name, "params": parameters });
+        self.post("/goog/cdp/execute", asked).unwrap()
+    }
+
+    fn click(&self, using: &str, value: &str) {
+        let found = self.find(using, value);
+        self.post(&format!("/element/{found}/click"), json!({})).unwrap();
+    }
+
+    /// Waits for an element, and returns its id.
+    fn find(&self, using: &str, value: &str) -> String {
         let begun = Instant::now();
         loop {
-            match self.wait(self.driver.find(by.clone())) {
+            match self.element(using, value) {
                 Ok(found) => return found,
                 Err(error) => assert!(
                     begun.elapsed() < DEADLINE,
-                    "{by:?} at {}: {error}\n{}",
+                    "{value} at {}: {error}\n{}",
                     self.url(),
                     self.text()
                 ),
@@ -237,8 +248,25 @@ impl Browser {
         }
     }
 
+    fn element(&self, using: &str, value: &str) -> Result<String, String> {
+        let found = self.post("/element", json!({ "using": using, "value": value }))?;
+        Ok(found[ELEMENT].as_str().unwrap().to_owned())
+    }
+
+    /// Presses keys, one after the other.
     fn keys(&self, keys: &str) {
-        self.wait(self.driver.action_chain().send_keys(keys).perform()).unwrap();
+        let both = |key| [(key, true), (key, false)];
+        self.type_keys(&keys.chars().flat_map(both).collect::<Vec<_>>());
+    }
+
+    /// Presses keys and lets them go.
+    fn type_keys(&self, keys: &[(char, bool)]) {
+        let action = |(key, is_down): &(char, bool)| {
+            json!({ "type": if *is_down { "keyDown" } else { "keyUp" }, "value": key })
+        };
+        let actions: Vec<Value> = keys.iter().map(action).collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
+        self.post("/actions", json!({ "actions": [keyboard] })).unwrap();
     }
 
     /// What has the focus: its id, its text, its tag, the group that it is a choice of.
@@ -257,14 +285,35 @@ impl Browser {
             if is_it(&focus) {
                 return focus;
             }
-            self.keys("\u{e004}");
+            self.keys(&TAB.to_string());
         }
         panic!("the Tab key does not reach {what:?} at {}:\n{}", self.url(), self.text());
     }
 
-    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
+    fn post(&self, path: &str, body: Value) -> Result<Value, String> {
+        self.ask(self.client.post(format!("{}{path}", self.url)).json(&body))
     }
+
+    fn get(&self, path: &str) -> Result<Value, String> {
+        self.ask(self.client.get(format!("{}{path}", self.url)))
+    }
+
+    /// Sends a command of WebDriver, and returns the value of its answer.
+    fn ask(&self, request: reqwest::RequestBuilder) -> Result<Value, String> {
+        let answer: Value = self
+            .runtime
+            .block_on(async { request.send().await?.json().await })
+            .map_err(|error: reqwest::Error| error.to_string())?;
+        match answer["value"].get("error") {
+            None => Ok(answer["value"].clone()),
+            Some(error) => Err(format!("{error}: {}", answer["value"]["message"])),
+        }
+    }
+}
+
+/// Ids may have letters that a selector has another use for.
+fn by_id(id: &str) -> String {
+    format!("[id='{id}']")
 }
 
 /// Choices have their group's name before their own: `pki-test`.
@@ -279,7 +328,7 @@ fn quoted(text: &str) -> String {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.runtime.block_on(self.driver.clone().quit());
+        let _ = self.ask(self.client.delete(&self.url));
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

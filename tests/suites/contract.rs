@@ -22,7 +22,7 @@ fn word(text: &str) -> &str {
 const NOT_OF_THE_CLIENT: [(&str, &str); 2] =
     [("openapi", "other programs"), ("take_over", "the next process of a node")];
 /// Functions of the client that ask an operation in another way.
-const VARIANTS: [(&str, &str); 1] = [("own_trusted", "trusted")];
+const VARIANTS: [(&str, &str); 2] = [("own_trusted", "trusted"), ("chosen_domains", "domains")];
 
 /// Returns method and path of each route of the router.
 fn routes() -> BTreeSet<(String, String)> {

@@ -92,7 +92,7 @@ const MARKS: [&str; 13] = [
 ];
 
 /// What shows each format: files of samples, the cluster, or why there is none of our own.
-const SHOWN_BY: [(&str, &str); 50] = [
+const SHOWN_BY: [(&str, &str); 53] = [
     ("store/src/wire.rs", "store-command store-outcome store-entry store-key store-row"),
     ("store/src/snapshot.rs", "store-snapshot"),
     ("store/src/state.rs", "store-snapshot"),
@@ -144,6 +144,10 @@ const SHOWN_BY: [(&str, &str); 50] = [
     ("node/dtls/src/queue.rs", "public: RFC 6347"),
     // The hash of a request is compared with its repetition only.
     ("node/admin/src/asked.rs", "none"),
+    // Forms, cookies and requests to the API of the same process: nothing keeps them.
+    ("node/page/src/form.rs", "none"),
+    ("node/page/src/login.rs", "none"),
+    ("node/page/src/wish.rs", "none"),
     ("node/system/src/files.rs", "node-membership node-keys"),
 ];
 

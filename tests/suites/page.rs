@@ -161,7 +161,7 @@ fn self_signed(person: &Person<'_>) {
     browser.press("Refresh the self-signed certificate");
     person.confirm("refresh");
     browser.press("Remove the EC P-256 certificate …");
-    browser.shows("There is no way back");
+    browser.shows("Type self.example to go on");
     browser.fill("typed", "self.example");
     person.confirm("remove-certificate");
 }
@@ -174,6 +174,17 @@ fn trust(person: &Person<'_>) {
     person.confirm("trust");
     browser.shows("CN=Test Root");
     person.picture("trusted");
+    let leaf = one.dir.join("leaf.pem").display().to_string();
+    person.paste("explained", &leaf);
+    browser.press("Explain");
+    browser.shows("It is trusted");
+    browser.shows("the set cluster");
+    person.picture("explained");
+    person.go("/trusted/builtin");
+    person.paste("explained", &leaf);
+    browser.press("Explain");
+    browser.shows("It is not trusted");
+    browser.shows("H005");
     person.go("/domains/shop.example/client-auth");
     browser.choose("issuer", "Test Root (cluster)");
     browser.tick("required");
@@ -294,7 +305,7 @@ fn a_stale_form_shows_both_versions() {
     one.run(&["domain", "set", "shop.example", "--pki", "disabled", "--reason", "night"]).ok();
     browser.fill("aliases", "www.shop.example");
     browser.press("Update the names");
-    browser.shows("Somebody was faster");
+    browser.shows("It was changed meanwhile");
     browser.shows("night");
     person.picture("stale");
     browser.press("Do mine on top");

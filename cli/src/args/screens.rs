@@ -24,7 +24,8 @@ const ONE_FORM: [&str; 5] = ["demo", "config init", "server run", "completion", 
 /// Commands about objects that exist in the cluster and in a single node.
 const SCOPED: [&str; 6] = ["domain", "key", "csr", "cert", "chain", "client-auth"];
 /// Last words of the commands that ask for confirmation.
-const CONFIRMED: [&str; 6] = ["delete", "remove", "revoke", "flush", "apply", "recover"];
+const CONFIRMED: [&str; 8] =
+    ["delete", "remove", "revoke", "flush", "apply", "recover", "upgrade", "rotate-authority"];
 /// Objects that have a version.
 const VERSIONED: [&str; 8] =
     ["domain", "key", "csr", "cert", "chain", "client-auth", "trust", "tls"];

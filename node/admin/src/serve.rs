@@ -11,6 +11,7 @@ use std::{
 
 use axum::Router;
 use conclave_cluster::node::Node;
+use conclave_page::Connection;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
@@ -105,11 +106,13 @@ pub async fn serve_https(listener: TcpListener, node: Node, router: Router) {
             match acceptor.accept(stream).await {
                 Ok(stream) => {
                     let shown = stream.get_ref().1.peer_certificates();
+                    let has_certificate = shown.is_some();
                     if let Some(chain) = shown {
                         known.insert(PeerChain(chain.into()));
                     }
                     // The page asks the API as the visitor that it has.
-                    known.insert(conclave_page::Connection(known.clone()));
+                    let connection = Connection { known: known.clone(), has_certificate };
+                    known.insert(connection);
                     http::connection(stream, router, known).await;
                 }
                 Err(error) => tracing::debug!(event = "admin.no_handshake", %remote, %error),

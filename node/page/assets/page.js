@@ -52,23 +52,31 @@ for (const area of document.querySelectorAll("textarea[data-file]")) {
 // Live parts are fetched again while the page is seen and nobody has paused them.
 for (const part of document.querySelectorAll("[data-live]")) {
   let isPaused = false;
-  const pause = button("Pause");
+  let isAsking = false;
+  const pause = button("Pause updates");
   pause.addEventListener("click", () => {
     isPaused = !isPaused;
-    pause.textContent = isPaused ? "Go on" : "Pause";
+    pause.textContent = isPaused ? "Go on with updates" : "Pause updates";
   });
   part.after(pause);
-  setInterval(async () => {
-    if (isPaused || document.hidden) return;
+  const asking = setInterval(async () => {
+    if (isPaused || isAsking || document.hidden) return;
+    isAsking = true;
     try {
       const answer = await fetch(part.dataset.live, { redirect: "error" });
       const text = answer.ok ? await answer.text() : "";
+      if (answer.status === 401) {
+        clearInterval(asking);
+        pause.replaceWith("The session has ended: load the page again.");
+      }
       if (text && text !== part.dataset.last) {
         part.innerHTML = text;
         part.dataset.last = text;
       }
     } catch {
       // The node is away; the next try may find it.
+    } finally {
+      isAsking = false;
     }
   }, LIVE_EVERY_MS);
 }

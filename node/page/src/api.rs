@@ -11,6 +11,7 @@ use axum::{
 use conclave_api::problem::{Code, Problem};
 use serde::de::DeserializeOwned;
 use tower::ServiceExt;
+use zeroize::Zeroizing;
 
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -18,28 +19,39 @@ const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// What the server knows about the connection of a request. The page hands it on to the API, which
 /// decides by it who asks and from where.
 #[derive(Clone, Default)]
-pub struct Connection(pub Extensions);
+pub struct Connection {
+    /// What each request of the connection carries.
+    pub known: Extensions,
+    /// Whether the client has shown a certificate, which may be a login.
+    pub has_certificate: bool,
+}
 
 /// The API as one visitor may use it.
 #[derive(Clone)]
 pub(crate) struct Api {
     router: Router,
-    connection: Extensions,
+    connection: Connection,
     token: Option<String>,
 }
 
 /// A request to the API.
-pub(crate) struct Call<'a> {
+pub(crate) struct Call {
     pub(crate) method: Method,
     /// Path with its query.
     pub(crate) path: String,
     pub(crate) headers: Vec<(HeaderName, String)>,
-    pub(crate) body: &'a [u8],
+    /// JSON, or nothing. Wiped when it was read.
+    pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
 impl Api {
     pub(crate) fn new(router: Router, connection: Connection, token: Option<String>) -> Api {
-        Api { router, connection: connection.0, token }
+        Api { router, connection, token }
+    }
+
+    /// Returns whether the visitor shows anything that may be a login.
+    pub(crate) fn has_login(&self) -> bool {
+        self.has_token() || self.connection.has_certificate
     }
 
     /// Returns whether the visitor shows a token.
@@ -50,11 +62,11 @@ impl Api {
     /// Reads an object.
     pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
         let path = path.to_owned();
-        self.call(Call { method: Method::GET, path, headers: Vec::new(), body: &[] }).await
+        self.call(Call { method: Method::GET, path, headers: Vec::new(), body: Zeroizing::default() }).await
     }
 
     /// Calls the API, and reads its answer.
-    pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Problem> {
+    pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Problem> {
         let mut request = Request::builder().method(call.method).uri(call.path);
         if let Some(token) = &self.token {
             let value = HeaderValue::from_str(&format!("Bearer {token}"));
@@ -66,9 +78,9 @@ impl Api {
         for (name, value) in call.headers {
             request = request.header(name, value);
         }
-        let body = Body::from(Bytes::copy_from_slice(call.body));
+        let body = Body::from(Bytes::from_owner(call.body));
         let mut request = request.body(body).map_err(internal)?;
-        *request.extensions_mut() = self.connection.clone();
+        *request.extensions_mut() = self.connection.known.clone();
         let Ok(answer) = self.router.clone().oneshot(request).await;
         let is_done = answer.status().is_success();
         let body = to_bytes(answer.into_body(), ANSWER_BYTES_MAX).await.map_err(internal)?;

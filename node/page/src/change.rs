@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    body::Bytes,
     extract::State,
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
@@ -19,8 +18,8 @@ use serde_json::Value;
 
 use crate::{
     Site,
-    form::Fields,
-    held::Told,
+    form::{Fields, Form},
+    held::{Told, Undo},
     login::{foreign_form, is_own_form, own_path},
     pages,
     visit::Visit,
@@ -76,19 +75,17 @@ struct ResultPage<'a> {
 
 /// Takes a form. Answers with its dry run, or with the form and what is wrong with it.
 pub(crate) async fn ask(
-    State(_site): State<Arc<Site>>,
     mut visit: Visit,
     parts: Parts,
-    body: Bytes,
+    Form(fields): Form,
 ) -> Response {
-    let fields = Fields::parse(&body);
     visit.path = own_path(fields.get("back"));
     if !is_own_form(&visit, &parts, ASK, &fields) {
         return refused(visit, Fields::parse(b""), foreign_form()).await;
     }
     // Of a form with several buttons the pressed one says what is wanted.
     let form = fields.all("do").last().unwrap_or_default().to_owned();
-    let mut wish = match pages::wish(&form, &fields) {
+    let mut wish = match fields.check().and_then(|()| pages::wish(&form, &fields)) {
         Ok(wish) => wish,
         Err(problem) => return refused(visit, fields, problem).await,
     };
@@ -116,14 +113,18 @@ pub(crate) async fn confirm(
     State(site): State<Arc<Site>>,
     mut visit: Visit,
     parts: Parts,
-    body: Bytes,
+    Form(fields): Form,
 ) -> Response {
-    let fields = Fields::parse(&body);
     visit.path = own_path(fields.get("back"));
     if !is_own_form(&visit, &parts, CONFIRM, &fields) {
         return refused(visit, Fields::parse(b""), foreign_form()).await;
     }
-    let Some(mut wish) = site.held.take(&visit.key, fields.get("id")) else {
+    let id = fields.get("id");
+    let Some(mut wish) = site.held.take(&visit.key, id) else {
+        // A second click on the button finds what the first one has done.
+        if site.held.told(&visit.key, id).is_some() {
+            return visit.go(&format!("{}?told={id}", visit.path_alone()));
+        }
         let problem = Problem::new(Code::Malformed, "this form was confirmed already, or is too old")
             .hint("look whether the change is made; if not, begin again");
         return refused(visit, Fields::parse(b""), problem).await;
@@ -134,10 +135,7 @@ pub(crate) async fn confirm(
         wish.version = version.parse().ok();
     }
     if let Some(name) = wish.typed.clone().filter(|name| fields.get("typed").trim() != name) {
-        visit.problem = Some(
-            Problem::new(Code::Malformed, format!("type {name} to go on"))
-                .why("there is no way back afterwards"),
-        );
+        visit.problem = Some(Problem::new(Code::Malformed, format!("type {name} to go on")));
         let change = wish.tried(&visit.api).await;
         return confirmation(&visit, wish, change);
     }
@@ -150,9 +148,9 @@ async fn done(mut visit: Visit, wish: Wish, fields: Fields) -> Response {
         Ok(answer) => shown(&visit, &wish, &answer),
         Err(problem) if problem.code == Code::VersionConflict => stale(&visit, wish, problem).await,
         // It may have happened: the same operation again does it at most once.
-        Err(problem) if problem.retryable && wish.can_try => {
+        Err(problem) if problem.code == Code::OutcomeUnknown && wish.can_try => {
             visit.problem = Some(problem);
-            let id = visit.site.held.hold(&visit.key, wish.again());
+            let id = visit.site.held.hold(&visit, wish.again());
             let page = UnknownPage { v: &visit, wish: &wish, id };
             visit.page(StatusCode::SERVICE_UNAVAILABLE, &page)
         }
@@ -165,7 +163,7 @@ fn confirmation(visit: &Visit, wish: Wish, change: Option<Change>) -> Response {
         true => StatusCode::BAD_REQUEST,
         false => StatusCode::OK,
     };
-    let id = visit.site.held.hold(&visit.key, wish.again());
+    let id = visit.site.held.hold(visit, wish.again());
     visit.page(status, &ConfirmPage { v: visit, wish: &wish, id, change })
 }
 
@@ -186,13 +184,13 @@ async fn stale(visit: &Visit, wish: Wish, problem: Problem) -> Response {
     let mut wanted = wish.again();
     wanted.version = Some(now);
     let change = wanted.tried(&visit.api).await;
-    let id = visit.site.held.hold(&visit.key, wanted);
+    let id = visit.site.held.hold(visit, wanted);
     let page = StalePage { v: visit, wish: &wish, id, seen, now, others, change };
     visit.page(StatusCode::CONFLICT, &page)
 }
 
 /// Shows the page of the form again, with what is wrong with it.
-async fn refused(mut visit: Visit, fields: Fields, problem: Problem) -> Response {
+pub(crate) async fn refused(mut visit: Visit, fields: Fields, problem: Problem) -> Response {
     let status = pages::status_of(&problem);
     visit.problem = Some(problem);
     visit.old = fields.shown();
@@ -201,6 +199,18 @@ async fn refused(mut visit: Visit, fields: Fields, problem: Problem) -> Response
         *answer.status_mut() = status;
     }
     answer
+}
+
+/// Returns how a change of a domain is undone, if the visitor may do that.
+fn undo(visit: &Visit, wish: &Wish, change: &Change) -> Option<Undo> {
+    let version = change.version.filter(|version| change.changed && *version > 1)?;
+    let is_possible = wish.can_undo && visit.can("domain");
+    is_possible.then(|| Undo {
+        name: wish.domain.clone().unwrap_or_default(),
+        scope: wish.scope.clone(),
+        version,
+        to: version - 1,
+    })
 }
 
 /// Answers with what is shown once, or goes on to the page and says what was done.
@@ -225,10 +235,11 @@ fn shown(visit: &Visit, wish: &Wish, answer: &Value) -> Response {
     }
     let inner = answer.get("change").unwrap_or(answer);
     let told = match serde_json::from_value::<Change>(inner.clone()) {
-        Ok(change) => Told::from(&change),
+        Ok(change) => Told { undo: undo(visit, wish, &change), ..Told::from(&change) },
         Err(_) => Told { text: format!("Done: {}", wish.title), ..Told::default() },
     };
-    let id = visit.site.held.tell(&visit.key, told);
+    let id = &wish.operation;
+    visit.site.held.tell(visit, id, told);
     let sign = if wish.back.contains('?') { '&' } else { '?' };
     visit.go(&format!("{}{sign}told={id}", wish.back)).into_response()
 }

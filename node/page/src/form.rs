@@ -1,6 +1,14 @@
 //! Forms: their fields, and the proof that a form came from this page.
 
-use axum::http::{HeaderMap, header::COOKIE};
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, StatusCode, header::COOKIE},
+    response::{IntoResponse, Response},
+};
+use conclave_api::problem::{Code, Problem};
 use data_encoding::BASE64URL_NOPAD;
 use ring::hmac;
 use zeroize::Zeroizing;
@@ -14,6 +22,14 @@ pub(crate) const COOKIE_RULES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict
 /// Field with the signature.
 pub(crate) const CSRF: &str = "csrf";
 const KEY_BYTES: usize = 32;
+/// Most fields of a form; what follows is not read.
+const FIELDS_MAX: usize = 2_000;
+/// Most bytes of a field, unless it holds PEM.
+const FIELD_BYTES_MAX: usize = 16 * 1024;
+/// Fields that hold PEM.
+const PEM: [&str; 4] = ["certificate", "certificates", "chain", "key"];
+/// Longest time for a form to arrive.
+const FORM_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The fields of a form, in its order. Some hold secrets, so all are wiped.
 pub(crate) struct Fields(Vec<(String, Zeroizing<String>)>);
@@ -21,12 +37,26 @@ pub(crate) struct Fields(Vec<(String, Zeroizing<String>)>);
 impl Fields {
     /// Reads a body of `application/x-www-form-urlencoded`.
     pub(crate) fn parse(body: &[u8]) -> Fields {
-        let pairs = form_urlencoded::parse(body);
+        let pairs = form_urlencoded::parse(body).take(FIELDS_MAX);
         Fields(
             pairs
                 .map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned())))
                 .collect(),
         )
+    }
+
+    /// Refuses a field that is longer than anything that can be meant.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        let is_long = |(name, value): &&(String, Zeroizing<String>)| {
+            value.len() > FIELD_BYTES_MAX && !PEM.contains(&name.as_str())
+        };
+        match self.0.iter().find(is_long) {
+            Some((name, _)) => {
+                let title = format!("a field has at most {FIELD_BYTES_MAX} bytes");
+                Err(Problem::new(Code::TooLarge, title).detail(name.chars().take(40).collect::<String>()))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns a field as it was sent; empty if it was not.
@@ -38,6 +68,15 @@ impl Fields {
     pub(crate) fn some(&self, name: &str) -> Option<String> {
         let text = self.get(name).trim();
         (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// Returns a field as a number, if it has anything.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u32>, Problem> {
+        let wrong = |text: String| {
+            Problem::new(Code::Malformed, format!("{text:?} is no number")).detail(name.to_owned())
+        };
+        let number = |text: String| text.parse().map_err(|_| wrong(text));
+        self.some(name).map(number).transpose()
     }
 
     /// Returns whether a box is ticked.
@@ -60,9 +99,26 @@ impl Fields {
     /// Returns what a form can be filled with again: everything but secrets.
     pub(crate) fn shown(&self) -> Vec<(String, String)> {
         const SECRET: [&str; 6] = ["password", "passphrase", "key", "share", "code", CSRF];
-        let is_shown = |name: &str| !SECRET.contains(&name);
-        let pairs = self.0.iter().filter(|(name, _)| is_shown(name));
+        // A file with certificates may hold their key, too.
+        let has_key = |value: &str| value.contains("PRIVATE KEY-----");
+        let is_shown = |name: &str, value: &str| !SECRET.contains(&name) && !has_key(value);
+        let pairs = self.0.iter().filter(|(name, value)| is_shown(name, value));
         pairs.map(|(name, value)| (name.clone(), value.to_string())).collect()
+    }
+}
+
+/// A form that has arrived in time.
+pub(crate) struct Form(pub(crate) Fields);
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Form, Response> {
+        match tokio::time::timeout(FORM_TIMEOUT, Bytes::from_request(request, state)).await {
+            Ok(Ok(body)) => Ok(Form(Fields::parse(&body))),
+            Ok(Err(refused)) => Err(refused.into_response()),
+            Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
+        }
     }
 }
 
@@ -145,11 +201,17 @@ mod tests {
 
     #[test]
     fn fields_are_read_and_secrets_are_not_shown_again() {
-        let fields = Fields::parse(b"name=+a.example%0D%0A&alias=x%2C+y%0Az&password=p&key=k&b=on");
+        let text = "name=+a.example%0D%0A&alias=x%2C+y%0Az&password=p&key=k&b=on&certificate=\
+             -----BEGIN+PRIVATE+KEY-----";
+        let fields = Fields::parse(text.as_bytes());
         assert_eq!(fields.some("name").as_deref(), Some("a.example"));
         assert_eq!(fields.words("alias"), ["x", "y", "z"]);
         assert!(fields.is_on("b") && !fields.is_on("c"));
         let shown: Vec<String> = fields.shown().into_iter().map(|(name, _)| name).collect();
         assert_eq!(shown, ["name", "alias", "b"]);
+        let long = "x".repeat(FIELD_BYTES_MAX + 1);
+        assert!(Fields::parse(format!("certificate={long}").as_bytes()).check().is_ok());
+        assert!(Fields::parse(format!("name={long}").as_bytes()).check().is_err());
+        assert_eq!(Fields::parse("a&".repeat(FIELDS_MAX * 2).as_bytes()).0.len(), FIELDS_MAX);
     }
 }

@@ -9,14 +9,15 @@ use std::{
 
 use conclave_api::change::Change;
 use data_encoding::HEXLOWER;
-use tokio::time::sleep;
+use tokio::{task::AbortHandle, time::sleep};
 
-use crate::{form::FormKey, wish::Wish};
+use crate::{form::FormKey, visit::Visit, wish::Wish};
 
 /// Longest time to wait for a confirmation. A pasted private key waits here meanwhile.
 const HELD_FOR: Duration = Duration::from_secs(600);
-/// Most things held, and most bytes of them. The oldest make room.
+/// Most things held, in all and of one visitor, and most bytes of them. The oldest make room.
 const HELD_MAX: usize = 256;
+const HELD_EACH_MAX: usize = 16;
 const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// What has just been done, for the top of the next page.
@@ -24,8 +25,18 @@ const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(crate) struct Told {
     pub(crate) text: String,
     pub(crate) warnings: Vec<String>,
-    /// The domain that can go back, and to which version.
-    pub(crate) undo: Option<(String, u64)>,
+    /// How it is undone.
+    pub(crate) undo: Option<Undo>,
+}
+
+/// The way back of a change of a domain.
+#[derive(Clone)]
+pub(crate) struct Undo {
+    pub(crate) name: String,
+    pub(crate) scope: String,
+    /// The version that the change has made, and the one before.
+    pub(crate) version: u64,
+    pub(crate) to: u64,
 }
 
 enum Thing {
@@ -37,8 +48,18 @@ struct Entry {
     id: String,
     /// Signature of the browser's key: whose it is.
     owner: String,
+    /// Who is logged in there.
+    who: String,
     bytes: usize,
     thing: Thing,
+    /// Wipes it in time.
+    forgetting: AbortHandle,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.forgetting.abort();
+    }
 }
 
 type Entries = Arc<Mutex<VecDeque<Entry>>>;
@@ -57,9 +78,10 @@ impl Default for Held {
 
 impl Held {
     /// Holds a change until it is confirmed. Returns its id.
-    pub(crate) fn hold(&self, key: &FormKey, wish: Wish) -> String {
-        let (id, bytes) = (wish.operation.clone(), wish.body.len());
-        self.add(Entry { id, owner: owner(key), bytes, thing: Thing::Wish(Box::new(wish)) })
+    pub(crate) fn hold(&self, visit: &Visit, wish: Wish) -> String {
+        let (id, bytes) = (wish.operation.clone(), wish.bytes());
+        self.add(visit, id.clone(), bytes, Thing::Wish(Box::new(wish)));
+        id
     }
 
     /// Takes a change out.
@@ -69,15 +91,20 @@ impl Held {
             one.id == id && one.owner == owner(key) && matches!(one.thing, Thing::Wish(_))
         };
         let place = entries.iter().position(is_it)?;
-        match entries.remove(place)?.thing {
-            Thing::Wish(wish) => Some(*wish),
+        match &entries.remove(place)?.thing {
+            Thing::Wish(wish) => Some((**wish).clone()),
             Thing::Told(_) => None,
         }
     }
 
-    /// Notes what has been done. Returns the id under which the next page finds it.
-    pub(crate) fn tell(&self, key: &FormKey, told: Told) -> String {
-        self.add(Entry { id: new_id(), owner: owner(key), bytes: 0, thing: Thing::Told(told) })
+    /// Notes what has been done, for the next page.
+    pub(crate) fn tell(&self, visit: &Visit, id: &str, told: Told) {
+        self.add(visit, id.to_owned(), told.text.len(), Thing::Told(told));
+    }
+
+    /// Wipes everything of a browser.
+    pub(crate) fn forget(&self, key: &FormKey) {
+        entries(&self.entries).retain(|one| one.owner != owner(key));
     }
 
     /// Returns what has been done.
@@ -90,17 +117,23 @@ impl Held {
         }
     }
 
-    fn add(&self, entry: Entry) -> String {
-        let id = entry.id.clone();
+    fn add(&self, visit: &Visit, id: String, bytes: usize, thing: Thing) {
+        let who = visit.who.as_ref().map(|who| who.who.clone()).unwrap_or_default();
+        let forgetting = forget(Arc::downgrade(&self.entries), id.clone(), self.life);
+        let forgetting = tokio::spawn(forgetting).abort_handle();
+        let owner = owner(&visit.key);
         let mut held = entries(&self.entries);
-        held.push_back(entry);
-        while held.len() > HELD_MAX || held.iter().map(|one| one.bytes).sum::<usize>() > HELD_BYTES_MAX
+        let same = held.iter().filter(|one| one.who == who).count();
+        if same >= HELD_EACH_MAX
+            && let Some(place) = held.iter().position(|one| one.who == who)
         {
+            held.remove(place);
+        }
+        held.push_back(Entry { id, owner, who, bytes, thing, forgetting });
+        let total = |held: &VecDeque<Entry>| held.iter().map(|one| one.bytes).sum::<usize>();
+        while held.len() > HELD_MAX || total(&held) > HELD_BYTES_MAX {
             held.pop_front();
         }
-        drop(held);
-        tokio::spawn(forget(Arc::downgrade(&self.entries), id.clone(), self.life));
-        id
     }
 }
 
@@ -140,26 +173,35 @@ impl From<&Change> for Told {
         });
         let text = match (change.changed, all) {
             (false, _) => format!("{object}: nothing to change"),
-            (true, 0) => format!("{object}: changed"),
+            (true, 0) => format!("{object}: done"),
             (true, _) => {
                 let (nodes, ms) = (served.nodes.len(), change.took_ms);
-                format!("{object}: changed, in use on {nodes} of {all} nodes after {ms} ms")
+                format!("{object}: done, in use on {nodes} of {all} nodes after {ms} ms")
             }
         };
-        let before = change.version.filter(|version| change.changed && *version > 1);
         Told {
             text,
             warnings: change.warnings.iter().cloned().chain(missing).collect(),
-            undo: before.map(|version| (change.object.clone(), version - 1)),
+            undo: None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderMap, Method};
+    use axum::{
+        Router,
+        http::{Method, Request},
+    };
 
     use super::*;
+    use crate::Site;
+
+    fn visit() -> Visit {
+        let (parts, ()) = Request::new(()).into_parts();
+        let site = Arc::new(Site { api: Router::new(), held: Held::default() });
+        Visit::of_stranger(&parts, &site)
+    }
 
     fn wish(bytes: usize) -> Wish {
         let mut wish = Wish::new("x", Method::POST, "/v1/x".to_owned());
@@ -168,22 +210,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_is_held_for_its_browser_for_a_while_and_once() {
+    async fn a_change_is_held_for_its_browser_and_once() {
         let held = Held::default();
-        let (key, other) = (FormKey::of(&HeaderMap::new()), FormKey::of(&HeaderMap::new()));
-        let id = held.hold(&key, wish(1));
-        assert!(held.take(&other, &id).is_none());
-        assert!(held.take(&key, &id).is_some());
-        assert!(held.take(&key, &id).is_none());
-        let told = held.tell(&key, Told { text: "done".to_owned(), ..Told::default() });
-        assert!(held.told(&other, &told).is_none());
-        assert_eq!(held.told(&key, &told).map(|told| told.text).as_deref(), Some("done"));
+        let (one, other) = (visit(), visit());
+        let id = held.hold(&one, wish(1));
+        assert!(held.take(&other.key, &id).is_none());
+        assert!(held.take(&one.key, &id).is_some());
+        assert!(held.take(&one.key, &id).is_none());
+        held.tell(&one, &id, Told { text: "done".to_owned(), ..Told::default() });
+        assert!(held.told(&other.key, &id).is_none());
+        assert_eq!(held.told(&one.key, &id).map(|told| told.text).as_deref(), Some("done"));
+        let id = held.hold(&one, wish(1));
+        held.forget(&one.key);
+        assert!(held.take(&one.key, &id).is_none());
     }
 
     #[tokio::test]
     async fn a_change_that_nobody_confirms_is_wiped_in_time() {
         let held = Held { life: Duration::from_millis(10), ..Held::default() };
-        held.hold(&FormKey::of(&HeaderMap::new()), wish(1));
+        held.hold(&visit(), wish(1));
         let is_gone = async {
             while !entries(&held.entries).is_empty() {
                 tokio::task::yield_now().await;
@@ -195,11 +240,13 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_make_room() {
         let held = Held::default();
-        let key = FormKey::of(&HeaderMap::new());
-        let first = held.hold(&key, wish(HELD_BYTES_MAX / 2));
-        let second = held.hold(&key, wish(HELD_BYTES_MAX / 2));
-        let third = held.hold(&key, wish(1));
-        assert!(held.take(&key, &first).is_none());
-        assert!(held.take(&key, &second).is_some() && held.take(&key, &third).is_some());
+        let one = visit();
+        let first = held.hold(&one, wish(HELD_BYTES_MAX / 2));
+        let second = held.hold(&one, wish(HELD_BYTES_MAX / 2 - 1_000));
+        let third = held.hold(&one, wish(1_000));
+        assert!(held.take(&one.key, &first).is_none());
+        assert!(held.take(&one.key, &second).is_some() && held.take(&one.key, &third).is_some());
+        let all: Vec<String> = (0..=HELD_EACH_MAX).map(|_| held.hold(&one, wish(1))).collect();
+        assert!(held.take(&one.key, &all[0]).is_none() && held.take(&one.key, &all[1]).is_some());
     }
 }

@@ -8,6 +8,7 @@ mod api;
 mod assets;
 mod book;
 mod change;
+mod explain;
 mod form;
 mod held;
 mod login;
@@ -22,12 +23,15 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     response::Redirect,
-    routing::{get, post},
+    routing::get,
 };
 
 pub use api::Connection;
 use conclave_api::limits::BODY_BYTES_MAX;
 use held::Held;
+
+/// Largest form without PEM.
+const SHORT_FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// What all visits share.
 pub(crate) struct Site {
@@ -39,18 +43,25 @@ pub(crate) struct Site {
 /// [`Connection`].
 pub fn router(api: Router) -> Router {
     let site = Arc::new(Site { api, held: Held::default() });
-    Router::new()
-        .route("/", get(|| async { Redirect::to("/ui") }))
+    let home = || async { Redirect::to("/ui") };
+    // Strangers can send these, and nothing in them is long.
+    let short = Router::new()
         .route("/ui/login", get(login::show).post(login::log_in))
-        .route("/ui/logout", post(login::log_out))
+        .route("/ui/logout", get(home).post(login::log_out))
         .route("/ui/sealed", get(login::sealed).post(login::unseal))
-        .route("/ui/change", post(change::ask))
-        .route("/ui/change/confirm", post(change::confirm))
+        .route(change::CONFIRM, get(home).post(change::confirm))
+        .layer(DefaultBodyLimit::max(SHORT_FORM_BYTES_MAX));
+    Router::new()
+        .route("/", get(home))
+        .route("/ui/", get(home))
+        .route(change::ASK, get(home).post(change::ask))
+        .route(explain::EXPLAIN, get(home).post(explain::explain))
         .route("/ui/assets/{name}", get(assets::file))
         .route("/ui/docs", get(book::contents))
         .route("/ui/docs/{chapter}", get(book::chapter))
         .route("/ui", get(pages::show))
         .route("/ui/{*page}", get(pages::show))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .merge(short)
         .with_state(site)
 }

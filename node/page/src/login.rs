@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    body::Bytes,
     extract::State,
     http::{HeaderValue, Method, StatusCode, header::SET_COOKIE, request::Parts},
     response::Response,
@@ -21,11 +20,13 @@ use zeroize::Zeroizing;
 use crate::{
     Site,
     api::Call,
-    form::{COOKIE_RULES, Fields, SESSION_COOKIE},
+    form::{COOKIE_RULES, FORM_COOKIE, Fields, Form, SESSION_COOKIE},
+    pages::status_of,
     visit::Visit,
 };
 
 const LOGIN: &str = "/ui/login";
+const LOGOUT: &str = "/ui/logout";
 const SEALED: &str = "/ui/sealed";
 
 #[derive(Template)]
@@ -55,9 +56,8 @@ pub(crate) async fn show(State(site): State<Arc<Site>>, parts: Parts) -> Respons
 }
 
 /// Logs a user in.
-pub(crate) async fn log_in(State(site): State<Arc<Site>>, parts: Parts, body: Bytes) -> Response {
+pub(crate) async fn log_in(State(site): State<Arc<Site>>, parts: Parts, Form(fields): Form) -> Response {
     let mut visit = Visit::of_stranger(&parts, &site);
-    let fields = Fields::parse(&body);
     let (next, user) = (own_path(fields.get("next")), fields.get("user").trim().to_owned());
     if !is_own_form(&visit, &parts, LOGIN, &fields) {
         return visit.go(LOGIN);
@@ -67,29 +67,42 @@ pub(crate) async fn log_in(State(site): State<Arc<Site>>, parts: Parts, body: By
     let body = Zeroizing::new(serde_json::to_vec(&login).unwrap_or_default());
     drop(Zeroizing::new(login.password));
     let call =
-        Call { method: Method::POST, path: path::LOGIN.to_owned(), headers: Vec::new(), body: &body };
+        Call { method: Method::POST, path: path::LOGIN.to_owned(), headers: Vec::new(), body };
     match visit.api.call::<Session>(call).await {
         Err(problem) if problem.code == Code::Sealed => visit.go(SEALED),
         Ok(session) => with_session(visit.go(&next), &session.token),
         Err(problem) => {
             visit.problem = Some(problem);
-            visit.page(StatusCode::UNAUTHORIZED, &LoginPage { v: &visit, next, user })
+            let status = visit.problem.as_ref().map_or(StatusCode::UNAUTHORIZED, status_of);
+            visit.page(status, &LoginPage { v: &visit, next, user })
         }
     }
 }
 
-/// Ends the session.
-pub(crate) async fn log_out(State(site): State<Arc<Site>>, parts: Parts, body: Bytes) -> Response {
+/// Ends the session. Another site cannot: it does not have the form.
+pub(crate) async fn log_out(
+    State(site): State<Arc<Site>>,
+    parts: Parts,
+    Form(fields): Form,
+) -> Response {
     let visit = Visit::of_stranger(&parts, &site);
-    if is_own_form(&visit, &parts, "/ui/logout", &Fields::parse(&body)) {
-        let path = path::LOGIN.to_owned();
-        let call = Call { method: Method::DELETE, path, headers: Vec::new(), body: &[] };
-        // The browser forgets it even if the cluster cannot end it now.
-        if let Err(problem) = visit.api.call::<Change>(call).await {
-            tracing::debug!(event = "page.not_logged_out", title = problem.title);
-        }
+    if !is_own_form(&visit, &parts, LOGOUT, &fields) {
+        return visit.go("/ui");
     }
-    with_session(visit.go(LOGIN), "")
+    let path = path::LOGIN.to_owned();
+    let body = Zeroizing::default();
+    let call = Call { method: Method::DELETE, path, headers: Vec::new(), body };
+    // The browser forgets it even if the cluster cannot end it now.
+    if let Err(problem) = visit.api.call::<Change>(call).await {
+        tracing::debug!(event = "page.not_logged_out", title = problem.title);
+    }
+    site.held.forget(&visit.key);
+    let mut answer = with_session(visit.go(LOGIN), "");
+    let cookie = format!("{FORM_COOKIE}=; {COOKIE_RULES}; Max-Age=0");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        answer.headers_mut().append(SET_COOKIE, cookie);
+    }
+    answer
 }
 
 /// Shows how to open a sealed node, to the holder of a token: a sealed node can check no session.
@@ -99,39 +112,45 @@ pub(crate) async fn sealed(State(site): State<Arc<Site>>, parts: Parts) -> Respo
 }
 
 /// Takes a token, or with one a share or the passphrase.
-pub(crate) async fn unseal(State(site): State<Arc<Site>>, parts: Parts, body: Bytes) -> Response {
+pub(crate) async fn unseal(State(site): State<Arc<Site>>, parts: Parts, Form(fields): Form) -> Response {
     let mut visit = Visit::of_stranger(&parts, &site);
-    let fields = Fields::parse(&body);
     if !is_own_form(&visit, &parts, SEALED, &fields) {
         return visit.go(SEALED);
     }
     if let Some(token) = fields.some("token") {
-        return with_session(visit.go(SEALED), &token);
+        let is_token = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if is_token {
+            return with_session(visit.go(SEALED), &token);
+        }
+        visit.problem = Some(Problem::new(Code::Malformed, "this is no access token"));
+        return show_sealed(visit, StatusCode::BAD_REQUEST).await;
     }
     let unseal = Unseal { passphrase: fields.some("passphrase"), share: fields.some("share") };
     let body = Zeroizing::new(serde_json::to_vec(&unseal).unwrap_or_default());
     let path = path::KEYRING_UNSEAL.to_owned();
-    let call = Call { method: Method::POST, path, headers: Vec::new(), body: &body };
+    let call = Call { method: Method::POST, path, headers: Vec::new(), body };
     match visit.api.call::<Unlocking>(call).await {
         Ok(unlocking) if !unlocking.sealed => visit.go("/ui"),
         Ok(_) => visit.go(SEALED),
         Err(problem) => {
             visit.problem = Some(problem);
-            show_sealed(visit, StatusCode::BAD_REQUEST).await
+            let status = visit.problem.as_ref().map_or(StatusCode::BAD_REQUEST, status_of);
+            show_sealed(visit, status).await
         }
     }
 }
 
 async fn show_sealed(mut visit: Visit, status: StatusCode) -> Response {
+    if !visit.api.has_login() {
+        return visit.page(status, &SealedPage { v: &visit, unlocking: None });
+    }
     match visit.api.read::<Unlocking>(path::KEYRING_UNLOCKING).await {
         Ok(unlocking) if !unlocking.sealed => visit.go("/ui"),
         Ok(unlocking) => {
             visit.page(status, &SealedPage { v: &visit, unlocking: Some(unlocking) })
         }
         Err(problem) => {
-            if problem.code != Code::NotLoggedIn || visit.api.has_token() {
-                visit.problem.get_or_insert(problem);
-            }
+            visit.problem.get_or_insert(problem);
             visit.page(status, &SealedPage { v: &visit, unlocking: None })
         }
     }
@@ -156,7 +175,7 @@ pub(crate) fn own_path(path: &str) -> String {
     if is_own && is_plain { path.to_owned() } else { "/ui".to_owned() }
 }
 
-fn with_session(mut answer: Response, token: &str) -> Response {
+pub(crate) fn with_session(mut answer: Response, token: &str) -> Response {
     let end = if token.is_empty() { "; Max-Age=0" } else { "" };
     let cookie = format!("{SESSION_COOKIE}={token}; {COOKIE_RULES}{end}");
     if let Ok(mut cookie) = HeaderValue::from_str(&cookie) {

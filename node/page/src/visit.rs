@@ -6,10 +6,10 @@ use askama::Template;
 use axum::{
     extract::FromRequestParts,
     http::{
-        HeaderName, HeaderValue, StatusCode,
+        HeaderName, HeaderValue, Method, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
-            SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERER,
+            REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
         },
         request::Parts,
     },
@@ -29,12 +29,15 @@ use crate::{
     assets,
     form::{self, Fields, FormKey, SESSION_COOKIE},
     held::Told,
+    login::{own_path, with_session},
     show,
 };
 
 /// Nothing from elsewhere, no script and no style in the page itself, no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+/// Who asks. Without a leader the answer is not waited for.
+const WHO: &str = "/v1/whoami?timeout_ms=2000";
 /// Beginning of the paths of live parts.
 const LIVE: &str = "/ui/live/";
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
@@ -59,22 +62,34 @@ pub(crate) struct Visit {
     pub(crate) told: Option<Told>,
 }
 
+/// Returns the page that a form was on.
+fn before(parts: &Parts) -> String {
+    let referer = parts.headers.get(REFERER).and_then(|value| value.to_str().ok());
+    let path = referer.and_then(|url| url.split_once("://")?.1.split_once('/'));
+    own_path(&path.map(|(_, path)| format!("/{path}")).unwrap_or_default())
+}
+
 impl FromRequestParts<Arc<Site>> for Visit {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Visit, Response> {
         let mut visit = Visit::of_stranger(parts, site);
-        match visit.api.read(path::WHO_AM_I).await {
+        // Strangers cost the API nothing, and the audit trail no line.
+        if !visit.api.has_login() {
+            return Err(visit.to_login(parts).await);
+        }
+        match visit.api.read(WHO).await {
             Ok(who) => visit.who = Some(who),
             Err(problem) if problem.code == Code::NotLoggedIn => {
-                return Err(visit.to_login().await);
+                return Err(visit.to_login(parts).await);
             }
             // Without a leader a node cannot tell whether a login was revoked. It still shows how
             // it is, and says that changes are off.
             Err(_) => {}
         }
-        // What is fetched every two seconds needs no frame around it.
-        if !visit.path.starts_with(LIVE) {
+        // What is fetched every two seconds needs no frame around it, and who is limited to some
+        // domains may not read it.
+        if !visit.path.starts_with(LIVE) && !visit.is_limited() {
             visit.status = visit.api.read(path::STATUS).await.ok();
         }
         Ok(visit)
@@ -104,12 +119,23 @@ impl Visit {
         }
     }
 
-    /// Sends a stranger to the login, or to the page of a sealed node.
-    async fn to_login(&self) -> Response {
-        let unlocking: Result<Unlocking, _> = self.api.read(path::KEYRING_UNLOCKING).await;
-        match unlocking.is_ok_and(|unlocking| unlocking.sealed) {
+    /// Sends a stranger to the login, or to the page of a sealed node. The browser forgets a session
+    /// that has ended.
+    async fn to_login(&self, parts: &Parts) -> Response {
+        if self.path.starts_with(LIVE) {
+            return with_session(StatusCode::UNAUTHORIZED.into_response(), "");
+        }
+        let unlocking: Option<Unlocking> = match self.api.has_token() {
+            true => self.api.read(path::KEYRING_UNLOCKING).await.ok(),
+            false => None,
+        };
+        match unlocking.is_some_and(|unlocking| unlocking.sealed) {
             true => self.go("/ui/sealed"),
-            false => self.go(&format!("/ui/login?next={}", show::escaped(&self.path))),
+            false => {
+                let next = if parts.method == Method::GET { self.path.clone() } else { before(parts) };
+                let login = self.go(&format!("/ui/login?next={}", show::escaped(&next)));
+                if self.api.has_token() { with_session(login, "") } else { login }
+            }
         }
     }
 
@@ -192,6 +218,12 @@ impl Visit {
         value(field).filter(|_| value("do") == Some(form))
     }
 
+    /// Returns whether a refused form had this value in a field.
+    pub(crate) fn had(&self, form: &str, field: &str, value: impl AsRef<str>) -> bool {
+        let is_it = |(one, text): &(String, String)| one == field && text == value.as_ref();
+        self.refused() == Some(form) && self.old.iter().any(is_it)
+    }
+
     /// Returns what a field shows first: what was typed before, else `present`.
     pub(crate) fn filled<'v>(&'v self, form: &str, field: &str, present: &'v str) -> &'v str {
         self.old(form, field).unwrap_or(present)
@@ -236,6 +268,19 @@ impl Visit {
     pub(crate) fn is_sealed(&self) -> bool {
         let keyring = self.status.as_ref().and_then(|status| status.keyring.as_ref());
         keyring.is_some_and(|keyring| keyring.sealed_nodes.iter().any(|one| one == self.node()))
+    }
+
+    /// Returns the menu: what the visitor may see.
+    pub(crate) fn menu(&self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        let (is_limited, has_audit, has_user) =
+            (self.is_limited(), self.can("audit"), self.can("user"));
+        let is_seen = move |(path, _): &&(&str, &str)| match *path {
+            "/ui/domains" => true,
+            "/ui/audit" => has_audit && !is_limited,
+            "/ui/administrators" => has_user && !is_limited,
+            _ => !is_limited,
+        };
+        crate::pages::MENU.iter().filter(is_seen)
     }
 
     /// Returns whether a part of the menu holds this page.

@@ -28,10 +28,15 @@ pub(crate) struct Wish {
     pub(crate) typed: Option<String>,
     /// Whether it can be tried out.
     pub(crate) can_try: bool,
+    /// What is asked for, where the dry run does not say it.
+    pub(crate) facts: Vec<(&'static str, String)>,
     /// What there is to know before, if it cannot.
     pub(crate) note: &'static str,
-    /// The domain that it is about.
+    /// The domain that it is about, and its scope as the API names it; empty: it was not said.
     pub(crate) domain: Option<String>,
+    pub(crate) scope: String,
+    /// Whether the version before can be had again afterwards.
+    pub(crate) can_undo: bool,
     /// The page to go to afterwards.
     pub(crate) back: String,
     /// Id of the operation: however often it is sent, it is done once.
@@ -50,8 +55,11 @@ impl Wish {
             command: String::new(),
             typed: None,
             can_try: true,
+            facts: Vec::new(),
             note: "",
             domain: None,
+            scope: String::new(),
+            can_undo: false,
             back: "/ui".to_owned(),
             operation: held::new_id(),
         }
@@ -74,6 +82,8 @@ impl Wish {
     /// was seen.
     pub(crate) fn of_domain(mut self, fields: &Fields) -> Wish {
         self.domain = fields.some("name");
+        fields.get("scope").clone_into(&mut self.scope);
+        self.can_undo = true;
         self.version = fields.get("version").parse().ok();
         self.query(path::FAMILY_PARAMETER, fields.some("family"))
             .query(path::SCOPE_PARAMETER, fields.some("scope"))
@@ -81,13 +91,21 @@ impl Wish {
 
     /// Adds the same on the command line.
     pub(crate) fn command(mut self, words: &[&str]) -> Wish {
-        self.command = show::command(words);
+        // Without the option a command is about the shared domain of that name.
+        let local: &[&str] = if self.scope == "local" { &["--scope", "local"] } else { &[] };
+        self.command = show::command(&[words, local].concat());
         self
     }
 
     /// Wants `name` typed.
     pub(crate) fn typed(mut self, name: &str) -> Wish {
         self.typed = Some(name.to_owned());
+        self
+    }
+
+    /// Says what is asked for.
+    pub(crate) fn fact(mut self, name: &'static str, value: impl Into<String>) -> Wish {
+        self.facts.push((name, value.into()));
         self
     }
 
@@ -101,6 +119,20 @@ impl Wish {
     /// Takes out the version: the operation has none.
     pub(crate) fn unversioned(mut self) -> Wish {
         self.version = None;
+        self
+    }
+
+    /// Returns about how many bytes it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let query = self.query.iter().map(|(_, value)| value.len()).sum::<usize>();
+        let texts = [&self.title, &self.path, &self.command, &self.back, &self.scope];
+        let texts = texts.into_iter().chain(&self.typed).chain(&self.domain).map(String::len);
+        texts.sum::<usize>() + query + self.body.len()
+    }
+
+    /// Takes out the way back: what it changes is not kept with the versions.
+    pub(crate) fn for_ever(mut self) -> Wish {
+        self.can_undo = false;
         self
     }
 
@@ -135,6 +167,6 @@ impl Wish {
             headers.push((HeaderName::from_static(path::IF_MATCH_HEADER), format!("\"{version}\"")));
         }
         let path = show::with_query(&self.path, &query);
-        api.call(Call { method: self.method.clone(), path, headers, body: &self.body }).await
+        api.call(Call { method: self.method.clone(), path, headers, body: self.body.clone() }).await
     }
 }

@@ -4,6 +4,7 @@ use axum::http::Method;
 use conclave_api::{
     certificate::{Import, Refresh, SelfSign},
     path,
+    problem::Problem,
 };
 use zeroize::Zeroizing;
 
@@ -16,7 +17,10 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
     Some(Ok(match what {
         "import" => import(fields),
         "self-sign" => {
-            let body = subject(fields);
+            let body = match subject(fields) {
+                Ok(body) => body,
+                Err(problem) => return Some(Err(problem)),
+            };
             let options = subject_options(&body);
             let options: Vec<&str> = options.iter().map(String::as_str).collect();
             let words = [&["cert", "self-sign", name][..], &options, &family].concat();
@@ -76,9 +80,9 @@ fn import(fields: &Fields) -> crate::wish::Wish {
 }
 
 /// Reads the fields of the certificate generator.
-pub(super) fn subject(fields: &Fields) -> SelfSign {
+pub(super) fn subject(fields: &Fields) -> Result<SelfSign, Problem> {
     let chosen: Vec<&str> = fields.all("common_name").collect();
-    SelfSign {
+    Ok(SelfSign {
         common_name: chosen.first().map(|name| (*name).to_owned()),
         country: fields.some("country"),
         province: fields.some("province"),
@@ -88,8 +92,8 @@ pub(super) fn subject(fields: &Fields) -> SelfSign {
         contact: fields.some("contact"),
         names: fields.words("names"),
         only_names: fields.is_on("only_names"),
-        days: fields.get("days").trim().parse().ok(),
-    }
+        days: fields.number("days")?,
+    })
 }
 
 /// Returns them as options of a command.

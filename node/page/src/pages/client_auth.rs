@@ -37,7 +37,10 @@ pub(super) async fn page(visit: &Visit, name: &str) -> Shown {
     // Nobody chooses one of a hundred public authorities to vouch for clients.
     let is_issuer = |one: &Trusted| one.of == Type::Certificate && one.set != "builtin";
     let issuers = trusted.items.into_iter().filter(is_issuer).collect();
-    let sessions: Option<Sessions> = visit.api.read(path::TLS_SESSIONS).await.ok();
+    let sessions: Option<Sessions> = match visit.is_limited() {
+        true => None,
+        false => visit.api.read(path::TLS_SESSIONS).await.ok(),
+    };
     let of_clients = |(reason, _): &(String, u64)| reason.contains("client");
     let failed = sessions.map(|sessions| sessions.node.failed).unwrap_or_default();
     let failed = failed.into_iter().filter(of_clients).collect();
@@ -63,7 +66,7 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
             let title = "Ask for no client certificates at";
             let wish = of_domain(title, Method::DELETE, path::CLIENT_AUTH, fields);
             wish.query(path::IF_EXISTS_PARAMETER, Some("true".to_owned()))
-                .command(&["client-auth", "clear", name, "--yes"])
+                .command(&["client-auth", "clear", name, "--if-exists"])
         }
         _ => return None,
     }))

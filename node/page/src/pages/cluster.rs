@@ -40,12 +40,14 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
     Some(Ok(match what {
         "transfer-leader" => {
             let to = fields.some("to");
+            let next = to.clone().unwrap_or_else(|| "the best voter".to_owned());
             let words: Vec<&str> =
                 ["cluster", "transfer-leader"].into_iter().chain(to.as_deref()).collect();
             let command = show::command(&words);
             let path = path::CLUSTER_TRANSFER_LEADER.to_owned();
             let mut wish = Wish::new("Hand over the leadership", Method::POST, path)
                 .json(&TransferLeader { to })
+                .fact("Next leader", next)
                 .untried("Another voter leads from then on. It takes some milliseconds.");
             wish.command = command;
             wish

@@ -1,7 +1,7 @@
 //! Certificate signing requests.
 
 use axum::http::Method;
-use conclave_api::path;
+use conclave_api::{certificate::SelfSign, path};
 
 use super::{Wished, certificate, family, of_domain};
 use crate::form::Fields;
@@ -10,7 +10,11 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
     if what != "create" {
         return None;
     }
-    let body = certificate::subject(fields);
+    // Its days are those of a self-signed certificate.
+    let body = match certificate::subject(fields) {
+        Ok(subject) => SelfSign { days: None, ..subject },
+        Err(problem) => return Some(Err(problem)),
+    };
     let mut options = certificate::subject_options(&body);
     let pending = fields.some("pending");
     options.extend(pending.is_some().then(|| "--new-key".to_owned()));

@@ -97,7 +97,7 @@ pub(super) async fn list(visit: &Visit, query: &Fields) -> Shown {
     };
     let page = ListPage {
         v: visit,
-        domains: list.items.into_iter().map(row).collect(),
+        domains: list.items.into_iter().map(|domain| row(domain, state)).collect(),
         next: list.next,
         search,
         state,
@@ -108,10 +108,14 @@ pub(super) async fn list(visit: &Visit, query: &Fields) -> Shown {
     Ok(visit.page(StatusCode::OK, &page))
 }
 
-fn row(domain: Domain) -> Row {
+/// A filter knows more than a list: what needs path validation.
+fn row(domain: Domain, filter: &str) -> Row {
     let certificates = domain.credentials.iter().filter_map(|one| one.certificate.as_ref());
     let until = certificates.map(|one| one.not_after.clone()).min();
     let state = match domain.pki {
+        Pki::Enabled if filter == "valid" => ("good", "✓", "valid"),
+        Pki::Enabled if filter == "expiring" => ("warn", "!", "expires soon"),
+        Pki::Enabled if filter == "problem" => ("bad", "✗", "problem"),
         Pki::Disabled => ("off", "–", "disabled"),
         Pki::Test => ("warn", "!", "test mode"),
         Pki::Enabled if !domain.problems.is_empty() => ("bad", "✗", "problem"),
@@ -166,7 +170,8 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
         "rollback" => {
             let text = fields.get("to").trim();
             let version = text.parse().unwrap_or_default();
-            let wish = of_domain("Go back with", Method::POST, path::DOMAIN_HISTORY, fields);
+            let title = format!("Go back to version {text} of");
+            let wish = of_domain(&title, Method::POST, path::DOMAIN_HISTORY, fields);
             wish.command(&["domain", "rollback", name, text]).json(&Rollback { version })
         }
         "delete" => {
@@ -211,7 +216,13 @@ fn set(name: &str, fields: &Fields) -> Wish {
     words.extend(body.pki.iter().flat_map(|pki| ["--pki", pki_word(*pki)]));
     words.extend(body.aliases.iter().flatten().flat_map(|alias| ["--alias", alias]));
     words.extend(body.addresses.iter().flatten().flat_map(|address| ["--ip", address]));
-    of_domain("Change", Method::PATCH, path::DOMAIN, fields).command(&words).json(&body)
+    let wish = of_domain("Change", Method::PATCH, path::DOMAIN, fields).json(&body);
+    // No command empties a list.
+    let is_emptied = |list: &Option<Vec<String>>| list.as_ref().is_some_and(Vec::is_empty);
+    match is_emptied(&body.aliases) || is_emptied(&body.addresses) {
+        true => wish,
+        false => wish.command(&words),
+    }
 }
 
 fn pki(fields: &Fields) -> Option<Pki> {

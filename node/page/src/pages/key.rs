@@ -6,6 +6,8 @@ use conclave_api::{
     path,
 };
 
+use zeroize::Zeroizing;
+
 use super::{Wished, family, of_domain};
 use crate::form::Fields;
 
@@ -28,13 +30,12 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
             let body = Generate { algorithm: algorithm.clone() };
             let words = words(&["csr", "create"], &["--new-key", chosen]);
             let title = "Generate the next key for";
-            (of_domain(title, Method::POST, path::KEY_PENDING, fields).json(&body), words)
+            (of_domain(title, Method::POST, path::KEY_PENDING, fields).json(&body).for_ever(), words)
         }
         "import" => {
             let (key, passphrase) = (fields.get("key").to_owned(), fields.some("passphrase"));
             let has_passphrase = passphrase.is_some();
-            let body = zeroize::Zeroizing::new(key);
-            let import = Import { key: body.to_string(), passphrase };
+            let import = Import { key, passphrase };
             let option: &[&str] = match has_passphrase {
                 true => &["--passphrase-file", "FILE"],
                 false => &[],
@@ -42,7 +43,7 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
             let words = words(&["key", "import"], &[&["key.pem"], option].concat());
             let wish = of_domain("Import a key for", Method::PUT, path::KEY, fields).json(&import);
             // What was copied for the request goes the way of the form.
-            drop(zeroize::Zeroizing::new(import.key));
+            drop((Zeroizing::new(import.key), Zeroizing::new(import.passphrase)));
             (wish, words)
         }
         "remove" => {
@@ -53,7 +54,7 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
         "remove-pending" => {
             let words = words(&["key", "remove"], &["--pending", "--yes"]);
             let title = "Remove the waiting key of";
-            (of_domain(title, Method::DELETE, path::KEY_PENDING, fields), words)
+            (of_domain(title, Method::DELETE, path::KEY_PENDING, fields).for_ever(), words)
         }
         _ => return None,
     };

@@ -24,7 +24,7 @@ pub(super) fn wish(what: &str, _fields: &Fields) -> Option<Wished> {
         "rotate" => {
             let path = path::KEYRING_ROTATE.to_owned();
             Wish::new("Start a new generation of the keyring", Method::POST, path)
-                .command(&["keyring", "rotate", "--yes"])
+                .command(&["keyring", "rotate"])
         }
         _ => return None,
     }))

@@ -76,7 +76,11 @@ fn sentence(status: &Status) -> String {
         return "This node belongs to no cluster yet.".to_owned();
     };
     let counts: &DomainCounts = &status.domains;
-    let served = counts.total.saturating_sub(counts.disabled);
+    let served = counts.valid + counts.expiring;
+    let in_test = match counts.test {
+        0 => String::new(),
+        count => format!(", {} in test mode", show::number(count)),
+    };
     match cluster.health {
         Health::NoQuorum => format!(
             "Only {} of {} voters answer {}, so nothing can be changed. TLS goes on.",
@@ -86,16 +90,15 @@ fn sentence(status: &Status) -> String {
             "No leader answers, so nothing can be changed now. TLS goes on.".to_owned()
         }
         Health::Attention => format!(
-            "{} served on {}, and {} your attention.",
+            "{} with a valid certificate{in_test}, and {} your attention.",
             show::counted(served, "domain"),
-            show::counted(cluster.reachable, "voter"),
             match status.problems.iter().filter(|one| one.severity > Severity::Note).count() {
                 1 => "one thing needs".to_owned(),
                 count => format!("{count} things need"),
             }
         ),
         Health::Healthy => format!(
-            "All is well: {} served, {}.",
+            "All is well: {} with a valid certificate{in_test}, {}.",
             show::counted(served, "domain"),
             match cluster.can_lose {
                 0 => "no node may fail yet".to_owned(),

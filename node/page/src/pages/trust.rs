@@ -6,6 +6,7 @@ use conclave_api::{
     change::List,
     domain::Domain,
     path,
+    problem::{Code, Problem},
     trust::{Add, Remove, Trusted},
 };
 
@@ -46,7 +47,8 @@ pub(super) async fn of_domain(visit: &Visit, name: &str) -> Shown {
 }
 
 fn shown(visit: &Visit, set: &str, domain: Option<Domain>, list: List<Trusted>) -> Shown {
-    let (own, inherited) = list.items.into_iter().partition(|one| one.own);
+    let (own, inherited) =
+        list.items.into_iter().partition(|one| one.own || set == "builtin");
     let page = TrustPage { v: visit, set, domain, own, inherited, next: list.next };
     Ok(visit.page(StatusCode::OK, &page))
 }
@@ -65,12 +67,15 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
         }
         "remove" => {
             let fingerprints: Vec<String> = fields.all("marked").map(str::to_owned).collect();
+            if fingerprints.is_empty() {
+                return Some(Err(Problem::new(Code::Malformed, "nothing is marked")));
+            }
             let short: Vec<String> = fingerprints.iter().map(|one| show::short(one)).collect();
             let mut words = vec!["trust", "remove"];
             words.extend(short.iter().map(String::as_str));
             let words = [words, option, vec!["--yes"]].concat();
             let path = path::with_name(path::TRUST_REMOVE, set);
-            Wish::new(format!("Trust no longer at {}", place(set)), Method::POST, path)
+            Wish::new(format!("Stop trusting at {}", place(set)), Method::POST, path)
                 .command(&words)
                 .json(&Remove { fingerprints })
         }

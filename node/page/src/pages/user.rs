@@ -6,6 +6,7 @@ use conclave_api::{
     change::List,
     grant::{Grant, Role, RoleRights},
     path,
+    problem::Problem,
     token::Token,
     user::{Create, User},
 };
@@ -35,15 +36,23 @@ pub(super) async fn page(visit: &Visit) -> Shown {
     Ok(visit.page(StatusCode::OK, &page))
 }
 
+/// Says what is granted.
+pub(super) fn with_grant(wish: Wish, grant: &Grant) -> Wish {
+    let roles: Vec<&str> = grant.roles.iter().map(|role| role.as_str()).collect();
+    wish.fact("Roles", roles.join(", "))
+        .fact("Domains", grant.domains.join(", "))
+        .fact("Networks", grant.networks.join(", "))
+}
+
 /// Reads what a form grants.
-pub(super) fn grant(fields: &Fields) -> Grant {
-    Grant {
+pub(super) fn grant(fields: &Fields) -> Result<Grant, Problem> {
+    Ok(Grant {
         roles: fields.all("role").filter_map(|role| role.parse::<Role>().ok()).collect(),
         domains: fields.words("domains"),
         networks: fields.words("networks"),
-        uses: fields.get("uses").trim().parse().ok(),
+        uses: fields.number("uses")?,
         ..Grant::default()
-    }
+    })
 }
 
 /// Returns it as options of a command.
@@ -59,10 +68,13 @@ pub(super) fn grant_options(grant: &Grant) -> Vec<String> {
 
 pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
     let name = fields.get("name").trim();
+    let grant = match grant(fields) {
+        Ok(grant) => grant,
+        Err(problem) => return Some(Err(problem)),
+    };
     let at = |template: &str| path::with_name(template, name);
     Some(Ok(match what {
         "create" => {
-            let grant = grant(fields);
             let options = grant_options(&grant);
             let options: Vec<&str> = options.iter().map(String::as_str).collect();
             let words = [&["user", "create", name][..], &options].concat();
@@ -71,7 +83,7 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
             let title = format!("Make the user {name}");
             let body = Create { name, password, certificates: Vec::new(), grant };
             let wish = Wish::new(title, Method::POST, path::USERS.to_owned());
-            let wish = wish.command(&words).json(&body);
+            let wish = with_grant(wish.command(&words).json(&body), &body.grant);
             drop(Zeroizing::new(body.password));
             wish
         }
