@@ -12,7 +12,8 @@ fn main() {
     let mut files = Vec::new();
     collect(&own.join("../../docs"), &mut files);
     files.sort();
-    let mut text = String::from("/// The chapters, by name.\nconst CHAPTERS: &[(&str, &str)] = &[\n");
+    let mut text =
+        String::from("/// The chapters, by name.\nconst CHAPTERS: &[(&str, &str)] = &[\n");
     for file in files {
         let name = file.file_stem().expect("a file of docs").to_string_lossy();
         let path = fs::canonicalize(&file).expect("a file of docs");

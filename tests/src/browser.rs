@@ -209,7 +209,8 @@ impl Browser {
         let scheme = if is_dark { "dark" } else { "light" };
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.tool("Emulation.setEmulatedMedia", json!({ "features": features }));
-        let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        let size =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.tool("Emulation.setDeviceMetricsOverride", size);
     }
 
@@ -261,9 +262,7 @@ impl Browser {
 
     /// Presses keys and lets them go.
     fn type_keys(&self, keys: &[(char, bool)]) {
-        let action = |(key, is_down): &(char, bool)| {
-            json!({ "type": if *is_down { "keyDown" } else { "keyUp" }, "value": key })
-        };
+        let action = |(key, is_down): &(char, bool)| json!({ "type": if *is_down { "keyDown" } else { "keyUp" }, "value": key });
         let actions: Vec<Value> = keys.iter().map(action).collect();
         let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
         self.post("/actions", json!({ "actions": [keyboard] })).unwrap();

@@ -19,8 +19,8 @@ mod scrape;
 mod traffic;
 mod wait;
 
-pub use browser::{Browser, Way};
 pub use authority::{Authority, Issued, authority, authority_with};
+pub use browser::{Browser, Way};
 pub use cluster::{Cluster, Earlier, Node, Ran, binary, run_alone};
 pub use datagram::{DtlsClient, echo_datagrams, echo_datagrams_at};
 pub use datagram_peer::{DatagramPeer, Identity};
@@ -36,4 +36,4 @@ pub use probe::{
 pub use relay::{Relay, Sent, Weather};
 pub use scrape::{Answer, Metrics};
 pub use traffic::Traffic;
-pub use wait::{DEADLINE, wait_for};
+pub use wait::{DEADLINE, Ends, wait_for};

@@ -19,6 +19,31 @@ fn verify(node: &Node) -> (i32, Value) {
     (ran.code, serde_json::from_str(&ran.out).unwrap())
 }
 
+/// What changes no State is told all the same.
+#[test]
+fn what_is_done_with_a_node_is_told() {
+    let cluster = Cluster::start(3);
+    let one = &cluster.nodes[0];
+    one.run(&["node", "drain", "node-3"]).ok();
+    one.run(&["node", "resume", "node-3"]).ok();
+    let leader = cluster.leader();
+    let next = cluster.nodes[(leader + 1) % 3].name.clone();
+    one.run(&["cluster", "transfer-leader", &next, "--dry-run"]).ok();
+    one.run(&["cluster", "transfer-leader", &next]).ok();
+    for (event, object) in
+        [("node.drain", "node-3"), ("node.resume", "node-3"), ("leader.transfer", "node-1")]
+    {
+        let told = wait_for(event, || {
+            let all = one.run(&["audit", "list", "-o", "json"]).json();
+            let told = all.as_array()?.iter().filter(|entry| entry["event"] == event);
+            let told: Vec<Value> = told.cloned().collect();
+            (!told.is_empty()).then_some(told)
+        });
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((&told[0]["object"], &told[0]["result"]), (&object.into(), &"done".into()));
+    }
+}
+
 #[test]
 fn every_member_tells_the_same_and_a_file_of_it_can_be_checked_anywhere() {
     let cluster = Cluster::start(3);

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use conclave_tests::{Cluster, Node, Pair, has_program, probe, wait_for};
+use conclave_tests::{Cluster, Ends, Node, Pair, has_program, probe, wait_for};
 use serde_json::{Value, json};
 
 /// Makes a key pair beside a node; gives the recipient and the path of the private key.
@@ -86,6 +86,7 @@ fn a_backup_of_a_follower_under_writes_is_restored_into_a_new_cluster() {
     let before = names(follower);
     let is_over = Arc::new(AtomicBool::new(false));
     let (path, made) = std::thread::scope(|scope| {
+        let _ends = Ends(&is_over);
         let (writer, ends) = (&cluster.nodes[0], Arc::clone(&is_over));
         scope.spawn(move || {
             let mut number = 0;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use conclave_tests::{Cluster, DEADLINE, Node, wait_for};
+use conclave_tests::{Cluster, DEADLINE, Ends, Node, wait_for};
 use serde_json::Value;
 
 const TRANSFERS: usize = 20;
@@ -55,6 +55,7 @@ fn a_planned_transfer_leaves_a_short_gap_without_a_write() {
         wait_for("writes go on", || (written.load(SeqCst) >= before + count).then_some(()));
     };
     let (answered, transfers) = std::thread::scope(|scope| {
+        let _ends = Ends(&is_over);
         let writer = scope.spawn(|| write_on(&cluster.nodes, &written, &is_over));
         let mut transfers = Vec::new();
         for round in 0..TRANSFERS {

@@ -260,9 +260,7 @@ fn cluster_life(person: &Person<'_>) {
     browser.press("Hand over the leadership");
     browser.press("Do it");
     browser.shows("Done: Hand over");
-    wait_for("the new leader", || {
-        (one.status()["cluster"]["leader"] == "node-2").then_some(())
-    });
+    wait_for("the new leader", || (one.status()["cluster"]["leader"] == "node-2").then_some(()));
 }
 
 fn go_back(person: &Person<'_>) {
@@ -311,7 +309,10 @@ fn a_stale_form_shows_both_versions() {
     browser.press("Do mine on top");
     browser.shows("in use on 3 of 3 nodes");
     let shown = one.run(&["domain", "show", "shop.example", "-o", "json"]).json();
-    assert_eq!((&shown["pki"], &shown["aliases"][0]), (&"disabled".into(), &"www.shop.example".into()));
+    assert_eq!(
+        (&shown["pki"], &shown["aliases"][0]),
+        (&"disabled".into(), &"www.shop.example".into())
+    );
     // What is refused is said where it was typed, and nothing is typed twice.
     person.go("/domains/new");
     browser.fill("name", "no name");

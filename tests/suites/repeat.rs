@@ -8,7 +8,7 @@ use std::{
 };
 
 use conclave_tests::{
-    Cluster, Node, Pair, binary, forge, has_program, openssl, probe, sign, wait_for,
+    Cluster, Ends, Node, Pair, binary, forge, has_program, openssl, probe, sign, wait_for,
 };
 use serde_json::Value;
 
@@ -178,6 +178,7 @@ fn a_listener_is_changed_without_a_refused_connection() {
     let (address, is_over, asked) =
         (one.listener(port), AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        let _ends = Ends(&is_over);
         let client = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 std::net::TcpStream::connect(address).expect("never refused");

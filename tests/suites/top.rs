@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use conclave_tests::{Cluster, echo_upstream, probe};
+use conclave_tests::{Cluster, Ends, echo_upstream, probe};
 
 #[test]
 fn a_frame_tells_what_the_nodes_do() {
@@ -20,6 +20,7 @@ fn a_frame_tells_what_the_nodes_do() {
     let address = one.listener(port);
     let (is_over, one) = (AtomicBool::new(false), &cluster.nodes[0]);
     let (text, json) = std::thread::scope(|scope| {
+        let _ends = Ends(&is_over);
         scope.spawn(|| {
             while !is_over.load(Relaxed) {
                 let _ = probe(address, "shop.example");

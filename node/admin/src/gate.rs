@@ -15,7 +15,10 @@ use axum::{
 use conclave_api::{
     need::Need,
     operation::{self, OPERATIONS},
-    path::{KEYRING_UNLOCKING, KEYRING_UNSEAL, LOGIN},
+    path::{
+        CLUSTER_TRANSFER_LEADER, KEYRING_REKEY, KEYRING_SEAL, KEYRING_UNLOCKING, KEYRING_UNSEAL,
+        LOGIN, NODE_DRAIN,
+    },
     problem::{Code, Problem},
 };
 use conclave_cluster::{life::Rate, node::Node, operate::Caller, rights::need};
@@ -56,8 +59,22 @@ pub(super) async fn pass(State(node): State<Node>, request: Request, next: Next)
     };
     check_declared(&asked.method, matched.as_str(), answer.status());
     asked.log(who.as_ref(), &answer, started);
-    asked.audit(&node, who, &answer);
+    asked.audit(&node, who, &answer, act(&asked.method, matched.as_str()));
     answer
+}
+
+/// Returns the event of a request that does something and changes no State, so that no rule tells
+/// the audit trail of it.
+fn act(method: &Method, matched: &str) -> Option<&'static str> {
+    match (method.as_str(), matched) {
+        ("POST", NODE_DRAIN) => Some("node.drain"),
+        ("DELETE", NODE_DRAIN) => Some("node.resume"),
+        ("POST", CLUSTER_TRANSFER_LEADER) => Some("leader.transfer"),
+        ("POST", KEYRING_SEAL) => Some("keyring.seal"),
+        ("POST", KEYRING_UNSEAL) => Some("keyring.unseal"),
+        ("POST", KEYRING_REKEY) => Some("keyring.rekey"),
+        _ => None,
+    }
 }
 
 /// Runs the route of a request that may pass.
@@ -193,8 +210,14 @@ impl Asked {
         }
     }
 
-    /// Tells the audit trail of what was refused, and of changes that failed.
-    fn audit(&self, node: &Node, who: Option<Principal>, answer: &Response) {
+    /// Tells the audit trail of what was refused, of changes that failed, and of an act that was done.
+    fn audit(
+        &self,
+        node: &Node,
+        who: Option<Principal>,
+        answer: &Response,
+        act: Option<&'static str>,
+    ) {
         static STRANGERS: LazyLock<Rate> =
             LazyLock::new(|| Rate::new(STRANGERS_MAX, STRANGERS_EVERY));
         let status = answer.status();
@@ -202,13 +225,19 @@ impl Asked {
         let is_failure = status.is_client_error() || status.is_server_error();
         let has_failed = is_failure && !self.is_read() && !self.is_dry_run;
         // A login tells the trail itself whose it was.
-        if !is_denied && !has_failed || self.path == LOGIN {
+        let done = act.filter(|_| status.is_success() && !self.is_dry_run);
+        if done.is_none() && (!is_denied && !has_failed || self.path == LOGIN) {
             return;
         }
         if who.is_none() && STRANGERS.allow(Instant::now()).is_none() {
             return;
         }
-        let mut object = format!("{} {}", self.method, self.path);
+        // An act is about a node: the one in the path, or this one.
+        let named = self.path.strip_prefix("/v1/nodes/").and_then(|rest| rest.split('/').next());
+        let mut object = match done {
+            Some(_) => named.unwrap_or(node.config().name.as_str()).to_owned(),
+            None => format!("{} {}", self.method, self.path),
+        };
         // The path is made of ASCII.
         object.truncate(AUDIT_VALUE_BYTES_MAX);
         let code = answer.extensions().get::<Code>().map(|code| code.as_str().to_owned());
@@ -219,8 +248,12 @@ impl Asked {
             time: clock::now(),
             principal: who.unwrap_or(Principal::Stranger),
             origin: Some(Origin { node: id, remote }),
-            event: "api.request".to_owned(),
-            result: if is_denied { AuditResult::Denied } else { AuditResult::Failed },
+            event: done.unwrap_or("api.request").to_owned(),
+            result: match done {
+                Some(_) => AuditResult::Done,
+                None if is_denied => AuditResult::Denied,
+                None => AuditResult::Failed,
+            },
             object,
             code,
             differences: Vec::new(),

@@ -62,7 +62,13 @@ impl Api {
     /// Reads an object.
     pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
         let path = path.to_owned();
-        self.call(Call { method: Method::GET, path, headers: Vec::new(), body: Zeroizing::default() }).await
+        self.call(Call {
+            method: Method::GET,
+            path,
+            headers: Vec::new(),
+            body: Zeroizing::default(),
+        })
+        .await
     }
 
     /// Calls the API, and reads its answer.

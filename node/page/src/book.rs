@@ -172,14 +172,16 @@ mod tests {
 
     #[test]
     fn chapters_are_rendered_with_links_between_them() {
-        let html = rendered("# One `two`\n\n[x](upgrade.md#a-b) <script>no</script> [y](https://z/)");
+        let html =
+            rendered("# One `two`\n\n[x](upgrade.md#a-b) <script>no</script> [y](https://z/)");
         assert!(html.contains("<h1 id=\"one-two\">"), "{html}");
         assert!(html.contains("href=\"/ui/docs/upgrade#a-b\""), "{html}");
         assert!(html.contains("href=\"https://z/\"") && !html.contains("<script>"), "{html}");
         assert!(chapter_text("SUMMARY").is_some() && chapter_text("codes").is_some());
         assert!(find("rolling upgrade").iter().any(|found| found.path.contains("upgrade")));
         assert!(find("nosuchwordanywhere").is_empty());
-        let names: std::collections::BTreeSet<&str> = CHAPTERS.iter().map(|(name, _)| *name).collect();
+        let names: std::collections::BTreeSet<&str> =
+            CHAPTERS.iter().map(|(name, _)| *name).collect();
         assert_eq!(names.len(), CHAPTERS.len(), "two chapters have one name");
     }
 }

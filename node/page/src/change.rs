@@ -74,11 +74,7 @@ struct ResultPage<'a> {
 }
 
 /// Takes a form. Answers with its dry run, or with the form and what is wrong with it.
-pub(crate) async fn ask(
-    mut visit: Visit,
-    parts: Parts,
-    Form(fields): Form,
-) -> Response {
+pub(crate) async fn ask(mut visit: Visit, parts: Parts, Form(fields): Form) -> Response {
     visit.path = own_path(fields.get("back"));
     if !is_own_form(&visit, &parts, ASK, &fields) {
         return refused(visit, Fields::parse(b""), foreign_form()).await;
@@ -125,8 +121,9 @@ pub(crate) async fn confirm(
         if site.held.told(&visit.key, id).is_some() {
             return visit.go(&format!("{}?told={id}", visit.path_alone()));
         }
-        let problem = Problem::new(Code::Malformed, "this form was confirmed already, or is too old")
-            .hint("look whether the change is made; if not, begin again");
+        let problem =
+            Problem::new(Code::Malformed, "this form was confirmed already, or is too old")
+                .hint("look whether the change is made; if not, begin again");
         return refused(visit, Fields::parse(b""), problem).await;
     };
     visit.path.clone_from(&wish.back);
@@ -174,8 +171,7 @@ async fn stale(visit: &Visit, wish: Wish, problem: Problem) -> Response {
         visit.problem = Some(problem);
         return visit.page(StatusCode::CONFLICT, &pages::ProblemPage { v: &visit });
     };
-    let domain: Option<Domain> =
-        visit.api.read(&path::with_name(path::DOMAIN, &name)).await.ok();
+    let domain: Option<Domain> = visit.api.read(&path::with_name(path::DOMAIN, &name)).await.ok();
     let now = domain.map_or(seen, |domain| domain.version);
     let history: Result<List<DomainVersion>, _> =
         visit.api.read(&path::with_name(path::DOMAIN_HISTORY, &name)).await;
@@ -227,7 +223,8 @@ fn shown(visit: &Visit, wish: &Wish, answer: &Value) -> Response {
     ] {
         all.extend(text(pointer).map(|text| (name, text)));
     }
-    let has_more = all.iter().any(|(name, _)| ["Signing request", "Token", "Secret"].contains(name));
+    let has_more =
+        all.iter().any(|(name, _)| ["Signing request", "Token", "Secret"].contains(name));
     if has_more {
         let file = text("/pem").map(|_| ("request.csr", "Signing request"));
         let page = ResultPage { v: visit, title: &wish.title, back: &wish.back, shown: all, file };

@@ -47,16 +47,20 @@ struct ExplainPage<'a> {
 /// What came of it.
 enum Verdict {
     /// The path from the certificate to the trusted one, and the set that contains that.
-    Trusted { path: Vec<String>, set: String },
-    Refused { detail: String, code: String, certificate: String, rule: String },
+    Trusted {
+        path: Vec<String>,
+        set: String,
+    },
+    Refused {
+        detail: String,
+        code: String,
+        certificate: String,
+        rule: String,
+    },
 }
 
 /// Answers the question.
-pub(crate) async fn explain(
-    mut visit: Visit,
-    parts: Parts,
-    Form(fields): Form,
-) -> Response {
+pub(crate) async fn explain(mut visit: Visit, parts: Parts, Form(fields): Form) -> Response {
     visit.path = own_path(fields.get("back"));
     if !is_own_form(&visit, &parts, EXPLAIN, &fields) {
         return refused(visit, Fields::parse(b""), foreign_form()).await;
@@ -123,7 +127,12 @@ impl Trust {
         Ok(trust)
     }
 
-    fn judge(&self, certificate: &Certificate, between: &[Certificate], purpose: Purpose) -> Verdict {
+    fn judge(
+        &self,
+        certificate: &Certificate,
+        between: &[Certificate],
+        purpose: Purpose,
+    ) -> Verdict {
         let request = Request {
             certificate,
             intermediates: between,

@@ -53,7 +53,8 @@ impl Fields {
         match self.0.iter().find(is_long) {
             Some((name, _)) => {
                 let title = format!("a field has at most {FIELD_BYTES_MAX} bytes");
-                Err(Problem::new(Code::TooLarge, title).detail(name.chars().take(40).collect::<String>()))
+                Err(Problem::new(Code::TooLarge, title)
+                    .detail(name.chars().take(40).collect::<String>()))
             }
             None => Ok(()),
         }

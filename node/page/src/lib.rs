@@ -19,12 +19,7 @@ mod wish;
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    response::Redirect,
-    routing::get,
-};
+use axum::{Router, extract::DefaultBodyLimit, response::Redirect, routing::get};
 
 pub use api::Connection;
 use conclave_api::limits::BODY_BYTES_MAX;

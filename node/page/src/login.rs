@@ -49,14 +49,15 @@ pub(crate) async fn show(State(site): State<Arc<Site>>, parts: Parts) -> Respons
     let visit = Visit::of_stranger(&parts, &site);
     let query = Fields::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let next = own_path(query.get("next"));
-    visit.page(
-        StatusCode::OK,
-        &LoginPage { v: &visit, next, user: String::new() },
-    )
+    visit.page(StatusCode::OK, &LoginPage { v: &visit, next, user: String::new() })
 }
 
 /// Logs a user in.
-pub(crate) async fn log_in(State(site): State<Arc<Site>>, parts: Parts, Form(fields): Form) -> Response {
+pub(crate) async fn log_in(
+    State(site): State<Arc<Site>>,
+    parts: Parts,
+    Form(fields): Form,
+) -> Response {
     let mut visit = Visit::of_stranger(&parts, &site);
     let (next, user) = (own_path(fields.get("next")), fields.get("user").trim().to_owned());
     if !is_own_form(&visit, &parts, LOGIN, &fields) {
@@ -112,13 +113,18 @@ pub(crate) async fn sealed(State(site): State<Arc<Site>>, parts: Parts) -> Respo
 }
 
 /// Takes a token, or with one a share or the passphrase.
-pub(crate) async fn unseal(State(site): State<Arc<Site>>, parts: Parts, Form(fields): Form) -> Response {
+pub(crate) async fn unseal(
+    State(site): State<Arc<Site>>,
+    parts: Parts,
+    Form(fields): Form,
+) -> Response {
     let mut visit = Visit::of_stranger(&parts, &site);
     if !is_own_form(&visit, &parts, SEALED, &fields) {
         return visit.go(SEALED);
     }
     if let Some(token) = fields.some("token") {
-        let is_token = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let is_token =
+            token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if is_token {
             return with_session(visit.go(SEALED), &token);
         }
@@ -146,9 +152,7 @@ async fn show_sealed(mut visit: Visit, status: StatusCode) -> Response {
     }
     match visit.api.read::<Unlocking>(path::KEYRING_UNLOCKING).await {
         Ok(unlocking) if !unlocking.sealed => visit.go("/ui"),
-        Ok(unlocking) => {
-            visit.page(status, &SealedPage { v: &visit, unlocking: Some(unlocking) })
-        }
+        Ok(unlocking) => visit.page(status, &SealedPage { v: &visit, unlocking: Some(unlocking) }),
         Err(problem) => {
             visit.problem.get_or_insert(problem);
             visit.page(status, &SealedPage { v: &visit, unlocking: None })
@@ -194,7 +198,8 @@ mod tests {
         for path in ["/ui", "/ui/domains?state=problem", "/ui/domains/a.example"] {
             assert_eq!(own_path(path), path);
         }
-        for path in ["", "//evil.example", "https://evil.example", "/v1/status", "/ui\r\nX: y", "/uix"]
+        for path in
+            ["", "//evil.example", "https://evil.example", "/v1/status", "/ui\r\nX: y", "/uix"]
         {
             assert_eq!(own_path(path), "/ui", "{path}");
         }

@@ -61,7 +61,8 @@ pub(crate) async fn of(mut visit: Visit) -> Response {
         Some((path, query)) => (path.to_owned(), Fields::parse(query.as_bytes())),
         None => (visit.path.clone(), Fields::parse(b"")),
     };
-    let segments = path.strip_prefix("/ui").unwrap_or_default().split('/').filter(|part| !part.is_empty());
+    let segments =
+        path.strip_prefix("/ui").unwrap_or_default().split('/').filter(|part| !part.is_empty());
     let decoded: Vec<String> = segments.map(unescaped).collect();
     let segments: Vec<&str> = decoded.iter().map(String::as_str).collect();
     let shown = match segments.as_slice() {

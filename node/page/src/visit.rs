@@ -132,7 +132,8 @@ impl Visit {
         match unlocking.is_some_and(|unlocking| unlocking.sealed) {
             true => self.go("/ui/sealed"),
             false => {
-                let next = if parts.method == Method::GET { self.path.clone() } else { before(parts) };
+                let next =
+                    if parts.method == Method::GET { self.path.clone() } else { before(parts) };
                 let login = self.go(&format!("/ui/login?next={}", show::escaped(&next)));
                 if self.api.has_token() { with_session(login, "") } else { login }
             }

@@ -164,7 +164,8 @@ impl Wish {
             query.push((path::DRY_RUN_PARAMETER, "true".to_owned()));
         }
         if let Some(version) = self.version {
-            headers.push((HeaderName::from_static(path::IF_MATCH_HEADER), format!("\"{version}\"")));
+            headers
+                .push((HeaderName::from_static(path::IF_MATCH_HEADER), format!("\"{version}\"")));
         }
         let path = show::with_query(&self.path, &query);
         api.call(Call { method: self.method.clone(), path, headers, body: self.body.clone() }).await

@@ -65,11 +65,19 @@ fn has_domain(node: &Node, name: &str) -> bool {
 fn strangers_see_the_login_and_nothing_else() {
     let cluster = Cluster::start(1);
     let page = page(&cluster.nodes[0]);
-    for path in ["", "/domains", "/domains/x.example", "/live/nodes", "/audit", "/no/such"] {
+    for path in ["", "/domains", "/domains/x.example", "/audit", "/no/such"] {
         let (head, body) = ask(&[&format!("{page}{path}")]);
-        assert!(head.starts_with("http/1.1 303 ") && head.contains("location: /ui/login"), "{head}");
-        assert!(body.is_empty() && head.contains("cache-control: no-store"), "{path}: {head} {body}");
+        assert!(
+            head.starts_with("http/1.1 303 ") && head.contains("location: /ui/login"),
+            "{head}"
+        );
+        assert!(
+            body.is_empty() && head.contains("cache-control: no-store"),
+            "{path}: {head} {body}"
+        );
     }
+    let (head, _) = ask(&[&format!("{page}/live/nodes")]);
+    assert!(head.starts_with("http/1.1 401 "), "{head}");
     let (head, body) = ask(&[&format!("{page}/login?next=//evil.example")]);
     for wanted in [
         "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'",
@@ -83,7 +91,8 @@ fn strangers_see_the_login_and_nothing_else() {
     assert!(!body.contains("evil.example"), "{body}");
     // Nothing about the cluster, and nothing from elsewhere.
     assert!(!body.contains("node-1") && !body.contains("http://"), "{body}");
-    let (head, _) = ask(&["-X", "POST", "-d", "do=domain.create&name=x.example", &format!("{page}/change")]);
+    let (head, _) =
+        ask(&["-X", "POST", "-d", "do=domain.create&name=x.example", &format!("{page}/change")]);
     assert!(head.starts_with("http/1.1 303 "), "{head}");
 }
 
@@ -126,8 +135,10 @@ fn another_site_cannot_send_a_form() {
     assert!(!has_domain(one, "own.example"));
     let (head, _) = ask(&["-b", &alice.cookies, "-d", &confirm, &url]);
     assert!(head.starts_with("http/1.1 303 ") && has_domain(one, "own.example"), "{head}");
-    let (head, body) = ask(&["-b", &alice.cookies, "-d", &confirm, &url]);
-    assert!(head.starts_with("http/1.1 400 ") && body.contains("confirmed already"), "{head}");
+    // A second click finds what the first one has done.
+    one.run(&["domain", "delete", "own.example", "--yes"]).ok();
+    let (head, _) = ask(&["-b", &alice.cookies, "-d", &confirm, &url]);
+    assert!(head.starts_with("http/1.1 303 ") && !has_domain(one, "own.example"), "{head}");
     assert!(!has_domain(one, "foreign.example"));
 }
 
@@ -149,8 +160,15 @@ fn a_pasted_key_never_comes_back_and_a_session_ends() {
         let file = one.file("form-key", sent.as_bytes());
         let words = ["-b", &alice.cookies, "--data-urlencode", &format!("key@{file}")];
         let fields = [
-            "-d", &format!("csrf={signature}"), "-d", "do=key.import", "-d", "name=shop.example",
-            "-d", "back=/ui/domains/shop.example", &url,
+            "-d",
+            &format!("csrf={signature}"),
+            "-d",
+            "do=key.import",
+            "-d",
+            "name=shop.example",
+            "-d",
+            "back=/ui/domains/shop.example",
+            &url,
         ];
         let (head, body) = ask(&[&words[..], &fields[..]].concat());
         assert!(head.starts_with(&format!("http/1.1 {status}")), "{head} {body}");
@@ -174,7 +192,9 @@ fn a_viewer_reads_and_changes_nothing() {
     let page = page(one);
     let mut alice = Visitor::come(&page);
     alice.log_in(&page);
-    for path in ["", "/domains", "/domains/shop.example", "/trusted", "/tls", "/listeners", "/cluster"] {
+    for path in
+        ["", "/domains", "/domains/shop.example", "/trusted", "/tls", "/listeners", "/cluster"]
+    {
         let (head, body) = ask(&["-b", &alice.cookies, &format!("{page}{path}")]);
         assert!(head.starts_with("http/1.1 200 "), "{path}: {head}");
         assert!(!body.contains("action=\"/ui/change\""), "{path}: {body}");

@@ -13,8 +13,8 @@ use crate::{
     change::List,
     client_auth, cluster, csr, domain, grant, join_token, key, keyring, listener, load, node,
     parameter::{
-        ACT, ACT_OR_TRY, ADDS, AUDIT, CHANGE, CHOSEN, EVENTS, HERE, OF_KEY, OWN, PAGE, PENDING, Parameter,
-        READ, READ_AND_MAKE, REMOVES, SCOPED, VERSIONED,
+        ACT, ACT_OR_TRY, ADDS, AUDIT, CHANGE, CHOSEN, EVENTS, HERE, OF_KEY, OWN, PAGE, PENDING,
+        Parameter, READ, READ_AND_MAKE, REMOVES, SCOPED, VERSIONED,
     },
     path, status, tls, token, trust, user,
 };

@@ -65,8 +65,12 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
         ("set", None) => {
             let title = "Ask for no client certificates at";
             let wish = of_domain(title, Method::DELETE, path::CLIENT_AUTH, fields);
-            wish.query(path::IF_EXISTS_PARAMETER, Some("true".to_owned()))
-                .command(&["client-auth", "clear", name, "--if-exists"])
+            wish.query(path::IF_EXISTS_PARAMETER, Some("true".to_owned())).command(&[
+                "client-auth",
+                "clear",
+                name,
+                "--if-exists",
+            ])
         }
         _ => return None,
     }))

@@ -52,11 +52,9 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
             wish.command = command;
             wish
         }
-        "finalize" => {
-            Wish::new("End the upgrade", Method::POST, path::CLUSTER_FINALIZE.to_owned())
-                .command(&["cluster", "upgrade", "--finalize", "--yes"])
-                .typed("finalize")
-        }
+        "finalize" => Wish::new("End the upgrade", Method::POST, path::CLUSTER_FINALIZE.to_owned())
+            .command(&["cluster", "upgrade", "--finalize", "--yes"])
+            .typed("finalize"),
         _ => return None,
     }))
 }

@@ -15,8 +15,12 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
         "revoke" => {
             let id = fields.get("id");
             let path = path::with_name(path::JOIN_TOKEN, id);
-            Wish::new(format!("Revoke the join token {id}"), Method::DELETE, path)
-                .command(&["join-token", "revoke", id, "--yes"])
+            Wish::new(format!("Revoke the join token {id}"), Method::DELETE, path).command(&[
+                "join-token",
+                "revoke",
+                id,
+                "--yes",
+            ])
         }
         _ => return None,
     }))

@@ -30,7 +30,10 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
             let body = Generate { algorithm: algorithm.clone() };
             let words = words(&["csr", "create"], &["--new-key", chosen]);
             let title = "Generate the next key for";
-            (of_domain(title, Method::POST, path::KEY_PENDING, fields).json(&body).for_ever(), words)
+            (
+                of_domain(title, Method::POST, path::KEY_PENDING, fields).json(&body).for_ever(),
+                words,
+            )
         }
         "import" => {
             let (key, passphrase) = (fields.get("key").to_owned(), fields.some("passphrase"));

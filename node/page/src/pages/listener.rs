@@ -13,7 +13,17 @@ use crate::{form::Fields, visit::Visit, wish::Wish};
 
 /// What listeners speak before or instead of plain TLS.
 const PROTOCOLS: [&str; 12] = [
-    "tls", "smtp", "imap", "pop3", "xmpp", "xmpp-server", "ldap", "postgres", "sieve", "ftp", "dtls",
+    "tls",
+    "smtp",
+    "imap",
+    "pop3",
+    "xmpp",
+    "xmpp-server",
+    "ldap",
+    "postgres",
+    "sieve",
+    "ftp",
+    "dtls",
     "outgoing-tls",
 ];
 

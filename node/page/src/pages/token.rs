@@ -18,7 +18,9 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
         "create" => {
             let name = fields.get("name").trim();
             let mut options = user::grant_options(&grant);
-            options.extend(days.iter().flat_map(|days| ["--expires-in".to_owned(), format!("{days}d")]));
+            options.extend(
+                days.iter().flat_map(|days| ["--expires-in".to_owned(), format!("{days}d")]),
+            );
             let options: Vec<&str> = options.iter().map(String::as_str).collect();
             let words = [&["token", "create", name][..], &options].concat();
             let body = Create {

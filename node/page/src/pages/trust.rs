@@ -47,8 +47,7 @@ pub(super) async fn of_domain(visit: &Visit, name: &str) -> Shown {
 }
 
 fn shown(visit: &Visit, set: &str, domain: Option<Domain>, list: List<Trusted>) -> Shown {
-    let (own, inherited) =
-        list.items.into_iter().partition(|one| one.own || set == "builtin");
+    let (own, inherited) = list.items.into_iter().partition(|one| one.own || set == "builtin");
     let page = TrustPage { v: visit, set, domain, own, inherited, next: list.next };
     Ok(visit.page(StatusCode::OK, &page))
 }
