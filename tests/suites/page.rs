@@ -228,7 +228,7 @@ fn settings(person: &Person<'_>) {
     let wanted = shown["credentials"][0]["certificate"]["pem"].as_str().unwrap().to_owned();
     let wanted = CertificateDer::from_pem_slice(wanted.as_bytes()).unwrap();
     for node in &cluster.nodes {
-        let address = SocketAddr::new(node.address.into(), port);
+        let address = SocketAddr::new(node.address, port);
         let seen = wait_for("a handshake", || probe(address, "www.shop.example").ok());
         assert_eq!(seen.chain[0], wanted.as_ref());
     }
