@@ -214,6 +214,11 @@ impl Browser {
         self.tool("Emulation.setDeviceMetricsOverride", size);
     }
 
+    /// Forgets what it has loaded before.
+    pub fn forget_cache(&self) {
+        self.tool("Network.clearBrowserCache", json!({}));
+    }
+
     /// Keeps a picture of the whole page.
     pub fn picture(&self, name: &str) {
         let taken = self.tool("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));

@@ -178,6 +178,7 @@ fn a_sealed_node_shows_how_it_is_opened() {
 
 /// The first page: what is loaded, from where, and how long it takes.
 fn first_page(browser: &Browser, node: &Node) -> (u64, f64) {
+    browser.forget_cache();
     browser.open(&page(node));
     browser.shows("Nodes");
     let found = browser.run(
