@@ -147,7 +147,7 @@ async fn done(mut visit: Visit, wish: Wish, fields: Fields) -> Response {
         // It may have happened: the same operation again does it at most once.
         Err(problem) if problem.code == Code::OutcomeUnknown && wish.can_try => {
             visit.problem = Some(problem);
-            let id = visit.site.held.hold(&visit, wish.again());
+            let id = visit.site.held.hold(&visit, wish.clone());
             let page = UnknownPage { v: &visit, wish: &wish, id };
             visit.page(StatusCode::SERVICE_UNAVAILABLE, &page)
         }
@@ -160,7 +160,7 @@ fn confirmation(visit: &Visit, wish: Wish, change: Option<Change>) -> Response {
         true => StatusCode::BAD_REQUEST,
         false => StatusCode::OK,
     };
-    let id = visit.site.held.hold(visit, wish.again());
+    let id = visit.site.held.hold(visit, wish.clone());
     visit.page(status, &ConfirmPage { v: visit, wish: &wish, id, change })
 }
 
@@ -177,7 +177,7 @@ async fn stale(visit: &Visit, wish: Wish, problem: Problem) -> Response {
         visit.api.read(&path::with_name(path::DOMAIN_HISTORY, &name)).await;
     let others = history.map(|list| list.items).unwrap_or_default();
     let others = others.into_iter().filter(|one| one.version > seen).collect();
-    let mut wanted = wish.again();
+    let mut wanted = wish.clone();
     wanted.version = Some(now);
     let change = wanted.tried(&visit.api).await;
     let id = visit.site.held.hold(visit, wanted);

@@ -11,7 +11,7 @@ use crate::{
     held, show,
 };
 
-/// A request for a change, not sent yet.
+/// A request for a change, not sent yet. A clone is the same operation: both sent, it is done once.
 #[derive(Clone)]
 pub(crate) struct Wish {
     /// What it does, as the heading of its page.
@@ -134,11 +134,6 @@ impl Wish {
     pub(crate) fn for_ever(mut self) -> Wish {
         self.can_undo = false;
         self
-    }
-
-    /// Returns the same wish: sent twice, it is done once.
-    pub(crate) fn again(&self) -> Wish {
-        self.clone()
     }
 
     /// Tries it out, if that is possible.

@@ -1,10 +1,7 @@
-//! Nodes: drained, put out, of another role.
+//! Nodes: drained, put out.
 
 use axum::http::Method;
-use conclave_api::{
-    node::{Drain, Set},
-    path,
-};
+use conclave_api::{node::Drain, path};
 
 use super::Wished;
 use crate::{form::Fields, wish::Wish};
@@ -28,14 +25,6 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
         "remove" => Wish::new(format!("Remove {name}"), Method::DELETE, at(path::NODE))
             .command(&["node", "remove", name, "--yes"])
             .typed(name),
-        "set" => {
-            let role = fields.some("role");
-            let word = if role.as_deref() == Some("learner") { "demote" } else { "promote" };
-            let title = format!("Make {name} a {}", role.as_deref().unwrap_or("voter"));
-            Wish::new(title, Method::PATCH, at(path::NODE))
-                .command(&["node", word, name])
-                .json(&Set { role, zone: None })
-        }
         _ => return None,
     }))
 }
