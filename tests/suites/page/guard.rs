@@ -174,6 +174,17 @@ fn a_pasted_key_never_comes_back_and_a_session_ends() {
         assert!(head.starts_with(&format!("http/1.1 {status}")), "{head} {body}");
         assert!(!body.contains(&secret) && !body.contains("PRIVATE KEY-----\n"), "{body}");
     }
+    // A file that holds a certificate and its key, in the field for certificates, and is refused.
+    let pair = Pair::make("other.example");
+    let secret = pair.key.lines().nth(1).unwrap().to_owned();
+    let file = one.file("combined", [pair.certificate, pair.key].concat().as_bytes());
+    let sent = format!("certificate@{file}");
+    let words = ["-b", &alice.cookies, "--data-urlencode", &sent, "-d", "do=certificate.import"];
+    let sealed = format!("csrf={signature}");
+    let fields = ["-d", &sealed, "-d", "name=shop.example&back=/ui/domains/shop.example", &url];
+    let (head, body) = ask(&[&words[..], &fields[..]].concat());
+    assert!(head.starts_with("http/1.1 4"), "{head} {body}");
+    assert!(!body.contains(&secret), "{body}");
     let signature = alice.signature(&page, "", "action=\"/ui/logout\"");
     let out = format!("{page}/logout");
     let (head, _) = ask(&["-b", &alice.cookies, "-d", &format!("csrf={signature}"), &out]);
