@@ -36,6 +36,16 @@ pub enum Way {
     Keyboard,
 }
 
+/// What it took to open a page.
+pub struct Opened {
+    /// Over the wire, of the page and of all that it asks for.
+    pub bytes: u64,
+    /// From the request until the page can be used, in milliseconds.
+    pub ready_ms: f64,
+    /// Where all of it came from.
+    pub origins: Vec<String>,
+}
+
 /// A browser, with one window.
 pub struct Browser {
     client: reqwest::Client,
@@ -214,14 +224,38 @@ impl Browser {
         self.tool("Emulation.setDeviceMetricsOverride", size);
     }
 
-    /// Forgets what it has loaded before.
-    pub fn forget_cache(&self) {
+    /// Opens a page with an empty cache, and waits until it shows a text.
+    pub fn open_anew(&self, url: &str, wanted: &str) -> Opened {
         self.tool("Network.clearBrowserCache", json!({}));
+        self.open(url);
+        self.shows(wanted);
+        let found = self.run(
+            "const page = performance.getEntriesByType('navigation');
+             const all = [...performance.getEntriesByType('resource'), ...page];
+             return { bytes: all.reduce((sum, one) => sum + one.transferSize, 0),
+                places: all.map((one) => new URL(one.name).origin), ready: page[0].domInteractive }",
+        );
+        let places = found["places"].as_array().unwrap().iter();
+        Opened {
+            bytes: found["bytes"].as_u64().unwrap(),
+            ready_ms: found["ready"].as_f64().unwrap(),
+            origins: places.map(|place| place.as_str().unwrap().to_owned()).collect(),
+        }
     }
 
-    /// Keeps a picture of the whole page.
+    /// Keeps a picture of what is seen.
     pub fn picture(&self, name: &str) {
-        let taken = self.tool("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
+        self.capture(name, json!({}));
+    }
+
+    /// Keeps a picture of the whole page. Chromium misses clicks after it, until the next
+    /// [`Browser::look`].
+    pub fn whole_picture(&self, name: &str) {
+        self.capture(name, json!({ "captureBeyondViewport": true }));
+    }
+
+    fn capture(&self, name: &str, how: Value) {
+        let taken = self.tool("Page.captureScreenshot", how);
         let taken = taken["data"].as_str().unwrap();
         let png = data_encoding::BASE64.decode(taken.as_bytes()).unwrap();
         std::fs::write(self.pictures.join(format!("{name}.png")), png).unwrap();

@@ -383,16 +383,22 @@ impl Cluster {
         Cluster { nodes: nodes.collect(), dir }
     }
 
-    /// A founded cluster of voters whose log keeps no more than it must, so that a member that was
-    /// away needs a snapshot.
-    pub fn with_short_log(count: u8) -> Cluster {
-        let mut cluster = Cluster::start(count);
+    /// A founded cluster of voters with a line more in a section of each configuration.
+    pub fn configured(count: u8, section: &str, line: &str) -> Cluster {
+        let mut cluster = Cluster::unfounded(count);
         for node in &mut cluster.nodes {
-            node.configure("cluster", "keep_log_mib = 0");
+            node.configure(section, line);
             node.stop();
             node.start();
         }
+        cluster.found();
         cluster
+    }
+
+    /// The same with a log that keeps no more than it must, so that a member that was away needs a
+    /// snapshot.
+    pub fn with_short_log(count: u8) -> Cluster {
+        Cluster::configured(count, "cluster", "keep_log_mib = 0")
     }
 
     /// A founded cluster of voters.

@@ -20,7 +20,7 @@ mod traffic;
 mod wait;
 
 pub use authority::{Authority, Issued, authority, authority_with};
-pub use browser::{Browser, Way};
+pub use browser::{Browser, Opened, Way};
 pub use cluster::{Cluster, Earlier, Node, Ran, binary, run_alone};
 pub use datagram::{DtlsClient, echo_datagrams, echo_datagrams_at};
 pub use datagram_peer::{DatagramPeer, Identity};

@@ -11,9 +11,13 @@ use serde_json::Value;
 const TRANSFERS: usize = 20;
 /// Writes between two transfers: the new leader works.
 const WRITES_BETWEEN: usize = 5;
-/// Bounds for a debug build on a busy machine. The aim is 50 ms.
+/// So long that a leader who was only waited for would show.
+const ELECTION_TIMEOUT: &str = "election_timeout = \"20s\"";
+/// Bounds for a debug build on a busy machine. The aim for the median is 50 ms.
+const GAP_MAX: Duration = Duration::from_secs(5);
 const GAP_MEDIAN_MAX: Duration = Duration::from_millis(250);
-const GAP_MAX: Duration = Duration::from_secs(1);
+/// A machine on which a write takes long has longer gaps.
+const GAP_MEDIAN_MAX_WRITES: u32 = 6;
 
 fn transfer(node: &Node, more: &[&str]) -> Value {
     node.run(&[&["cluster", "transfer-leader", "-o", "json"], more].concat()).json()
@@ -48,7 +52,7 @@ fn longest_gap(answered: &[Instant], from: Instant, to: Instant) -> Duration {
 
 #[test]
 fn a_planned_transfer_leaves_a_short_gap_without_a_write() {
-    let cluster = Cluster::start(3);
+    let cluster = Cluster::configured(3, "cluster", ELECTION_TIMEOUT);
     let (written, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let more_writes = |count: usize| {
         let before = written.load(SeqCst);
@@ -84,13 +88,14 @@ fn a_planned_transfer_leaves_a_short_gap_without_a_write() {
     let (median, longest) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
     let mut each: Vec<Duration> = answered.windows(2).map(|pair| pair[1] - pair[0]).collect();
     each.sort();
+    let write = each[each.len() / 2];
     println!(
-        "{TRANSFERS} transfers, {} writes of {:?} each: longest time without an answer \
+        "{TRANSFERS} transfers, {} writes of {write:?} each: longest time without an answer \
          {longest:?}, median of the transfers {median:?}; the transfers took {took:?} ms",
         answered.len(),
-        each[each.len() / 2]
     );
-    assert!(median < GAP_MEDIAN_MAX && longest < GAP_MAX, "{gaps:?}");
+    let median_max = GAP_MEDIAN_MAX.max(write * GAP_MEDIAN_MAX_WRITES);
+    assert!(median < median_max && longest < GAP_MAX, "{gaps:?}, a write took {write:?}");
 }
 
 #[test]

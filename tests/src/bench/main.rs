@@ -11,6 +11,7 @@ mod failover;
 mod haproxy;
 mod measure;
 mod metrics;
+mod page;
 mod served;
 mod soak;
 mod start;
@@ -45,6 +46,12 @@ enum What {
     },
     /// A scrape of the metrics of a node with many domains.
     Metrics {
+        /// Domains with a key and a certificate each.
+        #[arg(long, default_value_t = 100_000)]
+        domains: usize,
+    },
+    /// The web page of a node with many domains, in a browser with an empty cache.
+    Page {
         /// Domains with a key and a certificate each.
         #[arg(long, default_value_t = 100_000)]
         domains: usize,
@@ -98,6 +105,7 @@ fn main() {
         What::Writes => writes::run(time),
         What::Audit { rounds } => audit::run(time, rounds),
         What::Metrics { domains } => metrics::run(domains),
+        What::Page { domains } => page::run(domains),
         What::Failover { kills } => failover::run(kills),
         What::Disturbed { domains } => disturbed::run(time, domains),
         What::Backup { domains } => backup::run(time, domains),
