@@ -353,12 +353,16 @@ fn login_of(
         (None, authority) => authority,
     };
     let Some(identity) = &context.identity else { return Ok(token) };
-    let pem = zeroize::Zeroizing::new(read_token(global, identity)?);
+    let pem = zeroize::Zeroizing::new(read_secret(global, "the key", identity)?);
     token.map(|token| token.with_identity(&pem)).transpose()
 }
 
 /// Reads a file that holds a token, and warns if other users can read or change it.
 pub(crate) fn read_token(global: &Global, file: &Path) -> Result<String, Failure> {
+    read_secret(global, "the token", file)
+}
+
+fn read_secret(global: &Global, what: &str, file: &Path) -> Result<String, Failure> {
     let mode = std::fs::metadata(file).map(|found| found.permissions().mode() & 0o777);
     let is_file = file != Path::new("-");
     if let Ok(mode) = mode
@@ -367,7 +371,7 @@ pub(crate) fn read_token(global: &Global, file: &Path) -> Result<String, Failure
     {
         let file = file.display();
         let text = format!(
-            "other users can use the token in {file} (mode {mode:o})    mend it: chmod 600 {file}"
+            "other users can use {what} in {file} (mode {mode:o})    mend it: chmod 600 {file}"
         );
         output::warning(global, &text);
     }

@@ -295,10 +295,12 @@ fn dry_run(change: &Change, would: &DryRun) {
     if !checks.is_empty() {
         line(&format!("Checks: {}", checks.join(", ")));
     }
-    for problem in &would.problems {
+    // A warning about the same has a hint as well.
+    let is_warned = |problem: &str| change.warnings.iter().any(|one| one.starts_with(problem));
+    for problem in would.problems.iter().filter(|one| !is_warned(one)) {
         line(&format!("!  {problem}"));
     }
-    for warning in change.warnings.iter().filter(|one| !would.problems.contains(one)) {
+    for warning in &change.warnings {
         line(&format!("!  {warning}"));
     }
 }

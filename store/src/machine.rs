@@ -30,6 +30,7 @@ mod user;
 
 use std::sync::Arc;
 
+pub use audit::facts;
 pub use level::GRANTS_LEVEL;
 pub use recover::recovered;
 

@@ -185,11 +185,18 @@ fn a_missing_intermediate_is_said_with_its_address() {
     let done = import(one, &family.leaf, &family.key, &[]).json();
     let [lower, upper, _] = family.pem();
     let warned = done["warnings"].to_string();
-    assert!(warned.contains("nobody in the file issued") && warned.contains(url), "{warned}");
+    assert!(
+        warned.contains("is neither sent with it nor trusted here") && warned.contains(url),
+        "{warned}"
+    );
     for words in [&["domain", "check", NAME][..], &["status"]] {
         let ran = one.run(words);
         assert_eq!(ran.code, 9, "{words:?}: {}", ran.out);
-        assert!(ran.out.contains("nobody in the file issued"), "{words:?}: {}", ran.out);
+        assert!(
+            ran.out.contains("is neither sent with it nor trusted here"),
+            "{words:?}: {}",
+            ran.out
+        );
     }
     let chain = one.file("chain.pem", format!("{lower}{upper}").as_bytes());
     one.run(&["chain", "set", NAME, &chain]).ok();

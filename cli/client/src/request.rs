@@ -238,6 +238,14 @@ impl Client {
         client
     }
 
+    /// Returns the same client for reading what the asked node knows, without a quorum.
+    #[must_use]
+    pub fn with_stale(&self) -> Client {
+        let mut client = self.clone();
+        client.options.is_stale = true;
+        client
+    }
+
     /// Returns the same client for signing requests of the pending key.
     #[must_use]
     pub fn with_pending(&self) -> Client {

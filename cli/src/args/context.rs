@@ -17,7 +17,7 @@ pub(crate) enum Context {
     },
     /// Adds a context, or replaces it: where a cluster is, and how to show who you are
     #[command(
-        after_help = "Examples:\n  conclave context add prod --nodes https://10.0.0.1:7443,https://10.0.0.2:7443 --token deploy.token\n  conclave context add prod --nodes https://10.0.0.1:7443 --authority 5e90…   then: conclave login alice --save\n  conclave context add prod --nodes https://10.0.0.1:7443 --authority 5e90… --identity alice.pem"
+        after_help = "Examples:\n  conclave context add prod --nodes https://10.0.0.1:7443,https://10.0.0.2:7443 --token deploy.token\n  conclave context add test --nodes https://10.0.0.1:7443 --authority 5e90…\n  conclave -c test login alice --save\n  conclave context add prod --nodes https://10.0.0.1:7443 --authority 5e90… --identity alice.pem"
     )]
     Add {
         /// Name: letters, digits, - and _

@@ -12,7 +12,7 @@ use conclave_cluster::{
     node::Node,
     observe::DomainFacts,
     operate,
-    view::{self, Expiry, Inspected, Serving},
+    view::{self, Expiry, Serving},
 };
 use conclave_store::{scope::Scope, state::State, time::UnixMillis};
 use conclave_system::clock;
@@ -47,8 +47,7 @@ fn look(node: &Node, expiry: &mut Expiry, is_forgetting: bool) -> bool {
     operate::catch_up(node);
     let deadline = Instant::now() + INSPECT_TIME_MAX;
     let local = node.local().point();
-    let mut own = Inspected::default();
-    view::domains(inspections, Scope::Local, &local.state, now, deadline, &mut own);
+    let own = view::domains(inspections, Scope::Local, &local.state, now, deadline);
     let Some(member) = node.member() else {
         let is_all = own.counts.unchecked == 0;
         note_domains(node, expiry, own.counts, &State::default(), now);
@@ -66,8 +65,7 @@ fn look(node: &Node, expiry: &mut Expiry, is_forgetting: bool) -> bool {
     }
     member.replica.note_attention(attention);
     let point = member.replica.point();
-    let mut shared = Inspected::default();
-    view::domains(inspections, Scope::Shared, &point.state, now, deadline, &mut shared);
+    let shared = view::domains(inspections, Scope::Shared, &point.state, now, deadline);
     if is_forgetting {
         expiry.forget();
         view::forget_deleted(inspections, Scope::Local, &local.state);

@@ -58,7 +58,7 @@ pub enum Finding {
         subject: String,
     },
     /// The issuer of the last certificate is neither in the chain nor trusted.
-    #[error("nobody in the file issued {subject:?}; its issuer {issuer:?} is not trusted here")]
+    #[error("the issuer of {subject:?} is neither sent with it nor trusted here: {issuer:?}")]
     Incomplete {
         /// Subject of the last certificate.
         subject: String,

@@ -1,6 +1,6 @@
 //! Rules for the audit trail: a change writes its entry in the same step.
 
-mod facts;
+pub mod facts;
 
 use std::collections::BTreeSet;
 

@@ -131,9 +131,11 @@ async fn judge(asking: &Asking, judged: &mut Judged, chain: &[Certificate], expe
     let mut sets = vec!["builtin".to_owned(); builtin::certificates().len()];
     let mut anchors = builtin::certificates().to_vec();
     let domain = judged.served.as_ref().and_then(|served| served.domain.as_ref());
-    let listed = match (domain, asking.client()) {
-        (Some(domain), Ok(client)) => client.trusted(&format!("domain:{domain}")).await.ok(),
-        _ => None,
+    let set = domain.map_or_else(|| "cluster".to_owned(), |domain| format!("domain:{domain}"));
+    // What the asked node knows is enough, so that a cluster without a quorum is not in the way.
+    let listed = match asking.client() {
+        Ok(client) => client.with_stale().trusted(&set).await.ok(),
+        Err(_) => None,
     };
     for one in listed.into_iter().flat_map(|listed| listed.items) {
         if one.of == Type::Crl || one.set == "builtin" {
@@ -340,6 +342,10 @@ fn show(shown: &Shown) {
         )),
         (Some(domain), Some(chosen)) => output::line(&format!(
             "not a certificate of this cluster, where domain {domain} is chosen by {chosen}"
+        )),
+        // It is the Main Domain of another node, or a local domain there.
+        _ if served.node.is_some() => output::line(&format!(
+            "served by {node} (this cluster); which of its own domains this is, is known only there    --address of {node}"
         )),
         _ => {}
     }

@@ -88,12 +88,11 @@ async fn inspect(
     let node = asked.operator.node.clone();
     let inspected = tokio::task::spawn_blocking(move || {
         let (now, deadline) = (clock::now(), Instant::now() + INSPECT_TIME_MAX);
-        let mut found = Inspected::default();
         let local = node.local().point();
         let inspections = node.inspections();
-        view::domains(inspections, Scope::Local, &local.state, now, deadline, &mut found);
-        found.problems.clear();
-        view::domains(inspections, Scope::Shared, &shared, now, deadline, &mut found);
+        let local = view::domains(inspections, Scope::Local, &local.state, now, deadline);
+        let mut found = view::domains(inspections, Scope::Shared, &shared, now, deadline);
+        found.counts = found.counts.sum(&local.counts);
         found.problems.extend(view::lists(&shared, now));
         found
     });

@@ -113,7 +113,12 @@ pub(super) async fn served(
     let address = ip.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
     let server_name = (name != "-").then_some(name.as_str());
     let wanted = Wanted { server_name, local: address, ..Wanted::default() };
-    let found = asked.operator.node.live().explain(wanted);
+    let own = &asked.operator.node;
+    let node = address.and_then(|address| node_at(own, address));
+    // What is local to another node is known only there.
+    let is_own = node.as_ref().is_none_or(|name| *name == own.config().name.as_str());
+    let found = own.live().explain(wanted);
+    let found = found.filter(|(served, _)| is_own || served.scope == Scope::Shared);
     let is_test = found.as_ref().is_some_and(|(served, _)| served.domain.mode == PkiMode::Test);
     let certificates = match is_test {
         true => vec![Fingerprint::of(asked.operator.node.live().test_certificate())],
@@ -129,7 +134,7 @@ pub(super) async fn served(
         chosen: found.as_ref().map(|(_, chosen)| chosen.word().to_owned()),
         certificates: certificates.iter().map(ToString::to_string).collect(),
         is_test,
-        node: address.and_then(|address| node_at(&asked.operator.node, address)),
+        node,
     }))
 }
 

@@ -99,7 +99,10 @@ pub fn import_certificate(
         return Err(rejection_problem(&Rejection::CertificateOfOtherKey {
             key: Fingerprint::of(public_key_der),
             certificate: Fingerprint::of(leaf.public_key_der()),
-        }));
+        })
+        .hint(format!(
+            "conclave csr create {name} makes a request for the present key    or import both: conclave cert import {name} FILE --key FILE"
+        )));
     }
     check_dates(&leaf, view)?;
     check_names(domain, &leaf, imported.allow_name_mismatch)?;
@@ -240,11 +243,16 @@ fn check_names(
     let names = certificate.names();
     let found = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
     let name = &domain.name;
-    let others = match (domain.aliases.len(), domain.addresses.len()) {
-        (0, 0) => String::new(),
-        (count, 0) => format!(" or its {count} aliases"),
-        (0, count) => format!(" or its {count} addresses"),
-        (aliases, addresses) => format!(", its {aliases} aliases or its {addresses} addresses"),
+    let counted = |count: usize, one: &str, many: &str| match count {
+        0 => None,
+        1 => Some(format!("its {one}")),
+        count => Some(format!("its {count} {many}")),
+    };
+    let aliases = counted(domain.aliases.len(), "alias", "aliases");
+    let addresses = counted(domain.addresses.len(), "address", "addresses");
+    let others = match (aliases, addresses) {
+        (Some(aliases), Some(addresses)) => format!(", {aliases} or {addresses}"),
+        (one, other) => one.or(other).map(|one| format!(" or {one}")).unwrap_or_default(),
     };
     let problem = Problem::new(
         Code::CertificateForOtherNames,

@@ -7,6 +7,7 @@ use conclave_pki::{certificate::Certificate, crl::Crl};
 use conclave_store::{
     change::Change,
     id::Fingerprint,
+    machine::facts,
     record::{Credential, Domain, PkiMode, Record, RowKey, TlsSettings, TlsVersion},
     scope::Scope,
     state::State,
@@ -177,14 +178,26 @@ fn check(scope: Scope, state: &State, domain: &Domain, now: UnixMillis, told: &m
 }
 
 /// Describes the change of a row that is not a domain. Auxiliary rows are omitted.
-fn other(before: &State, change: &Change) -> Option<Difference> {
+fn other(before: &State, change: &Change) -> Vec<Difference> {
     let what = match &change.key {
         RowKey::Trusted(_) => "trusted certificate",
         RowKey::Crl(_) | RowKey::LongCrl(_) => "revocation list",
         RowKey::Listener(_) => "listener",
         RowKey::AccessToken(_) => "access token",
         RowKey::Generation(_) => "keyring",
-        _ => return None,
+        // As the audit trail will tell it.
+        RowKey::Member(_)
+        | RowKey::MemberPlace(_)
+        | RowKey::User(_)
+        | RowKey::Grant(_)
+        | RowKey::ListenerPolicy(_)
+        | RowKey::AuditKept => {
+            let facts = |record: &Record| facts::of(&change.key, record);
+            let was = before.row(&change.key).map(|row| facts(&row.record)).unwrap_or_default();
+            let will = change.record.as_ref().map(facts).unwrap_or_default();
+            return differences(was, will);
+        }
+        _ => return Vec::new(),
     };
     let text = |record: &Record| match record {
         Record::Trusted(one) => {
@@ -208,9 +221,9 @@ fn other(before: &State, change: &Change) -> Option<Difference> {
         Record::Generation(one) => Some(format!("wrapped for {} nodes", one.wraps.len())),
         _ => None,
     };
-    Some(Difference {
+    vec![Difference {
         what: what.to_owned(),
         before: before.row(&change.key).and_then(|row| text(&row.record)),
         after: change.record.as_ref().and_then(text),
-    })
+    }]
 }

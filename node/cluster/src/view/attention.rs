@@ -6,7 +6,7 @@ use conclave_api::{
     domain::DomainState,
     finding::{Finding, Severity},
     problem::Code,
-    status::{DomainCounts, StatusProblem},
+    status::StatusProblem,
 };
 use conclave_disk::Space;
 use conclave_store::{
@@ -19,7 +19,7 @@ use conclave_store::{
 
 use super::{chosen::enabled, findings};
 use crate::{
-    inspect::{Basis, Inspections},
+    inspect::{Basis, Inspected, Inspections},
     replica::Attention,
 };
 
@@ -27,15 +27,6 @@ use crate::{
 const PROBLEMS_MAX: usize = 100;
 /// Free space below which a disk is said to fill up; less on a small disk.
 const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
-
-/// Domains in numbers, and what needs attention about them.
-#[derive(Default)]
-pub struct Inspected {
-    /// Domains by their state.
-    pub counts: DomainCounts,
-    /// What needs attention.
-    pub problems: Vec<StatusProblem>,
-}
 
 /// Counts the domains of a scope and finds what needs attention. Judges what is not remembered,
 /// until `deadline`; what is left is counted as not yet checked.
@@ -45,8 +36,12 @@ pub fn domains(
     state: &State,
     now: UnixMillis,
     deadline: Instant,
-    found: &mut Inspected,
-) {
+) -> Inspected {
+    let digest = state.digest();
+    if let Some(found) = inspections.counted(scope, digest, now) {
+        return found;
+    }
+    let (mut found, mut until) = (Inspected::default(), UnixMillis(u64::MAX));
     let system = stamp(state, &TrustSet::System);
     for domain in state.domains() {
         found.counts.total += 1;
@@ -56,20 +51,22 @@ pub fn domains(
             PkiMode::Enabled => {
                 let own = stamp(state, &TrustSet::Domain(domain.id));
                 let basis = Basis { version: domain.version, trust: system.wrapping_add(own) };
-                let known = inspections.recall(scope, domain.id, basis, now);
-                let findings = known.or_else(|| {
+                let known = inspections.recall(scope, domain.id, basis, now).or_else(|| {
                     (Instant::now() < deadline).then(|| {
                         let looked = findings::of_domain(scope, state, domain, now);
                         let mut heavy = looked.findings;
                         heavy.retain(|one| one.severity > Severity::Note);
                         inspections.remember(scope, domain.id, basis, looked.until, &heavy);
-                        heavy
+                        (heavy, looked.until)
                     })
                 });
-                count(domain, findings, now, found);
+                until = until.min(known.as_ref().map_or(until, |(_, until)| *until));
+                count(domain, known.map(|(findings, _)| findings), now, &mut found);
             }
         }
     }
+    inspections.note_counted(scope, digest, until, &found);
+    found
 }
 
 /// Returns what needs attention about the revocation lists of the cluster's own set.
@@ -184,6 +181,15 @@ pub fn unlock_exposed(name: &str, text: &str) -> Attention {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use conclave_store::{
+        id::{LogIndex, Version},
+        record::Record,
+        state::StoredRow,
+        wire,
+    };
+
     use super::*;
 
     const MIB: u64 = 1024 * 1024;
@@ -203,6 +209,32 @@ mod tests {
         assert_eq!(of_disk(1, 24, true).len(), 1);
         let [(true, text)] = &of_disk(0, 10_000, false)[..] else { panic!("an error") };
         assert!(text.contains("TLS goes on"), "{text}");
+    }
+
+    #[test]
+    fn what_was_counted_counts_until_something_changes_or_ends() {
+        let state = |version| {
+            let mut domain = findings::tests::domain(0, u64::from(u32::MAX));
+            domain.version = version;
+            let key = wire::encode_key(&RowKey::Domain(domain.name.clone())).unwrap();
+            let row = wire::encode_row(LogIndex(1), &Record::Domain(Arc::new(domain))).unwrap();
+            State::load(vec![StoredRow::read(&key, &row).unwrap()])
+        };
+        let (known, now) = (Inspections::default(), UnixMillis(1));
+        let (first, past) = (state(Version(1)), Instant::now());
+        let unchecked = |state: &State, now, deadline| {
+            domains(&known, Scope::Shared, state, now, deadline).counts.unchecked
+        };
+        assert_eq!(unchecked(&first, now, past), 1, "there is no time to judge it");
+        assert_eq!(unchecked(&first, now, past + Duration::from_secs(60)), 0);
+        known.forget(Scope::Shared, |_| false);
+        assert_eq!(unchecked(&first, now, past), 0, "nothing is judged again, nor counted");
+        assert_eq!(
+            unchecked(&first, UnixMillis(u64::MAX), past),
+            1,
+            "in the end it may be another"
+        );
+        assert_eq!(unchecked(&state(Version(2)), now, past), 1, "it was changed");
     }
 
     #[test]

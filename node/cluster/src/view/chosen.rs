@@ -131,7 +131,8 @@ fn is_in(wanted: DomainState, listed: &Listed<'_>, domain: &Domain, trust: u64) 
             let basis = Basis { version: domain.version, trust: trust.wrapping_add(own) };
             let known = listed.inspections.recall(listed.scope, domain.id, basis, listed.now);
             let is_checked = known.is_some();
-            let found = known.unwrap_or_else(|| findings::of_records(domain, listed.now));
+            let found = known.map(|(found, _)| found);
+            let found = found.unwrap_or_else(|| findings::of_records(domain, listed.now));
             enabled(&found, is_checked) == Some(wanted)
         }
     }

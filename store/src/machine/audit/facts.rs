@@ -10,10 +10,10 @@ use crate::{
 };
 
 /// Names and values, each name once.
-pub(super) type Facts = Vec<(String, String)>;
+pub type Facts = Vec<(String, String)>;
 
 /// Returns the facts about a row; none about a row that only accompanies others.
-pub(super) fn of(key: &RowKey, record: &Record) -> Facts {
+pub fn of(key: &RowKey, record: &Record) -> Facts {
     let one = |what: &str, value: String| vec![(what.to_owned(), value)];
     match record {
         Record::Domain(found) => domain(found),
