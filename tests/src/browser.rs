@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -176,6 +176,17 @@ impl Browser {
         }
     }
 
+    /// Takes the tick of a box away, by its id.
+    pub fn tick_off(&self, id: &str) {
+        match self.way {
+            Way::Keyboard => {
+                self.tab_to(&format!("the box {id}"), |focus| focus["id"] == id);
+                self.keys(" ");
+            }
+            Way::Mouse | Way::NoScript => self.click("css selector", &by_id(id)),
+        }
+    }
+
     /// Presses a button, follows a link or opens a part, by its text.
     pub fn press(&self, text: &str) {
         match self.way {
@@ -212,6 +223,13 @@ impl Browser {
         let size =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.tool("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Keeps files that a page sends in a directory.
+    pub fn keep_downloads_in(&self, dir: &Path) {
+        let place = dir.display().to_string();
+        let behaviour = json!({ "behavior": "allow", "downloadPath": place });
+        self.tool("Browser.setDownloadBehavior", behaviour);
     }
 
     /// Forgets what it has loaded before.

@@ -28,8 +28,9 @@ fn said(
     changed: LogIndex,
 ) -> (&'static str, Vec<String>) {
     let Some(report) = report else { return ("unreachable", Vec::new()) };
-    let is_about =
-        |code: &str, object: &str| code == Code::PortUnavailable.as_str() && object == name.as_str();
+    let is_about = |code: &str, object: &str| {
+        code == Code::PortUnavailable.as_str() && object == name.as_str()
+    };
     let about = report.attention.iter().filter(|one| is_about(&one.code, &one.object));
     let problems: Vec<String> = about.map(|one| one.text.clone()).collect();
     let state = match problems.is_empty() {
