@@ -253,6 +253,10 @@ impl Browser {
 
     fn click(&self, using: &str, value: &str) {
         let found = self.find(using, value);
+        // A click that scrolls first can miss, after a picture of more than the window.
+        let script = "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })";
+        let seen = json!({ "script": script, "args": [{ ELEMENT: found }] });
+        self.post("/execute/sync", seen).unwrap();
         self.post(&format!("/element/{found}/click"), json!({})).unwrap();
     }
 

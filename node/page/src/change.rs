@@ -208,7 +208,8 @@ fn shown(visit: &Visit, wish: &Wish, answer: &Value) -> Response {
     let has_more =
         all.iter().any(|(name, _)| ["Signing request", "Token", "Secret"].contains(name));
     if has_more {
-        let file = text("/pem").map(|_| format!("{}.csr", wish.file_name()));
+        let domain = wish.domain.as_deref().unwrap_or_default();
+        let file = text("/pem").map(|_| format!("{domain}.csr"));
         let back = wish.after();
         let page = ResultPage { v: visit, title: &wish.title, back, shown: all, file };
         return visit.page(StatusCode::OK, &page);

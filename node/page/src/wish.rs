@@ -130,11 +130,6 @@ impl Wish {
         format!("{}?held={}#{form}", self.page, self.operation)
     }
 
-    /// Returns the domain as the name of a file.
-    pub(crate) fn file_name(&self) -> String {
-        self.domain.as_deref().unwrap_or("conclave").replace('*', "wildcard")
-    }
-
     /// Says what is asked for.
     pub(crate) fn fact(mut self, name: &'static str, value: impl Into<String>) -> Wish {
         self.facts.push((name, value.into()));
