@@ -63,7 +63,9 @@ impl Browser {
             .find_map(|rest| rest.trim_end_matches('.').parse().ok())
             .expect("the port of chromedriver");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        let args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"];
+        // So high that buttons are seen without scrolling: after a picture of more than the window a
+        // click that has to scroll first can miss.
+        let args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,1800"];
         let mut options = json!({ "args": args });
         if way == Way::NoScript {
             options["prefs"] = json!({ "profile.managed_default_content_settings.javascript": 2 });
@@ -253,10 +255,6 @@ impl Browser {
 
     fn click(&self, using: &str, value: &str) {
         let found = self.find(using, value);
-        // A click that scrolls first can miss, after a picture of more than the window.
-        let script = "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })";
-        let seen = json!({ "script": script, "args": [{ ELEMENT: found }] });
-        self.post("/execute/sync", seen).unwrap();
         self.post(&format!("/element/{found}/click"), json!({})).unwrap();
     }
 

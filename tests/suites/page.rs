@@ -135,7 +135,7 @@ fn care_for_a_domain(person: &Person<'_>) {
     try_on_one_node(person, &request);
     // The chain again, alone.
     browser.press("Another CA chain");
-    person.paste("chain-1", &one.dir.join("ca.pem").display().to_string());
+    person.paste("chain-ec", &one.dir.join("ca.pem").display().to_string());
     browser.press("Set the CA chain");
     browser.shows("Nothing would change");
 }
@@ -266,7 +266,8 @@ fn trust(person: &Person<'_>) {
     let marked = marked.as_str().unwrap();
     browser.tick(marked);
     browser.press("Remove the marked …");
-    browser.shows("shop.example: clients must have a certificate issued by");
+    browser.shows("shop.example: leads to CN=Test Root, which is not trusted here");
+    browser.shows("which is no longer trusted: none is valid");
     person.picture("trust-lost");
     browser.press("Back");
     browser.shows("Trust another one");
@@ -401,8 +402,8 @@ fn back_up(person: &Person<'_>) {
         })
     });
     let file = file.display().to_string();
-    let said = one.run(&["backup", "verify", &file, "--identity", &key]).ok();
-    assert!(said.contains("shop.example") || said.contains("rows"), "{said}");
+    // It fails if a byte is missing.
+    one.run(&["backup", "verify", &file, "--identity", &key]).ok();
 }
 
 /// A user with limits, a new password, and a token from its beginning to its end.
@@ -413,8 +414,8 @@ fn administrators(person: &Person<'_>) {
     browser.fill("user-name", "bob");
     browser.fill("user-password", PASSWORD);
     browser.tick("user.create-viewer");
-    browser.press("Continue");
-    browser.shows("Roles viewer");
+    browser.press("Make the user");
+    browser.shows("viewer");
     person.confirm("user");
     browser.press("bob");
     browser.tick("user.set-operator");
@@ -435,7 +436,7 @@ fn administrators(person: &Person<'_>) {
     browser.press("New token");
     browser.fill("token-name", "deploy");
     browser.tick("token.create-viewer");
-    browser.press("Continue");
+    browser.press("Make the token");
     browser.press("Do it");
     browser.shows("This is shown once");
     browser.press("Back");

@@ -94,11 +94,6 @@ fn furnished() -> Cluster {
     let bundle = one.file("chain.pem", [pair.certificate, pair.chain.clone()].concat().as_bytes());
     let key = one.file("key.pem", pair.key.as_bytes());
     one.run(&["cert", "import", "shop.example", &bundle, "--key", &key]).ok();
-    let next = Pair::make("shop.example");
-    let bundle = one.file("next.pem", [next.certificate, next.chain].concat().as_bytes());
-    let key = one.file("next-key.pem", next.key.as_bytes());
-    let words = ["cert", "import", "shop.example", &bundle, "--key", &key, "--canary", "node-2"];
-    one.run(&words).ok();
     one.run(&["domain", "create", "bücher.example"]).ok();
     one.run(&["domain", "create", "two.example"]).ok();
     for (kind, family) in [("p256", "ec"), ("rsa2048", "rsa")] {
@@ -110,6 +105,11 @@ fn furnished() -> Cluster {
     for scope in ["cluster", "domain:shop.example"] {
         one.run(&["trust", "add", &root, "--scope", scope]).ok();
     }
+    let next = Pair::make("shop.example");
+    let bundle = one.file("next.pem", [next.certificate, next.chain].concat().as_bytes());
+    let key = one.file("next-key.pem", next.key.as_bytes());
+    let words = ["cert", "import", "shop.example", &bundle, "--key", &key, "--canary", "node-2"];
+    one.run(&words).ok();
     let port = format!(":{}", cluster.free_port());
     one.run(&["listener", "add", "https", "--bind", &port, "--upstream", "127.0.0.1:9"]).ok();
     one.run(&["token", "create", "monitoring", "--role", "viewer"]).ok();
