@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -73,7 +73,9 @@ impl Browser {
             .find_map(|rest| rest.trim_end_matches('.').parse().ok())
             .expect("the port of chromedriver");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        let args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"];
+        // So high that buttons are seen without scrolling: after a picture of more than the window a
+        // click that has to scroll first can miss.
+        let args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,1800"];
         let mut options = json!({ "args": args });
         if way == Way::NoScript {
             options["prefs"] = json!({ "profile.managed_default_content_settings.javascript": 2 });
@@ -186,6 +188,17 @@ impl Browser {
         }
     }
 
+    /// Takes the tick of a box away, by its id.
+    pub fn tick_off(&self, id: &str) {
+        match self.way {
+            Way::Keyboard => {
+                self.tab_to(&format!("the box {id}"), |focus| focus["id"] == id);
+                self.keys(" ");
+            }
+            Way::Mouse | Way::NoScript => self.click("css selector", &by_id(id)),
+        }
+    }
+
     /// Presses a button, follows a link or opens a part, by its text.
     pub fn press(&self, text: &str) {
         match self.way {
@@ -222,6 +235,13 @@ impl Browser {
         let size =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.tool("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Keeps files that a page sends in a directory.
+    pub fn keep_downloads_in(&self, dir: &Path) {
+        let place = dir.display().to_string();
+        let behaviour = json!({ "behavior": "allow", "downloadPath": place });
+        self.tool("Browser.setDownloadBehavior", behaviour);
     }
 
     /// Opens a page with an empty cache, and waits until it shows a text.

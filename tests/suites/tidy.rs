@@ -54,7 +54,7 @@ const LEVELS: [(&str, &str, u32); 21] = [
 ];
 
 /// Rooms inside the crates, lower ones first; those of a line are strangers to each other.
-const ROOMS: [(&str, &[&[&str]]); 10] = [
+const ROOMS: [(&str, &[&[&str]]); 11] = [
     (
         "node/cluster/src",
         &[
@@ -83,6 +83,18 @@ const ROOMS: [(&str, &[&[&str]]); 10] = [
             &["health", "public", "fields", "position", "auth"],
             &["asked", "unsealing", "gate"],
             &["routes", "serve"],
+        ],
+    ),
+    (
+        "node/page/src",
+        &[
+            &["api", "assets", "cookie", "show"],
+            &["form"],
+            &["wish"],
+            &["held"],
+            &["visit"],
+            &["pages", "login", "book"],
+            &["change", "explain", "backup"],
         ],
     ),
     ("node/src", &[&["process", "examine"], &["boot"], &["testing"]]),

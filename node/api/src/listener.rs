@@ -121,4 +121,21 @@ pub struct Listener {
     pub open: Vec<String>,
     /// Reasons why sockets are not open on the answering node.
     pub problems: Vec<String>,
+    /// The listener on each member; empty from nodes before 0.4.0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<OnNode>,
+}
+
+/// A listener on one member, as the member last reported it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ListenerOnNode")]
+pub struct OnNode {
+    /// Name of the node.
+    pub node: String,
+    /// `open`; `closed`, for the reasons in `problems`; `lagging`: the node does not have the
+    /// present settings yet; `draining`; or `unreachable`.
+    pub state: String,
+    /// Reasons why sockets are not open there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }

@@ -10,6 +10,7 @@ mod dry_run;
 mod follow;
 mod keyring;
 mod login;
+mod lost_trust;
 mod missing;
 
 use std::{

@@ -42,7 +42,7 @@ pub use drain::Drain;
 pub(crate) use drain::DrainedV1;
 pub(crate) use level::{UPGRADE_HINT, known_level, version_of};
 pub use load::LoadV1;
-pub(crate) use outlook::Outlook;
+pub use outlook::Outlook;
 pub use propose::Wait;
 pub(crate) use propose::{ExecuteError, Executed};
 pub(crate) use report::Attention;

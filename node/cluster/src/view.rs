@@ -10,6 +10,7 @@ mod expiry;
 mod exposed;
 mod findings;
 mod keyring;
+mod listener;
 mod status;
 mod upgrade;
 
@@ -44,6 +45,7 @@ pub use expiry::{Expiry, Serving};
 pub use exposed::exposed;
 pub use findings::{client_auth_problems, of_chain, of_domain};
 pub use keyring::unfinished;
+pub use listener::listener_on_nodes;
 pub use status::{cluster, main_domain, member_problems, members};
 pub(crate) use upgrade::possible_level;
 pub use upgrade::upgrade;
@@ -222,6 +224,11 @@ fn changes(domain: &Domain, earlier: Option<&Domain>) -> Vec<String> {
     }
     if domain.client_auth != earlier.client_auth {
         words.push("client certificates".to_owned());
+    }
+    // Its trusted certificates are not in the domain itself, so their changes alone make versions
+    // that look the same.
+    if words.is_empty() && domain.version.0 == earlier.version.0 + 1 {
+        words.push("trusted certificates".to_owned());
     }
     words
 }

@@ -73,6 +73,13 @@ impl Api {
 
     /// Calls the API, and reads its answer.
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Problem> {
+        let body = self.stream(call).await?;
+        let body = to_bytes(body, ANSWER_BYTES_MAX).await.map_err(internal)?;
+        serde_json::from_slice(&body).map_err(internal)
+    }
+
+    /// Calls the API. Returns the body of its answer, which may be long.
+    pub(crate) async fn stream(&self, call: Call) -> Result<Body, Problem> {
         let mut request = Request::builder().method(call.method).uri(call.path);
         if let Some(token) = &self.token {
             let value = HeaderValue::from_str(&format!("Bearer {token}"));
@@ -88,12 +95,11 @@ impl Api {
         let mut request = request.body(body).map_err(internal)?;
         *request.extensions_mut() = self.connection.known.clone();
         let Ok(answer) = self.router.clone().oneshot(request).await;
-        let is_done = answer.status().is_success();
-        let body = to_bytes(answer.into_body(), ANSWER_BYTES_MAX).await.map_err(internal)?;
-        match is_done {
-            true => serde_json::from_slice(&body).map_err(internal),
-            false => Err(serde_json::from_slice::<Problem>(&body).map_err(internal)?),
+        if answer.status().is_success() {
+            return Ok(answer.into_body());
         }
+        let body = to_bytes(answer.into_body(), ANSWER_BYTES_MAX).await.map_err(internal)?;
+        Err(serde_json::from_slice::<Problem>(&body).map_err(internal)?)
     }
 }
 

@@ -11,12 +11,7 @@ use axum::{
 use conclave_api::problem::{Code, Problem};
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
-use crate::{
-    Site,
-    form::Fields,
-    pages::{ProblemPage, status_of},
-    visit::Visit,
-};
+use crate::{Site, form::Fields, visit::Visit};
 
 include!(concat!(env!("OUT_DIR"), "/book.rs"));
 
@@ -60,7 +55,7 @@ pub(crate) async fn chapter(
     Path(name): Path<String>,
     parts: Parts,
 ) -> Response {
-    let mut visit = Visit::of_stranger(&parts, &site);
+    let visit = Visit::of_stranger(&parts, &site);
     match chapter_text(&name) {
         Some(text) => {
             let title = text.lines().next().unwrap_or_default().trim_start_matches("# ");
@@ -68,12 +63,7 @@ pub(crate) async fn chapter(
             let page = BookPage { v: &visit, title, html, search: "", found: Vec::new() };
             visit.page(StatusCode::OK, &page)
         }
-        None => {
-            let problem = Problem::new(Code::NotFound, "the book has no such chapter");
-            let status = status_of(&problem);
-            visit.problem = Some(problem);
-            visit.page(status, &ProblemPage { v: &visit })
-        }
+        None => visit.not_possible(Problem::new(Code::NotFound, "the book has no such chapter")),
     }
 }
 

@@ -17,11 +17,10 @@ use conclave_api::{
 use serde_json::Value;
 
 use crate::{
-    Site,
-    form::{Fields, Form},
+    FORM_BYTES_MAX, SHORT_FORM_BYTES_MAX, Site,
+    form::{Form, own_path},
     held::{Told, Undo},
-    login::{foreign_form, is_own_form, own_path},
-    pages,
+    pages::{self, refused},
     visit::Visit,
     wish::Wish,
 };
@@ -36,7 +35,6 @@ pub(crate) const CONFIRM: &str = "/ui/change/confirm";
 struct ConfirmPage<'a> {
     v: &'a Visit,
     wish: &'a Wish,
-    id: String,
     change: Option<Change>,
 }
 
@@ -45,7 +43,6 @@ struct ConfirmPage<'a> {
 struct StalePage<'a> {
     v: &'a Visit,
     wish: &'a Wish,
-    id: String,
     seen: u64,
     now: u64,
     /// What others did meanwhile.
@@ -58,7 +55,6 @@ struct StalePage<'a> {
 struct UnknownPage<'a> {
     v: &'a Visit,
     wish: &'a Wish,
-    id: String,
 }
 
 #[derive(Template)]
@@ -69,38 +65,38 @@ struct ResultPage<'a> {
     back: &'a str,
     /// What is shown this once: its name and its text.
     shown: Vec<(&'static str, String)>,
-    /// Name of a file to keep it in, and what it is.
-    file: Option<(&'static str, &'static str)>,
+    /// Name of a file to keep it in.
+    file: Option<String>,
 }
 
 /// Takes a form. Answers with its dry run, or with the form and what is wrong with it.
-pub(crate) async fn ask(mut visit: Visit, parts: Parts, Form(fields): Form) -> Response {
+pub(crate) async fn ask(
+    mut visit: Visit,
+    parts: Parts,
+    Form(fields): Form<FORM_BYTES_MAX>,
+) -> Response {
     visit.path = own_path(fields.get("back"));
-    if !is_own_form(&visit, &parts, ASK, &fields) {
-        return refused(visit, Fields::parse(b""), foreign_form()).await;
-    }
+    let filled = fields.shown();
     // Of a form with several buttons the pressed one says what is wanted.
     let form = fields.all("do").last().unwrap_or_default().to_owned();
-    let mut wish = match fields.check().and_then(|()| pages::wish(&form, &fields)) {
+    let checked = visit.check_form(&parts, ASK, &fields);
+    let mut wish = match checked.and_then(|()| pages::wish(&form, &fields)) {
         Ok(wish) => wish,
-        Err(problem) => return refused(visit, fields, problem).await,
+        Err(problem) => return refused(visit, filled, problem).await,
     };
-    if wish.back == "/ui" {
-        wish.back = visit.path.clone();
-    }
-    if wish.can_try {
-        wish = wish.query(path::REASON_PARAMETER, fields.some("reason"));
-    }
+    drop(fields);
+    visit.path_alone().clone_into(&mut wish.page);
+    wish.filled = filled;
     if pages::is_at_once(&form) {
-        return done(visit, wish, fields).await;
+        return done(visit, wish).await;
     }
     if !wish.can_try {
-        return confirmation(&visit, wish, None);
+        return confirmation(&visit, &wish, None);
     }
     match wish.send::<Change>(&visit.api, true).await {
-        Ok(change) => confirmation(&visit, wish, Some(change)),
-        Err(problem) if problem.code == Code::VersionConflict => stale(&visit, wish, problem).await,
-        Err(problem) => refused(visit, fields, problem).await,
+        Ok(change) => confirmation(&visit, &wish, Some(change)),
+        Err(problem) if problem.code == Code::VersionConflict => stale(visit, wish, problem).await,
+        Err(problem) => refused(visit, wish.filled, problem).await,
     }
 }
 
@@ -109,11 +105,11 @@ pub(crate) async fn confirm(
     State(site): State<Arc<Site>>,
     mut visit: Visit,
     parts: Parts,
-    Form(fields): Form,
+    Form(fields): Form<SHORT_FORM_BYTES_MAX>,
 ) -> Response {
     visit.path = own_path(fields.get("back"));
-    if !is_own_form(&visit, &parts, CONFIRM, &fields) {
-        return refused(visit, Fields::parse(b""), foreign_form()).await;
+    if let Err(problem) = visit.check_form(&parts, CONFIRM, &fields) {
+        return refused(visit, Vec::new(), problem).await;
     }
     let id = fields.get("id");
     let Some(mut wish) = site.held.take(&visit.key, id) else {
@@ -124,9 +120,10 @@ pub(crate) async fn confirm(
         let problem =
             Problem::new(Code::Malformed, "this form was confirmed already, or is too old")
                 .hint("look whether the change is made; if not, begin again");
-        return refused(visit, Fields::parse(b""), problem).await;
+        return refused(visit, Vec::new(), problem).await;
     };
-    visit.path.clone_from(&wish.back);
+    visit.path.clone_from(&wish.page);
+    wish.reason = fields.some("reason");
     // A visitor who has seen what others did meanwhile decides for the present version.
     if let Some(version) = fields.some("version") {
         wish.version = version.parse().ok();
@@ -134,42 +131,40 @@ pub(crate) async fn confirm(
     if let Some(name) = wish.typed.clone().filter(|name| fields.get("typed").trim() != name) {
         visit.problem = Some(Problem::new(Code::Malformed, format!("type {name} to go on")));
         let change = wish.tried(&visit.api).await;
-        return confirmation(&visit, wish, change);
+        return confirmation(&visit, &wish, change);
     }
-    done(visit, wish, fields).await
+    done(visit, wish).await
 }
 
 /// Sends a change, and shows what came of it.
-async fn done(mut visit: Visit, wish: Wish, fields: Fields) -> Response {
+async fn done(mut visit: Visit, wish: Wish) -> Response {
     match wish.send::<Value>(&visit.api, false).await {
         Ok(answer) => shown(&visit, &wish, &answer),
-        Err(problem) if problem.code == Code::VersionConflict => stale(&visit, wish, problem).await,
+        Err(problem) if problem.code == Code::VersionConflict => stale(visit, wish, problem).await,
         // It may have happened: the same operation again does it at most once.
         Err(problem) if problem.code == Code::OutcomeUnknown && wish.can_try => {
             visit.problem = Some(problem);
-            let id = visit.site.held.hold(&visit, wish.clone());
-            let page = UnknownPage { v: &visit, wish: &wish, id };
+            visit.hold(wish.clone());
+            let page = UnknownPage { v: &visit, wish: &wish };
             visit.page(StatusCode::SERVICE_UNAVAILABLE, &page)
         }
-        Err(problem) => refused(visit, fields, problem).await,
+        Err(problem) => refused(visit, wish.filled, problem).await,
     }
 }
 
-fn confirmation(visit: &Visit, wish: Wish, change: Option<Change>) -> Response {
+fn confirmation(visit: &Visit, wish: &Wish, change: Option<Change>) -> Response {
     let status = match visit.problem.is_some() {
         true => StatusCode::BAD_REQUEST,
         false => StatusCode::OK,
     };
-    let id = visit.site.held.hold(visit, wish.clone());
-    visit.page(status, &ConfirmPage { v: visit, wish: &wish, id, change })
+    visit.hold(wish.clone());
+    visit.page(status, &ConfirmPage { v: visit, wish, change })
 }
 
 /// Shows what others changed meanwhile beside what the visitor wants.
-async fn stale(visit: &Visit, wish: Wish, problem: Problem) -> Response {
+async fn stale(visit: Visit, mut wish: Wish, problem: Problem) -> Response {
     let Some((seen, name)) = wish.version.zip(wish.domain.clone()) else {
-        let mut visit = visit.clone();
-        visit.problem = Some(problem);
-        return visit.page(StatusCode::CONFLICT, &pages::ProblemPage { v: &visit });
+        return refused(visit, wish.filled, problem).await;
     };
     let domain: Option<Domain> = visit.api.read(&path::with_name(path::DOMAIN, &name)).await.ok();
     let now = domain.map_or(seen, |domain| domain.version);
@@ -177,24 +172,11 @@ async fn stale(visit: &Visit, wish: Wish, problem: Problem) -> Response {
         visit.api.read(&path::with_name(path::DOMAIN_HISTORY, &name)).await;
     let others = history.map(|list| list.items).unwrap_or_default();
     let others = others.into_iter().filter(|one| one.version > seen).collect();
-    let mut wanted = wish.clone();
-    wanted.version = Some(now);
-    let change = wanted.tried(&visit.api).await;
-    let id = visit.site.held.hold(visit, wanted);
-    let page = StalePage { v: visit, wish: &wish, id, seen, now, others, change };
+    wish.version = Some(now);
+    let change = wish.tried(&visit.api).await;
+    visit.hold(wish.clone());
+    let page = StalePage { v: &visit, wish: &wish, seen, now, others, change };
     visit.page(StatusCode::CONFLICT, &page)
-}
-
-/// Shows the page of the form again, with what is wrong with it.
-pub(crate) async fn refused(mut visit: Visit, fields: Fields, problem: Problem) -> Response {
-    let status = pages::status_of(&problem);
-    visit.problem = Some(problem);
-    visit.old = fields.shown();
-    let mut answer = pages::of(visit).await;
-    if answer.status().is_success() {
-        *answer.status_mut() = status;
-    }
-    answer
 }
 
 /// Returns how a change of a domain is undone, if the visitor may do that.
@@ -226,8 +208,10 @@ fn shown(visit: &Visit, wish: &Wish, answer: &Value) -> Response {
     let has_more =
         all.iter().any(|(name, _)| ["Signing request", "Token", "Secret"].contains(name));
     if has_more {
-        let file = text("/pem").map(|_| ("request.csr", "Signing request"));
-        let page = ResultPage { v: visit, title: &wish.title, back: &wish.back, shown: all, file };
+        let domain = wish.domain.as_deref().unwrap_or_default();
+        let file = text("/pem").map(|_| format!("{domain}.csr"));
+        let back = wish.after();
+        let page = ResultPage { v: visit, title: &wish.title, back, shown: all, file };
         return visit.page(StatusCode::OK, &page);
     }
     let inner = answer.get("change").unwrap_or(answer);
@@ -236,7 +220,6 @@ fn shown(visit: &Visit, wish: &Wish, answer: &Value) -> Response {
         Err(_) => Told { text: format!("Done: {}", wish.title), ..Told::default() },
     };
     let id = &wish.operation;
-    visit.site.held.tell(visit, id, told);
-    let sign = if wish.back.contains('?') { '&' } else { '?' };
-    visit.go(&format!("{}{sign}told={id}", wish.back)).into_response()
+    visit.tell(id, told);
+    visit.go(&format!("{}?told={id}", wish.after())).into_response()
 }

@@ -20,9 +20,9 @@ use conclave_pki::{
 use conclave_system::clock;
 
 use crate::{
-    change::refused,
-    form::{Fields, Form},
-    login::{foreign_form, is_own_form, own_path},
+    FORM_BYTES_MAX,
+    form::{Fields, Form, own_path},
+    pages::refused,
     visit::Visit,
 };
 
@@ -60,17 +60,21 @@ enum Verdict {
 }
 
 /// Answers the question.
-pub(crate) async fn explain(mut visit: Visit, parts: Parts, Form(fields): Form) -> Response {
+pub(crate) async fn explain(
+    mut visit: Visit,
+    parts: Parts,
+    Form(fields): Form<FORM_BYTES_MAX>,
+) -> Response {
     visit.path = own_path(fields.get("back"));
-    if !is_own_form(&visit, &parts, EXPLAIN, &fields) {
-        return refused(visit, Fields::parse(b""), foreign_form()).await;
+    if let Err(problem) = visit.check_form(&parts, EXPLAIN, &fields) {
+        return refused(visit, fields.shown(), problem).await;
     }
     match judged(&visit, &fields).await {
         Ok(verdict) => {
             let (set, purpose) = (fields.get("name"), fields.get("purpose"));
             visit.page(StatusCode::OK, &ExplainPage { v: &visit, set, purpose, verdict })
         }
-        Err(problem) => refused(visit, fields, problem).await,
+        Err(problem) => refused(visit, fields.shown(), problem).await,
     }
 }
 

@@ -3,22 +3,19 @@
 use std::time::Duration;
 
 use axum::{
-    body::Bytes,
+    body::Body,
     extract::{FromRequest, Request},
-    http::{HeaderMap, StatusCode, header::COOKIE},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use conclave_api::problem::{Code, Problem};
 use data_encoding::BASE64URL_NOPAD;
+use futures::StreamExt;
 use ring::hmac;
 use zeroize::Zeroizing;
 
-/// Cookie with the session of a user.
-pub(crate) const SESSION_COOKIE: &str = "__Host-conclave-session";
-/// Cookie with the key that signs this browser's forms.
-pub(crate) const FORM_COOKIE: &str = "__Host-conclave-form";
-/// What every cookie of the page is: not for scripts, not for other sites, only over TLS.
-pub(crate) const COOKIE_RULES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
+use crate::cookie::{FORM_COOKIE, cookie};
+
 /// Field with the signature.
 pub(crate) const CSRF: &str = "csrf";
 const KEY_BYTES: usize = 32;
@@ -30,27 +27,48 @@ const FIELD_BYTES_MAX: usize = 16 * 1024;
 const PEM: [&str; 4] = ["certificate", "certificates", "chain", "key"];
 /// Longest time for a form to arrive.
 const FORM_TIMEOUT: Duration = Duration::from_secs(60);
+/// What is kept of a form that is too long: its first fields say from which page it comes.
+const HEAD_BYTES: usize = 2 * 1024;
+/// Most bytes of a form that is too long. They are read because a browser sends all of a form before
+/// it reads the answer.
+const LONG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The fields of a form, in its order. Some hold secrets, so all are wiped.
-pub(crate) struct Fields(Vec<(String, Zeroizing<String>)>);
+pub(crate) struct Fields {
+    pairs: Vec<(String, Zeroizing<String>)>,
+    /// The form was longer than this bound in bytes, and only its first fields were kept.
+    cut_at: Option<usize>,
+}
 
 impl Fields {
     /// Reads a body of `application/x-www-form-urlencoded`.
     pub(crate) fn parse(body: &[u8]) -> Fields {
         let pairs = form_urlencoded::parse(body).take(FIELDS_MAX);
-        Fields(
-            pairs
-                .map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned())))
-                .collect(),
-        )
+        let pairs =
+            pairs.map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned())));
+        Fields { pairs: pairs.collect(), cut_at: None }
     }
 
-    /// Refuses a field that is longer than anything that can be meant.
+    /// Reads the first fields of a form that is longer than `bytes_max`.
+    fn cut(head: &[u8], bytes_max: usize) -> Fields {
+        // The last one is not whole.
+        let end = head.iter().rposition(|byte| *byte == b'&').unwrap_or(0);
+        let whole = head.get(..end).unwrap_or_default();
+        Fields { cut_at: Some(bytes_max), ..Fields::parse(whole) }
+    }
+
+    /// Refuses a form, or a field, that is longer than anything that can be meant.
     pub(crate) fn check(&self) -> Result<(), Problem> {
+        if let Some(bytes_max) = self.cut_at {
+            let title = format!("a form has at most {} KiB", bytes_max / 1024);
+            return Err(Problem::new(Code::TooLarge, title)
+                .why("what was sent is longer, so nothing of it was used")
+                .hint("paste only the PEM that belongs here"));
+        }
         let is_long = |(name, value): &&(String, Zeroizing<String>)| {
             value.len() > FIELD_BYTES_MAX && !PEM.contains(&name.as_str())
         };
-        match self.0.iter().find(is_long) {
+        match self.pairs.iter().find(is_long) {
             Some((name, _)) => {
                 let title = format!("a field has at most {FIELD_BYTES_MAX} bytes");
                 Err(Problem::new(Code::TooLarge, title)
@@ -87,7 +105,7 @@ impl Fields {
 
     /// Returns every value of a field.
     pub(crate) fn all<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f str> {
-        self.0.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_str())
+        self.pairs.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_str())
     }
 
     /// Returns the words of a field: texts between white space or commas.
@@ -103,24 +121,60 @@ impl Fields {
         // A file with certificates may hold their key, too.
         let has_key = |value: &str| value.contains("PRIVATE KEY-----");
         let is_shown = |name: &str, value: &str| !SECRET.contains(&name) && !has_key(value);
-        let pairs = self.0.iter().filter(|(name, value)| is_shown(name, value));
+        let pairs = self.pairs.iter().filter(|(name, value)| is_shown(name, value));
         pairs.map(|(name, value)| (name.clone(), value.to_string())).collect()
     }
 }
 
-/// A form that has arrived in time.
-pub(crate) struct Form(pub(crate) Fields);
+/// A form of at most so many bytes that has arrived in time. Of a longer one the first fields are
+/// there, and [`Fields::check`] says so.
+pub(crate) struct Form<const BYTES_MAX: usize>(pub(crate) Fields);
 
-impl<S: Send + Sync> FromRequest<S> for Form {
+impl<const BYTES_MAX: usize, S: Send + Sync> FromRequest<S> for Form<BYTES_MAX> {
     type Rejection = Response;
 
-    async fn from_request(request: Request, state: &S) -> Result<Form, Response> {
-        match tokio::time::timeout(FORM_TIMEOUT, Bytes::from_request(request, state)).await {
-            Ok(Ok(body)) => Ok(Form(Fields::parse(&body))),
-            Ok(Err(refused)) => Err(refused.into_response()),
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        match tokio::time::timeout(FORM_TIMEOUT, read(request.into_body(), BYTES_MAX)).await {
+            Ok(Some(fields)) => Ok(Form(fields)),
+            Ok(None) => Err(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
             Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
         }
     }
+}
+
+/// Reads the body of a form; `None` if it breaks off, or has no end in sight.
+async fn read(body: Body, bytes_max: usize) -> Option<Fields> {
+    let mut stream = body.into_data_stream();
+    let mut kept = Zeroizing::new(Vec::new());
+    let mut count = 0_usize;
+    while let Some(piece) = stream.next().await {
+        let piece = piece.ok()?;
+        count = count.saturating_add(piece.len());
+        if count > LONG_BYTES_MAX {
+            return None;
+        }
+        if count <= bytes_max || kept.len() < HEAD_BYTES {
+            kept.extend_from_slice(&piece);
+        }
+    }
+    if count <= bytes_max {
+        return Some(Fields::parse(&kept));
+    }
+    Some(Fields::cut(kept.get(..HEAD_BYTES).unwrap_or(&kept), bytes_max))
+}
+
+/// Returns a path of this page; anything else becomes the overview.
+pub(crate) fn own_path(path: &str) -> String {
+    let is_own = path == "/ui" || path.starts_with("/ui/") || path.starts_with("/ui?");
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if is_own && is_plain { path.to_owned() } else { "/ui".to_owned() }
+}
+
+/// Returns a segment of a path without its escapes.
+pub(crate) fn unescaped(segment: &str) -> String {
+    // A path has no `+` for a space.
+    let text = format!("x={}", segment.replace('+', "%2B").replace('&', "%26"));
+    Fields::parse(text.as_bytes()).get("x").to_owned()
 }
 
 /// The key that signs the forms of one browser. Another site can send a form here, but it can
@@ -148,9 +202,9 @@ impl FormKey {
         }
     }
 
-    /// Returns the cookie that gives the browser its key.
-    pub(crate) fn cookie(&self) -> String {
-        format!("{FORM_COOKIE}={}; {COOKIE_RULES}", self.text)
+    /// Returns the value of the cookie that gives the browser its key.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Signs the forms that are sent to a path.
@@ -169,15 +223,10 @@ impl FormKey {
     }
 }
 
-/// Returns a cookie of a request.
-pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs.find(|(one, _)| one.trim() == name).map(|(_, value)| value.trim())
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::http::header::COOKIE;
+
     use super::*;
 
     fn with_cookie(cookie: &str) -> HeaderMap {
@@ -187,7 +236,7 @@ mod tests {
     #[test]
     fn a_form_counts_in_its_browser_and_for_its_path_alone() {
         let made = FormKey::of(&HeaderMap::new());
-        let key = FormKey::of(&with_cookie(&format!("a=b; {}", made.cookie())));
+        let key = FormKey::of(&with_cookie(&format!("a=b; {FORM_COOKIE}={}", made.text())));
         assert!(made.is_new && !key.is_new);
         let sent = |signature: &str| Fields::parse(format!("{CSRF}={signature}&x=1").as_bytes());
         let fields = sent(&key.sign("/ui/change"));
@@ -213,6 +262,30 @@ mod tests {
         let long = "x".repeat(FIELD_BYTES_MAX + 1);
         assert!(Fields::parse(format!("certificate={long}").as_bytes()).check().is_ok());
         assert!(Fields::parse(format!("name={long}").as_bytes()).check().is_err());
-        assert_eq!(Fields::parse("a&".repeat(FIELDS_MAX * 2).as_bytes()).0.len(), FIELDS_MAX);
+        assert_eq!(Fields::parse("a&".repeat(FIELDS_MAX * 2).as_bytes()).pairs.len(), FIELDS_MAX);
+    }
+
+    #[tokio::test]
+    async fn of_a_form_that_is_too_long_the_first_fields_are_known() {
+        let sent = |bytes: usize| Body::from(format!("csrf=c&do=x&key={}", "k".repeat(bytes)));
+        let fields = read(sent(10_000), 20_000).await.unwrap();
+        assert!(fields.check().is_ok() && fields.get("key").len() == 10_000);
+        let fields = read(sent(10_000), 9_000).await.unwrap();
+        assert_eq!(fields.check().unwrap_err().code, Code::TooLarge);
+        assert_eq!((fields.get("csrf"), fields.get("do"), fields.get("key")), ("c", "x", ""));
+        assert!(read(sent(LONG_BYTES_MAX), 9_000).await.is_none());
+    }
+
+    #[test]
+    fn a_way_back_leads_to_this_page_alone() {
+        for path in ["/ui", "/ui/domains?state=problem", "/ui/domains/a.example"] {
+            assert_eq!(own_path(path), path);
+        }
+        for path in
+            ["", "//evil.example", "https://evil.example", "/v1/status", "/ui\r\nX: y", "/uix"]
+        {
+            assert_eq!(own_path(path), "/ui", "{path}");
+        }
+        assert_eq!(unescaped("%2A.a+b"), "*.a+b");
     }
 }

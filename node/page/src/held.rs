@@ -8,10 +8,9 @@ use std::{
 };
 
 use conclave_api::change::Change;
-use data_encoding::HEXLOWER;
 use tokio::{task::AbortHandle, time::sleep};
 
-use crate::{form::FormKey, visit::Visit, wish::Wish};
+use crate::{form::FormKey, wish::Wish};
 
 /// Longest time to wait for a confirmation. A pasted private key waits here meanwhile.
 const HELD_FOR: Duration = Duration::from_secs(600);
@@ -64,6 +63,13 @@ impl Drop for Entry {
 
 type Entries = Arc<Mutex<VecDeque<Entry>>>;
 
+/// Whose a thing is: the browser's key, and who is logged in there.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner<'v> {
+    pub(crate) key: &'v FormKey,
+    pub(crate) who: &'v str,
+}
+
 /// The things that are held.
 pub(crate) struct Held {
     entries: Entries,
@@ -78,9 +84,9 @@ impl Default for Held {
 
 impl Held {
     /// Holds a change until it is confirmed. Returns its id.
-    pub(crate) fn hold(&self, visit: &Visit, wish: Wish) -> String {
+    pub(crate) fn hold(&self, owner: Owner<'_>, wish: Wish) -> String {
         let (id, bytes) = (wish.operation.clone(), wish.bytes());
-        self.add(visit, id.clone(), bytes, Thing::Wish(Box::new(wish)));
+        self.add(owner, id.clone(), bytes, Thing::Wish(Box::new(wish)));
         id
     }
 
@@ -97,9 +103,19 @@ impl Held {
         }
     }
 
+    /// Returns what the form of a change had, which may still be confirmed.
+    pub(crate) fn filled(&self, key: &FormKey, id: &str) -> Option<Vec<(String, String)>> {
+        let entries = entries(&self.entries);
+        let entry = entries.iter().find(|one| one.id == id && one.owner == owner(key))?;
+        match &entry.thing {
+            Thing::Wish(wish) => Some(wish.filled.clone()),
+            Thing::Told(_) => None,
+        }
+    }
+
     /// Notes what has been done, for the next page.
-    pub(crate) fn tell(&self, visit: &Visit, id: &str, told: Told) {
-        self.add(visit, id.to_owned(), told.text.len(), Thing::Told(told));
+    pub(crate) fn tell(&self, owner: Owner<'_>, id: &str, told: Told) {
+        self.add(owner, id.to_owned(), told.text.len(), Thing::Told(told));
     }
 
     /// Wipes everything of a browser.
@@ -117,11 +133,11 @@ impl Held {
         }
     }
 
-    fn add(&self, visit: &Visit, id: String, bytes: usize, thing: Thing) {
-        let who = visit.who.as_ref().map(|who| who.who.clone()).unwrap_or_default();
+    fn add(&self, Owner { key, who }: Owner<'_>, id: String, bytes: usize, thing: Thing) {
+        let who = who.to_owned();
         let forgetting = forget(Arc::downgrade(&self.entries), id.clone(), self.life);
         let forgetting = tokio::spawn(forgetting).abort_handle();
-        let owner = owner(&visit.key);
+        let owner = owner(key);
         let mut held = entries(&self.entries);
         let same = held.iter().filter(|one| one.who == who).count();
         if same >= HELD_EACH_MAX
@@ -151,12 +167,6 @@ fn entries(held: &Mutex<VecDeque<Entry>>) -> MutexGuard<'_, VecDeque<Entry>> {
 
 fn owner(key: &FormKey) -> String {
     key.sign("held")
-}
-
-/// Returns an id that nobody guesses. As the id of an operation it makes a second confirmation of
-/// the same form harmless.
-pub(crate) fn new_id() -> String {
-    HEXLOWER.encode(&conclave_system::entropy::array::<16>())
 }
 
 impl From<&Change> for Told {
@@ -189,46 +199,46 @@ impl From<&Change> for Told {
 
 #[cfg(test)]
 mod tests {
-    use axum::{
-        Router,
-        http::{Method, Request},
-    };
+    use axum::http::{HeaderMap, Method};
 
     use super::*;
-    use crate::Site;
 
-    fn visit() -> Visit {
-        let (parts, ()) = Request::new(()).into_parts();
-        let site = Arc::new(Site { api: Router::new(), held: Held::default() });
-        Visit::of_stranger(&parts, &site)
+    fn browser() -> FormKey {
+        FormKey::of(&HeaderMap::new())
+    }
+
+    fn owner_of(key: &FormKey) -> Owner<'_> {
+        Owner { key, who: "alice" }
     }
 
     fn wish(bytes: usize) -> Wish {
         let mut wish = Wish::new("x", Method::POST, "/v1/x".to_owned());
         wish.body = vec![0; bytes].into();
+        wish.filled.push(("name".to_owned(), "kept.example".to_owned()));
         wish
     }
 
     #[tokio::test]
     async fn a_change_is_held_for_its_browser_and_once() {
         let held = Held::default();
-        let (one, other) = (visit(), visit());
-        let id = held.hold(&one, wish(1));
-        assert!(held.take(&other.key, &id).is_none());
-        assert!(held.take(&one.key, &id).is_some());
-        assert!(held.take(&one.key, &id).is_none());
-        held.tell(&one, &id, Told { text: "done".to_owned(), ..Told::default() });
-        assert!(held.told(&other.key, &id).is_none());
-        assert_eq!(held.told(&one.key, &id).map(|told| told.text).as_deref(), Some("done"));
-        let id = held.hold(&one, wish(1));
-        held.forget(&one.key);
-        assert!(held.take(&one.key, &id).is_none());
+        let (one, other) = (browser(), browser());
+        let id = held.hold(owner_of(&one), wish(1));
+        assert!(held.take(&other, &id).is_none() && held.filled(&other, &id).is_none());
+        assert_eq!(held.filled(&one, &id).unwrap()[0].1, "kept.example");
+        assert!(held.take(&one, &id).is_some());
+        assert!(held.take(&one, &id).is_none());
+        held.tell(owner_of(&one), &id, Told { text: "done".to_owned(), ..Told::default() });
+        assert!(held.told(&other, &id).is_none());
+        assert_eq!(held.told(&one, &id).map(|told| told.text).as_deref(), Some("done"));
+        let id = held.hold(owner_of(&one), wish(1));
+        held.forget(&one);
+        assert!(held.take(&one, &id).is_none());
     }
 
     #[tokio::test]
     async fn a_change_that_nobody_confirms_is_wiped_in_time() {
         let held = Held { life: Duration::from_millis(10), ..Held::default() };
-        held.hold(&visit(), wish(1));
+        held.hold(owner_of(&browser()), wish(1));
         let is_gone = async {
             while !entries(&held.entries).is_empty() {
                 tokio::task::yield_now().await;
@@ -240,13 +250,14 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_make_room() {
         let held = Held::default();
-        let one = visit();
-        let first = held.hold(&one, wish(HELD_BYTES_MAX / 2));
-        let second = held.hold(&one, wish(HELD_BYTES_MAX / 2 - 1_000));
-        let third = held.hold(&one, wish(1_000));
-        assert!(held.take(&one.key, &first).is_none());
-        assert!(held.take(&one.key, &second).is_some() && held.take(&one.key, &third).is_some());
-        let all: Vec<String> = (0..=HELD_EACH_MAX).map(|_| held.hold(&one, wish(1))).collect();
-        assert!(held.take(&one.key, &all[0]).is_none() && held.take(&one.key, &all[1]).is_some());
+        let one = browser();
+        let first = held.hold(owner_of(&one), wish(HELD_BYTES_MAX / 2));
+        let second = held.hold(owner_of(&one), wish(HELD_BYTES_MAX / 2 - 1_000));
+        let third = held.hold(owner_of(&one), wish(1_000));
+        assert!(held.take(&one, &first).is_none());
+        assert!(held.take(&one, &second).is_some() && held.take(&one, &third).is_some());
+        let all: Vec<String> =
+            (0..=HELD_EACH_MAX).map(|_| held.hold(owner_of(&one), wish(1))).collect();
+        assert!(held.take(&one, &all[0]).is_none() && held.take(&one, &all[1]).is_some());
     }
 }

@@ -6,8 +6,10 @@
 
 mod api;
 mod assets;
+mod backup;
 mod book;
 mod change;
+mod cookie;
 mod explain;
 mod form;
 mod held;
@@ -19,13 +21,15 @@ mod wish;
 
 use std::sync::Arc;
 
-use axum::{Router, extract::DefaultBodyLimit, response::Redirect, routing::get};
+use axum::{Router, response::Redirect, routing::get};
 
 pub use api::Connection;
 use conclave_api::limits::BODY_BYTES_MAX;
 use held::Held;
 
-/// Largest form without PEM.
+/// Largest form, with PEM.
+const FORM_BYTES_MAX: usize = BODY_BYTES_MAX;
+/// Largest form without PEM. Strangers can send such ones.
 const SHORT_FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// What all visits share.
@@ -39,24 +43,20 @@ pub(crate) struct Site {
 pub fn router(api: Router) -> Router {
     let site = Arc::new(Site { api, held: Held::default() });
     let home = || async { Redirect::to("/ui") };
-    // Strangers can send these, and nothing in them is long.
-    let short = Router::new()
-        .route("/ui/login", get(login::show).post(login::log_in))
-        .route("/ui/logout", get(home).post(login::log_out))
-        .route("/ui/sealed", get(login::sealed).post(login::unseal))
-        .route(change::CONFIRM, get(home).post(change::confirm))
-        .layer(DefaultBodyLimit::max(SHORT_FORM_BYTES_MAX));
     Router::new()
         .route("/", get(home))
         .route("/ui/", get(home))
+        .route("/ui/login", get(login::show).post(login::log_in))
+        .route("/ui/logout", get(home).post(login::log_out))
+        .route("/ui/sealed", get(login::sealed).post(login::unseal))
         .route(change::ASK, get(home).post(change::ask))
+        .route(change::CONFIRM, get(home).post(change::confirm))
+        .route(backup::MAKE, get(home).post(backup::make))
         .route(explain::EXPLAIN, get(home).post(explain::explain))
         .route("/ui/assets/{name}", get(assets::file))
         .route("/ui/docs", get(book::contents))
         .route("/ui/docs/{chapter}", get(book::chapter))
         .route("/ui", get(pages::show))
         .route("/ui/{*page}", get(pages::show))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .merge(short)
         .with_state(site)
 }

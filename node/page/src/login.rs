@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::State,
-    http::{HeaderValue, Method, StatusCode, header::SET_COOKIE, request::Parts},
+    http::{Method, StatusCode, request::Parts},
     response::Response,
 };
 use conclave_api::{
@@ -18,11 +18,11 @@ use conclave_api::{
 use zeroize::Zeroizing;
 
 use crate::{
-    Site,
+    SHORT_FORM_BYTES_MAX, Site,
     api::Call,
-    form::{COOKIE_RULES, FORM_COOKIE, Fields, Form, SESSION_COOKIE},
-    pages::status_of,
-    visit::Visit,
+    cookie::{FORM_COOKIE, SESSION_COOKIE, with_cookie},
+    form::{Fields, Form, own_path},
+    visit::{Visit, status_of},
 };
 
 const LOGIN: &str = "/ui/login";
@@ -56,11 +56,11 @@ pub(crate) async fn show(State(site): State<Arc<Site>>, parts: Parts) -> Respons
 pub(crate) async fn log_in(
     State(site): State<Arc<Site>>,
     parts: Parts,
-    Form(fields): Form,
+    Form(fields): Form<SHORT_FORM_BYTES_MAX>,
 ) -> Response {
     let mut visit = Visit::of_stranger(&parts, &site);
     let (next, user) = (own_path(fields.get("next")), fields.get("user").trim().to_owned());
-    if !is_own_form(&visit, &parts, LOGIN, &fields) {
+    if visit.check_form(&parts, LOGIN, &fields).is_err() {
         return visit.go(LOGIN);
     }
     let password = fields.get("password").to_owned();
@@ -71,7 +71,7 @@ pub(crate) async fn log_in(
         Call { method: Method::POST, path: path::LOGIN.to_owned(), headers: Vec::new(), body };
     match visit.api.call::<Session>(call).await {
         Err(problem) if problem.code == Code::Sealed => visit.go(SEALED),
-        Ok(session) => with_session(visit.go(&next), &session.token),
+        Ok(session) => with_cookie(visit.go(&next), SESSION_COOKIE, &session.token),
         Err(problem) => {
             visit.problem = Some(problem);
             let status = visit.problem.as_ref().map_or(StatusCode::UNAUTHORIZED, status_of);
@@ -84,10 +84,10 @@ pub(crate) async fn log_in(
 pub(crate) async fn log_out(
     State(site): State<Arc<Site>>,
     parts: Parts,
-    Form(fields): Form,
+    Form(fields): Form<SHORT_FORM_BYTES_MAX>,
 ) -> Response {
     let visit = Visit::of_stranger(&parts, &site);
-    if !is_own_form(&visit, &parts, LOGOUT, &fields) {
+    if visit.check_form(&parts, LOGOUT, &fields).is_err() {
         return visit.go("/ui");
     }
     let path = path::LOGIN.to_owned();
@@ -98,12 +98,7 @@ pub(crate) async fn log_out(
         tracing::debug!(event = "page.not_logged_out", title = problem.title);
     }
     site.held.forget(&visit.key);
-    let mut answer = with_session(visit.go(LOGIN), "");
-    let cookie = format!("{FORM_COOKIE}=; {COOKIE_RULES}; Max-Age=0");
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        answer.headers_mut().append(SET_COOKIE, cookie);
-    }
-    answer
+    with_cookie(with_cookie(visit.go(LOGIN), SESSION_COOKIE, ""), FORM_COOKIE, "")
 }
 
 /// Shows how to open a sealed node, to the holder of a token: a sealed node can check no session.
@@ -116,17 +111,17 @@ pub(crate) async fn sealed(State(site): State<Arc<Site>>, parts: Parts) -> Respo
 pub(crate) async fn unseal(
     State(site): State<Arc<Site>>,
     parts: Parts,
-    Form(fields): Form,
+    Form(fields): Form<SHORT_FORM_BYTES_MAX>,
 ) -> Response {
     let mut visit = Visit::of_stranger(&parts, &site);
-    if !is_own_form(&visit, &parts, SEALED, &fields) {
+    if visit.check_form(&parts, SEALED, &fields).is_err() {
         return visit.go(SEALED);
     }
     if let Some(token) = fields.some("token") {
         let is_token =
             token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if is_token {
-            return with_session(visit.go(SEALED), &token);
+            return with_cookie(visit.go(SEALED), SESSION_COOKIE, &token);
         }
         visit.problem = Some(Problem::new(Code::Malformed, "this is no access token"));
         return show_sealed(visit, StatusCode::BAD_REQUEST).await;
@@ -156,52 +151,6 @@ async fn show_sealed(mut visit: Visit, status: StatusCode) -> Response {
         Err(problem) => {
             visit.problem.get_or_insert(problem);
             visit.page(status, &SealedPage { v: &visit, unlocking: None })
-        }
-    }
-}
-
-/// Returns whether a form was sent by this page in this browser.
-pub(crate) fn is_own_form(visit: &Visit, parts: &Parts, path: &str, fields: &Fields) -> bool {
-    let site = parts.headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
-    site.is_none_or(|site| site == "same-origin") && visit.key.has_signed(path, fields)
-}
-
-/// What is said about a form of another browser, or of a page from before a new cookie.
-pub(crate) fn foreign_form() -> Problem {
-    Problem::new(Code::NotAllowed, "this form was not made by this page in this browser")
-        .hint("load the page again, and fill in the form there")
-}
-
-/// Returns a path of this page; anything else becomes the overview.
-pub(crate) fn own_path(path: &str) -> String {
-    let is_own = path == "/ui" || path.starts_with("/ui/") || path.starts_with("/ui?");
-    let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    if is_own && is_plain { path.to_owned() } else { "/ui".to_owned() }
-}
-
-pub(crate) fn with_session(mut answer: Response, token: &str) -> Response {
-    let end = if token.is_empty() { "; Max-Age=0" } else { "" };
-    let cookie = format!("{SESSION_COOKIE}={token}; {COOKIE_RULES}{end}");
-    if let Ok(mut cookie) = HeaderValue::from_str(&cookie) {
-        cookie.set_sensitive(true);
-        answer.headers_mut().append(SET_COOKIE, cookie);
-    }
-    answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_login_leads_to_this_page_alone() {
-        for path in ["/ui", "/ui/domains?state=problem", "/ui/domains/a.example"] {
-            assert_eq!(own_path(path), path);
-        }
-        for path in
-            ["", "//evil.example", "https://evil.example", "/v1/status", "/ui\r\nX: y", "/uix"]
-        {
-            assert_eq!(own_path(path), "/ui", "{path}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The pages, one file per noun: what each shows, and what its forms wish.
 
 mod audit;
+mod canary;
 mod certificate;
 mod chain;
 mod client_auth;
@@ -18,45 +19,22 @@ mod token;
 mod trust;
 mod user;
 
-use askama::Template;
-use axum::{
-    http::{Method, StatusCode},
-    response::Response,
-};
+use axum::{http::Method, response::Response};
 use conclave_api::problem::{Code, Problem};
 
-use crate::{form::Fields, visit::Visit, wish::Wish};
-
-/// The menu.
-pub(crate) const MENU: [(&str, &str); 8] = [
-    ("/ui", "Overview"),
-    ("/ui/domains", "Domains"),
-    ("/ui/trusted", "Trusted certificates"),
-    ("/ui/tls", "TLS sessions"),
-    ("/ui/listeners", "Listeners"),
-    ("/ui/cluster", "Cluster"),
-    ("/ui/audit", "Audit trail"),
-    ("/ui/administrators", "Administrators"),
-];
-
-#[derive(Template)]
-#[template(path = "problem.html")]
-pub(crate) struct ProblemPage<'a> {
-    pub(crate) v: &'a Visit,
-}
+use crate::{
+    form::{Fields, unescaped},
+    visit::{Visit, status_of},
+    wish::Wish,
+};
 
 /// A page, or why it cannot be shown.
 type Shown = Result<Response, Problem>;
 /// What a form asks for, or what is wrong with it.
 type Wished = Result<Wish, Problem>;
 
-/// Shows a page.
-pub(crate) async fn show(visit: Visit) -> Response {
-    of(visit).await
-}
-
 /// Shows the page at the path of a visit.
-pub(crate) async fn of(mut visit: Visit) -> Response {
+pub(crate) async fn show(visit: Visit) -> Response {
     let (path, query) = match visit.path.clone().split_once('?') {
         Some((path, query)) => (path.to_owned(), Fields::parse(query.as_bytes())),
         None => (visit.path.clone(), Fields::parse(b"")),
@@ -73,7 +51,7 @@ pub(crate) async fn of(mut visit: Visit) -> Response {
         ["domains", "new"] => domain::new(&visit),
         ["domains", name] => domain::page(&visit, name, &query).await,
         ["domains", name, "client-auth"] => client_auth::page(&visit, name).await,
-        ["domains", name, "trusted"] => trust::of_domain(&visit, name).await,
+        ["domains", name, "trusted"] => trust::of_domain(&visit, name, &query).await,
         ["domains", name, "history"] => domain::history(&visit, name).await,
         ["trusted"] => trust::page(&visit, "cluster", &query).await,
         ["trusted", set @ ("builtin" | "server" | "cluster")] => {
@@ -81,27 +59,41 @@ pub(crate) async fn of(mut visit: Visit) -> Response {
         }
         ["tls"] => tls::page(&visit).await,
         ["listeners"] => listener::page(&visit).await,
+        ["listeners", name] => listener::one(&visit, name).await,
         ["cluster"] => cluster::page(&visit).await,
         ["cluster", "keyring"] => keyring::page(&visit).await,
         ["audit"] => audit::page(&visit, &query).await,
         ["administrators"] => user::page(&visit).await,
+        ["administrators", name] => user::one(&visit, name).await,
         _ => Err(Problem::new(Code::NotFound, "there is no such page")),
     };
     match shown {
         Ok(answer) => answer,
-        Err(problem) => {
-            let status = status_of(&problem);
-            // Of two problems the one of the form is what the visitor asked about.
-            visit.problem.get_or_insert(problem);
-            visit.page(status, &ProblemPage { v: &visit })
-        }
+        Err(problem) => visit.not_possible(problem),
     }
+}
+
+/// Shows the page of a form again, with what is wrong with it and what it had.
+pub(crate) async fn refused(
+    mut visit: Visit,
+    filled: Vec<(String, String)>,
+    problem: Problem,
+) -> Response {
+    let status = status_of(&problem);
+    visit.problem = Some(problem);
+    visit.old = filled;
+    let mut answer = show(visit).await;
+    if answer.status().is_success() {
+        *answer.status_mut() = status;
+    }
+    answer
 }
 
 /// Returns the change that a form asks for.
 pub(crate) fn wish(form: &str, fields: &Fields) -> Wished {
     let (noun, what) = form.split_once('.').unwrap_or((form, ""));
     let wished = match noun {
+        "canary" => canary::wish(what, fields),
         "certificate" => certificate::wish(what, fields),
         "chain" => chain::wish(what, fields),
         "client-auth" => client_auth::wish(what, fields),
@@ -128,11 +120,6 @@ pub(crate) fn is_at_once(form: &str) -> bool {
     ["csr.create", "join-token.create"].contains(&form)
 }
 
-/// Returns the status of a page that shows a problem.
-pub(crate) fn status_of(problem: &Problem) -> StatusCode {
-    StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
 /// Makes a wish about a domain.
 fn of_domain(title: &str, method: Method, path: &str, fields: &Fields) -> Wish {
     let name = fields.get("name");
@@ -146,10 +133,4 @@ fn family(fields: &Fields) -> Vec<&str> {
         "" => Vec::new(),
         family => vec!["--family", family],
     }
-}
-
-fn unescaped(segment: &str) -> String {
-    // A path has no `+` for a space.
-    let text = format!("x={}", segment.replace('+', "%2B").replace('&', "%26"));
-    Fields::parse(text.as_bytes()).get("x").to_owned()
 }

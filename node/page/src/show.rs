@@ -132,6 +132,16 @@ pub(crate) fn is(one: impl AsRef<str>, other: impl AsRef<str>) -> bool {
     one.as_ref() == other.as_ref()
 }
 
+/// Returns things with commas between them, as they are typed.
+pub(crate) fn joined<T: ToString>(all: &[T]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns what a field shows for a text that may be missing.
+pub(crate) fn text(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or_default()
+}
+
 /// Returns a number, or a dash.
 pub(crate) fn maybe(value: &Option<u64>) -> String {
     value.map_or_else(|| "–".to_owned(), number)
@@ -141,6 +151,15 @@ pub(crate) fn maybe(value: &Option<u64>) -> String {
 pub(crate) fn node_state(state: &str) -> (&'static str, &'static str) {
     match state {
         "ready" => ("good", "✓"),
+        "lagging" | "draining" => ("warn", "!"),
+        _ => ("bad", "✗"),
+    }
+}
+
+/// Returns a class for the colour of a listener's state on a node, and a sign.
+pub(crate) fn listener_state(state: &str) -> (&'static str, &'static str) {
+    match state {
+        "open" => ("good", "✓"),
         "lagging" | "draining" => ("warn", "!"),
         _ => ("bad", "✗"),
     }

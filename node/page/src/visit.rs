@@ -1,6 +1,6 @@
 //! A visit: who looks at which page, and what every page shows around its content.
 
-use std::sync::Arc;
+use std::{borrow::Borrow, sync::Arc};
 
 use askama::Template;
 use axum::{
@@ -9,7 +9,7 @@ use axum::{
         HeaderName, HeaderValue, Method, StatusCode,
         header::{
             CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERER,
-            REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+            REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
         },
         request::Parts,
     },
@@ -27,10 +27,11 @@ use crate::{
     Site,
     api::{Api, Connection},
     assets,
-    form::{self, Fields, FormKey, SESSION_COOKIE},
-    held::Told,
-    login::{own_path, with_session},
+    cookie::{FORM_COOKIE, SESSION_COOKIE, cookie, with_cookie},
+    form::{Fields, FormKey, own_path, unescaped},
+    held::{Owner, Told},
     show,
+    wish::Wish,
 };
 
 /// Nothing from elsewhere, no script and no style in the page itself, no frame around it.
@@ -41,6 +42,18 @@ const WHO: &str = "/v1/whoami?timeout_ms=2000";
 /// Beginning of the paths of live parts.
 const LIVE: &str = "/ui/live/";
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+/// The menu.
+const MENU: [(&str, &str); 8] = [
+    ("/ui", "Overview"),
+    ("/ui/domains", "Domains"),
+    ("/ui/trusted", "Trusted certificates"),
+    ("/ui/tls", "TLS sessions"),
+    ("/ui/listeners", "Listeners"),
+    ("/ui/cluster", "Cluster"),
+    ("/ui/audit", "Audit trail"),
+    ("/ui/administrators", "Administrators"),
+];
 
 /// One look at a page.
 #[derive(Clone)]
@@ -56,10 +69,22 @@ pub(crate) struct Visit {
     pub(crate) who: Option<WhoAmI>,
     /// Why a form of this page was refused.
     pub(crate) problem: Option<Problem>,
-    /// What that form had, so that nobody types it twice.
+    /// What a form of this page had that was refused, or not confirmed, so that nobody types it
+    /// twice.
     pub(crate) old: Vec<(String, String)>,
     /// What has just been done.
     pub(crate) told: Option<Told>,
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage<'a> {
+    v: &'a Visit,
+}
+
+/// Returns the status of a page that shows a problem.
+pub(crate) fn status_of(problem: &Problem) -> StatusCode {
+    StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Returns the page that a form was on.
@@ -100,12 +125,12 @@ impl Visit {
     /// A visit of a stranger.
     pub(crate) fn of_stranger(parts: &Parts, site: &Arc<Site>) -> Visit {
         let connection = parts.extensions.get::<Connection>().cloned().unwrap_or_default();
-        let token = form::cookie(&parts.headers, SESSION_COOKIE).map(str::to_owned);
+        let token = cookie(&parts.headers, SESSION_COOKIE).map(str::to_owned);
         let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         let key = FormKey::of(&parts.headers);
-        let told = Fields::parse(parts.uri.query().unwrap_or_default().as_bytes())
-            .some("told")
-            .and_then(|id| site.held.told(&key, &id));
+        let query = Fields::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let told = query.some("told").and_then(|id| site.held.told(&key, &id));
+        let old = query.some("held").and_then(|id| site.held.filled(&key, &id));
         Visit {
             site: Arc::clone(site),
             api: Api::new(site.api.clone(), connection, token),
@@ -114,7 +139,7 @@ impl Visit {
             status: None,
             who: None,
             problem: None,
-            old: Vec::new(),
+            old: old.unwrap_or_default(),
             told,
         }
     }
@@ -123,7 +148,7 @@ impl Visit {
     /// that has ended.
     async fn to_login(&self, parts: &Parts) -> Response {
         if self.path.starts_with(LIVE) {
-            return with_session(StatusCode::UNAUTHORIZED.into_response(), "");
+            return with_cookie(StatusCode::UNAUTHORIZED.into_response(), SESSION_COOKIE, "");
         }
         let unlocking: Option<Unlocking> = match self.api.has_token() {
             true => self.api.read(path::KEYRING_UNLOCKING).await.ok(),
@@ -135,7 +160,10 @@ impl Visit {
                 let next =
                     if parts.method == Method::GET { self.path.clone() } else { before(parts) };
                 let login = self.go(&format!("/ui/login?next={}", show::escaped(&next)));
-                if self.api.has_token() { with_session(login, "") } else { login }
+                match self.api.has_token() {
+                    true => with_cookie(login, SESSION_COOKIE, ""),
+                    false => login,
+                }
             }
         }
     }
@@ -170,13 +198,60 @@ impl Visit {
         self.with_key(answer)
     }
 
-    fn with_key(&self, mut answer: Response) -> Response {
-        if self.key.is_new
-            && let Ok(cookie) = HeaderValue::from_str(&self.key.cookie())
-        {
-            answer.headers_mut().append(SET_COOKIE, cookie);
+    fn with_key(&self, answer: Response) -> Response {
+        match self.key.is_new {
+            true => with_cookie(answer, FORM_COOKIE, self.key.text()),
+            false => answer,
         }
-        answer
+    }
+
+    /// Returns how the cluster is, for pages that show nothing else.
+    pub(crate) fn status(&self) -> Result<&Status, Problem> {
+        let hidden = || match self.is_limited() {
+            true => Problem::new(Code::NotAllowed, "this page is not about your domains"),
+            false => Problem::new(Code::NoLeader, "this node cannot tell how the cluster is"),
+        };
+        self.status.as_ref().ok_or_else(hidden)
+    }
+
+    /// Answers with what is wrong, and no page.
+    pub(crate) fn not_possible(mut self, problem: Problem) -> Response {
+        let status = status_of(&problem);
+        // Of two problems the one of the form is what the visitor asked about.
+        self.problem.get_or_insert(problem);
+        self.page(status, &ProblemPage { v: &self })
+    }
+
+    /// Refuses a form that this page did not make in this browser, or that is too long.
+    pub(crate) fn check_form(
+        &self,
+        parts: &Parts,
+        path: &str,
+        fields: &Fields,
+    ) -> Result<(), Problem> {
+        let site = parts.headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+        let is_from_here = site.is_none_or(|site| site == "same-origin");
+        if !is_from_here || !self.key.has_signed(path, fields) {
+            let title = "this form was not made by this page in this browser";
+            return Err(Problem::new(Code::NotAllowed, title)
+                .hint("load the page again, and fill in the form there"));
+        }
+        fields.check()
+    }
+
+    /// Holds a change until the visitor confirms it.
+    pub(crate) fn hold(&self, wish: Wish) {
+        self.site.held.hold(self.owner(), wish);
+    }
+
+    /// Notes what has been done, for the visitor's next page.
+    pub(crate) fn tell(&self, id: &str, told: Told) {
+        self.site.held.tell(self.owner(), id, told);
+    }
+
+    fn owner(&self) -> Owner<'_> {
+        let who = self.who.as_ref().map(|who| who.who.as_str()).unwrap_or_default();
+        Owner { key: &self.key, who }
     }
 
     /// Returns the signature for forms that are sent to a path.
@@ -201,33 +276,49 @@ impl Visit {
         self.path.split('?').next().unwrap_or_default()
     }
 
-    /// Returns whether this is the page at a path.
+    /// Returns whether this is the page at a path, however a browser escapes it.
     pub(crate) fn is_at(&self, path: impl AsRef<str>) -> bool {
-        self.path_alone() == path.as_ref()
+        unescaped(self.path_alone()) == path.as_ref()
     }
 
-    /// Returns the form of this page that was refused.
-    pub(crate) fn refused(&self) -> Option<&str> {
-        self.old.iter().find(|(name, _)| name == "do").map(|(_, form)| form.as_str())
+    /// Returns the form of this page that is shown again with what it had.
+    pub(crate) fn again(&self) -> Option<&str> {
+        self.old("do")
     }
 
-    /// Returns what a refused form had in a field, if this page has that form.
-    pub(crate) fn old(&self, form: &str, field: &str) -> Option<&str> {
-        let value = |name: &str| {
-            self.old.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str())
-        };
-        value(field).filter(|_| value("do") == Some(form))
+    /// Returns whether this form is shown again.
+    pub(crate) fn is_again(&self, form: &str) -> bool {
+        self.again() == Some(form)
     }
 
-    /// Returns whether a refused form had this value in a field.
-    pub(crate) fn had(&self, form: &str, field: &str, value: impl AsRef<str>) -> bool {
-        let is_it = |(one, text): &(String, String)| one == field && text == value.as_ref();
-        self.refused() == Some(form) && self.old.iter().any(is_it)
+    /// Returns whether this form for a key of this family is shown again.
+    pub(crate) fn is_again_for(&self, form: &str, family: &str) -> bool {
+        self.is_again(form) && self.old("family") == Some(family)
     }
 
-    /// Returns what a field shows first: what was typed before, else `present`.
+    fn old(&self, field: &str) -> Option<&str> {
+        let found = self.old.iter().find(|(name, _)| name == field);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Returns what a field shows first: what it had before, else `present`.
     pub(crate) fn filled<'v>(&'v self, form: &str, field: &str, present: &'v str) -> &'v str {
-        self.old(form, field).unwrap_or(present)
+        self.old(field).filter(|_| self.is_again(form)).unwrap_or(present)
+    }
+
+    /// Returns whether a choice of a field is made first: as it was before, else as `is_present`.
+    pub(crate) fn has(
+        &self,
+        form: &str,
+        field: &str,
+        value: impl AsRef<str>,
+        is_present: impl Borrow<bool>,
+    ) -> bool {
+        let is_it = |(one, text): &(String, String)| one == field && text == value.as_ref();
+        match self.is_again(form) {
+            true => self.old.iter().any(is_it),
+            false => *is_present.borrow(),
+        }
     }
 
     /// Returns the name of the cluster.
@@ -281,7 +372,7 @@ impl Visit {
             "/ui/administrators" => has_user && !is_limited,
             _ => !is_limited,
         };
-        crate::pages::MENU.iter().filter(is_seen)
+        MENU.iter().filter(is_seen)
     }
 
     /// Returns whether a part of the menu holds this page.

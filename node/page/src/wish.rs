@@ -2,13 +2,14 @@
 
 use axum::http::{HeaderName, Method};
 use conclave_api::{change::Change, path, problem::Problem};
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
     api::{Api, Call},
     form::Fields,
-    held, show,
+    show,
 };
 
 /// A request for a change, not sent yet. A clone is the same operation: both sent, it is done once.
@@ -30,15 +31,20 @@ pub(crate) struct Wish {
     pub(crate) can_try: bool,
     /// What is asked for, where the dry run does not say it.
     pub(crate) facts: Vec<(&'static str, String)>,
-    /// What there is to know before, if it cannot.
+    /// What there is to know before.
     pub(crate) note: &'static str,
     /// The domain that it is about, and its scope as the API names it; empty: it was not said.
     pub(crate) domain: Option<String>,
     pub(crate) scope: String,
     /// Whether the version before can be had again afterwards.
     pub(crate) can_undo: bool,
-    /// The page to go to afterwards.
-    pub(crate) back: String,
+    /// The page of its form, and what the form had, without secrets: the way back.
+    pub(crate) page: String,
+    pub(crate) filled: Vec<(String, String)>,
+    /// Why the visitor wants it, for the history.
+    pub(crate) reason: Option<String>,
+    /// The page to go to afterwards; empty: that of the form.
+    after: String,
     /// Id of the operation: however often it is sent, it is done once.
     pub(crate) operation: String,
 }
@@ -60,8 +66,11 @@ impl Wish {
             domain: None,
             scope: String::new(),
             can_undo: false,
-            back: "/ui".to_owned(),
-            operation: held::new_id(),
+            page: "/ui".to_owned(),
+            filled: Vec::new(),
+            reason: None,
+            after: String::new(),
+            operation: new_id(),
         }
     }
 
@@ -103,17 +112,40 @@ impl Wish {
         self
     }
 
+    /// Leads to another page than that of its form.
+    pub(crate) fn then(mut self, path: String) -> Wish {
+        self.after = path;
+        self
+    }
+
+    /// Returns the page to go to afterwards.
+    pub(crate) fn after(&self) -> &str {
+        if self.after.is_empty() { &self.page } else { &self.after }
+    }
+
+    /// Returns the way back to the form, which then has what it had.
+    pub(crate) fn way_back(&self) -> String {
+        let form = self.filled.iter().find(|(name, _)| name == "do");
+        let form = form.map(|(_, form)| form.as_str()).unwrap_or_default();
+        format!("{}?held={}#{form}", self.page, self.operation)
+    }
+
     /// Says what is asked for.
     pub(crate) fn fact(mut self, name: &'static str, value: impl Into<String>) -> Wish {
         self.facts.push((name, value.into()));
         self
     }
 
-    /// Has no dry run; `note` says what it does.
-    pub(crate) fn untried(mut self, note: &'static str) -> Wish {
-        self.can_try = false;
+    /// Says what there is to know before.
+    pub(crate) fn noted(mut self, note: &'static str) -> Wish {
         self.note = note;
         self
+    }
+
+    /// Has no dry run, and no place in the history; `note` says what it does.
+    pub(crate) fn untried(mut self, note: &'static str) -> Wish {
+        self.can_try = false;
+        self.noted(note)
     }
 
     /// Takes out the version: the operation has none.
@@ -125,9 +157,10 @@ impl Wish {
     /// Returns about how many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
         let query = self.query.iter().map(|(_, value)| value.len()).sum::<usize>();
-        let texts = [&self.title, &self.path, &self.command, &self.back, &self.scope];
-        let texts = texts.into_iter().chain(&self.typed).chain(&self.domain).map(String::len);
-        texts.sum::<usize>() + query + self.body.len()
+        let fields = self.filled.iter().map(|(name, value)| name.len() + value.len());
+        let texts = [&self.title, &self.path, &self.command, &self.page, &self.after, &self.scope];
+        let texts = texts.into_iter().chain(&self.typed).chain(&self.domain).chain(&self.reason);
+        texts.map(String::len).sum::<usize>() + query + fields.sum::<usize>() + self.body.len()
     }
 
     /// Takes out the way back: what it changes is not kept with the versions.
@@ -157,6 +190,8 @@ impl Wish {
         }
         if is_dry_run {
             query.push((path::DRY_RUN_PARAMETER, "true".to_owned()));
+        } else if let Some(reason) = &self.reason {
+            query.push((path::REASON_PARAMETER, reason.clone()));
         }
         if let Some(version) = self.version {
             headers
@@ -165,4 +200,10 @@ impl Wish {
         let path = show::with_query(&self.path, &query);
         api.call(Call { method: self.method.clone(), path, headers, body: self.body.clone() }).await
     }
+}
+
+/// Returns an id that nobody guesses. As the id of an operation it makes a second confirmation of
+/// the same form harmless.
+fn new_id() -> String {
+    HEXLOWER.encode(&conclave_system::entropy::array::<16>())
 }

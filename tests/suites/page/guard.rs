@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use conclave_tests::{Cluster, Node, Pair};
+use conclave_tests::{Cluster, Node, Pair, wait_for};
 
 use super::{PASSWORD, make_user, page};
 
@@ -217,4 +217,77 @@ fn a_viewer_reads_and_changes_nothing() {
     let (head, _) = ask(&["-b", &alice.cookies, "-d", fields, &format!("{page}/change")]);
     assert!(head.starts_with("http/1.1 403 "), "{head}");
     assert!(has_domain(one, "shop.example"));
+}
+
+/// Refused with the reason, and the form has what was wanted.
+#[test]
+fn nobody_gives_a_role_that_they_do_not_have() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    make_user(one, "alice", "viewer,security");
+    make_user(one, "bob", "viewer");
+    let page = page(one);
+    let mut alice = Visitor::come(&page);
+    alice.log_in(&page);
+    let signature = alice.signature(&page, "/administrators/bob", "id=\"user.set\"");
+    let url = format!("{page}/change");
+    let ask_for = |role: &str| {
+        let back = "back=/ui/administrators/bob";
+        let fields = format!("csrf={signature}&do=user.set&name=bob&role={role}&{back}");
+        ask(&["-b", &alice.cookies, "-d", &fields, &url])
+    };
+    let (head, body) = ask_for("admin");
+    assert!(head.starts_with("http/1.1 403 "), "{head}");
+    assert!(body.contains("nobody gives others more than they have"), "{body}");
+    let box_of_admin = body.split("id=\"user.set-admin\"").nth(1).unwrap();
+    assert!(box_of_admin.split('>').next().unwrap().contains("checked"), "{body}");
+    let (head, body) = ask_for("security");
+    assert!(head.starts_with("http/1.1 200 ") && body.contains("Do it"), "{head} {body}");
+    let shown = one.run(&["user", "show", "bob", "-o", "json"]).json();
+    assert_eq!(shown["grant"]["roles"], serde_json::json!(["viewer"]), "not confirmed");
+}
+
+/// A browser sends all of a form before it reads the answer.
+#[test]
+fn a_paste_that_is_too_long_gets_an_answer() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    make_user(one, "alice", "operator,admin,security");
+    one.run(&["domain", "create", "shop.example"]).ok();
+    let page = page(one);
+    let mut alice = Visitor::come(&page);
+    alice.log_in(&page);
+    let signature = alice.signature(&page, "/domains/shop.example", "id=\"certificate.import\"");
+    let file = one.file("long", "x".repeat(7_000_000).as_bytes());
+    let fields = format!("csrf={signature}&do=certificate.import&name=shop.example");
+    let (sent, url) = (format!("certificate@{file}"), format!("{page}/change"));
+    let back = "back=/ui/domains/shop.example";
+    let words = ["-H", "Expect:", "-b", &alice.cookies, "-d", &fields, "-d", back];
+    let (head, body) = ask(&[&words[..], &["--data-urlencode", &sent, &url]].concat());
+    assert!(head.starts_with("http/1.1 413 "), "{head} {body}");
+    assert!(body.contains("a form has at most 6144 KiB"), "{body}");
+    assert!(body.contains("id=\"certificate.import\"") && body.len() < 100_000, "{body}");
+}
+
+/// The list says where a listener is open, and why not.
+#[test]
+fn a_listener_is_shown_with_its_state_on_every_node() {
+    let cluster = Cluster::start(3);
+    let one = &cluster.nodes[0];
+    make_user(one, "alice", "viewer");
+    let port = cluster.free_port();
+    let _taken = std::net::TcpListener::bind((cluster.nodes[1].address, port)).unwrap();
+    let bind = format!(":{port}");
+    let words = ["listener", "add", "https", "--bind", &bind, "--upstream", "127.0.0.1:9"];
+    one.run(&words).ok();
+    let page = page(one);
+    let mut alice = Visitor::come(&page);
+    alice.log_in(&page);
+    let listeners = || ask(&["-b", &alice.cookies, &format!("{page}/listeners")]).1;
+    let body = wait_for("the reports", || {
+        let body = listeners();
+        (body.matches("✓</span> open</span> on node-").count() == 2).then_some(body)
+    });
+    assert!(body.contains("closed</span> on node-2<br>"), "{body}");
+    assert!(!body.contains("closed</span> on node-1"), "{body}");
 }

@@ -8,21 +8,25 @@ use conclave_tests::{Browser, Cluster, Pair, Way, wait_for};
 use super::{Person, make_user, page};
 
 /// Pages that hold for every cluster, with the names of their pictures.
-const PAGES: [(&str, &str); 16] = [
+const PAGES: [(&str, &str); 20] = [
     ("", "overview"),
     ("/domains", "domains"),
     ("/domains/new", "domain-new"),
     ("/domains/shop.example", "domain"),
+    ("/domains/two.example", "domain-with-two-keys"),
+    ("/domains/shop%2Eexample", "domain-escaped"),
     ("/domains/shop.example/client-auth", "client-auth"),
     ("/domains/shop.example/trusted", "domain-trusted"),
     ("/domains/shop.example/history", "history"),
     ("/trusted/cluster", "trusted"),
     ("/tls", "tls"),
     ("/listeners", "listeners"),
+    ("/listeners/https", "listener"),
     ("/cluster", "cluster"),
     ("/cluster/keyring", "keyring"),
     ("/audit?verify=1", "audit"),
     ("/administrators", "administrators"),
+    ("/administrators/alice", "user"),
     ("/docs", "book"),
     ("/no/such/page", "not-found"),
 ];
@@ -31,6 +35,10 @@ const PAGES: [(&str, &str); 16] = [
 const WIDE: &str = "const wide = document.documentElement.scrollWidth > WIDTH; return wide ? \
      [...document.querySelectorAll('main *, header *, footer *')].filter((one) => \
      one.getBoundingClientRect().right > WIDTH).map((one) => one.outerHTML.slice(0, 200)) : []";
+
+/// Finds ids that a page has twice.
+const TWICE: &str = "const ids = [...document.querySelectorAll('[id]')].map((one) => one.id); \
+     return ids.filter((one, place) => ids.indexOf(one) !== place)";
 
 /// The source of axe-core; none, with the reason said, if it is not installed.
 fn axe() -> Option<String> {
@@ -62,6 +70,8 @@ fn violations(browser: &Browser, axe: &str) -> Vec<String> {
 fn look(person: &Person<'_>, axe: &str, name: &str) {
     let browser = &person.browser;
     let mut wrong = Vec::new();
+    let twice = browser.run(TWICE);
+    assert!(twice.as_array().unwrap().is_empty(), "{name} has ids twice: {twice}");
     for (width, is_dark) in [(1280, false), (1280, true), (320, false), (320, true)] {
         browser.look(width, is_dark);
         let found = violations(browser, axe);
@@ -85,11 +95,21 @@ fn furnished() -> Cluster {
     let key = one.file("key.pem", pair.key.as_bytes());
     one.run(&["cert", "import", "shop.example", &bundle, "--key", &key]).ok();
     one.run(&["domain", "create", "bücher.example"]).ok();
+    one.run(&["domain", "create", "two.example"]).ok();
+    for (kind, family) in [("p256", "ec"), ("rsa2048", "rsa")] {
+        one.run(&["key", "generate", "two.example", "--type", kind]).ok();
+        one.run(&["cert", "self-sign", "two.example", "--family", family]).ok();
+    }
     one.run(&["domain", "create", "broken.example", "--pki", "enabled"]).ok();
     let root = one.file("root.pem", pair.chain.as_bytes());
     for scope in ["cluster", "domain:shop.example"] {
         one.run(&["trust", "add", &root, "--scope", scope]).ok();
     }
+    let next = Pair::make("shop.example");
+    let bundle = one.file("next.pem", [next.certificate, next.chain].concat().as_bytes());
+    let key = one.file("next-key.pem", next.key.as_bytes());
+    let words = ["cert", "import", "shop.example", &bundle, "--key", &key, "--canary", "node-2"];
+    one.run(&words).ok();
     let port = format!(":{}", cluster.free_port());
     one.run(&["listener", "add", "https", "--bind", &port, "--upstream", "127.0.0.1:9"]).ok();
     one.run(&["token", "create", "monitoring", "--role", "viewer"]).ok();
@@ -109,6 +129,10 @@ fn every_page_and_state_is_for_everybody() {
         for (path, name) in PAGES {
             person.go(path);
             look(&person, &axe, name);
+            if path.starts_with("/domains/") && path != "/domains/new" {
+                let here = "return document.querySelectorAll('.tabs [aria-current]').length";
+                assert_eq!(person.browser.run(here), 1, "{path} says which page it is");
+            }
         }
         let browser = &person.browser;
         browser.look(1280, false);
@@ -117,6 +141,11 @@ fn every_page_and_state_is_for_everybody() {
         browser.press("Continue");
         browser.shows("D001");
         look(&person, &axe, "refused");
+        browser.look(1280, false);
+        person.go("/administrators");
+        browser.press("New user");
+        browser.press("New token");
+        look(&person, &axe, "administrators-new");
         browser.look(1280, false);
         person.go("/domains/new");
         browser.fill("name", "new.example");

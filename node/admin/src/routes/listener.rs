@@ -5,7 +5,7 @@ use conclave_api::{
     change::{Change, List},
     listener::{Add, Listener, Set},
 };
-use conclave_cluster::admit;
+use conclave_cluster::{admit, replica::Outlook, view};
 use conclave_edge::socket::ListenerState;
 use conclave_store::{record::Listener as Record, scope::Scope, state::State};
 
@@ -28,20 +28,28 @@ pub(super) async fn set(Path(name): Path<String>, asked: Asked) -> Answer<Change
 pub(super) async fn show(Path(name): Path<String>, asked: Asked) -> Answer<Listener> {
     let state = asked.operator.read().await?;
     let listener = admit::known_listener(&state, &name)?;
+    let outlook = asked.operator.node.replica()?.outlook().await;
     let open = asked.operator.node.edge().listeners();
-    Ok(Json(shown(&state, listener, open.iter().find(|known| known.name == listener.name))))
+    let open = open.iter().find(|known| known.name == listener.name);
+    Ok(Json(shown(&state, &outlook, listener, open)))
 }
 
 pub(super) async fn list(asked: Asked) -> Answer<List<Listener>> {
     let state = asked.operator.read().await?;
+    let outlook = asked.operator.node.replica()?.outlook().await;
     let open = asked.operator.node.edge().listeners();
     let shown = state.listeners().map(|(name, listener)| {
-        shown(&state, listener, open.iter().find(|known| known.name == *name))
+        shown(&state, &outlook, listener, open.iter().find(|known| known.name == *name))
     });
     Ok(Json(asked.page.of(shown.collect(), |one| one.name.clone())))
 }
 
-fn shown(state: &State, listener: &Record, found: Option<&ListenerState>) -> Listener {
+fn shown(
+    state: &State,
+    outlook: &Outlook,
+    listener: &Record,
+    found: Option<&ListenerState>,
+) -> Listener {
     let settings = admit::listener_settings(listener, state.listener_policy(&listener.name));
     Listener {
         name: settings.name,
@@ -60,6 +68,7 @@ fn shown(state: &State, listener: &Record, found: Option<&ListenerState>) -> Lis
         open: found
             .map_or_else(Vec::new, |known| known.open.iter().map(ToString::to_string).collect()),
         problems: found.map_or_else(Vec::new, |known| known.problems.clone()),
+        nodes: view::listener_on_nodes(state, outlook, &listener.name),
     }
 }
 

@@ -23,7 +23,7 @@ use conclave_store::{
 use conclave_system::{clock, entropy};
 use tokio::time::Instant;
 
-use super::{Operator, dry_run};
+use super::{Operator, dry_run, lost_trust};
 use crate::{
     admit::{self, Admitted, View, rejection_problem},
     fault::internal,
@@ -288,6 +288,9 @@ impl Operator {
 
 /// Returns what clients of a domain will not accept because of a change. An import says so itself.
 fn new_problems(view: &View<'_>, after: &State, action: &Action) -> Vec<String> {
+    if let Action::RemoveTrusted(None, removed) = action {
+        return lost_trust::lost(view, after, removed);
+    }
     let is_told = matches!(
         action,
         Action::SetCertificate(_)

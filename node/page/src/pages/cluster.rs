@@ -23,9 +23,7 @@ struct ClusterPage<'a> {
 }
 
 pub(super) async fn page(visit: &Visit) -> Shown {
-    let Some(status) = &visit.status else {
-        return Ok(visit.page(StatusCode::OK, &super::ProblemPage { v: visit }));
-    };
+    let status = visit.status()?;
     let upgrade = visit.api.read(path::CLUSTER_UPGRADE).await.ok();
     let tokens: Option<List<Known>> = match visit.can("join") {
         true => visit.api.read(path::JOIN_TOKENS).await.ok(),

@@ -158,14 +158,13 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
     let name = fields.get("name").trim();
     Some(Ok(match what {
         "create" => create(name, fields),
-        "set" => set(name, fields),
+        "set" | "names" => set(name, fields, what == "names"),
         "rename" => {
             let new = fields.get("new_name").trim();
             let wish = of_domain("Rename", Method::POST, path::DOMAIN_RENAME, fields);
             let wish = wish.command(&["domain", "rename", name, new]);
-            let mut wish = wish.json(&Rename { name: new.to_owned() });
-            wish.back = format!("/ui/domains/{}", show::escaped(new));
-            wish
+            let wish = wish.json(&Rename { name: new.to_owned() });
+            wish.then(format!("/ui/domains/{}", show::escaped(new)))
         }
         "rollback" => {
             let text = fields.get("to").trim();
@@ -176,9 +175,8 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
         }
         "delete" => {
             let wish = of_domain("Delete", Method::DELETE, path::DOMAIN, fields);
-            let mut wish = wish.typed(name).command(&["domain", "delete", name, "--yes"]);
-            wish.back = "/ui/domains".to_owned();
-            wish
+            let wish = wish.typed(name).command(&["domain", "delete", name, "--yes"]);
+            wish.then("/ui/domains".to_owned())
         }
         _ => return None,
     }))
@@ -198,14 +196,12 @@ fn create(name: &str, fields: &Fields) -> Wish {
     words.extend(body.pki.iter().flat_map(|pki| ["--pki", pki_word(*pki)]));
     words.extend(body.scope.iter().flat_map(|_| ["--scope", "local"]));
     let title = format!("Create the domain {name}");
-    let mut wish = Wish::new(title, Method::POST, path::DOMAINS.to_owned()).command(&words);
-    wish.back = format!("/ui/domains/{}", show::escaped(name));
-    wish.json(&body)
+    let wish = Wish::new(title, Method::POST, path::DOMAINS.to_owned()).command(&words);
+    wish.json(&body).then(format!("/ui/domains/{}", show::escaped(name)))
 }
 
 /// One form sets the mode, another one the names.
-fn set(name: &str, fields: &Fields) -> Wish {
-    let has_names = fields.is_on("has_names");
+fn set(name: &str, fields: &Fields, has_names: bool) -> Wish {
     let body = Set {
         pki: pki(fields),
         aliases: has_names.then(|| fields.words("aliases")),

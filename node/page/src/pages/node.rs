@@ -1,7 +1,10 @@
-//! Nodes: drained, put out.
+//! Nodes: drained, promoted, demoted, put out.
 
 use axum::http::Method;
-use conclave_api::{node::Drain, path};
+use conclave_api::{
+    node::{Drain, Set},
+    path,
+};
 
 use super::Wished;
 use crate::{form::Fields, wish::Wish};
@@ -22,9 +25,21 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
                 .untried("The node takes new connections again.")
                 .command(&["node", "resume", name])
         }
+        "promote" => role(format!("Make {name} a voter"), "voter", name)
+            .noted("It votes as soon as it has everything.")
+            .command(&["node", "promote", name]),
+        "demote" => role(format!("Make {name} a learner"), "learner", name)
+            .noted("It gets everything and does not vote. Fewer voters may fail then.")
+            .command(&["node", "demote", name]),
         "remove" => Wish::new(format!("Remove {name}"), Method::DELETE, at(path::NODE))
             .command(&["node", "remove", name, "--yes"])
             .typed(name),
         _ => return None,
     }))
+}
+
+fn role(title: String, role: &'static str, name: &str) -> Wish {
+    let set = Set { role: Some(role.to_owned()), zone: None };
+    let wish = Wish::new(title, Method::PATCH, path::with_name(path::NODE, name));
+    wish.json(&set).fact("Role", role)
 }

@@ -42,9 +42,7 @@ struct Attention<'a> {
 }
 
 pub(super) async fn page(visit: &Visit) -> Shown {
-    let Some(status) = &visit.status else {
-        return Ok(visit.page(StatusCode::OK, &super::ProblemPage { v: visit }));
-    };
+    let status = visit.status()?;
     let last = match visit.can("audit") {
         true => visit.api.read::<List<Entry>>("/v1/audit?limit=10&consistency=local").await,
         false => Ok(List::new(Vec::new())),

@@ -47,7 +47,7 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
             };
             let path = path::with_name(path::TOKEN, id);
             Wish::new(format!("{title} {id}"), Method::DELETE, path)
-                .untried("It ends at once, on every node, and with it what was made by it.")
+                .noted("It ends at once, on every node, and with it what was made by it.")
                 .command(&["token", "revoke", id, "--yes"])
         }
         _ => return None,

@@ -26,29 +26,33 @@ struct TrustPage<'a> {
     domain: Option<Domain>,
     own: Vec<Trusted>,
     inherited: Vec<Trusted>,
+    /// Path of the next page of the list.
     next: Option<String>,
+    /// Whether the list begins on this page.
+    is_first: bool,
 }
 
 /// Shows one of the sets that belong to no domain.
 pub(super) async fn page(visit: &Visit, set: &str, query: &Fields) -> Shown {
-    let mut wanted = vec![("limit", PAGE.to_string())];
-    wanted.extend(query.some("after").map(|after| ("after", after)));
-    let path = show::with_query(&path::with_name(path::TRUST, set), &wanted);
-    let list: List<Trusted> = visit.api.read(&path).await?;
-    shown(visit, set, None, list)
+    shown(visit, set, None, query).await
 }
 
 /// Shows the set of a domain.
-pub(super) async fn of_domain(visit: &Visit, name: &str) -> Shown {
+pub(super) async fn of_domain(visit: &Visit, name: &str, query: &Fields) -> Shown {
     let domain: Domain = visit.api.read(&path::with_name(path::DOMAIN, name)).await?;
-    let set = format!("domain:{name}");
-    let list: List<Trusted> = visit.api.read(&path::with_name(path::TRUST, &set)).await?;
-    shown(visit, &set, Some(domain), list)
+    shown(visit, &format!("domain:{name}"), Some(domain), query).await
 }
 
-fn shown(visit: &Visit, set: &str, domain: Option<Domain>, list: List<Trusted>) -> Shown {
+async fn shown(visit: &Visit, set: &str, domain: Option<Domain>, query: &Fields) -> Shown {
+    let after = query.some("after");
+    let is_first = after.is_none();
+    let mut wanted = vec![("limit", PAGE.to_string())];
+    wanted.extend(after.map(|after| ("after", after)));
+    let path = show::with_query(&path::with_name(path::TRUST, set), &wanted);
+    let list: List<Trusted> = visit.api.read(&path).await?;
+    let next = list.next.map(|after| show::with_query(visit.path_alone(), &[("after", after)]));
     let (own, inherited) = list.items.into_iter().partition(|one| one.own || set == "builtin");
-    let page = TrustPage { v: visit, set, domain, own, inherited, next: list.next };
+    let page = TrustPage { v: visit, set, domain, own, inherited, next, is_first };
     Ok(visit.page(StatusCode::OK, &page))
 }
 
