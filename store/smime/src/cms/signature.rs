@@ -88,7 +88,8 @@ impl SignatureAlgorithm {
     ) -> bool {
         let Ok(key) = SubjectPublicKeyInfoRef::from_der(key_der) else { return false };
         let Some(algorithm) = self.of_key(&key) else { return false };
-        let key = UnparsedPublicKey::new(algorithm, key.subject_public_key.raw_bytes());
+        let Some(bytes) = key.subject_public_key.as_bytes() else { return false };
+        let key = UnparsedPublicKey::new(algorithm, bytes);
         match (self.family, signed) {
             (Family::Ed25519, Some(signed)) => key.verify(signed, signature).is_ok(),
             (Family::Ed25519, None) => false,

@@ -63,10 +63,9 @@ pub(super) fn line(input: &mut impl BufRead) -> Result<Vec<u8>, MessageError> {
     Ok(line)
 }
 
-/// Returns a line without its end.
+/// Returns a line without its end. A CR alone is no end.
 pub(super) fn text(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
+    line.strip_suffix(b"\r\n").or_else(|| line.strip_suffix(b"\n")).unwrap_or(line)
 }
 
 impl Header {
