@@ -1,6 +1,7 @@
 //! A message of 100 MB goes through every step in a few megabytes of memory.
 //!
 //! The only test of its program, so that the peak is its own.
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{
     fs::File,

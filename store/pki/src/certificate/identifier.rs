@@ -33,10 +33,13 @@ impl Certificate {
     /// Returns whether an IssuerAndSerialNumber, DER, names it. Issuers are compared as names, since
     /// some programs encode them anew.
     pub fn is_issuer_and_serial(&self, der: &[u8]) -> bool {
-        IssuerAndSerial::from_der(der).is_ok_and(|named| {
-            named.serial.as_bytes() == self.serial_bytes()
-                && Comparable::of(&named.issuer) == self.issuer_name()
-        })
+        // The serial number is last; most others differ in it.
+        let may_be_own = der.ends_with(self.serial_bytes());
+        may_be_own
+            && IssuerAndSerial::from_der(der).is_ok_and(|named| {
+                named.serial.as_bytes() == self.serial_bytes()
+                    && Comparable::of(&named.issuer) == self.issuer_name()
+            })
     }
 
     /// Returns its subject key identifier (RFC 5280 §4.2.1.2), if it has one.

@@ -15,7 +15,10 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoRef};
 use zeroize::Zeroizing;
 
 use super::{NULL, RSA, algorithm, decrypt::Holder, digest::Hash, verify::is_named};
-use crate::ber::{CONTEXT_0, CONTEXT_1, CONTEXT_2, OCTET_STRING, SEQUENCE, tlv};
+use crate::{
+    ber::{CONTEXT_0, CONTEXT_1, CONTEXT_2, OCTET_STRING, SEQUENCE, tlv},
+    limits::RECIPIENTS_MAX,
+};
 
 const OAEP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.7");
 const MGF1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.8");
@@ -298,7 +301,7 @@ fn agreed<'a>(info: &[u8], holders: &[Holder<'a>]) -> Outcome<'a> {
 /// Finds a holder among RecipientEncryptedKeys, and what is encrypted for it.
 fn own_key<'a>(keys: &[u8], holders: &[Holder<'a>]) -> Option<(Holder<'a>, Vec<u8>)> {
     let mut reader = SliceReader::new(keys).ok()?;
-    while !reader.is_finished() {
+    for _ in 0..RECIPIENTS_MAX {
         let one = AnyRef::decode(&mut reader).ok()?;
         let mut one = SliceReader::new(one.value()).ok()?;
         let identifier = AnyRef::decode(&mut one).ok()?;

@@ -8,7 +8,7 @@ use super::{
     Kind, MessageError, from_write,
     header::{Header, Protection, Split},
     kind_of,
-    sign::{Form, cms_fields, copy, sign},
+    sign::{Form, cms_fields, copy, sign_under},
     transfer::{Base64Writer, Canonical},
     verify::body,
 };
@@ -81,14 +81,10 @@ pub fn sign_and_encrypt(
     encryption: &Encryption<'_>,
     fill: &mut dyn FnMut(&mut [u8]),
 ) -> Result<(), MessageError> {
-    // The boundary is made first, since the randomness is lent to the encryption.
     let mut boundary = [0; 16];
     fill(&mut boundary);
     let mut encrypting = Split::new(|header| begin(&header, out, encryption, fill));
-    let mut once = |bytes: &mut [u8]| {
-        bytes.iter_mut().zip(boundary).for_each(|(byte, random)| *byte = random);
-    };
-    sign(input, &mut encrypting, signer, form, &mut once)?;
+    sign_under(Protection::Cipher, input, &mut encrypting, signer, form, boundary)?;
     finish(encrypting.finish()?)
 }
 

@@ -1,6 +1,9 @@
 //! Headers of messages and parts (RFC 5322 §2.2, RFC 2045 §5.1, RFC 9788).
 
-use std::io::{self, BufRead, Read};
+use std::{
+    collections::BTreeSet,
+    io::{self, BufRead, Read},
+};
 
 use super::MessageError;
 use crate::limits::{BOUNDARY_BYTES_MAX, HEADER_BYTES_MAX};
@@ -154,17 +157,22 @@ impl Header {
 
     /// Returns the header that goes inside a signature or encryption: the fields about the body,
     /// and copies of those that are protected. Encryption also records what stays readable outside,
-    /// which is everything (RFC 9788 §2.2, §5.2).
+    /// which is everything (RFC 9788 §2.2, §5.2). Around a layer that is there already the copies
+    /// would not be seen: they belong into the innermost one (§1.8).
     pub(super) fn inside(&self, protection: Protection) -> Header {
+        let is_layer = self.media_type().essence == "multipart/signed" || self.is_cms();
         let mut inner = Header::default();
         for field in &self.fields {
             if is_about_body(&field.name) && field.name != "mime-version" {
                 let mut field = field.clone();
-                if field.name == "content-type" {
+                if field.name == "content-type" && !is_layer {
                     field.lines = with_protection(&field.lines, protection);
                 }
                 inner.fields.push(field);
             }
+        }
+        if is_layer {
+            return inner;
         }
         if self.value("content-type").is_none() {
             let lines = with_protection(b"Content-Type: text/plain\r\n", protection);
@@ -190,8 +198,9 @@ impl Header {
     /// outside and `inner` inside. Protected fields replace those outside.
     pub(super) fn unwrapped(&self, inner: &Header) -> Header {
         let is_protected = inner.is_protected();
-        let is_replaced =
-            |name: &str| is_protected && inner.fields.iter().any(|field| field.name == name);
+        let inside = inner.fields.iter().filter(|_| is_protected);
+        let inside: BTreeSet<&str> = inside.map(|field| field.name.as_str()).collect();
+        let is_replaced = |name: &str| inside.contains(name);
         let outer = self.fields.iter();
         let outer = outer.filter(|one| !is_about_body(&one.name) && !is_replaced(&one.name));
         let mut all = Header { fields: outer.cloned().collect(), bytes: 0 };

@@ -24,19 +24,34 @@ pub enum Form {
 
 /// Signs a message. `fill` makes the boundary between text and signature.
 pub fn sign(
-    mut input: impl BufRead,
-    mut out: impl Write,
+    input: impl BufRead,
+    out: impl Write,
     signer: &SigningKey<'_>,
     form: Form,
     fill: &mut dyn FnMut(&mut [u8]),
 ) -> Result<(), MessageError> {
+    let mut random = [0; 16];
+    fill(&mut random);
+    sign_under(Protection::Clear, input, out, signer, form, random)
+}
+
+/// Signs a message whose header has this protection in the end. A detached signature gets a
+/// boundary of `random`.
+pub(super) fn sign_under(
+    protection: Protection,
+    mut input: impl BufRead,
+    mut out: impl Write,
+    signer: &SigningKey<'_>,
+    form: Form,
+    random: [u8; 16],
+) -> Result<(), MessageError> {
     signer.check()?;
     let header = Header::read(&mut input)?;
-    let inner = header.inside(Protection::Clear);
+    let inner = header.inside(protection);
     out.write_all(&header.outside()).map_err(from_write)?;
     out.write_all(b"MIME-Version: 1.0\r\n").map_err(from_write)?;
     match form {
-        Form::Detached => detached(inner, input, &mut out, signer, fill),
+        Form::Detached => detached(inner, input, &mut out, signer, random),
         Form::Opaque => opaque(&inner, input, &mut out, signer),
     }
     .map_err(|error| match error {
@@ -68,10 +83,8 @@ fn detached(
     input: impl BufRead,
     out: &mut dyn Write,
     signer: &SigningKey<'_>,
-    fill: &mut dyn FnMut(&mut [u8]),
+    random: [u8; 16],
 ) -> Result<(), MessageError> {
-    let mut random = [0; 16];
-    fill(&mut random);
     // No line of quoted-printable or base64 has `=_`.
     let boundary = format!("=_{}", HEXLOWER.encode(&random));
     let micalg = signer.hash().micalg();

@@ -1,6 +1,9 @@
 //! Verifying of messages (RFC 8551 §3.5).
 
-use std::io::{BufRead, Read, Write};
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, Read, Write},
+};
 
 use super::{
     Kind, MessageError,
@@ -25,7 +28,7 @@ pub struct Checked {
     /// Addresses of the author (From), in lower case: the protected ones, if there are any.
     pub from: Vec<String>,
     /// Addresses in the certificates of the signers, in lower case.
-    pub emails: Vec<String>,
+    pub emails: BTreeSet<String>,
     /// Whether each author's address is in the certificate of a signer (RFC 8550 §3).
     pub is_from_signer: bool,
     /// Whether the signature covers the fields that readers see (RFC 9788). Otherwise From, Subject
@@ -57,7 +60,7 @@ pub fn verify(
     let (header, is_header_protected) = seen.unwrap_or_default();
     let from = header.from();
     let signers = verified.signers.iter();
-    let emails: Vec<String> = signers
+    let emails: BTreeSet<String> = signers
         .flat_map(|signer| signer.certificate.emails())
         .map(|email| email.to_ascii_lowercase())
         .collect();

@@ -123,9 +123,13 @@ fn signed_and_encrypted_is_both_for_us_and_for_openssl() {
             sign_and_encrypt(MAIL.as_bytes(), &mut mail, &signer, form, &encryption, &mut fill)
                 .unwrap();
             let inside = decrypted(&mail, reader).unwrap();
+            // The innermost layer says what protects the header (RFC 9788 §2.1).
+            assert!(form == Form::Opaque || inside.contains("hp=\"cipher\""), "{inside}");
             let mut out = Vec::new();
             let checked = verify(inside.as_bytes(), &mut out, Opening::default()).unwrap();
-            assert!(checked.is_from_signer && out.ends_with(BODY.as_bytes()));
+            assert!(checked.is_from_signer && checked.is_header_protected);
+            assert!(out.ends_with(BODY.as_bytes()));
+            assert!(!String::from_utf8_lossy(&out).to_lowercase().contains("hp"));
             let arguments =
                 ["cms", "-decrypt", "-recip", &reader.certificate_file, "-inkey", &reader.key_file];
             let Some(theirs) = succeed("openssl", &arguments, &mail) else { return };

@@ -210,3 +210,32 @@ fn a_signature_in_a_file_is_verified_by_openssl() {
     digests.write_all(b"!").unwrap();
     assert!(verify_detached(signature.as_slice(), &digests, Opening::default()).is_err());
 }
+
+#[test]
+fn p_521_is_verified() {
+    let (key, certificate) = (file(b""), file(b""));
+    let make = [
+        "req",
+        "-x509",
+        "-nodes",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-521",
+        "-subj",
+        "/CN=Ann",
+        "-keyout",
+        &key,
+        "-out",
+        &certificate,
+    ];
+    if succeed("openssl", &make, b"").is_none() {
+        return;
+    }
+    for hash in ["sha256", "sha384", "sha512"] {
+        let start = ["cms", "-sign", "-signer", &certificate, "-inkey", &key, "-md", hash];
+        let mail = succeed("openssl", &start, MAIL.as_bytes()).unwrap();
+        let checked = verify(mail.as_slice(), std::io::sink(), Opening::default()).unwrap();
+        assert!(!checked.is_from_signer, "the certificate has no address");
+    }
+}
