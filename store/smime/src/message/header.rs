@@ -1,16 +1,13 @@
 //! Headers of messages and parts (RFC 5322 §2.2, RFC 2045 §5.1, RFC 9788).
 
-use std::{
-    collections::BTreeSet,
-    io::{self, BufRead, Read},
-};
+use std::io::{self, BufRead, Read};
 
 use super::MessageError;
 use crate::limits::{BOUNDARY_BYTES_MAX, HEADER_BYTES_MAX};
 
 /// Fields that a reader sees, or that say which message it is. They are protected by a copy inside
 /// the signature or encryption (RFC 9788 §1.1); fields of transport stay outside.
-const PROTECTED: [&str; 11] = [
+const PROTECTED: [&str; 12] = [
     "from",
     "sender",
     "reply-to",
@@ -22,6 +19,7 @@ const PROTECTED: [&str; 11] = [
     "in-reply-to",
     "references",
     "comments",
+    "keywords",
 ];
 
 /// What protects the fields inside (RFC 9788 §2.1).
@@ -195,20 +193,20 @@ impl Header {
     }
 
     /// Returns the header of the message without its signature or encryption, where `self` was
-    /// outside and `inner` inside. Protected fields replace those outside.
+    /// outside and `inner` inside. Protected fields are taken from inside alone: one that is only
+    /// outside was added on the way. Fields of transport are taken from outside alone: a sender must
+    /// not forge what mail servers report.
     pub(super) fn unwrapped(&self, inner: &Header) -> Header {
         let is_protected = inner.is_protected();
-        let inside = inner.fields.iter().filter(|_| is_protected);
-        let inside: BTreeSet<&str> = inside.map(|field| field.name.as_str()).collect();
-        let is_replaced = |name: &str| inside.contains(name);
+        let is_inside = |name: &str| is_protected && PROTECTED.contains(&name);
         let outer = self.fields.iter();
-        let outer = outer.filter(|one| !is_about_body(&one.name) && !is_replaced(&one.name));
+        let outer = outer.filter(|one| !is_about_body(&one.name) && !is_inside(&one.name));
         let mut all = Header { fields: outer.cloned().collect(), bytes: 0 };
         let version = b"MIME-Version: 1.0\r\n".to_vec();
         let version = Field { name: "mime-version".to_owned(), lines: version };
-        let kept = |field: &&Field| match field.name.as_str() {
-            "mime-version" | "hp-outer" => false,
-            name => is_protected || is_about_body(name),
+        let kept = |field: &&Field| {
+            let name = field.name.as_str();
+            name != "mime-version" && (is_about_body(name) || is_inside(name))
         };
         let (body, message): (Vec<Field>, Vec<Field>) =
             inner.fields.iter().filter(kept).cloned().partition(|one| is_about_body(&one.name));

@@ -182,15 +182,11 @@ fn python_signs_and_encrypts() {
 }
 
 #[test]
-fn certtool_reads_the_message_of_either_form() {
-    for form in [Form::Detached, Form::Opaque] {
-        let mut mail = Vec::new();
-        let text = super::MAIL.as_bytes();
-        sign(text, &mut mail, &person(RSA).signer(), form, &mut fill).unwrap();
-        if form == Form::Opaque {
-            let Some(pem) = succeed("certtool", &["--smime-to-p7"], &mail) else { return };
-            let arguments = ["--p7-verify", "--load-ca-certificate", &world().authority_file];
-            succeed("certtool", &arguments, &pem);
-        }
-    }
+fn gnutls_finds_the_signature_in_an_opaque_message() {
+    let mut mail = Vec::new();
+    let text = super::MAIL.as_bytes();
+    sign(text, &mut mail, &person(RSA).signer(), Form::Opaque, &mut fill).unwrap();
+    let Some(pem) = succeed("certtool", &["--smime-to-p7"], &mail) else { return };
+    let arguments = ["--p7-verify", "--load-ca-certificate", &world().authority_file];
+    succeed("certtool", &arguments, &pem);
 }

@@ -164,10 +164,12 @@ fn fields_changed_outside_do_not_replace_protected_ones() {
     let mail = String::from_utf8(signed(person(RSA), Form::Detached, MAIL)).unwrap();
     let changed = mail.replacen("Subject: A test", "Subject: Pay now", 1);
     let changed = changed.replacen("Ann <ann@a.example>", "eve@a.example", 1);
+    let changed = format!("Cc: eve@a.example\r\nReceived: by c.example\r\n{changed}");
     let mut out = Vec::new();
     let checked = verify(changed.as_bytes(), &mut out, Opening::default()).unwrap();
     let out = String::from_utf8(out).unwrap();
     assert!(checked.is_from_signer && !out.contains("Pay now") && !out.contains("eve@"), "{out}");
+    assert!(out.starts_with("Received: by c.example\r\nReceived: by b.example\r\n"), "{out}");
 }
 
 #[test]
