@@ -29,7 +29,8 @@
 //! let certificate = account.issue(&key, &authority, [2; 16], validity).unwrap();
 //!
 //! let mail = b"From: ann@a.example\r\nSubject: Hi\r\n\r\nHello\r\n";
-//! let signer = SigningKey { key: &key, certificate: &certificate, chain: &[], time: 1_810_000_000 };
+//! let signer =
+//!     SigningKey { key: &key, certificate: &certificate, chain: &[], time: 1_810_000_000 };
 //! let recipients = [certificate.clone()];
 //! let encryption = Encryption::to(&recipients);
 //! let mut sent = Vec::new();

@@ -74,7 +74,7 @@ pub enum Age {
     /// SHA-2 and Ed25519.
     #[default]
     Current,
-    /// SHA-1 too, which proves nothing any more; for reading an archive.
+    /// SHA-1 too, which no longer proves anything; for reading an archive.
     Old,
 }
 

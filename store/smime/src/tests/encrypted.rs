@@ -154,3 +154,35 @@ fn only_a_recipient_decrypts() {
     assert!(error.err().unwrap().to_string().contains("not for encryption"));
     assert!(encrypt(MAIL.as_bytes(), &mut mail, &Encryption::to(&[]), &mut fill).is_err());
 }
+
+#[test]
+fn the_protection_of_a_message_is_recognised() {
+    use std::io::Write;
+
+    use crate::cms::{Encryptor, SignWriter};
+
+    let recipients = certificates(&[person(EC[0])]);
+    let (cipher, padding) = (Cipher::Aes128Gcm, RsaPadding::Pkcs1);
+    let mut sealed = Encryptor::new(Vec::new(), &recipients, cipher, padding, &mut fill).unwrap();
+    sealed.write_all(b"a").unwrap();
+    let sealed = data_encoding::BASE64_MIME.encode(&sealed.finish().unwrap());
+    let signed = SignWriter::new(Vec::new(), person(RSA).signer()).unwrap();
+    let signed = data_encoding::BASE64_MIME.encode(&signed.finish().unwrap());
+    let check = |media: &str, body: &str, expected: Kind| {
+        let mail = format!(
+            "To: bob@a.example\nContent-Type: {media}\nContent-Transfer-Encoding: base64\n\n{body}"
+        );
+        assert_eq!(kind(mail.as_bytes()).unwrap(), expected, "{media}");
+    };
+    check("application/pkcs7-mime", &sealed, Kind::Encrypted);
+    check("application/x-pkcs7-mime; name=smime.p7m", &signed, Kind::Signed);
+    check("application/octet-stream; name=\"smime.p7m\"", &sealed, Kind::Encrypted);
+    check("application/pkcs7-mime; smime-type=certs-only", "MAMCAQE=", Kind::Other);
+    check("APPLICATION/PKCS7-MIME; smime-type=\"Enveloped-Data\"", "", Kind::Encrypted);
+    check("multipart/signed; protocol=\"application/pgp-signature\"", "", Kind::Signed);
+    check("multipart/encrypted; protocol=\"application/pgp-encrypted\"", "", Kind::Encrypted);
+    check("application/octet-stream; name=a.pdf", "", Kind::Plain);
+    check("text/plain", "", Kind::Plain);
+    assert_eq!(kind(&b""[..]).unwrap(), Kind::Plain);
+    assert!(kind(&b"nothing of a header\n\n"[..]).is_err());
+}
