@@ -14,7 +14,9 @@ mod verify;
 
 use der::{Decode, Encode, oid::ObjectIdentifier};
 
-use crate::ber::{self, BerError};
+use crate::ber;
+
+pub use crate::ber::BerError;
 
 pub use cipher::Cipher;
 pub use decrypt::{DecryptError, Holder, Spool, decrypt};
