@@ -4,8 +4,8 @@
 pub const PKCS12_BYTES_MAX: usize = 1024 * 1024;
 /// Values within values of a PKCS#12 file; real ones have at most 15.
 pub const BER_DEPTH_MAX: usize = 32;
-/// Encrypted or plain parts of a PKCS#12 file; real ones have at most three.
-pub const SAFES_MAX: usize = 16;
+/// Encrypted or plain parts of a PKCS#12 file. GnuTLS writes one for each certificate.
+pub const SAFES_MAX: usize = conclave_pki::limits::CERTIFICATES_MAX + 8;
 /// Keys, certificates and other entries of a PKCS#12 file.
 pub const BAGS_MAX: usize = 128;
 /// SafeContents bags within SafeContents bags; real files have none.

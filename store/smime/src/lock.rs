@@ -17,6 +17,20 @@
 //! A passphrase is taken as the UTF-8 that was typed, without normalization: normalizing would tie
 //! stored keys to a version of Unicode's tables. An owner who types `é` on one device as a single
 //! character and on another one as two therefore has two passphrases.
+//!
+//! ```
+//! use conclave_pki::key::{KeyAlgorithm, PrivateKey};
+//! use conclave_smime::lock::{Context, Cost, LockError, lock, unlock};
+//!
+//! let mut fill = |bytes: &mut [u8]| bytes.fill(7); // a real caller has real randomness
+//! let key = PrivateKey::generate(KeyAlgorithm::Ed25519, &mut fill).unwrap();
+//! let context = Context { address: "ann@shop.example", key_id: &[1] };
+//! let cost = Cost::new(1024, 1, 1).unwrap(); // a real caller has Cost::RECOMMENDED
+//! let locked = lock(&key, "correct horse battery", cost, &context, &mut fill).unwrap();
+//! assert!(unlock(&locked, "correct horse battery", &context).is_ok());
+//! let error = unlock(&locked, "correct horse", &context).err();
+//! assert_eq!(error, Some(LockError::Passphrase));
+//! ```
 
 mod recovery;
 

@@ -188,8 +188,8 @@ fn shown(name: impl Iterator<Item = char>) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protection {
-    /// PBES2 with PBKDF2-HMAC-SHA-256 and AES-256-CBC, and a MAC of HMAC-SHA-256. OpenSSL 1.1, Java
-    /// 8u301, NSS 3.40, macOS 15, Windows 10 1709 and all later read it.
+    /// PBES2 with PBKDF2-HMAC-SHA-256 and AES-256-CBC, and a MAC of HMAC-SHA-256, as current programs
+    /// write it. Windows before 10 version 1709 and older macOS refuse it.
     Modern,
     /// pbeWithSHA1And3-KeyTripleDES-CBC and a MAC of HMAC-SHA-1, for older programs.
     Legacy,

@@ -78,7 +78,7 @@ fn a_passphrase_is_measured_in_characters_and_taken_as_typed() {
 
 #[test]
 fn parameters_are_bounded() {
-    let check = |memory_kib, passes, lanes, is_ok| {
+    let check = |memory_kib, passes, lanes, is_ok: bool| {
         let expected = LockError::Cost { memory_kib, passes, lanes };
         let found = Cost::new(memory_kib, passes, lanes);
         assert_eq!(found.err(), (!is_ok).then_some(expected));

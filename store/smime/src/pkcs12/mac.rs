@@ -31,7 +31,7 @@ pub(super) fn verify(
     if is_mac(&passphrase.bmp)? {
         return Ok(());
     }
-    // Some programs take no passphrase for no characters, others for the two zeros alone.
+    // An empty passphrase is no bytes at all to some programs, and two zeros to others.
     if passphrase.utf8.is_empty() && is_mac(&[])? {
         passphrase.bmp = Zeroizing::new(Vec::new());
         return Ok(());

@@ -26,8 +26,8 @@ use super::{
 };
 use crate::limits::{ATTRIBUTES_MAX, BAG_DEPTH_MAX, BAGS_MAX, PKCS12_BYTES_MAX, SAFES_MAX};
 
-/// Encrypted content with an unknown MAC, in messages.
-const SAFE: &str = "the list of certificates";
+/// The parts of a file, in messages.
+const SAFE: &str = "a list of entries";
 const KEY: &str = "the private key";
 
 /// Reads a file in DER or BER: the one private key, or the one with the localKeyID `chosen`, with
@@ -101,9 +101,8 @@ fn opened(
         let bags = if safe.content_type == ENCRYPTED_DATA {
             opener.decrypted_safe(safe)?
         } else {
-            Zeroizing::new(octets(safe, SAFE)?.to_vec())
+            ber::to_der(octets(safe, SAFE)?).ok_or(Pkcs12Error::Damaged { place: SAFE })?
         };
-        let bags = ber::to_der(&bags).ok_or(Pkcs12Error::Damaged { place: SAFE })?;
         found.add(&bags, 0)?;
     }
     let key = found.chosen(chosen)?;
@@ -129,7 +128,7 @@ fn octets<'a>(info: &ContentInfo<'a>, place: &'static str) -> Result<&'a [u8], P
 }
 
 impl Opener<'_> {
-    /// Decrypts EncryptedData (RFC 5652 §8).
+    /// Decrypts SafeContents in EncryptedData (RFC 5652 §8).
     fn decrypted_safe(
         &mut self,
         safe: &ContentInfo<'_>,
@@ -146,7 +145,9 @@ impl Opener<'_> {
             }
             _ => return Err(DAMAGED),
         };
-        decrypted.ok_or(Pkcs12Error::OtherPassphrase { place: SAFE })
+        decrypted
+            .and_then(|plain| ber::to_der(&plain))
+            .ok_or(Pkcs12Error::OtherPassphrase { place: SAFE })
     }
 
     fn private_key(&mut self, key: &FoundKey) -> Result<PrivateKey, Pkcs12Error> {
