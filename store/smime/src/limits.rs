@@ -14,10 +14,10 @@ pub const BAG_DEPTH_MAX: usize = 4;
 pub const ATTRIBUTES_MAX: usize = 16;
 /// Characters of a friendly name. A longer one is cut.
 pub const FRIENDLY_NAME_CHARS_MAX: usize = 128;
-/// Hashes for all keys derived from a passphrase for one PKCS#12 file. GnuTLS 3.7, the most costly
-/// of the known writers, needs 1.2 million for the key and each certificate, and half as many for
-/// the MAC.
-pub const PKCS12_HASHES_MAX: u64 = 20_000_000;
+/// Hashes for all keys derived from a passphrase for one PKCS#12 file: some seconds of work. GnuTLS
+/// 3.7, the most costly of the known writers, needs 1.2 million for the key and each certificate,
+/// and half as many for the MAC.
+pub const PKCS12_HASHES_MAX: u64 = 12_000_000;
 /// Iterations of each key derivation of a written PKCS#12 file. OpenSSL takes 2048 and NIST SP
 /// 800-132 asks for as many as the user bears; the loader of .NET 9 refuses more than 300,000 for
 /// one derivation and a million for a file, which has three.

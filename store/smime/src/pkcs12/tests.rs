@@ -7,7 +7,7 @@ use std::{
 
 use conclave_pki::{
     certificate::read_certificates,
-    issue::{self, Attributes, Validity},
+    issue::{self, Validity},
     key::{KeyAlgorithm, read_private_key},
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
@@ -105,6 +105,8 @@ fn openssl_reads_what_is_written() {
             [(Protection::Modern, &[][..]), (Protection::Legacy, &["-legacy"])]
         {
             let (written, dir) = (identity(algorithm), tempfile::tempdir().unwrap());
+            // OpenSSL 3.0 prints the last byte of each character of a name.
+            let written = Identity { name: Some("Ann".to_owned()), ..written };
             let file = write(&written, PASSPHRASE, protection, &mut fill).unwrap();
             std::fs::write(dir.path().join("ann.p12"), file).unwrap();
             let line = "pkcs12 -in ann.p12 -nodes -passin";
@@ -113,7 +115,7 @@ fn openssl_reads_what_is_written() {
                 return;
             };
             let text = String::from_utf8(pem).unwrap();
-            assert_eq!(text.matches("friendlyName: Änn 😀").count(), 2, "{text}");
+            assert_eq!(text.matches("friendlyName: Ann").count(), 2, "{text}");
             assert_eq!(text.matches("localKeyID").count(), 2, "{text}");
             let [keys, certificates] = [&["-nocerts"], &["-nokeys"]].map(|part| {
                 openssl(dir.path(), line, &[&pass[..], legacy, part].concat()).unwrap()
@@ -255,10 +257,16 @@ fn gnutls_reads_what_is_written_and_its_files_are_read() {
             let Some(said) = run(dir.path(), "certtool", &info) else { return };
             let said = String::from_utf8(said).unwrap();
             assert_eq!(said.matches("BEGIN CERTIFICATE").count(), 3, "{said}");
-            let (at, end) = ("-----BEGIN PRIVATE KEY", "END PRIVATE KEY-----\n");
-            let key = said.find(at).zip(said.find(end)).unwrap();
-            let key = read_private_key(said[key.0..key.1 + end.len()].as_bytes(), None).unwrap();
-            assert_eq!(key.public_key_der(), written.key().public_key_der());
+            let (begin, end) = ("-----BEGIN ENCRYPTED", "END ENCRYPTED PRIVATE KEY-----\n");
+            let (begin, last) = said.find(begin).zip(said.find(end)).unwrap();
+            let pem = dir.path().join("encrypted.pem");
+            std::fs::write(pem, &said[begin..last + end.len()]).unwrap();
+            let info = ["--pubkey-info", "--load-privkey", "encrypted.pem", "--password"];
+            let pem = run(dir.path(), "certtool", &[&info[..], &[PASSPHRASE]].concat()).unwrap();
+            let pem = String::from_utf8(pem).unwrap();
+            let pem = &pem[pem.find("-----BEGIN PUBLIC KEY").unwrap()..];
+            let (_, public) = der::Document::from_pem(pem).unwrap();
+            assert_eq!(public.as_bytes(), written.key().public_key_der());
         }
         stage(dir.path(), &written);
         let line = "--to-p12 --load-privkey key.pem --load-certificate leaf.pem --outder \
