@@ -1,7 +1,7 @@
 //! BER (X.690 §8) brought into DER, as far as PKCS#12 needs it.
 //!
 //! Java, NSS and old Windows write indefinite lengths, strings in pieces and long forms of short
-//! lengths; the `der` crate reads none of the last. SETs are not sorted: nothing here needs that.
+//! lengths. SETs are not sorted: nothing here needs that.
 
 use zeroize::Zeroizing;
 
@@ -142,10 +142,10 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let nested = |depth: usize| {
-            [vec![0x30, 0x80].repeat(depth), vec![0x30, 0], vec![0, 0].repeat(depth)].concat()
+            [[0x30, 0x80].repeat(depth), vec![0x30, 0], [0, 0].repeat(depth)].concat()
         };
         assert!(to_der(&nested(BER_DEPTH_MAX)).is_some());
         assert!(to_der(&nested(BER_DEPTH_MAX + 1)).is_none());
-        assert!(to_der(&vec![0x30, 0x80].repeat(500_000)).is_none());
+        assert!(to_der(&[0x30, 0x80].repeat(500_000)).is_none());
     }
 }
