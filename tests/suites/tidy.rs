@@ -132,7 +132,7 @@ const ROOMS: [(&str, &[&[&str]]); 11] = [
             &["builtin", "judge"],
         ],
     ),
-    ("store/smime/src", &[&["limits"], &["ber"], &["cms"], &["message"]]),
+    ("store/smime/src", &[&["limits"], &["ber"], &["cms", "pkcs12", "lock"], &["message"]]),
     (
         "node/dtls/src",
         &[

@@ -1,4 +1,5 @@
-//! CMS (RFC 5652) and S/MIME (RFC 8551) as pure functions; time and randomness are passed in.
+//! CMS (RFC 5652), S/MIME (RFC 8551), PKCS#12 (RFC 7292) and locked keys of accounts as pure
+//! functions; time and randomness are passed in.
 //!
 //! No clock, no files, no sockets. Content streams: memory does not grow with the message. Whether
 //! a signer is trusted is for the caller to judge, by `conclave_pki`.
@@ -49,7 +50,9 @@
 mod ber;
 pub mod cms;
 pub mod limits;
+pub mod lock;
 pub mod message;
+pub mod pkcs12;
 
 #[cfg(test)]
 mod tests;
