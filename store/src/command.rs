@@ -3,6 +3,7 @@
 //! Admission reads the clock, draws randomness, parses and seals. A command carries only the
 //! results, and the rows from which they were derived.
 
+mod account;
 mod audit;
 mod event;
 mod member;
@@ -13,6 +14,10 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+pub use account::{
+    AccountOf, CreateAccount, RelockAccount, RevokeAccountCertificate, SetAccountCertificate,
+    SetAccountKey, SetSmimeIssuer,
+};
 pub use audit::CutAudit;
 pub use member::{Join, RemoveMember, Reseal, Resealed, SetMember, TurnKeyring};
 pub use token::{GrantToken, PutUser, RevokeTokens};
@@ -201,6 +206,23 @@ pub enum Action {
     CutAudit(Box<CutAudit>),
     /// Sets how many entries of the audit trail are kept (level 4).
     KeepAudit(u32),
+    /// Sets the S/MIME issuer of a domain (level 5).
+    SetSmimeIssuer(Box<SetSmimeIssuer>),
+    /// Removes the S/MIME issuer of a domain (level 5).
+    RemoveSmimeIssuer(DomainName),
+    /// Adds an account without a key (level 5).
+    CreateAccount(CreateAccount),
+    /// Removes an account with its keys, and revokes its certificates (level 5).
+    DeleteAccount(AccountOf),
+    /// Gives an account a new key; the present one becomes an earlier one (level 5).
+    SetAccountKey(Box<SetAccountKey>),
+    /// Replaces the secrets of all keys of an account by the same keys under another passphrase
+    /// (level 5).
+    RelockAccount(Box<RelockAccount>),
+    /// Adds a certificate to the current key of an account (level 5).
+    SetAccountCertificate(Box<SetAccountCertificate>),
+    /// Revokes a certificate that the account's domain has issued (level 5).
+    RevokeAccountCertificate(RevokeAccountCertificate),
 }
 
 /// See [`Action::RotateAuthority`].
@@ -347,7 +369,9 @@ impl Action {
             Action::SetDomain(set) => Some(&set.name),
             Action::SetCertificate(set) => Some(&set.name),
             Action::StartCanary(start) => Some(&start.set.name),
-            Action::DeleteDomain(name)
+            Action::SetSmimeIssuer(set) => Some(&set.domain),
+            Action::RemoveSmimeIssuer(name)
+            | Action::DeleteDomain(name)
             | Action::EndCanary(name, _)
             | Action::SetKey(name, _)
             | Action::RemoveKey(name, _)
@@ -363,6 +387,19 @@ impl Action {
             | Action::RemoveTrusted(owner, _)
             | Action::AddCrlPart(owner, _)
             | Action::AddLongCrl(owner, _) => owner.as_ref(),
+            other => other.account().map(|of| &of.domain),
+        }
+    }
+
+    /// Returns the account concerned by this action, if any.
+    pub fn account(&self) -> Option<&AccountOf> {
+        match self {
+            Action::CreateAccount(create) => Some(&create.of),
+            Action::DeleteAccount(of) => Some(of),
+            Action::SetAccountKey(set) => Some(&set.of),
+            Action::RelockAccount(relock) => Some(&relock.of),
+            Action::SetAccountCertificate(set) => Some(&set.of),
+            Action::RevokeAccountCertificate(revoke) => Some(&revoke.of),
             _ => None,
         }
     }
@@ -399,6 +436,8 @@ impl Action {
             | Action::NoteAudit(_)
             | Action::CutAudit(_)
             | Action::KeepAudit(_) => 4,
+            Action::SetSmimeIssuer(_) | Action::RemoveSmimeIssuer(_) => 5,
+            other if other.account().is_some() => 5,
             _ => 0,
         }
     }
@@ -454,6 +493,9 @@ impl Action {
             Action::SetKey(_, key) | Action::SetPendingKey(_, key) => vec![&key.sealed],
             Action::SetCertificate(set) => set.key.iter().map(|key| &key.sealed).collect(),
             Action::PutUser(put) => put.user.code.iter().collect(),
+            Action::SetSmimeIssuer(set) => vec![&set.key.sealed],
+            Action::SetAccountKey(set) => vec![&set.key.sealed],
+            Action::RelockAccount(relock) => relock.keys.iter().map(|(_, one)| one).collect(),
             Action::StartCanary(start) => start.set.key.iter().map(|key| &key.sealed).collect(),
             Action::RotateKeyring(rotate) => vec![&rotate.authority_key],
             Action::PublishSessionKey(_, _, key) => vec![&key.sealed],

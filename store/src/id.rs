@@ -1,10 +1,12 @@
 //! Identifiers: names, numbers and hashes, each with a type of its own. A parsed name is always
 //! valid.
 
+mod email;
 mod international;
 
 use std::{fmt, sync::Arc};
 
+pub use email::EmailAddress;
 use serde::{Deserialize, Serialize};
 
 use crate::time::UnixMillis;
@@ -424,6 +426,16 @@ bytes_id!(
     /// Random id of a user, never reused.
     UserId,
     8
+);
+bytes_id!(
+    /// Random id of an account, never reused.
+    AccountId,
+    16
+);
+bytes_id!(
+    /// Serial number of a certificate that was issued here, big-endian (RFC 5280 §4.1.2.2).
+    SerialNumber,
+    16
 );
 bytes_id!(
     /// Public id of a session key, as contained in tickets and cookies.

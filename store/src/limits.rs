@@ -58,6 +58,16 @@ pub const SESSIONS_MAX: usize = 16;
 pub const GRANT_LIMITS_MAX: usize = 64;
 /// Certificates of one user.
 pub const USER_CERTIFICATES_MAX: usize = 16;
+/// Accounts of a scope.
+pub const ACCOUNTS_MAX: u64 = 1_000_000;
+/// Earlier keys of one account, so that all of them fit into one command.
+pub const EARLIER_KEYS_MAX: u32 = 16;
+/// Certificates kept of one key of an account.
+pub const KEY_CERTIFICATES_MAX: usize = 8;
+/// Bytes of the name of the person of an account.
+pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
+/// Revoked certificates of one domain. At this bound those leave that have expired.
+pub const REVOCATIONS_MAX: u32 = 250_000;
 /// Entries of the audit trail kept if nothing else is set: an estimated 50 MiB.
 pub const AUDIT_KEPT: u32 = 100_000;
 /// Largest number of entries to keep that can be set.

@@ -1,5 +1,6 @@
 //! Rules of State: checks a command and applies it.
 
+mod account;
 mod audit;
 mod authority;
 mod backup;
@@ -19,7 +20,9 @@ mod member;
 mod operation;
 mod pending_key;
 mod recover;
+mod revocation;
 mod session_key;
+mod smime;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -158,6 +161,14 @@ impl Changing<'_> {
             Action::NoteAudit(events) => audit::note(self, events),
             Action::CutAudit(cut) => audit::cut(self, cut),
             Action::KeepAudit(count) => audit::keep(self, *count),
+            Action::SetSmimeIssuer(set) => smime::set(self, set),
+            Action::RemoveSmimeIssuer(name) => smime::remove(self, name),
+            Action::CreateAccount(create) => account::create(self, create),
+            Action::DeleteAccount(of) => account::delete(self, of),
+            Action::SetAccountKey(set) => account::set_key(self, set),
+            Action::RelockAccount(relock) => account::relock(self, relock),
+            Action::SetAccountCertificate(set) => account::set_certificate(self, set),
+            Action::RevokeAccountCertificate(revoke) => account::revoke(self, revoke),
         }
     }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::record::Done;
 use crate::{
     id::{
-        ClusterName, DomainName, Fingerprint, Generation, ListenerName, NodeId, NodeName,
-        OperationId, ServerName, SessionKeyId, TokenId, UserName, Version,
+        ClusterName, DomainName, EmailAddress, Fingerprint, Generation, ListenerName, NodeId,
+        NodeName, OperationId, SerialNumber, ServerName, SessionKeyId, TokenId, UserName, Version,
     },
     record::{KeyFamily, RowKey},
     time::UnixMillis,
@@ -207,4 +207,33 @@ pub enum Rejection {
     /// An entry of the audit trail is not where the cut expects it.
     #[error("the audit trail has no entry {0} to begin with")]
     AuditCutWrong(u64),
+    /// The domain has no S/MIME issuer of its own.
+    #[error("the domain {0} has no S/MIME issuer of its own")]
+    SmimeIssuerUnknown(DomainName),
+    /// An account of this address exists.
+    #[error("an account {0} already exists")]
+    AccountExists(EmailAddress),
+    /// No such account.
+    #[error("no account {0}")]
+    AccountUnknown(EmailAddress),
+    /// The account has no key, so it cannot have a certificate.
+    #[error("the account {0} has no key")]
+    AccountKeyMissing(EmailAddress),
+    /// The account has this key already, or had it.
+    #[error("the account {0} has or had this key")]
+    AccountKeyExists(EmailAddress),
+    /// The name stays with its domain while accounts have it after the `@`.
+    #[error("{0} has accounts")]
+    AccountsRemain(ServerName),
+    /// The account has no certificate of this serial number that its domain issued.
+    #[error("the account {address} has no certificate {serial} that its domain issued")]
+    SerialUnknown {
+        /// Address of the account.
+        address: EmailAddress,
+        /// The serial number.
+        serial: SerialNumber,
+    },
+    /// The certificate is revoked already.
+    #[error("the certificate {0} is revoked already")]
+    CertificateRevoked(SerialNumber),
 }

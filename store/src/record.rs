@@ -1,5 +1,6 @@
 //! Rows of State: one type per kind of row.
 
+mod account;
 mod audit;
 mod authority;
 mod backup;
@@ -21,6 +22,7 @@ mod principal;
 mod proof;
 mod sealed;
 mod session_key;
+mod smime;
 mod tls;
 mod token;
 mod trust;
@@ -28,6 +30,7 @@ mod user;
 
 use std::sync::Arc;
 
+pub use account::{Account, AccountCertificate, AccountKey, KeyPurpose};
 pub(crate) use audit::rfc3339;
 pub use audit::{AuditCut, AuditDifference, AuditEntry, AuditEvent, AuditResult};
 pub use authority::EarlierAuthority;
@@ -51,6 +54,7 @@ pub use proof::{Proof, ProofOf};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 pub use session_key::{SessionKey, SessionKeyUse};
+pub use smime::{IssuedCertificate, Revocation, RevocationList, RevocationReason, SmimeIssuer};
 pub use tls::{TlsLogLevel, TlsSettings, TlsVersion};
 pub use token::{AccessToken, JoinToken, TokenUse};
 pub use trust::{Crl, LongCrl, TrustSet, Trusted};
@@ -58,8 +62,9 @@ pub use user::{CertificateLogin, User};
 
 use crate::{
     id::{
-        DomainId, DomainName, Fingerprint, Generation, ListenerName, LogIndex, NodeId, OperationId,
-        ServerName, SessionKeyId, TokenId, UserName, Version,
+        AccountId, DomainId, DomainName, EmailAddress, Fingerprint, Generation, ListenerName,
+        LogIndex, NodeId, OperationId, SerialNumber, ServerName, SessionKeyId, TokenId, UserName,
+        Version,
     },
     time::UnixMillis,
 };
@@ -146,6 +151,18 @@ pub enum RowKey {
     TokenUses(TokenId),
     /// A user; from level 4 on.
     User(UserName),
+    /// The S/MIME issuer of a domain; from level 5 on. Absent if the domain's certificate does it.
+    SmimeIssuer(DomainId),
+    /// An account, by its address; from level 5 on.
+    Account(EmailAddress),
+    /// An earlier key of an account, by its number, counted from 1; from level 5 on.
+    AccountKey((AccountId, u32)),
+    /// A certificate that a domain has issued, by its serial number; from level 5 on.
+    IssuedCertificate((DomainId, SerialNumber)),
+    /// The revocation of a certificate that a domain has issued; from level 5 on.
+    Revocation((DomainId, SerialNumber)),
+    /// State of a domain's revocation list; from level 5 on. Absent until the first revocation.
+    RevocationList(DomainId),
 }
 
 /// Content of a row. Large contents are behind a pointer: an enum is as large as its largest
@@ -226,4 +243,16 @@ pub enum Record {
     TokenUses(u32),
     /// A user.
     User(Arc<User>),
+    /// The S/MIME issuer of a domain.
+    SmimeIssuer(Arc<SmimeIssuer>),
+    /// An account.
+    Account(Arc<Account>),
+    /// An earlier key of an account.
+    AccountKey(Arc<AccountKey>),
+    /// A certificate that a domain has issued.
+    IssuedCertificate(Arc<IssuedCertificate>),
+    /// A revocation.
+    Revocation(Revocation),
+    /// State of a revocation list.
+    RevocationList(RevocationList),
 }

@@ -3,6 +3,7 @@
 //! Cloning a State is cheap and gives a view that never changes: snapshots and listings read from
 //! such a clone while further commands are applied.
 
+mod account;
 mod audit;
 mod crl;
 mod derived;

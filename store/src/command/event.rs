@@ -58,6 +58,14 @@ impl Action {
             Action::CutAudit(_) => "audit.cut",
             Action::KeepAudit(_) => "audit.keep",
             Action::DropGenerations(_) => "keyring.drop_generations",
+            Action::SetSmimeIssuer(_) => "smime.set",
+            Action::RemoveSmimeIssuer(_) => "smime.remove",
+            Action::CreateAccount(_) => "account.create",
+            Action::DeleteAccount(_) => "account.delete",
+            Action::SetAccountKey(_) => "account_key.set",
+            Action::RelockAccount(_) => "account_key.passphrase",
+            Action::SetAccountCertificate(_) => "account_certificate.set",
+            Action::RevokeAccountCertificate(_) => "account_certificate.revoke",
             Action::PublishSessionKey(..)
             | Action::ActivateSessionKey(..)
             | Action::AddCrlPart(..)
@@ -93,7 +101,10 @@ impl Action {
             Action::SetMember(set) => format!("node {}", set.id),
             Action::PutUser(put) => put.name.to_string(),
             Action::RemoveUser(name) => name.to_string(),
-            other => other.domain().map(ToString::to_string).unwrap_or_default(),
+            other => match other.account() {
+                Some(of) => of.address.to_string(),
+                None => other.domain().map(ToString::to_string).unwrap_or_default(),
+            },
         }
     }
 }

@@ -68,6 +68,12 @@ pub(crate) fn is_restorable(key: &RowKey) -> bool {
             | RowKey::TlsSettings
             | RowKey::PendingKey(_)
             | RowKey::Canary(_)
+            | RowKey::SmimeIssuer(_)
+            | RowKey::Account(_)
+            | RowKey::AccountKey(_)
+            | RowKey::IssuedCertificate(_)
+            | RowKey::Revocation(_)
+            | RowKey::RevocationList(_)
     )
 }
 

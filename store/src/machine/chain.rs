@@ -43,9 +43,7 @@ pub(super) fn replace(
     credential: &mut Credential,
     certificates: &[ByteBuf],
 ) -> Result<(), Rejection> {
-    check_count("certificates in a CA chain", certificates.len(), CHAIN_CERTIFICATES_MAX)?;
-    let bytes = certificates.iter().map(|certificate| certificate.len()).sum();
-    check_count("bytes in a CA chain", bytes, CHAIN_BYTES_MAX)?;
+    check_bounds(certificates)?;
     credential.chain = None;
     if certificates.is_empty() {
         return Ok(());
@@ -57,6 +55,13 @@ pub(super) fn replace(
     }
     let chain = Chain { certificates: certificates.to_vec(), uses: 0 };
     change.put(RowKey::Chain(fingerprint), Record::Chain(chain.into()))
+}
+
+/// Rejects a chain above its bounds.
+pub(super) fn check_bounds(certificates: &[ByteBuf]) -> Result<(), Rejection> {
+    check_count("certificates in a CA chain", certificates.len(), CHAIN_CERTIFICATES_MAX)?;
+    let bytes = certificates.iter().map(|certificate| certificate.len()).sum();
+    check_count("bytes in a CA chain", bytes, CHAIN_BYTES_MAX)
 }
 
 /// Counts a use of each of the domain's chains, for one more version that has them.

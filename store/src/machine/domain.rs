@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Changing, canary, chain, check_count, history, pending_key, trust};
+use super::{
+    Changing, account, canary, chain, check_count, history, pending_key, revocation, smime, trust,
+};
 use crate::{
     command::{CreateDomain, SetDomain},
     id::{DomainName, NodeId, ServerName, Version},
@@ -40,6 +42,7 @@ pub(super) fn set(change: &mut Changing<'_>, set: &SetDomain) -> Result<Done, Re
         domain.addresses.clone_from(addresses);
     }
     if let Some(aliases) = &set.aliases {
+        account::check_names_kept(change, &domain, |name| aliases.contains(name))?;
         release_names(change, &domain)?;
         domain.aliases.clone_from(aliases);
         claim_names(change, &domain, Some(&set.name))?;
@@ -58,6 +61,7 @@ pub(super) fn rename(
     if name == new && change.skips_same() {
         return Ok(Done::Domain { name: domain.name, version: domain.version });
     }
+    account::check_names_kept(change, &domain, |kept| domain.aliases.contains(kept))?;
     release_names(change, &domain)?;
     canary::drop_of(change, name)?;
     history::keep(change, domain.id, name)?;
@@ -71,12 +75,15 @@ pub(super) fn rename(
 /// Removes a domain with its key, certificates, names and uses of chains.
 pub(super) fn delete(change: &mut Changing<'_>, name: &DomainName) -> Result<Done, Rejection> {
     let domain = change.domain(name)?;
+    account::check_names_kept(change, &domain, |_| false)?;
     release_names(change, &domain)?;
     canary::drop_of(change, name)?;
     chain::release(change, &domain)?;
     history::clear(change, domain.id)?;
     trust::clear(change, &domain)?;
     pending_key::clear(change, domain.id)?;
+    smime::clear(change, domain.id)?;
+    revocation::clear(change, domain.id)?;
     change.remove(&RowKey::Domain(name.clone()))?;
     Ok(Done::Domain { name: domain.name, version: domain.version })
 }

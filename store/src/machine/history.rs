@@ -1,7 +1,7 @@
 //! Rules for earlier versions of domains. Every version, current or earlier, holds one use of each
 //! of its chains.
 
-use super::{Changing, chain, domain, too_large};
+use super::{Changing, account, chain, domain, too_large};
 use crate::{
     id::{DomainId, DomainName, Version},
     limits::VERSIONS_KEPT,
@@ -56,6 +56,7 @@ pub(super) fn rollback(
         version: present.version,
         ..earlier
     };
+    account::check_names_kept(change, &present, |kept| restored.aliases.contains(kept))?;
     domain::release_names(change, &present)?;
     domain::claim_names(change, &restored, Some(name))?;
     change.put_domain(restored)

@@ -44,6 +44,8 @@ pub(super) fn is_bookkeeping(key: &RowKey) -> bool {
             | RowKey::Name(_)
             | RowKey::Chain(_)
             | RowKey::DomainVersion(_)
+            // It follows from the revocations.
+            | RowKey::RevocationList(_)
     )
 }
 

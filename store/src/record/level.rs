@@ -14,6 +14,8 @@
 //!   carries a proof; backups; canaries.
 //! - Level 4, from 0.4.0 on: every change writes an entry of the audit trail; tokens have grants;
 //!   users; commands tell from where they were asked for.
+//! - Level 5, from 0.5.0 on: issuers of S/MIME certificates; accounts with their keys and
+//!   certificates. A name with accounts stays with its domain.
 
 /// Highest level known to this program.
-pub const LEVEL_MAX: u32 = 4;
+pub const LEVEL_MAX: u32 = 5;

@@ -18,6 +18,9 @@ impl Record {
             Record::PendingKey(key) => Some(key.sealed.generation),
             Record::Canary(canary) => canary.domain.oldest_generation(),
             Record::User(user) => user.code.as_ref().map(|code| code.generation),
+            Record::SmimeIssuer(issuer) => Some(issuer.key.sealed.generation),
+            Record::Account(account) => account.key.as_ref().map(|key| key.sealed.generation),
+            Record::AccountKey(key) => Some(key.sealed.generation),
             _ => None,
         }
     }
@@ -66,6 +69,11 @@ impl Record {
                 of(Arc::make_mut(&mut Arc::make_mut(canary).domain), visit);
             }
             Record::User(user) => Arc::make_mut(user).code.iter_mut().for_each(visit),
+            Record::SmimeIssuer(issuer) => visit(&mut Arc::make_mut(issuer).key.sealed),
+            Record::Account(account) => {
+                Arc::make_mut(account).key.iter_mut().for_each(|key| visit(&mut key.sealed));
+            }
+            Record::AccountKey(key) => visit(&mut Arc::make_mut(key).sealed),
             _ => {}
         }
     }

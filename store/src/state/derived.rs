@@ -50,6 +50,7 @@ pub(super) struct Derived {
     ages: OrdSet<OperationAge>,
     /// Number of rows with secrets, by the oldest generation that a row needs.
     generations: BTreeMap<Generation, u64>,
+    accounts: u64,
 }
 
 impl Derived {
@@ -68,11 +69,21 @@ impl Derived {
         &self.generations
     }
 
+    /// Returns the number of accounts.
+    pub(super) fn account_count(&self) -> u64 {
+        self.accounts
+    }
+
     /// Updates the indexes for a row that changes from `old` to `new`; `None`: no row.
     pub(super) fn change(&mut self, key: &RowKey, old: Option<&Record>, new: Option<&Record>) {
         self.change_generations(old, new);
         match key {
             RowKey::Domain(_) => self.change_domain(domain(old), domain(new)),
+            RowKey::Account(_) => match (old, new) {
+                (None, Some(_)) => self.accounts += 1,
+                (Some(_), None) => self.accounts -= 1,
+                _ => {}
+            },
             RowKey::Operation(_) => {
                 if let Some(old) = OperationAge::of(key, old) {
                     self.ages.remove(&old);

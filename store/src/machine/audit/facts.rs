@@ -3,8 +3,8 @@
 use crate::{
     id::Fingerprint,
     record::{
-        Domain, Grant, Listener, ListenerPolicy, MemberRole, PkiMode, Record, RowKey, TlsSettings,
-        TlsVersion, User,
+        Account, AccountKey, Domain, Grant, Listener, ListenerPolicy, MemberRole, PkiMode, Record,
+        RowKey, SmimeIssuer, TlsSettings, TlsVersion, User,
     },
     time::UnixMillis,
 };
@@ -43,6 +43,16 @@ pub fn of(key: &RowKey, record: &Record) -> Facts {
         }
         Record::Grant(found) => grant(found),
         Record::User(found) => user(found),
+        Record::SmimeIssuer(found) => smime_issuer(found),
+        Record::Account(found) => account(found),
+        Record::IssuedCertificate(found) => {
+            let RowKey::IssuedCertificate((_, serial)) = key else { return Facts::new() };
+            one(&format!("certificate {serial}"), format!("until {}", time(found.not_after)))
+        }
+        Record::Revocation(found) => {
+            let RowKey::Revocation((_, serial)) = key else { return Facts::new() };
+            one(&format!("revocation of {serial}"), format!("{:?}", found.reason))
+        }
         Record::PendingKey(found) => {
             one("pending key", format!("{} {}", found.algorithm, short(&found.public_key)))
         }
@@ -98,6 +108,38 @@ fn domain(domain: &Domain) -> Facts {
         let value = format!("{how}, issued by SHA-256 {}", asked.issuer);
         facts.push(("client certificates".to_owned(), value));
     }
+    facts
+}
+
+fn smime_issuer(issuer: &SmimeIssuer) -> Facts {
+    let key = format!("{}, SHA-256 {}", issuer.key.algorithm, short(&issuer.key.public_key));
+    let mut facts = vec![("S/MIME key".to_owned(), key)];
+    if let Some(certificate) = &issuer.certificate {
+        let hash = Fingerprint::of(&certificate.der);
+        let value = format!("SHA-256 {hash}, until {}", time(certificate.not_after));
+        facts.push(("S/MIME certificate".to_owned(), value));
+    }
+    if !issuer.chain.is_empty() {
+        let chain = short(&crate::record::Chain::fingerprint(&issuer.chain));
+        facts.push(("S/MIME CA chain".to_owned(), chain));
+    }
+    facts
+}
+
+fn account(account: &Account) -> Facts {
+    let mut facts = vec![("person".to_owned(), account.name.clone())];
+    if let Some(AccountKey { algorithm, public_key, certificates, sealed, .. }) = &account.key {
+        let value = format!("{algorithm}, SHA-256 {}", short(public_key));
+        facts.push(("key".to_owned(), value));
+        // The passphrase shows in the locked key only, which is other bytes under each one.
+        facts.push(("locked as".to_owned(), short(&Fingerprint::of(&sealed.ciphertext))));
+        if let Some(latest) = certificates.first() {
+            let hash = Fingerprint::of(&latest.certificate.der);
+            let value = format!("SHA-256 {hash}, until {}", time(latest.certificate.not_after));
+            facts.push(("certificate".to_owned(), value));
+        }
+    }
+    facts.push(("earlier keys".to_owned(), account.earlier_keys.to_string()));
     facts
 }
 

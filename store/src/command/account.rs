@@ -1,0 +1,81 @@
+//! Arguments of the changes of S/MIME issuers and accounts, from level 5 on.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::{
+    id::{AccountId, DomainName, EmailAddress, Fingerprint, SerialNumber},
+    record::{AccountCertificate, AccountKey, Certificate, DomainKey, RevocationReason, Sealed},
+};
+
+/// See [`super::Action::SetSmimeIssuer`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetSmimeIssuer {
+    /// The domain.
+    pub domain: DomainName,
+    /// The key.
+    pub key: DomainKey,
+    /// Certificate of the key.
+    pub certificate: Option<Certificate>,
+    /// Certificates above it, DER.
+    pub chain: Vec<ByteBuf>,
+}
+
+/// An account, with the domain to which it belongs. The rules check that it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountOf {
+    /// Name of the domain.
+    pub domain: DomainName,
+    /// Address of the account.
+    pub address: EmailAddress,
+}
+
+/// See [`super::Action::CreateAccount`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateAccount {
+    /// The account.
+    pub of: AccountOf,
+    /// Random id.
+    pub id: AccountId,
+    /// Name of the person; empty: none.
+    pub name: String,
+}
+
+/// See [`super::Action::SetAccountKey`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAccountKey {
+    /// The account.
+    pub of: AccountOf,
+    /// The new key.
+    pub key: AccountKey,
+}
+
+/// See [`super::Action::RelockAccount`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelockAccount {
+    /// The account.
+    pub of: AccountOf,
+    /// Public key of each key of the account with its new secret: the earlier keys by number, then
+    /// the current one.
+    pub keys: Vec<(Fingerprint, Sealed)>,
+}
+
+/// See [`super::Action::SetAccountCertificate`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAccountCertificate {
+    /// The account.
+    pub of: AccountOf,
+    /// The certificate, of the account's current key.
+    pub certificate: AccountCertificate,
+}
+
+/// See [`super::Action::RevokeAccountCertificate`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeAccountCertificate {
+    /// The account.
+    pub of: AccountOf,
+    /// Serial number of the certificate.
+    pub serial: SerialNumber,
+    /// The reason.
+    pub reason: RevocationReason,
+}

@@ -1,0 +1,241 @@
+//! Rules for accounts.
+
+use super::{Changing, chain, check_count, revocation, too_many};
+use crate::{
+    command::{
+        AccountOf, CreateAccount, RelockAccount, RevokeAccountCertificate, SetAccountCertificate,
+        SetAccountKey,
+    },
+    id::{DomainId, SerialNumber, ServerName, Version},
+    limits::{ACCOUNT_NAME_BYTES_MAX, ACCOUNTS_MAX, EARLIER_KEYS_MAX, KEY_CERTIFICATES_MAX},
+    outcome::{Done, Rejection},
+    record::{
+        Account, AccountCertificate, AccountKey, Domain, IssuedCertificate, Record, Revocation,
+        RevocationReason, RowKey,
+    },
+};
+
+/// Adds an account without a key.
+pub(super) fn create(
+    change: &mut Changing<'_>,
+    create: &CreateAccount,
+) -> Result<Done, Rejection> {
+    owner(change, &create.of)?;
+    let address = &create.of.address;
+    if change.state.account(address).is_some() {
+        return Err(Rejection::AccountExists(address.clone()));
+    }
+    if change.state.account_count() >= ACCOUNTS_MAX {
+        return Err(Rejection::TooMany { what: "accounts".to_owned(), max: ACCOUNTS_MAX });
+    }
+    check_count("bytes in the name of an account", create.name.len(), ACCOUNT_NAME_BYTES_MAX)?;
+    let account = Account {
+        id: create.id,
+        name: create.name.clone(),
+        key: None,
+        earlier_keys: 0,
+        version: Version(0),
+        changed: change.stamp(),
+    };
+    put(change, &create.of, account)
+}
+
+/// Removes an account with its keys. Its certificates that have not expired are revoked.
+pub(super) fn delete(change: &mut Changing<'_>, of: &AccountOf) -> Result<Done, Rejection> {
+    let id = owner(change, of)?;
+    let account = known(change, of)?;
+    let earlier: Vec<(u32, AccountKey)> =
+        change.state.earlier_keys(account.id).map(|(number, key)| (number, key.clone())).collect();
+    let keys = earlier.iter().map(|(_, key)| key).chain(&account.key);
+    for serial in keys.flat_map(|key| &key.certificates).filter_map(|one| one.serial) {
+        end(change, id, serial)?;
+    }
+    for (number, _) in &earlier {
+        change.remove(&RowKey::AccountKey((account.id, *number)))?;
+    }
+    change.remove(&RowKey::Account(of.address.clone()))?;
+    Ok(Done::Changed)
+}
+
+/// Revokes a certificate of a deleted account, unless it has expired, and forgets it.
+fn end(change: &mut Changing<'_>, id: DomainId, serial: SerialNumber) -> Result<(), Rejection> {
+    let (time, issued) = (change.command.time, change.state.issued_certificate(id, serial));
+    let not_after = issued.map(|issued| issued.not_after);
+    let is_revoked = change.state.revocation(id, serial).is_some();
+    if let Some(not_after) = not_after.filter(|not_after| *not_after >= time && !is_revoked) {
+        let reason = RevocationReason::CessationOfOperation;
+        revocation::add(change, id, serial, Revocation { time, reason, not_after })?;
+    }
+    change.remove(&RowKey::IssuedCertificate((id, serial)))
+}
+
+/// Gives an account a new key. The present one becomes an earlier one.
+pub(super) fn set_key(change: &mut Changing<'_>, set: &SetAccountKey) -> Result<Done, Rejection> {
+    owner(change, &set.of)?;
+    let mut account = known(change, &set.of)?;
+    let mut keys = change.state.earlier_keys(account.id).map(|(_, key)| key).chain(&account.key);
+    if keys.any(|key| key.public_key == set.key.public_key) {
+        return Err(Rejection::AccountKeyExists(set.of.address.clone()));
+    }
+    // Rules issue nothing here: certificates that come with a key are those of others.
+    if set.key.certificates.iter().any(|one| one.serial.is_some()) {
+        return Err(Rejection::Stale(RowKey::Account(set.of.address.clone())));
+    }
+    check_count("certificates of a key", set.key.certificates.len(), KEY_CERTIFICATES_MAX)?;
+    for one in &set.key.certificates {
+        check_certificate(&set.key, one)?;
+    }
+    drop(keys);
+    if let Some(earlier) = account.key.replace(set.key.clone()) {
+        account.earlier_keys += 1;
+        if account.earlier_keys > EARLIER_KEYS_MAX {
+            let max = usize::try_from(EARLIER_KEYS_MAX).unwrap_or(usize::MAX);
+            return Err(too_many("earlier keys of an account", max));
+        }
+        let row = RowKey::AccountKey((account.id, account.earlier_keys));
+        change.put(row, Record::AccountKey(earlier.into()))?;
+    }
+    put(change, &set.of, account)
+}
+
+/// Replaces the secrets of all keys. They must be those of the account, in their order.
+pub(super) fn relock(
+    change: &mut Changing<'_>,
+    relock: &RelockAccount,
+) -> Result<Done, Rejection> {
+    owner(change, &relock.of)?;
+    let mut account = known(change, &relock.of)?;
+    let earlier: Vec<(u32, AccountKey)> =
+        change.state.earlier_keys(account.id).map(|(number, key)| (number, key.clone())).collect();
+    let missing = || Rejection::AccountKeyMissing(relock.of.address.clone());
+    let current = account.key.as_mut().ok_or_else(missing)?;
+    let present = earlier.iter().map(|(_, key)| key.public_key).chain([current.public_key]);
+    if !present.eq(relock.keys.iter().map(|(public_key, _)| *public_key)) {
+        return Err(Rejection::Stale(RowKey::Account(relock.of.address.clone())));
+    }
+    let mut secrets = relock.keys.iter().map(|(_, sealed)| sealed.clone());
+    for ((number, key), sealed) in earlier.into_iter().zip(secrets.by_ref()) {
+        let key = AccountKey { sealed, ..key };
+        change.put(RowKey::AccountKey((account.id, number)), Record::AccountKey(key.into()))?;
+    }
+    current.sealed = secrets.next().ok_or_else(missing)?;
+    put(change, &relock.of, account)
+}
+
+/// Adds a certificate to the current key, before the earlier ones.
+pub(super) fn set_certificate(
+    change: &mut Changing<'_>,
+    set: &SetAccountCertificate,
+) -> Result<Done, Rejection> {
+    let id = owner(change, &set.of)?;
+    let mut account = known(change, &set.of)?;
+    let missing = || Rejection::AccountKeyMissing(set.of.address.clone());
+    let key = account.key.as_mut().ok_or_else(missing)?;
+    check_certificate(key, &set.certificate)?;
+    if let Some(serial) = set.certificate.serial {
+        let row = RowKey::IssuedCertificate((id, serial));
+        if change.state.row(&row).is_some() {
+            return Err(Rejection::Stale(row));
+        }
+        let not_after = set.certificate.certificate.not_after;
+        let issued = IssuedCertificate { address: set.of.address.clone(), not_after };
+        change.put(row, Record::IssuedCertificate(issued.into()))?;
+    }
+    key.certificates.insert(0, set.certificate.clone());
+    if key.certificates.len() > KEY_CERTIFICATES_MAX {
+        forget_oldest(change, id, key)?;
+    }
+    put(change, &set.of, account)
+}
+
+/// Forgets the oldest certificate of a key. One that has not expired can still be revoked, so it
+/// must stay.
+fn forget_oldest(
+    change: &mut Changing<'_>,
+    id: DomainId,
+    key: &mut AccountKey,
+) -> Result<(), Rejection> {
+    let expired = key.certificates.pop();
+    match expired.filter(|one| one.certificate.not_after < change.command.time) {
+        Some(AccountCertificate { serial: Some(serial), .. }) => {
+            change.remove(&RowKey::IssuedCertificate((id, serial)))
+        }
+        Some(_) => Ok(()),
+        None => Err(too_many("certificates of a key", KEY_CERTIFICATES_MAX)),
+    }
+}
+
+/// Revokes a certificate of an account that its domain has issued.
+pub(super) fn revoke(
+    change: &mut Changing<'_>,
+    revoke: &RevokeAccountCertificate,
+) -> Result<Done, Rejection> {
+    let id = owner(change, &revoke.of)?;
+    let (address, serial) = (&revoke.of.address, revoke.serial);
+    known(change, &revoke.of)?;
+    let issued = change.state.issued_certificate(id, serial);
+    let issued = issued.filter(|issued| issued.address == *address);
+    let unknown = || Rejection::SerialUnknown { address: address.clone(), serial };
+    let not_after = issued.ok_or_else(unknown)?.not_after;
+    if change.state.revocation(id, serial).is_some() {
+        return Err(Rejection::CertificateRevoked(serial));
+    }
+    let (time, reason) = (change.command.time, revoke.reason);
+    revocation::add(change, id, serial, Revocation { time, reason, not_after })?;
+    Ok(Done::Changed)
+}
+
+/// Rejects the loss of a name under which a domain has accounts: they would belong to no domain, or
+/// to another. `is_kept` says which names it keeps beside its own.
+pub(super) fn check_names_kept(
+    change: &Changing<'_>,
+    domain: &Domain,
+    is_kept: impl Fn(&ServerName) -> bool,
+) -> Result<(), Rejection> {
+    let is_lost = |name: &ServerName| !is_kept(name);
+    let has_accounts = |name: &ServerName| {
+        name.as_domain_name()
+            .is_some_and(|name| change.state.accounts_of_name(name, None).next().is_some())
+    };
+    match domain.server_names().filter(is_lost).find(has_accounts) {
+        Some(name) => Err(Rejection::AccountsRemain(name)),
+        None => Ok(()),
+    }
+}
+
+/// Returns the domain to which an account belongs. It must be the one that admission found: limits
+/// to domains were judged by it.
+fn owner(change: &Changing<'_>, of: &AccountOf) -> Result<DomainId, Rejection> {
+    let unknown = || Rejection::DomainUnknown(of.address.domain().clone());
+    let domain = change.state.domain_of(&of.address).ok_or_else(unknown)?;
+    match domain.name == of.domain {
+        true => Ok(domain.id),
+        false => Err(Rejection::Stale(RowKey::Domain(of.domain.clone()))),
+    }
+}
+
+fn known(change: &Changing<'_>, of: &AccountOf) -> Result<Account, Rejection> {
+    let unknown = || Rejection::AccountUnknown(of.address.clone());
+    change.state.account(&of.address).cloned().ok_or_else(unknown)
+}
+
+/// Rejects a certificate of another key, and a chain above its bounds.
+fn check_certificate(key: &AccountKey, one: &AccountCertificate) -> Result<(), Rejection> {
+    let (key, certificate) = (key.public_key, one.certificate.public_key);
+    if key != certificate {
+        return Err(Rejection::CertificateOfOtherKey { key, certificate });
+    }
+    chain::check_bounds(&one.chain)
+}
+
+/// Stores an account as its next version.
+fn put(
+    change: &mut Changing<'_>,
+    of: &AccountOf,
+    mut account: Account,
+) -> Result<Done, Rejection> {
+    account.version.0 += 1;
+    account.changed = change.stamp();
+    change.put(RowKey::Account(of.address.clone()), Record::Account(account.into()))?;
+    Ok(Done::Changed)
+}

@@ -1,0 +1,132 @@
+//! Queries about S/MIME issuers and accounts.
+
+use std::ops::Bound;
+
+use super::State;
+use crate::{
+    id::{AccountId, DomainId, DomainName, EmailAddress, SerialNumber, ServerName},
+    record::{
+        Account, AccountKey, Domain, IssuedCertificate, Record, Revocation, RevocationList, RowKey,
+        SmimeIssuer,
+    },
+};
+
+impl State {
+    /// Returns the S/MIME issuer of a domain, if it has one of its own.
+    pub fn smime_issuer(&self, id: DomainId) -> Option<&SmimeIssuer> {
+        match &self.row(&RowKey::SmimeIssuer(id))?.record {
+            Record::SmimeIssuer(issuer) => Some(issuer),
+            _ => None,
+        }
+    }
+
+    /// Returns the domain to which an address belongs: the one that has the name after the `@`.
+    pub fn domain_of(&self, address: &EmailAddress) -> Option<&Domain> {
+        self.domain(self.name_owner(&ServerName::from(address.domain().clone()))?)
+    }
+
+    /// Returns an account.
+    pub fn account(&self, address: &EmailAddress) -> Option<&Account> {
+        match &self.row(&RowKey::Account(address.clone()))?.record {
+            Record::Account(account) => Some(account),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of accounts.
+    pub fn account_count(&self) -> u64 {
+        self.derived.account_count()
+    }
+
+    /// Returns the accounts with this name after the `@`, those after `address` or all, in the order
+    /// of their addresses.
+    pub fn accounts_of_name<'a>(
+        &'a self,
+        name: DomainName,
+        after: Option<&EmailAddress>,
+    ) -> impl Iterator<Item = (&'a EmailAddress, &'a Account)> + use<'a> {
+        let lowest = EmailAddress::lowest_of(name.clone());
+        let first = match after.filter(|after| **after > lowest) {
+            Some(after) => Bound::Excluded(RowKey::Account(after.clone())),
+            None => Bound::Included(RowKey::Account(lowest)),
+        };
+        self.rows.range((first, Bound::Unbounded)).map_while(move |(key, row)| {
+            match (key, &row.record) {
+                (RowKey::Account(address), Record::Account(account))
+                    if *address.domain() == name =>
+                {
+                    Some((address, &**account))
+                }
+                _ => None,
+            }
+        })
+    }
+
+    /// Returns the accounts of a domain under all its names, those after `address` or all, in the
+    /// order of their addresses: the next page of a listing.
+    pub fn accounts_of<'a>(
+        &'a self,
+        domain: &Domain,
+        after: Option<&EmailAddress>,
+    ) -> impl Iterator<Item = (&'a EmailAddress, &'a Account)> + use<'a> {
+        let names = domain.server_names().filter_map(|name| name.as_domain_name());
+        let mut names: Vec<DomainName> = names.collect();
+        names.sort_unstable();
+        let is_left = |name: &DomainName| after.is_none_or(|after| name >= after.domain());
+        let names = names.into_iter().filter(is_left).collect::<Vec<_>>();
+        let after = after.cloned();
+        names.into_iter().flat_map(move |name| self.accounts_of_name(name, after.as_ref()))
+    }
+
+    /// Returns the earlier keys of an account with their numbers, the oldest first.
+    pub fn earlier_keys(&self, id: AccountId) -> impl Iterator<Item = (u32, &AccountKey)> {
+        let first = RowKey::AccountKey((id, 0));
+        self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
+            (RowKey::AccountKey((found, number)), Record::AccountKey(key)) if *found == id => {
+                Some((*number, &**key))
+            }
+            _ => None,
+        })
+    }
+
+    /// Returns a certificate that a domain has issued.
+    pub fn issued_certificate(
+        &self,
+        id: DomainId,
+        serial: SerialNumber,
+    ) -> Option<&IssuedCertificate> {
+        match &self.row(&RowKey::IssuedCertificate((id, serial)))?.record {
+            Record::IssuedCertificate(issued) => Some(issued),
+            _ => None,
+        }
+    }
+
+    /// Returns the revocation of a certificate that a domain has issued.
+    pub fn revocation(&self, id: DomainId, serial: SerialNumber) -> Option<Revocation> {
+        match self.row(&RowKey::Revocation((id, serial)))?.record {
+            Record::Revocation(revocation) => Some(revocation),
+            _ => None,
+        }
+    }
+
+    /// Returns the revoked certificates of a domain, by serial number.
+    pub fn revocations(&self, id: DomainId) -> impl Iterator<Item = (SerialNumber, Revocation)> {
+        let first = RowKey::Revocation((id, SerialNumber([0; 16])));
+        self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
+            (RowKey::Revocation((found, serial)), Record::Revocation(revocation))
+                if *found == id =>
+            {
+                Some((*serial, *revocation))
+            }
+            _ => None,
+        })
+    }
+
+    /// Returns the state of a domain's revocation list.
+    pub fn revocation_list(&self, id: DomainId) -> RevocationList {
+        match self.row(&RowKey::RevocationList(id)).map(|row| &row.record) {
+            Some(Record::RevocationList(list)) => *list,
+            _ => RevocationList::default(),
+        }
+    }
+}
