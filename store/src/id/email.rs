@@ -128,7 +128,8 @@ mod tests {
             check(wrong, None);
         }
         check(&format!("{}@shop.example", "a".repeat(65)), None);
-        let long = format!("{}.{}.{}.{}", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(8));
+        let long =
+            format!("{}.{}.{}.{}", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(8));
         check(&format!("{}@{long}", "a".repeat(64)), None);
     }
 

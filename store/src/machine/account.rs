@@ -16,10 +16,7 @@ use crate::{
 };
 
 /// Adds an account without a key.
-pub(super) fn create(
-    change: &mut Changing<'_>,
-    create: &CreateAccount,
-) -> Result<Done, Rejection> {
+pub(super) fn create(change: &mut Changing<'_>, create: &CreateAccount) -> Result<Done, Rejection> {
     owner(change, &create.of)?;
     let address = &create.of.address;
     if change.state.account(address).is_some() {
@@ -99,10 +96,7 @@ pub(super) fn set_key(change: &mut Changing<'_>, set: &SetAccountKey) -> Result<
 }
 
 /// Replaces the secrets of all keys. They must be those of the account, in their order.
-pub(super) fn relock(
-    change: &mut Changing<'_>,
-    relock: &RelockAccount,
-) -> Result<Done, Rejection> {
+pub(super) fn relock(change: &mut Changing<'_>, relock: &RelockAccount) -> Result<Done, Rejection> {
     owner(change, &relock.of)?;
     let mut account = known(change, &relock.of)?;
     let earlier: Vec<(u32, AccountKey)> =
@@ -186,7 +180,7 @@ pub(super) fn revoke(
 }
 
 /// Rejects the loss of a name under which a domain has accounts: they would belong to no domain, or
-/// to another. `is_kept` says which names it keeps beside its own.
+/// to another. `is_kept` says which names it keeps.
 pub(super) fn check_names_kept(
     change: &Changing<'_>,
     domain: &Domain,
@@ -229,11 +223,7 @@ fn check_certificate(key: &AccountKey, one: &AccountCertificate) -> Result<(), R
 }
 
 /// Stores an account as its next version.
-fn put(
-    change: &mut Changing<'_>,
-    of: &AccountOf,
-    mut account: Account,
-) -> Result<Done, Rejection> {
+fn put(change: &mut Changing<'_>, of: &AccountOf, mut account: Account) -> Result<Done, Rejection> {
     account.version.0 += 1;
     account.changed = change.stamp();
     change.put(RowKey::Account(of.address.clone()), Record::Account(account.into()))?;

@@ -42,7 +42,9 @@ pub(super) fn set(change: &mut Changing<'_>, set: &SetDomain) -> Result<Done, Re
         domain.addresses.clone_from(addresses);
     }
     if let Some(aliases) = &set.aliases {
-        account::check_names_kept(change, &domain, |name| aliases.contains(name))?;
+        let is_kept =
+            |name: &ServerName| name.as_str() == domain.name.as_str() || aliases.contains(name);
+        account::check_names_kept(change, &domain, is_kept)?;
         release_names(change, &domain)?;
         domain.aliases.clone_from(aliases);
         claim_names(change, &domain, Some(&set.name))?;

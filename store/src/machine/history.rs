@@ -3,7 +3,7 @@
 
 use super::{Changing, account, chain, domain, too_large};
 use crate::{
-    id::{DomainId, DomainName, Version},
+    id::{DomainId, DomainName, ServerName, Version},
     limits::VERSIONS_KEPT,
     outcome::{Done, Rejection},
     record::{Domain, EarlierVersion, Record, RowKey},
@@ -56,7 +56,8 @@ pub(super) fn rollback(
         version: present.version,
         ..earlier
     };
-    account::check_names_kept(change, &present, |kept| restored.aliases.contains(kept))?;
+    let names: Vec<ServerName> = restored.server_names().collect();
+    account::check_names_kept(change, &present, |kept| names.contains(kept))?;
     domain::release_names(change, &present)?;
     domain::claim_names(change, &restored, Some(name))?;
     change.put_domain(restored)

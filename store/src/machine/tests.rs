@@ -1,5 +1,6 @@
 //! Rules, one claim per test.
 
+mod account;
 mod audit;
 mod canary;
 mod level;

@@ -1,5 +1,6 @@
 //! One sample of every format of this crate, see `tests/src/samples.rs`.
 
+mod account;
 mod command;
 mod outcome;
 mod row;
@@ -34,6 +35,8 @@ fn every_command_is_read_as_it_was_written() {
     check_variants::<AuditResult>(&made);
     check_variants::<Role>(&made);
     check_variants::<Right>(&made);
+    check_variants::<KeyPurpose>(&made);
+    check_variants::<RevocationReason>(&made);
     check("store-command.tsv", &made, &|_, bytes| {
         let command = decode_command(bytes).ok()?;
         Some((meaning(&command), encode_command(&command).ok()?))

@@ -1,6 +1,6 @@
 //! A command of each kind, and of each kind of part.
 
-use super::value::*;
+use super::{account, value::*};
 use crate::{command::*, id::*, record::*, samples::variant};
 
 fn command(principal: Principal, action: Action) -> Command {
@@ -21,7 +21,8 @@ pub(super) fn all() -> Vec<(String, Command)> {
     let mut all = Vec::new();
     let [socket, ..] = principals();
     let actions = cluster_actions().into_iter().chain(domain_actions()).chain(other_actions());
-    for action in actions.chain(member_actions()).chain(access_actions()) {
+    let actions = actions.chain(member_actions()).chain(access_actions());
+    for action in actions.chain(account::actions()) {
         all.push((variant(&action), command(socket.clone(), action)));
     }
     for protocol in ListenerProtocol::ALL {

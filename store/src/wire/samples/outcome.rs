@@ -1,6 +1,6 @@
 //! An outcome of each kind.
 
-use super::value::*;
+use super::{account, value::*};
 use crate::{
     id::*,
     outcome::{Done, Outcome, Rejection},
@@ -11,7 +11,7 @@ use crate::{
 /// Returns outcomes of every kind, by their names.
 pub(super) fn all() -> Vec<(String, Outcome)> {
     let done = done().map(|done| (variant(&done), Outcome::Done(done)));
-    let rejected = rejections().into_iter();
+    let rejected = rejections().into_iter().chain(account::rejections());
     let rejected = rejected.map(|no| (variant(&no), Outcome::Rejected(no)));
     done.into_iter().chain(rejected).collect()
 }

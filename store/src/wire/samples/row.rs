@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{outcome::done, value::*};
+use super::{account, outcome::done, value::*};
 use crate::{id::*, record::*, samples::variant};
 
 /// Index of the last change of each.
@@ -69,6 +69,7 @@ pub(super) fn all() -> Vec<(String, RowKey, Record)> {
     let policy = Record::ListenerPolicy(LISTENER_POLICY);
     add(RowKey::ListenerPolicy(listener_name("imap")), policy);
     add_later(&mut add);
+    account::add_rows(&mut add);
     all
 }
 

@@ -1,0 +1,122 @@
+//! Commands, rejections and rows of S/MIME issuers and accounts.
+
+use super::value::*;
+use crate::{command::*, id::*, outcome::Rejection, record::*};
+
+const SERIAL: SerialNumber = SerialNumber([0x4e; 16]);
+const ID: AccountId = AccountId([5; 16]);
+
+fn address() -> EmailAddress {
+    EmailAddress::parse("Ann@shop.example").unwrap()
+}
+
+fn of() -> AccountOf {
+    AccountOf { domain: domain_name("shop.example"), address: address() }
+}
+
+fn account_certificate(serial: Option<SerialNumber>) -> AccountCertificate {
+    let chain = if serial.is_some() { Vec::new() } else { vec![bytes("issuer")] };
+    AccountCertificate { certificate: certificate(), serial, chain }
+}
+
+fn key(purpose: KeyPurpose) -> AccountKey {
+    AccountKey {
+        algorithm: "EC P-256".to_owned(),
+        public_key_der: b"public key".to_vec(),
+        public_key: fingerprint(3),
+        purpose,
+        sealed: sealed(),
+        assigned: TIME,
+        certificates: vec![account_certificate(Some(SERIAL)), account_certificate(None)],
+    }
+}
+
+pub(super) const PURPOSES: [KeyPurpose; 3] =
+    [KeyPurpose::SignAndEncrypt, KeyPurpose::Sign, KeyPurpose::Encrypt];
+
+pub(super) const REASONS: [RevocationReason; 5] = [
+    RevocationReason::Unspecified,
+    RevocationReason::KeyCompromise,
+    RevocationReason::AffiliationChanged,
+    RevocationReason::Superseded,
+    RevocationReason::CessationOfOperation,
+];
+
+pub(super) fn actions() -> Vec<Action> {
+    let issuer = |certificate, chain| {
+        let (domain, key) = (domain_name("shop.example"), domain_key(KeyFamily::Ec));
+        Action::SetSmimeIssuer(Box::new(SetSmimeIssuer { domain, key, certificate, chain }))
+    };
+    let set_key =
+        |purpose| Action::SetAccountKey(Box::new(SetAccountKey { of: of(), key: key(purpose) }));
+    let certify = |certificate| {
+        let set = SetAccountCertificate { of: of(), certificate };
+        Action::SetAccountCertificate(Box::new(set))
+    };
+    let revoke = |reason| {
+        let (of, serial) = (of(), SERIAL);
+        Action::RevokeAccountCertificate(RevokeAccountCertificate { of, serial, reason })
+    };
+    let mut all = vec![
+        issuer(Some(certificate()), vec![bytes("issuer")]),
+        issuer(None, Vec::new()),
+        Action::RemoveSmimeIssuer(domain_name("shop.example")),
+        Action::CreateAccount(CreateAccount { of: of(), id: ID, name: "Ann Lee".to_owned() }),
+        Action::DeleteAccount(of()),
+        Action::RelockAccount(Box::new(RelockAccount {
+            of: of(),
+            keys: vec![(fingerprint(3), sealed()), (fingerprint(4), sealed())],
+        })),
+        certify(account_certificate(Some(SERIAL))),
+        certify(account_certificate(None)),
+    ];
+    all.extend(PURPOSES.map(set_key));
+    all.extend(REASONS.map(revoke));
+    all
+}
+
+pub(super) fn rejections() -> Vec<Rejection> {
+    vec![
+        Rejection::SmimeIssuerUnknown(domain_name("shop.example")),
+        Rejection::AccountExists(address()),
+        Rejection::AccountUnknown(address()),
+        Rejection::AccountKeyMissing(address()),
+        Rejection::AccountKeyExists(address()),
+        Rejection::AccountsRemain(server_name("shop.example")),
+        Rejection::SerialUnknown { address: address(), serial: SERIAL },
+        Rejection::CertificateRevoked(SERIAL),
+    ]
+}
+
+/// Adds the rows of level 5.
+pub(super) fn add_rows(add: &mut dyn FnMut(RowKey, Record)) {
+    let id = DomainId([4; 16]);
+    let issuer = SmimeIssuer {
+        key: domain_key(KeyFamily::Ec),
+        certificate: Some(certificate()),
+        chain: vec![bytes("issuer"), bytes("root")],
+        version: Version(3),
+        changed: stamp(principals()[0].clone()),
+    };
+    add(RowKey::SmimeIssuer(id), Record::SmimeIssuer(issuer.into()));
+    let account = |key| Account {
+        id: ID,
+        name: "Ann Lee".to_owned(),
+        key,
+        earlier_keys: 1,
+        version: Version(4),
+        changed: stamp(principals()[0].clone()),
+    };
+    let whole = account(Some(key(KeyPurpose::SignAndEncrypt)));
+    add(RowKey::Account(address()), Record::Account(whole.into()));
+    let other = EmailAddress::parse("bob@shop.example").unwrap();
+    add(RowKey::Account(other), Record::Account(account(None).into()));
+    add(RowKey::AccountKey((ID, 1)), Record::AccountKey(key(KeyPurpose::Encrypt).into()));
+    let issued = IssuedCertificate { address: address(), not_after: TIME };
+    add(RowKey::IssuedCertificate((id, SERIAL)), Record::IssuedCertificate(issued.into()));
+    let revocation =
+        Revocation { time: TIME, reason: RevocationReason::KeyCompromise, not_after: TIME };
+    add(RowKey::Revocation((id, SERIAL)), Record::Revocation(revocation));
+    let list = RevocationList { changes: 70_000, count: 300, changed: TIME };
+    add(RowKey::RevocationList(id), Record::RevocationList(list));
+}
