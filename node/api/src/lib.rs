@@ -4,6 +4,7 @@
 //! [`operation`]s says what the API can do; [`openapi`] tells other programs the same. Times are
 //! RFC 3339 strings in UTC. Fingerprints are lower-case hex.
 
+pub mod account;
 pub mod audit;
 pub mod backup;
 pub mod canary;
@@ -30,6 +31,7 @@ pub mod operation;
 pub mod parameter;
 pub mod path;
 pub mod problem;
+pub mod smime;
 pub mod status;
 pub mod tls;
 pub mod token;

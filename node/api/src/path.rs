@@ -131,6 +131,35 @@ pub const LISTENERS: &str = "/v1/listeners";
 /// `GET`: [`crate::listener::Listener`]; `PATCH` [`crate::listener::Set`]; `DELETE`.
 pub const LISTENER: &str = "/v1/listeners/{name}";
 
+/// `GET`: [`crate::smime::Issuer`]; `PUT` [`crate::smime::Import`]; `DELETE`.
+pub const SMIME: &str = "/v1/domains/{name}/smime";
+/// `POST` [`crate::smime::Subject`].
+pub const SMIME_SELF_SIGN: &str = "/v1/domains/{name}/smime/self-sign";
+/// `POST` [`crate::certificate::Refresh`].
+pub const SMIME_REFRESH: &str = "/v1/domains/{name}/smime/refresh";
+/// `POST` [`crate::smime::Subject`]: [`crate::csr::Csr`]. Makes the issuer's key if there is none.
+pub const SMIME_CSR: &str = "/v1/domains/{name}/smime/csr";
+/// `PUT` [`crate::smime::Chain`].
+pub const SMIME_CHAIN: &str = "/v1/domains/{name}/smime/chain";
+/// `GET`: [`crate::smime::Crl`].
+pub const SMIME_CRL: &str = "/v1/domains/{name}/smime/crl";
+/// `GET`: list of [`crate::account::Account`].
+pub const DOMAIN_ACCOUNTS: &str = "/v1/domains/{name}/accounts";
+/// `POST` [`crate::account::Create`].
+pub const ACCOUNTS: &str = "/v1/accounts";
+/// `GET`: [`crate::account::Account`]; `DELETE`.
+pub const ACCOUNT: &str = "/v1/accounts/{name}";
+/// `POST` [`crate::account::Generate`]; `PUT` [`crate::account::Import`].
+pub const ACCOUNT_KEY: &str = "/v1/accounts/{name}/key";
+/// `POST` [`crate::account::Export`]: [`crate::account::Exported`].
+pub const ACCOUNT_KEY_EXPORT: &str = "/v1/accounts/{name}/key/export";
+/// `PUT` [`crate::account::Passphrase`].
+pub const ACCOUNT_PASSPHRASE: &str = "/v1/accounts/{name}/passphrase";
+/// `GET`: [`crate::account::Issued`]; `POST` [`crate::account::Issue`].
+pub const ACCOUNT_CERTIFICATE: &str = "/v1/accounts/{name}/certificate";
+/// `POST` [`crate::account::Revoke`].
+pub const ACCOUNT_CERTIFICATE_REVOKE: &str = "/v1/accounts/{name}/certificate/revoke";
+
 /// `GET`: list of [`crate::trust::Trusted`], including inherited ones; `POST`
 /// [`crate::trust::Add`]. `{name}` is `builtin`, `server`, `cluster` or `domain:NAME`.
 pub const TRUST: &str = "/v1/trust/{name}";

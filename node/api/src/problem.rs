@@ -417,6 +417,20 @@ codes! {
     LoginRefused "U003" = 5 / 401,
     /// Too many attempts to log in.
     LoginTooOften "U004" = 6 / 429,
+    /// No account has this address.
+    AccountUnknown "A001" = 3 / 404,
+    /// An account of this address exists.
+    AccountExists "A002" = 4 / 409,
+    /// The passphrase does not unlock the account's key, or is not possible.
+    AccountPassphraseRefused "A003" = 8 / 422,
+    /// Too many attempts to unlock the account.
+    AccountUnlockTooOften "A004" = 6 / 429,
+    /// The name belongs to accounts, so its domain keeps it.
+    AccountsRemain "A005" = 4 / 409,
+    /// The domain has no certificate that may issue those of accounts.
+    SmimeIssuerMissing "A006" = 4 / 409,
+    /// The PKCS#12 file cannot be used.
+    Pkcs12Unusable "A007" = 8 / 422,
     /// An internal error of the node.
     Internal "X007" = 1 / 500,
     /// A file named by the caller cannot be read or written.

@@ -4,6 +4,7 @@
 //! carries the rows from which it was derived. If one of them has changed when the command is
 //! applied, it is rejected and derived again.
 
+mod account;
 mod audit;
 mod authority;
 mod backup;
@@ -22,6 +23,7 @@ mod listener;
 mod member;
 mod pending_key;
 mod problem;
+mod smime;
 mod tls;
 mod token;
 mod trust;
@@ -41,6 +43,11 @@ use conclave_store::{
 
 use crate::{node::Node, rights::Access};
 
+pub use account::{
+    LockedKey, RelockedKey, create_account, delete_account, email_address,
+    issue_account_certificate, relock_account, revoke_account_certificate, set_account_key,
+};
+pub(crate) use account::{domain_of, key_purpose};
 pub use audit::keep_audit;
 pub use authority::{forget_authority, rotate_authority};
 pub use backup::{note_backup, recipients};
@@ -68,6 +75,11 @@ pub use listener::{
 pub use member::{member, remove_member, set_member};
 pub use pending_key::{remove_pending_key, set_pending_key};
 pub use problem::rejection_problem;
+pub use smime::{
+    ImportedIssuer, generate_issuer_key, import_issuer, issuer_csr, read_issuer, refresh_issuer,
+    remove_issuer, revocation_list, self_sign_issuer, set_issuer_chain, set_issuer_key,
+};
+pub(crate) use smime::{Issuing, issuing};
 pub use tls::{LEGACY, flush_sessions, set_tls};
 pub use token::{create_token, end_join_token, made_by_token, revoke_token};
 pub(crate) use trust::trust_rows;

@@ -1,4 +1,5 @@
-//! Memory of failed logins on this node, so that passwords cannot be guessed.
+//! Memory of failed logins on this node, so that passwords cannot be guessed; and of failed attempts
+//! to unlock accounts, so that passphrases cannot.
 //!
 //! Failures count for a user *and* a network: who guesses a user's password from one network does
 //! not lock the user out in another.
@@ -11,7 +12,7 @@ use std::{
 };
 
 use conclave_edge::socket::limits::network;
-use conclave_store::id::{UserId, UserName};
+use conclave_store::id::UserId;
 use tokio::{sync::Semaphore, time::Instant};
 
 /// Failures of a user from one network that cost no time.
@@ -25,7 +26,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
 /// Remembered pairs. The one that failed longest ago makes room.
 const PAIRS_MAX: usize = 4_096;
-/// Passwords that are hashed at the same time, each with 19 MiB.
+/// Passwords that are hashed at the same time, each with 19 MiB, or keys that are unlocked, each
+/// with 64 MiB or more.
 const HASHES_MAX: usize = 2;
 /// One-time codes that are remembered, so that none is taken twice.
 const CODES_MAX: usize = 1_024;
@@ -43,9 +45,9 @@ struct Table {
     codes: BTreeMap<UserId, u64>,
 }
 
-/// Where a login comes from: a network, and the user that it names; none: any.
+/// Where a login comes from: a network, and the user or account that it names; none: any.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place(IpAddr, Option<UserName>);
+struct Place(IpAddr, Option<String>);
 
 struct Failures {
     count: u32,
@@ -60,7 +62,7 @@ impl Default for Logins {
 
 impl Logins {
     /// Returns how long this login must wait; `None`: it may be tried now.
-    pub(crate) fn pause(&self, user: &UserName, from: IpAddr, now: Instant) -> Option<Duration> {
+    pub(crate) fn pause(&self, user: &str, from: IpAddr, now: Instant) -> Option<Duration> {
         let table = self.table();
         let left = |place: Place, free: u32| {
             let failures = table.failures.get(&place)?;
@@ -72,14 +74,14 @@ impl Logins {
             pause.min(PAUSE_MAX).checked_sub(now - failures.last).filter(|left| !left.is_zero())
         };
         let network = network(from);
-        let of_user = left(Place(network, Some(user.clone())), FREE);
+        let of_user = left(Place(network, Some(user.to_owned())), FREE);
         of_user.max(left(Place(network, None), FREE_OF_NETWORK))
     }
 
     /// Remembers a failure.
-    pub(crate) fn failed(&self, user: &UserName, from: IpAddr, now: Instant) {
+    pub(crate) fn failed(&self, user: &str, from: IpAddr, now: Instant) {
         let (network, mut table) = (network(from), self.table());
-        for place in [Place(network, Some(user.clone())), Place(network, None)] {
+        for place in [Place(network, Some(user.to_owned())), Place(network, None)] {
             let failures = table.failures.entry(place).or_insert(Failures { count: 0, last: now });
             if now - failures.last >= FORGOTTEN {
                 failures.count = 0;
@@ -95,8 +97,8 @@ impl Logins {
     }
 
     /// Forgets the failures of a user from one network.
-    pub(crate) fn succeeded(&self, user: &UserName, from: IpAddr) {
-        self.table().failures.remove(&Place(network(from), Some(user.clone())));
+    pub(crate) fn succeeded(&self, user: &str, from: IpAddr) {
+        self.table().failures.remove(&Place(network(from), Some(user.to_owned())));
     }
 
     /// Takes a one-time code by its time step. Returns whether it was not taken before.
@@ -128,34 +130,30 @@ impl Logins {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> UserName {
-        UserName::parse(text).unwrap()
-    }
-
     #[test]
     fn guessing_gets_slow_and_locks_out_nobody_else() {
         let (logins, mut now) = (Logins::default(), Instant::now());
         let (near, far): (IpAddr, IpAddr) =
             ("192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
         for _ in 0..FREE {
-            assert_eq!(logins.pause(&name("alice"), near, now), None);
-            logins.failed(&name("alice"), near, now);
+            assert_eq!(logins.pause("alice", near, now), None);
+            logins.failed("alice", near, now);
         }
         let mut waited = Duration::ZERO;
         for _ in 0..20 {
-            let pause = logins.pause(&name("alice"), near, now).unwrap();
+            let pause = logins.pause("alice", near, now).unwrap();
             assert!(pause <= PAUSE_MAX);
             (now, waited) = (now + pause, waited + pause);
-            assert_eq!(logins.pause(&name("alice"), near, now), None);
-            logins.failed(&name("alice"), near, now);
+            assert_eq!(logins.pause("alice", near, now), None);
+            logins.failed("alice", near, now);
         }
         assert!(waited > PAUSE_MAX * 8, "{waited:?} for 20 guesses");
-        assert_eq!(logins.pause(&name("alice"), far, now), None, "alice elsewhere");
-        assert_eq!(logins.pause(&name("bob"), near, now), None, "another one here");
+        assert_eq!(logins.pause("alice", far, now), None, "alice elsewhere");
+        assert_eq!(logins.pause("bob", near, now), None, "another one here");
         now += FORGOTTEN;
-        assert_eq!(logins.pause(&name("alice"), near, now), None);
-        logins.failed(&name("alice"), near, now);
-        assert_eq!(logins.pause(&name("alice"), near, now), None, "counted anew");
+        assert_eq!(logins.pause("alice", near, now), None);
+        logins.failed("alice", near, now);
+        assert_eq!(logins.pause("alice", near, now), None, "counted anew");
     }
 
     #[test]
@@ -163,10 +161,10 @@ mod tests {
         let (logins, now) = (Logins::default(), Instant::now());
         let address = |last: u16| -> IpAddr { format!("2001:db8::{last:x}").parse().unwrap() };
         for number in 0..=u16::try_from(FREE_OF_NETWORK).unwrap() {
-            logins.failed(&name(&format!("user{number}")), address(number), now);
+            logins.failed(&format!("user{number}"), address(number), now);
         }
-        assert!(logins.pause(&name("alice"), address(0xffff), now).is_some());
-        assert_eq!(logins.pause(&name("alice"), "192.0.2.1".parse().unwrap(), now), None);
+        assert!(logins.pause("alice", address(0xffff), now).is_some());
+        assert_eq!(logins.pause("alice", "192.0.2.1".parse().unwrap(), now), None);
     }
 
     #[test]
@@ -174,7 +172,7 @@ mod tests {
         let (logins, now) = (Logins::default(), Instant::now());
         for number in 0..5_000_u32 {
             let from = IpAddr::from((0x0a00_0000 + number * 256).to_be_bytes());
-            logins.failed(&name("alice"), from, now + Duration::from_millis(number.into()));
+            logins.failed("alice", from, now + Duration::from_millis(number.into()));
         }
         assert_eq!(logins.table().failures.len(), PAIRS_MAX);
         for number in 0..2_000_u64 {

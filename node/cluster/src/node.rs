@@ -113,6 +113,7 @@ struct Shared {
     inspections: Inspections,
     audit: Arc<AuditQueue>,
     logins: Arc<Logins>,
+    unlocks: Arc<Logins>,
     observed: Observed,
     /// Held while the node founds or joins a cluster: the two exclude each other.
     changing: Arc<Semaphore>,
@@ -162,6 +163,7 @@ impl Node {
             inspections: Inspections::default(),
             audit: Arc::default(),
             logins: Arc::default(),
+            unlocks: Arc::default(),
             observed: Observed::default(),
             changing: Arc::new(Semaphore::new(1)),
             backing_up: Arc::new(Semaphore::new(1)),
@@ -249,6 +251,11 @@ impl Node {
     /// Returns the events that wait for their entries in the audit trail.
     pub fn audit(&self) -> &Arc<AuditQueue> {
         &self.shared.audit
+    }
+
+    /// Returns the memory of failed attempts to unlock accounts.
+    pub(crate) fn unlocks(&self) -> &Arc<Logins> {
+        &self.shared.unlocks
     }
 
     /// Returns the memory of failed logins.

@@ -3,6 +3,7 @@
 //! The admin API uses it, and so must everything else that makes changes. Idempotence and
 //! expectations are decided here and nowhere else.
 
+mod account;
 mod backup;
 mod change;
 mod derive;
@@ -39,6 +40,7 @@ use tokio::time::Instant;
 
 use crate::{node::Node, replica::Wait, rights::Access};
 
+pub use account::FoundAccount;
 pub use follow::{Told, wait_until};
 pub use keyring::{catch_up, rekey, seal, unseal};
 pub use login::{Shown, login};

@@ -69,12 +69,20 @@ pub(crate) fn of_action(action: &Action) -> Option<Right> {
         | Action::SetPendingKey(..)
         | Action::RemovePendingKey(..)
         | Action::RemoveCertificate(..)
-        | Action::SetClientAuth(..) => Right::Domain,
+        | Action::SetClientAuth(..)
+        | Action::RemoveSmimeIssuer(_)
+        | Action::CreateAccount(_)
+        | Action::DeleteAccount(_)
+        | Action::SetAccountKey(_)
+        | Action::RelockAccount(_) => Right::Domain,
         Action::SetCertificate(_)
         | Action::SetChain(..)
         | Action::RemoveChain(..)
         | Action::StartCanary(_)
-        | Action::EndCanary(..) => Right::Certificate,
+        | Action::EndCanary(..)
+        | Action::SetSmimeIssuer(_)
+        | Action::SetAccountCertificate(_)
+        | Action::RevokeAccountCertificate(_) => Right::Certificate,
         Action::AddTrusted(..)
         | Action::RemoveTrusted(..)
         | Action::AddCrlPart(..)

@@ -11,6 +11,7 @@ mod exposed;
 mod findings;
 mod keyring;
 mod listener;
+mod smime;
 mod status;
 mod upgrade;
 
@@ -46,6 +47,7 @@ pub use exposed::exposed;
 pub use findings::{client_auth_problems, of_chain, of_domain};
 pub use keyring::unfinished;
 pub use listener::listener_on_nodes;
+pub use smime::{account, account_key, latest_certificate, smime_issuer};
 pub use status::{cluster, main_domain, member_problems, members};
 pub(crate) use upgrade::possible_level;
 pub use upgrade::upgrade;

@@ -53,6 +53,11 @@ impl BackupKeys {
                 let wrong = |error| format!("the {family} key that waits for {id}: {error}");
                 self.check_key(scope, purpose, pending).map_err(wrong).map(|()| 1)
             }
+            (RowKey::SmimeIssuer(id), Record::SmimeIssuer(issuer)) => {
+                let purpose = Purpose::SmimeIssuer(*id);
+                let wrong = |error| format!("the key of the S/MIME issuer of {id}: {error}");
+                self.check_key(scope, purpose, &issuer.key).map_err(wrong).map(|()| 1)
+            }
             _ => {
                 let secrets = record.sealed();
                 for (sealed, purpose) in secrets.iter().zip(purposes(key, record)) {
@@ -132,6 +137,9 @@ fn purposes(key: &RowKey, record: &Record) -> Vec<Purpose> {
         (RowKey::JoinToken(id), _) => vec![Purpose::JoinToken(*id)],
         (RowKey::SessionKey((of, id)), _) => vec![Purpose::SessionKey(*of, *id)],
         (RowKey::PendingKey((id, _)), _) => vec![Purpose::PendingKey(*id)],
+        (RowKey::SmimeIssuer(id), _) => vec![Purpose::SmimeIssuer(*id)],
+        (_, Record::Account(account)) => vec![Purpose::AccountKey(account.id)],
+        (RowKey::AccountKey((id, _)), _) => vec![Purpose::AccountKey(*id)],
         (_, Record::Domain(domain)) => of_domain(domain),
         (_, Record::Canary(canary)) => of_domain(&canary.domain),
         (_, Record::DomainVersion(earlier)) => {
@@ -147,6 +155,7 @@ fn kind(key: &RowKey) -> &'static str {
         RowKey::Cluster => "cluster",
         RowKey::JoinToken(_) => "join tokens",
         RowKey::SessionKey(_) => "session keys",
+        RowKey::Account(_) | RowKey::AccountKey(_) => "accounts",
         _ => "domains",
     }
 }

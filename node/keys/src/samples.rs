@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use conclave_store::{
     id::{
-        ClusterId, DomainId, DomainName, Fingerprint, Generation, NodeId, SessionKeyId, TokenId,
-        UserId,
+        AccountId, ClusterId, DomainId, DomainName, Fingerprint, Generation, NodeId, SessionKeyId,
+        TokenId, UserId,
     },
     record::{
         CertificateLogin, DomainLimit, Grant, Network, Proof, Right, Role, Sealed, SessionKeyUse,
@@ -30,7 +30,7 @@ fn random(name: &str, bytes: Vec<u8>, value: &impl serde::Serialize) -> Sample {
     Sample { is_random: true, ..Sample::new(name, bytes, value) }
 }
 
-fn purposes() -> [(&'static str, Purpose); 8] {
+fn purposes() -> [(&'static str, Purpose); 10] {
     let id = SessionKeyId([2; 8]);
     [
         ("domain key", Purpose::DomainKey(DomainId([4; 16]))),
@@ -38,6 +38,8 @@ fn purposes() -> [(&'static str, Purpose); 8] {
         ("authority", Purpose::Authority),
         ("join token", Purpose::JoinToken(TokenId([1; 8]))),
         ("user code", Purpose::UserCode(UserId([7; 8]))),
+        ("S/MIME issuer", Purpose::SmimeIssuer(DomainId([4; 16]))),
+        ("account key", Purpose::AccountKey(AccountId([5; 16]))),
         ("node sealing", Purpose::NodeSealing),
         ("ticket key", Purpose::SessionKey(SessionKeyUse::Ticket, id)),
         ("cookie key", Purpose::SessionKey(SessionKeyUse::Cookie, id)),

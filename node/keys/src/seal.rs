@@ -4,7 +4,7 @@
 //! sealed secret that is moved to another domain, purpose, scope or generation does not open.
 
 use conclave_store::{
-    id::{ClusterId, DomainId, Generation, SessionKeyId, TokenId, UserId},
+    id::{AccountId, ClusterId, DomainId, Generation, SessionKeyId, TokenId, UserId},
     record::{Sealed, SessionKeyUse},
 };
 use conclave_system::entropy;
@@ -48,6 +48,10 @@ pub enum Purpose {
     PendingKey(DomainId),
     /// Secret of the one-time codes of a user.
     UserCode(UserId),
+    /// Private key of a domain's S/MIME issuer.
+    SmimeIssuer(DomainId),
+    /// Private key of an account, locked under its passphrase.
+    AccountKey(AccountId),
 }
 
 /// The context of a sealed secret, without its generation.

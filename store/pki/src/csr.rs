@@ -6,7 +6,10 @@ use der::{
     oid::{AssociatedOid, ObjectIdentifier},
 };
 use x509_cert::{
-    ext::pkix::SubjectAltName,
+    ext::{
+        Extension,
+        pkix::{BasicConstraints, KeyUsage, KeyUsages, SubjectAltName},
+    },
     name::Name,
     request::{CertReq, CertReqInfo, ExtensionReq, Version},
     spki::SubjectPublicKeyInfoOwned,
@@ -95,12 +98,33 @@ pub fn request(
     let names = names.iter().map(|name| general_name(name)).collect::<Result<Vec<_>, _>>()?;
     let subject = from_attributes(attributes)?;
     // RFC 5280 §4.2.1.6: critical if there is no other name.
-    let asked = ExtensionReq(vec![extension(is_empty(&subject), &SubjectAltName(names))?]);
+    signed(key, &subject, vec![extension(is_empty(&subject), &SubjectAltName(names))?])
+}
+
+/// Returns a signing request (PEM) for an authority that issues certificates of end entities only.
+pub fn authority_request(key: &PrivateKey, attributes: &Attributes) -> Result<String, IssueError> {
+    let subject = from_attributes(attributes)?;
+    if is_empty(&subject) {
+        let why = "an authority needs one, or another field of the subject";
+        return Err(IssueError::Attribute { field: "common name", why });
+    }
+    let usages = KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign);
+    let constraints = BasicConstraints { ca: true, path_len_constraint: Some(0) };
+    signed(key, &subject, vec![extension(true, &constraints)?, extension(true, &usages)?])
+}
+
+/// Signs a request for these extensions.
+fn signed(
+    key: &PrivateKey,
+    subject: &[u8],
+    extensions: Vec<Extension>,
+) -> Result<String, IssueError> {
+    let asked = ExtensionReq(extensions);
     let mut asked_for = der::asn1::SetOfVec::new();
     asked_for.insert(asked.try_into()?)?;
     let info = CertReqInfo {
         version: Version::V1,
-        subject: Name::from_der(&subject)?,
+        subject: Name::from_der(subject)?,
         public_key: SubjectPublicKeyInfoOwned::from_der(key.public_key_der())?,
         attributes: asked_for,
     };

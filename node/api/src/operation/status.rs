@@ -8,10 +8,18 @@ use crate::need::{Need, need};
 const WITHOUT_CLUSTER: [&str; 6] =
     ["openapi", "status", "who_am_i", "roles", "unlocking", "tls_served"];
 /// Operations without a name in the path that are about something else, which may not exist.
-const NAMING_OTHERS: [&str; 5] =
-    ["join", "transfer_leader", "note_backup", "create_user", "log_out"];
+const NAMING_OTHERS: [&str; 6] =
+    ["join", "transfer_leader", "note_backup", "create_user", "log_out", "create_account"];
 /// Operations with secrets that could be guessed.
-const GUESSED: [&str; 3] = ["log_in", "unseal", "rekey"];
+const GUESSED: [&str; 7] = [
+    "log_in",
+    "unseal",
+    "rekey",
+    "generate_account_key",
+    "import_account_key",
+    "export_account_key",
+    "set_account_passphrase",
+];
 /// Operations that ask another cluster.
 const OF_OTHERS: [&str; 1] = ["join"];
 

@@ -210,7 +210,7 @@ fn certified_key<'d>(
 }
 
 /// Refuses a certificate outside its validity, since no client would accept it.
-fn check_dates(certificate: &Certificate, view: &View<'_>) -> Result<(), Problem> {
+pub(super) fn check_dates(certificate: &Certificate, view: &View<'_>) -> Result<(), Problem> {
     const DAY: u64 = 24 * 60 * 60;
     let now = view.now.0 / 1_000;
     let (from, till) = (certificate.not_before(), certificate.not_after());
@@ -456,7 +456,7 @@ pub fn refresh_certificate(
     Ok(Admitted::new(action, name).expecting(expectation))
 }
 
-fn validity(view: &View<'_>, days: Option<u32>) -> Result<Validity, Problem> {
+pub(super) fn validity(view: &View<'_>, days: Option<u32>) -> Result<Validity, Problem> {
     let days = days.unwrap_or(DAYS);
     if !(1..=DAYS_MAX).contains(&days) {
         let title = format!("{days} days are not possible");

@@ -55,10 +55,13 @@ pub(super) fn certificate(field: &str, error: &CertificateError) -> Problem {
 
 /// Converts an error of making a certificate.
 pub(super) fn issue(error: &IssueError) -> Problem {
-    let code = if matches!(error, IssueError::Attribute { .. } | IssueError::Name { .. }) {
-        Code::CertificateFieldInvalid
-    } else {
-        Code::Internal
+    let code = match error {
+        IssueError::Attribute { .. } | IssueError::Name { .. } | IssueError::Purpose { .. } => {
+            Code::CertificateFieldInvalid
+        }
+        IssueError::Issuer { .. } => Code::SmimeIssuerMissing,
+        IssueError::Validity { .. } => Code::CertificateOutOfDate,
+        _ => Code::Internal,
     };
     Problem::new(code, error.to_string())
 }
@@ -191,6 +194,32 @@ fn access_rejection(rejection: &Rejection) -> Option<(Code, String)> {
         R::UserUnknown(_) => (Code::UserUnknown, "conclave user list".to_owned()),
         R::UserExists(name) => (Code::UserExists, format!("conclave user set {name}")),
         R::AuditCutWrong(_) => (Code::NotFound, "conclave audit list".to_owned()),
+        R::AccountUnknown(address) => {
+            (Code::AccountUnknown, format!("conclave account list {}", address.domain()))
+        }
+        R::AccountExists(address) => {
+            (Code::AccountExists, format!("conclave account show {address}"))
+        }
+        R::AccountKeyMissing(address) => {
+            (Code::KeyMissing, format!("conclave account key generate {address}"))
+        }
+        R::AccountKeyExists(address) => {
+            (Code::KeyExists, format!("conclave account show {address}"))
+        }
+        R::AccountsRemain(name) => (
+            Code::AccountsRemain,
+            format!("conclave account list {name}    conclave account delete EMAIL"),
+        ),
+        R::SerialUnknown { address, .. } => {
+            (Code::CertificateMissing, format!("conclave account show {address}"))
+        }
+        R::CertificateRevoked(_) => (
+            Code::CertificateMissing,
+            "conclave smime crl NAME    shows what is revoked".to_owned(),
+        ),
+        R::SmimeIssuerUnknown(name) => {
+            (Code::SmimeIssuerMissing, format!("conclave smime self-sign {name}"))
+        }
         _ => return None,
     })
 }

@@ -279,7 +279,11 @@ impl Operator {
         use Rejection as R;
         let is_present = matches!(
             rejection,
-            R::NameTaken { .. } | R::KeyExists { .. } | R::ListenerExists(_) | R::PortTaken(_)
+            R::NameTaken { .. }
+                | R::KeyExists { .. }
+                | R::ListenerExists(_)
+                | R::PortTaken(_)
+                | R::AccountExists(_)
         );
         let is_absent = is_absence(rejection_problem(rejection).code);
         self.is_if_missing && is_present || self.is_if_exists && is_absent
@@ -298,7 +302,9 @@ fn new_problems(view: &View<'_>, after: &State, action: &Action) -> Vec<String> 
             | Action::SetChain(..)
             | Action::RenameDomain(..)
             | Action::DeleteDomain(_)
-    );
+            | Action::SetSmimeIssuer(_)
+            | Action::RemoveSmimeIssuer(_)
+    ) || action.account().is_some();
     let Some(name) = action.domain().filter(|_| !is_told) else { return Vec::new() };
     let problems = |state: &State| -> Vec<String> {
         let Some(domain) = state.domain(name) else { return Vec::new() };
@@ -362,6 +368,8 @@ fn is_absence(code: Code) -> bool {
             | Code::ChainMissing
             | Code::ListenerUnknown
             | Code::TrustedCertificateUnknown
+            | Code::AccountUnknown
+            | Code::SmimeIssuerMissing
             | Code::NotFound
     )
 }

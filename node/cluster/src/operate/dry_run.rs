@@ -191,6 +191,10 @@ fn other(before: &State, change: &Change) -> Vec<Difference> {
         | RowKey::User(_)
         | RowKey::Grant(_)
         | RowKey::ListenerPolicy(_)
+        | RowKey::SmimeIssuer(_)
+        | RowKey::Account(_)
+        | RowKey::IssuedCertificate(_)
+        | RowKey::Revocation(_)
         | RowKey::AuditKept => {
             let facts = |record: &Record| facts::of(&change.key, record);
             let was = before.row(&change.key).map(|row| facts(&row.record)).unwrap_or_default();

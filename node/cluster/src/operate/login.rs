@@ -59,19 +59,19 @@ pub async fn login(
     let name = name.map_err(|error| internal("a name", error))?;
     // At the socket there is no network; its file is the bound.
     let from = remote.unwrap_or(IpAddr::from([127, 0, 0, 1]));
-    if let Some(pause) = node.logins().pause(&name, from, Instant::now()) {
+    if let Some(pause) = node.logins().pause(name.as_str(), from, Instant::now()) {
         let seconds = pause.as_secs() + 1;
         return Err(Problem::new(Code::LoginTooOften, "too many wrong logins from this network")
             .hint(format!("wait for {seconds} s")));
     }
     match check(&operator, &name, remote, shown).await {
         Ok(user) => {
-            node.logins().succeeded(&name, from);
+            node.logins().succeeded(name.as_str(), from);
             open(operator, name, &user, remote).await
         }
         Err(problem) => {
             if problem.code == Code::LoginRefused {
-                node.logins().failed(&name, from, Instant::now());
+                node.logins().failed(name.as_str(), from, Instant::now());
                 tell_refused(&node, &name, remote);
             }
             Err(problem)

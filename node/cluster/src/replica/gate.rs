@@ -77,7 +77,13 @@ impl Replica {
                 wire::decode_command(command).is_ok_and(|command| may_order(from, &command))
             }
             RequestV1::Seal { purpose, .. } => {
-                matches!(purpose, Purpose::DomainKey(_) | Purpose::PendingKey(_))
+                matches!(
+                    purpose,
+                    Purpose::DomainKey(_)
+                        | Purpose::PendingKey(_)
+                        | Purpose::SmimeIssuer(_)
+                        | Purpose::AccountKey(_)
+                )
             }
             RequestV1::Drain(_) | RequestV1::Transfer { .. } => false,
             _ => true,

@@ -215,6 +215,9 @@ fn purposes(key: &RowKey, record: &Record) -> Option<Vec<Purpose>> {
         (RowKey::Cluster, _) => vec![Purpose::Authority],
         (RowKey::JoinToken(id), _) => vec![Purpose::JoinToken(*id)],
         (RowKey::PendingKey((id, _)), _) => vec![Purpose::PendingKey(*id)],
+        (RowKey::SmimeIssuer(id), _) => vec![Purpose::SmimeIssuer(*id)],
+        (RowKey::Account(_), Record::Account(account)) => vec![Purpose::AccountKey(account.id)],
+        (RowKey::AccountKey((id, _)), _) => vec![Purpose::AccountKey(*id)],
         (RowKey::User(_), Record::User(user)) => {
             user.code.iter().map(|_| Purpose::UserCode(user.id)).collect()
         }

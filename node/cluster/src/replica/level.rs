@@ -20,8 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Longest time to order the command.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Each level above 0, with the first version that knows it.
-const KNOWN_SINCE: [(u32, [u64; 3]); 4] =
-    [(1, [0, 2, 0]), (2, [0, 2, 1]), (3, [0, 3, 0]), (4, [0, 4, 0])];
+const KNOWN_SINCE: [(u32, [u64; 3]); 5] =
+    [(1, [0, 2, 0]), (2, [0, 2, 1]), (3, [0, 3, 0]), (4, [0, 4, 0]), (5, [0, 5, 0])];
 
 /// Returns the highest level that a version knows. A suffix, as in `0.2.0-rc1`, is ignored.
 pub(crate) fn known_level(version: &str) -> u32 {
@@ -114,8 +114,9 @@ mod tests {
             ("0.2.9", 2),
             ("0.3.0-rc1", 3),
             ("0.4.0-alpha.1", 4),
-            ("0.10.1", 4),
-            ("1.0", 4),
+            ("0.5.0-alpha.1", 5),
+            ("0.10.1", 5),
+            ("1.0", 5),
             ("0.1.9", 0),
             ("", 0),
             ("later", 0),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use conclave_keys::Purpose;
 use conclave_store::{
-    id::{DomainId, Generation, LogIndex, SessionKeyId, TokenId, UserId},
+    id::{AccountId, DomainId, Generation, LogIndex, SessionKeyId, TokenId, UserId},
     record::{Proof, Sealed, SessionKeyUse},
     time::UnixMillis,
 };
@@ -27,6 +27,8 @@ fn requests() -> Vec<RequestV1> {
         Purpose::SessionKey(SessionKeyUse::Ticket, SessionKeyId([2; 8])),
         Purpose::SessionKey(SessionKeyUse::Cookie, SessionKeyId([2; 8])),
         Purpose::PendingKey(DomainId([4; 16])),
+        Purpose::SmimeIssuer(DomainId([4; 16])),
+        Purpose::AccountKey(AccountId([5; 16])),
     ];
     let secret = || ByteBuf::from(b"secret".to_vec());
     let seal = purposes.map(|purpose| RequestV1::Seal { purpose, secret: secret() });

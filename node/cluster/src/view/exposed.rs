@@ -12,9 +12,11 @@ pub fn exposed(state: &State, name: &str) -> Option<Vec<Exposed>> {
     let departed = state.departed_members().map(|(_, one)| one).filter(of_name);
     let left = departed.map(|one| one.left).max();
     let until = if is_member { UnixMillis(u64::MAX) } else { left? };
-    let credentials = state
-        .domains()
-        .flat_map(|domain| domain.credentials.iter().map(move |one| (&domain.name, &one.key)));
+    let credentials = state.domains().flat_map(|domain| {
+        let issuer = state.smime_issuer(domain.id).map(|issuer| &issuer.key);
+        let keys = domain.credentials.iter().map(|one| &one.key).chain(issuer);
+        keys.map(move |key| (&domain.name, key))
+    });
     let exposed = credentials.filter(|(_, key)| key.assigned <= until).map(|(name, key)| Exposed {
         domain: name.to_string(),
         algorithm: key.algorithm.clone(),

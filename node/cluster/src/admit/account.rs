@@ -1,0 +1,287 @@
+//! Admission of accounts, their keys and certificates.
+
+use conclave_api::{
+    account::{Create, Issue, Purpose as ApiPurpose, Reason, Revoke},
+    problem::{Code, Problem},
+};
+use conclave_keys::{Purpose, Secret};
+use conclave_pki::{
+    certificate::Certificate,
+    issue::{self, Purpose as PkiPurpose},
+};
+use conclave_store::{
+    command::{
+        AccountOf, Action, CreateAccount, RelockAccount, RevokeAccountCertificate,
+        SetAccountCertificate, SetAccountKey,
+    },
+    id::{AccountId, EmailAddress, Fingerprint, SerialNumber},
+    limits::ACCOUNT_NAME_BYTES_MAX,
+    outcome::Rejection,
+    record::{
+        Account, AccountCertificate, AccountKey, Domain, KeyPurpose, RevocationReason, RowKey,
+        Sealed,
+    },
+    state::State,
+};
+use conclave_system::{clock, entropy};
+use serde_bytes::ByteBuf;
+
+use super::{
+    Admitted, View,
+    certificate::{record_of, validity},
+    problem, rejection_problem,
+    smime::issuing,
+};
+use crate::rights::Access;
+
+/// Parses the e-mail address of an account.
+pub fn email_address(text: &str) -> Result<EmailAddress, Problem> {
+    EmailAddress::parse(text).map_err(|error| Problem::new(Code::Malformed, error.to_string()))
+}
+
+/// Returns the domain to which an address belongs, if the caller may act on it.
+pub(crate) fn domain_of<'s>(
+    state: &'s State,
+    (who, access): (&str, &Access),
+    address: &EmailAddress,
+) -> Result<&'s Domain, Problem> {
+    let domain = state.domain_of(address).ok_or_else(|| {
+        let name = address.domain();
+        Problem::new(Code::DomainUnknown, format!("no domain has the name {name}")).hint(format!(
+            "conclave domain create {name}    or: conclave domain alias NAME --add {name}"
+        ))
+    });
+    match domain {
+        Ok(domain) => access.check_domain(who, &domain.name).map(|()| domain),
+        // Whether a domain exists is not for everybody.
+        Err(unknown) => access.check_domain(who, address.domain()).and(Err(unknown)),
+    }
+}
+
+/// An account that a change is about.
+struct Found<'s> {
+    domain: &'s Domain,
+    account: &'s Account,
+    of: AccountOf,
+}
+
+fn of(view: &View<'_>, address: EmailAddress) -> Result<AccountOf, Problem> {
+    let who = view.principal.to_string();
+    let domain = domain_of(view.state, (&who, view.access), &address)?;
+    Ok(AccountOf { domain: domain.name.clone(), address })
+}
+
+fn find<'s>(view: &View<'s>, text: &str) -> Result<Found<'s>, Problem> {
+    let of = of(view, email_address(text)?)?;
+    let unknown = || rejection_problem(&Rejection::AccountUnknown(of.address.clone()));
+    let account = view.state.account(&of.address).ok_or_else(unknown)?;
+    let domain = view.state.domain_of(&of.address).ok_or_else(unknown)?;
+    Ok(Found { domain, account, of })
+}
+
+impl Found<'_> {
+    fn key(&self) -> Result<&AccountKey, Problem> {
+        let missing = Rejection::AccountKeyMissing(self.of.address.clone());
+        self.account.key.as_ref().ok_or_else(|| rejection_problem(&missing))
+    }
+
+    /// Returns a change that is made only if the account is as it was seen.
+    fn admitted(&self, view: &View<'_>, action: Action) -> Admitted {
+        let address = &self.of.address;
+        let expected = view.state.expectation(RowKey::Account(address.clone()));
+        Admitted::new(action, address).expecting(expected)
+    }
+}
+
+/// Creates an account without a key.
+pub fn create_account(view: &View<'_>, asked: &Create, id: AccountId) -> Result<Admitted, Problem> {
+    let of = of(view, email_address(&asked.address)?)?;
+    if asked.name.len() > ACCOUNT_NAME_BYTES_MAX || asked.name.chars().any(char::is_control) {
+        let title = format!(
+            "the name of a person has at most {ACCOUNT_NAME_BYTES_MAX} bytes and no control \
+             characters"
+        );
+        return Err(Problem::new(Code::Malformed, title));
+    }
+    if view.is_if_missing && view.state.account(&of.address).is_some() {
+        let row = RowKey::Account(of.address.clone());
+        return Ok(Admitted::nothing(&of.address, vec![row]));
+    }
+    let (object, name) = (of.address.clone(), asked.name.clone());
+    Ok(Admitted::new(Action::CreateAccount(CreateAccount { of, id, name }), object))
+}
+
+/// Removes an account.
+pub fn delete_account(view: &View<'_>, address: &str) -> Result<Admitted, Problem> {
+    let found = find(view, address)?;
+    let action = Action::DeleteAccount(found.of.clone());
+    Ok(found.admitted(view, action))
+}
+
+/// A new key of an account, locked under its passphrase.
+pub struct LockedKey {
+    pub(crate) algorithm: String,
+    pub(crate) public_key_der: Vec<u8>,
+    pub(crate) locked: Vec<u8>,
+    pub(crate) purpose: KeyPurpose,
+    /// Its certificates by others, each with its chain.
+    pub(crate) certificates: Vec<(Certificate, Vec<Certificate>)>,
+    /// The secret of the present key that the passphrase has opened; none if there was no key.
+    pub(crate) opened: Option<Sealed>,
+}
+
+/// Returns the purpose of a key as the store has it.
+pub(crate) fn key_purpose(purpose: ApiPurpose) -> KeyPurpose {
+    match purpose {
+        ApiPurpose::SignAndEncrypt => KeyPurpose::SignAndEncrypt,
+        ApiPurpose::Sign => KeyPurpose::Sign,
+        ApiPurpose::Encrypt => KeyPurpose::Encrypt,
+    }
+}
+
+/// Says that the keys of an account changed while a passphrase was tried.
+fn changed(address: &EmailAddress) -> Problem {
+    Problem::new(Code::VersionConflict, format!("the keys of {address} were changed meanwhile"))
+        .hint("repeat the command")
+}
+
+/// Gives an account a new key.
+pub fn set_account_key(
+    view: &View<'_>,
+    address: &str,
+    new: &LockedKey,
+) -> Result<Admitted, Problem> {
+    let found = find(view, address)?;
+    // One passphrase is for all keys of an account.
+    if found.account.key.as_ref().map(|key| &key.sealed) != new.opened.as_ref() {
+        return Err(changed(&found.of.address));
+    }
+    let secret = Secret::new(new.locked.clone());
+    let certificate = |(one, chain): &(Certificate, Vec<Certificate>)| AccountCertificate {
+        certificate: record_of(one),
+        serial: None,
+        chain: chain.iter().map(|one| ByteBuf::from(one.der())).collect(),
+    };
+    let key = AccountKey {
+        algorithm: new.algorithm.clone(),
+        public_key_der: new.public_key_der.clone(),
+        public_key: Fingerprint::of(&new.public_key_der),
+        purpose: new.purpose,
+        sealed: view.seal(Purpose::AccountKey(found.account.id), &secret)?,
+        assigned: view.now,
+        certificates: new.certificates.iter().map(certificate).collect(),
+    };
+    let set = SetAccountKey { of: found.of.clone(), key };
+    Ok(found.admitted(view, Action::SetAccountKey(Box::new(set))))
+}
+
+/// A key of an account, opened and locked anew.
+pub struct RelockedKey {
+    pub(crate) public_key: Fingerprint,
+    /// Its secret as it was opened.
+    pub(crate) opened: Sealed,
+    pub(crate) locked: Vec<u8>,
+}
+
+/// Locks all keys of an account under another passphrase.
+pub fn relock_account(
+    view: &View<'_>,
+    address: &str,
+    relocked: &[RelockedKey],
+) -> Result<Admitted, Problem> {
+    let found = find(view, address)?;
+    let present = view.state.earlier_keys(found.account.id).map(|(_, key)| key);
+    let present = present.chain(&found.account.key).map(|key| &key.sealed);
+    if !present.eq(relocked.iter().map(|key| &key.opened)) {
+        return Err(changed(&found.of.address));
+    }
+    let purpose = Purpose::AccountKey(found.account.id);
+    let sealed = |key: &RelockedKey| {
+        let secret = Secret::new(key.locked.clone());
+        view.seal(purpose, &secret).map(|sealed| (key.public_key, sealed))
+    };
+    let keys = relocked.iter().map(sealed).collect::<Result<Vec<_>, _>>()?;
+    let relock = RelockAccount { of: found.of.clone(), keys };
+    Ok(found.admitted(view, Action::RelockAccount(Box::new(relock))))
+}
+
+/// Issues a certificate for the current key of an account. The private key is not needed.
+pub fn issue_account_certificate(
+    view: &View<'_>,
+    address: &str,
+    asked: &Issue,
+) -> Result<Admitted, Problem> {
+    let found = find(view, address)?;
+    let key = found.key()?;
+    let address = &found.of.address;
+    let revoked = |serial: SerialNumber| view.state.revocation(found.domain.id, serial).is_some();
+    let is_valid = |one: &&AccountCertificate| {
+        one.serial.is_some_and(|serial| !revoked(serial)) && one.certificate.not_after > view.now
+    };
+    if let Some(valid) = key.certificates.iter().find(is_valid).filter(|_| !asked.renew) {
+        let until = clock::rfc3339(valid.certificate.not_after);
+        let title = format!("{address} has a certificate until {until}");
+        return Err(Problem::new(Code::KeyExists, title)
+            .hint(format!("conclave account cert renew {address}")));
+    }
+    let issuing = issuing(view.state, found.domain)?;
+    let issuer_key = view.issuer_key(&issuing)?;
+    let emails = [address.to_string()];
+    let account = issue::Account {
+        public_key_der: &key.public_key_der,
+        emails: &emails,
+        common_name: &found.account.name,
+        purpose: match key.purpose {
+            KeyPurpose::SignAndEncrypt => PkiPurpose::SignAndEncrypt,
+            KeyPurpose::Sign => PkiPurpose::Sign,
+            KeyPurpose::Encrypt => PkiPurpose::Encrypt,
+        },
+        is_client: asked.client,
+        crl_url: asked.crl_url.as_deref(),
+    };
+    let validity = validity(view, asked.days)?;
+    let made = account
+        .issue(&issuer_key, &issuing.certificate, entropy::array(), validity)
+        .map_err(|error| problem::issue(&error))?;
+    let serial = made.serial_bytes().try_into().map(SerialNumber);
+    let serial = serial.map_err(|_| problem::issue(&issue::IssueError::Encode))?;
+    let (certificate, chain) = (record_of(&made), Vec::new());
+    let set = SetAccountCertificate {
+        of: found.of.clone(),
+        certificate: AccountCertificate { certificate, serial: Some(serial), chain },
+    };
+    Ok(found.admitted(view, Action::SetAccountCertificate(Box::new(set))))
+}
+
+/// Revokes a certificate of an account.
+pub fn revoke_account_certificate(
+    view: &View<'_>,
+    address: &str,
+    asked: &Revoke,
+) -> Result<Admitted, Problem> {
+    let found = find(view, address)?;
+    let serial = match &asked.serial {
+        Some(text) => SerialNumber::parse(&text.replace(':', "")).ok_or_else(|| {
+            let title = format!("{text:?} is not the serial number of a certificate issued here");
+            Problem::new(Code::Malformed, title)
+                .hint(format!("conclave account show {}", found.of.address))
+        })?,
+        None => {
+            let mut issued = found.key()?.certificates.iter().filter_map(|one| one.serial);
+            issued.next().ok_or_else(|| {
+                let title = format!("{} has no certificate issued here", found.of.address);
+                Problem::new(Code::CertificateMissing, title)
+                    .hint(format!("conclave account cert issue {}", found.of.address))
+            })?
+        }
+    };
+    let reason = match asked.reason {
+        Reason::Unspecified => RevocationReason::Unspecified,
+        Reason::KeyCompromise => RevocationReason::KeyCompromise,
+        Reason::AffiliationChanged => RevocationReason::AffiliationChanged,
+        Reason::Superseded => RevocationReason::Superseded,
+        Reason::CessationOfOperation => RevocationReason::CessationOfOperation,
+    };
+    let revoke = RevokeAccountCertificate { of: found.of.clone(), serial, reason };
+    Ok(Admitted::new(Action::RevokeAccountCertificate(revoke), &found.of.address))
+}

@@ -1,0 +1,295 @@
+//! Accounts: what is read of them, and the work with their passphrases.
+//!
+//! A private key of an account is in plaintext only here, while a request uses it.
+
+use std::net::IpAddr;
+
+use conclave_api::{
+    account::{Export, Generate, Import, Passphrase},
+    key::Generate as GenerateKey,
+    problem::{Code, Problem},
+};
+use conclave_keys::Purpose;
+use conclave_pki::{certificate::Certificate, key::PrivateKey};
+use conclave_smime::{
+    lock::{self, Context, Cost, LockError},
+    pkcs12::{self, Identity, Pkcs12Error, Protection},
+};
+use conclave_store::{
+    id::EmailAddress,
+    outcome::Rejection,
+    record::{Account, AccountKey, Domain},
+    scope::Scope,
+    state::State,
+};
+use conclave_system::{clock, entropy};
+use data_encoding::BASE64;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::Operator;
+use crate::{
+    admit::{self, Issuing, LockedKey, RelockedKey, rejection_problem},
+    fault::internal,
+};
+
+/// An account as a request found it.
+pub struct FoundAccount {
+    /// The State that has it.
+    pub state: State,
+    /// The domain to which it belongs.
+    pub domain: Domain,
+    /// Its address.
+    pub address: EmailAddress,
+    /// The account.
+    pub account: Account,
+}
+
+impl Operator {
+    /// Finds an account. Fails if the caller may not see its domain.
+    pub async fn account(&self, text: &str) -> Result<FoundAccount, Problem> {
+        let address = admit::email_address(text)?;
+        let state = self.read().await?;
+        let who = self.caller.principal.to_string();
+        let domain = admit::domain_of(&state, (&who, &self.caller.access), &address)?.clone();
+        let unknown = || rejection_problem(&Rejection::AccountUnknown(address.clone()));
+        let account = state.account(&address).cloned().ok_or_else(unknown)?;
+        Ok(FoundAccount { state, domain, address, account })
+    }
+
+    /// Generates a key for an account and locks it under the account's passphrase.
+    pub async fn new_account_key(
+        &self,
+        found: &FoundAccount,
+        asked: Generate,
+    ) -> Result<LockedKey, Problem> {
+        let passphrase = Zeroizing::new(asked.passphrase);
+        self.check_passphrase(found, &passphrase).await?;
+        let generate = GenerateKey { algorithm: asked.algorithm };
+        let (key, locked) = self
+            .locking(found, move |address| {
+                let key = admit::generate_key(&generate)?;
+                let locked = locked(&key, &passphrase, address)?;
+                Ok((key, locked))
+            })
+            .await?;
+        Ok(LockedKey {
+            algorithm: key.algorithm().to_string(),
+            public_key_der: key.public_key_der().to_vec(),
+            locked,
+            purpose: admit::key_purpose(asked.purpose),
+            certificates: Vec::new(),
+            opened: found.account.key.as_ref().map(|key| key.sealed.clone()),
+        })
+    }
+
+    /// Reads a key from a PKCS#12 file and locks it under the account's passphrase.
+    pub async fn imported_account_key(
+        &self,
+        found: &FoundAccount,
+        asked: Import,
+    ) -> Result<LockedKey, Problem> {
+        let (passphrase, of_file) =
+            (Zeroizing::new(asked.passphrase), Zeroizing::new(asked.pkcs12_passphrase));
+        self.check_passphrase(found, &passphrase).await?;
+        let file = BASE64.decode(asked.pkcs12.as_bytes()).map(Zeroizing::new).map_err(|_| {
+            Problem::new(Code::Malformed, "the PKCS#12 file is not encoded in base64")
+        })?;
+        let read = move |address: &EmailAddress| {
+            let now = clock::now().0 / 1_000;
+            let identity = pkcs12::read(&file, &of_file, None, now).map_err(|e| unusable(&e))?;
+            let (key, certificates) = identity.into_parts();
+            check_address(address, certificates.first())?;
+            let locked = locked(&key, &passphrase, address)?;
+            Ok((key, certificates, locked))
+        };
+        let (key, certificates, locked) = self.locking(found, read).await?;
+        let mut certificates = certificates.into_iter();
+        let leaf = certificates.next().map(|leaf| (leaf, certificates.collect()));
+        Ok(LockedKey {
+            algorithm: key.algorithm().to_string(),
+            public_key_der: key.public_key_der().to_vec(),
+            locked,
+            purpose: admit::key_purpose(asked.purpose),
+            certificates: leaf.into_iter().collect(),
+            opened: found.account.key.as_ref().map(|key| key.sealed.clone()),
+        })
+    }
+
+    /// Locks all keys of an account under another passphrase.
+    pub async fn relocked_keys(
+        &self,
+        found: &FoundAccount,
+        asked: Passphrase,
+    ) -> Result<Vec<RelockedKey>, Problem> {
+        let (old, new) = (Zeroizing::new(asked.old), Zeroizing::new(asked.new));
+        let earlier = found.state.earlier_keys(found.account.id).map(|(_, key)| key.clone());
+        let keys: Vec<AccountKey> = earlier.chain([current(found)?.clone()]).collect();
+        let mut relocked = Vec::new();
+        for key in keys {
+            let (private, new) = (self.unlocked(found, &key, &old).await?, new.clone());
+            let relock = move |address: &EmailAddress| locked(&private, &new, address);
+            relocked.push(RelockedKey {
+                public_key: key.public_key,
+                opened: key.sealed,
+                locked: self.locking(found, relock).await?,
+            });
+        }
+        Ok(relocked)
+    }
+
+    /// Writes the current key of an account with its certificate and chain to a PKCS#12 file, in
+    /// base64.
+    pub async fn exported_account_key(
+        &self,
+        found: &FoundAccount,
+        asked: Export,
+    ) -> Result<String, Problem> {
+        let (passphrase, of_file) =
+            (Zeroizing::new(asked.passphrase), Zeroizing::new(asked.export_passphrase));
+        let current = current(found)?;
+        let certificates = with_chain(found, current)?;
+        let key = self.unlocked(found, current, &passphrase).await?;
+        self.tell_read("account_key.export", &found.address.to_string()).await?;
+        let protection = if asked.legacy { Protection::Legacy } else { Protection::Modern };
+        let written = self.locking(found, move |address| {
+            let identity = Identity::new(key, certificates, Some(address.to_string()));
+            let identity = identity.map_err(|error| unusable(&error))?;
+            pkcs12::write(&identity, &of_file, protection, &mut entropy::fill)
+                .map_err(|error| unusable(&error))
+        });
+        Ok(BASE64.encode(&written.await?))
+    }
+
+    /// Checks that a passphrase opens the present key of an account, if it has one: a single
+    /// passphrase is for all of them.
+    async fn check_passphrase(
+        &self,
+        found: &FoundAccount,
+        passphrase: &Zeroizing<String>,
+    ) -> Result<(), Problem> {
+        match &found.account.key {
+            Some(key) => self.unlocked(found, key, passphrase).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens a key of an account. Wrong passphrases cost time, for the account and the network that
+    /// they came from.
+    pub async fn unlocked(
+        &self,
+        found: &FoundAccount,
+        key: &AccountKey,
+        passphrase: &Zeroizing<String>,
+    ) -> Result<PrivateKey, Problem> {
+        // At the socket there is no network.
+        let from = self.caller.remote.unwrap_or(IpAddr::from([127, 0, 0, 1]));
+        let name = found.address.to_string();
+        if let Some(pause) = self.node.unlocks().pause(&name, from, Instant::now()) {
+            let title = format!("too many wrong passphrases for {name} from this network");
+            let hint = format!("wait for {} s", pause.as_secs() + 1);
+            return Err(Problem::new(Code::AccountUnlockTooOften, title).hint(hint));
+        }
+        let purpose = Purpose::AccountKey(found.account.id);
+        let opened = self.node.keyring().open(Scope::Shared, purpose, &key.sealed);
+        let opened = opened.map_err(|error| self.sealed(error.to_string()))?;
+        let (passphrase, public_key) = (passphrase.clone(), key.public_key);
+        let unlocked = self.locking(found, move |address| {
+            let (address, key_id) = (address.to_string(), public_key.0);
+            let context = Context { address: &address, key_id: &key_id };
+            lock::unlock(opened.expose(), &passphrase, &context).map_err(|error| refused(&error))
+        });
+        let unlocked = unlocked.await;
+        match &unlocked {
+            Ok(_) => self.node.unlocks().succeeded(&name, from),
+            Err(problem) if problem.code == Code::AccountPassphraseRefused => {
+                self.node.unlocks().failed(&name, from, Instant::now());
+            }
+            Err(_) => {}
+        }
+        unlocked
+    }
+
+    /// Runs work that takes much memory and time, of which only some runs at once.
+    async fn locking<T: Send + 'static>(
+        &self,
+        found: &FoundAccount,
+        work: impl FnOnce(&EmailAddress) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let place = self.node.unlocks().hashing().acquire();
+        let _place = tokio::time::timeout_at(self.deadline, place)
+            .await
+            .map_err(|_| Problem::new(Code::AccountUnlockTooOften, "too many keys are unlocked"))?
+            .map_err(|error| internal("a key of an account", error))?;
+        let address = found.address.clone();
+        let done = tokio::task::spawn_blocking(move || work(&address)).await;
+        done.map_err(|error| internal("a key of an account", error))?
+    }
+}
+
+fn current(found: &FoundAccount) -> Result<&AccountKey, Problem> {
+    let missing = || rejection_problem(&Rejection::AccountKeyMissing(found.address.clone()));
+    found.account.key.as_ref().ok_or_else(missing)
+}
+
+fn locked(key: &PrivateKey, passphrase: &str, address: &EmailAddress) -> Result<Vec<u8>, Problem> {
+    let public_key = conclave_store::id::Fingerprint::of(key.public_key_der());
+    let address = address.to_string();
+    let context = Context { address: &address, key_id: &public_key.0 };
+    lock::lock(key, passphrase, Cost::RECOMMENDED, &context, &mut entropy::fill)
+        .map_err(|error| refused(&error))
+}
+
+fn refused(error: &LockError) -> Problem {
+    match error {
+        LockError::Short { .. } | LockError::Long { .. } | LockError::Passphrase => {
+            Problem::new(Code::AccountPassphraseRefused, error.to_string())
+        }
+        _ => internal("a key of an account", error),
+    }
+}
+
+fn unusable(error: &Pkcs12Error) -> Problem {
+    Problem::new(Code::Pkcs12Unusable, error.to_string())
+}
+
+/// Refuses a certificate for other addresses.
+fn check_address(address: &EmailAddress, leaf: Option<&Certificate>) -> Result<(), Problem> {
+    let emails = leaf.map(Certificate::emails).unwrap_or_default();
+    let is_for = |email: &String| EmailAddress::parse(email).is_ok_and(|email| email == *address);
+    if emails.iter().any(is_for) {
+        return Ok(());
+    }
+    let found = if emails.is_empty() { "no address".to_owned() } else { emails.join(", ") };
+    let title = format!("the certificate in the file is for {found}, not for {address}");
+    Err(Problem::new(Code::CertificateForOtherNames, title)
+        .hint(format!("export the file anew for {address}, or import it for its own account")))
+}
+
+/// Returns the latest certificate of a key with the certificates above it.
+fn with_chain(found: &FoundAccount, key: &AccountKey) -> Result<Vec<Certificate>, Problem> {
+    let missing = || {
+        let title = format!("{} has no certificate for its key", found.address);
+        Problem::new(Code::CertificateMissing, title)
+            .hint(format!("conclave account cert issue {}", found.address))
+    };
+    let latest = key.certificates.first().ok_or_else(missing)?;
+    let read = |der: &[u8]| {
+        Certificate::from_der(der).map_err(|error| internal("a certificate of an account", error))
+    };
+    let mut all = vec![read(&latest.certificate.der)?];
+    match (latest.serial, admit::issuing(&found.state, &found.domain)) {
+        (Some(_), Ok(Issuing { certificate, chain, .. })) => {
+            all.push(certificate);
+            for der in chain {
+                all.push(read(der)?);
+            }
+        }
+        _ => {
+            for der in &latest.chain {
+                all.push(read(der)?);
+            }
+        }
+    }
+    Ok(all)
+}

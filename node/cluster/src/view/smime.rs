@@ -1,0 +1,116 @@
+//! Conversion of S/MIME issuers and accounts.
+
+use conclave_api::{
+    account::{Account as ApiAccount, Issued, Key as ApiKey, Purpose},
+    certificate::Certificate as ApiCertificate,
+    smime::Issuer,
+};
+use conclave_store::{
+    id::EmailAddress,
+    record::{Account, AccountCertificate, AccountKey, Domain, KeyPurpose},
+    state::State,
+    time::UnixMillis,
+};
+use conclave_system::clock;
+use serde_bytes::ByteBuf;
+
+use super::{certificate, key, parsed_certificate};
+use crate::admit::{self, Issuing};
+
+/// Converts what issues the S/MIME certificates of a domain.
+pub fn smime_issuer(state: &State, domain: &Domain, now: UnixMillis) -> Issuer {
+    let own = state.smime_issuer(domain.id);
+    let issuing = admit::issuing(state, domain);
+    let problem = issuing.as_ref().err();
+    let shown = |der: &Vec<u8>| certificate(der, now);
+    let of_own = own.and_then(|own| own.certificate.as_ref()).and_then(|one| shown(&one.der));
+    let used = issuing.as_ref().ok();
+    let chain = used.map(|used| used.chain).or(own.map(|own| own.chain.as_slice()));
+    Issuer {
+        domain: domain.name.to_string(),
+        own: own.is_some(),
+        key: own.map(|own| key(&own.key)),
+        certificate: used.map(|used| parsed_certificate(&used.certificate, now)).or(of_own),
+        chain: certificates(chain.unwrap_or_default(), now),
+        may_issue: used.is_some(),
+        why: problem.and_then(|problem| problem.why.clone()),
+        hint: problem.and_then(|problem| problem.hint.clone()),
+        revoked: state.revocation_list(domain.id).count,
+        version: own.map_or(0, |own| own.version.0),
+    }
+}
+
+fn certificates(chain: &[ByteBuf], now: UnixMillis) -> Vec<ApiCertificate> {
+    chain.iter().filter_map(|der| certificate(der, now)).collect()
+}
+
+/// Converts an account, without its earlier keys.
+pub fn account(
+    state: &State,
+    domain: &Domain,
+    (address, account): (&EmailAddress, &Account),
+    now: UnixMillis,
+) -> ApiAccount {
+    ApiAccount {
+        address: address.to_string(),
+        domain: domain.name.to_string(),
+        name: account.name.clone(),
+        key: account.key.as_ref().map(|key| account_key(state, domain, key, now)),
+        earlier: Vec::new(),
+        earlier_keys: account.earlier_keys,
+        version: account.version.0,
+        changed: clock::rfc3339(account.changed.time),
+        changed_by: account.changed.principal.to_string(),
+    }
+}
+
+/// Converts what may be said of a key of an account.
+pub fn account_key(state: &State, domain: &Domain, key: &AccountKey, now: UnixMillis) -> ApiKey {
+    let issued = |one: &AccountCertificate| account_certificate(state, domain, one, now);
+    ApiKey {
+        algorithm: key.algorithm.clone(),
+        sha256: key.public_key.to_string(),
+        purpose: match key.purpose {
+            KeyPurpose::SignAndEncrypt => Purpose::SignAndEncrypt,
+            KeyPurpose::Sign => Purpose::Sign,
+            KeyPurpose::Encrypt => Purpose::Encrypt,
+        },
+        generation: key.sealed.generation.0,
+        assigned: clock::rfc3339(key.assigned),
+        certificates: key.certificates.iter().filter_map(issued).collect(),
+    }
+}
+
+/// Converts a certificate of an account, without its chain.
+fn account_certificate(
+    state: &State,
+    domain: &Domain,
+    one: &AccountCertificate,
+    now: UnixMillis,
+) -> Option<Issued> {
+    let revocation = one.serial.and_then(|serial| state.revocation(domain.id, serial));
+    Some(Issued {
+        certificate: certificate(&one.certificate.der, now)?,
+        own: one.serial.is_some(),
+        revoked: revocation.map(|revocation| clock::rfc3339(revocation.time)),
+        chain: Vec::new(),
+    })
+}
+
+/// Converts the latest certificate of an account with its chain; `None` if it has none.
+pub fn latest_certificate(
+    state: &State,
+    domain: &Domain,
+    account: &Account,
+    now: UnixMillis,
+) -> Option<Issued> {
+    let latest = account.key.as_ref()?.certificates.first()?;
+    let chain = match (latest.serial, admit::issuing(state, domain)) {
+        (Some(_), Ok(Issuing { certificate, chain, .. })) => {
+            let first = parsed_certificate(&certificate, now);
+            std::iter::once(first).chain(certificates(chain, now)).collect()
+        }
+        _ => certificates(&latest.chain, now),
+    };
+    Some(Issued { chain, ..account_certificate(state, domain, latest, now)? })
+}
