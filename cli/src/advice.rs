@@ -263,6 +263,27 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::LoginTooOften => {
             "Too many wrong passwords came from this network. The pause doubles with each further one, up to 15 minutes. It holds for this network only: the user can log in from elsewhere, and the admin socket needs no login."
         }
+        Code::AccountUnknown => {
+            "No account has this e-mail address. conclave account list DOMAIN shows those of a domain."
+        }
+        Code::AccountExists => {
+            "An account of this e-mail address exists. conclave account show EMAIL shows it."
+        }
+        Code::AccountPassphraseRefused => {
+            "The passphrase does not open the private key of the account, or a new one is not possible: it has at least 12 characters and at most 1024 bytes. Nobody can open the key without it, and no answer tells more. If it is lost, delete the account and make it again; mail to the old key stays encrypted."
+        }
+        Code::AccountUnlockTooOften => {
+            "Too many wrong passphrases for this account came from this network. The pause doubles with each further one, up to 15 minutes."
+        }
+        Code::AccountsRemain => {
+            "Accounts have this name after the @, so its domain keeps it: without the name they would belong to no domain. conclave account list DOMAIN shows them; conclave account delete EMAIL removes one and revokes its certificates."
+        }
+        Code::SmimeIssuerMissing => {
+            "The certificates of accounts are issued by the S/MIME issuer of their domain, or by the domain's own certificate if that is one of an authority (basic constraints, key usage keyCertSign). conclave smime self-sign NAME makes an issuer at once; conclave smime csr NAME asks another authority for one. conclave smime show NAME tells what is missing."
+        }
+        Code::Pkcs12Unusable => {
+            "The PKCS#12 file cannot be used: it is damaged, its passphrase is wrong, or it does not hold exactly one private key with its certificate."
+        }
         Code::NotLoggedIn => {
             "HTTPS needs an access token, made on a member: conclave token create NAME --role ROLE"
         }

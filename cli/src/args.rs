@@ -1,6 +1,7 @@
 //! Words that the command line understands.
 
 mod access;
+mod account;
 mod apply;
 mod backup;
 mod cluster;
@@ -9,6 +10,7 @@ mod domain;
 mod keyring;
 mod pki;
 mod screens;
+mod smime;
 mod time;
 mod tls;
 mod trust;
@@ -18,6 +20,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use access::{Audit, Choosing, Events, LoggingIn, RoleCommand, Token, User};
+pub(crate) use account::{Account, AccountCert, AccountKey, Issuing as AccountIssuing};
 pub(crate) use apply::{Applying, Exporting};
 pub(crate) use backup::{Backup, Creating, Opening, Source};
 pub(crate) use cluster::{Cluster, Config, JoinToken, Node, Server};
@@ -26,6 +29,7 @@ pub(crate) use domain::Domain;
 pub(crate) use keyring::{Keyring, Rekeying};
 pub(crate) use pki::{Cert, Chain, Csr, Fields, Key, Of, Requesting, Taking};
 pub(crate) use screens::command;
+pub(crate) use smime::{Smime, SmimeSubject};
 pub(crate) use time::{duration, point_of_time};
 pub(crate) use tls::{ClientAuth, Listener, ListenerAdd, ListenerSet, Tls, TlsSet, assignment};
 pub(crate) use trust::{Judging, ProfileArg, PurposeArg, Trust};
@@ -222,6 +226,12 @@ pub(crate) enum Command {
     /// CA chains of domains
     #[command(subcommand)]
     Chain(Chain),
+    /// Issuers of the S/MIME certificates of accounts
+    #[command(subcommand)]
+    Smime(Smime),
+    /// Accounts: e-mail addresses with keys and certificates for S/MIME
+    #[command(subcommand)]
+    Account(Account),
     /// Sockets where TLS ends
     #[command(subcommand)]
     Listener(Listener),

@@ -1,5 +1,6 @@
 //! Commands: each sends requests and reports the results.
 
+mod account;
 mod apply;
 mod audit;
 mod backup;
@@ -23,6 +24,7 @@ mod listener;
 mod node;
 mod prompt;
 mod recover;
+mod smime;
 mod status;
 mod tls;
 mod token;
@@ -154,6 +156,8 @@ async fn dispatch(asking: &Asking, command: Command) -> Done {
         Command::Csr(command) => csr::run(asking, command).await,
         Command::Cert(command) => cert::run(asking, command).await,
         Command::Chain(command) => chain::run(asking, command).await,
+        Command::Smime(command) => smime::run(asking, command).await,
+        Command::Account(command) => account::run(asking, command).await,
         Command::Listener(command) => listener::run(asking, command).await,
         Command::Tls(command) => tls::run(asking, command).await,
         Command::ClientAuth(command) => client_auth::run(asking, command).await,

@@ -118,7 +118,7 @@ pub(crate) fn session_file(name: &str) -> Result<PathBuf, Failure> {
 }
 
 /// Writes a file that only its owner can read, whole or not at all.
-pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+pub(crate) fn write_private(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Failure> {
     let unwritable = |error: std::io::Error| {
         let title = format!("cannot write {}", path.display());
         Box::new(Problem::new(Code::FileUnusable, title).detail(error.to_string()))
@@ -129,7 +129,9 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
         .permissions(std::fs::Permissions::from_mode(0o600))
         .tempfile_in(dir)
         .map_err(unwritable)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(unwritable)?;
+    file.write_all(content.as_ref())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(unwritable)?;
     file.persist(path).map_err(|error| unwritable(error.error))?;
     Ok(())
 }

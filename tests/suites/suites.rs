@@ -52,6 +52,7 @@ mod repeat;
 mod rights;
 mod secrets;
 mod serving;
+mod smime;
 mod starttls;
 mod status;
 mod stolen_disk;

@@ -1,6 +1,7 @@
 //! Requests of the admin API, noun by noun.
 
 mod access;
+mod mail;
 
 use conclave_api::{
     backup, canary, certificate, chain,

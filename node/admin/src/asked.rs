@@ -228,7 +228,9 @@ fn removed(method: &Method, path: &str) -> Option<String> {
     let is_of_trust = path.starts_with("/v1/trust/") && path.ends_with("/remove");
     let is_removal = *method == Method::DELETE || is_of_trust;
     let name = path.split('/').nth(3).unwrap_or_default();
-    is_removal.then(|| name.replace("%3A", ":").replace("%3a", ":"))
+    let plain = [("%3A", ":"), ("%3a", ":"), ("%40", "@")];
+    let plain = || plain.iter().fold(name.to_owned(), |name, (from, to)| name.replace(from, to));
+    is_removal.then(plain)
 }
 
 impl Asked {

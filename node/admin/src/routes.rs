@@ -1,5 +1,6 @@
 //! Routes of the admin API, one file per noun.
 
+mod account;
 mod audit;
 mod backup;
 mod canary;
@@ -19,6 +20,7 @@ mod login;
 mod node;
 mod openapi;
 mod role;
+mod smime;
 mod status;
 mod take_over;
 mod tls;
@@ -71,6 +73,7 @@ pub fn router(node: Node) -> Router {
         .route(path::RESTORE_ROWS, post(backup::rows))
         .route(path::RESTORE_FINISH, post(backup::end))
         .merge(access_routes())
+        .merge(mail_routes())
         .route(path::KEYRING, get(keyring::show))
         .route(path::KEYRING_ROTATE, post(keyring::rotate))
         .route(path::KEYRING_UNLOCKING, get(keyring::unlocking))
@@ -132,6 +135,25 @@ fn access_routes() -> Router<Node> {
         .route(path::AUDIT_KEEP, put(audit::keep))
         .route(path::TOKENS, get(token::list).post(token::create))
         .route(path::TOKEN, delete(token::revoke))
+}
+
+/// Routes for S/MIME.
+fn mail_routes() -> Router<Node> {
+    Router::new()
+        .route(path::SMIME, get(smime::show).put(smime::import).delete(smime::remove))
+        .route(path::SMIME_SELF_SIGN, post(smime::self_sign))
+        .route(path::SMIME_REFRESH, post(smime::refresh))
+        .route(path::SMIME_CSR, post(smime::create_csr))
+        .route(path::SMIME_CHAIN, put(smime::set_chain))
+        .route(path::SMIME_CRL, get(smime::crl))
+        .route(path::DOMAIN_ACCOUNTS, get(account::list))
+        .route(path::ACCOUNTS, post(account::create))
+        .route(path::ACCOUNT, get(account::show).delete(account::delete))
+        .route(path::ACCOUNT_KEY, post(account::generate_key).put(account::import_key))
+        .route(path::ACCOUNT_KEY_EXPORT, post(account::export_key))
+        .route(path::ACCOUNT_PASSPHRASE, put(account::set_passphrase))
+        .route(path::ACCOUNT_CERTIFICATE, get(account::certificate).post(account::issue))
+        .route(path::ACCOUNT_CERTIFICATE_REVOKE, post(account::revoke))
 }
 
 /// Forbids caches to keep an answer: it may hold a token.

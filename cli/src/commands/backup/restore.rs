@@ -127,7 +127,13 @@ fn phase_of(key: &RowKey) -> Option<Phase> {
         | RowKey::DomainVersion(_)
         | RowKey::PendingKey(_)
         | RowKey::Canary(_)
-        | RowKey::LongCrl(_) => Some(Phase::Domains),
+        | RowKey::LongCrl(_)
+        | RowKey::SmimeIssuer(_)
+        | RowKey::Account(_)
+        | RowKey::AccountKey(_)
+        | RowKey::IssuedCertificate(_)
+        | RowKey::Revocation(_)
+        | RowKey::RevocationList(_) => Some(Phase::Domains),
         RowKey::Listener(_) => Some(Phase::Listeners),
         _ => None,
     }

@@ -1,0 +1,133 @@
+//! Words for the issuers of S/MIME certificates.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::{Changing, IfExists};
+
+#[derive(Subcommand)]
+pub(crate) enum Smime {
+    /// Shows what issues the certificates of a domain's accounts, or why nothing does
+    #[command(
+        after_help = "Examples:\n  conclave smime show shop.example\n  conclave smime show shop.example -o json"
+    )]
+    Show {
+        /// Name of the domain
+        name: String,
+    },
+    /// Makes a signing request for an issuer, and its key if there is none
+    #[command(
+        after_help = "Examples:\n  conclave smime csr shop.example --out smime.csr\n  conclave smime csr shop.example --type rsa3072 --organization ACME > smime.csr"
+    )]
+    Csr {
+        /// Name of the domain
+        name: String,
+        #[command(flatten)]
+        subject: SmimeSubject,
+        /// File to write [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Takes the certificate of an issuer, with its chain, from a PEM file
+    #[command(
+        after_help = "Examples:\n  conclave smime import shop.example smime-ca.pem\n  conclave smime import shop.example smime-ca.pem --key smime-ca.key"
+    )]
+    Import {
+        /// Name of the domain
+        name: String,
+        /// PEM file: the certificate, with its chain; - for standard input
+        file: PathBuf,
+        /// PEM file of the private key; without it the certificate is for the present key
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// File whose first line opens an encrypted PKCS#8 key
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Makes an issuer that signs its own certificate
+    #[command(
+        after_help = "Examples:\n  conclave smime self-sign shop.example\n  conclave smime self-sign shop.example --organization ACME --days 1825"
+    )]
+    SelfSign {
+        /// Name of the domain
+        name: String,
+        #[command(flatten)]
+        subject: SmimeSubject,
+        /// Days of validity
+        #[arg(long, default_value_t = 3650)]
+        days: u32,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Makes the self-signed certificate of an issuer anew: same contents, new validity
+    #[command(
+        after_help = "Examples:\n  conclave smime refresh shop.example\n  conclave smime refresh shop.example --days 1825"
+    )]
+    Refresh {
+        /// Name of the domain
+        name: String,
+        /// Days of validity
+        #[arg(long, default_value_t = 3650)]
+        days: u32,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Sets the certificates above that of an issuer
+    #[command(
+        after_help = "Examples:\n  conclave smime chain shop.example chain.pem\n  conclave smime chain shop.example /dev/null"
+    )]
+    Chain {
+        /// Name of the domain
+        name: String,
+        /// PEM file, issuer of the certificate first; an empty file removes the chain
+        file: PathBuf,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Writes the revocation list of a domain
+    #[command(
+        after_help = "Examples:\n  conclave smime crl shop.example --out shop.crl\n  conclave smime crl shop.example | openssl crl -noout -text"
+    )]
+    Crl {
+        /// Name of the domain
+        name: String,
+        /// File to write [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Removes an issuer; what it issued stays valid
+    #[command(
+        after_help = "Examples:\n  conclave smime remove shop.example\n  conclave smime remove shop.example --yes"
+    )]
+    Remove {
+        /// Name of the domain
+        name: String,
+        #[command(flatten)]
+        existing: IfExists,
+        #[command(flatten)]
+        changing: Changing,
+    },
+}
+
+// Subject and key of an issuer. No doc comment, see Global.
+#[derive(ClapArgs)]
+pub(crate) struct SmimeSubject {
+    /// Type of a new key: p256, p384, rsa2048, rsa3072 or rsa4096 [default: p256]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) algorithm: Option<String>,
+    /// Common name [default: S/MIME CA of the domain]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) common_name: Option<String>,
+    /// Country, two letters
+    #[arg(long)]
+    pub(crate) country: Option<String>,
+    /// Organization
+    #[arg(long)]
+    pub(crate) organization: Option<String>,
+    /// Unit of the organization
+    #[arg(long)]
+    pub(crate) unit: Option<String>,
+}

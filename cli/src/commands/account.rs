@@ -1,0 +1,204 @@
+//! Commands for accounts.
+
+use std::path::Path;
+
+use conclave_api::{
+    account::{self, Create, Export, Generate, Import, Issue, Key, Passphrase, Revoke},
+    problem::{Code, Problem},
+};
+use conclave_client::Failure;
+use data_encoding::BASE64;
+
+use super::{
+    Asking, Done, adding, cert, change, check_writable, confirm, key::passphrase, read_bytes,
+    removing, write_file,
+};
+use crate::{
+    args::{Account, AccountCert, AccountIssuing, AccountKey},
+    context::write_private,
+    output::{self, Columns},
+};
+
+pub(super) async fn run(asking: &Asking, command: Account) -> Done {
+    let (client, global) = (asking.client()?, &asking.global);
+    match command {
+        Account::Create { email, name, missing, changing } => {
+            let create = Create { address: email.clone(), name };
+            let done = client.create_account(&create, &adding(&changing, &missing)).await?;
+            output::change(global, &format!("account {email}: made"), &done);
+            let next = format!("conclave account key generate {email} --passphrase-file FILE");
+            output::next(global, &done, &next);
+        }
+        Account::List { domain } => list(asking, &domain).await?,
+        Account::Show { email } => {
+            let found = client.account(&email).await?;
+            if !output::object_of(global, "Account", &email, &found) {
+                show(&found);
+            }
+        }
+        Account::Delete { email, existing, changing } => {
+            confirm(global, changing.is_sure(), &format!("the account {email}"), &email)?;
+            let done = client.delete_account(&email, &removing(&changing, &existing)).await?;
+            output::change(global, &format!("account {email}: deleted"), &done);
+        }
+        Account::Key(command) => key(asking, command).await?,
+        Account::Cert(command) => certificate(asking, command).await?,
+    }
+    Ok(0)
+}
+
+async fn key(asking: &Asking, command: AccountKey) -> Result<(), Failure> {
+    let (client, global) = (asking.client()?, &asking.global);
+    match command {
+        AccountKey::Generate { email, passphrase_file, algorithm, purpose, changing } => {
+            let (algorithm, purpose) = (Some(algorithm), purpose.into());
+            let generate = Generate { algorithm, purpose, passphrase: first(&passphrase_file)? };
+            let done = client.generate_account_key(&email, &generate, &change(&changing)).await?;
+            output::change(global, &format!("account {email}: key"), &done);
+            output::next(global, &done, &format!("conclave account cert issue {email}"));
+        }
+        AccountKey::Import {
+            email,
+            file,
+            file_passphrase_file,
+            passphrase_file,
+            purpose,
+            changing,
+        } => {
+            let import = Import {
+                pkcs12: BASE64.encode(&read_bytes(&file)?),
+                pkcs12_passphrase: first(&file_passphrase_file)?,
+                purpose: purpose.into(),
+                passphrase: first(&passphrase_file)?,
+            };
+            let done = client.import_account_key(&email, &import, &change(&changing)).await?;
+            output::change(global, &format!("account {email}: key imported"), &done);
+        }
+        AccountKey::Export { email, passphrase_file, out, export_passphrase_file, legacy } => {
+            let (passphrase, of_file) = (first(&passphrase_file)?, first(&export_passphrase_file)?);
+            check_writable(&out)?;
+            let export = Export { passphrase, export_passphrase: of_file, legacy };
+            let exported = client.export_account_key(&email, &export).await?;
+            let bytes = BASE64.decode(exported.pkcs12.as_bytes()).map_err(|_| {
+                Problem::new(Code::Internal, "the node's answer is not encoded in base64")
+            })?;
+            write_private(&out, &bytes)?;
+            let text = format!("account {email}: key exported to {}", out.display());
+            output::success(global, &text);
+        }
+        AccountKey::Passphrase { email, passphrase_file, new_passphrase_file, changing } => {
+            let (old, new) = (first(&passphrase_file)?, first(&new_passphrase_file)?);
+            let passphrase = Passphrase { old, new };
+            let options = change(&changing);
+            let done = client.set_account_passphrase(&email, &passphrase, &options).await?;
+            output::change(global, &format!("account {email}: new passphrase"), &done);
+        }
+    }
+    Ok(())
+}
+
+/// Returns the passphrase in the first line of a file.
+fn first(file: &Path) -> Result<String, Failure> {
+    passphrase(Some(file)).map(Option::unwrap_or_default)
+}
+
+async fn certificate(asking: &Asking, command: AccountCert) -> Result<(), Failure> {
+    let (client, global) = (asking.client()?, &asking.global);
+    match command {
+        AccountCert::Issue(issuing) => issue(asking, *issuing, false).await?,
+        AccountCert::Renew(issuing) => issue(asking, *issuing, true).await?,
+        AccountCert::Revoke { email, serial, revocation_reason, changing } => {
+            let what = format!("the validity of a certificate of {email}");
+            confirm(global, changing.is_sure(), &what, &email)?;
+            let revoke = Revoke { serial, reason: revocation_reason.into() };
+            let options = change(&changing);
+            let done = client.revoke_account_certificate(&email, &revoke, &options).await?;
+            output::change(global, &format!("account {email}: certificate revoked"), &done);
+        }
+        AccountCert::Show { email, out } => {
+            let found = client.account_certificate(&email).await?;
+            if let Some(out) = out {
+                let all = std::iter::once(&found.certificate).chain(&found.chain);
+                let pem: String = all.map(|one| one.pem.as_str()).collect();
+                let out = (out != Path::new("-")).then_some(out);
+                return write_file(out.as_deref(), &pem);
+            }
+            if !output::object_of(global, "AccountCertificate", &email, &found) {
+                cert::show(&found.certificate);
+                if let Some(revoked) = &found.revoked {
+                    output::line(&format!("{:<15}{revoked}", "Revoked"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn issue(asking: &Asking, issuing: AccountIssuing, renew: bool) -> Result<(), Failure> {
+    let AccountIssuing { email, days, client, crl_url, changing } = issuing;
+    let issue = Issue { days: Some(days), renew, client, crl_url };
+    let options = change(&changing);
+    let done = asking.client()?.issue_account_certificate(&email, &issue, &options).await?;
+    output::change(&asking.global, &format!("account {email}: certificate"), &done);
+    Ok(())
+}
+
+async fn list(asking: &Asking, domain: &str) -> Result<(), Failure> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = asking.client()?.accounts(domain, after).await?;
+        all.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let columns = Columns {
+        kind: "Account",
+        head: &["ADDRESS", "NAME", "KEY", "CERTIFICATE UNTIL"],
+        wide: &["EARLIER KEYS", "CHANGED", "BY"],
+        name: |account: &account::Account| account.address.clone(),
+    };
+    output::list(&asking.global, &columns, &all, |account, _| {
+        let key = account.key.as_ref();
+        let latest = key.and_then(|key| key.certificates.first());
+        let until = latest.map(|one| match &one.revoked {
+            Some(_) => "revoked".to_owned(),
+            None => one.certificate.not_after.clone(),
+        });
+        vec![
+            account.address.clone(),
+            account.name.clone(),
+            key.map(|key| key.algorithm.clone()).unwrap_or_default(),
+            until.unwrap_or_default(),
+            account.earlier_keys.to_string(),
+            account.changed.clone(),
+            account.changed_by.clone(),
+        ]
+    });
+    Ok(())
+}
+
+fn show(account: &account::Account) {
+    let (changed, by) = (&account.changed, &account.changed_by);
+    output::line(&format!("{}  (changed {changed} by {by})", account.address));
+    output::line(&format!("{:<15}{}", "Domain", account.domain));
+    if !account.name.is_empty() {
+        output::line(&format!("{:<15}{}", "Name", account.name));
+    }
+    account.key.iter().for_each(|key| show_key("Key", key));
+    account.earlier.iter().for_each(|key| show_key("Earlier key", key));
+}
+
+fn show_key(what: &str, key: &Key) {
+    output::line(&format!("{what:<15}{}, SHA-256 {}", key.algorithm, key.sha256));
+    for one in &key.certificates {
+        let certificate = &one.certificate;
+        let state = match &one.revoked {
+            Some(revoked) => format!("revoked {revoked}"),
+            None => format!("until {}", certificate.not_after),
+        };
+        let (issuer, serial) = (&certificate.issuer, &certificate.serial);
+        output::line(&format!("{:<15}{serial} by {issuer}, {state}", "  certificate"));
+    }
+}

@@ -1,0 +1,120 @@
+//! Commands for the issuers of S/MIME certificates.
+
+use conclave_api::{
+    certificate::Refresh,
+    smime::{Chain, Import, Issuer, Subject},
+};
+
+use super::{
+    Asking, Done, cert, change, check_writable, confirm, file, in_file, key::passphrase, read_file,
+    removing, write_file,
+};
+use crate::{
+    args::{Smime, SmimeSubject},
+    output,
+};
+
+pub(super) async fn run(asking: &Asking, command: Smime) -> Done {
+    let (client, global) = (asking.client()?, &asking.global);
+    match command {
+        Smime::Show { name } => {
+            let issuer = client.smime_issuer(&name).await?;
+            if !output::object_of(global, "SmimeIssuer", &name, &issuer) {
+                show(&issuer);
+            }
+        }
+        Smime::Csr { name, subject, out } => {
+            // Before a key is made for it.
+            out.as_deref().map(check_writable).transpose()?;
+            let csr = client.create_smime_csr(&name, &converted(subject, None)).await?;
+            if out.is_some() {
+                write_file(out.as_deref(), &csr.pem)?;
+            }
+            if output::object_of(global, "SigningRequest", &name, &csr) {
+                return Ok(0);
+            }
+            if out.is_none() {
+                write_file(None, &csr.pem)?;
+            }
+            let next = format!("conclave smime import {name} CERT.pem");
+            output::advice(global, &format!("Next: send it to your authority, then: {next}"));
+        }
+        Smime::Import { name, file, key, passphrase_file, changing } => {
+            let import = Import {
+                certificate: file::certificate_text(&file)?,
+                key: key.as_deref().map(file::key_text).transpose()?,
+                passphrase: passphrase(passphrase_file.as_deref())?,
+            };
+            let mut files = vec![("certificate", file.as_path())];
+            files.extend(key.as_deref().map(|key| ("key", key)));
+            let done = client.import_smime_issuer(&name, &import, &change(&changing)).await;
+            let done = done.map_err(|failure| in_file(failure, &files))?;
+            output::change(global, &format!("{name}: S/MIME issuer"), &done);
+        }
+        Smime::SelfSign { name, subject, days, changing } => {
+            let subject = converted(subject, Some(days));
+            let done = client.self_sign_smime_issuer(&name, &subject, &change(&changing)).await?;
+            output::change(global, &format!("{name}: self-signed S/MIME issuer"), &done);
+            output::next(global, &done, &format!("conclave account create NAME@{name}"));
+        }
+        Smime::Refresh { name, days, changing } => {
+            let refresh = Refresh { days: Some(days) };
+            let done = client.refresh_smime_issuer(&name, &refresh, &change(&changing)).await?;
+            output::change(global, &format!("{name}: S/MIME issuer refreshed"), &done);
+        }
+        Smime::Chain { name, file, changing } => {
+            let chain = Chain { chain: read_file(&file)? };
+            let done = client.set_smime_chain(&name, &chain, &change(&changing)).await;
+            let done = done.map_err(|failure| in_file(failure, &[("chain", &file)]))?;
+            output::change(global, &format!("{name}: chain of the S/MIME issuer"), &done);
+        }
+        Smime::Crl { name, out } => {
+            let crl = client.smime_crl(&name).await?;
+            if out.is_some() {
+                write_file(out.as_deref(), &crl.pem)?;
+            }
+            if output::object_of(global, "SmimeCrl", &name, &crl) {
+                return Ok(0);
+            }
+            match out {
+                Some(out) => {
+                    let (out, revoked, next) = (out.display(), crl.revoked, &crl.next_update);
+                    let text = format!("Wrote {out}  ({revoked} revoked, valid until {next})");
+                    output::advice(global, &text);
+                }
+                None => write_file(None, &crl.pem)?,
+            }
+        }
+        Smime::Remove { name, existing, changing } => {
+            confirm(global, changing.is_sure(), &format!("the S/MIME issuer of {name}"), &name)?;
+            let done = client.remove_smime_issuer(&name, &removing(&changing, &existing)).await?;
+            output::change(global, &format!("{name}: S/MIME issuer removed"), &done);
+        }
+    }
+    Ok(0)
+}
+
+fn converted(subject: SmimeSubject, days: Option<u32>) -> Subject {
+    let SmimeSubject { algorithm, common_name, country, organization, unit } = subject;
+    Subject { algorithm, common_name, country, organization, unit, days }
+}
+
+fn show(issuer: &Issuer) {
+    let of = if issuer.own { "an issuer of its own" } else { "the certificate of the domain" };
+    let may = match (&issuer.why, &issuer.hint) {
+        (None, _) => "yes".to_owned(),
+        (Some(why), None) => format!("no: {why}"),
+        (Some(why), Some(hint)) => format!("no: {why}    mend it: {hint}"),
+    };
+    output::line(&format!("{:<15}{}", "Domain", issuer.domain));
+    output::line(&format!("{:<15}{of}", "Issued by"));
+    output::line(&format!("{:<15}{may}", "Issues"));
+    output::line(&format!("{:<15}{}", "Revoked", issuer.revoked));
+    if let Some(key) = &issuer.key {
+        output::line(&format!("{:<15}{}, SHA-256 {}", "S/MIME key", key.algorithm, key.sha256));
+    }
+    for certificate in issuer.certificate.iter().chain(&issuer.chain) {
+        output::line("");
+        cert::show(certificate);
+    }
+}

@@ -1,0 +1,194 @@
+//! S/MIME: the issuer of a domain, accounts with keys and certificates, and revocation, as their
+//! operators see them.
+
+use std::process::Command;
+
+use conclave_tests::{Cluster, Node, has_program};
+use serde_json::Value;
+
+const PASSPHRASE: &str = "correct horse battery";
+
+/// Runs openssl in the directory of a node. Returns whether it succeeded, and what it said.
+fn openssl(node: &Node, words: &[&str]) -> (bool, String) {
+    let output = Command::new("openssl").args(words).current_dir(&node.dir).output();
+    let output = output.expect("openssl, of which the suites need version 3");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Runs a command that is refused, and returns the problem.
+fn refused(node: &Node, words: &[&str]) -> Value {
+    node.run(&[words, &["-o", "json"]].concat()).problem()
+}
+
+/// Founds three nodes with a domain that issues on its own, made on the first.
+fn with_issuer() -> Cluster {
+    let cluster = Cluster::start(3);
+    cluster.nodes[0].run(&["domain", "create", "shop.example"]).ok();
+    cluster.nodes[0].run(&["smime", "self-sign", "shop.example"]).ok();
+    cluster
+}
+
+/// Makes an account with a key and a certificate.
+fn account(node: &Node, email: &str) {
+    let pass = node.file("account.pass", PASSPHRASE.as_bytes());
+    node.run(&["account", "create", email, "--name", "Ann Lee"]).ok();
+    node.run(&["account", "key", "generate", email, "--passphrase-file", &pass]).ok();
+    node.run(&["account", "cert", "issue", email]).ok();
+}
+
+/// Writes a certificate, its authority and the list of revoked ones; returns what openssl says.
+fn verified(node: &Node, email: &str) -> (bool, String) {
+    let leaf = node.run(&["account", "cert", "show", email, "-o", "json"]).json();
+    let pem = |value: &Value| value["pem"].as_str().unwrap().as_bytes().to_vec();
+    let leaf_file = node.file("leaf.pem", &pem(&leaf["certificate"]));
+    let authority = node.file("authority.pem", &pem(&leaf["chain"][0]));
+    let crl = node.file("revoked.crl", b"");
+    node.run(&["smime", "crl", "shop.example", "--out", &crl]).ok();
+    let purpose = ["verify", "-x509_strict", "-purpose", "smimesign", "-crl_check"];
+    openssl(node, &[&purpose[..], &["-CAfile", &authority, "-CRLfile", &crl, &leaf_file]].concat())
+}
+
+#[test]
+fn a_revocation_on_one_node_is_in_the_list_of_another() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = with_issuer();
+    let [first, second, third] = cluster.nodes.as_slice() else { panic!("three nodes") };
+    account(first, "ann@shop.example");
+    account(second, "bob@shop.example");
+    for email in ["ann@shop.example", "bob@shop.example"] {
+        let (is_good, said) = verified(third, email);
+        assert!(is_good, "{email}: {said}");
+    }
+    let words = ["account", "cert", "revoke", "ann@shop.example", "--yes"];
+    let reason = ["--revocation-reason", "key-compromise"];
+    second.run(&[&words[..], &reason].concat()).ok();
+    let (is_good, said) = verified(third, "ann@shop.example");
+    assert!(!is_good && said.contains("revoked"), "{said}");
+    let (is_good, said) = verified(third, "bob@shop.example");
+    assert!(is_good, "{said}");
+    let list = ["crl", "-in", "revoked.crl", "-noout", "-text"];
+    let (_, text) = openssl(third, &list);
+    assert!(text.contains("Key Compromise"), "{text}");
+    // A deleted account leaves its certificate in the list.
+    first.run(&["account", "delete", "bob@shop.example", "--yes"]).ok();
+    let crl = third.run(&["smime", "crl", "shop.example", "-o", "json"]).json();
+    assert_eq!(crl["revoked"], 2);
+    let again = refused(first, &[&words[..], &reason].concat());
+    assert!(again["title"].as_str().unwrap().contains("revoked already"), "{again}");
+}
+
+#[test]
+fn keys_are_exported_for_other_programs_and_come_back() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = with_issuer();
+    let [first, second, _] = cluster.nodes.as_slice() else { panic!("three nodes") };
+    account(first, "ann@shop.example");
+    let pass = second.file("account.pass", PASSPHRASE.as_bytes());
+    let of_file = second.file("p12.pass", b"of the file\n");
+    let out = second.file("ann.p12", b"");
+    let export = |pass: &str, more: &[&str]| {
+        let words = ["account", "key", "export", "ann@shop.example", "--passphrase-file", pass];
+        let to = ["--out", &out, "--export-passphrase-file", &of_file];
+        [&words[..], &to, more].concat()
+    };
+    let read = ["pkcs12", "-in", "ann.p12", "-passin", "pass:of the file", "-nodes"];
+    for (more, of_openssl) in [(&[][..], &[][..]), (&["--legacy"], &["-legacy"])] {
+        second.run(&export(&pass, more)).ok();
+        let (is_read, said) = openssl(second, &[&read[..], of_openssl].concat());
+        assert!(is_read && said.contains("BEGIN PRIVATE KEY"), "{said}");
+        assert_eq!(said.matches("BEGIN CERTIFICATE").count(), 2, "with its issuer: {said}");
+    }
+    let wrong = second.file("wrong.pass", b"not this passphrase");
+    assert_eq!(refused(second, &export(&wrong, &[]))["code"], "A003");
+    // An account of its own name takes the key of the file, on another node.
+    first.run(&["account", "delete", "ann@shop.example", "--yes"]).ok();
+    first.run(&["account", "create", "ann@shop.example"]).ok();
+    let words = ["account", "key", "import", "ann@shop.example", "ann.p12"];
+    let import = ["--file-passphrase-file", &of_file, "--passphrase-file", &pass];
+    let import = [&words[..4], &[&*out], &import].concat();
+    second.run(&import).ok();
+    let shown = first.run(&["account", "show", "ann@shop.example", "-o", "json"]).json();
+    assert_eq!(shown["key"]["certificates"][0]["own"], false, "others issued it: {shown}");
+    first.run(&["account", "cert", "issue", "ann@shop.example"]).ok();
+    let (is_good, said) = verified(first, "ann@shop.example");
+    assert!(is_good, "{said}");
+    for node in [first, second] {
+        let log = node.log();
+        assert!(!log.contains("PRIVATE KEY") && !log.contains(PASSPHRASE), "{}", node.name);
+    }
+}
+
+#[test]
+fn one_passphrase_is_for_all_keys_and_guessing_it_gets_slow() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = with_issuer();
+    let node = &cluster.nodes[1];
+    account(node, "ann@shop.example");
+    let pass = node.file("account.pass", PASSPHRASE.as_bytes());
+    let new = node.file("new.pass", b"another horse battery\n");
+    let short = node.file("short.pass", b"short\n");
+    let generate =
+        |pass| ["account", "key", "generate", "ann@shop.example", "--passphrase-file", pass];
+    assert_eq!(refused(node, &generate(&new))["code"], "A003", "not that of the present key");
+    node.run(&generate(&pass)).ok();
+    let change = ["account", "key", "passphrase", "ann@shop.example", "--passphrase-file", &pass];
+    let to = |new| [&change[..], &["--new-passphrase-file", new]].concat();
+    assert_eq!(refused(node, &to(&short))["code"], "A003");
+    node.run(&to(&new)).ok();
+    node.run(&generate(&new)).ok();
+    let shown = node.run(&["account", "show", "ann@shop.example", "-o", "json"]).json();
+    assert_eq!(shown["earlier"].as_array().unwrap().len(), 2, "{shown}");
+    let codes: Vec<Value> =
+        (0..7).map(|_| refused(node, &generate(&pass))["code"].clone()).collect();
+    assert_eq!((&codes[0], &codes[6]), (&"A003".into(), &"A004".into()), "{codes:?}");
+}
+
+#[test]
+fn a_domain_that_may_not_issue_says_why_and_names_with_accounts_stay() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let node = &cluster.nodes[0];
+    node.run(&["domain", "create", "shop.example"]).ok();
+    node.run(&["key", "generate", "shop.example"]).ok();
+    node.run(&["cert", "self-sign", "shop.example"]).ok();
+    let pass = node.file("account.pass", PASSPHRASE.as_bytes());
+    let email = "ann@shop.example";
+    node.run(&["account", "create", email]).ok();
+    node.run(&["account", "key", "generate", email, "--passphrase-file", &pass]).ok();
+    let problem = refused(node, &["account", "cert", "issue", email]);
+    assert_eq!(problem["code"], "A006");
+    assert!(problem["why"].as_str().unwrap().contains("basic constraints"), "{problem}");
+    assert!(problem["hint"].as_str().unwrap().contains("conclave smime self-sign shop.example"));
+    let delete = refused(node, &["domain", "delete", "shop.example", "--yes"]);
+    assert_eq!(delete["code"], "A005");
+    // An authority of openssl signs the request for the issuer.
+    let request = node.file("issuer.csr", b"");
+    node.run(&["smime", "csr", "shop.example", "--out", &request]).ok();
+    let subject = ["-subj", "/CN=Root", "-addext", "keyUsage=keyCertSign,cRLSign", "-days", "99"];
+    let root = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let files = ["-keyout", "root.key", "-out", "root.pem"];
+    let made = openssl(node, &[&root[..], &files, &subject].concat());
+    assert!(made.0, "{}", made.1);
+    let sign = ["x509", "-req", "-in", "issuer.csr", "-CA", "root.pem", "-CAkey", "root.key"];
+    let to = ["-copy_extensions", "copy", "-days", "90", "-out", "issuer.pem"];
+    let signed = openssl(node, &[&sign[..], &to].concat());
+    assert!(signed.0, "{}", signed.1);
+    let issuer = node.dir.join("issuer.pem").display().to_string();
+    node.run(&["smime", "import", "shop.example", &issuer]).ok();
+    node.run(&["account", "cert", "issue", email]).ok();
+    let shown = node.run(&["account", "cert", "show", email, "-o", "json"]).json();
+    let pem = |value: &Value| value["pem"].as_str().unwrap().as_bytes().to_vec();
+    node.file("leaf.pem", &pem(&shown["certificate"]));
+    let verify = ["verify", "-purpose", "smimeencrypt", "-CAfile", "root.pem", "-untrusted"];
+    let (is_good, said) = openssl(node, &[&verify[..], &["issuer.pem", "leaf.pem"]].concat());
+    assert!(is_good, "{said}");
+}
