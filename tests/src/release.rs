@@ -43,7 +43,7 @@ const SERVER_NAMES: [&str; 10] = [
     "-",
 ];
 /// Facts that pass: time, traffic, the order of things among living nodes, and what a program can.
-const PASSING: [&str; 18] = [
+const PASSING: [&str; 19] = [
     // The directory is another one each time.
     "place",
     // The leader seals everything anew under the current generation.
@@ -58,6 +58,8 @@ const PASSING: [&str; 18] = [
     "digest",
     "rows",
     "open",
+    // Whether a node has a listener: two nodes cannot share an address of one machine.
+    "nodes",
     "problems",
     "role",
     "node",

@@ -145,6 +145,7 @@ const SHOWN_BY: [(&str, &str); 53] = [
     // The hash of a request is compared with its repetition only.
     ("node/admin/src/asked.rs", "none"),
     // Forms, cookies and requests to the API of the same process: nothing keeps them.
+    ("node/page/src/backup.rs", "none"),
     ("node/page/src/form.rs", "none"),
     ("node/page/src/login.rs", "none"),
     ("node/page/src/wish.rs", "none"),
