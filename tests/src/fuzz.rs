@@ -35,9 +35,10 @@ const CERTIFICATES_MAX: usize = 1_000;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("pem", pem),
     ("key", key),
+    ("pkcs12", pkcs12),
     ("certificate", certificate),
     ("request", request),
     ("crl", crl),
@@ -73,6 +74,14 @@ pub fn key(input: &[u8]) {
     for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"] {
         used(read_private_key(armour(label, input).as_bytes(), Some(PASSPHRASE)).ok());
     }
+}
+
+/// PKCS#12 files: a key that is read comes with its certificate.
+pub fn pkcs12(input: &[u8]) {
+    let passphrase = std::str::from_utf8(PASSPHRASE).unwrap();
+    let Ok(found) = conclave_smime::pkcs12::read(input, passphrase, None, NOON) else { return };
+    assert!(found.certificates()[0].matches(found.key()));
+    assert!(!found.name().unwrap_or_default().contains(char::is_control));
 }
 
 /// A key that was accepted signs, and is read again as it is stored.

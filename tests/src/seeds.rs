@@ -14,6 +14,7 @@ fn main() {
     let directory = Path::new(&directory);
     dtls::seeds(directory);
     keys(directory);
+    pkcs12(directory);
     requests(directory);
     for (target, name, content) in fuzz::clear_seeds() {
         seed(directory, target, &name, &content);
@@ -87,6 +88,29 @@ fn keys(directory: &Path) {
         let pem = openssl(&words);
         seed(directory, "key", &format!("{}.enc", more.len()), pem.as_bytes());
         seed(directory, "key", &format!("{}.enc.der", more.len()), &der(&pem)[0]);
+    }
+}
+
+fn pkcs12(directory: &Path) {
+    let (key, certificate) = (directory.join("key/10.pem"), directory.join("pkcs12.pem"));
+    let (key, certificate) = (key.display(), certificate.display());
+    openssl(&format!("req -x509 -key {key} -subj /CN=a.example -days 3650 -out {certificate}"));
+    fs::create_dir_all(directory.join("pkcs12")).unwrap();
+    let made = [
+        "-iter 1",
+        "-iter 1 -nomac",
+        "-legacy -iter 1",
+        "-nomac -keypbe NONE -certpbe NONE",
+        "-nomac -keypbe NONE -certpbe NONE -name a -caname b",
+        "-nomac -keypbe NONE -certpbe NONE -nocerts",
+        "-nomac -keypbe NONE -certpbe NONE -nokeys",
+        "-iter 1 -keypbe aes-128-cbc -certpbe aes-192-cbc -macalg sha512",
+        "-iter 1 -legacy -keypbe PBE-SHA1-2DES -certpbe PBE-SHA1-RC2-128 -macalg sha384",
+    ];
+    for (place, more) in made.into_iter().enumerate() {
+        let file = directory.join(format!("pkcs12/{place}"));
+        let words = format!("-inkey {key} -in {certificate} {more} -out {}", file.display());
+        openssl(&format!("pkcs12 -export -passout pass:passphrase {words}"));
     }
 }
 

@@ -16,7 +16,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 /// its passphrase costs, up to `PASSPHRASE_*_MAX`.
 fn bounds(target: &str) -> (f64, usize) {
     let (milliseconds, bytes) = match target {
-        "key" => (10_000.0, 192_000_000),
+        "key" | "pkcs12" => (10_000.0, 192_000_000),
         "pem" | "certificate" => (200.0, 32_000_000),
         _ => (50.0, 32_000_000),
     };

@@ -1,5 +1,7 @@
 //! Certificates: reading, display, comparison.
 
+mod identifier;
+
 use std::net::IpAddr;
 
 use der::{Decode, Encode};

@@ -1,5 +1,7 @@
 //! Issuing of certificates.
 
+mod account;
+mod revocations;
 mod subject;
 
 use der::{
@@ -21,6 +23,8 @@ use x509_cert::{
     time::{Time, Validity as DerValidity},
 };
 
+pub use account::{Account, Purpose, check_issuer, smime_authority};
+pub use revocations::{RevocationReason, Revoked, revocation_list};
 pub(crate) use subject::{from_attributes, is_empty};
 
 use crate::{
@@ -53,6 +57,30 @@ pub enum IssueError {
     /// The key cannot sign.
     #[error("the key does not sign")]
     Key,
+    /// The issuer's certificate does not allow it.
+    #[error("the certificate of {issuer} cannot issue this: {why}")]
+    Issuer {
+        /// Subject of the certificate.
+        issuer: String,
+        /// The reason.
+        why: &'static str,
+    },
+    /// The key is not for this purpose.
+    #[error("a key of type {key} cannot be certified to {purpose}")]
+    Purpose {
+        /// Type of the key.
+        key: String,
+        /// The purpose, as a verb.
+        purpose: &'static str,
+    },
+    /// Nothing is left of the validity inside that of the issuer.
+    #[error(
+        "the validity does not overlap with that of the issuer, which ends at {not_after} (seconds since 1970)"
+    )]
+    Validity {
+        /// Last second of the issuer's certificate.
+        not_after: u64,
+    },
     /// Any other error, always a bug.
     #[error("the certificate cannot be encoded")]
     Encode,
@@ -214,20 +242,33 @@ fn make(
     public_key_der: &[u8],
     attributes: &Attributes,
     names: &[String],
-    mut serial: [u8; 16],
+    serial: [u8; 16],
     validity: Validity,
     usage: Usage,
 ) -> Result<Certificate, IssueError> {
-    positive(&mut serial);
+    let extensions = extensions(issuer, public_key_der, names, usage)?;
     let subject = from_attributes(attributes)?;
+    assemble(issuer, &subject, public_key_der, serial, validity, extensions)
+}
+
+/// Signs a certificate of these parts.
+fn assemble(
+    issuer: &Issuer<'_>,
+    subject: &[u8],
+    public_key_der: &[u8],
+    mut serial: [u8; 16],
+    validity: Validity,
+    extensions: Vec<Extension>,
+) -> Result<Certificate, IssueError> {
+    positive(&mut serial);
     let issuer_name = match issuer.certificate {
         Some(certificate) => certificate.subject_der().ok_or(IssueError::Encode)?,
         // RFC 5280 §4.1.2.4: an issuer has a name, and this certificate is its own issuer.
-        None if is_empty(&subject) => {
+        None if is_empty(subject) => {
             let why = "a self-signed certificate needs one, or another field of the subject";
             return Err(IssueError::Attribute { field: "common name", why });
         }
-        None => subject.clone(),
+        None => subject.to_vec(),
     };
     let to_be_signed = ToBeSigned {
         version: 2,
@@ -235,9 +276,9 @@ fn make(
         signature: signature_algorithm(issuer.key.algorithm()),
         issuer: Any::from_der(&issuer_name)?,
         validity: DerValidity::new(time(validity.not_before)?, time(validity.not_after)?),
-        subject: Any::from_der(&subject)?,
+        subject: Any::from_der(subject)?,
         public_key: Any::from_der(public_key_der)?,
-        extensions: extensions(issuer, public_key_der, names, usage)?,
+        extensions,
     }
     .to_der()?;
     sign(issuer.key, &to_be_signed)
@@ -252,14 +293,19 @@ fn positive(serial: &mut [u8; 16]) {
 }
 
 fn sign(key: &PrivateKey, to_be_signed: &[u8]) -> Result<Certificate, IssueError> {
+    let der = signed(key, to_be_signed)?;
+    Certificate::from_der(&der).map_err(|_| IssueError::Encode)
+}
+
+/// Returns a certificate or revocation list, DER: what is signed, the algorithm and the signature.
+fn signed(key: &PrivateKey, to_be_signed: &[u8]) -> Result<Vec<u8>, IssueError> {
     let signature = key.sign(to_be_signed).map_err(|_| IssueError::Key)?;
-    let der = Signed {
+    let signed = Signed {
         to_be_signed: Any::from_der(to_be_signed)?,
         algorithm: signature_algorithm(key.algorithm()),
         signature: BitString::from_bytes(&signature)?,
-    }
-    .to_der()?;
-    Certificate::from_der(&der).map_err(|_| IssueError::Encode)
+    };
+    Ok(signed.to_der()?)
 }
 
 /// Issues the same self-signed certificate with another validity. Keeps serial number, subject and
@@ -316,11 +362,7 @@ fn extensions(
         extension(false, &SubjectKeyIdentifier(key_identifier(public_key_der)?))?,
     ];
     if let Some(authority) = issuer.certificate {
-        let identifier = AuthorityKeyIdentifier {
-            key_identifier: Some(key_identifier(authority.public_key_der())?),
-            ..AuthorityKeyIdentifier::default()
-        };
-        all.push(extension(false, &identifier)?);
+        all.push(authority_identifier(authority)?);
     }
     match usage {
         Usage::Authority => {}
@@ -365,6 +407,17 @@ pub(crate) fn general_name(name: &str) -> Result<GeneralName, IssueError> {
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if rest.split('.').all(is_label) { Ok(GeneralName::DnsName(text)) } else { Err(invalid()) }
+}
+
+/// Returns the identifier of the issuer's key: the one of its own certificate, which another program
+/// may have computed in another way (RFC 5280 §4.2.1.1).
+fn authority_identifier(authority: &Certificate) -> Result<Extension, IssueError> {
+    let identifier = match authority.key_identifier() {
+        Some(own) => OctetString::new(own)?,
+        None => key_identifier(authority.public_key_der())?,
+    };
+    let key_identifier = Some(identifier);
+    extension(false, &AuthorityKeyIdentifier { key_identifier, ..Default::default() })
 }
 
 /// Returns the identifier of RFC 5280 §4.2.1.2, method 1, with SHA-256 cut to 160 bits (RFC 7093

@@ -1,5 +1,6 @@
 //! Private keys: generation, parsing, self-test. Kept as PKCS#8, wiped when dropped.
 
+mod exchange;
 mod pkcs8;
 mod read;
 mod sign;
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::content::Foreign;
 
+pub use exchange::{OaepHash, RsaPadding, encrypt};
 pub use read::read_private_key;
 pub(crate) use read::{article, type_name};
 pub(crate) use sign::signature_algorithm;

@@ -18,6 +18,12 @@ pub const CONTENT_PARTS_MAX: usize = 10;
 pub const BARE_BYTES_MIN: usize = 64;
 /// Longest revocation list.
 pub const CRL_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Certificates in one revocation list that is issued here.
+pub const REVOKED_MAX: usize = 250_000;
+/// E-mail addresses in the certificate of one account.
+pub const ACCOUNT_EMAILS_MAX: usize = 64;
+/// Longest URL of a revocation list in a certificate.
+pub const CRL_URL_BYTES_MAX: usize = 1024;
 /// Intermediates in one path.
 pub const PATH_INTERMEDIATES_MAX: usize = 15;
 /// Work for one path validation, in nanoseconds as estimated for one slow core.

@@ -1,0 +1,67 @@
+//! What names a certificate in a CMS message (RFC 5652 §10.2.4), and what its key is for.
+
+use der::{Decode, Encode, Sequence};
+use x509_cert::{
+    ext::pkix::{KeyUsage, KeyUsages, SubjectKeyIdentifier},
+    name::Name,
+    serial_number::SerialNumber,
+};
+
+use super::Certificate;
+use crate::{key::KeyAlgorithm, name::Comparable};
+
+/// IssuerAndSerialNumber (RFC 5652 §10.2.4).
+#[derive(Sequence)]
+struct IssuerAndSerial {
+    issuer: Name,
+    serial: SerialNumber,
+}
+
+impl Certificate {
+    /// Returns the serial number as its INTEGER has it, big-endian.
+    pub fn serial_bytes(&self) -> &[u8] {
+        self.parsed.tbs_certificate().serial_number().as_bytes()
+    }
+
+    /// Returns IssuerAndSerialNumber (RFC 5652 §10.2.4), DER.
+    pub fn issuer_and_serial_der(&self) -> Option<Vec<u8>> {
+        let tbs = self.parsed.tbs_certificate();
+        let (issuer, serial) = (tbs.issuer().clone(), tbs.serial_number().clone());
+        IssuerAndSerial { issuer, serial }.to_der().ok()
+    }
+
+    /// Returns whether an IssuerAndSerialNumber, DER, names it. Issuers are compared as names, since
+    /// some programs encode them anew.
+    pub fn is_issuer_and_serial(&self, der: &[u8]) -> bool {
+        // The serial number is last; most others differ in it.
+        let may_be_own = der.ends_with(self.serial_bytes());
+        may_be_own
+            && IssuerAndSerial::from_der(der).is_ok_and(|named| {
+                named.serial.as_bytes() == self.serial_bytes()
+                    && Comparable::of(&named.issuer) == self.issuer_name()
+            })
+    }
+
+    /// Returns its subject key identifier (RFC 5280 §4.2.1.2), if it has one.
+    pub fn key_identifier(&self) -> Option<Vec<u8>> {
+        let found = self.parsed.tbs_certificate().get_extension::<SubjectKeyIdentifier>();
+        found.ok().flatten().map(|(_, identifier)| identifier.0.as_bytes().to_vec())
+    }
+
+    /// Returns whether messages may be encrypted to its key, by type and key usage (RFC 8550
+    /// §4.4.2). Without the extension every use is allowed.
+    pub fn may_receive(&self) -> bool {
+        let wanted = match self.key_algorithm() {
+            Some(KeyAlgorithm::Rsa(_)) => KeyUsages::KeyEncipherment,
+            Some(KeyAlgorithm::EcP256 | KeyAlgorithm::EcP384) => KeyUsages::KeyAgreement,
+            _ => return false,
+        };
+        self.has_usage(wanted)
+    }
+
+    /// Returns whether its key usage has this bit, or is absent (RFC 5280 §4.2.1.3).
+    pub(crate) fn has_usage(&self, wanted: KeyUsages) -> bool {
+        let found = self.parsed.tbs_certificate().get_extension::<KeyUsage>();
+        found.is_ok_and(|found| found.is_none_or(|(_, usage)| usage.0.contains(wanted)))
+    }
+}
