@@ -253,6 +253,14 @@ pub(crate) fn next(global: &Global, change: &Change, text: &str) {
     }
 }
 
+/// Returns a number with its noun, as people say it.
+pub(crate) fn counted(count: impl Into<u64>, noun: &str) -> String {
+    match count.into() {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
 /// Advises how to restore the previous version of the domain.
 pub(crate) fn undo(global: &Global, change: &Change) {
     let before = change.version.and_then(|version| version.checked_sub(1)).filter(|one| *one > 0);
@@ -295,13 +303,8 @@ fn dry_run(change: &Change, would: &DryRun) {
     if !checks.is_empty() {
         line(&format!("Checks: {}", checks.join(", ")));
     }
-    // A warning about the same has a hint as well.
-    let is_warned = |problem: &str| change.warnings.iter().any(|one| one.starts_with(problem));
-    for problem in would.problems.iter().filter(|one| !is_warned(one)) {
-        line(&format!("!  {problem}"));
-    }
-    for warning in &change.warnings {
-        line(&format!("!  {warning}"));
+    for told in would.problems.iter().chain(&change.warnings) {
+        line(&format!("!  {told}"));
     }
 }
 

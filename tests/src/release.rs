@@ -43,7 +43,7 @@ const SERVER_NAMES: [&str; 10] = [
     "-",
 ];
 /// Facts that pass: time, traffic, the order of things among living nodes, and what a program can.
-const PASSING: [&str; 18] = [
+const PASSING: [&str; 20] = [
     // The directory is another one each time.
     "place",
     // The leader seals everything anew under the current generation.
@@ -56,8 +56,11 @@ const PASSING: [&str; 18] = [
     "served_index",
     "lag_entries",
     "digest",
+    "clock_ahead_ms",
     "rows",
     "open",
+    // Whether a node has a listener: two nodes cannot share an address of one machine.
+    "nodes",
     "problems",
     "role",
     "node",

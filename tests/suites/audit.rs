@@ -31,7 +31,7 @@ fn what_is_done_with_a_node_is_told() {
     one.run(&["cluster", "transfer-leader", &next, "--dry-run"]).ok();
     one.run(&["cluster", "transfer-leader", &next]).ok();
     for (event, object) in
-        [("node.drain", "node-3"), ("node.resume", "node-3"), ("leader.transfer", "node-1")]
+        [("node.drain", "node-3"), ("node.resume", "node-3"), ("leader.transfer", next.as_str())]
     {
         let told = wait_for(event, || {
             let all = one.run(&["audit", "list", "-o", "json"]).json();
@@ -42,6 +42,14 @@ fn what_is_done_with_a_node_is_told() {
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!((&told[0]["object"], &told[0]["result"]), (&object.into(), &"done".into()));
     }
+    // All of a noun, and who did it by the name alone.
+    let told = one.run(&["audit", "list", "--event", "leader", "--who", "0", "-o", "json"]).json();
+    let [transfer] = &told.as_array().unwrap()[..] else { panic!("{told}") };
+    let difference = &transfer["differences"][0];
+    assert_eq!((&difference["what"], &difference["after"]), (&"leader".into(), &next.into()));
+    assert_eq!(difference["before"], cluster.nodes[leader].name);
+    let none = one.run(&["audit", "list", "--event", "lead", "-o", "json"]).json();
+    assert_eq!(none.as_array().unwrap().len(), 0);
 }
 
 #[test]

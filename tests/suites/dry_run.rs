@@ -58,6 +58,11 @@ fn an_import_is_told_with_all_its_differences() {
     assert_eq!(shown()["serial"].as_str(), Some(new));
     one.run(&["domain", "rollback", "shop.example", "2"]).ok();
     assert_eq!(shown()["sha256"], before["sha256"]);
+    // What ends the service says so, and does not say that all is fine.
+    for (mode, said) in [("test", "test certificate of each node"), ("disabled", "is refused")] {
+        let told = one.run(&["domain", "set", "shop.example", "--pki", mode, "--dry-run"]).ok();
+        assert!(told.contains(said) && !told.contains("Checks:"), "{told}");
+    }
 }
 
 #[test]

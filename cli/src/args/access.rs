@@ -212,7 +212,7 @@ pub(crate) struct LoggingIn {
 pub(crate) enum Audit {
     /// Lists what was done, denied and failed, the last one first
     #[command(
-        after_help = "Examples:\n  conclave audit list --object shop.example\n  conclave audit list --result denied --limit 20\n  conclave audit list --event certificate. -o jsonl"
+        after_help = "Examples:\n  conclave audit list --object shop.example\n  conclave audit list --result denied --limit 20\n  conclave audit list --event certificate -o jsonl"
     )]
     List {
         #[command(flatten)]
@@ -259,10 +259,10 @@ pub(crate) enum Audit {
 // Which entries are wanted. No doc comment, see Global.
 #[derive(Clone, Args)]
 pub(crate) struct Choosing {
-    /// Only by this one, as the list shows it: "token deploy"
+    /// Only by this one, as the list shows it ("token deploy"), or by its name alone
     #[arg(long)]
     pub(crate) who: Option<String>,
-    /// Only this event, or with a dot at its end all that begin with it
+    /// Only this event, or all of this noun: domain
     #[arg(long)]
     pub(crate) event: Option<String>,
     /// Only about this object: a domain, a listener, a user

@@ -73,7 +73,8 @@ fn judge(found: &mut Findings, status: &Status) {
     }
     let domains = &status.domains;
     let checked = domains.total.saturating_sub(domains.unchecked);
-    let text = format!("certificates: {checked} of {} domains checked", domains.total);
+    let all = output::counted(domains.total, "domain");
+    let text = format!("certificates: {checked} of {all} checked");
     match domains.problem + domains.expiring {
         0 if domains.unchecked > 0 => found.add(Severity::Note, &text, None),
         0 => found.right(text),

@@ -73,8 +73,8 @@ fn show(asking: &Asking, status: &Status) {
     output::list(&asking.global, &NODES, &status.nodes, row);
     let domains = &status.domains;
     output::line(&format!(
-        "\n{} domains: {} valid, {} expire soon, {} with a problem, {} in test mode, {} disabled",
-        domains.total,
+        "\n{}: {} valid, {} expire soon, {} with a problem, {} in test mode, {} disabled",
+        output::counted(domains.total, "domain"),
         domains.valid,
         domains.expiring,
         domains.problem,

@@ -25,7 +25,7 @@ use conclave_cluster::{life::Rate, node::Node, operate::Caller, rights::need};
 use conclave_store::{
     id::NodeId,
     limits::AUDIT_VALUE_BYTES_MAX,
-    record::{AuditEvent, AuditResult, Origin, Principal},
+    record::{AuditDifference, AuditEvent, AuditResult, Origin, Principal},
 };
 use conclave_system::clock;
 use tokio::time::Instant;
@@ -61,6 +61,15 @@ pub(super) async fn pass(State(node): State<Node>, request: Request, next: Next)
     asked.log(who.as_ref(), &answer, started);
     asked.audit(&node, who, &answer, act(&asked.method, matched.as_str()));
     answer
+}
+
+/// What a request did that changes no State, for the audit trail: said by its route.
+#[derive(Clone)]
+pub(super) struct Acted {
+    /// What it was about.
+    pub(super) object: String,
+    /// What is another thing now.
+    pub(super) difference: AuditDifference,
 }
 
 /// Returns the event of a request that does something and changes no State, so that no rule tells
@@ -232,8 +241,10 @@ impl Asked {
         if who.is_none() && STRANGERS.allow(Instant::now()).is_none() {
             return;
         }
-        // An act is about a node: the one in the path, or this one.
+        // An act is about what its route says, the node in the path, or this one.
+        let acted = answer.extensions().get::<Acted>().filter(|_| done.is_some());
         let named = self.path.strip_prefix("/v1/nodes/").and_then(|rest| rest.split('/').next());
+        let named = acted.map(|acted| acted.object.as_str()).or(named);
         let mut object = match done {
             Some(_) => named.unwrap_or(node.config().name.as_str()).to_owned(),
             None => format!("{} {}", self.method, self.path),
@@ -256,7 +267,7 @@ impl Asked {
             },
             object,
             code,
-            differences: Vec::new(),
+            differences: acted.map(|acted| acted.difference.clone()).into_iter().collect(),
             reason: None,
             operation: operation.and_then(|text| conclave_store::id::OperationId::parse(text).ok()),
         });

@@ -92,15 +92,17 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Returns whether an entry is wanted. An event may be given by its beginning: `domain.`.
+    /// Returns whether an entry is wanted. A principal may be given by its name alone, an event by
+    /// its noun: `domain`, or `domain.`.
     pub(super) fn takes(&self, entry: &Entry) -> bool {
         let is =
             |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|one| one == text);
-        let begins = |wanted: &str| match wanted.ends_with('.') {
-            true => entry.event.starts_with(wanted),
-            false => entry.event == wanted,
+        let begins = |wanted: &str| {
+            let rest = entry.event.strip_prefix(wanted.trim_end_matches('.'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        is(&self.who, &entry.who)
+        let name = entry.who.split_once(' ').map_or("", |(_, name)| name);
+        (is(&self.who, &entry.who) || is(&self.who, name))
             && is(&self.object, &entry.object)
             && is(&self.result, &entry.result)
             && self.event.as_deref().is_none_or(begins)

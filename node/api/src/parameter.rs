@@ -224,11 +224,15 @@ pub const CHOSEN: &[Parameter] = &[
 ];
 /// Of the list of the audit trail.
 pub const AUDIT: &[Parameter] = &[
-    query("who", Value::Text(limits::FILTER_BYTES_MAX), "Only entries by this principal."),
+    query(
+        "who",
+        Value::Text(limits::FILTER_BYTES_MAX),
+        "Only entries by this principal: `user alice`, or the name alone.",
+    ),
     query(
         "event",
         Value::Text(limits::FILTER_BYTES_MAX),
-        "Only this event, or all that begin with it if it ends with a dot.",
+        "Only this event, or all of this noun: `domain`.",
     ),
     query("object", Value::Text(limits::FILTER_BYTES_MAX), "Only entries about this object."),
     query(

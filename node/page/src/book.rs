@@ -18,6 +18,10 @@ include!(concat!(env!("OUT_DIR"), "/book.rs"));
 /// Longest text to search for, and most places that are shown.
 const SEARCH_BYTES_MAX: usize = 100;
 const FOUND_MAX: usize = 30;
+/// Longest text that is shown of a place.
+const EXCERPT_BYTES_MAX: usize = 300;
+/// The chapter with what each code means.
+const CODES: &str = "codes";
 
 #[derive(Template)]
 #[template(path = "book.html")]
@@ -41,7 +45,7 @@ pub(crate) async fn contents(State(site): State<Arc<Site>>, parts: Parts) -> Res
     let visit = Visit::of_stranger(&parts, &site);
     let query = Fields::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let search = query.get("search").trim();
-    let html = rendered(chapter_text("SUMMARY").unwrap_or_default());
+    let html = rendered("SUMMARY", chapter_text("SUMMARY").unwrap_or_default());
     let found = match search.is_empty() || search.len() > SEARCH_BYTES_MAX {
         true => Vec::new(),
         false => find(search),
@@ -59,7 +63,7 @@ pub(crate) async fn chapter(
     match chapter_text(&name) {
         Some(text) => {
             let title = text.lines().next().unwrap_or_default().trim_start_matches("# ");
-            let html = rendered(text);
+            let html = rendered(&name, text);
             let page = BookPage { v: &visit, title, html, search: "", found: Vec::new() };
             visit.page(StatusCode::OK, &page)
         }
@@ -72,7 +76,7 @@ fn chapter_text(name: &str) -> Option<&'static str> {
 }
 
 /// Renders a chapter. Its links to other chapters lead to their pages here.
-fn rendered(text: &str) -> String {
+fn rendered(name: &str, text: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_HEADING_ATTRIBUTES;
     let mut heading: Option<String> = None;
     let mut events = Vec::new();
@@ -94,6 +98,15 @@ fn rendered(text: &str) -> String {
                 });
                 if let Some(place) = started {
                     place.get_or_insert(CowStr::from(id));
+                }
+                events.push(event);
+            }
+            // Problems lead to the row of their code.
+            Event::Text(ref code)
+                if name == CODES && matches!(events.last(), Some(Event::Start(Tag::TableCell))) =>
+            {
+                if Code::parse(code).is_some() {
+                    events.push(Event::InlineHtml(format!("<span id=\"{code}\"></span>").into()));
                 }
                 events.push(event);
             }
@@ -132,21 +145,24 @@ fn anchor(heading: &str) -> String {
     kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
 }
 
-/// Finds paragraphs that have every word, by chapter.
+/// Finds paragraphs and rows of tables that have every word, by chapter.
 fn find(search: &str) -> Vec<Found> {
     let words: Vec<String> = search.to_lowercase().split_whitespace().map(str::to_owned).collect();
     let mut found = Vec::new();
     for (name, text) in CHAPTERS {
         let mut heading = "";
-        for part in text.split("\n\n") {
+        let rows = |part: &'static str| match part.starts_with('|') {
+            true => part.lines().collect::<Vec<_>>(),
+            false => vec![part],
+        };
+        for part in text.split("\n\n").flat_map(rows) {
             if let Some(line) = part.lines().find(|line| line.starts_with('#')) {
                 heading = line.trim_start_matches(['#', ' ']);
             }
             let lower = part.to_lowercase();
             if words.iter().all(|word| lower.contains(word)) {
                 let path = format!("/ui/docs/{name}#{}", anchor(heading));
-                let text = part.chars().take(300).collect();
-                found.push(Found { path, heading: heading.to_owned(), text });
+                found.push(Found { path, heading: heading.to_owned(), text: excerpt(part) });
             }
             if found.len() >= FOUND_MAX {
                 return found;
@@ -156,6 +172,28 @@ fn find(search: &str) -> Vec<Found> {
     found
 }
 
+/// Returns the beginning of a part as it is read, without marks.
+fn excerpt(part: &str) -> String {
+    let mut text = String::new();
+    for event in Parser::new(part) {
+        match event {
+            Event::Text(more) | Event::Code(more) => text.push_str(&more.replace('|', " ")),
+            Event::SoftBreak | Event::End(_) => text.push(' '),
+            _ => {}
+        }
+    }
+    let mut out = String::new();
+    for word in text.split_whitespace() {
+        if out.len() + word.len() > EXCERPT_BYTES_MAX {
+            out.push('…');
+            break;
+        }
+        out.push_str(word);
+        out.push(' ');
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,13 +201,18 @@ mod tests {
     #[test]
     fn chapters_are_rendered_with_links_between_them() {
         let html =
-            rendered("# One `two`\n\n[x](upgrade.md#a-b) <script>no</script> [y](https://z/)");
+            rendered("x", "# One `two`\n\n[x](upgrade.md#a-b) <script>no</script> [y](https://z/)");
         assert!(html.contains("<h1 id=\"one-two\">"), "{html}");
         assert!(html.contains("href=\"/ui/docs/upgrade#a-b\""), "{html}");
         assert!(html.contains("href=\"https://z/\"") && !html.contains("<script>"), "{html}");
         assert!(chapter_text("SUMMARY").is_some() && chapter_text("codes").is_some());
         assert!(find("rolling upgrade").iter().any(|found| found.path.contains("upgrade")));
         assert!(find("nosuchwordanywhere").is_empty());
+        // A code leads to its row, and is found there without marks.
+        let codes = rendered(CODES, chapter_text(CODES).unwrap());
+        assert_eq!(codes.matches("id=\"C006\"").count(), 1);
+        let row = find("C006").into_iter().find(|found| found.path.contains("/codes#")).unwrap();
+        assert!(row.text.starts_with("C006 ") && !row.text.contains('|'), "{}", row.text);
         let names: std::collections::BTreeSet<&str> =
             CHAPTERS.iter().map(|(name, _)| *name).collect();
         assert_eq!(names.len(), CHAPTERS.len(), "two chapters have one name");

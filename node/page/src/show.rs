@@ -3,10 +3,12 @@
 use std::borrow::Borrow;
 
 use conclave_api::{
+    change::DryRun,
     client_auth::Shown as Policy,
     domain::{Domain, Pki, Scope},
     finding::Severity,
     key::{Family, Key},
+    node::Node,
     problem::Problem,
 };
 use conclave_system::clock;
@@ -74,6 +76,19 @@ pub(crate) fn counted(count: impl Borrow<u64>, noun: &str) -> String {
         1 => format!("1 {noun}"),
         count => format!("{} {noun}s", number(count)),
     }
+}
+
+/// Returns whether nobody here knows how far nodes are behind: the leader alone does.
+pub(crate) fn is_lag_unknown<N: Borrow<Node>>(nodes: impl AsRef<[N]>) -> bool {
+    nodes.as_ref().iter().all(|node| node.borrow().lag_entries.is_none())
+}
+
+/// Returns what a change leaves as it is.
+pub(crate) fn unchanged(tried: &DryRun) -> String {
+    let same = tried.differences.iter().filter(|one| one.before == one.after);
+    let texts =
+        same.map(|one| format!("{} ({})", one.what, one.before.as_deref().unwrap_or("none")));
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns a number with spaces between its thousands.

@@ -252,7 +252,7 @@ pub struct PrivateKey {
 }
 
 /// Random number generator on top of a function that fills bytes.
-struct Filled<'a>(&'a mut dyn FnMut(&mut [u8]));
+pub struct Filled<'a>(pub &'a mut dyn FnMut(&mut [u8]));
 
 impl rsa::rand_core::TryRng for Filled<'_> {
     type Error = std::convert::Infallible;

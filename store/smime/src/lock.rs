@@ -37,7 +37,7 @@ mod recovery;
 use argon2::{Algorithm, Argon2, Params, Version};
 use conclave_pki::key::{KeyError, PrivateKey};
 use der::{
-    Decode, Encode, Sequence,
+    Decode, DecodeValue, Encode, FixedTag, Sequence,
     asn1::{AnyRef, OctetStringRef, Utf8StringRef},
 };
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -200,6 +200,41 @@ struct Versioned<'a> {
     body: AnyRef<'a>,
 }
 
+fn versioned(body: &impl Encode) -> der::Result<Vec<u8>> {
+    let body = body.to_der()?;
+    Versioned { version: VERSION, body: AnyRef::from_der(&body)? }.to_der()
+}
+
+/// Reason why a stored key cannot be read.
+enum Unread {
+    Broken,
+    /// A later version of the program wrote it.
+    Version(u8),
+}
+
+/// Reads the body of a stored key.
+fn read<'a, B: DecodeValue<'a, Error = der::Error> + FixedTag + 'a>(
+    stored: &'a [u8],
+) -> Result<B, Unread> {
+    if stored.len() > LOCKED_BYTES_MAX {
+        return Err(Unread::Broken);
+    }
+    let outer = Versioned::from_der(stored).map_err(|_| Unread::Broken)?;
+    if outer.version != VERSION {
+        return Err(Unread::Version(outer.version));
+    }
+    outer.body.decode_as().map_err(|_| Unread::Broken)
+}
+
+impl From<Unread> for LockError {
+    fn from(unread: Unread) -> LockError {
+        match unread {
+            Unread::Broken => LockError::Broken,
+            Unread::Version(found) => LockError::Version { found },
+        }
+    }
+}
+
 #[derive(Sequence)]
 struct LockedV1<'a> {
     memory_kib: u32,
@@ -247,7 +282,7 @@ pub fn lock(
         )
         .map_err(|_| LockError::Broken)?;
     let encode = || {
-        let body = LockedV1 {
+        versioned(&LockedV1 {
             memory_kib: cost.memory_kib,
             passes: cost.passes,
             lanes: cost.lanes,
@@ -255,9 +290,7 @@ pub fn lock(
             check: OctetStringRef::new(derived.check())?,
             nonce: OctetStringRef::new(&nonce)?,
             ciphertext: OctetStringRef::new(&ciphertext)?,
-        }
-        .to_der()?;
-        Versioned { version: VERSION, body: AnyRef::from_der(&body)? }.to_der()
+        })
     };
     encode().map_err(|_: der::Error| LockError::Broken)
 }
@@ -268,15 +301,7 @@ pub fn unlock(
     passphrase: &str,
     context: &Context<'_>,
 ) -> Result<PrivateKey, LockError> {
-    let broken = |_| LockError::Broken;
-    if locked.len() > LOCKED_BYTES_MAX {
-        return Err(LockError::Broken);
-    }
-    let outer = Versioned::from_der(locked).map_err(broken)?;
-    if outer.version != VERSION {
-        return Err(LockError::Version { found: outer.version });
-    }
-    let body: LockedV1<'_> = outer.body.decode_as().map_err(broken)?;
+    let body: LockedV1<'_> = read(locked)?;
     let cost = Cost::new(body.memory_kib, body.passes, body.lanes)?;
     let nonce: [u8; NONCE_LEN] = body.nonce.as_bytes().try_into().map_err(|_| LockError::Broken)?;
     let salt = body.salt.as_bytes();

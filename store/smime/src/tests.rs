@@ -8,7 +8,7 @@ mod signed;
 
 use std::{
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::OnceLock,
 };
@@ -122,8 +122,13 @@ pub(crate) fn file(content: &[u8]) -> String {
 
 /// Runs another program; `None` where there is none.
 pub(crate) fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
+    run_in(Path::new("."), program, arguments, input)
+}
+
+fn run_in(dir: &Path, program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
     let child = Command::new(program)
         .args(arguments)
+        .current_dir(dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -140,8 +145,16 @@ pub(crate) fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Out
 
 /// Runs another program that must succeed; `None` where there is none.
 pub(crate) fn succeed(program: &str, arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
-    let output = run(program, arguments, input)?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{program} {arguments:?}: {said}");
-    Some(output.stdout)
+    Some(checked(program, arguments, run(program, arguments, input)?))
+}
+
+/// The same in a directory, without input.
+pub(crate) fn succeed_in(dir: &Path, program: &str, arguments: &[&str]) -> Option<Vec<u8>> {
+    Some(checked(program, arguments, run_in(dir, program, arguments, &[])?))
+}
+
+fn checked(program: &str, arguments: &[&str], output: Output) -> Vec<u8> {
+    let [said, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{program} {arguments:?}: {said}{errors}");
+    output.stdout
 }

@@ -46,6 +46,15 @@ impl Visitor {
     }
 }
 
+/// The page of a node, and a user there who is logged in.
+fn alice_at(node: &Node, roles: &str) -> (String, Visitor) {
+    make_user(node, "alice", roles);
+    let page = page(node);
+    let mut alice = Visitor::come(&page);
+    alice.log_in(&page);
+    (page, alice)
+}
+
 /// The whole answer as it came.
 fn raw(words: &[&str]) -> String {
     let output = Command::new("curl").args(["-sk", "-i", "--max-time", "20"]).args(words).output();
@@ -100,10 +109,7 @@ fn strangers_see_the_login_and_nothing_else() {
 fn another_site_cannot_send_a_form() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
-    make_user(one, "alice", "operator,admin,security");
-    let page = page(one);
-    let mut alice = Visitor::come(&page);
-    alice.log_in(&page);
+    let (page, alice) = alice_at(one, "operator,admin,security");
     let signature = alice.signature(&page, "/domains/new", "id=\"domain.create\"");
     let url = format!("{page}/change");
     let fields = |name: &str, csrf: &str| format!("csrf={csrf}&do=domain.create&name={name}");
@@ -146,11 +152,8 @@ fn another_site_cannot_send_a_form() {
 fn a_pasted_key_never_comes_back_and_a_session_ends() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
-    make_user(one, "alice", "operator,admin,security");
     one.run(&["domain", "create", "shop.example"]).ok();
-    let page = page(one);
-    let mut alice = Visitor::come(&page);
-    alice.log_in(&page);
+    let (page, alice) = alice_at(one, "operator,admin,security");
     let key = Pair::make("shop.example").key;
     let secret = key.lines().nth(1).unwrap().to_owned();
     let signature = alice.signature(&page, "/domains/shop.example", "id=\"key.import\"");
@@ -198,11 +201,8 @@ fn a_pasted_key_never_comes_back_and_a_session_ends() {
 fn a_viewer_reads_and_changes_nothing() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
-    make_user(one, "alice", "viewer");
     one.run(&["domain", "create", "shop.example"]).ok();
-    let page = page(one);
-    let mut alice = Visitor::come(&page);
-    alice.log_in(&page);
+    let (page, alice) = alice_at(one, "viewer");
     for path in
         ["", "/domains", "/domains/shop.example", "/trusted", "/tls", "/listeners", "/cluster"]
     {
@@ -224,11 +224,8 @@ fn a_viewer_reads_and_changes_nothing() {
 fn nobody_gives_a_role_that_they_do_not_have() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
-    make_user(one, "alice", "viewer,security");
     make_user(one, "bob", "viewer");
-    let page = page(one);
-    let mut alice = Visitor::come(&page);
-    alice.log_in(&page);
+    let (page, alice) = alice_at(one, "viewer,security");
     let signature = alice.signature(&page, "/administrators/bob", "id=\"user.set\"");
     let url = format!("{page}/change");
     let ask_for = |role: &str| {
@@ -252,11 +249,8 @@ fn nobody_gives_a_role_that_they_do_not_have() {
 fn a_paste_that_is_too_long_gets_an_answer() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
-    make_user(one, "alice", "operator,admin,security");
     one.run(&["domain", "create", "shop.example"]).ok();
-    let page = page(one);
-    let mut alice = Visitor::come(&page);
-    alice.log_in(&page);
+    let (page, alice) = alice_at(one, "operator,admin,security");
     let signature = alice.signature(&page, "/domains/shop.example", "id=\"certificate.import\"");
     let file = one.file("long", "x".repeat(7_000_000).as_bytes());
     let fields = format!("csrf={signature}&do=certificate.import&name=shop.example");
@@ -274,15 +268,12 @@ fn a_paste_that_is_too_long_gets_an_answer() {
 fn a_listener_is_shown_with_its_state_on_every_node() {
     let cluster = Cluster::start(3);
     let one = &cluster.nodes[0];
-    make_user(one, "alice", "viewer");
     let port = cluster.free_port();
     let _taken = std::net::TcpListener::bind((cluster.nodes[1].address, port)).unwrap();
     let bind = format!(":{port}");
     let words = ["listener", "add", "https", "--bind", &bind, "--upstream", "127.0.0.1:9"];
     one.run(&words).ok();
-    let page = page(one);
-    let mut alice = Visitor::come(&page);
-    alice.log_in(&page);
+    let (page, alice) = alice_at(one, "viewer");
     let listeners = || ask(&["-b", &alice.cookies, &format!("{page}/listeners")]).1;
     let body = wait_for("the reports", || {
         let body = listeners();

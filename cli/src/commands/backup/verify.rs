@@ -169,7 +169,9 @@ impl Drill {
             let (domains, versions) = (self.domains, self.versions);
             let local =
                 if self.local > 0 { format!(", {} local ones", self.local) } else { String::new() };
-            findings.right(format!("{domains} domains{local} and {versions} earlier versions"));
+            let domains = output::counted(domains, "domain");
+            let versions = output::counted(versions, "earlier version");
+            findings.right(format!("{domains}{local} and {versions}"));
             findings.right(format!("all {} secrets open and belong to their rows", self.secrets));
         }
         let more = self.wrong_count.saturating_sub(self.wrong.len());

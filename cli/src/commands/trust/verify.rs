@@ -157,8 +157,8 @@ pub(super) async fn explain(asking: &Asking, how: &Judging) -> Done {
     if !output::object_of(global, "TrustExplanation", &explained.scope, &explained) {
         output::line(&format!("For {} these sets count, in this order:", explained.scope));
         for Counted { set, count } in &explained.sets {
-            let noun = if *count == 1 { "certificate" } else { "certificates" };
-            output::line(&format!("  {set:<8} {count} {noun}"));
+            let count = output::counted(u64::try_from(*count).unwrap_or(u64::MAX), "certificate");
+            output::line(&format!("  {set:<8} {count}"));
         }
         for verdict in &explained.certificates {
             output::line("");

@@ -1,6 +1,6 @@
 //! Routes for founding and joining a cluster, and for its leadership.
 
-use axum::Json;
+use axum::{Extension, Json};
 use conclave_api::{
     API_VERSION,
     change::Change,
@@ -15,12 +15,13 @@ use conclave_cluster::{
 };
 use conclave_store::{
     id::{ClusterName, Fingerprint, NodeId},
+    record::AuditDifference,
     scope::Scope,
     state::State,
 };
 
 use super::Answer;
-use crate::{asked::Asked, problem::Failed};
+use crate::{asked::Asked, gate::Acted, problem::Failed};
 
 /// First version whose leader hands over on request.
 const TRANSFER_SINCE: &str = "0.3.0";
@@ -62,7 +63,9 @@ pub(super) async fn join(asked: Asked) -> Answer<Membership> {
     membership(&asked, true).map(Json)
 }
 
-pub(super) async fn transfer_leader(asked: Asked) -> Answer<LeaderTransfer> {
+pub(super) async fn transfer_leader(
+    asked: Asked,
+) -> Result<(Extension<Acted>, Json<LeaderTransfer>), Failed> {
     let transfer: TransferLeader = asked.json()?;
     let (operator, replica) = (&asked.operator, asked.operator.node.replica()?);
     // A local read is enough: it only translates names.
@@ -71,15 +74,23 @@ pub(super) async fn transfer_leader(asked: Asked) -> Answer<LeaderTransfer> {
     let done = replica.transfer(to, operator.is_dry_run, operator.deadline).await;
     let name = |id| name_of(&point.state, id);
     match done {
-        Ok(done) => Ok(Json(LeaderTransfer {
-            api_version: API_VERSION.to_owned(),
-            kind: "LeaderTransfer".to_owned(),
-            from: name(done.from),
-            to: name(done.to),
-            took_ms: done.took_ms,
-            changed: done.from != done.to && !operator.is_dry_run,
-            dry_run: operator.is_dry_run,
-        })),
+        Ok(done) => {
+            let (from, to) = (name(done.from), name(done.to));
+            let what = "leader".to_owned();
+            let (before, after) = (Some(from.clone()), Some(to.clone()));
+            let difference = AuditDifference { what, before, after };
+            let acted = Acted { object: to.clone(), difference };
+            let transfer = LeaderTransfer {
+                api_version: API_VERSION.to_owned(),
+                kind: "LeaderTransfer".to_owned(),
+                from,
+                to,
+                took_ms: done.took_ms,
+                changed: done.from != done.to && !operator.is_dry_run,
+                dry_run: operator.is_dry_run,
+            };
+            Ok((Extension(acted), Json(transfer)))
+        }
         Err(TransferError::NoLeader) => Err(operator.no_leader().into()),
         Err(TransferError::Unknown) => {
             let title = "the answer was lost; the leadership may have been transferred";

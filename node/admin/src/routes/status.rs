@@ -20,9 +20,9 @@ use conclave_system::clock;
 use super::Answer;
 use crate::asked::Asked;
 
-/// Longest time for a status to judge domains that are not remembered. The rest is judged in the
-/// background.
-const INSPECT_TIME_MAX: Duration = Duration::from_millis(300);
+/// Longest time for a status to judge domains that are not remembered, as every page shows one. The
+/// rest is judged in the background.
+const INSPECT_TIME_MAX: Duration = Duration::from_millis(50);
 
 pub(super) async fn nodes(asked: Asked) -> Answer<List<ApiNode>> {
     let replica = asked.operator.node.replica()?;

@@ -83,7 +83,7 @@ impl Operator {
             match &executed.outcome {
                 Outcome::Done(done) => {
                     let change = self.told(scope, done, &executed, admitted);
-                    return Ok(Change { dry_run, ..change });
+                    return Ok(with_dry_run(change, dry_run));
                 }
                 // Another caller was faster, by this same command perhaps. Admission looks again.
                 Outcome::Rejected(rejection) if self.excuses(rejection) && turn.is_none() => {}
@@ -165,7 +165,7 @@ impl Operator {
         let outcome = Outcome::Done(done.clone());
         let executed = Executed::new(LogIndex(0), outcome, served, missing);
         let change = self.told(scope, &done, &executed, told);
-        Change { changed: false, dry_run: compared, ..change }
+        with_dry_run(Change { changed: false, ..change }, compared)
     }
 
     /// Repeats the first answer of a finished operation, with the nodes that serve the change now.
@@ -351,4 +351,14 @@ impl Executed {
         let own = |wanted| if is_served == Some(wanted) { vec![NodeId(0)] } else { Vec::new() };
         Executed::new(index, outcome, own(true), own(false))
     }
+}
+
+/// Adds a dry run to an answer. Of a problem and a warning about the same the warning stays: it has
+/// a hint.
+fn with_dry_run(change: Change, mut dry_run: Option<DryRun>) -> Change {
+    if let Some(dry_run) = &mut dry_run {
+        let is_told = |problem: &str| change.warnings.iter().any(|one| one.starts_with(problem));
+        dry_run.problems.retain(|problem| !is_told(problem));
+    }
+    Change { dry_run, ..change }
 }

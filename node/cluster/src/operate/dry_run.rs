@@ -53,11 +53,15 @@ pub(super) fn compare(
     for (was, is) in domains.values() {
         // A deleted domain has no next version.
         told.version = was.filter(|_| is.is_some()).map(|was| was.version.0);
-        let was = was.map(|was| facts(before, was)).unwrap_or_default();
-        let will = is.map(|is| facts(after, is)).unwrap_or_default();
-        told.differences.extend(differences(was, will));
+        let had = was.map(|was| facts(before, was)).unwrap_or_default();
+        let has = is.map(|is| facts(after, is)).unwrap_or_default();
+        told.differences.extend(differences(had, has));
         if let Some(is) = is {
-            check(scope, after, is, now, &mut told);
+            match was.and_then(|was| no_longer_served(was, is)) {
+                // Whatever it keeps, nobody is shown it.
+                Some(problem) => told.problems.push(problem),
+                None => check(scope, after, is, now, &mut told),
+            }
         }
     }
     told
@@ -158,6 +162,19 @@ fn differences(before: Facts, mut after: Facts) -> Vec<Difference> {
     let new = |(what, text)| Difference { what, before: None, after: Some(text) };
     all.extend(after.into_iter().map(new));
     all
+}
+
+/// Returns what clients lose if a domain shows its certificate no more.
+fn no_longer_served(was: &Domain, is: &Domain) -> Option<String> {
+    let has_certificate = was.certificates().next().is_some();
+    match is.mode {
+        _ if was.mode != PkiMode::Enabled || !has_certificate => None,
+        PkiMode::Enabled => None,
+        PkiMode::Test => {
+            Some("clients get the test certificate of each node, which none of them trusts".into())
+        }
+        PkiMode::Disabled => Some("TLS for it is refused".into()),
+    }
 }
 
 /// Checks the domain as it would be after the change.

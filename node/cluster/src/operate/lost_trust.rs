@@ -13,7 +13,8 @@ use crate::{admit::View, trusted, view};
 
 /// Most domains that are named; the others are counted.
 const NAMED_MAX: usize = 10;
-/// Longest time to look at domains. Each one that may be concerned needs path validation.
+/// Longest time to look at domains: each one is parsed, and one that may be concerned needs path
+/// validation.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Returns in sentences what the domains of a scope lose when entries leave the set of the scope
@@ -22,10 +23,13 @@ pub(super) fn lost(view: &View<'_>, after: &State, removed: &[Fingerprint]) -> V
     let leaving = Leaving::of(view.state, removed);
     let until = Instant::now() + LOOK_TIME_MAX;
     let (mut told, mut more) = (Vec::new(), 0_u64);
-    for domain in view.state.domains().filter(|domain| leaving.may_concern(view.state, domain)) {
+    for domain in view.state.domains() {
         if Instant::now() >= until {
             told.push("not every domain was looked at: there are too many".to_owned());
             break;
+        }
+        if !leaving.may_concern(view.state, domain) {
+            continue;
         }
         let findings = |state| view::of_domain(view.scope, state, domain, view.now).findings;
         let before = findings(view.state);

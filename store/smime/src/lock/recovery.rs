@@ -9,26 +9,21 @@
 //!
 //! The plaintext is PKCS#8. HPKE's `info` is [`Context`] in DER.
 
-use conclave_pki::key::{KeyAlgorithm, KeyError, PrivateKey, public_key_algorithm};
+use conclave_pki::key::{Filled, KeyAlgorithm, KeyError, PrivateKey, public_key_algorithm};
 use der::{
-    Decode, Encode, Sequence,
+    Decode, Sequence,
     asn1::{AnyRef, OctetStringRef},
 };
 use hpke::{
-    Deserializable, Kem, OpModeR, OpModeS, Serializable,
-    aead::AesGcm256,
-    kdf::HkdfSha256,
-    kem::DhP256HkdfSha256,
-    rand_core::{TryCryptoRng, TryRng},
-    single_shot_open, single_shot_seal_with_rng,
+    Deserializable, Kem, OpModeR, OpModeS, Serializable, aead::AesGcm256, kdf::HkdfSha256,
+    kem::DhP256HkdfSha256, single_shot_open, single_shot_seal_with_rng,
 };
 use pkcs8::PrivateKeyInfoRef;
 use ring::digest::{SHA256, digest};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 use zeroize::Zeroizing;
 
-use super::{Context, VERSION, Versioned};
-use crate::limits::LOCKED_BYTES_MAX;
+use super::{Context, Unread, VERSION, read, versioned};
 
 const FORMAT: &str = "conclave sealed key";
 
@@ -63,6 +58,15 @@ struct SealedV1<'a> {
     ciphertext: &'a OctetStringRef,
 }
 
+impl From<Unread> for RecoveryError {
+    fn from(unread: Unread) -> RecoveryError {
+        match unread {
+            Unread::Broken => RecoveryError::Broken,
+            Unread::Version(found) => RecoveryError::Version { found },
+        }
+    }
+}
+
 /// ECPrivateKey (RFC 5915 §3), without what may follow.
 #[derive(Sequence)]
 struct EcPrivateKey<'a> {
@@ -73,32 +77,6 @@ struct EcPrivateKey<'a> {
     #[asn1(context_specific = "1", tag_mode = "EXPLICIT", optional = "true")]
     public: Option<AnyRef<'a>>,
 }
-
-/// Randomness that was handed in.
-struct Filled<'a>(&'a mut dyn FnMut(&mut [u8]));
-
-impl TryRng for Filled<'_> {
-    type Error = std::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        let mut bytes = [0; 4];
-        (self.0)(&mut bytes);
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        let mut bytes = [0; 8];
-        (self.0)(&mut bytes);
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        (self.0)(bytes);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Filled<'_> {}
 
 /// Seals a key to the public key of a domain's recovery key (SubjectPublicKeyInfo, DER; EC P-256).
 pub fn seal_for_recovery(
@@ -120,13 +98,11 @@ pub fn seal_for_recovery(
         )
         .map_err(|_| RecoveryError::Broken)?;
     let encode = || {
-        let body = SealedV1 {
+        versioned(&SealedV1 {
             recovery_key: OctetStringRef::new(digest(&SHA256, recovery_public).as_ref())?,
             encapsulated: OctetStringRef::new(&encapsulated.to_bytes())?,
             ciphertext: OctetStringRef::new(&ciphertext)?,
-        }
-        .to_der()?;
-        Versioned { version: VERSION, body: AnyRef::from_der(&body)? }.to_der()
+        })
     };
     encode().map_err(|_: der::Error| RecoveryError::Broken)
 }
@@ -137,15 +113,7 @@ pub fn recover(
     recovery_private: &PrivateKey,
     context: &Context<'_>,
 ) -> Result<PrivateKey, RecoveryError> {
-    let broken = |_| RecoveryError::Broken;
-    if sealed.len() > LOCKED_BYTES_MAX {
-        return Err(RecoveryError::Broken);
-    }
-    let outer = Versioned::from_der(sealed).map_err(broken)?;
-    if outer.version != VERSION {
-        return Err(RecoveryError::Version { found: outer.version });
-    }
-    let body: SealedV1<'_> = outer.body.decode_as().map_err(broken)?;
+    let body: SealedV1<'_> = read(sealed)?;
     let private = private_key(recovery_private).ok_or(RecoveryError::NotP256)?;
     let id = digest(&SHA256, recovery_private.public_key_der());
     if body.recovery_key.as_bytes() != id.as_ref() {

@@ -6,14 +6,10 @@ use conclave_pki::key::KeyAlgorithm;
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use super::*;
+use crate::tests::fill;
 
 const PASSPHRASE: &str = "correct horse battery";
 const CONTEXT: Context<'_> = Context { address: "ann@shop.example", key_id: &[1, 2, 3] };
-
-fn fill(bytes: &mut [u8]) {
-    use ring::rand::{SecureRandom, SystemRandom};
-    SystemRandom::new().fill(bytes).unwrap();
-}
 
 fn small() -> Cost {
     Cost::new(64, 1, 1).unwrap()

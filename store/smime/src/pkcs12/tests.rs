@@ -1,9 +1,6 @@
 //! Files of other programs, files for other programs, and broken ones.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
 
 use conclave_pki::{
     certificate::read_certificates,
@@ -13,31 +10,18 @@ use conclave_pki::{
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use super::*;
+use crate::tests::{fill, succeed_in};
 
 const PASSPHRASE: &str = "correct horse battery";
 const NOON: u64 = 1_800_000_000;
 const VALIDITY: Validity = Validity { not_before: NOON - 1000, not_after: NOON + 100_000_000 };
 
-fn fill(bytes: &mut [u8]) {
-    use ring::rand::{SecureRandom, SystemRandom};
-    SystemRandom::new().fill(bytes).unwrap();
-}
-
-/// Runs a real program in a directory; `None` where there is none.
-fn run(dir: &Path, program: &str, arguments: &[&str]) -> Option<Vec<u8>> {
-    let Ok(output) = Command::new(program).args(arguments).current_dir(dir).output() else {
-        assert!(std::env::var_os("CONCLAVE_TEST_ALL").is_none(), "{program} is not installed");
-        eprintln!("SKIPPED: {program} is not installed");
-        return None;
-    };
-    let (said, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{program} {arguments:?}: {said}{errors}");
-    Some(output.stdout)
-}
-
 fn openssl(dir: &Path, line: &str, more: &[&str]) -> Option<Vec<u8>> {
-    run(dir, "openssl", &[line.split_whitespace().collect::<Vec<_>>().as_slice(), more].concat())
+    succeed_in(
+        dir,
+        "openssl",
+        &[line.split_whitespace().collect::<Vec<_>>().as_slice(), more].concat(),
+    )
 }
 
 /// A key, its certificate, an intermediate one and a root.
@@ -216,7 +200,7 @@ fn nss_reads_what_is_written_and_its_files_are_read() {
             let tool = |program: &str, line: &str| {
                 let words =
                     line.split(' ').map(|word| if word == "PASS" { PASSPHRASE } else { word });
-                run(dir.path(), program, &words.collect::<Vec<_>>())
+                succeed_in(dir.path(), program, &words.collect::<Vec<_>>())
             };
             if tool("certutil", "-N -d sql:. --empty-password").is_none() {
                 return;
@@ -238,7 +222,7 @@ fn nss_reads_what_is_written_and_its_files_are_read() {
                 .map(|word| if word == "PASS" { PASSPHRASE.into() } else { word.replace('_', " ") })
                 .collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            run(dir.path(), "pk12util", &words).unwrap();
+            succeed_in(dir.path(), "pk12util", &words).unwrap();
             let file = std::fs::read(dir.path().join("out.p12")).unwrap();
             assert!(file.starts_with(&[0x30, 0x80]), "NSS writes BER");
             assert_same(&read(&file, PASSPHRASE, None, NOON).unwrap(), &written);
@@ -254,7 +238,7 @@ fn gnutls_reads_what_is_written_and_its_files_are_read() {
             let file = write(&written, PASSPHRASE, protection, &mut fill).unwrap();
             std::fs::write(dir.path().join("ann.p12"), file).unwrap();
             let info = ["--p12-info", "--inder", "--infile", "ann.p12", "--password", PASSPHRASE];
-            let Some(said) = run(dir.path(), "certtool", &info) else { return };
+            let Some(said) = succeed_in(dir.path(), "certtool", &info) else { return };
             let said = String::from_utf8(said).unwrap();
             assert_eq!(said.matches("BEGIN CERTIFICATE").count(), 3, "{said}");
             let (begin, end) = ("-----BEGIN ENCRYPTED", "END ENCRYPTED PRIVATE KEY-----\n");
@@ -262,7 +246,8 @@ fn gnutls_reads_what_is_written_and_its_files_are_read() {
             let pem = dir.path().join("encrypted.pem");
             std::fs::write(pem, &said[begin..last + end.len()]).unwrap();
             let info = ["--pubkey-info", "--load-privkey", "encrypted.pem", "--password"];
-            let pem = run(dir.path(), "certtool", &[&info[..], &[PASSPHRASE]].concat()).unwrap();
+            let pem =
+                succeed_in(dir.path(), "certtool", &[&info[..], &[PASSPHRASE]].concat()).unwrap();
             let pem = String::from_utf8(pem).unwrap();
             let pem = &pem[pem.find("-----BEGIN PUBLIC KEY").unwrap()..];
             let (_, public) = der::Document::from_pem(pem).unwrap();
@@ -272,7 +257,7 @@ fn gnutls_reads_what_is_written_and_its_files_are_read() {
         let line = "--to-p12 --load-privkey key.pem --load-certificate leaf.pem --outder \
              --load-ca-certificate chain.pem --outfile out.p12 --p12-name ann --password";
         let line: Vec<&str> = line.split_whitespace().chain([PASSPHRASE]).collect();
-        run(dir.path(), "certtool", &line).unwrap();
+        succeed_in(dir.path(), "certtool", &line).unwrap();
         let file = std::fs::read(dir.path().join("out.p12")).unwrap();
         let again = read(&file, PASSPHRASE, None, NOON).unwrap();
         // GnuTLS takes the first certificate of each file.
@@ -287,7 +272,7 @@ fn java_reads_what_is_written_and_of_its_several_keys_one_is_chosen() {
     let keytool = |line: &str, file: &str| {
         let more = ["-storepass", PASSPHRASE, "-storetype", "PKCS12", "-keystore", file];
         let line = line.split_whitespace().collect::<Vec<_>>();
-        run(dir.path(), "keytool", &[&line[..], &more[..]].concat())
+        succeed_in(dir.path(), "keytool", &[&line[..], &more[..]].concat())
     };
     for (algorithm, protection) in ALGORITHMS
         .map(|algorithm| (algorithm, Protection::Modern))
