@@ -28,6 +28,11 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "conclave cluster init --name prod",
         "follows the installation of a package, which cli/package/try does",
     ),
+    (
+        "docs/smime.md",
+        "conclave smime filter --to",
+        "a line of the script of Postfix, which tests/suites/smime/delivery.rs runs",
+    ),
 ];
 
 /// Where the examples of the help are run.

@@ -221,7 +221,7 @@ pub enum Action {
     RelockAccount(Box<RelockAccount>),
     /// Adds a certificate to the current key of an account (level 5).
     SetAccountCertificate(Box<SetAccountCertificate>),
-    /// Revokes a certificate that the account's domain has issued (level 5).
+    /// Revokes certificates that the account's domain has issued (level 5).
     RevokeAccountCertificate(RevokeAccountCertificate),
 }
 

@@ -65,7 +65,8 @@ fn the_router_has_every_operation_and_no_other() {
 
 #[test]
 fn the_client_has_every_operation_and_the_command_line_uses_it() {
-    let client = ["nouns.rs", "nouns/access.rs", "request/events.rs", "request/stream.rs"];
+    let client =
+        ["nouns.rs", "nouns/access.rs", "nouns/mail.rs", "request/events.rs", "request/stream.rs"];
     let client = client.map(|file| source(&format!("cli/client/src/{file}")));
     let functions: BTreeSet<&str> = client
         .iter()

@@ -138,7 +138,7 @@ impl Life {
 #[test]
 fn nobody_notices_the_whole_life_of_a_cluster() {
     let present = binary("conclave");
-    let earlier = earlier_program("0.3.0").unwrap_or_else(|| present.clone());
+    let earlier = earlier_program("0.4.0").unwrap_or_else(|| present.clone());
     let mut life = Life::begin(earlier.clone());
     for number in 2..=5 {
         let name = format!("node-{number}");

@@ -210,7 +210,7 @@ fn a_domain_that_may_not_issue_says_why_and_names_with_accounts_stay() {
     let shown = node.run(&["account", "cert", "show", email, "-o", "json"]).json();
     let pem = |value: &Value| value["pem"].as_str().unwrap().as_bytes().to_vec();
     node.file("leaf.pem", &pem(&shown["certificate"]));
-    let verify = ["verify", "-purpose", "smimeencrypt", "-CAfile", "root.pem", "-untrusted"];
+    let verify = ["verify", "-purpose", "smimesign", "-CAfile", "root.pem", "-untrusted"];
     let (is_good, said) = openssl(node, &[&verify[..], &["issuer.pem", "leaf.pem"]].concat());
     assert!(is_good, "{said}");
 }
@@ -230,8 +230,8 @@ fn an_opened_store_has_no_account_key_without_its_passphrase() {
     assert!(made.0, "{}", made.1);
     let write = ["pkcs12", "-export", "-inkey", "ann.key", "-in", "ann.pem", "-out", "ann.p12"];
     assert!(openssl(node, &[&write[..], &["-passout", "pass:of the file"]].concat()).0);
-    let out = ["pkey", "-in", "ann.key", "-outform", "DER", "-out", "ann.der"];
-    assert!(openssl(node, &out).0);
+    let out = ["pkcs8", "-topk8", "-nocrypt", "-in", "ann.key", "-outform", "DER"];
+    assert!(openssl(node, &[&out[..], &["-out", "ann.der"]].concat()).0);
     let pass = node.file("account.pass", PASSPHRASE.as_bytes());
     let of_file = node.file("p12.pass", b"of the file\n");
     let file = node.dir.join("ann.p12").display().to_string();

@@ -64,6 +64,7 @@ documents! {
     probes_answer_as_shown: "docs/monitoring.md",
     requests_are_signed_as_shown: "docs/pki/request.md",
     security_is_looked_at_as_shown: "docs/security.md",
+    smime_is_used_as_shown: "docs/smime.md",
     starttls_is_opened_as_shown: "docs/starttls.md",
     symptoms_lead_to_codes_as_shown: "docs/troubleshoot.md",
     the_start_is_as_shown: "docs/start.md",

@@ -80,7 +80,7 @@ fn an_upgrade_is_finalized_by_hand_when_every_node_knows_the_new_rules() {
 /// Writers, readers and TLS clients go on through both directions of an upgrade.
 #[test]
 fn releases_work_together_and_a_node_can_go_back_until_the_upgrade_is_final() {
-    let Some(earlier) = earlier_program("0.3.0") else { return };
+    let Some(earlier) = earlier_program("0.4.0") else { return };
     let store = tempfile::tempdir().unwrap();
     let mut jepsen = Command::new(binary("conclave-jepsen"));
     jepsen.args(["upgrade", "--back", "--earlier"]).arg(earlier).arg("--store").arg(store.path());

@@ -155,14 +155,14 @@ pub(crate) enum AccountCert {
         after_help = "Examples:\n  conclave account cert renew ann@shop.example\n  conclave account cert renew ann@shop.example --days 730"
     )]
     Renew(Box<Issuing>),
-    /// Revokes a certificate; it is in the revocation list from then on
+    /// Revokes certificates; they are in the revocation list from then on
     #[command(
         after_help = "Examples:\n  conclave account cert revoke ann@shop.example --revocation-reason key-compromise\n  conclave account cert revoke ann@shop.example --serial 4e0b…"
     )]
     Revoke {
         /// E-mail address of the account
         email: String,
-        /// Serial number [default: the latest certificate of the current key]
+        /// Serial number [default: all valid certificates of the current key]
         #[arg(long, value_name = "HEX")]
         serial: Option<String>,
         /// Reason that the revocation list gives

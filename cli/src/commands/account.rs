@@ -108,12 +108,12 @@ async fn certificate(asking: &Asking, command: AccountCert) -> Result<(), Failur
         AccountCert::Issue(issuing) => issue(asking, *issuing, false).await?,
         AccountCert::Renew(issuing) => issue(asking, *issuing, true).await?,
         AccountCert::Revoke { email, serial, revocation_reason, changing } => {
-            let what = format!("the validity of a certificate of {email}");
+            let what = format!("the validity of certificates of {email}");
             confirm(global, changing.is_sure(), &what, &email)?;
             let revoke = Revoke { serial, reason: revocation_reason.into() };
             let options = change(&changing);
             let done = client.revoke_account_certificate(&email, &revoke, &options).await?;
-            output::change(global, &format!("account {email}: certificate revoked"), &done);
+            output::change(global, &format!("account {email}: revoked"), &done);
         }
         AccountCert::Show { email, out } => {
             let found = client.account_certificate(&email).await?;

@@ -249,7 +249,8 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
 /// Takes a copy of a message, which is read twice: nobody can change it in between.
 fn hold(mut input: impl Read) -> Result<SpooledTempFile, Failure> {
     let mut held = spooled_tempfile(HELD_BYTES_MAX);
-    io::copy(&mut input, &mut held).map_err(|error| unusable(&MessageError::Read(error)))?;
+    let copied = io::copy(&mut input, &mut held).and_then(|_| held.rewind());
+    copied.map_err(|error| unusable(&MessageError::Read(error)))?;
     Ok(held)
 }
 

@@ -191,12 +191,12 @@ pub enum Reason {
     CessationOfOperation,
 }
 
-/// Request to revoke a certificate that the account's domain has issued.
+/// Request to revoke certificates that the account's domain has issued.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "AccountCertificateRevoke")]
 pub struct Revoke {
-    /// Serial number, hex; that of the latest certificate of the current key if not given.
+    /// Serial number, hex; if not given, all valid certificates of the current key are revoked.
     pub serial: Option<String>,
     /// The reason.
     pub reason: Reason,

@@ -74,8 +74,8 @@ pub struct SetAccountCertificate {
 pub struct RevokeAccountCertificate {
     /// The account.
     pub of: AccountOf,
-    /// Serial number of the certificate.
-    pub serial: SerialNumber,
+    /// Serial numbers of the certificates, at most [`crate::limits::KEY_CERTIFICATES_MAX`].
+    pub serials: Vec<SerialNumber>,
     /// The reason.
     pub reason: RevocationReason,
 }

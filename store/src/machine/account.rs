@@ -159,23 +159,25 @@ fn forget_oldest(
     }
 }
 
-/// Revokes a certificate of an account that its domain has issued.
+/// Revokes certificates of an account that its domain has issued.
 pub(super) fn revoke(
     change: &mut Changing<'_>,
     revoke: &RevokeAccountCertificate,
 ) -> Result<Done, Rejection> {
     let id = owner(change, &revoke.of)?;
-    let (address, serial) = (&revoke.of.address, revoke.serial);
     known(change, &revoke.of)?;
-    let issued = change.state.issued_certificate(id, serial);
-    let issued = issued.filter(|issued| issued.address == *address);
-    let unknown = || Rejection::SerialUnknown { address: address.clone(), serial };
-    let not_after = issued.ok_or_else(unknown)?.not_after;
-    if change.state.revocation(id, serial).is_some() {
-        return Err(Rejection::CertificateRevoked(serial));
+    check_count("certificates of a key", revoke.serials.len(), KEY_CERTIFICATES_MAX)?;
+    let (address, time, reason) = (&revoke.of.address, change.command.time, revoke.reason);
+    for serial in revoke.serials.iter().copied() {
+        let issued = change.state.issued_certificate(id, serial);
+        let issued = issued.filter(|issued| issued.address == *address);
+        let unknown = || Rejection::SerialUnknown { address: address.clone(), serial };
+        let not_after = issued.ok_or_else(unknown)?.not_after;
+        if change.state.revocation(id, serial).is_some() {
+            return Err(Rejection::CertificateRevoked(serial));
+        }
+        revocation::add(change, id, serial, Revocation { time, reason, not_after })?;
     }
-    let (time, reason) = (change.command.time, revoke.reason);
-    revocation::add(change, id, serial, Revocation { time, reason, not_after })?;
     Ok(Done::Changed)
 }
 

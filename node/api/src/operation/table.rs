@@ -264,7 +264,7 @@ pub static OPERATIONS: &[Operation] = &[
         Empty, object::<account::Issued>(), &[READ]),
     op("issue_account_certificate", Post, path::ACCOUNT_CERTIFICATE, "Issues a certificate for the current key of an account.",
         json::<account::Issue>(), CHANGED, &[CHANGE]),
-    op("revoke_account_certificate", Post, path::ACCOUNT_CERTIFICATE_REVOKE, "Revokes a certificate of an account.",
+    op("revoke_account_certificate", Post, path::ACCOUNT_CERTIFICATE_REVOKE, "Revokes the certificates of an account's current key, or a single one.",
         json::<account::Revoke>(), CHANGED, &[CHANGE]),
 
     op("tls", Get, path::TLS, "Reads the TLS settings of the cluster.",

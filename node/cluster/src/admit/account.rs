@@ -253,27 +253,24 @@ pub fn issue_account_certificate(
     Ok(found.admitted(view, Action::SetAccountCertificate(Box::new(set))))
 }
 
-/// Revokes a certificate of an account.
+/// Revokes certificates of an account: the one with a serial number, or all those of its current
+/// key that are valid.
 pub fn revoke_account_certificate(
     view: &View<'_>,
     address: &str,
     asked: &Revoke,
 ) -> Result<Admitted, Problem> {
     let found = find(view, address)?;
-    let serial = match &asked.serial {
-        Some(text) => SerialNumber::parse(&text.replace(':', "")).ok_or_else(|| {
-            let title = format!("{text:?} is not the serial number of a certificate issued here");
-            Problem::new(Code::Malformed, title)
-                .hint(format!("conclave account show {}", found.of.address))
-        })?,
-        None => {
-            let mut issued = found.key()?.certificates.iter().filter_map(|one| one.serial);
-            issued.next().ok_or_else(|| {
-                let title = format!("{} has no certificate issued here", found.of.address);
-                Problem::new(Code::CertificateMissing, title)
-                    .hint(format!("conclave account cert issue {}", found.of.address))
-            })?
+    let serials = match &asked.serial {
+        Some(text) => {
+            vec![SerialNumber::parse(&text.replace(':', "")).ok_or_else(|| {
+                let title =
+                    format!("{text:?} is not the serial number of a certificate issued here");
+                Problem::new(Code::Malformed, title)
+                    .hint(format!("conclave account show {}", found.of.address))
+            })?]
         }
+        None => valid_serials(view, &found)?,
     };
     let reason = match asked.reason {
         Reason::Unspecified => RevocationReason::Unspecified,
@@ -282,6 +279,23 @@ pub fn revoke_account_certificate(
         Reason::Superseded => RevocationReason::Superseded,
         Reason::CessationOfOperation => RevocationReason::CessationOfOperation,
     };
-    let revoke = RevokeAccountCertificate { of: found.of.clone(), serial, reason };
+    let revoke = RevokeAccountCertificate { of: found.of.clone(), serials, reason };
     Ok(Admitted::new(Action::RevokeAccountCertificate(revoke), &found.of.address))
+}
+
+fn valid_serials(view: &View<'_>, found: &Found<'_>) -> Result<Vec<SerialNumber>, Problem> {
+    let issued = found.key()?.certificates.iter().filter_map(|one| one.serial);
+    let issued: Vec<SerialNumber> = issued.collect();
+    let is_revoked = |serial| view.state.revocation(found.domain.id, serial).is_some();
+    let valid: Vec<SerialNumber> =
+        issued.iter().copied().filter(|serial| !is_revoked(*serial)).collect();
+    match (valid.is_empty(), issued.first()) {
+        (false, _) => Ok(valid),
+        (true, Some(latest)) => Err(rejection_problem(&Rejection::CertificateRevoked(*latest))),
+        (true, None) => {
+            let title = format!("{} has no certificate issued here", found.of.address);
+            Err(Problem::new(Code::CertificateMissing, title)
+                .hint(format!("conclave account cert issue {}", found.of.address)))
+        }
+    }
 }

@@ -58,7 +58,7 @@ fn issued(of: AccountOf, public: u8, serial: u8, not_after: u64) -> Action {
 
 fn revoke(of: AccountOf, serial: u8) -> Action {
     let (serial, reason) = (SerialNumber([serial; 16]), RevocationReason::KeyCompromise);
-    Action::RevokeAccountCertificate(RevokeAccountCertificate { of, serial, reason })
+    Action::RevokeAccountCertificate(RevokeAccountCertificate { of, serials: vec![serial], reason })
 }
 
 fn with_ann() -> (Scene, DomainId) {

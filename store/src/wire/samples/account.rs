@@ -54,8 +54,8 @@ pub(super) fn actions() -> Vec<Action> {
         Action::SetAccountCertificate(Box::new(set))
     };
     let revoke = |reason| {
-        let (of, serial) = (of(), SERIAL);
-        Action::RevokeAccountCertificate(RevokeAccountCertificate { of, serial, reason })
+        let (of, serials) = (of(), vec![SERIAL]);
+        Action::RevokeAccountCertificate(RevokeAccountCertificate { of, serials, reason })
     };
     let mut all = vec![
         issuer(Some(certificate()), vec![bytes("issuer")]),
