@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(problem) => {
             output::problem(global.output, &problem);
-            ExitCode::from(problem.exit_code)
+            ExitCode::from(if is_filter() { commands::TEMPORARY } else { problem.exit_code })
         }
     }
 }
@@ -46,8 +46,9 @@ fn main() -> ExitCode {
 /// Whether a mail server calls the filter. It would take the usual exit codes for a refusal of the
 /// message.
 fn is_filter() -> bool {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    words.windows(2).any(|pair| pair == ["smime", "filter"])
+    // Options may stand between the words.
+    let mut words = std::env::args().skip(1);
+    words.any(|word| word == "smime") && words.any(|word| word == "filter")
 }
 
 /// Prints why the arguments are wrong, or the help that was asked for.

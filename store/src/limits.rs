@@ -62,8 +62,9 @@ pub const USER_CERTIFICATES_MAX: usize = 16;
 pub const ACCOUNTS_MAX: u64 = 1_000_000;
 /// Earlier keys of one account, so that all of them fit into one command.
 pub const EARLIER_KEYS_MAX: u32 = 16;
-/// Certificates kept of one key of an account.
-pub const KEY_CERTIFICATES_MAX: usize = 8;
+/// Certificates of one key of an account; a renewal after them needs a new key. None leaves before
+/// the account does.
+pub const KEY_CERTIFICATES_MAX: usize = 32;
 /// Bytes of the name of the person of an account.
 pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
 /// Revoked certificates of one domain. At this bound those leave that have expired.

@@ -448,12 +448,16 @@ impl Cluster {
         node.file("token", made["token"].as_str().unwrap().as_bytes())
     }
 
-    /// A TCP port that is free on every node's address.
+    /// A port that is free on every node's address, for TCP and UDP.
     pub fn free_port(&self) -> u16 {
         loop {
             let port =
                 TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-            if self.nodes.iter().all(|node| TcpListener::bind((node.address, port)).is_ok()) {
+            let is_free = |address: IpAddr| {
+                TcpListener::bind((address, port)).is_ok()
+                    && UdpSocket::bind((address, port)).is_ok()
+            };
+            if self.nodes.iter().all(|node| is_free(node.address)) {
                 return port;
             }
         }

@@ -8,6 +8,8 @@
 mod clear;
 #[path = "fuzz/dtls.rs"]
 mod dtls;
+#[path = "fuzz/mail.rs"]
+mod mail;
 #[path = "fuzz/resign.rs"]
 mod resign;
 
@@ -23,6 +25,7 @@ use conclave_pki::{
     verify::{Purpose, Request, Rules, Subject, verify},
 };
 pub use dtls::{dtls_fragment, dtls_hello, dtls_record};
+pub use mail::{cms, mail_seeds, message};
 
 /// Passphrase of the encrypted keys among the seeds.
 pub const PASSPHRASE: &[u8] = b"passphrase";
@@ -35,10 +38,12 @@ const CERTIFICATES_MAX: usize = 1_000;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("pem", pem),
     ("key", key),
     ("pkcs12", pkcs12),
+    ("cms", cms),
+    ("message", message),
     ("certificate", certificate),
     ("request", request),
     ("crl", crl),

@@ -16,7 +16,7 @@ fn main() {
     keys(directory);
     pkcs12(directory);
     requests(directory);
-    for (target, name, content) in fuzz::clear_seeds() {
+    for (target, name, content) in fuzz::clear_seeds().into_iter().chain(fuzz::mail_seeds()) {
         seed(directory, target, &name, &content);
     }
     let cases = include_str!("../fixtures/path_validation.txt");

@@ -18,6 +18,8 @@ fn bounds(target: &str) -> (f64, usize) {
     let (milliseconds, bytes) = match target {
         "key" | "pkcs12" => (10_000.0, 192_000_000),
         "pem" | "certificate" => (200.0, 32_000_000),
+        // Reads and writes it in seven ways.
+        "message" => (350.0, 32_000_000),
         _ => (50.0, 32_000_000),
     };
     // Ten times as much in the development profile, which does not optimise the workspace.

@@ -4,12 +4,16 @@
 mod delivery;
 mod messages;
 
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use conclave_pki::key::PrivateKey;
 use conclave_smime::lock::{self, Context};
 use conclave_store::{id::Fingerprint, record::RowKey};
-use conclave_tests::{Cluster, Node, has_program};
+use conclave_tests::{Cluster, Node, has_program, wait_for};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
 use serde_json::Value;
 
 use crate::domain_pki::public;
@@ -103,6 +107,61 @@ fn a_revocation_on_one_node_is_in_the_list_of_another() {
 }
 
 #[test]
+fn an_issuer_that_ends_soon_is_told_by_the_status() {
+    let cluster = Cluster::start(1);
+    let node = &cluster.nodes[0];
+    node.run(&["domain", "create", "shop.example"]).ok();
+    let told = || {
+        let status = node.status();
+        let problems = status["problems"].as_array().unwrap().iter();
+        let of_issuer = problems.filter(|one| one["text"].to_string().contains("S/MIME"));
+        of_issuer.map(|one| one["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let import = |days: std::ops::Range<i64>| {
+        let key = KeyPair::generate().unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        let today = SystemTime::now();
+        let at = |days: i64| {
+            let day = Duration::from_secs(24 * 60 * 60 * days.unsigned_abs());
+            let time = if days < 0 { today - day } else { today + day };
+            time.into()
+        };
+        (authority.not_before, authority.not_after) = (at(days.start), at(days.end));
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let made = authority.self_signed(&key).unwrap();
+        let file = node.file("issuer.pem", made.pem().as_bytes());
+        let key = node.file("issuer.key", key.serialize_pem().as_bytes());
+        node.run(&["smime", "import", "shop.example", &file, "--key", &key]).ok();
+    };
+    import(-30..300);
+    assert!(told().is_empty());
+    import(-300..30);
+    assert_eq!(told(), ["C004"]);
+    node.run(&["smime", "refresh", "shop.example"]).ok();
+    assert!(told().is_empty());
+}
+
+#[test]
+fn an_issuer_that_cannot_revoke_is_refused() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let node = &cluster.nodes[0];
+    node.run(&["domain", "create", "shop.example"]).ok();
+    let req = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let of = ["-subj", "/CN=CA", "-addext", "keyUsage=critical,keyCertSign"];
+    let made = openssl(node, &[&req[..], &of, &["-keyout", "ca.key", "-out", "ca.pem"]].concat());
+    assert!(made.0, "{}", made.1);
+    let at = |name: &str| node.dir.join(name).display().to_string();
+    let (certificate, key) = (at("ca.pem"), at("ca.key"));
+    let import = ["smime", "import", "shop.example", &certificate, "--key", &key];
+    let problem = refused(node, &import);
+    assert!(problem.to_string().contains("cRLSign"), "{problem}");
+}
+
+#[test]
 fn keys_are_exported_for_other_programs_and_come_back() {
     if !has_program("openssl") {
         return;
@@ -167,9 +226,16 @@ fn one_passphrase_is_for_all_keys_and_guessing_it_gets_slow() {
     node.run(&generate(&new)).ok();
     let shown = node.run(&["account", "show", "ann@shop.example", "-o", "json"]).json();
     assert_eq!(shown["earlier"].as_array().unwrap().len(), 2, "{shown}");
-    let codes: Vec<Value> =
-        (0..7).map(|_| refused(node, &generate(&pass))["code"].clone()).collect();
+    // A guess is a denied login in the audit trail, in a dry run too.
+    let tried = [&generate(&pass)[..], &["--dry-run"]].concat();
+    let codes: Vec<Value> = (0..7).map(|_| refused(node, &tried)["code"].clone()).collect();
     assert_eq!((&codes[0], &codes[6]), (&"A003".into(), &"A004".into()), "{codes:?}");
+    let denied = ["audit", "list", "--result", "denied", "-o", "json"];
+    wait_for("the guesses in the audit trail", || {
+        let entries = node.run(&denied).json();
+        let is_guess = |one: &&Value| one["code"] == "A003";
+        (entries.as_array()?.iter().filter(is_guess).count() >= 5).then_some(())
+    });
 }
 
 #[test]

@@ -51,7 +51,10 @@ pub(crate) struct VerifyMessage {
     /// File of trusted certificates [default: those of --scope, and the issuer of the signer's domain]
     #[arg(long, value_name = "FILE")]
     pub(crate) anchors: Option<PathBuf>,
-    /// Time of the check, as 2028-01-31 or 2028-01-31T12:00:00Z [default: now]
+    /// File of revocation lists for --anchors, PEM or DER; as often as needed
+    #[arg(long, value_name = "FILE", requires = "anchors")]
+    pub(crate) crl: Vec<PathBuf>,
+    /// Time at which the certificates must be valid, as 2028-01-31 or 2028-01-31T12:00:00Z [default: now]
     #[arg(long, value_parser = point_of_time, value_name = "TIME")]
     pub(crate) at: Option<jiff::Timestamp>,
 }

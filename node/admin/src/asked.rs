@@ -1,6 +1,6 @@
 //! Parsing of API requests: headers and body, with the parameters.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use axum::{
     body::Body,
@@ -125,7 +125,7 @@ impl Asked {
             ApiFamily::Rsa => KeyFamily::Rsa,
         });
         let timeout = parameters.timeout();
-        let hashed: &[u8] = if has_passphrase(parts.uri.path()) { b"" } else { &body };
+        let hashed = without_passwords(parts.uri.path(), &body);
         let operator = Operator {
             node: node.clone(),
             caller,
@@ -135,7 +135,7 @@ impl Asked {
             }),
             family,
             operation,
-            request: request_hash(&parts.method, parts.uri.path(), family, hashed),
+            request: request_hash(&parts.method, parts.uri.path(), family, &hashed),
             wait,
             timeout,
             deadline: started + timeout,
@@ -223,12 +223,23 @@ fn request_hash(method: &Method, path: &str, family: Option<KeyFamily>, body: &[
     request
 }
 
-/// Returns whether a request contains the passphrase of an account. The hash of a request is in
-/// State, where it would let the passphrase be guessed at the cost of SHA-256 instead of Argon2id.
-/// Such a request is known by its path alone.
-fn has_passphrase(path: &str) -> bool {
-    let ends = ["/key", "/key/export", "/passphrase"];
-    path.starts_with("/v1/accounts/") && ends.iter().any(|end| path.ends_with(end))
+/// Fields of requests about users and accounts that people choose and may be guessed, and a file
+/// that one of them opens.
+const CHOSEN: [&str; 7] =
+    ["password", "passphrase", "pkcs12_passphrase", "export_passphrase", "old", "new", "pkcs12"];
+
+/// Returns the body of a request without the passwords in it. The hash of a request is in State,
+/// where it would let a password be guessed at the cost of SHA-256 instead of Argon2id.
+fn without_passwords<'b>(path: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
+    if !["/v1/users", "/v1/accounts"].iter().any(|noun| path.starts_with(noun)) {
+        return body.into();
+    }
+    let Ok(mut fields) = serde_json::from_slice::<serde_json::Map<_, _>>(body) else {
+        // A body that is refused, or none.
+        return Cow::default();
+    };
+    fields.retain(|name, _: &mut serde_json::Value| !CHOSEN.contains(&name.as_str()));
+    serde_json::to_vec(&fields).unwrap_or_default().into()
 }
 
 /// Returns the name of the object that a request removes, or removes a part of: `shop.example` for
@@ -274,6 +285,20 @@ mod tests {
     struct Body {
         passphrase: String,
         days: u8,
+    }
+
+    #[test]
+    fn no_password_is_in_the_hash_of_a_request_and_all_else_is() {
+        let of = |path, body: &str| without_passwords(path, body.as_bytes()).into_owned();
+        let one = of("/v1/users/ann", r#"{"role":"viewer","password":"correct horse"}"#);
+        assert_eq!(one, of("/v1/users/ann", r#"{"password":"another","role":"viewer"}"#));
+        assert_ne!(one, of("/v1/users/ann", r#"{"role":"admin","password":"correct horse"}"#));
+        for name in CHOSEN {
+            let body = format!("{{\"{name}\":\"correct horse\"}}");
+            assert_eq!(of("/v1/accounts/a@b/key", &body), b"{}");
+        }
+        assert_eq!(of("/v1/users", "no JSON"), b"");
+        assert_eq!(of("/v1/domains", "as it is"), b"as it is");
     }
 
     #[test]

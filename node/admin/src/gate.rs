@@ -243,7 +243,10 @@ impl Asked {
         static STRANGERS: LazyLock<Rate> =
             LazyLock::new(|| Rate::new(STRANGERS_MAX, STRANGERS_EVERY));
         let status = answer.status();
-        let is_denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        let code = answer.extensions().get::<Code>();
+        // A wrong passphrase of an account is a denied login, in a dry run too.
+        let is_denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            || code == Some(&Code::AccountPassphraseRefused);
         let is_failure = status.is_client_error() || status.is_server_error();
         let has_failed = is_failure && !self.is_read() && !self.is_dry_run;
         // A login tells the trail itself whose it was.
@@ -264,7 +267,7 @@ impl Asked {
         };
         // The path is made of ASCII.
         object.truncate(AUDIT_VALUE_BYTES_MAX);
-        let code = answer.extensions().get::<Code>().map(|code| code.as_str().to_owned());
+        let code = code.map(|code| code.as_str().to_owned());
         let id = node.replica().map_or(NodeId(0), |replica| replica.id());
         let remote = self.door.and_then(|door| door.remote());
         let operation = self.operation.as_deref();

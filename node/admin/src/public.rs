@@ -42,6 +42,8 @@ const LISTS_MAX: usize = 256;
 struct Source {
     node: Node,
     lists: Lists,
+    /// One list is signed at a time.
+    signing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The last revocation list of each domain, with its number and the versions of its issuer.
@@ -85,7 +87,7 @@ fn router(node: Node) -> Router {
         .route("/certificates/{name}/smime.crl", get(revocation_list))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
-        .with_state(Source { node, lists: Lists::default() })
+        .with_state(Source { node, lists: Lists::default(), signing: Arc::default() })
 }
 
 type Nothing = (StatusCode, &'static str);
@@ -160,7 +162,7 @@ async fn pem(found: Public) -> Response {
 /// once an hour: strangers must not make a node sign as often as they like.
 async fn revocation_list(
     Path(name): Path<String>,
-    extract::State(Source { node, lists }): extract::State<Source>,
+    extract::State(Source { node, lists, signing }): extract::State<Source>,
 ) -> Result<Response, Nothing> {
     let none = (StatusCode::NOT_FOUND, "not found\n");
     let name = DomainName::parse(&name).map_err(|_| none)?;
@@ -169,29 +171,47 @@ async fn revocation_list(
     let now = clock::now();
     let version = state.smime_issuer(domain.id).map_or(0, |issuer| issuer.version.0);
     let number = [admit::list_number(&state, &domain, now), version, domain.version.0];
-    let held = lists.lock().ok().and_then(|lists| lists.get(&domain.id).cloned());
     let id = domain.id;
-    let der = match held.filter(|(held, _)| *held == number) {
-        Some((_, der)) => der,
+    let held = || {
+        let held = lists.lock().ok()?.get(&id).cloned();
+        held.filter(|(held, _)| *held == number).map(|(_, der)| der)
+    };
+    let der = match held() {
+        Some(der) => der,
         None => {
-            let made = tokio::task::spawn_blocking(move || {
-                admit::revocation_list(&node, &state, &domain, now)
-            });
-            let made = made.await.map_err(|_| none)?.map_err(|_| none)?;
-            let der = Bytes::copy_from_slice(made.der());
-            if let Ok(mut lists) = lists.lock() {
-                if lists.len() >= LISTS_MAX {
-                    lists.clear();
+            let _turn = signing.lock().await;
+            match held() {
+                Some(der) => der,
+                None => {
+                    signed_list(node, state, domain, now, (number, &lists)).await.ok_or(none)?
                 }
-                lists.insert(id, (number, der.clone()));
             }
-            der
         }
     };
-    Ok(file(&name, "crl", "application/pkix-crl", der.to_vec()))
+    Ok(file(&name, "crl", "application/pkix-crl", der))
 }
 
-fn file(name: &DomainName, ending: &str, media_type: &str, bytes: Vec<u8>) -> Response {
+/// Signs a list and keeps it.
+async fn signed_list(
+    node: Node,
+    state: State,
+    domain: Domain,
+    now: UnixMillis,
+    (number, lists): ([u64; 3], &Lists),
+) -> Option<Bytes> {
+    let id = domain.id;
+    let make = move || admit::revocation_list(&node, &state, &domain, now);
+    let made = tokio::task::spawn_blocking(make).await.ok()?.ok()?;
+    let der = Bytes::copy_from_slice(made.der());
+    let mut lists = lists.lock().ok()?;
+    if let (true, Some(other)) = (lists.len() >= LISTS_MAX, lists.keys().next().copied()) {
+        lists.remove(&other);
+    }
+    lists.insert(id, (number, der.clone()));
+    Some(der)
+}
+
+fn file(name: &DomainName, ending: &str, media_type: &str, bytes: impl IntoResponse) -> Response {
     // A domain name contains no quotes, so it needs no escaping here.
     let disposition = format!("attachment; filename=\"{name}.{ending}\"");
     let headers =

@@ -36,7 +36,7 @@ use conclave_system::clock;
 use crate::admit::Issuer;
 
 pub use crate::inspect::Inspected;
-pub use attention::{domains, forget_deleted, lists, of_node, unlock_exposed};
+pub use attention::{domains, forget_deleted, issuers, lists, of_node, unlock_exposed};
 pub use audit::{audit, audit_last, compare_audit, verify_audit};
 pub use backup::{backup_problems, last_backup};
 pub use canary::canaries;

@@ -17,7 +17,7 @@ pub fn certificates() -> &'static [Certificate] {
 /// Returns those for a purpose.
 pub fn certificates_for(purpose: Purpose) -> &'static [Certificate] {
     match purpose {
-        Purpose::Email => &[],
+        Purpose::Email | Purpose::EmailSignature => &[],
         Purpose::Server | Purpose::Client | Purpose::Any => certificates(),
     }
 }

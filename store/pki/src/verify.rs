@@ -30,6 +30,8 @@ pub enum Purpose {
     Client,
     /// S/MIME (id-kp-emailProtection).
     Email,
+    /// A signature of S/MIME (RFC 8550 §4.4.2).
+    EmailSignature,
     /// Any use; also for a certificate that issues others.
     Any,
 }

@@ -105,8 +105,12 @@ fn kind_of(header: &header::Header, input: &mut impl BufRead) -> Result<Kind, Me
     }
     // Programs from before RFC 2633 do not name the type.
     let mut start = Vec::new();
-    let mut body = verify::body(header, input)?.take(64);
-    body.read_to_end(&mut start).map_err(MessageError::Read)?;
+    let Ok(body) = verify::body(header, input) else { return Ok(Kind::Other) };
+    match body.take(64).read_to_end(&mut start) {
+        // What is no base64 is no CMS either.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(Kind::Other),
+        read => read.map_err(MessageError::Read)?,
+    };
     Ok(match content_type(&start) {
         Some(ContentType::Signed) => Kind::Signed,
         Some(ContentType::Enveloped | ContentType::AuthEnveloped) => Kind::Encrypted,

@@ -15,8 +15,9 @@ const ADDRESS_BYTES_MAX: usize = 254;
 const ATOM_SIGNS: &[u8] = b"!#$%&'*+-/=?^_`{|}~";
 
 /// E-mail address of a mailbox: a dot-atom of ASCII, `@`, a DNS name; at most 254 bytes (RFC 5321
-/// §4.1.2). The case of the part before the `@` is kept. Ordered by domain first, so that the
-/// addresses of one domain are neighbours.
+/// §4.1.2). In lower case: nobody gives two people addresses that differ by case alone, and mail
+/// arrives in any (§2.4). Ordered by domain first, so that the addresses of one domain are
+/// neighbours.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EmailAddress {
@@ -28,7 +29,7 @@ impl EmailAddress {
     /// Parses an address as people write it; an international domain gets its A-labels.
     pub fn parse(text: &str) -> Result<EmailAddress, NameError> {
         let (local, domain) = parts(text)?;
-        EmailAddress::of(text, local, DomainName::parse(domain)?)
+        EmailAddress::of(text, &local.to_ascii_lowercase(), DomainName::parse(domain)?)
     }
 
     fn of(text: &str, local: &str, domain: DomainName) -> Result<EmailAddress, NameError> {
@@ -83,6 +84,9 @@ impl TryFrom<String> for EmailAddress {
     type Error = NameError;
     fn try_from(text: String) -> Result<EmailAddress, NameError> {
         let (local, domain) = parts(&text)?;
+        if local.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(malformed(WHAT, &text, "it is stored in lower case"));
+        }
         EmailAddress::of(&text, local, DomainName::try_from(domain.to_owned())?)
     }
 }

@@ -136,27 +136,9 @@ pub(super) fn set_certificate(
         change.put(row, Record::IssuedCertificate(issued.into()))?;
     }
     key.certificates.insert(0, set.certificate.clone());
-    if key.certificates.len() > KEY_CERTIFICATES_MAX {
-        forget_oldest(change, id, key)?;
-    }
+    // None is forgotten: messages name the certificate that they were encrypted to.
+    check_count("certificates of a key", key.certificates.len(), KEY_CERTIFICATES_MAX)?;
     put(change, &set.of, account)
-}
-
-/// Forgets the oldest certificate of a key. One that has not expired can still be revoked, so it
-/// must stay.
-fn forget_oldest(
-    change: &mut Changing<'_>,
-    id: DomainId,
-    key: &mut AccountKey,
-) -> Result<(), Rejection> {
-    let expired = key.certificates.pop();
-    match expired.filter(|one| one.certificate.not_after < change.command.time) {
-        Some(AccountCertificate { serial: Some(serial), .. }) => {
-            change.remove(&RowKey::IssuedCertificate((id, serial)))
-        }
-        Some(_) => Ok(()),
-        None => Err(too_many("certificates of a key", KEY_CERTIFICATES_MAX)),
-    }
 }
 
 /// Revokes certificates of an account that its domain has issued.

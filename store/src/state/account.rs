@@ -20,6 +20,15 @@ impl State {
         }
     }
 
+    /// Returns the S/MIME issuers of all domains that have one of their own.
+    pub fn smime_issuers(&self) -> impl Iterator<Item = (DomainId, &SmimeIssuer)> {
+        let first = RowKey::SmimeIssuer(DomainId([0; 16]));
+        self.rows.range(first..).map_while(move |(key, row)| match (key, &row.record) {
+            (RowKey::SmimeIssuer(id), Record::SmimeIssuer(issuer)) => Some((*id, &**issuer)),
+            _ => None,
+        })
+    }
+
     /// Returns the domain to which an address belongs: the one that has the name after the `@`.
     pub fn domain_of(&self, address: &EmailAddress) -> Option<&Domain> {
         self.domain(self.name_owner(&ServerName::from(address.domain().clone()))?)

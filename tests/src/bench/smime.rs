@@ -110,8 +110,10 @@ fn issue(accounts: u64) {
 struct Person {
     key: PrivateKey,
     certificate: Certificate,
-    of_openssl: (PKey<Private>, X509),
+    of_openssl: OfOpenssl,
 }
+
+type OfOpenssl = (PKey<Private>, X509);
 
 fn people() -> Vec<Person> {
     let key = PrivateKey::generate(KeyAlgorithm::EcP256, &mut fill).unwrap();
@@ -235,7 +237,7 @@ fn cms_alone(
 fn of_openssl(
     time: Duration,
     content: &[u8],
-    (ann, bob): (&(PKey<Private>, X509), &(PKey<Private>, X509)),
+    (ann, bob): (&OfOpenssl, &OfOpenssl),
     tell: &dyn Fn(&str, &str, Figures),
 ) {
     let mut recipients = Stack::new().unwrap();

@@ -21,18 +21,21 @@ use crate::starttls::servers::{self, Server, can_serve};
 /// Mails of the test that kills filters.
 const MAILS: usize = 200;
 
-/// The script of docs/smime.md, with the places of this test.
-fn script(at: &Path, node: &Node) -> String {
+/// The block of docs/smime.md that begins with this line, with the places of this test.
+fn block(begin: &str, at: &Path, node: &Node) -> String {
     let book = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/smime.md"));
     let book = book.unwrap();
-    let (_, script) = book.split_once("```sh\n").expect("the script of the recipe");
-    let (script, _) = script.split_once("```").unwrap();
+    let mut blocks = book.split("```").skip(1).step_by(2).filter_map(|one| one.split_once('\n'));
+    let found = blocks.find(|(_, text)| text.contains(begin));
+    let (_, script) = found.unwrap_or_else(|| panic!("the book has no {begin:?}"));
     let said = node.said();
     let url = said.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
     let at = at.display().to_string();
     script
         .replace("https://node-1.shop.example:7443", url.trim_end_matches('/'))
         .replace("/etc/postfix/conclave.token", &format!("{at}/token"))
+        .replace("/etc/dovecot/conclave.token", &format!("{at}/token"))
+        .replace("/etc/dovecot/sieve-filter", &format!("{at}/bin"))
         .replace("conclave smime filter", &format!("{at}/conclave smime filter"))
         .replace("/var/mail/", &format!("{at}/mail/"))
         .replace("dovecot-lda ", &format!("dovecot-lda -c {at}/dovecot.conf "))
@@ -50,10 +53,22 @@ fn place(node: &Node) -> (TempDir, String) {
         "log_path = {shown}/run/lda.log\nbase_dir = {shown}/run\nstate_dir = {shown}/run\n\
          protocols =\nssl = no\nfirst_valid_uid = 1\npostmaster_address = postmaster@shop.example\n"
     );
-    std::fs::write(at.join("dovecot.conf"), lda).unwrap();
-    std::fs::write(at.join("store-encrypted"), script(at, node)).unwrap();
+    let rules = format!(
+        "{lda}protocol lda {{\nmail_plugins = sieve\n}}\nplugin {{\nsieve = file:{shown}/rule.sieve\n}}\n{}",
+        block("sieve_plugins", at, node)
+    );
+    std::fs::create_dir(at.join("bin")).unwrap();
+    for (name, text) in [
+        ("dovecot.conf", lda),
+        ("rules.conf", rules),
+        ("rule.sieve", block("if not filter", at, node)),
+        ("store-encrypted", block("# store-encrypted", at, node)),
+        ("bin/encrypt", block("exec conclave", at, node)),
+    ] {
+        std::fs::write(at.join(name), text).unwrap();
+    }
     servers::sh(&format!(
-        "cd {shown}; mkdir mail run; chmod 755 store-encrypted; chmod 600 token; \
+        "cd {shown}; mkdir mail run; chmod 755 store-encrypted bin/encrypt; chmod 600 token; \
          chown nobody mail run token"
     ));
     let argv =
@@ -62,7 +77,7 @@ fn place(node: &Node) -> (TempDir, String) {
 }
 
 /// Hands mails to Postfix in one session.
-fn send(postfix: &Server, to: &str, numbers: std::ops::Range<usize>) {
+fn send(postfix: &Server, to: &[&str], numbers: std::ops::Range<usize>) {
     let stream = TcpStream::connect(postfix.ports[0]).unwrap();
     let (mut lines, mut out) = (BufReader::new(stream.try_clone().unwrap()).lines(), stream);
     let mut expect = |code: &str| {
@@ -79,15 +94,14 @@ fn send(postfix: &Server, to: &str, numbers: std::ops::Range<usize>) {
     expect("250");
     for number in numbers {
         let mut mail = String::new();
-        for (command, code) in [
-            ("MAIL FROM:<a@client.example>".to_owned(), "250"),
-            (format!("RCPT TO:<{to}>"), "250"),
-            ("DATA".to_owned(), "354"),
-        ] {
+        let recipients = to.iter().map(|to| (format!("RCPT TO:<{to}>"), "250"));
+        let first = ("MAIL FROM:<a@client.example>".to_owned(), "250");
+        let all = std::iter::once(first).chain(recipients);
+        for (command, code) in all.chain([("DATA".to_owned(), "354")]) {
             out.write_all(format!("{command}\r\n").as_bytes()).unwrap();
             expect(code);
         }
-        write!(mail, "From: a@client.example\r\nTo: {to}\r\nSubject: number {number}\r\n").unwrap();
+        write!(mail, "From: a@client.example\r\nSubject: number {number}\r\n").unwrap();
         write!(mail, "Message-ID: <{number}@client.example>\r\n\r\nSecret {number}\r\n.\r\n")
             .unwrap();
         out.write_all(mail.as_bytes()).unwrap();
@@ -130,7 +144,7 @@ fn postfix_and_dovecot_store_mail_encrypted_and_killed_filters_lose_none() {
     let (dir, argv) = place(node);
     let at = dir.path();
     let postfix = servers::postfix_delivering_by(&argv);
-    send(&postfix, "john@shop.example", 0..1);
+    send(&postfix, &["john@shop.example"], 0..1);
     let first = wait_for("the first mail", || {
         let log = || std::fs::read_to_string(postfix.file("log")).unwrap_or_default();
         let is_refused =
@@ -147,7 +161,10 @@ fn postfix_and_dovecot_store_mail_encrypted_and_killed_filters_lose_none() {
     let refused =
         node.run(&By::of(node, "eve").words(&["smime", "decrypt", &stored, "-o", "json"]));
     assert_eq!(refused.problem()["code"], "A010");
-    send(&postfix, "jim@shop.example", 1..MAILS + 1);
+    // Two recipients, one in another case, are two mailboxes.
+    send(&postfix, &["Eve@Shop.Example", "jim@shop.example"], 1..2);
+    wait_for("the mail for eve", || mails(at, "eve@shop.example").remove("number 1"));
+    send(&postfix, &["jim@shop.example"], 2..MAILS + 1);
     let mut kills = 0;
     let stored = || mails(at, "jim@shop.example").len();
     for goal in (0..=MAILS).step_by(20) {
@@ -167,4 +184,41 @@ fn postfix_and_dovecot_store_mail_encrypted_and_killed_filters_lose_none() {
         assert_eq!(texts.len(), 1, "{subject} is there once");
         assert!(!texts[0].contains("Secret"), "{subject}");
     }
+}
+
+#[test]
+fn a_rule_of_dovecot_stores_mail_encrypted() {
+    if !can_serve("doveconf") {
+        return;
+    }
+    let cluster = with_issuer();
+    let node = &cluster.nodes[1];
+    accounts(node, &["jim", "john", "eve"]);
+    let (dir, _) = place(node);
+    let at = dir.path();
+    let deliver = || {
+        let mail =
+            "From: a@client.example\r\nTo: jim@shop.example\r\nSubject: one\r\n\r\nSecret\r\n";
+        std::fs::write(at.join("mail.eml"), mail).unwrap();
+        let at = at.display();
+        servers::sh(&format!(
+            "export HOME={at}/mail; cd {at}; setpriv --reuid nobody --regid nogroup --clear-groups \
+             /usr/lib/dovecot/dovecot-lda -c rules.conf -o mail_location=maildir:{at}/mail/Maildir \
+             -f a@client.example < mail.eml"
+        ));
+    };
+    deliver();
+    let log = std::fs::read_to_string(at.join("run/lda.log")).unwrap_or_default();
+    let stored = mails(at, "").remove("one").unwrap_or_else(|| panic!("{log}"));
+    assert!(!stored[0].contains("Secret"), "{}{log}", stored[0]);
+    let file = node.file("stored.eml", stored[0].as_bytes());
+    for (name, code) in [("jim", 0), ("john", 0), ("eve", 8)] {
+        let read = node.run(&By::of(node, name).words(&["smime", "decrypt", &file]));
+        assert_eq!((read.code, read.out.contains("Secret")), (code, code == 0), "{name}");
+    }
+    node.run(&["account", "delete", "jim@shop.example", "--yes"]).ok();
+    deliver();
+    assert_eq!(mails(at, "")["one"].len(), 1, "not beside those that are encrypted");
+    let kept = std::fs::read_dir(at.join("mail/Maildir/.Not encrypted/new")).unwrap().count();
+    assert_eq!(kept, 1, "kept where it is seen");
 }

@@ -97,6 +97,18 @@ fn the_chapter_is_walked_on_three_nodes_and_one_dies_between() {
     let reason = &found["signers"][0]["verdict"]["reason"];
     assert_eq!((code, &found["valid"]), (8, &Value::Bool(false)), "{found}");
     assert!(found["signers"][0]["verdict"]["detail"].to_string().contains("revoked"), "{reason}");
+    // Also where the certificates were still valid, and with the list in a file.
+    let ended =
+        |more: &[&str]| third.run(&[&["smime", "verify", &of_signed, "-o", "json"], more].concat());
+    assert_eq!(ended(&["--at", "2030-01-01"]).code, 8);
+    let issuer = third.run(&["smime", "show", "shop.example", "-o", "json"]).json();
+    let issuer = issuer["certificate"]["pem"].as_str().unwrap().to_owned();
+    let issuer = third.file("issuer.pem", issuer.as_bytes());
+    let list = third.file("issuer.crl", b"");
+    third.run(&["smime", "crl", "shop.example", "--out", &list]).ok();
+    let unchecked = ended(&["--anchors", &issuer]).json();
+    assert_eq!(unchecked["signers"][0]["revocation_checked"], false, "{unchecked}");
+    assert_eq!(ended(&["--anchors", &issuer, "--crl", &list]).code, 8);
     let encrypt = ["smime", "encrypt", &of_signed, "--to", "ann@shop.example", "-o", "json"];
     assert_eq!(third.run(&encrypt).problem()["code"], "A011", "to a revoked certificate");
     // What was encrypted before is read all the same.
@@ -143,20 +155,29 @@ fn a_filter_never_loses_a_message() {
             assert_eq!(ran.code, code, "{to} {what}: {}", ran.err);
             assert_eq!(ran.out, if code == 0 { LETTER } else { "" }, "{to} {what}");
         }
-        // A rule's account without one is left out, or as above.
+        // A rule's account without one is as above; what is no account is left out.
         let also = ["--to", "jim@shop.example", "--also", to];
-        assert_eq!(filter(&also, LETTER.as_bytes()).code, 75, "the default is to try again");
+        let code = if to == "new@shop.example" { 75 } else { 0 };
+        assert_eq!(filter(&also, LETTER.as_bytes()).code, code, "{to}");
         let pass = [&also[..], &["--without-certificate", "pass"]].concat();
         let for_jim = filter(&pass, LETTER.as_bytes()).ok();
         let file = node.file("jim.eml", for_jim.as_bytes());
         node.run(&By::of(node, "jim").words(&["smime", "decrypt", &file])).ok();
     }
     assert_eq!(filter(&["--to", "jim@shop.example"], b"not a message\r\n\r\n").code, 65);
+    // In whatever case it arrives, and with what looks like CMS and is none.
+    let odd = "Content-Type: application/pkcs7-mime; name=x.p7m\r\n\
+               Content-Transfer-Encoding: base64\r\n\r\n!!!!\r\n";
+    for mail in [LETTER, odd] {
+        let stored = filter(&["--to", "Jim@Shop.Example"], mail.as_bytes()).ok();
+        assert!(stored.contains("enveloped-data") && !stored.contains("it goes"), "{stored}");
+    }
     // Whatever else is wrong, the mail server tries again.
     let words = ["smime", "filter", "--to", "jim@shop.example"];
     let nowhere = ["--address", "unix:/nonexistent/admin.sock"];
     assert_eq!(run_alone(&[&nowhere[..], &words].concat()).code, 75, "no node");
     assert_eq!(run_alone(&["smime", "filter", "--to"]).code, 75, "wrong words");
+    assert_eq!(run_alone(&["smime", "-o", "json", "filter", "--bad"]).code, 75, "options between");
     assert_eq!(run_alone(&["smime", "filter", "--help"]).code, 0);
 }
 
@@ -212,6 +233,85 @@ fn what_was_changed_is_refused_and_writes_nothing() {
         let file = node.file("changed.eml", changed.as_bytes());
         let ran = node.run(&bob.words(&["smime", "decrypt", &file]));
         assert_eq!((ran.code, ran.out.as_str()), (8, ""), "{cipher}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_key_for_encryption_signs_nothing_that_is_valid() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let node = &cluster.nodes[0];
+    node.run(&["domain", "create", "shop.example"]).ok();
+    node.run(&["smime", "self-sign", "shop.example"]).ok();
+    let By { email, pass } = By::of(node, "ann");
+    node.run(&["account", "create", &email]).ok();
+    let generate = ["account", "key", "generate", &email, "--passphrase-file", &pass];
+    node.run(&[&generate[..], &["--purpose", "encrypt"]].concat()).ok();
+    node.run(&["account", "cert", "issue", &email]).ok();
+    let of_file = node.file("p12.pass", b"of the file\n");
+    let out = node.file("ann.p12", b"");
+    let export = ["account", "key", "export", &email, "--passphrase-file", &pass];
+    let to = ["--out", &out, "--export-passphrase-file", &of_file];
+    node.run(&[&export[..], &to].concat()).ok();
+    let taken = ["pkcs12", "-in", "ann.p12", "-passin", "pass:of the file", "-nodes"];
+    assert!(openssl(node, &[&taken[..], &["-out", "ann.pem"]].concat()).0);
+    node.file("letter.eml", LETTER.replace('\u{f6}', "o").as_bytes());
+    let sign = ["cms", "-sign", "-in", "letter.eml", "-signer", "ann.pem", "-inkey", "ann.pem"];
+    let (is_made, said) =
+        openssl(node, &[&sign[..], &["-from", &email, "-out", "signed.eml"]].concat());
+    assert!(is_made, "{said}");
+    let (code, found) = verdict(node, &node.dir.join("signed.eml").display().to_string());
+    assert_eq!((code, &found["valid"]), (8, &Value::Bool(false)), "{found}");
+}
+
+#[test]
+fn the_issuer_of_a_domain_vouches_for_no_address_of_another() {
+    if !has_program("openssl") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let node = &cluster.nodes[0];
+    // An authority outside that the domain evil.example uses, which certifies what it likes.
+    let req = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let of = ["-subj", "/CN=Evil", "-addext", "keyUsage=critical,keyCertSign,cRLSign"];
+    let files = ["-keyout", "evil.key", "-out", "evil.pem"];
+    let made = openssl(node, &[&req[..], &of, &files].concat());
+    assert!(made.0, "{}", made.1);
+    for domain in ["shop.example", "evil.example"] {
+        node.run(&["domain", "create", domain]).ok();
+    }
+    let at = |name: &str| node.dir.join(name).display().to_string();
+    let (issuer, key) = (at("evil.pem"), at("evil.key"));
+    node.run(&["smime", "import", "evil.example", &issuer, "--key", &key]).ok();
+    node.run(&["smime", "self-sign", "shop.example"]).ok();
+    let letter = LETTER.replace("\u{f6}", "o");
+    node.file("letter.eml", letter.as_bytes());
+    for (names, code) in [
+        ("email:x@evil.example", 8),
+        ("email:ann@shop.example", 8),
+        ("email:ann@shop.example,email:x@evil.example", 8),
+    ] {
+        let asked = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+        let of = ["-nodes", "-subj", "/CN=Ann", "-keyout", "ann.key", "-out", "ann.csr"];
+        assert!(openssl(node, &[&asked[..], &of].concat()).0);
+        let text = format!(
+            "subjectAltName={names}\nextendedKeyUsage=emailProtection\n\
+             keyUsage=critical,digitalSignature\nbasicConstraints=CA:FALSE\n"
+        );
+        node.file("ann.ext", text.as_bytes());
+        let sign = ["x509", "-req", "-in", "ann.csr", "-CA", "evil.pem", "-CAkey", "evil.key"];
+        let to = ["-extfile", "ann.ext", "-days", "9", "-out", "ann.pem"];
+        assert!(openssl(node, &[&sign[..], &to].concat()).0);
+        let write =
+            ["cms", "-sign", "-in", "letter.eml", "-signer", "ann.pem", "-inkey", "ann.key"];
+        let from = ["-from", "ann@shop.example", "-out", "forged.eml"];
+        assert!(openssl(node, &[&write[..], &from].concat()).0);
+        let (found, said) = verdict(node, &at("forged.eml"));
+        assert_eq!((found, &said["valid"]), (code, &Value::Bool(false)), "{names}: {said}");
+        let is_vouched = said["signers"][0]["verdict"]["valid"] == true;
+        assert_eq!(is_vouched, names == "email:x@evil.example", "{names}: {said}");
     }
 }
 

@@ -98,9 +98,10 @@ pub fn postfix() -> Server {
 /// again at once if that fails for now. Mail for john goes to jim's mailbox.
 pub fn postfix_delivering_by(argv: &str) -> Server {
     let main = "smtpd_tls_security_level = none\nvirtual_transport = store\n\
+                store_destination_recipient_limit = 1\n\
                 virtual_alias_maps = inline:{ {john@shop.example = jim@shop.example} }\n\
                 minimal_backoff_time = 1s\nmaximal_backoff_time = 2s\nqueue_run_delay = 1s";
-    let store = format!("store unix - n n - 4 pipe\n  flags=Rq user=nobody argv={argv}\n");
+    let store = format!("store unix - n n - 4 pipe\n  flags=Rqhu user=nobody argv={argv}\n");
     postfix_with(main, &store)
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Read, Write};
 
-use conclave_api::problem::{Code, Problem};
+use conclave_api::problem::Code;
 use conclave_client::Failure;
 use conclave_pki::certificate::Certificate;
 use conclave_smime::{
@@ -23,6 +23,15 @@ use crate::{
 // Exit codes of sysexits.h, besides that for another try.
 const DATA_DAMAGED: u8 = 65;
 const UNAVAILABLE: u8 = 69;
+
+/// Answers that mean: no account here, or none that the caller may see.
+const NO_ACCOUNT: [Code; 5] = [
+    Code::AccountUnknown,
+    Code::DomainUnknown,
+    Code::InvalidDomainName,
+    Code::Malformed,
+    Code::NotAllowed,
+];
 
 /// What is read to see the protection of a message: its header and the start of its body.
 const HEAD_BYTES: usize = HEADER_BYTES_MAX + 64 * 1024;
@@ -81,14 +90,28 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<(), MessageError> {
 async fn recipients(asking: &Asking, asked: &FilterMessages) -> Result<Vec<Certificate>, Refused> {
     let mut found: Vec<Certificate> = Vec::new();
     for (place, email) in std::iter::once(&asked.to).chain(&asked.also).enumerate() {
-        let missing = match certificate(asking, email).await? {
-            Ok(certificate) => {
-                if found.iter().all(|one| one.der() != certificate.der()) {
-                    found.push(certificate);
+        let is_owner = place == 0;
+        let missing = match asking.client()?.account(email).await {
+            Ok(account) => match recipient(&account) {
+                Ok(certificate) => {
+                    if found.iter().all(|one| one.der() != certificate.der()) {
+                        found.push(certificate);
+                    }
+                    continue;
                 }
+                Err(missing) => missing,
+            },
+            // An alias, or an address elsewhere: it has no mailbox and no key here.
+            Err(unknown) if !is_owner && NO_ACCOUNT.contains(&unknown.code) => {
+                output::warning(&asking.global, &unknown.title);
                 continue;
             }
-            Err(missing) => missing,
+            Err(unknown)
+                if unknown.code != Code::NotAllowed && NO_ACCOUNT.contains(&unknown.code) =>
+            {
+                unknown
+            }
+            Err(failure) => return Err(failure.into()),
         };
         match asked.without_certificate {
             WithoutCertificate::Pass => output::warning(&asking.global, &missing.title),
@@ -96,27 +119,11 @@ async fn recipients(asking: &Asking, asked: &FilterMessages) -> Result<Vec<Certi
             WithoutCertificate::Reject => return Err(Refused(UNAVAILABLE, missing)),
         }
         // To others alone it would be unreadable for the owner of the mailbox.
-        if place == 0 {
+        if is_owner {
             return Ok(found);
         }
     }
     Ok(found)
-}
-
-/// Returns the certificate of an account, or why it has none.
-async fn certificate(
-    asking: &Asking,
-    email: &str,
-) -> Result<Result<Certificate, Failure>, Failure> {
-    match asking.client()?.account(email).await {
-        Ok(account) => Ok(recipient(&account)),
-        Err(unknown) if is_unknown(&unknown) => Ok(Err(unknown)),
-        Err(failure) => Err(failure),
-    }
-}
-
-fn is_unknown(failure: &Problem) -> bool {
-    matches!(failure.code, Code::AccountUnknown | Code::DomainUnknown)
 }
 
 fn failed(error: &MessageError) -> Refused {

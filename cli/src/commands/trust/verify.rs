@@ -1,6 +1,6 @@
 //! `trust verify` and `trust explain`: whether a certificate is valid, and by which trusted one.
 
-use std::path::Path as File;
+use std::path::{Path as File, PathBuf};
 
 use conclave_api::{
     problem::{Code, Problem},
@@ -45,7 +45,7 @@ pub(in super::super) struct Verdict {
     /// Path from the certificate to the anchor.
     path: Vec<Shown>,
     /// Error code.
-    reason: Option<String>,
+    pub(in super::super) reason: Option<String>,
     detail: Option<String>,
     /// The command that helps, if the input could not be read.
     hint: Option<String>,
@@ -65,9 +65,9 @@ struct Shown {
 pub(super) async fn run(asking: &Asking, chain: &File, how: &Judging) -> Done {
     let global = &asking.global;
     let trust = match &how.anchors {
-        Some(file) => match of_file(file) {
+        Some(file) => match of_file(file, &[]) {
             Ok(trust) => trust,
-            Err(unreadable) => return unreadable.told(global, file),
+            Err((unreadable, file)) => return unreadable.told(global, &file),
         },
         None => of_scope(asking, global.scope.as_deref(), how.purpose).await?,
     };
@@ -82,10 +82,11 @@ pub(super) async fn run(asking: &Asking, chain: &File, how: &Judging) -> Done {
     }
 }
 
-/// Returns the certificates in a file as trusted ones.
-pub(in super::super) fn of_file(file: &File) -> Result<Trust, Unreadable> {
-    let anchors = read(file)?.into_iter().map(|one| (one, "file".to_owned())).collect();
-    Ok(Trust { anchors, crls: Vec::new() })
+/// Returns the certificates in a file as trusted ones, with the revocation lists in others.
+pub(in super::super) fn of_file(file: &File, crls: &[PathBuf]) -> Result<Trust, Blamed> {
+    let found = read(file).map_err(|unreadable| (unreadable, file.to_owned()))?;
+    let anchors = found.into_iter().map(|one| (one, "file".to_owned())).collect();
+    Ok(Trust { anchors, crls: read_lists(crls)? })
 }
 
 /// Returns the trusted certificates and revocation lists for a scope. The built-in ones need no
@@ -212,9 +213,9 @@ fn read(file: &File) -> Result<Vec<Certificate>, Unreadable> {
 }
 
 /// An unreadable file, with the reason.
-type Blamed = (Unreadable, std::path::PathBuf);
+pub(in super::super) type Blamed = (Unreadable, PathBuf);
 
-fn read_lists(files: &[std::path::PathBuf]) -> Result<Vec<Crl>, Blamed> {
+fn read_lists(files: &[PathBuf]) -> Result<Vec<Crl>, Blamed> {
     let mut crls = Vec::new();
     for file in files {
         let blamed = |unreadable| (unreadable, file.clone());

@@ -94,6 +94,7 @@ async fn inspect(
         let mut found = view::domains(inspections, Scope::Shared, &shared, now, deadline);
         found.counts = found.counts.sum(&local.counts);
         found.problems.extend(view::lists(&shared, now));
+        found.problems.extend(view::issuers(&shared, now));
         found
     });
     Ok(inspected.await.map_err(|error| internal("the counts", error))?)

@@ -45,6 +45,8 @@ const COMMON_NAME_CHARS_MAX: usize = 64;
 const HOUR_MS: u64 = 60 * 60 * 1_000;
 /// Time until the next list. A list is made anew for each hour in which it is read.
 const LIST_SECONDS: u64 = 7 * 24 * 60 * 60;
+/// A list begins so much earlier, for readers whose clocks are behind.
+const SKEW_SECONDS: u64 = 5 * 60;
 
 /// What issues the certificates of a domain's accounts.
 pub(crate) struct Issuing<'s> {
@@ -361,6 +363,7 @@ pub fn revocation_list(
     let key = opened(node, Scope::Shared, issuing.purpose, issuing.key)?;
     let list = state.revocation_list(domain.id);
     let this_update = list.changed.0.max(now.0 / HOUR_MS * HOUR_MS).min(now.0) / 1_000;
+    let this_update = this_update.saturating_sub(SKEW_SECONDS);
     let updates = Validity { not_before: this_update, not_after: this_update + LIST_SECONDS };
     let revoked: Vec<Revoked> = state
         .revocations(domain.id)
@@ -378,7 +381,7 @@ pub fn revocation_list(
 
 /// Returns the number of the list that [`revocation_list`] signs at this time.
 pub fn list_number(state: &State, domain: &Domain, now: UnixMillis) -> u64 {
-    (now.0 / HOUR_MS << 32) + u64::from(state.revocation_list(domain.id).changes)
+    ((now.0 / HOUR_MS) << 32) + u64::from(state.revocation_list(domain.id).changes)
 }
 
 fn pki_reason(reason: RevocationReason) -> PkiReason {

@@ -187,16 +187,18 @@ impl Operator {
         // At the socket there is no network.
         let from = self.caller.remote.unwrap_or(IpAddr::from([127, 0, 0, 1]));
         let name = found.address.to_string();
-        if let Some(pause) = self.node.unlocks().pause(&name, from, Instant::now()) {
-            let title = format!("too many wrong passphrases for {name} from this network");
-            let hint = format!("wait for {} s", pause.as_secs() + 1);
-            return Err(Problem::new(Code::AccountUnlockTooOften, title).hint(hint));
-        }
         let purpose = Purpose::AccountKey(found.account.id);
         let opened = self.node.keyring().open(Scope::Shared, purpose, &key.sealed);
         let opened = opened.map_err(|error| self.sealed(error.to_string()))?;
         let (passphrase, public_key) = (passphrase.clone(), key.public_key);
+        let node = self.node.clone();
         let unlocked = self.locking(found, move |address| {
+            // Only now: others tried while this one waited for its turn.
+            if let Some(pause) = node.unlocks().pause(&address.to_string(), from, Instant::now()) {
+                let title = format!("too many wrong passphrases for {address} from this network");
+                let hint = format!("wait for {} s", pause.as_secs() + 1);
+                return Err(Problem::new(Code::AccountUnlockTooOften, title).hint(hint));
+            }
             let (address, key_id) = (address.to_string(), public_key.0);
             let context = Context { address: &address, key_id: &key_id };
             lock::unlock(opened.expose(), &passphrase, &context).map_err(|error| refused(&error))
@@ -291,15 +293,19 @@ fn with_chain(found: &FoundAccount, key: &AccountKey) -> Result<Vec<Certificate>
     let read = |der: &[u8]| {
         Certificate::from_der(der).map_err(|error| internal("a certificate of an account", error))
     };
-    let mut all = vec![read(&latest.certificate.der)?];
-    match (latest.serial, admit::issuing(&found.state, &found.domain)) {
-        (Some(_), Ok(Issuing { certificate, chain, .. })) => {
+    let leaf = read(&latest.certificate.der)?;
+    let issuing = admit::issuing(&found.state, &found.domain).ok();
+    // The issuer may be another one by now.
+    let issuing = issuing.filter(|issuing| leaf.is_issued_by(&issuing.certificate));
+    let mut all = vec![leaf];
+    match issuing {
+        Some(Issuing { certificate, chain, .. }) => {
             all.push(certificate);
             for der in chain {
                 all.push(read(der)?);
             }
         }
-        _ => {
+        None => {
             for der in &latest.chain {
                 all.push(read(der)?);
             }

@@ -1,6 +1,9 @@
 //! What needs attention: domains whose clients will be refused, now or soon, and the node itself.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
 
 use conclave_api::{
     domain::DomainState,
@@ -16,8 +19,12 @@ use conclave_store::{
     state::State,
     time::UnixMillis,
 };
+use conclave_system::clock;
 
-use super::{chosen::enabled, findings};
+use super::{
+    chosen::enabled,
+    findings::{self, soon},
+};
 use crate::{
     inspect::{Basis, Inspected, Inspections},
     replica::Attention,
@@ -80,6 +87,36 @@ pub fn lists(state: &State, now: UnixMillis) -> Vec<StatusProblem> {
         hint: "conclave trust add --scope cluster FILE    with the present list".to_owned(),
     };
     found.map(problem).collect()
+}
+
+/// Returns what needs attention about the S/MIME issuers of domains: when the certificate of one
+/// ends, those of its accounts end with it.
+pub fn issuers(state: &State, now: UnixMillis) -> Vec<StatusProblem> {
+    let ending = state.smime_issuers().filter_map(|(id, issuer)| {
+        let certificate = issuer.certificate.as_ref()?;
+        let (from, till) = (certificate.not_before, certificate.not_after);
+        (soon(from, till) <= now).then_some((id, till))
+    });
+    let ending: HashMap<DomainId, UnixMillis> = ending.collect();
+    if ending.is_empty() {
+        return Vec::new();
+    }
+    let problem = |domain: &Domain| {
+        let (till, name) = (*ending.get(&domain.id)?, &domain.name);
+        let (code, severity, word) = match till < now {
+            true => (Code::CertificateOutOfDate, Severity::Error, "ended"),
+            false => (Code::CertificateExpiring, Severity::Warning, "ends"),
+        };
+        let till = clock::rfc3339(till);
+        Some(StatusProblem {
+            code,
+            severity,
+            object: name.to_string(),
+            text: format!("the S/MIME certificate {word} at {till}, and those of accounts with it"),
+            hint: format!("conclave smime show {name}"),
+        })
+    };
+    state.domains().filter_map(problem).take(PROBLEMS_MAX).collect()
 }
 
 /// Forgets what is remembered about domains that no longer exist.

@@ -5,6 +5,7 @@ use conclave_api::{
     certificate::Certificate as ApiCertificate,
     smime::Issuer,
 };
+use conclave_pki::certificate::Certificate;
 use conclave_store::{
     id::EmailAddress,
     record::{Account, AccountCertificate, AccountKey, Domain, KeyPurpose},
@@ -105,12 +106,15 @@ pub fn latest_certificate(
     now: UnixMillis,
 ) -> Option<Issued> {
     let latest = account.key.as_ref()?.certificates.first()?;
-    let chain = match (latest.serial, admit::issuing(state, domain)) {
-        (Some(_), Ok(Issuing { certificate, chain, .. })) => {
+    let leaf = Certificate::from_der(&latest.certificate.der).ok()?;
+    let issuing = admit::issuing(state, domain).ok();
+    // The issuer may be another one by now.
+    let chain = match issuing.filter(|issuing| leaf.is_issued_by(&issuing.certificate)) {
+        Some(Issuing { certificate, chain, .. }) => {
             let first = parsed_certificate(&certificate, now);
             std::iter::once(first).chain(certificates(chain, now)).collect()
         }
-        _ => certificates(&latest.chain, now),
+        None => certificates(&latest.chain, now),
     };
     Some(Issued { chain, ..account_certificate(state, domain, latest, now)? })
 }

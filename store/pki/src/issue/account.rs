@@ -165,6 +165,9 @@ pub fn check_issuer(issuer: &Certificate) -> Result<(), IssueError> {
     if !issuer.has_usage(KeyUsages::KeyCertSign) {
         return Err(refused(issuer, "its key usage lacks keyCertSign"));
     }
+    if !issuer.has_usage(KeyUsages::CRLSign) {
+        return Err(refused(issuer, "its key usage lacks cRLSign: it cannot revoke"));
+    }
     let purposes = issuer.parsed().tbs_certificate().get_extension::<ExtendedKeyUsage>();
     let purposes = purposes.map_err(|_| refused(issuer, "its purposes cannot be read"))?;
     match purposes {

@@ -20,7 +20,7 @@ impl Purpose {
         let arc = match self {
             Purpose::Server => 1,
             Purpose::Client => 2,
-            Purpose::Email => 4,
+            Purpose::Email | Purpose::EmailSignature => 4,
             Purpose::Any => return None,
         };
         ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3").push_arc(arc).ok()
@@ -33,6 +33,7 @@ impl Purpose {
             Purpose::Server => signs || exchanges,
             Purpose::Client => signs || usage.key_agreement(),
             Purpose::Email => signs || exchanges || usage.non_repudiation(),
+            Purpose::EmailSignature => signs || usage.non_repudiation(),
             Purpose::Any => true,
         }
     }

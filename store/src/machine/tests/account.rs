@@ -221,7 +221,7 @@ fn what_is_revoked_is_in_the_list_once_and_deleted_accounts_too() {
 }
 
 #[test]
-fn a_key_keeps_its_certificates_as_long_as_they_can_be_revoked() {
+fn a_key_keeps_all_its_certificates_as_messages_name_them() {
     let (mut scene, id) = with_ann();
     scene.done(set_key(ann(), 1));
     let count = u8::try_from(KEY_CERTIFICATES_MAX).unwrap();
@@ -229,10 +229,11 @@ fn a_key_keeps_its_certificates_as_long_as_they_can_be_revoked() {
         // The first has expired.
         scene.done(issued(ann(), 1, serial, if serial == 1 { 1 } else { 1_000 }));
     }
-    scene.done(issued(ann(), 1, count + 1, 1_000));
-    assert!(scene.state.issued_certificate(id, SerialNumber([1; 16])).is_none());
-    let more = issued(ann(), 1, count + 2, 1_000);
+    let more = issued(ann(), 1, count + 1, 1_000);
     assert!(matches!(scene.rejected(more), Rejection::TooMany { .. }));
+    assert!(scene.state.issued_certificate(id, SerialNumber([1; 16])).is_some());
+    scene.done(set_key(ann(), 2));
+    scene.done(issued(ann(), 2, count + 1, 1_000));
 }
 
 #[test]
