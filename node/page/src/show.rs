@@ -360,6 +360,39 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_of_an_account_is_revoked_over_or_near_its_end() {
+        let issued = |days_left: i64, revoked: Option<&str>| Issued {
+            certificate: Certificate {
+                subject: "CN=Ann Lee".into(),
+                issuer: "CN=S/MIME CA of shop.example".into(),
+                serial: "01".into(),
+                not_before: "2026-01-01T00:00:00Z".into(),
+                not_after: "2026-04-11T00:00:00Z".into(),
+                days_left,
+                names: Vec::new(),
+                algorithm: "EC P-256".into(),
+                sha256: String::new(),
+                key_sha256: String::new(),
+                pem: String::new(),
+            },
+            own: true,
+            revoked: revoked.map(str::to_owned),
+            chain: Vec::new(),
+        };
+        for (days_left, revoked, wanted) in [
+            (50, None, "valid"),
+            (25, None, "valid"),
+            (24, None, "expires soon"),
+            (0, None, "expires soon"),
+            (-1, None, "expired"),
+            (50, Some("2026-02-01T00:00:00Z"), "revoked"),
+            (-1, Some("2026-02-01T00:00:00Z"), "revoked"),
+        ] {
+            assert_eq!(certificate_state(&issued(days_left, revoked)).2, wanted, "{days_left}");
+        }
+    }
+
+    #[test]
     fn numbers_hashes_and_commands_are_readable() {
         assert_eq!(number(1_234_567_u64), "1\u{202f}234\u{202f}567");
         assert_eq!(number(12_u64), "12");

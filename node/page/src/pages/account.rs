@@ -276,3 +276,63 @@ fn revoke(address: &str, fields: &Fields) -> Wish {
     wish.json(&Revoke { serial, reason })
         .noted("It stays revoked, and is in the revocation list from then on.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wished(what: &str, fields: &str) -> Wished {
+        wish(what, &Fields::parse(format!("name=ann%40shop.example&{fields}").as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_new_passphrase_is_the_same_twice() {
+        let typed = "passphrase=+one+&new_passphrase=+two+&repeated_passphrase=";
+        for (what, repeated, is_accepted) in [
+            ("first-key", "+one+", true),
+            ("first-key", "one", false),
+            ("passphrase", "+two+", true),
+            ("passphrase", "+one+", false),
+        ] {
+            let wished = wished(what, &format!("{typed}{repeated}"));
+            assert_eq!(wished.is_ok(), is_accepted, "{what} {repeated}");
+        }
+        // White space is a part of it, and the present one is asked for once.
+        let wish = wished("key", "passphrase=+one+").unwrap();
+        assert!(std::str::from_utf8(&wish.body).unwrap().contains(r#""passphrase":" one ""#));
+        assert!(!wish.command.contains("one"), "{}", wish.command);
+    }
+
+    #[test]
+    fn what_has_no_way_back_wants_the_address_typed() {
+        for what in ["delete", "revoke"] {
+            let typed = wished(what, "domain=shop.example").unwrap().typed;
+            assert_eq!(typed.as_deref(), Some("ann@shop.example"), "{what}");
+        }
+        for what in ["create", "key", "issue", "renew"] {
+            assert_eq!(wished(what, "days=30").unwrap().typed, None, "{what}");
+        }
+        assert!(wish("export", &Fields::parse(b"")).is_none());
+    }
+
+    #[test]
+    fn the_command_line_is_told_what_was_chosen() {
+        for (what, fields, wanted) in [
+            ("create", "person=Ann+Lee", "create ann@shop.example --name 'Ann Lee'"),
+            (
+                "key",
+                "algorithm=rsa3072&purpose=sign",
+                "key generate ann@shop.example --passphrase-file FILE --type rsa3072 --purpose sign",
+            ),
+            ("renew", "days=30&client=1", "cert renew ann@shop.example --days 30 --client"),
+            (
+                "revoke",
+                "serial=4e&revocation_reason=superseded",
+                "cert revoke ann@shop.example --serial 4e --revocation-reason superseded --yes",
+            ),
+        ] {
+            let command = wished(what, fields).unwrap().command;
+            assert_eq!(command, format!("conclave account {wanted}"));
+        }
+    }
+}

@@ -158,3 +158,47 @@ fn import(name: &str, fields: &Fields) -> Wish {
     drop((Zeroizing::new(import.key), Zeroizing::new(import.passphrase)));
     wish
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_says_what_issues_and_why_nothing_does() {
+        let issuer = |own: bool, why: Option<&str>| Issuer {
+            domain: "shop.example".into(),
+            own,
+            key: None,
+            certificate: None,
+            chain: Vec::new(),
+            may_issue: why.is_none(),
+            why: why.map(str::to_owned),
+            hint: None,
+            revoked: 0,
+            version: 0,
+        };
+        for (own, why, wanted) in [
+            (true, None, "issues certificates of accounts by an issuer of its own."),
+            (false, None, "issues certificates of accounts by its own certificate."),
+            (true, Some("it waits"), "issues no certificates of accounts: it waits."),
+        ] {
+            assert_eq!(sentence(&issuer(own, why)), format!("shop.example {wanted}"));
+        }
+    }
+
+    #[test]
+    fn a_request_has_no_days_and_an_empty_chain_is_none() {
+        let fields = |text: &str| Fields::parse(format!("name=shop.example&{text}").as_bytes());
+        let command = |what: &str, text: &str| match wish(what, &fields(text)) {
+            Some(Ok(wish)) => wish.command,
+            _ => panic!("no wish for {what}"),
+        };
+        let subject = "organization=ACME+Boats&days=30&algorithm=p384";
+        let csr = "conclave smime csr shop.example --type p384 --organization 'ACME Boats'";
+        assert_eq!(command("csr", subject), csr);
+        let self_signed = csr.replace("csr", "self-sign") + " --days 30";
+        assert_eq!(command("self-sign", subject), self_signed);
+        assert_eq!(command("chain", "chain=++"), "conclave smime chain shop.example /dev/null");
+        assert!(matches!(wish("self-sign", &fields("days=many")), Some(Err(_))));
+    }
+}
