@@ -67,8 +67,9 @@ struct AccountPage<'a> {
     sentence: String,
     /// The form that issues: a valid certificate is renewed.
     issuing: &'static str,
-    /// The command that exports the current key.
+    /// The commands that write the current key to a file, and take one from there.
     export: String,
+    import: String,
 }
 
 impl AccountPage<'_> {
@@ -142,18 +143,6 @@ pub(super) async fn one(visit: &Visit, address: &str) -> Shown {
     let earlier = account.earlier.iter().rev().flat_map(|key| certified(key, true));
     let certificates: Vec<Certified> = current.chain(earlier).collect();
     let is_renewal = certificates.iter().any(|one| !one.is_of_earlier && one.is_revocable());
-    let export = show::command(&[
-        "account",
-        "key",
-        "export",
-        &account.address,
-        "--passphrase-file",
-        "FILE",
-        "--out",
-        "key.p12",
-        "--export-passphrase-file",
-        "FILE",
-    ]);
     let page = AccountPage {
         v: visit,
         domain,
@@ -162,10 +151,17 @@ pub(super) async fn one(visit: &Visit, address: &str) -> Shown {
         may_issue: issuer.may_issue,
         sentence: smime::sentence(&issuer),
         issuing: if is_renewal { "account.renew" } else { "account.issue" },
-        export,
+        export: file_command(&account, "export", &["--out", "key.p12", "--export-passphrase-file"]),
+        import: file_command(&account, "import", &["key.p12", "--file-passphrase-file"]),
         account,
     };
     Ok(visit.page(StatusCode::OK, &page))
+}
+
+/// Returns a command about a key in a file; its last option is the passphrase of the file.
+fn file_command(account: &Account, what: &str, words: &[&str]) -> String {
+    let begin = ["account", "key", what, &account.address, "--passphrase-file", "FILE"];
+    show::command(&[&begin[..], words, &["FILE"]].concat())
 }
 
 pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
