@@ -318,7 +318,8 @@ mod tests {
             (
                 "key",
                 "algorithm=rsa3072&purpose=sign",
-                "key generate ann@shop.example --passphrase-file FILE --type rsa3072 --purpose sign",
+                "key generate ann@shop.example --passphrase-file FILE --type rsa3072 \
+                 --purpose sign",
             ),
             ("renew", "days=30&client=1", "cert renew ann@shop.example --days 30 --client"),
             (
