@@ -2,6 +2,7 @@
 
 mod guard;
 mod looks;
+mod smime;
 
 use std::{
     net::SocketAddr,
@@ -96,12 +97,12 @@ impl Person<'_> {
         self.browser.fill(id, &text);
     }
 
-    /// The signing request that the page shows, as a file.
-    fn request(&self) -> String {
+    /// The signing request that the page shows, as a file; the page names it `wanted`.
+    fn request(&self, wanted: &str) -> String {
         self.browser.shows("Give it to your authority");
         let text = self.browser.run("return document.querySelector('textarea').value");
         let file = self.browser.run("return document.querySelector('textarea').dataset.save");
-        assert_eq!(file, "shop.example.csr");
+        assert_eq!(file, wanted);
         self.cluster.nodes[0].file("page.csr", text.as_str().unwrap().as_bytes())
     }
 }
@@ -120,7 +121,7 @@ fn care_for_a_domain(person: &Person<'_>) {
     browser.press("Generate a key");
     person.confirm("key");
     browser.press("Generate a signing request");
-    let request = person.request();
+    let request = person.request("shop.example.csr");
     person.picture("request");
     let bundle = sign(one, &request, "90");
     browser.press("Back");

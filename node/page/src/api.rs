@@ -103,7 +103,7 @@ impl Api {
     }
 }
 
-fn internal(error: impl std::fmt::Display) -> Problem {
+pub(crate) fn internal(error: impl std::fmt::Display) -> Problem {
     tracing::error!(event = "page.failed", %error);
     Problem::new(Code::Internal, "the page cannot read the answer of its own node")
 }

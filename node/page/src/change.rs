@@ -66,7 +66,7 @@ struct ResultPage<'a> {
     /// What is shown this once: its name and its text.
     shown: Vec<(&'static str, String)>,
     /// Name of a file to keep it in.
-    file: Option<String>,
+    file: Option<&'a str>,
 }
 
 /// Takes a form. Answers with its dry run, or with the form and what is wrong with it.
@@ -208,8 +208,7 @@ fn shown(visit: &Visit, wish: &Wish, answer: &Value) -> Response {
     let has_more =
         all.iter().any(|(name, _)| ["Signing request", "Token", "Secret"].contains(name));
     if has_more {
-        let domain = wish.domain.as_deref().unwrap_or_default();
-        let file = text("/pem").map(|_| format!("{domain}.csr"));
+        let file = text("/pem").map(|_| wish.file.as_str());
         let back = wish.after();
         let page = ResultPage { v: visit, title: &wish.title, back, shown: all, file };
         return visit.page(StatusCode::OK, &page);

@@ -117,10 +117,11 @@ impl Fields {
 
     /// Returns what a form can be filled with again: everything but secrets.
     pub(crate) fn shown(&self) -> Vec<(String, String)> {
-        const SECRET: [&str; 6] = ["password", "passphrase", "key", "share", "code", CSRF];
+        const SECRET: [&str; 5] = ["password", "key", "share", "code", CSRF];
         // A file with certificates may hold their key, too.
         let has_key = |value: &str| value.contains("PRIVATE KEY-----");
-        let is_shown = |name: &str, value: &str| !SECRET.contains(&name) && !has_key(value);
+        let is_secret = |name: &str| SECRET.contains(&name) || name.ends_with("passphrase");
+        let is_shown = |name: &str, value: &str| !is_secret(name) && !has_key(value);
         let pairs = self.pairs.iter().filter(|(name, value)| is_shown(name, value));
         pairs.map(|(name, value)| (name.clone(), value.to_string())).collect()
     }
@@ -252,7 +253,7 @@ mod tests {
     #[test]
     fn fields_are_read_and_secrets_are_not_shown_again() {
         let text = "name=+a.example%0D%0A&alias=x%2C+y%0Az&password=p&key=k&b=on&certificate=\
-             -----BEGIN+PRIVATE+KEY-----";
+             -----BEGIN+PRIVATE+KEY-----&passphrase=p&new_passphrase=p&repeated_passphrase=p";
         let fields = Fields::parse(text.as_bytes());
         assert_eq!(fields.some("name").as_deref(), Some("a.example"));
         assert_eq!(fields.words("alias"), ["x", "y", "z"]);

@@ -1,5 +1,6 @@
 //! The pages, one file per noun: what each shows, and what its forms wish.
 
+mod account;
 mod audit;
 mod canary;
 mod certificate;
@@ -14,6 +15,7 @@ mod keyring;
 mod listener;
 mod node;
 mod overview;
+mod smime;
 mod tls;
 mod token;
 mod trust;
@@ -51,6 +53,10 @@ pub(crate) async fn show(visit: Visit) -> Response {
         ["domains", "new"] => domain::new(&visit),
         ["domains", name] => domain::page(&visit, name, &query).await,
         ["domains", name, "client-auth"] => client_auth::page(&visit, name).await,
+        ["domains", name, "smime"] => smime::page(&visit, name).await,
+        ["domains", name, "smime", "crl"] => smime::crl(&visit, name).await,
+        ["domains", name, "accounts"] => account::list(&visit, name, &query).await,
+        ["domains", _, "accounts", address] => account::one(&visit, address).await,
         ["domains", name, "trusted"] => trust::of_domain(&visit, name, &query).await,
         ["domains", name, "history"] => domain::history(&visit, name).await,
         ["trusted"] => trust::page(&visit, "cluster", &query).await,
@@ -93,6 +99,7 @@ pub(crate) async fn refused(
 pub(crate) fn wish(form: &str, fields: &Fields) -> Wished {
     let (noun, what) = form.split_once('.').unwrap_or((form, ""));
     let wished = match noun {
+        "account" => account::wish(what, fields),
         "canary" => canary::wish(what, fields),
         "certificate" => certificate::wish(what, fields),
         "chain" => chain::wish(what, fields),
@@ -105,6 +112,7 @@ pub(crate) fn wish(form: &str, fields: &Fields) -> Wished {
         "keyring" => keyring::wish(what, fields),
         "listener" => listener::wish(what, fields),
         "node" => node::wish(what, fields),
+        "smime" => smime::wish(what, fields),
         "tls" => tls::wish(what, fields),
         "token" => token::wish(what, fields),
         "trust" => trust::wish(what, fields),
@@ -125,6 +133,14 @@ fn of_domain(title: &str, method: Method, path: &str, fields: &Fields) -> Wish {
     let name = fields.get("name");
     let path = conclave_api::path::with_name(path, name);
     Wish::new(format!("{title} {name}"), method, path).of_domain(fields)
+}
+
+/// Returns the options of a command that have a value.
+fn options(texts: &[(&str, &Option<String>)]) -> Vec<String> {
+    let words = texts.iter().flat_map(|(option, text)| {
+        text.iter().flat_map(|text| [(*option).to_owned(), text.clone()])
+    });
+    words.collect()
 }
 
 /// Returns the options of a command for a key of one family.

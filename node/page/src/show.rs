@@ -3,6 +3,8 @@
 use std::borrow::Borrow;
 
 use conclave_api::{
+    account::{Issued, Purpose, Reason},
+    certificate::Certificate,
     change::DryRun,
     client_auth::Shown as Policy,
     domain::{Domain, Pki, Scope},
@@ -38,6 +40,33 @@ pub(crate) const SUBJECT: [(&str, &str); 6] = [
     ("unit", "Unit"),
     ("contact", "Contact"),
 ];
+/// Purposes of an account's key, as the API names them, and what people call them.
+pub(crate) const PURPOSES: [(&str, &str, Purpose); 3] = [
+    ("sign-and-encrypt", "signing and encryption", Purpose::SignAndEncrypt),
+    ("sign", "signing only", Purpose::Sign),
+    ("encrypt", "encryption only", Purpose::Encrypt),
+];
+/// Reasons of a revocation, as the API names them, and what they say.
+pub(crate) const REASONS: [(&str, &str, Reason); 5] = [
+    ("unspecified", "none is given", Reason::Unspecified),
+    ("key-compromise", "the private key is known to others, or may be", Reason::KeyCompromise),
+    ("affiliation-changed", "the name is no longer right", Reason::AffiliationChanged),
+    ("superseded", "another certificate replaces it", Reason::Superseded),
+    ("cessation-of-operation", "it is no longer needed", Reason::CessationOfOperation),
+];
+/// Pages of a domain, by the ends of their paths, and their names.
+const TABS: [(&str, &str); 6] = [
+    ("", "PKI"),
+    ("/client-auth", "Client certificates"),
+    ("/smime", "S/MIME"),
+    ("/accounts", "Accounts"),
+    ("/trusted", "Trusted"),
+    ("/history", "History"),
+];
+/// Most days before its end, and share of its life, in which a certificate is said to expire soon:
+/// those of the findings about domains.
+const SOON_DAYS_MAX: i64 = 30;
+const SOON_SHARE: i64 = 4;
 
 /// Seconds of a day.
 const DAY: i64 = 24 * 60 * 60;
@@ -214,9 +243,36 @@ pub(crate) fn scope(domain: &Domain) -> &'static str {
     }
 }
 
-/// Returns the path of a page of a domain.
-pub(crate) fn domain_path(domain: &Domain, page: &str) -> String {
-    format!("/ui/domains/{}{page}", domain.name)
+/// Returns the pages of a domain. A local one has no accounts.
+pub(crate) fn tabs(domain: &Domain) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    let is_local = domain.scope == Scope::Local;
+    TABS.iter().filter(move |(end, _)| !is_local || !["/smime", "/accounts"].contains(end))
+}
+
+/// Returns the path of the page of an account.
+pub(crate) fn account_path(domain: &str, address: &str) -> String {
+    format!("/ui/domains/{}/accounts/{}", escaped(domain), escaped(address))
+}
+
+/// Returns the purpose of a key in words.
+pub(crate) fn purpose(purpose: &Purpose) -> &'static str {
+    PURPOSES.iter().find(|(_, _, one)| one == purpose).map_or("", |(_, words, _)| words)
+}
+
+/// Returns a class for the colour of an account's certificate, a sign, and its state in words.
+pub(crate) fn certificate_state(issued: &Issued) -> (&'static str, &'static str, &'static str) {
+    match issued.revoked {
+        Some(_) => ("bad", "✗", "revoked"),
+        None if issued.certificate.days_left < 0 => ("bad", "✗", "expired"),
+        None if expires_soon(&issued.certificate) => ("warn", "!", "expires soon"),
+        None => ("good", "✓", "valid"),
+    }
+}
+
+fn expires_soon(certificate: &Certificate) -> bool {
+    let second = |text: &str| text.parse().map_or(0, Timestamp::as_second);
+    let life = second(&certificate.not_after).saturating_sub(second(&certificate.not_before));
+    certificate.days_left < (life / DAY / SOON_SHARE).min(SOON_DAYS_MAX)
 }
 
 /// Returns the form that generates a key: a domain with a key gets one that waits.
@@ -301,6 +357,39 @@ mod tests {
             [0, 41, 7500, 3 * 86400 + 61].map(|count: u64| seconds(count)),
             ["0 s", "41 s", "2 h 5 min", "3 d 1 min"]
         );
+    }
+
+    #[test]
+    fn a_certificate_of_an_account_is_revoked_over_or_near_its_end() {
+        let issued = |days_left: i64, revoked: Option<&str>| Issued {
+            certificate: Certificate {
+                subject: "CN=Ann Lee".into(),
+                issuer: "CN=S/MIME CA of shop.example".into(),
+                serial: "01".into(),
+                not_before: "2026-01-01T00:00:00Z".into(),
+                not_after: "2026-04-11T00:00:00Z".into(),
+                days_left,
+                names: Vec::new(),
+                algorithm: "EC P-256".into(),
+                sha256: String::new(),
+                key_sha256: String::new(),
+                pem: String::new(),
+            },
+            own: true,
+            revoked: revoked.map(str::to_owned),
+            chain: Vec::new(),
+        };
+        for (days_left, revoked, wanted) in [
+            (50, None, "valid"),
+            (25, None, "valid"),
+            (24, None, "expires soon"),
+            (0, None, "expires soon"),
+            (-1, None, "expired"),
+            (50, Some("2026-02-01T00:00:00Z"), "revoked"),
+            (-1, Some("2026-02-01T00:00:00Z"), "revoked"),
+        ] {
+            assert_eq!(certificate_state(&issued(days_left, revoked)).2, wanted, "{days_left}");
+        }
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub(crate) struct Wish {
     pub(crate) reason: Option<String>,
     /// The page to go to afterwards; empty: that of the form.
     after: String,
+    /// Name of a file for what the answer contains.
+    pub(crate) file: String,
     /// Id of the operation: however often it is sent, it is done once.
     pub(crate) operation: String,
 }
@@ -70,6 +72,7 @@ impl Wish {
             filled: Vec::new(),
             reason: None,
             after: String::new(),
+            file: String::new(),
             operation: new_id(),
         }
     }
@@ -118,6 +121,12 @@ impl Wish {
         self
     }
 
+    /// Names the file in which the visitor can keep the answer.
+    pub(crate) fn kept_in(mut self, file: String) -> Wish {
+        self.file = file;
+        self
+    }
+
     /// Returns the page to go to afterwards.
     pub(crate) fn after(&self) -> &str {
         if self.after.is_empty() { &self.page } else { &self.after }
@@ -158,8 +167,9 @@ impl Wish {
     pub(crate) fn bytes(&self) -> usize {
         let query = self.query.iter().map(|(_, value)| value.len()).sum::<usize>();
         let fields = self.filled.iter().map(|(name, value)| name.len() + value.len());
-        let texts = [&self.title, &self.path, &self.command, &self.page, &self.after, &self.scope];
-        let texts = texts.into_iter().chain(&self.typed).chain(&self.domain).chain(&self.reason);
+        let texts = [&self.title, &self.path, &self.command, &self.page, &self.after];
+        let texts = texts.into_iter().chain([&self.scope, &self.file]);
+        let texts = texts.chain(&self.typed).chain(&self.domain).chain(&self.reason);
         texts.map(String::len).sum::<usize>() + query + fields.sum::<usize>() + self.body.len()
     }
 

@@ -202,10 +202,21 @@ fn a_viewer_reads_and_changes_nothing() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
     one.run(&["domain", "create", "shop.example"]).ok();
+    one.run(&["smime", "self-sign", "shop.example"]).ok();
+    one.run(&["account", "create", "ann@shop.example"]).ok();
     let (page, alice) = alice_at(one, "viewer");
-    for path in
-        ["", "/domains", "/domains/shop.example", "/trusted", "/tls", "/listeners", "/cluster"]
-    {
+    for path in [
+        "",
+        "/domains",
+        "/domains/shop.example",
+        "/domains/shop.example/smime",
+        "/domains/shop.example/accounts",
+        "/domains/shop.example/accounts/ann@shop.example",
+        "/trusted",
+        "/tls",
+        "/listeners",
+        "/cluster",
+    ] {
         let (head, body) = ask(&["-b", &alice.cookies, &format!("{page}{path}")]);
         assert!(head.starts_with("http/1.1 200 "), "{path}: {head}");
         assert!(!body.contains("action=\"/ui/change\""), "{path}: {body}");

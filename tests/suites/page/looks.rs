@@ -3,12 +3,12 @@
 
 use std::{path::PathBuf, sync::atomic::AtomicU32};
 
-use conclave_tests::{Browser, Cluster, Pair, Way, wait_for};
+use conclave_tests::{Browser, Cluster, Node, Pair, Way, wait_for};
 
 use super::{Person, make_user, page};
 
 /// Pages that hold for every cluster, with the names of their pictures.
-const PAGES: [(&str, &str); 20] = [
+const PAGES: [(&str, &str); 26] = [
     ("", "overview"),
     ("/domains", "domains"),
     ("/domains/new", "domain-new"),
@@ -16,6 +16,12 @@ const PAGES: [(&str, &str); 20] = [
     ("/domains/two.example", "domain-with-two-keys"),
     ("/domains/shop%2Eexample", "domain-escaped"),
     ("/domains/shop.example/client-auth", "client-auth"),
+    ("/domains/shop.example/smime", "smime"),
+    ("/domains/two.example/smime", "smime-none"),
+    ("/domains/shop.example/accounts", "accounts"),
+    ("/domains/two.example/accounts", "accounts-none"),
+    ("/domains/shop.example/accounts/ann@shop.example", "account"),
+    ("/domains/shop.example/accounts/bob@shop.example", "account-new"),
     ("/domains/shop.example/trusted", "domain-trusted"),
     ("/domains/shop.example/history", "history"),
     ("/trusted/cluster", "trusted"),
@@ -114,7 +120,26 @@ fn furnished() -> Cluster {
     one.run(&["listener", "add", "https", "--bind", &port, "--upstream", "127.0.0.1:9"]).ok();
     one.run(&["token", "create", "monitoring", "--role", "viewer"]).ok();
     one.run(&["join-token", "create"]).ok();
+    certify(one);
     cluster
+}
+
+/// Makes an issuer, an account with keys and certificates, and one without.
+fn certify(node: &Node) {
+    node.run(&["smime", "self-sign", "shop.example", "--organization", "ACME Boats"]).ok();
+    let pass = node.file("ann.pass", b"correct horse battery");
+    let ann = "ann@shop.example";
+    node.run(&["account", "create", ann, "--name", "Ann Lee"]).ok();
+    let certificate = |what: &str, more: &[&str]| {
+        node.run(&[&["account", "cert", what, ann][..], more].concat()).ok();
+    };
+    for reason in ["superseded", "key-compromise"] {
+        node.run(&["account", "key", "generate", ann, "--passphrase-file", &pass]).ok();
+        certificate("issue", &[]);
+        certificate("renew", &["--days", "730"]);
+        certificate("revoke", &["--revocation-reason", reason, "--yes"]);
+    }
+    node.run(&["account", "create", "bob@shop.example"]).ok();
 }
 
 #[test]
@@ -146,6 +171,12 @@ fn every_page_and_state_is_for_everybody() {
         browser.press("New user");
         browser.press("New token");
         look(&person, &axe, "administrators-new");
+        browser.look(1280, false);
+        person.go("/domains/shop.example/accounts/ann@shop.example");
+        for part in ["Another key", "Another passphrase", "Renew", "Revoke"] {
+            browser.press(part);
+        }
+        look(&person, &axe, "account-open");
         browser.look(1280, false);
         person.go("/domains/new");
         browser.fill("name", "new.example");

@@ -8,7 +8,7 @@ use conclave_api::{
 };
 use zeroize::Zeroizing;
 
-use super::{Wished, family, of_domain};
+use super::{Wished, family, of_domain, options};
 use crate::form::Fields;
 
 pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
@@ -107,10 +107,7 @@ pub(super) fn subject_options(subject: &SelfSign) -> Vec<String> {
         ("--unit", &subject.unit),
         ("--contact", &subject.contact),
     ];
-    let mut words: Vec<String> = Vec::new();
-    for (option, text) in texts {
-        words.extend(text.iter().flat_map(|text| [option.to_owned(), text.clone()]));
-    }
+    let mut words = options(&texts);
     words.extend(subject.names.iter().flat_map(|name| ["--san".to_owned(), name.clone()]));
     if subject.only_names {
         words.push("--only-san".to_owned());

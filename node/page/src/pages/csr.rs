@@ -22,5 +22,6 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
     let words = [&["csr", "create", fields.get("name")][..], &options, &family(fields)].concat();
     let wish = of_domain("Signing request for", Method::POST, path::CSR, fields);
     let wish = wish.query(path::PENDING_PARAMETER, pending).json(&body).command(&words);
-    Some(Ok(wish.untried("A signing request changes nothing.").unversioned()))
+    let wish = wish.untried("A signing request changes nothing.").unversioned();
+    Some(Ok(wish.kept_in(format!("{}.csr", fields.get("name")))))
 }
