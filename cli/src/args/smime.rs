@@ -72,9 +72,9 @@ pub(crate) enum Smime {
     Refresh {
         /// Name of the domain
         name: String,
-        /// Days of validity
-        #[arg(long, default_value_t = 3650)]
-        days: u32,
+        /// Days of validity [default: as many as now]
+        #[arg(long)]
+        days: Option<u32>,
         #[command(flatten)]
         changing: Changing,
     },

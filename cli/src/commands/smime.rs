@@ -66,7 +66,7 @@ pub(super) async fn run(asking: &Asking, command: Smime) -> Done {
             output::next(global, &done, &format!("conclave account create NAME@{name}"));
         }
         Smime::Refresh { name, days, changing } => {
-            let refresh = Refresh { days: Some(days) };
+            let refresh = Refresh { days };
             let done = client.refresh_smime_issuer(&name, &refresh, &change(&changing)).await?;
             output::change(global, &format!("{name}: S/MIME issuer refreshed"), &done);
         }

@@ -139,6 +139,7 @@ fn certify(node: &Node) {
         certificate("renew", &["--days", "730"]);
         certificate("revoke", &["--revocation-reason", reason, "--yes"]);
     }
+    certificate("issue", &[]);
     node.run(&["account", "create", "bob@shop.example"]).ok();
 }
 

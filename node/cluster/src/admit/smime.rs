@@ -42,6 +42,7 @@ use crate::node::Node;
 const DAYS: u32 = 3_650;
 /// Characters of a common name (RFC 5280, Appendix A.1).
 const COMMON_NAME_CHARS_MAX: usize = 64;
+const DAY_SECONDS: u64 = 24 * 60 * 60;
 const HOUR_MS: u64 = 60 * 60 * 1_000;
 /// Time until the next list. A list is made anew for each hour in which it is read.
 const LIST_SECONDS: u64 = 7 * 24 * 60 * 60;
@@ -310,7 +311,9 @@ pub fn refresh_issuer(view: &View<'_>, name: &str, asked: &Refresh) -> Result<Ad
             .hint(format!("conclave smime csr {name}")));
     }
     let key = view.opened(Purpose::SmimeIssuer(domain.id), &issuer.key)?;
-    let validity = validity(view, asked.days.or(Some(DAYS)))?;
+    let lived = old.not_after().saturating_sub(old.not_before()) / DAY_SECONDS;
+    let days = asked.days.or(u32::try_from(lived).ok());
+    let validity = validity(view, days)?;
     let made = issue::refresh(&key, &old, validity).map_err(|error| problem::issue(&error))?;
     let (key, certificate) = (issuer.key.clone(), Some(record_of(&made)));
     Ok(set(
