@@ -392,6 +392,7 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 # upstream = "unix:/run/dovecot/lmtp"   # the mailbox server; or 127.0.0.1:24
 # without_certificate = "defer"      # a recipient without one: defer, reject, or pass as it came
 # cipher = "aes256-cbc"              # or aes256-gcm, which older programs do not read
+# offer_dsn = true                   # senders tell the original recipient; no notices of success then
 
 [keyring]
 # unlock = "file:/etc/conclave/node-1.unlock.key"   # default: beside this file; never inside data_dir

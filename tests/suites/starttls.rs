@@ -4,7 +4,7 @@
 mod outgoing;
 mod peers;
 mod probe;
-mod servers;
+pub(crate) mod servers;
 
 use std::{
     io::{Read, Write},

@@ -27,6 +27,7 @@
 //!     upstream: Place::parse("unix:/run/dovecot/lmtp").unwrap(),
 //!     without_certificate: WithoutCertificate::Defer,
 //!     cipher: Cipher::Aes256Cbc,
+//!     offers_dsn: false,
 //! };
 //! let mail = Mail::open("node-1", settings, Arc::new(None), Arc::default()).unwrap();
 //! # async fn end(mail: Mail) {
@@ -46,6 +47,7 @@ mod readers;
 mod reply;
 mod session;
 mod settings;
+mod shared;
 mod transfer;
 mod upstream;
 mod wire;

@@ -1,55 +1,23 @@
 //! Listener for senders: accepts, drains and ends. It has a thread of its own, so that encrypting
 //! delays nothing else on the node.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::{Builder, Handle},
-    sync::{Semaphore, oneshot, watch},
+    sync::{oneshot, watch},
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
 
 use crate::{
     Certificates, Counters, Place, Settings,
-    limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, UPSTREAMS_MAX},
+    limits::{ACCEPT_PAUSE, CONNECTIONS_MAX},
     place::Listener,
     session::Session,
+    shared::{Phase, Shared},
     wire::Wire,
 };
-
-/// What the proxy does with senders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// It takes transactions.
-    Serving,
-    /// It takes no further ones, for a while.
-    Draining,
-    /// It takes no further ones, and its listener is closed.
-    Closed,
-}
-
-/// What all connections share.
-pub(crate) struct Shared {
-    /// Name of this host in greetings.
-    pub(crate) host: String,
-    pub(crate) settings: Settings,
-    pub(crate) counters: Arc<Counters>,
-    /// Places for connections to the mailbox server.
-    pub(crate) upstreams: Arc<Semaphore>,
-    /// Gone when the proxy closes: what is behind it may have to end before the connections do.
-    certificates: Mutex<Option<Arc<dyn Certificates>>>,
-}
-
-impl Shared {
-    pub(crate) fn certificates(&self) -> Option<Arc<dyn Certificates>> {
-        self.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// Running proxy.
 pub struct Mail {
@@ -84,13 +52,7 @@ impl Mail {
             // The sender is only ever dropped.
             let _ = runtime.block_on(stopped);
         })?;
-        let shared = Arc::new(Shared {
-            host: host.to_owned(),
-            settings,
-            counters,
-            upstreams: Arc::new(Semaphore::new(UPSTREAMS_MAX)),
-            certificates: Mutex::new(Some(certificates)),
-        });
+        let shared = Arc::new(Shared::new(host, settings, counters, certificates));
         let phase = watch::Sender::new(Phase::Serving);
         let accepting = handle.spawn(accept(listener, Arc::clone(&shared), phase.subscribe()));
         let (accepting, sessions) = (Some(accepting), JoinSet::new());
@@ -128,7 +90,7 @@ impl Mail {
     /// further recipients.
     pub async fn close(&mut self) {
         self.phase.send_replace(Phase::Closed);
-        self.shared.certificates.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.shared.forget_certificates();
         if let Some(accepting) = self.accepting.take()
             && let Ok(sessions) = accepting.await
         {

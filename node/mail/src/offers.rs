@@ -16,6 +16,8 @@ pub(crate) struct Offers {
     is_utf8: bool,
     /// DSN (RFC 3461).
     is_dsn: bool,
+    /// Whether senders may use DSN.
+    takes_dsn: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034).
     is_enhanced: bool,
     /// SIZE (RFC 1870), with the longest message; 0: no limit is known.
@@ -23,8 +25,9 @@ pub(crate) struct Offers {
 }
 
 impl Offers {
-    /// Reads the reply to LHLO. Its first line is a greeting.
-    pub(crate) fn of(reply: &Reply) -> Offers {
+    /// Reads the reply to LHLO, whose first line is a greeting. `offers_dsn`: senders may use DSN even
+    /// if the mailbox server does not know it.
+    pub(crate) fn of(reply: &Reply, offers_dsn: bool) -> Offers {
         let mut offers = Offers::default();
         for line in reply.lines().iter().skip(1) {
             let line = String::from_utf8_lossy(line).to_ascii_uppercase();
@@ -38,6 +41,7 @@ impl Offers {
                 _ => {}
             }
         }
+        offers.takes_dsn = offers.is_dsn || offers_dsn;
         offers
     }
 
@@ -54,7 +58,7 @@ impl Offers {
             word(self.is_enhanced, "ENHANCEDSTATUSCODES"),
             word(self.is_8bit, "8BITMIME"),
             word(self.is_utf8, "SMTPUTF8"),
-            word(self.is_dsn, "DSN"),
+            word(self.takes_dsn, "DSN"),
             size,
         ];
         Reply::of_lines(250, all.into_iter().flatten().collect())
@@ -68,21 +72,24 @@ impl Offers {
                 self.is_8bit && ["7BIT", "8BITMIME"].iter().any(|one| value.eq_ignore_ascii_case(one))
             }
             "SMTPUTF8" => self.is_utf8,
-            "RET" | "ENVID" => self.is_dsn,
+            "RET" | "ENVID" => self.takes_dsn,
             _ => false,
         })
     }
 
     /// Checks the parameters of RCPT. The error is the reply. ORCPT is for this proxy, too.
     pub(crate) fn check_rcpt(&self, to: &Envelope) -> Result<(), Reply> {
-        check(to, |one| one.keyword == "ORCPT" || one.keyword == "NOTIFY" && self.is_dsn)
+        check(to, |one| one.keyword == "ORCPT" || one.keyword == "NOTIFY" && self.takes_dsn)
     }
 
     /// Returns the MAIL command for the mailbox server. An announced size grows with a message that
     /// will be encrypted.
     pub(crate) fn mail(&self, from: &Envelope, is_encrypted: bool) -> String {
         let mut line = format!("MAIL FROM:<{}>", from.path);
-        for one in &from.parameters {
+        let is_known = |one: &&Parameter| {
+            self.is_dsn || !matches!(one.keyword.as_str(), "RET" | "ENVID")
+        };
+        for one in from.parameters.iter().filter(is_known) {
             let size = one.value.parse().ok().filter(|_| is_encrypted && one.keyword == "SIZE");
             line.push(' ');
             line.push_str(&size.map_or_else(|| one.text(), |size| format!("SIZE={}", grown(size))));
@@ -121,7 +128,7 @@ mod tests {
 
     fn offers(lines: &[&str]) -> Offers {
         let lines = ["box"].iter().chain(lines).map(|one| (*one).to_owned()).collect();
-        Offers::of(&Reply::of_lines(250, lines))
+        Offers::of(&Reply::of_lines(250, lines), false)
     }
 
     fn envelope(line: &str) -> Envelope {
@@ -157,6 +164,14 @@ mod tests {
         assert!(all.check_rcpt(&rcpt).is_ok() && none.check_rcpt(&rcpt).is_ok());
         assert_eq!(none.rcpt(&rcpt), "RCPT TO:<a@b.example>");
         assert!(all.rcpt(&rcpt).ends_with("> ORCPT=rfc822;c@d.example"));
-        assert!(none.check_rcpt(&envelope("RCPT TO:<a@b.example> NOTIFY=NEVER")).is_err());
+        let never = envelope("RCPT TO:<a@b.example> NOTIFY=NEVER");
+        assert!(none.check_rcpt(&never).is_err());
+        // Offered by the proxy itself: taken, and not handed on.
+        let own = Offers::of(&Reply::new(250, "box"), true);
+        let mail = envelope("MAIL FROM:<a@b.example> RET=HDRS ENVID=x");
+        assert!(own.check_rcpt(&never).is_ok() && own.check_mail(&mail).is_ok());
+        assert_eq!(own.rcpt(&never), "RCPT TO:<a@b.example>");
+        assert_eq!(own.mail(&mail, true), "MAIL FROM:<a@b.example>");
+        assert_eq!(own.reply("n1").bytes(), b"250-n1\r\n250-PIPELINING\r\n250 DSN\r\n");
     }
 }

@@ -16,10 +16,10 @@ use crate::{
         COMMAND_BYTES_MAX, COMMAND_TIMEOUT, CONNECTION_TIME_MAX, ENVELOPE_TIME_MAX, ERRORS_MAX,
         PLACE_TIMEOUT, RECIPIENTS_MAX,
     },
-    listener::{Phase, Shared},
     offers::Offers,
     readers::{NotReady, readers},
     reply::Reply,
+    shared::{Phase, Shared},
     transfer::transfer,
     upstream::{Failure, Upstream},
     wire::{Wire, WireError},
@@ -133,7 +133,7 @@ impl Session {
     async fn lhlo(&mut self, name: String) -> Reply {
         self.transaction = None;
         let opened = match self.place(PLACE_TIMEOUT).await {
-            Some(place) => Upstream::open(&self.shared.settings.upstream, &name, place).await,
+            Some(place) => Upstream::open(&self.shared.settings, &name, place).await,
             None => return crowded(),
         };
         match opened {
@@ -180,7 +180,7 @@ impl Session {
         let Some(place) = self.place(patience).await else { return crowded() };
         let mail = offers.mail(&transaction.from, !readers.is_empty());
         let opened = async {
-            let mut upstream = Upstream::open(&self.shared.settings.upstream, name, place).await?;
+            let mut upstream = Upstream::open(&self.shared.settings, name, place).await?;
             upstream.order(&mail).await?;
             let reply = upstream.order(&offers.rcpt(&to)).await?;
             Ok((upstream, reply))

@@ -15,6 +15,9 @@ pub struct Settings {
     pub without_certificate: WithoutCertificate,
     /// Content encryption.
     pub cipher: Cipher,
+    /// Whether senders are offered DSN (RFC 3461) even if the mailbox server does not know it. Only
+    /// then do they tell the original recipient; notices of success are lost.
+    pub offers_dsn: bool,
 }
 
 /// Answer for a recipient without a certificate to encrypt to.

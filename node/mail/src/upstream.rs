@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    Place,
+    Settings,
     limits::{CONNECT_TIMEOUT, FAREWELL_TIMEOUT, REPLY_TIMEOUT, STORED_TIMEOUT},
     offers::Offers,
     reply::Reply,
@@ -54,18 +54,18 @@ impl Upstream {
     /// Connects, and says LHLO with the name of the sender, so that the mailbox server traces the
     /// message to the sender.
     pub(crate) async fn open(
-        place: &Place,
+        settings: &Settings,
         name: &str,
         permit: OwnedSemaphorePermit,
     ) -> Result<Upstream, Failure> {
-        let connecting = timeout(CONNECT_TIMEOUT, place.connect()).await;
+        let connecting = timeout(CONNECT_TIMEOUT, settings.upstream.connect()).await;
         let stream = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let stream = stream.map_err(Failure::Unreachable)?;
         let offers = Offers::default();
         let mut upstream = Upstream { wire: Wire::new(stream), offers, _place: permit };
         positive(Reply::read(&mut upstream.wire, REPLY_TIMEOUT).await?)?;
         let reply = upstream.order(&format!("LHLO {name}")).await?;
-        upstream.offers = Offers::of(&reply);
+        upstream.offers = Offers::of(&reply, settings.offers_dsn);
         Ok(upstream)
     }
 

@@ -36,6 +36,16 @@ impl Server {
         server
     }
 
+    /// Kills it with all its processes, and waits until they have gone.
+    pub(crate) fn kill(&mut self) {
+        let group = format!("-{}", self.process.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.process.wait();
+        for port in &self.ports {
+            wait_for("a closed port", || TcpStream::connect(port).is_err().then_some(()));
+        }
+    }
+
     pub fn file(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
@@ -99,6 +109,15 @@ pub fn postfix_with_tls(key: &str, chain: &str) -> Server {
     postfix_with(&format!("smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {key}, {chain}"))
 }
 
+/// Postfix without TLS that hands all mail to an LMTP server at this unix socket, and John's mail to
+/// Jim's mailbox.
+pub(crate) fn postfix_before(lmtp: &str) -> Server {
+    postfix_with(&format!(
+        "smtpd_tls_security_level = none\nvirtual_transport = lmtp:unix:{lmtp}\n\
+         virtual_alias_maps = inline:{{ john@shop.example=jim@shop.example }}"
+    ))
+}
+
 fn postfix_with(tls: &str) -> Server {
     let (dir, ports) = (dir(), ports(1));
     let at = dir.path().display();
@@ -118,7 +137,7 @@ fn postfix_with(tls: &str) -> Server {
          rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\n\
          defer unix - - n - 0 bounce\ntrace unix - - n - 0 bounce\n\
          proxymap unix - - n - - proxymap\nerror unix - - n - - error\n\
-         retry unix - - n - - error\nvirtual unix - n n - - virtual\n\
+         retry unix - - n - - error\nlmtp unix - - n - - lmtp\nvirtual unix - n n - - virtual\n\
          anvil unix - - n - 1 anvil\ntlsmgr unix - - n 1000? 1 tlsmgr\npostlog unix-dgram n - n - 1 postlogd\n",
         ports[0]
     );
@@ -162,6 +181,26 @@ pub fn dovecot() -> Server {
     );
     let config = write(dir.path(), "dovecot.conf", &config);
     sh(&format!("mkdir -p {at}/run {at}/mail/ann; chown -R nobody {at}/mail"));
+    Server::start(dir, ports, &["dovecot", "-F", "-c", &config])
+}
+
+/// Dovecot with LMTP, for the mailboxes of jim, john and bob at shop.example.
+pub(crate) fn dovecot_lmtp() -> Server {
+    let (dir, ports) = (dir(), ports(1));
+    let at = dir.path().display();
+    let user = |name| format!("{name}@shop.example:{{PLAIN}}x:65534:65534::{at}/mail/{name}::\n");
+    write(dir.path(), "users", &["jim", "john", "bob"].map(user).concat());
+    let config = format!(
+        "base_dir = {at}/run\nstate_dir = {at}/run\nlog_path = {at}/log\nprotocols = lmtp\n\
+         ssl = no\nfirst_valid_uid = 1\nmail_location = maildir:{at}/mail/%u/Maildir\n\
+         passdb {{\ndriver = passwd-file\nargs = {at}/users\n}}\n\
+         userdb {{\ndriver = passwd-file\nargs = {at}/users\n}}\n\
+         service lmtp {{\nchroot =\ninet_listener lmtp {{\naddress = 127.0.0.1\nport = {}\n}}\n}}\n\
+         service anvil {{\nchroot =\n}}\n",
+        ports[0].port()
+    );
+    let config = write(dir.path(), "dovecot.conf", &config);
+    sh(&format!("mkdir -p {at}/run {at}/mail; chown -R nobody {at}/mail"));
     Server::start(dir, ports, &["dovecot", "-F", "-c", &config])
 }
 

@@ -14,6 +14,7 @@ pub(super) struct LmtpSection {
     upstream: Option<String>,
     without_certificate: Option<String>,
     cipher: Option<String>,
+    offer_dsn: Option<bool>,
 }
 
 impl LmtpSection {
@@ -39,7 +40,8 @@ impl LmtpSection {
         let Some(listen) = place("[lmtp] listen", self.listen.as_deref())? else {
             let has_others = self.upstream.is_some()
                 || self.without_certificate.is_some()
-                || self.cipher.is_some();
+                || self.cipher.is_some()
+                || self.offer_dsn.is_some();
             return match has_others {
                 true => Err(setting_problem("[lmtp] listen", "the other settings need it")),
                 false => Ok(None),
@@ -53,7 +55,8 @@ impl LmtpSection {
         if listen == upstream {
             return Err(setting_problem(setting, format!("{upstream} is the proxy itself")));
         }
-        Ok(Some(Settings { listen, upstream, without_certificate, cipher }))
+        let offers_dsn = self.offer_dsn.unwrap_or(false);
+        Ok(Some(Settings { listen, upstream, without_certificate, cipher, offers_dsn }))
     }
 }
 

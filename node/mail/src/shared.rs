@@ -1,0 +1,56 @@
+//! What all connections of the proxy share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use crate::{Certificates, Counters, Settings, limits::UPSTREAMS_MAX};
+
+/// What the proxy does with senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It takes transactions.
+    Serving,
+    /// It takes no further ones, for a while.
+    Draining,
+    /// It takes no further ones, and its listener is closed.
+    Closed,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    /// Name of this host in greetings.
+    pub(crate) host: String,
+    pub(crate) settings: Settings,
+    pub(crate) counters: Arc<Counters>,
+    /// Places for connections to the mailbox server.
+    pub(crate) upstreams: Arc<Semaphore>,
+    /// Gone when the proxy closes: what is behind it may have to end before the connections do.
+    certificates: Mutex<Option<Arc<dyn Certificates>>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        host: &str,
+        settings: Settings,
+        counters: Arc<Counters>,
+        certificates: Arc<dyn Certificates>,
+    ) -> Shared {
+        Shared {
+            host: host.to_owned(),
+            settings,
+            counters,
+            upstreams: Arc::new(Semaphore::new(UPSTREAMS_MAX)),
+            certificates: Mutex::new(Some(certificates)),
+        }
+    }
+
+    /// Returns the source of certificates; none once the proxy closes.
+    pub(crate) fn certificates(&self) -> Option<Arc<dyn Certificates>> {
+        self.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn forget_certificates(&self) {
+        self.certificates.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
