@@ -193,9 +193,8 @@ impl Process<'_> {
             }
             say("  taken over: this process finishes its connections");
             let deadline = successor.deadline();
-            let finishing = async {
-                tokio::join!(edge.finish(deadline), finish(mail.take(), deadline)).0
-            };
+            let finishing =
+                async { tokio::join!(edge.finish(deadline), finish(mail.take(), deadline)).0 };
             let closed = tokio::select! {
                 closed = finishing => closed,
                 _ = stop.wait() => edge.finish(socket::limits::STOP_TIMEOUT).await,

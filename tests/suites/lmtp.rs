@@ -289,13 +289,15 @@ fn postfix_hands_mail_to_the_proxy() {
         "EHLO mx.b.example\r\nMAIL FROM:<ann@b.example>\r\nRCPT TO:<john@shop.example>\r\n\
          RCPT TO:<bob@shop.example>\r\nRCPT TO:<nobody@shop.example>\r\nDATA\r\n"
     );
-    stream.write_all(format!("{said}{}.\r\nQUIT\r\n", MESSAGE.replace("\r\n.", "\r\n..")).as_bytes())
+    stream
+        .write_all(format!("{said}{}.\r\nQUIT\r\n", MESSAGE.replace("\r\n.", "\r\n..")).as_bytes())
         .unwrap();
     let mut answers = String::new();
     stream.read_to_string(&mut answers).unwrap();
     assert!(answers.contains("queued"), "{answers}");
     let log = || std::fs::read_to_string(postfix.file("log")).unwrap_or_default();
-    for status in ["dsn=2.0.0, status=sent", "dsn=4.7.5, status=deferred", "dsn=5.1.1, status=bounced"]
+    for status in
+        ["dsn=2.0.0, status=sent", "dsn=4.7.5, status=deferred", "dsn=5.1.1, status=bounced"]
     {
         wait_for(status, || log().contains(status).then_some(()));
     }

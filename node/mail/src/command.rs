@@ -154,14 +154,17 @@ mod tests {
             assert_eq!(envelope_of(line), Ok((path.to_owned(), parameters)), "{line}");
         };
         check("MAIL FROM:<>", "", &[]);
-        check("mail from:<a@b.example> size=5 BODY=8BITMIME", "a@b.example", &[
-            "SIZE=5",
-            "BODY=8BITMIME",
-        ]);
+        check(
+            "mail from:<a@b.example> size=5 BODY=8BITMIME",
+            "a@b.example",
+            &["SIZE=5", "BODY=8BITMIME"],
+        );
         check("RCPT TO: <a@b.example>", "a@b.example", &[]);
-        check("RCPT TO:<\"a> b\\\"\"@b.example> NOTIFY=NEVER", "\"a> b\\\"\"@b.example", &[
-            "NOTIFY=NEVER",
-        ]);
+        check(
+            "RCPT TO:<\"a> b\\\"\"@b.example> NOTIFY=NEVER",
+            "\"a> b\\\"\"@b.example",
+            &["NOTIFY=NEVER"],
+        );
         check("RCPT TO:<é@b.example>", "é@b.example", &[]);
     }
 

@@ -165,7 +165,8 @@ mod tests {
         let (content, left, is_smuggling) = decoded(b"a\r.\r\n.\r\nb").unwrap();
         assert!(content == b"a\r.\r\n" && left == 1 && is_smuggling);
         // The dot is gone, so that no server finds an end.
-        for (wire, content) in [("a\r\n.\n\r\n.\r\n", "a\r\n\n\r\n"), ("\r\n.\rb\r\n.\r\n", "\r\n\rb\r\n")]
+        for (wire, content) in
+            [("a\r\n.\n\r\n.\r\n", "a\r\n\n\r\n"), ("\r\n.\rb\r\n.\r\n", "\r\n\rb\r\n")]
         {
             let expected = (content.as_bytes().to_vec(), 0, false);
             assert_eq!(decoded(wire.as_bytes()), Some(expected), "{wire:?}");
@@ -177,7 +178,8 @@ mod tests {
 
     #[test]
     fn what_was_decoded_is_encoded_as_it_came() {
-        for wire in ["a\r\n.\r\n", "..\r\n...a\r\n\r\n.\r\n", ".\r\n", "a\n\rb\0\r\n..\n\r\n.\r\n"] {
+        for wire in ["a\r\n.\r\n", "..\r\n...a\r\n\r\n.\r\n", ".\r\n", "a\n\rb\0\r\n..\n\r\n.\r\n"]
+        {
             let (content, ..) = decoded(wire.as_bytes()).unwrap();
             for size in 1..=content.len().max(1) {
                 let (mut stuffing, mut made) = (Stuffing::new(), Vec::new());

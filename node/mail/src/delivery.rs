@@ -39,7 +39,11 @@ enum Body {
 }
 
 impl Delivery {
-    pub(crate) fn new(recipient: String, readers: Vec<Certificate>, upstream: Upstream) -> Delivery {
+    pub(crate) fn new(
+        recipient: String,
+        readers: Vec<Certificate>,
+        upstream: Upstream,
+    ) -> Delivery {
         Delivery { recipient, readers, body: Body::Waiting(upstream), outgoing: Vec::new() }
     }
 

@@ -69,7 +69,8 @@ impl Offers {
         check(from, |Parameter { keyword, value }| match keyword.as_str() {
             "SIZE" => self.size.is_some() && value.parse::<u64>().is_ok(),
             "BODY" => {
-                self.is_8bit && ["7BIT", "8BITMIME"].iter().any(|one| value.eq_ignore_ascii_case(one))
+                self.is_8bit
+                    && ["7BIT", "8BITMIME"].iter().any(|one| value.eq_ignore_ascii_case(one))
             }
             "SMTPUTF8" => self.is_utf8,
             "RET" | "ENVID" => self.takes_dsn,
@@ -86,9 +87,8 @@ impl Offers {
     /// will be encrypted.
     pub(crate) fn mail(&self, from: &Envelope, is_encrypted: bool) -> String {
         let mut line = format!("MAIL FROM:<{}>", from.path);
-        let is_known = |one: &&Parameter| {
-            self.is_dsn || !matches!(one.keyword.as_str(), "RET" | "ENVID")
-        };
+        let is_known =
+            |one: &&Parameter| self.is_dsn || !matches!(one.keyword.as_str(), "RET" | "ENVID");
         for one in from.parameters.iter().filter(is_known) {
             let size = one.value.parse().ok().filter(|_| is_encrypted && one.keyword == "SIZE");
             line.push(' ');
@@ -140,9 +140,11 @@ mod tests {
 
     #[test]
     fn only_what_is_understood_is_handed_on() {
-        let all = offers(&["CHUNKING", "starttls", "8bitmime", "DSN", "SIZE 10000000", "XCLIENT A"]);
+        let all =
+            offers(&["CHUNKING", "starttls", "8bitmime", "DSN", "SIZE 10000000", "XCLIENT A"]);
         let reply = String::from_utf8(all.reply("n1").bytes()).unwrap();
-        let expected = "250-n1\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-DSN\r\n250 SIZE 7096040\r\n";
+        let expected =
+            "250-n1\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-DSN\r\n250 SIZE 7096040\r\n";
         assert_eq!(reply, expected);
         assert!(grown(7_096_040) <= 10_000_000, "what is offered fits when encrypted");
         let none = String::from_utf8(offers(&[]).reply("n1").bytes()).unwrap();
@@ -158,7 +160,10 @@ mod tests {
         assert_eq!(sent, "MAIL FROM:<a@b.example> SIZE=1000 BODY=8bitmime RET=HDRS SMTPUTF8");
         assert!(all.mail(&mail, true).contains("SIZE=66936 "));
         for wrong in ["BODY=BINARYMIME", "AUTH=<>", "SIZE=x"] {
-            assert!(all.check_mail(&envelope(&format!("MAIL FROM:<> {wrong}"))).is_err(), "{wrong}");
+            assert!(
+                all.check_mail(&envelope(&format!("MAIL FROM:<> {wrong}"))).is_err(),
+                "{wrong}"
+            );
         }
         let rcpt = envelope("RCPT TO:<a@b.example> ORCPT=rfc822;c@d.example");
         assert!(all.check_rcpt(&rcpt).is_ok() && none.check_rcpt(&rcpt).is_ok());

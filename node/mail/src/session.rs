@@ -231,7 +231,9 @@ impl Session {
             return Err(error);
         }
         // RFC 2033 §4.2: a reply for each accepted recipient, in their order.
-        for (reply, outcome) in join_all(transaction.deliveries.into_iter().map(Delivery::finish)).await {
+        for (reply, outcome) in
+            join_all(transaction.deliveries.into_iter().map(Delivery::finish)).await
+        {
             if let Some(outcome) = outcome {
                 self.shared.counters.add(outcome);
             }

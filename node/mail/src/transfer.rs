@@ -9,8 +9,8 @@ use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    delivery::Delivery,
     data::Decoder,
+    delivery::Delivery,
     limits::{BODY_START_BYTES, DATA_TIME_MAX},
     reply::Reply,
     wire::{Wire, WireError},

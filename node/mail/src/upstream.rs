@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::{
-    io,
-    sync::OwnedSemaphorePermit,
-    time::timeout,
-};
+use tokio::{io, sync::OwnedSemaphorePermit, time::timeout};
 
 use crate::{
     Settings,

@@ -95,7 +95,8 @@ fn memory_does_not_grow_with_the_message() {
     });
     let Place::Tcp(address) = mail.place() else { return };
     let mut stream = TcpStream::connect(address).unwrap();
-    let start = "LHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<jim@a.example>\r\nRCPT TO:<jo@a.example>\r\nDATA\r\n";
+    let start =
+        "LHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<jim@a.example>\r\nRCPT TO:<jo@a.example>\r\nDATA\r\n";
     stream.write_all(start.as_bytes()).unwrap();
     stream.write_all(b"Subject: long\r\n\r\n").unwrap();
     let line = [&[b'x'; 98][..], b"\r\n"].concat().repeat(1000);

@@ -37,7 +37,9 @@ fn commands_have_an_order() {
 fn commands_that_come_at_once_are_answered_in_order() {
     let scene = Scene::new(WithoutCertificate::Pass);
     let mut sender = scene.sender();
-    sender.sends(b"MAIL FROM:<>\r\nRCPT TO:<unknown@a.example>\r\nRCPT TO:<jim@a.example>\r\nDATA\r\n");
+    sender.sends(
+        b"MAIL FROM:<>\r\nRCPT TO:<unknown@a.example>\r\nRCPT TO:<jim@a.example>\r\nDATA\r\n",
+    );
     let replies: Vec<String> = (0..4).map(|_| sender.hears()[..3].to_owned()).collect();
     assert_eq!(replies, ["250", "550", "250", "354"]);
     sender.sends(MESSAGE.as_bytes());

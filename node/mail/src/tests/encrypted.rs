@@ -22,11 +22,16 @@ fn each_recipient_gets_a_message_that_only_its_account_reads() {
             let text = String::from_utf8(data.clone()).unwrap();
             assert!(text.starts_with("Received: from x by y\r\n"), "the trace stays: {text}");
             assert!(!text.contains("Hello"), "{text}");
-            assert!(decrypted(reader, &data).unwrap().ends_with("\r\n\r\nHello\r\n.\r\n..dots\r\n"));
+            assert!(
+                decrypted(reader, &data).unwrap().ends_with("\r\n\r\nHello\r\n.\r\n..dots\r\n")
+            );
             assert!(decrypted(other, &data).is_err());
         }
         for one in scene.mailboxes.with("RCPT") {
-            assert_eq!(one.commands[0], "LHLO mx.b.example", "the mailbox server traces the sender");
+            assert_eq!(
+                one.commands[0], "LHLO mx.b.example",
+                "the mailbox server traces the sender"
+            );
             let recipients = one.commands.iter().filter(|line| line.starts_with("RCPT"));
             assert_eq!(recipients.count(), 1, "no recipient learns of the others");
         }
@@ -61,7 +66,8 @@ fn encrypted_messages_go_through_byte_for_byte() {
     let once = String::from_utf8(scene.mailboxes.data("jim")).unwrap();
     let of_pgp = "Content-Type: multipart/encrypted; boundary=x\r\nX: \0\u{e9}\r\n\r\n--x\r\n.\r\n";
     // Only the content says what it is.
-    let named = once.replace("smime-type=enveloped-data;", "").replace("smime-type=enveloped-data", "");
+    let named =
+        once.replace("smime-type=enveloped-data;", "").replace("smime-type=enveloped-data", "");
     for message in [&once, of_pgp, &named] {
         assert_eq!(kind(message.as_bytes()).unwrap(), Kind::Encrypted, "{message}");
         let mut sender = scene.sender();
