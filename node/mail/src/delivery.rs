@@ -58,7 +58,10 @@ impl Delivery {
 
     /// Takes the start of the message: its header at least. `is_encrypted`: it is encrypted already.
     pub(crate) fn start(&mut self, mut head: &[u8], is_encrypted: bool, cipher: Cipher) {
-        let Body::Waiting(upstream) = std::mem::replace(&mut self.body, lost()) else { return };
+        let upstream = match std::mem::replace(&mut self.body, lost()) {
+            Body::Waiting(upstream) => upstream,
+            failed => return self.body = failed,
+        };
         let mut encrypting = None;
         if !is_encrypted && !self.readers.is_empty() {
             let encryption = Encryption { cipher, ..Encryption::to(&self.readers) };

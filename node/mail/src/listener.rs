@@ -119,7 +119,7 @@ async fn accept(
     let (mut sessions, mut closing) = (JoinSet::new(), phase.clone());
     loop {
         tokio::select! {
-            _ = closing.wait_for(|phase| *phase == Phase::Closed) => return sessions,
+            () = Phase::wait(&mut closing, |phase| phase == Phase::Closed) => return sessions,
             _ = sessions.join_next(), if !sessions.is_empty() => {}
             accepted = listener.accept(), if sessions.len() < CONNECTIONS_MAX => match accepted {
                 Ok(stream) => {

@@ -60,9 +60,10 @@ fn accounts(path: &str) -> Vec<EmailAddress> {
     };
     let Some((local, domain)) = mailbox.rsplit_once('@') else { return Vec::new() };
     let local = unquoted(local);
-    let base = local.split(DETAIL).next().unwrap_or_default();
+    let lower = local.to_ascii_lowercase();
+    let base = |local: &str| local.split(DETAIL).next().unwrap_or_default().to_owned();
     let mut all: Vec<EmailAddress> = Vec::new();
-    for local in [&local, &local.to_ascii_lowercase(), base, &base.to_ascii_lowercase()] {
+    for local in [&local, &lower, &base(&local), &base(&lower)] {
         let address = EmailAddress::parse(&format!("{local}@{domain}"));
         all.extend(address.ok().filter(|address| !all.contains(address)));
     }

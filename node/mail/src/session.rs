@@ -98,9 +98,9 @@ impl Session {
         };
         let is_idle = self.transaction.is_none();
         tokio::select! {
-            // Not a command that came at the same time.
+            // No transaction begins at the same time.
             biased;
-            _ = self.phase.wait_for(|phase| *phase != Phase::Serving), if is_idle => Ok(None),
+            () = Phase::wait(&mut self.phase, |phase| phase != Phase::Serving), if is_idle => Ok(None),
             line = self.wire.line(COMMAND_BYTES_MAX, COMMAND_TIMEOUT.min(left)) => line.map(Some),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{Certificates, Counters, Settings, limits::UPSTREAMS_MAX};
 
@@ -15,6 +15,14 @@ pub(crate) enum Phase {
     Draining,
     /// It takes no further ones, and its listener is closed.
     Closed,
+}
+
+impl Phase {
+    /// Waits for a phase.
+    pub(crate) async fn wait(phase: &mut watch::Receiver<Phase>, is_reached: fn(Phase) -> bool) {
+        // The sender goes with the proxy.
+        let _ = phase.wait_for(|phase| is_reached(*phase)).await;
+    }
 }
 
 /// What all connections share.

@@ -68,14 +68,14 @@ fn encrypted_messages_go_through_byte_for_byte() {
     // Only the content says what it is.
     let named =
         once.replace("smime-type=enveloped-data;", "").replace("smime-type=enveloped-data", "");
-    for message in [&once, of_pgp, &named] {
+    for message in [once.as_str(), of_pgp, named.as_str()] {
         assert_eq!(kind(message.as_bytes()).unwrap(), Kind::Encrypted, "{message}");
         let mut sender = scene.sender();
         sender.begins(&["john"]);
         assert_eq!(sender.delivers(message, 1), ["250 2.0.0 Saved\r\n"]);
         drop(sender);
         let all = scene.mailboxes.with("RCPT TO:<john@");
-        assert_eq!(String::from_utf8_lossy(&all.last().unwrap().data), *message);
+        assert_eq!(String::from_utf8_lossy(&all.last().unwrap().data), message);
     }
     assert_eq!(scene.counts(), [1, 3, 0, 0]);
 }
