@@ -23,8 +23,9 @@ pub const REPLY_LINES_MAX: usize = 64;
 pub const ERRORS_MAX: usize = 20;
 /// Bytes of a message that are handled at once.
 pub const PIECE_BYTES: usize = 16 * 1024;
-/// Start of a message that is held to see whether it is encrypted already.
-pub const HEAD_BYTES_MAX: usize = HEADER_BYTES_MAX + BODY_START_BYTES;
+/// Start of a message that is held to see whether it is encrypted already. A header that has no end
+/// in it is too long, even without the first line of mailboxes in files, which does not count.
+pub const HEAD_BYTES_MAX: usize = 2 * HEADER_BYTES_MAX;
 /// Part of the body in it: programs from before RFC 2633 say only there what a message is.
 pub(crate) const BODY_START_BYTES: usize = 1024;
 

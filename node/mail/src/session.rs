@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use tokio::{
-    sync::{AcquireError, OwnedSemaphorePermit, watch},
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     WithoutCertificate,
@@ -132,7 +129,7 @@ impl Session {
 
     async fn lhlo(&mut self, name: String) -> Reply {
         self.transaction = None;
-        let opened = match self.place(PLACE_TIMEOUT).await {
+        let opened = match self.shared.place(PLACE_TIMEOUT).await {
             Some(place) => Upstream::open(&self.shared.settings, &name, place).await,
             None => return crowded(),
         };
@@ -164,7 +161,8 @@ impl Session {
         let (Some((name, offers)), Some(transaction)) = (&self.greeted, &self.transaction) else {
             return out_of_order();
         };
-        let count = transaction.deliveries.len();
+        // Deliveries cannot be shared among threads, so nothing of them is held while waiting.
+        let (count, from) = (transaction.deliveries.len(), transaction.from.clone());
         if count >= RECIPIENTS_MAX {
             return Reply::new(452, "4.5.3 Too many recipients, send the message again for others");
         }
@@ -177,8 +175,8 @@ impl Session {
         };
         // A transaction that has places must not wait for others that wait for its own.
         let patience = if count == 0 { PLACE_TIMEOUT } else { Duration::ZERO };
-        let Some(place) = self.place(patience).await else { return crowded() };
-        let mail = offers.mail(&transaction.from, !readers.is_empty());
+        let Some(place) = self.shared.place(patience).await else { return crowded() };
+        let mail = offers.mail(&from, !readers.is_empty());
         let opened = async {
             let mut upstream = Upstream::open(&self.shared.settings, name, place).await?;
             upstream.order(&mail).await?;
@@ -240,13 +238,6 @@ impl Session {
             self.say(&reply).await?;
         }
         Ok(None)
-    }
-
-    /// Takes a place among the connections to the mailbox server.
-    async fn place(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.shared.upstreams).acquire_owned();
-        let place: Result<_, AcquireError> = timeout(patience, place).await.ok()?;
-        place.ok()
     }
 
     fn unopened(&self, failure: Failure) -> Reply {

@@ -1,8 +1,14 @@
 //! What all connections of the proxy share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
+};
 
 use crate::{Certificates, Counters, Settings, limits::UPSTREAMS_MAX};
 
@@ -32,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) counters: Arc<Counters>,
     /// Places for connections to the mailbox server.
-    pub(crate) upstreams: Arc<Semaphore>,
+    upstreams: Arc<Semaphore>,
     /// Gone when the proxy closes: what is behind it may have to end before the connections do.
     certificates: Mutex<Option<Arc<dyn Certificates>>>,
 }
@@ -56,6 +62,13 @@ impl Shared {
     /// Returns the source of certificates; none once the proxy closes.
     pub(crate) fn certificates(&self) -> Option<Arc<dyn Certificates>> {
         self.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a place among the connections to the mailbox server; none within `patience`: all are in
+    /// use.
+    pub(crate) async fn place(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.upstreams).acquire_owned();
+        timeout(patience, place).await.ok()?.ok()
     }
 
     pub(crate) fn forget_certificates(&self) {

@@ -140,7 +140,7 @@ impl Mailboxes {
 
 fn serve(stream: TcpStream, heard: &mut Heard) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
-    let mut say = |text: &str| (&stream).write_all(text.as_bytes());
+    let say = |text: &str| (&stream).write_all(text.as_bytes());
     say("220 box LMTP\r\n")?;
     let mut recipient = String::new();
     loop {

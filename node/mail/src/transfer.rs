@@ -2,7 +2,6 @@
 
 use conclave_smime::{
     cms::Cipher,
-    limits::HEADER_BYTES_MAX,
     message::{self, Kind},
 };
 use futures::future::join_all;
@@ -11,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     data::Decoder,
     delivery::Delivery,
-    limits::{BODY_START_BYTES, DATA_TIME_MAX},
+    limits::{BODY_START_BYTES, DATA_TIME_MAX, HEAD_BYTES_MAX},
     reply::Reply,
     wire::{Wire, WireError},
 };
@@ -83,7 +82,7 @@ impl Head {
     fn is_enough(&self) -> bool {
         match self.header {
             Some(header) => self.bytes.len() >= header + BODY_START_BYTES,
-            None => self.bytes.len() > HEADER_BYTES_MAX,
+            None => self.bytes.len() > HEAD_BYTES_MAX,
         }
     }
 }

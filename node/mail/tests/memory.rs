@@ -49,7 +49,7 @@ fn certificate() -> Vec<u8> {
 fn take(stream: TcpStream) -> u64 {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut bytes = 0;
-    let mut say = |text: &str| (&stream).write_all(text.as_bytes()).unwrap();
+    let say = |text: &str| (&stream).write_all(text.as_bytes()).unwrap();
     say("220 box\r\n");
     let mut line = String::new();
     while reader.read_line(&mut line).unwrap() > 0 && !line.starts_with("QUIT") {
