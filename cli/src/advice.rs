@@ -284,6 +284,18 @@ pub(crate) fn explain(code: Code) -> &'static str {
         Code::Pkcs12Unusable => {
             "The PKCS#12 file cannot be used: it is damaged, its passphrase is wrong, or it does not hold exactly one private key with its certificate."
         }
+        Code::MessageUnusable => {
+            "The message is not one of RFC 5322, its S/MIME parts are damaged, or it is not of the kind that the command needs: verify wants a signed message, decrypt an encrypted one. Whatever prevents a decryption, the answer is the same: what tells more would help who tries to break it."
+        }
+        Code::SignatureWrong => {
+            "A signature of the message is wrong: the message, the signature or the certificate was changed on the way, or the algorithm is no longer accepted. Nothing of the message was written."
+        }
+        Code::MessageForOthers => {
+            "No key of the account opens the message: it was encrypted for other certificates. conclave account show EMAIL lists the keys and certificates, those of earlier mail too."
+        }
+        Code::RecipientMissing => {
+            "Messages are encrypted to the latest certificate of the account's current key. There is none, or it has expired, is revoked, or its key is for signing only. conclave account cert issue EMAIL makes one; conclave account show EMAIL tells what there is."
+        }
         Code::NotLoggedIn => {
             "HTTPS needs an access token, made on a member: conclave token create NAME --role ROLE"
         }

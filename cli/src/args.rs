@@ -8,6 +8,7 @@ mod cluster;
 mod context;
 mod domain;
 mod keyring;
+mod message;
 mod pki;
 mod screens;
 mod smime;
@@ -27,6 +28,10 @@ pub(crate) use cluster::{Cluster, Config, JoinToken, Node, Server};
 pub(crate) use context::Context;
 pub(crate) use domain::Domain;
 pub(crate) use keyring::{Keyring, Rekeying};
+pub(crate) use message::{
+    CipherArg, DecryptMessage, EncryptMessage, FilterMessages, Owner, SignMessage, VerifyMessage,
+    WithoutCertificate,
+};
 pub(crate) use pki::{Cert, Chain, Csr, Fields, Key, Of, Requesting, Taking};
 pub(crate) use screens::command;
 pub(crate) use smime::{Smime, SmimeSubject};
@@ -226,7 +231,7 @@ pub(crate) enum Command {
     /// CA chains of domains
     #[command(subcommand)]
     Chain(Chain),
-    /// Issuers of the S/MIME certificates of accounts
+    /// S/MIME: issuers of the certificates of accounts, and messages
     #[command(subcommand)]
     Smime(Smime),
     /// Accounts: e-mail addresses with keys and certificates for S/MIME

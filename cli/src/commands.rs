@@ -21,6 +21,7 @@ mod file;
 mod key;
 mod keyring;
 mod listener;
+mod message;
 mod node;
 mod prompt;
 mod recover;
@@ -62,6 +63,9 @@ const OTHERS: u32 = 0o027;
 
 /// Exit code of a completed command that found something which needs attention.
 const ATTENTION: u8 = 9;
+
+/// Exit code after which a mail server tries again later (EX_TEMPFAIL of sysexits.h).
+pub(crate) const TEMPORARY: u8 = 75;
 
 /// Exit code of a completed command.
 type Done = Result<u8, Failure>;
@@ -253,7 +257,7 @@ fn environment(name: &str) -> Option<String> {
 fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
     let is_join = matches!(command, Command::Cluster(Cluster::Join { .. }));
     // For these commands --scope is a set of trusted certificates, and is part of the path.
-    let is_trust = matches!(command, Command::Trust(_));
+    let is_trust = matches!(command, Command::Trust(_) | Command::Smime(args::Smime::Verify(_)));
     let is_known = |scope: &String| ["shared", "local"].contains(&scope.as_str());
     if !is_trust && !global.scope.as_ref().is_none_or(is_known) {
         let title =

@@ -16,6 +16,9 @@ use std::process::ExitCode;
 
 use conclave_api::problem::{Code, Problem, masked};
 
+/// Exit code after a panic, as Rust has it.
+const PANICKED: u8 = 101;
+
 fn main() -> ExitCode {
     let args = match args::Args::read() {
         Ok(args) => args,
@@ -23,7 +26,11 @@ fn main() -> ExitCode {
     };
     conclave_node::harden();
     let global = args.global.clone();
-    let mut done = commands::run(args);
+    let run = std::panic::AssertUnwindSafe(|| commands::run(args));
+    let Ok(mut done) = std::panic::catch_unwind(run) else {
+        // The panic has been told. A mail server must keep its message all the same.
+        return ExitCode::from(if is_filter() { commands::TEMPORARY } else { PANICKED });
+    };
     if let (Ok(_), Some(failed)) = (&done, output::failed()) {
         done = Err(Box::new(failed));
     }
@@ -36,11 +43,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether a mail server calls the filter. It would take the usual exit codes for a refusal of the
+/// message.
+fn is_filter() -> bool {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    words.windows(2).any(|pair| pair == ["smime", "filter"])
+}
+
 /// Prints why the arguments are wrong, or the help that was asked for.
 fn refuse(refused: &clap::Error) -> ExitCode {
     let said = refused.to_string();
     let shown = masked(said.clone());
-    let code = u8::try_from(refused.exit_code()).unwrap_or(2);
+    let code = match refused.use_stderr() && is_filter() {
+        true => commands::TEMPORARY,
+        false => u8::try_from(refused.exit_code()).unwrap_or(2),
+    };
     if let Some(form) = output::asked_form(std::env::args()).filter(|_| refused.use_stderr()) {
         let mut lines = shown.lines().map(str::trim).filter(|line| !line.is_empty());
         let title = lines.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Bulk creation of domains for measurements, without a request for each.
+//! Work with the data of a node that does not run: many domains at once, and what its secrets hold.
 
 use std::{fs::File, io, ops::Range, path::Path, sync::Arc, time::Duration};
 
@@ -8,6 +8,7 @@ use conclave_cluster::{
     config::Config,
     fault::internal,
     membership::Membership,
+    node::Node,
     replica::{Replica, Wait},
 };
 use conclave_keys::{Keyring, Purpose};
@@ -20,7 +21,7 @@ use conclave_store::{
     command::{Action, Command, CreateDomain, SetCertificate},
     id::{DomainId, DomainName, NodeId},
     outcome::Outcome,
-    record::PkiMode,
+    record::{PkiMode, RowKey},
     scope::Scope,
     wire,
 };
@@ -46,13 +47,7 @@ const DAYS: u64 = 90;
 /// authority issues all certificates and is their chain. The domains share 1,024 keys. The commands
 /// go through Raft's log, so that the disk looks as after real changes.
 pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
-    let config = Config::read(config)?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| internal("runtime", error))?;
-    let filled = runtime.block_on(async {
-        let node = boot::assemble(&config)?;
-        let membership = Membership::read(node.data_dir()).ok().flatten();
-        let membership = membership.ok_or_else(|| internal("this node has no cluster", ""))?;
-        let replica = conclave_cluster::life::start(&node, &membership).await?;
+    stopped(config, async |node, replica| {
         let filling = Arc::new(Filling::new(replica.clone(), Arc::clone(node.keyring()))?);
         let mut tasks = JoinSet::new();
         for number in numbers {
@@ -67,16 +62,49 @@ pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
         for done in tasks.join_all().await {
             done?;
         }
+        Ok(())
+    })
+}
+
+/// Opens all secrets in the State of a node whose process does not run, by its own unlock key.
+/// Returns them with the keys of their rows.
+pub fn opened(config: &Path) -> Result<Vec<(RowKey, Vec<u8>)>, Box<Problem>> {
+    stopped(config, async |node, replica| {
+        let point = replica.point();
+        let mut all = Vec::new();
+        for (key, row) in point.state.rows() {
+            let secrets = conclave_keys::opened(node.keyring(), key, &row.record);
+            let secrets = secrets.map_err(|error| internal("a secret", error))?;
+            all.extend(secrets.iter().map(|secret| (key.clone(), secret.expose().to_vec())));
+        }
+        Ok(all)
+    })
+}
+
+/// Works with the data of a node whose process does not run, and closes its databases.
+fn stopped<T>(
+    config: &Path,
+    work: impl AsyncFnOnce(Node, Replica) -> Result<T, Problem>,
+) -> Result<T, Box<Problem>> {
+    let config = Config::read(config)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| internal("runtime", error))?;
+    let done = runtime.block_on(async {
+        let node = boot::assemble(&config)?;
+        let membership = Membership::read(node.data_dir()).ok().flatten();
+        let membership = membership.ok_or_else(|| internal("this node has no cluster", ""))?;
+        let replica = conclave_cluster::life::start(&node, &membership).await?;
+        let done = work(node, replica.clone()).await?;
         let stopped = replica.raft().shutdown().await;
-        stopped.map_err(|error| Box::new(internal("the log did not stop cleanly", error)))
+        stopped.map_err(|error| internal("the log did not stop cleanly", error))?;
+        Ok::<T, Problem>(done)
     });
     drop(runtime);
-    filled?;
+    let done = done?;
     for home in ["state.v2/db", "local.v2/db"] {
         wait_until_closed(&config.data_dir.join(home))
             .map_err(|error| internal("the databases stay open", error))?;
     }
-    Ok(())
+    Ok(done)
 }
 
 /// Waits until a database is closed: its own thread closes it some time after its last user.

@@ -1,7 +1,7 @@
 //! Clusters of real processes, driven by the real command line.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read, Seek, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -253,10 +253,22 @@ impl Node {
 
     /// Runs a command of the command line against this node.
     pub fn run(&self, words: &[&str]) -> Ran {
+        Ran::of(self.command(words).stdin(Stdio::null()))
+    }
+
+    /// The same with this on its standard input.
+    pub fn run_with(&self, words: &[&str], input: &[u8]) -> Ran {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(input).unwrap();
+        file.rewind().unwrap();
+        Ran::of(self.command(words).stdin(file))
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let socket = self.dir.join("admin.sock");
         let mut command = Command::new(binary("conclave"));
         command.arg("--address").arg(format!("unix:{}", socket.display())).args(words);
-        Ran::of(command.stdin(Stdio::null()))
+        command
     }
 
     /// A request to the API on the socket, as any program would make it: the status, and the body.

@@ -363,7 +363,7 @@ fn every_version_is_kept_and_can_be_had_back() {
 }
 
 /// What the public port answers: status, head and body.
-fn public(node: &Node, method: &str, path: &str) -> (u16, String, Vec<u8>) {
+pub(crate) fn public(node: &Node, method: &str, path: &str) -> (u16, String, Vec<u8>) {
     let said = node.said();
     let address = said.split("public   http://").nth(1).unwrap().split('/').next().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();

@@ -46,11 +46,23 @@ const NEEDS: [(&str, &[&str]); 15] = [
             "certificate",
             "chain",
             "client_auth",
+            "smime_issuer",
+            "smime_crl",
+            "accounts",
+            "account",
+            "account_certificate",
         ],
     ),
     (
         "domain",
         &[
+            "remove_smime_issuer",
+            "create_account",
+            "delete_account",
+            "generate_account_key",
+            "import_account_key",
+            "export_account_key",
+            "set_account_passphrase",
             "create_domain",
             "set_domain",
             "delete_domain",
@@ -76,6 +88,13 @@ const NEEDS: [(&str, &[&str]); 15] = [
             "end_canary",
             "set_chain",
             "remove_chain",
+            "import_smime_issuer",
+            "self_sign_smime_issuer",
+            "refresh_smime_issuer",
+            "create_smime_csr",
+            "set_smime_chain",
+            "issue_account_certificate",
+            "revoke_account_certificate",
         ],
     ),
     ("trust", &["add_trusted", "remove_trusted"]),
@@ -233,7 +252,11 @@ fn every_request_is_for_those_whose_role_has_the_right() {
         for operation in OPERATIONS {
             let (right, is_of_domain) = need(operation.id);
             for name in ["shop.example", "other.example"] {
-                let set = if operation.path.contains("/trust/") { "domain:" } else { "" };
+                let set = match operation.path {
+                    path if path.contains("/trust/") => "domain:",
+                    path if path.starts_with("/v1/accounts/") => "ann@",
+                    _ => "",
+                };
                 let name = if is_of_domain { name } else { "none" };
                 let path = operation.path.replace("{name}", &format!("{set}{name}"));
                 let path = path.replace("{id}", "0000000000000000").replace("{ip}", "-");

@@ -1,10 +1,18 @@
 //! S/MIME: the issuer of a domain, accounts with keys and certificates, and revocation, as their
 //! operators see them.
 
+mod delivery;
+mod messages;
+
 use std::process::Command;
 
+use conclave_pki::key::PrivateKey;
+use conclave_smime::lock::{self, Context};
+use conclave_store::{id::Fingerprint, record::RowKey};
 use conclave_tests::{Cluster, Node, has_program};
 use serde_json::Value;
+
+use crate::domain_pki::public;
 
 const PASSPHRASE: &str = "correct horse battery";
 
@@ -31,7 +39,12 @@ fn with_issuer() -> Cluster {
 
 /// Makes an account with a key and a certificate.
 fn account(node: &Node, email: &str) {
-    let pass = node.file("account.pass", PASSPHRASE.as_bytes());
+    account_of(node, email, PASSPHRASE);
+}
+
+/// The same with a passphrase of its own.
+fn account_of(node: &Node, email: &str, passphrase: &str) {
+    let pass = node.file("account.pass", passphrase.as_bytes());
     node.run(&["account", "create", email, "--name", "Ann Lee"]).ok();
     node.run(&["account", "key", "generate", email, "--passphrase-file", &pass]).ok();
     node.run(&["account", "cert", "issue", email]).ok();
@@ -72,10 +85,19 @@ fn a_revocation_on_one_node_is_in_the_list_of_another() {
     let list = ["crl", "-in", "revoked.crl", "-noout", "-text"];
     let (_, text) = openssl(third, &list);
     assert!(text.contains("Key Compromise"), "{text}");
+    // Everybody can have the list, at the address that certificates name.
+    let path = "/certificates/shop.example/smime.crl";
+    let (status, head, der) = public(third, "GET", path);
+    assert!(status == 200 && head.contains("content-type: application/pkix-crl"), "{head}");
+    third.file("public.crl", &der);
+    let read = ["crl", "-inform", "DER", "-in", "public.crl", "-noout", "-text"];
+    assert!(openssl(third, &read).1.contains("Key Compromise"));
+    assert_eq!(public(third, "GET", "/certificates/elsewhere.example/smime.crl").0, 404);
     // A deleted account leaves its certificate in the list.
     first.run(&["account", "delete", "bob@shop.example", "--yes"]).ok();
     let crl = third.run(&["smime", "crl", "shop.example", "-o", "json"]).json();
     assert_eq!(crl["revoked"], 2);
+    assert_ne!(public(third, "GET", path).2, der, "a revocation is public at once");
     let again = refused(first, &[&words[..], &reason].concat());
     assert!(again["title"].as_str().unwrap().contains("revoked already"), "{again}");
 }
@@ -94,17 +116,17 @@ fn keys_are_exported_for_other_programs_and_come_back() {
     let export = |pass: &str, more: &[&str]| {
         let words = ["account", "key", "export", "ann@shop.example", "--passphrase-file", pass];
         let to = ["--out", &out, "--export-passphrase-file", &of_file];
-        [&words[..], &to, more].concat()
+        second.run(&[&words[..], &to, more].concat())
     };
     let read = ["pkcs12", "-in", "ann.p12", "-passin", "pass:of the file", "-nodes"];
     for (more, of_openssl) in [(&[][..], &[][..]), (&["--legacy"], &["-legacy"])] {
-        second.run(&export(&pass, more)).ok();
+        export(&pass, more).ok();
         let (is_read, said) = openssl(second, &[&read[..], of_openssl].concat());
         assert!(is_read && said.contains("BEGIN PRIVATE KEY"), "{said}");
         assert_eq!(said.matches("BEGIN CERTIFICATE").count(), 2, "with its issuer: {said}");
     }
     let wrong = second.file("wrong.pass", b"not this passphrase");
-    assert_eq!(refused(second, &export(&wrong, &[]))["code"], "A003");
+    assert_eq!(export(&wrong, &["-o", "json"]).problem()["code"], "A003");
     // An account of its own name takes the key of the file, on another node.
     first.run(&["account", "delete", "ann@shop.example", "--yes"]).ok();
     first.run(&["account", "create", "ann@shop.example"]).ok();
@@ -191,4 +213,52 @@ fn a_domain_that_may_not_issue_says_why_and_names_with_accounts_stay() {
     let verify = ["verify", "-purpose", "smimeencrypt", "-CAfile", "root.pem", "-untrusted"];
     let (is_good, said) = openssl(node, &[&verify[..], &["issuer.pem", "leaf.pem"]].concat());
     assert!(is_good, "{said}");
+}
+
+#[test]
+fn an_opened_store_has_no_account_key_without_its_passphrase() {
+    if !has_program("openssl") {
+        return;
+    }
+    let mut cluster = Cluster::start(1);
+    let node = &mut cluster.nodes[0];
+    node.run(&["domain", "create", "shop.example"]).ok();
+    node.run(&["smime", "self-sign", "shop.example"]).ok();
+    let req = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let of = ["-subj", "/CN=Ann", "-addext", "subjectAltName=email:ann@shop.example"];
+    let made = openssl(node, &[&req[..], &of, &["-keyout", "ann.key", "-out", "ann.pem"]].concat());
+    assert!(made.0, "{}", made.1);
+    let write = ["pkcs12", "-export", "-inkey", "ann.key", "-in", "ann.pem", "-out", "ann.p12"];
+    assert!(openssl(node, &[&write[..], &["-passout", "pass:of the file"]].concat()).0);
+    let out = ["pkey", "-in", "ann.key", "-outform", "DER", "-out", "ann.der"];
+    assert!(openssl(node, &out).0);
+    let pass = node.file("account.pass", PASSPHRASE.as_bytes());
+    let of_file = node.file("p12.pass", b"of the file\n");
+    let file = node.dir.join("ann.p12").display().to_string();
+    node.run(&["account", "create", "ann@shop.example"]).ok();
+    let import = ["account", "key", "import", "ann@shop.example", &file];
+    let by = ["--file-passphrase-file", &of_file, "--passphrase-file", &pass];
+    node.run(&[&import[..], &by].concat()).ok();
+    node.stop();
+    let der = std::fs::read(node.dir.join("ann.der")).unwrap();
+    let key = PrivateKey::from_pkcs8_der(&der).unwrap();
+    // The number of a P-256 key in PKCS#8.
+    let number = &der[36..68];
+    let opened = conclave_node::testing::opened(&node.dir.join("node.toml")).unwrap();
+    let is_issuer = |(row, secret): &(RowKey, Vec<u8>)| {
+        matches!(row, RowKey::SmimeIssuer(_)) && PrivateKey::from_pkcs8_der(secret).is_ok()
+    };
+    assert!(opened.iter().any(is_issuer), "secrets are opened");
+    let holds = |secret: &[u8]| secret.windows(number.len()).any(|part| part == number);
+    assert!(holds(&der), "the search would find it");
+    for (row, secret) in &opened {
+        assert!(!holds(secret), "{row:?} holds the key of the account");
+    }
+    let is_of_account = |(row, _): &&(RowKey, Vec<u8>)| matches!(row, RowKey::Account(_));
+    let (_, locked) = opened.iter().find(is_of_account).unwrap();
+    let key_id = Fingerprint::of(key.public_key_der()).0;
+    let context = Context { address: "ann@shop.example", key_id: &key_id };
+    assert!(lock::unlock(locked, "another passphrase", &context).is_err());
+    let unlocked = lock::unlock(locked, PASSPHRASE, &context).unwrap();
+    assert_eq!(unlocked.public_key_der(), key.public_key_der());
 }

@@ -102,7 +102,7 @@ pub(crate) enum AccountKey {
         #[command(flatten)]
         changing: Changing,
     },
-    /// Writes the current key with its certificate to a PKCS#12 file
+    /// Writes a key with its certificate to a PKCS#12 file
     #[command(
         after_help = "Examples:\n  conclave account key export ann@shop.example --passphrase-file ann.pass --out ann.p12 --export-passphrase-file p12.pass\n  conclave account key export ann@shop.example --passphrase-file ann.pass --out ann.p12 --export-passphrase-file p12.pass --legacy"
     )]
@@ -118,6 +118,9 @@ pub(crate) enum AccountKey {
         /// File whose first line is the passphrase of the new PKCS#12 file
         #[arg(long, value_name = "FILE")]
         export_passphrase_file: PathBuf,
+        /// SHA-256 of an earlier key, as account show tells it [default: the current key]
+        #[arg(long, value_name = "SHA256")]
+        key: Option<String>,
         /// Use the weak algorithms of programs that know no others, as old Windows and macOS
         #[arg(long)]
         legacy: bool,

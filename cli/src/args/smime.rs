@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::{Changing, IfExists};
+use super::{
+    Changing, IfExists,
+    message::{DecryptMessage, EncryptMessage, FilterMessages, SignMessage, VerifyMessage},
+};
 
 #[derive(Subcommand)]
 pub(crate) enum Smime {
@@ -110,6 +113,31 @@ pub(crate) enum Smime {
         #[command(flatten)]
         changing: Changing,
     },
+    /// Signs a message by the key of an account
+    #[command(
+        after_help = "Examples:\n  conclave smime sign letter.eml --as ann@shop.example --passphrase-file ann.pass > signed.eml\n  conclave smime sign letter.eml --as ann@shop.example --passphrase-file ann.pass --opaque --out signed.eml\nThe message stays here: the key comes from the node, encrypted for this one command."
+    )]
+    Sign(Box<SignMessage>),
+    /// Tells who signed a message, and whether the signer is trusted
+    #[command(
+        after_help = "Examples:\n  conclave smime verify signed.eml\n  conclave smime verify signed.eml --out letter.eml -o json\nExit code 8 if it is not valid."
+    )]
+    Verify(Box<VerifyMessage>),
+    /// Encrypts a message for accounts and others
+    #[command(
+        after_help = "Examples:\n  conclave smime encrypt letter.eml --to ann@shop.example --to bob@shop.example > encrypted.eml\n  conclave smime encrypt letter.eml --to ann@shop.example --cert partner.pem --sign-as bob@shop.example --passphrase-file bob.pass > encrypted.eml"
+    )]
+    Encrypt(Box<EncryptMessage>),
+    /// Decrypts a message by the present key of an account, or an earlier one
+    #[command(
+        after_help = "Examples:\n  conclave smime decrypt encrypted.eml --as ann@shop.example --passphrase-file ann.pass\n  conclave smime decrypt encrypted.eml --as ann@shop.example --passphrase-file ann.pass --out letter.eml"
+    )]
+    Decrypt(Box<DecryptMessage>),
+    /// Encrypts a message on its way into a mailbox, for mail servers: standard input to standard output
+    #[command(
+        after_help = "Examples:\n  conclave smime filter --to jim@shop.example < message.eml\n  conclave smime filter --to jim@shop.example --also john@shop.example < message.eml\nA message that is encrypted already stays as it is. Exit codes are those of sysexits.h: 0, 75 (try it\nagain later), 65 (damaged message), 69 (refused). With any other than 0, discard the output."
+    )]
+    Filter(Box<FilterMessages>),
 }
 
 // Subject and key of an issuer. No doc comment, see Global.

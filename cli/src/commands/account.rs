@@ -74,10 +74,10 @@ async fn key(asking: &Asking, command: AccountKey) -> Result<(), Failure> {
             let done = client.import_account_key(&email, &import, &change(&changing)).await?;
             output::change(global, &format!("account {email}: key imported"), &done);
         }
-        AccountKey::Export { email, passphrase_file, out, export_passphrase_file, legacy } => {
+        AccountKey::Export { email, passphrase_file, out, export_passphrase_file, key, legacy } => {
             let (passphrase, of_file) = (first(&passphrase_file)?, first(&export_passphrase_file)?);
             check_writable(&out)?;
-            let export = Export { passphrase, export_passphrase: of_file, legacy };
+            let export = Export { passphrase, export_passphrase: of_file, key, legacy };
             let exported = client.export_account_key(&email, &export).await?;
             let bytes = BASE64.decode(exported.pkcs12.as_bytes()).map_err(|_| {
                 Problem::new(Code::Internal, "the node's answer is not encoded in base64")

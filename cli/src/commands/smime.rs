@@ -6,8 +6,8 @@ use conclave_api::{
 };
 
 use super::{
-    Asking, Done, cert, change, check_writable, confirm, file, in_file, key::passphrase, read_file,
-    removing, write_file,
+    Asking, Done, cert, change, check_writable, confirm, file, in_file, key::passphrase, message,
+    read_file, removing, write_file,
 };
 use crate::{
     args::{Smime, SmimeSubject},
@@ -15,6 +15,14 @@ use crate::{
 };
 
 pub(super) async fn run(asking: &Asking, command: Smime) -> Done {
+    let command = match command {
+        Smime::Sign(asked) => return message::sign(asking, *asked).await,
+        Smime::Verify(asked) => return message::verify(asking, *asked).await,
+        Smime::Encrypt(asked) => return message::encrypt(asking, *asked).await,
+        Smime::Decrypt(asked) => return message::decrypt(asking, *asked).await,
+        Smime::Filter(asked) => return Ok(message::filter(asking, *asked).await),
+        of_issuer => of_issuer,
+    };
     let (client, global) = (asking.client()?, &asking.global);
     match command {
         Smime::Show { name } => {
@@ -90,6 +98,11 @@ pub(super) async fn run(asking: &Asking, command: Smime) -> Done {
             let done = client.remove_smime_issuer(&name, &removing(&changing, &existing)).await?;
             output::change(global, &format!("{name}: S/MIME issuer removed"), &done);
         }
+        Smime::Sign(_)
+        | Smime::Verify(_)
+        | Smime::Encrypt(_)
+        | Smime::Decrypt(_)
+        | Smime::Filter(_) => {}
     }
     Ok(0)
 }

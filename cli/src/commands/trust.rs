@@ -1,6 +1,6 @@
 //! Commands for trusted certificates.
 
-mod verify;
+pub(super) mod verify;
 
 use std::path::Path;
 

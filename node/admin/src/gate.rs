@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use conclave_api::{
-    need::Need,
+    need::{About, Need},
     operation::{self, OPERATIONS},
     path::{
         CLUSTER_TRANSFER_LEADER, KEYRING_REKEY, KEYRING_SEAL, KEYRING_UNLOCKING, KEYRING_UNSEAL,
@@ -23,7 +23,7 @@ use conclave_api::{
 };
 use conclave_cluster::{life::Rate, node::Node, operate::Caller, rights::need};
 use conclave_store::{
-    id::NodeId,
+    id::{EmailAddress, NodeId},
     limits::AUDIT_VALUE_BYTES_MAX,
     record::{AuditDifference, AuditEvent, AuditResult, Origin, Principal},
 };
@@ -162,7 +162,20 @@ async fn decide(parts: &mut Parts, node: &Node, matched: &str) -> Result<(), Fai
         .await
         .map_err(|error| Problem::new(Code::Malformed, format!("the path: {error}")))?;
     let name = names.iter().next().map(|(_, value)| value.to_owned());
+    let name = match need {
+        Need::Right(_, About::Account) => name.and_then(|address| domain_of(node, &address)),
+        _ => name,
+    };
     Ok(caller.check(need, name.as_deref())?)
+}
+
+/// Returns the name of the domain to which an address belongs, as far as this node knows: the
+/// change decides once more.
+fn domain_of(node: &Node, address: &str) -> Option<String> {
+    let address = EmailAddress::parse(address).ok()?;
+    let point = node.replica().ok().map(|replica| replica.point());
+    let domain = point.as_ref().and_then(|point| point.state.domain_of(&address));
+    Some(domain.map_or_else(|| address.domain(), |domain| &domain.name).to_string())
 }
 
 /// Returns whether `Unsealer` decides about a request at a sealed node.

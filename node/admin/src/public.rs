@@ -4,17 +4,23 @@
 //! cannot expose the admin API. Every refusal is the same 404, so that a client cannot tell an
 //! unknown domain from one that is not enabled or has no certificate.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
 use axum::{
     Router,
-    extract::{FromRequestParts, Path, Query},
+    body::Bytes,
+    extract::{self, FromRequestParts, Path, Query},
     http::{HeaderName, StatusCode, header, request::Parts},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use conclave_cluster::node::Node;
+use conclave_cluster::{admit, node::Node};
 use conclave_pki::certificate::Certificate;
 use conclave_store::{
-    id::{DomainName, Fingerprint},
+    id::{DomainId, DomainName, Fingerprint},
     record::{Credential, Domain, KeyFamily, PkiMode},
     state::State,
     time::UnixMillis,
@@ -27,6 +33,19 @@ use crate::http::{self, Places, limits::PUBLIC_CONNECTIONS_MAX};
 
 /// Content security policy: the pages load nothing, run nothing and cannot be framed.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// Revocation lists held here: a list stays the same for an hour, unless a certificate is revoked.
+const LISTS_MAX: usize = 256;
+
+/// What the pages are made from.
+#[derive(Clone)]
+struct Source {
+    node: Node,
+    lists: Lists,
+}
+
+/// The last revocation list of each domain, with its number and the versions of its issuer.
+type Lists = Arc<Mutex<HashMap<DomainId, ([u64; 3], Bytes)>>>;
 
 /// The public certificates of a domain; at least one.
 struct Public {
@@ -63,9 +82,10 @@ fn router(node: Node) -> Router {
         .route("/certificates/{name}", get(page))
         .route("/certificates/{name}/certificate.cer", get(der))
         .route("/certificates/{name}/certificate.pem", get(pem))
+        .route("/certificates/{name}/smime.crl", get(revocation_list))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
-        .with_state(node)
+        .with_state(Source { node, lists: Lists::default() })
 }
 
 type Nothing = (StatusCode, &'static str);
@@ -74,11 +94,12 @@ async fn nothing() -> Nothing {
     (StatusCode::NOT_FOUND, "not found\n")
 }
 
-impl FromRequestParts<Node> for Public {
+impl FromRequestParts<Source> for Public {
     type Rejection = Nothing;
 
-    async fn from_request_parts(parts: &mut Parts, node: &Node) -> Result<Public, Nothing> {
-        let name = Path::<String>::from_request_parts(parts, node).await.ok();
+    async fn from_request_parts(parts: &mut Parts, source: &Source) -> Result<Public, Nothing> {
+        let name = Path::<String>::from_request_parts(parts, source).await.ok();
+        let node = &source.node;
         let wanted = Query::<Wanted>::try_from_uri(&parts.uri).ok();
         let found = name.zip(wanted).and_then(|(Path(name), Query(wanted))| {
             let mut found = find(node, &name)?;
@@ -133,6 +154,41 @@ async fn pem(found: Public) -> Response {
     let all = first.flat_map(|one| std::iter::once(&one.certificate).chain(&one.chain));
     let text: String = all.map(Certificate::pem).collect();
     file(&found.name, "pem", "application/pem-certificate-chain", text.into_bytes())
+}
+
+/// Answers the list of revoked S/MIME certificates of a domain in DER (RFC 2585 §3). It is signed
+/// once an hour: strangers must not make a node sign as often as they like.
+async fn revocation_list(
+    Path(name): Path<String>,
+    extract::State(Source { node, lists }): extract::State<Source>,
+) -> Result<Response, Nothing> {
+    let none = (StatusCode::NOT_FOUND, "not found\n");
+    let name = DomainName::parse(&name).map_err(|_| none)?;
+    let state = node.replica().map_err(|_| none)?.point().state.clone();
+    let domain = state.domain(&name).ok_or(none)?.clone();
+    let now = clock::now();
+    let version = state.smime_issuer(domain.id).map_or(0, |issuer| issuer.version.0);
+    let number = [admit::list_number(&state, &domain, now), version, domain.version.0];
+    let held = lists.lock().ok().and_then(|lists| lists.get(&domain.id).cloned());
+    let id = domain.id;
+    let der = match held.filter(|(held, _)| *held == number) {
+        Some((_, der)) => der,
+        None => {
+            let made = tokio::task::spawn_blocking(move || {
+                admit::revocation_list(&node, &state, &domain, now)
+            });
+            let made = made.await.map_err(|_| none)?.map_err(|_| none)?;
+            let der = Bytes::copy_from_slice(made.der());
+            if let Ok(mut lists) = lists.lock() {
+                if lists.len() >= LISTS_MAX {
+                    lists.clear();
+                }
+                lists.insert(id, (number, der.clone()));
+            }
+            der
+        }
+    };
+    Ok(file(&name, "crl", "application/pkix-crl", der.to_vec()))
 }
 
 fn file(name: &DomainName, ending: &str, media_type: &str, bytes: Vec<u8>) -> Response {

@@ -134,7 +134,7 @@ pub struct Passphrase {
     pub new: String,
 }
 
-/// Request to export the current key with its certificate as a PKCS#12 file.
+/// Request to export a key with its certificate as a PKCS#12 file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "AccountKeyExport")]
@@ -143,6 +143,9 @@ pub struct Export {
     pub passphrase: String,
     /// Passphrase of the new file.
     pub export_passphrase: String,
+    /// SHA-256 of the public key, for an earlier key; the current one if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Use the weak algorithms of programs that know no others.
     #[serde(default)]
     pub legacy: bool,

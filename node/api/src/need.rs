@@ -17,6 +17,8 @@ pub enum About {
     Domain,
     /// The set of trusted certificates that the path names.
     TrustSet,
+    /// The domain of the account that the path names.
+    Account,
     /// Some domains: the body names one, or the answer contains only those that the caller may see.
     Some,
 }
@@ -142,16 +144,15 @@ pub const REQUESTS: &[Row] = &[
     (CHANGE, path::SMIME_CHAIN, CERTIFICATE),
     (READ, path::SMIME_CRL, DOMAIN_READ),
     (READ, path::DOMAIN_ACCOUNTS, DOMAIN_READ),
-    // The domain of an address may have the name after the `@` as an alias: State tells.
     (POST, path::ACCOUNTS, needs(Right::Domain, About::Some)),
-    (READ, path::ACCOUNT, needs(Right::Read, About::Some)),
-    (CHANGE, path::ACCOUNT, needs(Right::Domain, About::Some)),
-    (CHANGE, path::ACCOUNT_KEY, needs(Right::Domain, About::Some)),
-    (POST, path::ACCOUNT_KEY_EXPORT, needs(Right::Domain, About::Some)),
-    (CHANGE, path::ACCOUNT_PASSPHRASE, needs(Right::Domain, About::Some)),
-    (READ, path::ACCOUNT_CERTIFICATE, needs(Right::Read, About::Some)),
-    (POST, path::ACCOUNT_CERTIFICATE, needs(Right::Certificate, About::Some)),
-    (POST, path::ACCOUNT_CERTIFICATE_REVOKE, needs(Right::Certificate, About::Some)),
+    (READ, path::ACCOUNT, needs(Right::Read, About::Account)),
+    (CHANGE, path::ACCOUNT, needs(Right::Domain, About::Account)),
+    (CHANGE, path::ACCOUNT_KEY, needs(Right::Domain, About::Account)),
+    (POST, path::ACCOUNT_KEY_EXPORT, needs(Right::Domain, About::Account)),
+    (CHANGE, path::ACCOUNT_PASSPHRASE, needs(Right::Domain, About::Account)),
+    (READ, path::ACCOUNT_CERTIFICATE, needs(Right::Read, About::Account)),
+    (POST, path::ACCOUNT_CERTIFICATE, needs(Right::Certificate, About::Account)),
+    (POST, path::ACCOUNT_CERTIFICATE_REVOKE, needs(Right::Certificate, About::Account)),
     (READ, path::TLS, CLUSTER_READ),
     (CHANGE, path::TLS, TLS),
     (READ, path::TLS_SERVED, CLUSTER_READ),

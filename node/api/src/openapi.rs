@@ -177,6 +177,7 @@ fn needed(need: Need) -> String {
         About::Cluster => "A token for certain domains is refused.",
         About::Domain => "A token for certain domains must be for this one.",
         About::TrustSet => "A token for certain domains is for the sets of these.",
+        About::Account => "A token for certain domains is for the accounts of these.",
         About::Some => "A token for certain domains is for these.",
     };
     format!("Needs the right `{right}`. {limit}")

@@ -431,6 +431,14 @@ codes! {
     SmimeIssuerMissing "A006" = 4 / 409,
     /// The PKCS#12 file cannot be used.
     Pkcs12Unusable "A007" = 8 / 422,
+    /// The message is damaged, or not of the kind that is needed.
+    MessageUnusable "A008" = 8 / 422,
+    /// A signature of the message is wrong.
+    SignatureWrong "A009" = 8 / 422,
+    /// The message is encrypted for others.
+    MessageForOthers "A010" = 8 / 422,
+    /// The account has no certificate to which messages can be encrypted.
+    RecipientMissing "A011" = 4 / 409,
     /// An internal error of the node.
     Internal "X007" = 1 / 500,
     /// A file named by the caller cannot be read or written.

@@ -76,8 +76,9 @@ pub use member::{member, remove_member, set_member};
 pub use pending_key::{remove_pending_key, set_pending_key};
 pub use problem::rejection_problem;
 pub use smime::{
-    ImportedIssuer, generate_issuer_key, import_issuer, issuer_csr, read_issuer, refresh_issuer,
-    remove_issuer, revocation_list, self_sign_issuer, set_issuer_chain, set_issuer_key,
+    ImportedIssuer, generate_issuer_key, import_issuer, issuer_csr, list_number, read_issuer,
+    refresh_issuer, remove_issuer, revocation_list, self_sign_issuer, set_issuer_chain,
+    set_issuer_key,
 };
 pub(crate) use smime::{Issuing, issuing};
 pub use tls::{LEGACY, flush_sessions, set_tls};
@@ -191,16 +192,21 @@ impl View<'_> {
     }
 
     fn sealed_problem(&self, error: &SealError) -> Problem {
-        let name = &self.node.config().name;
-        let problem =
-            Problem::new(Code::Sealed, format!("{name} is sealed: it cannot use private keys"))
-                .detail(error.to_string());
-        match self.node.keyring().sealed_reason() {
-            Some(reason) => problem
-                .why(reason)
-                .hint(format!("{}    or ask another node", self.node.how_to_unseal())),
-            None => problem,
+        sealed_problem(self.node, error)
+    }
+}
+
+/// Says that a node cannot open a secret.
+fn sealed_problem(node: &Node, error: &SealError) -> Problem {
+    let name = &node.config().name;
+    let problem =
+        Problem::new(Code::Sealed, format!("{name} is sealed: it cannot use private keys"))
+            .detail(error.to_string());
+    match node.keyring().sealed_reason() {
+        Some(reason) => {
+            problem.why(reason).hint(format!("{}    or ask another node", node.how_to_unseal()))
         }
+        None => problem,
     }
 }
 

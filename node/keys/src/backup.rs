@@ -129,6 +129,15 @@ fn check_certificate(
     }
 }
 
+/// Opens every secret of a row, for tests of what is in them.
+#[cfg(feature = "testing")]
+pub fn opened(keyring: &Keyring, key: &RowKey, record: &Record) -> Result<Vec<Secret>, SealError> {
+    let secrets = record.sealed();
+    let purposes = purposes(key, record);
+    let open = |(sealed, purpose)| keyring.open(Scope::Shared, purpose, sealed);
+    secrets.iter().zip(purposes).map(open).collect()
+}
+
 /// Returns the purpose of each secret of a row, in the order of [`Record::sealed`].
 fn purposes(key: &RowKey, record: &Record) -> Vec<Purpose> {
     let of_domain = |domain: &Domain| vec![Purpose::DomainKey(domain.id); domain.credentials.len()];

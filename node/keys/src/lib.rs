@@ -28,6 +28,8 @@ mod unlock;
 mod wrap;
 
 pub use backup::BackupKeys;
+#[cfg(feature = "testing")]
+pub use backup::opened;
 pub use code::{code_secret_text, code_step, make_code_secret};
 pub use identity::NodeKeys;
 pub use keyring::Keyring;

@@ -13,6 +13,7 @@ mod measure;
 mod metrics;
 mod page;
 mod served;
+mod smime;
 mod soak;
 mod start;
 mod writes;
@@ -82,6 +83,12 @@ enum What {
     },
     /// DTLS termination, beside OpenSSL's and GnuTLS's servers.
     Dtls(dtls::Wishes),
+    /// Certificates for accounts, and messages, these beside OpenSSL's CMS.
+    Smime {
+        /// Accounts, each of which gets seven certificates.
+        #[arg(long, default_value_t = 1_000)]
+        accounts: u64,
+    },
     /// A node with many domains: time to its first handshake, memory, handshakes in a second.
     Start {
         /// Domains with a key and a certificate each.
@@ -110,6 +117,7 @@ fn main() {
         What::Disturbed { domains } => disturbed::run(time, domains),
         What::Backup { domains } => backup::run(time, domains),
         What::Served => served::run(),
+        What::Smime { accounts } => smime::run(time, accounts),
         What::Edge { beside, other } => edge::run(time, beside.as_deref(), other.as_deref()),
         What::Dtls(wishes) => dtls::run(time, &wishes),
         What::Start { domains } => start::run(time, domains),

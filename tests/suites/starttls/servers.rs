@@ -81,13 +81,13 @@ fn ports(count: usize) -> Vec<SocketAddr> {
 }
 
 /// A directory that other users may enter.
-fn dir() -> TempDir {
+pub fn dir() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     sh(&format!("chmod 755 {}", dir.path().display()));
     dir
 }
 
-fn sh(script: &str) {
+pub fn sh(script: &str) {
     let output = Command::new("sh").args(["-ec", script]).output().unwrap();
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -101,24 +101,37 @@ fn write(dir: &Path, name: &str, text: &str) -> String {
 
 /// Postfix without TLS; delivers all mail for shop.example to `mail/box`.
 pub fn postfix() -> Server {
-    postfix_with("smtpd_tls_security_level = none")
+    postfix_with("smtpd_tls_security_level = none", "")
+}
+
+/// Postfix that delivers mail for shop.example by a command, `argv` of pipe(8), which it tries
+/// again at once if that fails for now. Mail for john goes to jim's mailbox.
+pub fn postfix_delivering_by(argv: &str) -> Server {
+    let main = "smtpd_tls_security_level = none\nvirtual_transport = store\n\
+                virtual_alias_maps = inline:{ {john@shop.example = jim@shop.example} }\n\
+                minimal_backoff_time = 1s\nmaximal_backoff_time = 2s\nqueue_run_delay = 1s";
+    let store = format!("store unix - n n - 4 pipe\n  flags=Rq user=nobody argv={argv}\n");
+    postfix_with(main, &store)
 }
 
 /// Postfix that offers TLS by itself, with the key and the certificates of these files.
 pub fn postfix_with_tls(key: &str, chain: &str) -> Server {
-    postfix_with(&format!("smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {key}, {chain}"))
+    let tls = format!("smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {key}, {chain}");
+    postfix_with(&tls, "")
 }
 
 /// Postfix without TLS that hands all mail to an LMTP server at this unix socket, and John's mail to
 /// Jim's mailbox.
 pub(crate) fn postfix_before(lmtp: &str) -> Server {
-    postfix_with(&format!(
+    let settings = format!(
         "smtpd_tls_security_level = none\nvirtual_transport = lmtp:unix:{lmtp}\n\
          virtual_alias_maps = inline:{{ john@shop.example=jim@shop.example }}"
-    ))
+    );
+    postfix_with(&settings, "lmtp unix - - n - - lmtp\n")
 }
 
-fn postfix_with(tls: &str) -> Server {
+/// Postfix with these lines in main.cf, and these in master.cf.
+fn postfix_with(settings: &str, services: &str) -> Server {
     let (dir, ports) = (dir(), ports(1));
     let at = dir.path().display();
     let main = format!(
@@ -126,7 +139,7 @@ fn postfix_with(tls: &str) -> Server {
          command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\n\
          mail_owner = postfix\nsetgid_group = postdrop\ninet_interfaces = 127.0.0.1\n\
          inet_protocols = ipv4\nmyhostname = mail.test\nmydestination =\nalias_maps =\n\
-         mynetworks = 192.0.2.0/24\n{tls}\n\
+         mynetworks = 192.0.2.0/24\n{settings}\n\
          virtual_mailbox_domains = shop.example\nvirtual_mailbox_base = {at}/mail\n\
          virtual_mailbox_maps = static:box/\nvirtual_uid_maps = static:65534\n\
          virtual_gid_maps = static:65534\nvirtual_minimum_uid = 1\nmaillog_file = {at}/log\n\
@@ -137,8 +150,8 @@ fn postfix_with(tls: &str) -> Server {
          rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\n\
          defer unix - - n - 0 bounce\ntrace unix - - n - 0 bounce\n\
          proxymap unix - - n - - proxymap\nerror unix - - n - - error\n\
-         retry unix - - n - - error\nlmtp unix - - n - - lmtp\nvirtual unix - n n - - virtual\n\
-         anvil unix - - n - 1 anvil\ntlsmgr unix - - n 1000? 1 tlsmgr\npostlog unix-dgram n - n - 1 postlogd\n",
+         retry unix - - n - - error\nvirtual unix - n n - - virtual\n\
+         anvil unix - - n - 1 anvil\ntlsmgr unix - - n 1000? 1 tlsmgr\npostlog unix-dgram n - n - 1 postlogd\n{services}",
         ports[0]
     );
     write(dir.path(), "etc/main.cf", &main);

@@ -30,15 +30,15 @@ type Anchor = (Certificate, String);
 
 /// Trusted certificates and revocation lists for a validation.
 #[derive(Default)]
-struct Trust {
-    anchors: Vec<Anchor>,
-    crls: Vec<Crl>,
+pub(in super::super) struct Trust {
+    pub(in super::super) anchors: Vec<Anchor>,
+    pub(in super::super) crls: Vec<Crl>,
 }
 
 /// Result of a validation.
 #[derive(Default, Serialize)]
-struct Verdict {
-    valid: bool,
+pub(in super::super) struct Verdict {
+    pub(in super::super) valid: bool,
     anchor: Option<Shown>,
     /// `file`, `builtin`, `server`, `cluster` or `domain`.
     set: Option<String>,
@@ -65,14 +65,11 @@ struct Shown {
 pub(super) async fn run(asking: &Asking, chain: &File, how: &Judging) -> Done {
     let global = &asking.global;
     let trust = match &how.anchors {
-        Some(file) => match read(file) {
-            Ok(found) => Trust {
-                anchors: found.into_iter().map(|one| (one, "file".to_owned())).collect(),
-                crls: Vec::new(),
-            },
+        Some(file) => match of_file(file) {
+            Ok(trust) => trust,
             Err(unreadable) => return unreadable.told(global, file),
         },
-        None => of_scope(asking, how.purpose).await?,
+        None => of_scope(asking, global.scope.as_deref(), how.purpose).await?,
     };
     let mut chain = match read(chain) {
         Ok(chain) => chain,
@@ -85,12 +82,22 @@ pub(super) async fn run(asking: &Asking, chain: &File, how: &Judging) -> Done {
     }
 }
 
-/// Returns the trusted certificates and revocation lists for the scope. The built-in ones need no
+/// Returns the certificates in a file as trusted ones.
+pub(in super::super) fn of_file(file: &File) -> Result<Trust, Unreadable> {
+    let anchors = read(file)?.into_iter().map(|one| (one, "file".to_owned())).collect();
+    Ok(Trust { anchors, crls: Vec::new() })
+}
+
+/// Returns the trusted certificates and revocation lists for a scope. The built-in ones need no
 /// node.
-async fn of_scope(asking: &Asking, purpose: PurposeArg) -> Result<Trust, Failure> {
+pub(in super::super) async fn of_scope(
+    asking: &Asking,
+    scope: Option<&str>,
+    purpose: PurposeArg,
+) -> Result<Trust, Failure> {
     let builtin = builtin::certificates_for(purpose.into());
     let builtin = builtin.iter().map(|one| (one.clone(), BUILTIN.to_owned()));
-    let Some(scope) = asking.global.scope.as_deref().filter(|scope| *scope != BUILTIN) else {
+    let Some(scope) = scope.filter(|scope| *scope != BUILTIN) else {
         return Ok(Trust { anchors: builtin.collect(), crls: Vec::new() });
     };
     let unusable = |error: CertificateError| {
@@ -133,7 +140,7 @@ struct Explained {
 /// Shows the sets in use, and their verdicts about the scope's own certificates.
 pub(super) async fn explain(asking: &Asking, how: &Judging) -> Done {
     let global = &asking.global;
-    let trust = of_scope(asking, how.purpose).await?;
+    let trust = of_scope(asking, global.scope.as_deref(), how.purpose).await?;
     let scope = global.scope.clone().unwrap_or_else(|| BUILTIN.to_owned());
     let mut explained = Explained { scope, sets: Vec::new(), certificates: Vec::new() };
     for set in ["domain", "server", "cluster", BUILTIN] {
@@ -174,7 +181,7 @@ fn parsed(pem: &str) -> Option<Certificate> {
 }
 
 /// Reason why a file is not usable as input.
-enum Unreadable {
+pub(in super::super) enum Unreadable {
     File(Failure),
     Content(CertificateError),
 }
@@ -182,7 +189,7 @@ enum Unreadable {
 impl Unreadable {
     /// Reports the reason. A file that cannot be opened is an error; content that cannot be parsed
     /// is a verdict.
-    fn told(self, global: &Global, file: &File) -> Done {
+    pub(in super::super) fn told(self, global: &Global, file: &File) -> Done {
         match self {
             Unreadable::File(failure) => Err(failure),
             Unreadable::Content(error) => Ok(show(
@@ -238,12 +245,10 @@ fn verdict(
     // No certificate was valid before 1970.
     let at = u64::try_from(at).unwrap_or(0);
     let name = how.name.as_deref().map(Subject::parse);
-    let (trusted, sets): (Vec<Certificate>, Vec<&String>) =
-        trust.anchors.iter().map(|(certificate, set)| (certificate.clone(), set)).unzip();
     let request = Request {
         certificate,
         intermediates: &intermediates,
-        anchors: &trusted,
+        anchors: &[],
         crls: &crls,
         // The lists of a set need not cover certificates of other issuers.
         is_list_required: !how.crl.is_empty(),
@@ -257,7 +262,16 @@ fn verdict(
         },
         depth: how.depth,
     };
-    Ok(match verify(&request) {
+    Ok(of_request(request, trust))
+}
+
+/// Returns the verdict about a request, whose anchors are those of `trust`.
+pub(in super::super) fn of_request(request: Request<'_>, trust: &Trust) -> Verdict {
+    let (trusted, sets): (Vec<Certificate>, Vec<&String>) =
+        trust.anchors.iter().map(|(certificate, set)| (certificate.clone(), set)).unzip();
+    let request = Request { anchors: &trusted, ..request };
+    let Request { certificate, intermediates, at, .. } = request;
+    match verify(&request) {
         Ok(path) => {
             let anchor = trusted.get(path.anchor);
             let between = path.intermediates.iter().filter_map(|place| intermediates.get(*place));
@@ -277,10 +291,10 @@ fn verdict(
             detail: Some(refused.detail),
             rule: Some(refused.rule.to_owned()),
             certificate: Some(refused.at_fault),
-            hint: next_step(certificate, &intermediates, &trusted, at),
+            hint: next_step(certificate, intermediates, &trusted, at),
             ..Verdict::default()
         },
-    })
+    }
 }
 
 /// Returns what mends the chain, if that is what is wrong.
@@ -327,7 +341,7 @@ fn show(global: &Global, verdict: &Verdict) -> u8 {
     if verdict.valid { 0 } else { 8 }
 }
 
-fn told(global: &Global, verdict: &Verdict) {
+pub(in super::super) fn told(global: &Global, verdict: &Verdict) {
     let part = |part: &Option<String>| part.clone().unwrap_or_default();
     if verdict.valid {
         output::line(&format!("valid, by the {} set", part(&verdict.set)));

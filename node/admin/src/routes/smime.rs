@@ -17,7 +17,7 @@ use conclave_cluster::{
     view,
 };
 use conclave_pki::key::PrivateKey;
-use conclave_store::{outcome::Rejection, scope::Scope, state::State};
+use conclave_store::{outcome::Rejection, scope::Scope, state::State, time::UnixMillis};
 use conclave_system::clock;
 
 use super::Answer;
@@ -85,9 +85,22 @@ pub(super) async fn remove(Path(name): Path<String>, asked: Asked) -> Answer<Cha
 }
 
 pub(super) async fn crl(Path(name): Path<String>, asked: Asked) -> Answer<Crl> {
-    let state = asked.operator.read().await?;
-    let made = viewed(asked.operator, state, move |view| admit::revocation_list(view, &name));
-    Ok(Json(made.await?))
+    let name = domain_name(&name)?;
+    let (state, now) = (asked.operator.read().await?, clock::now());
+    let unknown = || admit::rejection_problem(&Rejection::DomainUnknown(name.clone()));
+    let domain = state.domain(&name).ok_or_else(unknown)?.clone();
+    let node = asked.operator.node;
+    let made =
+        tokio::task::spawn_blocking(move || admit::revocation_list(&node, &state, &domain, now));
+    let made = made.await.map_err(|error| internal("the revocation list", error))??;
+    let at = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1_000)));
+    Ok(Json(Crl {
+        number: made.number(),
+        this_update: at(made.this_update()),
+        next_update: at(made.next_update().unwrap_or_default()),
+        revoked: made.revoked_count(),
+        pem: made.pem(),
+    }))
 }
 
 /// Makes something with a key of a domain that is not stored.

@@ -256,7 +256,7 @@ pub static OPERATIONS: &[Operation] = &[
         json::<account::Generate>(), CHANGED, &[CHANGE]),
     op("import_account_key", Put, path::ACCOUNT_KEY, "Imports a key with its certificates from a PKCS#12 file.",
         json::<account::Import>(), CHANGED, &[CHANGE]),
-    op("export_account_key", Post, path::ACCOUNT_KEY_EXPORT, "Exports the current key of an account with its certificate as a PKCS#12 file.",
+    op("export_account_key", Post, path::ACCOUNT_KEY_EXPORT, "Exports a key of an account with its certificate as a PKCS#12 file.",
         json::<account::Export>(), object::<account::Exported>(), &[ACT]),
     op("set_account_passphrase", Put, path::ACCOUNT_PASSPHRASE, "Locks all keys of an account under another passphrase.",
         json::<account::Passphrase>(), CHANGED, &[CHANGE]),

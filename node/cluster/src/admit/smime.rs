@@ -5,12 +5,13 @@ use conclave_api::{
     csr::Csr,
     key::Generate,
     problem::{Code, Problem},
-    smime::{Chain, Crl, Import, Subject},
+    smime::{Chain, Import, Subject},
 };
 use conclave_keys::{Purpose, Secret};
 use conclave_pki::{
     certificate::{Certificate, read_bundle},
     chain::{self, read_chain, split_bundle},
+    crl::Crl,
     csr,
     issue::{self, Attributes, RevocationReason as PkiReason, Revoked, Validity, check_issuer},
     judge::Finding,
@@ -21,10 +22,11 @@ use conclave_store::{
     id::DomainName,
     outcome::Rejection,
     record::{self, Domain, DomainKey, RevocationReason, RowKey, SmimeIssuer},
+    scope::Scope,
     state::State,
     time::UnixMillis,
 };
-use conclave_system::{clock, entropy};
+use conclave_system::entropy;
 use serde_bytes::ByteBuf;
 
 use super::{
@@ -32,8 +34,9 @@ use super::{
     certificate::{check_dates, record_of, validity},
     domain_name,
     key::{generate_key, key_record, read_key},
-    problem, rejection_problem,
+    problem, rejection_problem, sealed_problem,
 };
+use crate::node::Node;
 
 /// Validity of an authority that nothing else is said about.
 const DAYS: u32 = 3_650;
@@ -50,6 +53,18 @@ pub(crate) struct Issuing<'s> {
     pub(crate) certificate: Certificate,
     /// Certificates above it, DER.
     pub(crate) chain: &'s [ByteBuf],
+}
+
+fn opened(
+    node: &Node,
+    scope: Scope,
+    purpose: Purpose,
+    key: &DomainKey,
+) -> Result<PrivateKey, Problem> {
+    let opened = node.keyring().open(scope, purpose, &key.sealed);
+    let opened = opened.map_err(|error| sealed_problem(node, &error))?;
+    PrivateKey::from_pkcs8_der(opened.expose())
+        .map_err(|error| Problem::new(Code::KeyTestFailed, error.to_string()))
 }
 
 /// Returns what issues the certificates of a domain's accounts: its S/MIME issuer, otherwise its own
@@ -99,10 +114,7 @@ impl View<'_> {
     }
 
     fn opened(&self, purpose: Purpose, key: &DomainKey) -> Result<PrivateKey, Problem> {
-        let opened = self.node.keyring().open(self.scope, purpose, &key.sealed);
-        let opened = opened.map_err(|error| self.sealed_problem(&error))?;
-        PrivateKey::from_pkcs8_der(opened.expose())
-            .map_err(|error| Problem::new(Code::KeyTestFailed, error.to_string()))
+        opened(self.node, self.scope, purpose, key)
     }
 
     fn sealed_issuer(&self, domain: &Domain, key: &PrivateKey) -> Result<DomainKey, Problem> {
@@ -339,17 +351,18 @@ pub fn remove_issuer(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
 /// Signs the revocation list of a domain. Its number is made of the hour and of the number of
 /// changes, so that it grows and every node gives lists of the same content the same number
 /// (RFC 5280 §5.2.3).
-pub fn revocation_list(view: &View<'_>, name: &str) -> Result<Crl, Problem> {
-    let name = domain_name(name)?;
-    let (domain, _) = view.domain(&name)?;
-    let issuing = issuing(view.state, domain)?;
-    let key = view.issuer_key(&issuing)?;
-    let list = view.state.revocation_list(domain.id);
-    let hour = view.now.0 / HOUR_MS;
-    let this_update = list.changed.0.max(hour * HOUR_MS).min(view.now.0) / 1_000;
+pub fn revocation_list(
+    node: &Node,
+    state: &State,
+    domain: &Domain,
+    now: UnixMillis,
+) -> Result<Crl, Problem> {
+    let issuing = issuing(state, domain)?;
+    let key = opened(node, Scope::Shared, issuing.purpose, issuing.key)?;
+    let list = state.revocation_list(domain.id);
+    let this_update = list.changed.0.max(now.0 / HOUR_MS * HOUR_MS).min(now.0) / 1_000;
     let updates = Validity { not_before: this_update, not_after: this_update + LIST_SECONDS };
-    let revoked: Vec<Revoked> = view
-        .state
+    let revoked: Vec<Revoked> = state
         .revocations(domain.id)
         .filter(|(_, one)| one.not_after.0 / 1_000 >= this_update)
         .map(|(serial, one)| Revoked {
@@ -358,17 +371,14 @@ pub fn revocation_list(view: &View<'_>, name: &str) -> Result<Crl, Problem> {
             reason: pki_reason(one.reason),
         })
         .collect();
-    let number = (hour << 32) + u64::from(list.changes);
-    let made = issue::revocation_list(&key, &issuing.certificate, number, updates, &revoked)
-        .map_err(|error| problem::issue(&error))?;
-    let at = |seconds: u64| clock::rfc3339(UnixMillis(seconds.saturating_mul(1_000)));
-    Ok(Crl {
-        number: made.number(),
-        this_update: at(updates.not_before),
-        next_update: at(updates.not_after),
-        revoked: made.revoked_count(),
-        pem: made.pem(),
-    })
+    let number = list_number(state, domain, now);
+    issue::revocation_list(&key, &issuing.certificate, number, updates, &revoked)
+        .map_err(|error| problem::issue(&error))
+}
+
+/// Returns the number of the list that [`revocation_list`] signs at this time.
+pub fn list_number(state: &State, domain: &Domain, now: UnixMillis) -> u64 {
+    (now.0 / HOUR_MS << 32) + u64::from(state.revocation_list(domain.id).changes)
 }
 
 fn pki_reason(reason: RevocationReason) -> PkiReason {

@@ -138,8 +138,7 @@ impl Operator {
         Ok(relocked)
     }
 
-    /// Writes the current key of an account with its certificate and chain to a PKCS#12 file, in
-    /// base64.
+    /// Writes a key of an account with its certificate and chain to a PKCS#12 file, in base64.
     pub async fn exported_account_key(
         &self,
         found: &FoundAccount,
@@ -147,9 +146,12 @@ impl Operator {
     ) -> Result<String, Problem> {
         let (passphrase, of_file) =
             (Zeroizing::new(asked.passphrase), Zeroizing::new(asked.export_passphrase));
-        let current = current(found)?;
-        let certificates = with_chain(found, current)?;
-        let key = self.unlocked(found, current, &passphrase).await?;
+        let wanted = match &asked.key {
+            Some(sha256) => named(found, sha256)?,
+            None => current(found)?.clone(),
+        };
+        let certificates = with_chain(found, &wanted)?;
+        let key = self.unlocked(found, &wanted, &passphrase).await?;
         self.tell_read("account_key.export", &found.address.to_string()).await?;
         let protection = if asked.legacy { Protection::Legacy } else { Protection::Modern };
         let written = self.locking(found, move |address| {
@@ -230,6 +232,18 @@ impl Operator {
 fn current(found: &FoundAccount) -> Result<&AccountKey, Problem> {
     let missing = || rejection_problem(&Rejection::AccountKeyMissing(found.address.clone()));
     found.account.key.as_ref().ok_or_else(missing)
+}
+
+/// Finds the current key of an account or an earlier one by the SHA-256 of its public key.
+fn named(found: &FoundAccount, sha256: &str) -> Result<AccountKey, Problem> {
+    let earlier = found.state.earlier_keys(found.account.id).map(|(_, key)| key);
+    let wanted = sha256.replace(':', "").to_ascii_lowercase();
+    let mut keys = earlier.chain(&found.account.key);
+    keys.find(|key| key.public_key.to_string() == wanted).cloned().ok_or_else(|| {
+        let title = format!("{} has no key with the SHA-256 {sha256}", found.address);
+        Problem::new(Code::KeyMissing, title)
+            .hint(format!("conclave account show {}", found.address))
+    })
 }
 
 fn locked(key: &PrivateKey, passphrase: &str, address: &EmailAddress) -> Result<Vec<u8>, Problem> {

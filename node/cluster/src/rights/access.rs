@@ -93,7 +93,8 @@ impl Access {
             || !other.is_everything && self.rights.is_superset(&other.rights) && are_domains_within
     }
 
-    /// Decides about a request. `name` is the part of the path that names an object.
+    /// Decides about a request. `name` is the part of the path that names an object; for an account
+    /// it is the name of its domain.
     pub(crate) fn check(&self, who: &str, need: Need, name: Option<&str>) -> Result<(), Problem> {
         let (right, about) = match need {
             Need::Nothing | Need::Login => return Ok(()),
@@ -109,7 +110,7 @@ impl Access {
         let domain = match about {
             About::Some => return Ok(()),
             About::Cluster => None,
-            About::Domain => name,
+            About::Domain | About::Account => name,
             About::TrustSet => name.and_then(|name| name.strip_prefix("domain:")),
         };
         if self.domains.is_empty() {
