@@ -55,14 +55,12 @@ fn take(stream: TcpStream) -> u64 {
     while reader.read_line(&mut line).unwrap() > 0 && !line.starts_with("QUIT") {
         let is_data = line.starts_with("DATA");
         say(if is_data { "354 Go\r\n" } else { "250 Ok\r\n" });
-        line.clear();
-        while is_data {
-            bytes += u64::try_from(reader.read_line(&mut line).unwrap()).unwrap();
-            if line == ".\r\n" {
-                say("250 Saved\r\n");
-                break;
+        if is_data {
+            while line != ".\r\n" {
+                line.clear();
+                bytes += u64::try_from(reader.read_line(&mut line).unwrap()).unwrap();
             }
-            line.clear();
+            say("250 Saved\r\n");
         }
         line.clear();
     }
