@@ -399,6 +399,13 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 [upstream]
 # unix = ["/run/app"]                # sockets, or directories of sockets, that upstreams may be; default: none
 
+[lmtp]                               # stores mail encrypted for its account, in front of a mailbox server
+# listen = "127.0.0.1:2424"          # senders connect here: a loopback address or unix:PATH; default: off
+# upstream = "unix:/run/dovecot/lmtp"   # the mailbox server; or 127.0.0.1:24
+# without_certificate = "defer"      # a recipient without one: defer, reject, or pass as it came
+# cipher = "aes256-cbc"              # or aes256-gcm, which older programs do not read
+# offer_dsn = true                   # senders tell the original recipient; no notices of success then
+
 [keyring]
 # unlock = "file:/etc/conclave/node-1.unlock.key"   # default: beside this file; never inside data_dir
 #        # or "credential:NAME", from systemd; or "passphrase": conclave keyring unseal after each start

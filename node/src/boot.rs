@@ -3,6 +3,7 @@
 
 mod attention;
 mod limits;
+mod mail;
 mod parts;
 mod reload;
 mod signals;
@@ -31,6 +32,7 @@ use conclave_cluster::{
     node::Node,
     observe::log::{self, Level},
 };
+use conclave_mail::Mail;
 use limits::{RESTART_PAUSE, TASKS_TIMEOUT};
 use parts::Parts;
 use reload::Reload;
@@ -77,7 +79,8 @@ pub(crate) fn run(
     let stored = adopted.iter().map(PassedSocket::name).collect();
     parts.edge.adopt(adopted);
     let log_level = Arc::new(log_level);
-    let process = Process { path, log_level, say, parts, stored, stop: None, is_back: false };
+    let (stop, mail) = (None, None);
+    let process = Process { path, log_level, say, parts, stored, stop, mail, is_back: false };
     process.run(started, predecessor)
 }
 
@@ -96,6 +99,8 @@ struct Process<'a> {
     /// Names of the sockets that the service manager may have stored.
     stored: BTreeSet<String>,
     stop: Option<StopSignals>,
+    /// The LMTP proxy. After a take-over its transactions end here.
+    mail: Option<Mail>,
     /// Whether a take-over has failed. From then on the process serves whatever fails at a start.
     is_back: bool,
 }
@@ -140,7 +145,10 @@ impl Process<'_> {
         let hangup =
             signal(SignalKind::hangup()).map_err(|error| internal("cannot take signals", error))?;
         let node = match start::start(&self.parts, self.say, predecessor).await {
-            Ok(node) => node,
+            Ok((node, mail)) => {
+                self.mail = mail;
+                node
+            }
             Err(problem) => return Ok(Ended::NotStarted(Box::new(problem))),
         };
         // Before anybody hears that it is ready, and may stop it: a signal would end the process.
@@ -153,7 +161,7 @@ impl Process<'_> {
         let stored = std::mem::take(&mut self.stored);
         let storing = process::store::is_there()
             .then(|| tokio::spawn(store::keep(node.edge().clone(), stored)));
-        attend(&node, stop, storing).await
+        attend(&node, &mut self.mail, stop, storing).await
     }
 
     /// Serves from memory until the successor serves, then finishes the connections. Returns whether
@@ -164,7 +172,7 @@ impl Process<'_> {
             return Ok(false);
         }
         let runtime = runtime(Builder::new_current_thread())?;
-        let (edge, say) = (&self.parts.edge, self.say);
+        let (edge, say, mail) = (&self.parts.edge, self.say, &mut self.mail);
         let left = runtime.block_on(async {
             let stop = self.stop.get_or_insert_with(StopSignals::new);
             tokio::select! {
@@ -184,8 +192,11 @@ impl Process<'_> {
                 tracing::warn!(event = "take_over.alone", %error, "the new process has gone");
             }
             say("  taken over: this process finishes its connections");
+            let deadline = successor.deadline();
+            let finishing =
+                async { tokio::join!(edge.finish(deadline), finish(mail.take(), deadline)).0 };
             let closed = tokio::select! {
-                closed = edge.finish(successor.deadline()) => closed,
+                closed = finishing => closed,
                 _ = stop.wait() => edge.finish(socket::limits::STOP_TIMEOUT).await,
             };
             tracing::info!(event = "take_over.left", closed);
@@ -228,6 +239,7 @@ fn runtime(mut builder: Builder) -> Result<Runtime, Problem> {
 /// Waits until the node must stop, or until another process takes over.
 async fn attend(
     node: &Node,
+    mail: &mut Option<Mail>,
     stop: &mut StopSignals,
     storing: Option<JoinHandle<()>>,
 ) -> Result<Ended, Problem> {
@@ -238,7 +250,7 @@ async fn attend(
                 tracing::info!(event = "node.stopping", reason);
                 // The sockets stay in the store: their backlogs wait for the next process.
                 storing.inspect(JoinHandle::abort);
-                return end(node).await.map(|()| Ended::Stopped);
+                return end(node, mail.take()).await.map(|()| Ended::Stopped);
             }
             Ok(reason) = async { fatal.wait_for(Option::is_some).await.map(|reason| reason.clone()) } => {
                 let reason = reason.unwrap_or_default();
@@ -248,7 +260,7 @@ async fn attend(
             Some(request) = requests.recv() => match Successor::meet(request, node.edge()).await {
                 Ok(successor) => {
                     tracing::info!(event = "take_over.leaving");
-                    release(node).await;
+                    release(node, mail.as_mut()).await;
                     return Ok(Ended::Leaving(successor));
                 }
                 Err(error) => tracing::warn!(event = "take_over.failed", %error),
@@ -258,10 +270,11 @@ async fn attend(
 }
 
 /// Stops the node with its connections.
-async fn end(node: &Node) -> Result<(), Problem> {
+async fn end(node: &Node, mail: Option<Mail>) -> Result<(), Problem> {
     process::notify_stopping();
     node.observed().note_stopping();
-    node.edge().shutdown(socket::limits::STOP_TIMEOUT).await;
+    let deadline = socket::limits::STOP_TIMEOUT;
+    tokio::join!(node.edge().shutdown(deadline), finish(mail, deadline));
     if let Some(member) = node.member() {
         member.replica.hand_over().await;
         member.stop().await.map_err(|error| internal("the log did not stop cleanly", error))?;
@@ -271,9 +284,23 @@ async fn end(node: &Node) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Lets the transactions of the LMTP proxy end.
+async fn finish(mail: Option<Mail>, deadline: Duration) {
+    if let Some(mail) = mail {
+        let cut = mail.finish(deadline).await;
+        if cut > 0 {
+            tracing::warn!(event = "lmtp.cut", cut, "their senders try them again");
+        }
+    }
+}
+
 /// Stops the node without its connections.
-async fn release(node: &Node) {
+async fn release(node: &Node, mail: Option<&mut Mail>) {
     node.observed().note_stopping();
+    // The next process needs its place, and it must not hold the databases.
+    if let Some(mail) = mail {
+        mail.close().await;
+    }
     if let Some(member) = node.member() {
         member.replica.hand_over().await;
         if let Err(error) = member.stop().await {

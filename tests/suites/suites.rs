@@ -36,6 +36,7 @@ mod journal;
 mod keyring_unlock;
 mod leadership;
 mod life;
+mod lmtp;
 mod main_domains;
 mod many_domains;
 mod members;

@@ -29,7 +29,7 @@ fn read(path: &Path) -> String {
 }
 
 /// Level of each crate; every arrow points to a lower level, none stays on its own.
-const LEVELS: [(&str, &str, u32); 22] = [
+const LEVELS: [(&str, &str, u32); 23] = [
     ("conclave-tests", "tests", 9),
     ("conclave", "cli", 8),
     ("conclave-jepsen", "jepsen", 8),
@@ -38,6 +38,7 @@ const LEVELS: [(&str, &str, u32); 22] = [
     ("conclave-cluster", "node/cluster", 5),
     ("conclave-edge", "node/edge", 4),
     ("conclave-keys", "node/keys", 3),
+    ("conclave-mail", "node/mail", 3),
     ("conclave-client", "cli/client", 3),
     ("conclave-page", "node/page", 3),
     ("conclave-api", "node/api", 2),
@@ -55,7 +56,7 @@ const LEVELS: [(&str, &str, u32); 22] = [
 ];
 
 /// Rooms inside the crates, lower ones first; those of a line are strangers to each other.
-const ROOMS: [(&str, &[&[&str]]); 12] = [
+const ROOMS: [(&str, &[&[&str]]); 13] = [
     (
         "node/cluster/src",
         &[
@@ -158,6 +159,22 @@ const ROOMS: [(&str, &[&[&str]]); 12] = [
         ],
     ),
     ("node/edge/src", &[&["tls"], &["live"], &["socket"]]),
+    (
+        "node/mail/src",
+        &[
+            &["limits", "counters", "data"],
+            &["wire"],
+            &["place"],
+            &["settings", "reply"],
+            &["command"],
+            &["readers", "offers"],
+            &["upstream"],
+            &["delivery", "shared"],
+            &["transfer"],
+            &["session"],
+            &["listener"],
+        ],
+    ),
     (
         "node/keys/src",
         &[

@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod lmtp;
 mod logging;
 
 use std::{
@@ -22,6 +23,7 @@ use serde::Deserialize;
 
 use crate::tls_names;
 use audit::AuditSection;
+use lmtp::LmtpSection;
 use logging::LogSection;
 
 pub(crate) use audit::SyslogServer;
@@ -84,6 +86,8 @@ pub struct Config {
     pub dtls_idle_timeout: Duration,
     /// Unix sockets, or directories of unix sockets, that upstreams may name; empty: none.
     pub upstream_unix: Vec<PathBuf>,
+    /// Settings of the LMTP proxy; none: off.
+    pub lmtp: Option<conclave_mail::Settings>,
     /// Place of the unlock key.
     pub unlock: Unlock,
     /// What is logged, and how.
@@ -110,6 +114,8 @@ struct File {
     dtls: DtlsSection,
     #[serde(default)]
     upstream: UpstreamSection,
+    #[serde(default)]
+    lmtp: LmtpSection,
     #[serde(default)]
     keyring: KeyringSection,
     #[serde(default)]
@@ -290,6 +296,7 @@ impl Config {
             tls_cipher_suites,
             dtls_idle_timeout,
             upstream_unix: file.upstream.unix,
+            lmtp: file.lmtp.check()?,
             unlock,
             log: Logging::settle(file.log)?,
         })
@@ -322,6 +329,7 @@ impl Config {
             ("[tls] cipher_suites", self.tls_cipher_suites == other.tls_cipher_suites),
             ("[dtls] idle_timeout", self.dtls_idle_timeout == other.dtls_idle_timeout),
             ("[upstream] unix", self.upstream_unix == other.upstream_unix),
+            ("[lmtp]", self.lmtp == other.lmtp),
             ("[keyring] unlock", self.unlock == other.unlock),
             ("[log] level", self.log.level == other.log.level),
             ("[log] format", self.log.format == other.log.format),
@@ -491,6 +499,15 @@ mod tests {
         check(&format!("{node}[dtls]\nidle_timeout = \"10ms\"\n"), "[dtls] idle_timeout");
         check(&format!("{node}[dtls]\nidle_timeout = \"long\"\n"), "invalid duration");
         check(&format!("{node}[upstream]\nunix = [\"app.sock\"]\n"), "[upstream] unix");
+        let lmtp = |lines: &str| format!("{node}[lmtp]\n{lines}\n");
+        let both = "listen = \"127.0.0.1:2424\"\nupstream = \"unix:/run/lmtp\"";
+        check(&lmtp("upstream = \"127.0.0.1:24\""), "[lmtp] listen");
+        check(&lmtp("listen = \"192.0.2.1:24\""), "[lmtp] listen: 192.0.2.1:24 is not a loopback");
+        check(&lmtp("listen = \"127.0.0.1:24\""), "[lmtp] upstream");
+        check(&lmtp("listen = \"unix:/a\"\nupstream = \"unix:/a\""), "is the proxy itself");
+        check(&lmtp(&format!("{both}\ncipher = \"des\"")), "[lmtp] cipher");
+        check(&lmtp(&format!("{both}\nwithout_certificate = \"ask\"")), "without_certificate");
+        assert!(read(&lmtp(both)).unwrap().lmtp.is_some());
     }
 
     #[test]

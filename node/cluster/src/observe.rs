@@ -22,6 +22,8 @@ pub struct Observed {
     is_stopping: AtomicBool,
     /// Failed attempts to copy the audit trail, and entries that a copy will never have.
     pub audit_failures: AtomicU64,
+    /// What became of the messages that the LMTP proxy took.
+    pub lmtp: Arc<conclave_mail::Counters>,
 }
 
 impl Observed {

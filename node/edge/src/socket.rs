@@ -97,6 +97,8 @@ struct Shared {
     places: Arc<Places>,
     listeners: Mutex<BTreeMap<ListenerName, OpenListener>>,
     draining: Mutex<Option<Draining>>,
+    /// Whether the node drains, for those who wait for it.
+    drains: watch::Sender<bool>,
     /// Sockets of an earlier process that no listener has taken yet.
     adopted: Mutex<Vec<PassedSocket>>,
     reads_datagrams: watch::Sender<bool>,
@@ -123,6 +125,7 @@ impl Edge {
             places,
             listeners: Mutex::default(),
             draining: Mutex::default(),
+            drains: watch::Sender::new(false),
             adopted: Mutex::default(),
             reads_datagrams: watch::Sender::new(true),
             access: record::Access::default(),

@@ -10,19 +10,20 @@ use conclave_cluster::{
     membership::Membership,
     node::Node,
 };
+use conclave_mail::Mail;
 use conclave_store::{record::LEVEL_MAX, scope::Scope};
 use conclave_system::clock;
 use tokio::{net::TcpListener, time::timeout};
 
-use super::{attention, limits::LISTENERS_TIMEOUT, parts::Parts, take_over::Predecessor};
+use super::{attention, limits::LISTENERS_TIMEOUT, mail, parts::Parts, take_over::Predecessor};
 use crate::process;
 
-/// Starts a node. Returns once it serves and any predecessor has left.
+/// Starts a node. Returns it with its LMTP proxy, once it serves and any predecessor has left.
 pub(super) async fn start(
     parts: &Parts,
     say: &dyn Fn(&str),
     predecessor: Option<Predecessor>,
-) -> Result<Node, Problem> {
+) -> Result<(Node, Option<Mail>), Problem> {
     let node = parts.node()?;
     let config = node.config();
     let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
@@ -39,12 +40,13 @@ pub(super) async fn start(
     tokio::spawn(node.edge().clone().retry());
     tokio::spawn(attention::watch(node.clone()));
     open_doors(&node, say).await?;
+    let mail = mail::open(&node, say)?;
     if let Some(reason) = node.keyring().sealed_reason() {
         say(&format!("  SEALED: {reason}; no private key is served"));
         say(&format!("          {}", node.how_to_unseal()));
     }
     use_earlier_sockets(&node, predecessor, say).await?;
-    Ok(node)
+    Ok((node, mail))
 }
 
 /// Opens the admin API and the public pages, and starts the member.

@@ -16,7 +16,7 @@ use std::io::{self, BufRead, Read};
 
 use crate::cms::{ContentType, DecryptError, EncryptError, SignError, VerifyError, content_type};
 
-pub use encrypt::{Encryption, decrypt, encrypt, sign_and_encrypt};
+pub use encrypt::{Encrypting, Encryption, decrypt, encrypt, sign_and_encrypt};
 pub use sign::{Form, sign};
 pub use verify::{Checked, verify};
 

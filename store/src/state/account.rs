@@ -6,9 +6,10 @@ use super::State;
 use crate::{
     id::{AccountId, DomainId, DomainName, EmailAddress, SerialNumber, ServerName},
     record::{
-        Account, AccountKey, Domain, IssuedCertificate, Record, Revocation, RevocationList, RowKey,
-        SmimeIssuer,
+        Account, AccountCertificate, AccountKey, Domain, IssuedCertificate, KeyPurpose, Record,
+        Revocation, RevocationList, RowKey, SmimeIssuer,
     },
+    time::UnixMillis,
 };
 
 impl State {
@@ -40,6 +41,24 @@ impl State {
             Record::Account(account) => Some(account),
             _ => None,
         }
+    }
+
+    /// Returns the certificate to which messages for an account are encrypted now: of its current
+    /// key, unless that is for signing only, the latest certificate that is valid and not revoked.
+    /// Earlier keys are for reading earlier messages alone.
+    pub fn receiving_certificate(
+        &self,
+        address: &EmailAddress,
+        now: UnixMillis,
+    ) -> Option<&AccountCertificate> {
+        let key = self.account(address)?.key.as_ref()?;
+        let domain = self.domain_of(address)?;
+        let is_usable = |one: &&AccountCertificate| {
+            let valid = one.certificate.not_before..=one.certificate.not_after;
+            let revoked = one.serial.and_then(|serial| self.revocation(domain.id, serial));
+            valid.contains(&now) && revoked.is_none()
+        };
+        key.certificates.iter().find(is_usable).filter(|_| key.purpose != KeyPurpose::Sign)
     }
 
     /// Returns the number of accounts.

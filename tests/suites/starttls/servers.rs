@@ -36,6 +36,16 @@ impl Server {
         server
     }
 
+    /// Kills it with all its processes, and waits until they have gone.
+    pub(crate) fn kill(&mut self) {
+        let group = format!("-{}", self.process.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.process.wait();
+        for port in &self.ports {
+            wait_for("a closed port", || TcpStream::connect(port).is_err().then_some(()));
+        }
+    }
+
     pub fn file(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
@@ -111,6 +121,16 @@ pub fn postfix_with_tls(key: &str, chain: &str) -> Server {
     postfix_with(&tls, "")
 }
 
+/// Postfix without TLS that hands all mail to an LMTP server at this unix socket, and John's mail to
+/// Jim's mailbox.
+pub(crate) fn postfix_before(lmtp: &str) -> Server {
+    let settings = format!(
+        "smtpd_tls_security_level = none\nvirtual_transport = lmtp:unix:{lmtp}\n\
+         virtual_alias_maps = inline:{{ john@shop.example=jim@shop.example }}"
+    );
+    postfix_with(&settings, "lmtp unix - - n - - lmtp\n")
+}
+
 /// Postfix with these lines in main.cf, and these in master.cf.
 fn postfix_with(settings: &str, services: &str) -> Server {
     let (dir, ports) = (dir(), ports(1));
@@ -175,6 +195,26 @@ pub fn dovecot() -> Server {
     );
     let config = write(dir.path(), "dovecot.conf", &config);
     sh(&format!("mkdir -p {at}/run {at}/mail/ann; chown -R nobody {at}/mail"));
+    Server::start(dir, ports, &["dovecot", "-F", "-c", &config])
+}
+
+/// Dovecot with LMTP, for the mailboxes of jim, john and bob at shop.example.
+pub(crate) fn dovecot_lmtp() -> Server {
+    let (dir, ports) = (dir(), ports(1));
+    let at = dir.path().display();
+    let user = |name| format!("{name}@shop.example:{{PLAIN}}x:65534:65534::{at}/mail/{name}::\n");
+    write(dir.path(), "users", &["jim", "john", "bob"].map(user).concat());
+    let config = format!(
+        "base_dir = {at}/run\nstate_dir = {at}/run\nlog_path = {at}/log\nprotocols = lmtp\n\
+         ssl = no\nfirst_valid_uid = 1\nmail_location = maildir:{at}/mail/%u/Maildir\n\
+         passdb {{\ndriver = passwd-file\nargs = {at}/users\n}}\n\
+         userdb {{\ndriver = passwd-file\nargs = {at}/users\n}}\n\
+         service lmtp {{\nchroot =\ninet_listener lmtp {{\naddress = 127.0.0.1\nport = {}\n}}\n}}\n\
+         service anvil {{\nchroot =\n}}\n",
+        ports[0].port()
+    );
+    let config = write(dir.path(), "dovecot.conf", &config);
+    sh(&format!("mkdir -p {at}/run {at}/mail; chown -R nobody {at}/mail"));
     Server::start(dir, ports, &["dovecot", "-F", "-c", &config])
 }
 

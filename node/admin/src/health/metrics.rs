@@ -13,6 +13,7 @@ use conclave_cluster::{
     replica::NodeReport,
 };
 use conclave_edge::socket::{ListenerTotals, failure_reasons};
+use conclave_mail::Outcome;
 use conclave_raft::Status;
 use conclave_store::{id::NodeId, record::LEVEL_MAX, scope::Scope};
 use prometheus_client::{
@@ -74,6 +75,7 @@ impl Collector for Scrape {
         handshakes(&mut out, &listeners)?;
         connections(&mut out, &listeners)?;
         self.listeners(&mut out)?;
+        self.mail(&mut out)?;
         self.process(&mut out)
     }
 }
@@ -376,6 +378,19 @@ impl Scrape {
             "conclave_draining",
             "Whether this node takes no new connections.",
             self.node.edge().drain_progress().is_some(),
+        )
+    }
+
+    fn mail(&self, out: &mut Families<'_>) -> fmt::Result {
+        let counters = &self.node.observed().lmtp;
+        out.counters(
+            "conclave_lmtp_messages",
+            "Messages that the LMTP proxy took or refused, one for each recipient, by outcome.",
+            |each| {
+                Outcome::ALL.into_iter().try_for_each(|outcome| {
+                    each(&[("outcome", outcome.word())], counters.count(outcome).into())
+                })
+            },
         )
     }
 

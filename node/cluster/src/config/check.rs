@@ -8,6 +8,7 @@ use std::{
 
 use conclave_api::problem::{Code, Problem};
 use conclave_keys::NodeKeys;
+use conclave_mail::{Place, Settings};
 
 use super::{Config, setting_problem};
 use crate::fault::causes;
@@ -22,6 +23,7 @@ impl Config {
         }
         NodeKeys::check(&self.data_dir, &self.unlock)
             .map_err(|error| setting_problem("[keyring] unlock", causes(&error)))?;
+        self.lmtp.as_ref().map_or(Ok(()), |lmtp| self.check_lmtp(lmtp))?;
         for (setting, bind) in [
             ("[cluster] bind", Some(self.cluster_bind)),
             ("[admin] bind", self.admin_bind),
@@ -35,6 +37,31 @@ impl Config {
 }
 
 impl Config {
+    fn check_lmtp(&self, lmtp: &Settings) -> Result<(), Problem> {
+        if let Place::Unix(path) = &lmtp.listen
+            && let Some(parent) = path.parent()
+        {
+            directory("[lmtp] listen", parent)?;
+        }
+        let is_own = match &lmtp.upstream {
+            Place::Unix(path) => {
+                let socket = &self.admin_socket;
+                path == socket || path.canonicalize().is_ok_and(|path| path == *socket)
+            }
+            Place::Tcp(address) => {
+                let http = [self.admin_bind, self.public_bind, self.health_bind];
+                http.iter().flatten().any(|bind| bind.port() == address.port())
+            }
+        };
+        match is_own {
+            true => {
+                let why = format!("{} is a door of this node", lmtp.upstream);
+                Err(setting_problem("[lmtp] upstream", why))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Checks that the addresses of listeners belong to this machine. A start goes on without one:
     /// a standby has no floating address yet, and its listeners open when it comes.
     pub fn check_addresses(&self) -> Result<(), Problem> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::{task::AbortHandle, time::timeout};
+use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{Edge, Shared, workers::Worker};
 
@@ -50,6 +50,7 @@ impl Edge {
         let mut draining = self.draining();
         let begun = draining.take().map_or_else(|| self.places().taken(), |known| known.begun);
         *draining = Some(Draining::begin(begun));
+        self.shared.drains.send_replace(true);
         let edge = self.clone();
         let waiting = tokio::spawn(async move {
             edge.close_sockets(|protocol| !protocol.is_datagram()).await;
@@ -70,7 +71,13 @@ impl Edge {
     /// again.
     pub fn resume(&self) -> bool {
         drop(self.draining().take());
+        self.shared.drains.send_replace(false);
         self.open_all()
+    }
+
+    /// Watches whether the node drains, as far as it was asked to; its end is another matter.
+    pub fn drains(&self) -> watch::Receiver<bool> {
+        self.shared.drains.subscribe()
     }
 
     /// Returns whether new clients must go to other nodes.

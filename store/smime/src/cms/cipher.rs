@@ -127,7 +127,7 @@ impl Cipher {
 }
 
 /// Encryption or decryption of the next bytes in place: for CBC whole blocks, for GCM any.
-pub(super) type Step = Box<dyn FnMut(&mut [u8])>;
+pub(super) type Step = Box<dyn FnMut(&mut [u8]) + Send>;
 
 /// Returns the encryption of a cipher that is written; `None` for a key or start of another length.
 pub(super) fn encryption(cipher: Cipher, key: &[u8], start: &[u8]) -> Option<Step> {
@@ -153,7 +153,7 @@ pub(super) fn decryption(cipher: Cipher, key: &[u8], start: &[u8]) -> Option<Ste
 
 fn cbc_encryption<C>(key: &[u8], start: &[u8]) -> Option<Step>
 where
-    C: BlockCipherEncrypt + KeyInit + 'static,
+    C: BlockCipherEncrypt + KeyInit + Send + 'static,
 {
     let mut mode = cbc::Encryptor::<C>::new_from_slices(key, start).ok()?;
     Some(Box::new(move |bytes| mode.encrypt_blocks(blocks(bytes))))
@@ -161,7 +161,7 @@ where
 
 fn cbc_decryption<C>(key: &[u8], start: &[u8]) -> Option<Step>
 where
-    C: BlockCipherDecrypt + KeyInit + 'static,
+    C: BlockCipherDecrypt + KeyInit + Send + 'static,
 {
     let mut mode = cbc::Decryptor::<C>::new_from_slices(key, start).ok()?;
     Some(Box::new(move |bytes| mode.decrypt_blocks(blocks(bytes))))
@@ -176,7 +176,7 @@ fn blocks<N: ArraySize>(bytes: &mut [u8]) -> &mut [Array<u8, N>] {
 fn keystream(cipher: Cipher, key: &[u8], nonce: &[u8]) -> Option<(Step, [u8; TAG_BYTES])> {
     fn of<C>(key: &[u8], start: &[u8]) -> Option<(Step, [u8; TAG_BYTES])>
     where
-        C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + KeyInit + 'static,
+        C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + KeyInit + Send + 'static,
     {
         let mut stream = ctr::Ctr32BE::<C>::new_from_slices(key, start).ok()?;
         let mut mask = [0; TAG_BYTES];

@@ -111,6 +111,11 @@ impl<W: Write> Encryptor<W> {
         Ok(Encryptor { out, cipher, step, tag, held })
     }
 
+    /// Returns the output.
+    pub(crate) fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Encrypts the rest, writes the end and returns the output.
     pub fn finish(mut self) -> Result<W, EncryptError> {
         if !self.cipher.is_authenticated() {

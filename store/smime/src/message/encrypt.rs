@@ -34,29 +34,60 @@ impl<'a> Encryption<'a> {
 
 type Body<W> = Canonical<Encryptor<Base64Writer<W>>>;
 
-/// Begins an encrypted message with the envelope of `header`.
-fn begin<W: Write>(
-    header: &Header,
-    mut out: W,
-    encryption: &Encryption<'_>,
-    fill: &mut dyn FnMut(&mut [u8]),
-) -> Result<Body<W>, MessageError> {
-    let kind = match encryption.cipher.is_authenticated() {
-        true => "authEnveloped-data",
-        false => "enveloped-data",
-    };
-    let fields = [&header.outside()[..], b"MIME-Version: 1.0\r\n", &cms_fields(kind)].concat();
-    out.write_all(&fields).map_err(MessageError::Write)?;
-    let Encryption { recipients, cipher, padding } = *encryption;
-    let mut encryptor = Encryptor::new(Base64Writer::new(out), recipients, cipher, padding, fill)?;
-    let inner = header.inside(Protection::Cipher);
-    encryptor.write_all(&inner.lines()).map_err(MessageError::Write)?;
-    Ok(Canonical::new(encryptor, inner.transfer_encoding() == "binary"))
+/// Encryption of a message whose body is written to it. Not finished, it is worthless.
+pub struct Encrypting<W: Write>(Body<W>);
+
+impl<W: Write> Encrypting<W> {
+    /// Reads a header with the empty line behind it, and writes the envelope and what comes before
+    /// the encrypted content. What is left of `input` belongs to the body.
+    pub fn begin(
+        mut input: impl BufRead,
+        out: W,
+        encryption: &Encryption<'_>,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Encrypting<W>, MessageError> {
+        Encrypting::under(&Header::read(&mut input)?, out, encryption, fill)
+    }
+
+    fn under(
+        header: &Header,
+        mut out: W,
+        encryption: &Encryption<'_>,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Encrypting<W>, MessageError> {
+        let kind = match encryption.cipher.is_authenticated() {
+            true => "authEnveloped-data",
+            false => "enveloped-data",
+        };
+        let fields = [&header.outside()[..], b"MIME-Version: 1.0\r\n", &cms_fields(kind)].concat();
+        out.write_all(&fields).map_err(MessageError::Write)?;
+        let Encryption { recipients, cipher, padding } = *encryption;
+        let out = Base64Writer::new(out);
+        let mut encryptor = Encryptor::new(out, recipients, cipher, padding, fill)?;
+        let inner = header.inside(Protection::Cipher);
+        encryptor.write_all(&inner.lines()).map_err(MessageError::Write)?;
+        Ok(Encrypting(Canonical::new(encryptor, inner.transfer_encoding() == "binary")))
+    }
+
+    /// Returns the output, such as a buffer that is emptied between writes.
+    pub fn get_mut(&mut self) -> &mut W {
+        self.0.get_mut().get_mut().get_mut()
+    }
+
+    /// Encrypts the rest, writes the end and returns the output.
+    pub fn finish(self) -> Result<W, MessageError> {
+        self.0.into_inner().finish()?.finish().map_err(MessageError::Write)
+    }
 }
 
-fn finish<W: Write>(body: Body<W>) -> Result<(), MessageError> {
-    body.into_inner().finish()?.finish().map_err(MessageError::Write)?;
-    Ok(())
+impl<W: Write> Write for Encrypting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Encrypts a message.
@@ -66,10 +97,10 @@ pub fn encrypt(
     encryption: &Encryption<'_>,
     fill: &mut dyn FnMut(&mut [u8]),
 ) -> Result<(), MessageError> {
-    let header = Header::read(&mut input)?;
-    let mut body = begin(&header, out, encryption, fill)?;
+    let mut body = Encrypting::begin(&mut input, out, encryption, fill)?;
     copy(&mut input, &mut body)?;
-    finish(body)
+    body.finish()?;
+    Ok(())
 }
 
 /// Signs a message and encrypts the signed one, as it streams.
@@ -83,9 +114,10 @@ pub fn sign_and_encrypt(
 ) -> Result<(), MessageError> {
     let mut boundary = [0; 16];
     fill(&mut boundary);
-    let mut encrypting = Split::new(|header| begin(&header, out, encryption, fill));
+    let mut encrypting = Split::new(|header| Encrypting::under(&header, out, encryption, fill));
     sign_under(Protection::Cipher, input, &mut encrypting, signer, form, boundary)?;
-    finish(encrypting.finish()?)
+    encrypting.finish()?.finish()?;
+    Ok(())
 }
 
 /// Decrypts a message by the first of the keys that it is for, and writes the message inside, with

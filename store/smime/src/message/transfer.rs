@@ -22,6 +22,10 @@ impl<W: Write> Base64Writer<W> {
         Base64Writer { out, held: Vec::with_capacity(BATCH_BYTES) }
     }
 
+    pub(super) fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Writes the last line with its end and returns the output.
     pub(super) fn finish(mut self) -> io::Result<W> {
         self.out.write_all(BASE64_MIME.encode(&self.held).as_bytes())?;
@@ -93,6 +97,10 @@ impl<W: Write> Canonical<W> {
     /// A body whose transfer encoding is `binary` has no lines, and is left as it is.
     pub(super) fn new(out: W, is_binary: bool) -> Canonical<W> {
         Canonical { out, is_binary, was_cr: false }
+    }
+
+    pub(super) fn get_mut(&mut self) -> &mut W {
+        &mut self.out
     }
 
     pub(super) fn into_inner(self) -> W {

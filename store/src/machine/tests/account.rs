@@ -299,3 +299,25 @@ fn a_million_accounts_are_read_in_pages_at_once() {
     let full = new(of("shop.example", "one-more@shop.example"));
     assert!(matches!(scene.rejected(full), Rejection::TooMany { .. }));
 }
+
+#[test]
+fn mail_is_encrypted_to_the_latest_certificate_of_the_current_key_that_is_good() {
+    let (mut scene, _) = with_ann();
+    let receiving = |scene: &Scene, now: u64| {
+        let found = scene.state.receiving_certificate(&ann().address, UnixMillis(now));
+        found.map(|one| one.certificate.der[0])
+    };
+    scene.done(set_key(ann(), 1));
+    assert_eq!(receiving(&scene, 5), None, "no certificate");
+    scene.done(issued(ann(), 1, 10, 100));
+    scene.done(issued(ann(), 1, 11, 50));
+    assert_eq!(receiving(&scene, 5), Some(11), "the latest");
+    assert_eq!(receiving(&scene, 60), Some(10), "the latest that is valid");
+    assert_eq!(receiving(&scene, 101), None);
+    scene.done(revoke(ann(), 11));
+    assert_eq!(receiving(&scene, 5), Some(10), "not a revoked one");
+    let key = AccountKey { purpose: KeyPurpose::Sign, ..account_key(2) };
+    scene.done(Action::SetAccountKey(Box::new(SetAccountKey { of: ann(), key })));
+    scene.done(issued(ann(), 2, 12, 100));
+    assert_eq!(receiving(&scene, 5), None, "neither a signing key nor an earlier one");
+}
