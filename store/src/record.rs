@@ -163,6 +163,9 @@ pub enum RowKey {
     Revocation((DomainId, SerialNumber)),
     /// State of a domain's revocation list; from level 5 on. Absent until the first revocation.
     RevocationList(DomainId),
+    /// Where level 5 began; one row. 0.4.0 does not look at the level of its data, but refuses rows
+    /// that it cannot read: without this one it would go on by its own rules.
+    AccountsBegin,
 }
 
 /// Content of a row. Large contents are behind a pointer: an enum is as large as its largest
@@ -255,4 +258,6 @@ pub enum Record {
     Revocation(Revocation),
     /// State of a revocation list.
     RevocationList(RevocationList),
+    /// Where level 5 began.
+    AccountsBegin,
 }

@@ -13,6 +13,7 @@ mod mail;
 #[path = "fuzz/resign.rs"]
 mod resign;
 
+#[allow(unused_imports, reason = "seeds are for one program, targets for another")]
 pub use clear::{clear_seeds, conversation, proxy};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -25,6 +26,7 @@ use conclave_pki::{
     verify::{Purpose, Request, Rules, Subject, verify},
 };
 pub use dtls::{dtls_fragment, dtls_hello, dtls_record};
+#[allow(unused_imports, reason = "as above")]
 pub use mail::{cms, mail_seeds, message};
 
 /// Passphrase of the encrypted keys among the seeds.

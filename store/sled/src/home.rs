@@ -17,6 +17,7 @@ use std::{
 use conclave_disk::{Batch, Disk, DiskOptions, Fault, Space, Tree};
 use conclave_store::{
     change::Change,
+    record::LEVEL_MAX,
     state::{State, StoredRow},
     wire,
 };
@@ -308,6 +309,10 @@ fn load(tree: &Tree, number: u64) -> Result<(State, Option<Checkpoint>), OpenErr
         }
     }
     let state = State::load(rows);
+    let level = state.level();
+    if level > LEVEL_MAX {
+        return Err(OpenError::Level { level });
+    }
     let Some(checkpoint) = checkpoint else {
         // Without a checkpoint nothing was ever written, so there must be no rows.
         let is_new = state.row_count() == 0 && number == 0;

@@ -16,7 +16,7 @@ mod samples;
 use std::path::PathBuf;
 
 use conclave_disk::Fault;
-use conclave_store::wire;
+use conclave_store::{record::LEVEL_MAX, wire};
 
 pub use home::{Home, Loaded, Stage, Turn};
 pub use migrate::{migrate, old_state};
@@ -44,6 +44,12 @@ pub enum OpenError {
     /// A record is intact, but is not a valid row.
     #[error("a row of the state cannot be read")]
     Row(#[from] wire::WireError),
+    /// The rows follow rules that this program does not know.
+    #[error("the state is of level {level}; this program knows level {LEVEL_MAX} and below")]
+    Level {
+        /// Level of the state.
+        level: u32,
+    },
     /// The pointer or the checkpoint is missing or malformed.
     #[error("the {0} of the state is damaged")]
     Layout(&'static str),
@@ -60,7 +66,11 @@ pub enum OpenError {
 impl OpenError {
     /// Returns whether the data is intact, but of a later version.
     pub fn is_of_later_version(&self) -> bool {
-        matches!(self, OpenError::Row(error) if error.is_of_later_version())
+        match self {
+            OpenError::Row(error) => error.is_of_later_version(),
+            OpenError::Level { .. } => true,
+            _ => false,
+        }
     }
 
     /// Returns whether another process has the data open.

@@ -9,9 +9,10 @@ use conclave_store::{
     command::{Action, Command, CreateDomain},
     id::{DomainId, DomainName, LogIndex, OperationId},
     machine::{self, Applied},
-    record::{PkiMode, Principal},
-    state::State,
+    record::{LEVEL_MAX, PkiMode, Principal, Record, RowKey},
+    state::{State, StoredRow},
     time::UnixMillis,
+    wire,
 };
 
 use super::*;
@@ -99,6 +100,29 @@ fn a_staged_state_is_the_truth_when_it_is_installed_and_not_before() {
     drop(home);
     let disk = Disk::open(dir.path(), DiskOptions::default()).unwrap();
     assert_eq!(disk.tree_names().len(), 2, "the other trees are gone");
+}
+
+#[test]
+fn a_state_of_a_later_level_is_refused_and_left_as_it_is() {
+    let of = |level: u32| {
+        let key = wire::encode_key(&RowKey::Level).unwrap();
+        let row = wire::encode_row(LogIndex(1), &Record::Level(level)).unwrap();
+        State::load(vec![StoredRow::read(&key, &row).unwrap()])
+    };
+    let dir = tempfile::tempdir().unwrap();
+    for level in [LEVEL_MAX, LEVEL_MAX + 1, LEVEL_MAX + 1] {
+        let opened = Home::open(dir.path(), DiskOptions::default());
+        let home = match opened {
+            Ok(loaded) => loaded.home,
+            Err(refused) => {
+                assert!(matches!(refused, OpenError::Level { level: found } if found == level));
+                assert!(refused.is_of_later_version());
+                continue;
+            }
+        };
+        home.install(home.stage(of(level), b"x", 1).unwrap()).unwrap();
+    }
+    assert!(Home::open(dir.path(), DiskOptions::default()).is_err());
 }
 
 #[test]

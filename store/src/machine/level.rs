@@ -13,6 +13,9 @@ pub(super) const PROOFS_LEVEL: u32 = 3;
 /// Level from which on tokens have grants, and changes write the audit trail.
 pub const GRANTS_LEVEL: u32 = 4;
 
+/// Level from which on there are accounts.
+const ACCOUNTS_LEVEL: u32 = 5;
+
 /// Rejects an action above the current level. Admission refuses it first: here it is too late for
 /// members of older versions, which cannot read it.
 pub(super) fn check(change: &Changing<'_>, action: &Action) -> Result<(), Rejection> {
@@ -45,6 +48,9 @@ pub(super) fn set(change: &mut Changing<'_>, asked: u32) -> Result<Done, Rejecti
         }
         if level < PROOFS_LEVEL && asked >= PROOFS_LEVEL {
             change.put(RowKey::ProofsBegin, Record::ProofsBegin)?;
+        }
+        if level < ACCOUNTS_LEVEL && asked >= ACCOUNTS_LEVEL {
+            change.put(RowKey::AccountsBegin, Record::AccountsBegin)?;
         }
         change.put(RowKey::Level, Record::Level(asked))?;
     }

@@ -60,12 +60,13 @@ fn axe() -> Option<String> {
     Some(std::fs::read_to_string(file).unwrap())
 }
 
-/// Violations that axe-core sees on the present page.
+/// Violations that axe-core sees on the present page, once no colour of it changes any longer.
 fn violations(browser: &Browser, axe: &str) -> Vec<String> {
     browser.run(axe);
     let found = browser.run_async(
-        "const done = arguments[arguments.length - 1]; axe.run(document, { resultTypes: \
-         ['violations'] }).then((found) => done(found.violations.map((one) => one.id + ': ' + \
+        "const done = arguments[arguments.length - 1]; \
+         Promise.all(document.getAnimations().map((one) => one.finished)).then(() => \
+         axe.run(document, { resultTypes: ['violations'] })).then((found) => done(found.violations.map((one) => one.id + ': ' + \
          one.nodes.map((node) => node.html + ' ' + node.failureSummary).join(' | '))), \
          (error) => done(['axe failed: ' + error]));",
     );

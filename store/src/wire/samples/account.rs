@@ -119,4 +119,5 @@ pub(super) fn add_rows(add: &mut dyn FnMut(RowKey, Record)) {
     add(RowKey::Revocation((id, SERIAL)), Record::Revocation(revocation));
     let list = RevocationList { changes: 70_000, count: 300, changed: TIME };
     add(RowKey::RevocationList(id), Record::RevocationList(list));
+    add(RowKey::AccountsBegin, Record::AccountsBegin);
 }
