@@ -285,10 +285,8 @@ fn postfix_hands_mail_to_the_proxy() {
     let Some(scene) = Scene::start("offer_dsn = true") else { return };
     let postfix = postfix_before(&scene.socket().display().to_string());
     let mut stream = std::net::TcpStream::connect(postfix.ports[0]).unwrap();
-    let said = format!(
-        "EHLO mx.b.example\r\nMAIL FROM:<ann@b.example>\r\nRCPT TO:<john@shop.example>\r\n\
-         RCPT TO:<bob@shop.example>\r\nRCPT TO:<nobody@shop.example>\r\nDATA\r\n"
-    );
+    let said = "EHLO mx.b.example\r\nMAIL FROM:<ann@b.example>\r\nRCPT TO:<john@shop.example>\r\n\
+         RCPT TO:<bob@shop.example>\r\nRCPT TO:<nobody@shop.example>\r\nDATA\r\n";
     stream
         .write_all(format!("{said}{}.\r\nQUIT\r\n", MESSAGE.replace("\r\n.", "\r\n..")).as_bytes())
         .unwrap();

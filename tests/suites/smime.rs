@@ -4,16 +4,13 @@
 mod delivery;
 mod messages;
 
-use std::{
-    process::Command,
-    time::{Duration, SystemTime},
-};
+use std::{process::Command, time::Duration};
 
 use conclave_pki::key::PrivateKey;
 use conclave_smime::lock::{self, Context};
 use conclave_store::{id::Fingerprint, record::RowKey};
 use conclave_tests::{Cluster, Node, has_program, wait_for};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd};
 use serde_json::Value;
 
 use crate::domain_pki::public;
@@ -120,11 +117,10 @@ fn an_issuer_that_ends_soon_is_told_by_the_status() {
     let import = |days: std::ops::Range<i64>| {
         let key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        let today = SystemTime::now();
+        let today = jiff::Timestamp::now().as_second();
         let at = |days: i64| {
-            let day = Duration::from_secs(24 * 60 * 60 * days.unsigned_abs());
-            let time = if days < 0 { today - day } else { today + day };
-            time.into()
+            let seconds = (today + days * 24 * 60 * 60).unsigned_abs();
+            date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
         };
         (authority.not_before, authority.not_after) = (at(days.start), at(days.end));
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,9 +1,12 @@
 //! Commands for the issuers of S/MIME certificates.
 
+use std::path::Path;
+
 use conclave_api::{
     certificate::Refresh,
     smime::{Chain, Import, Issuer, Subject},
 };
+use conclave_client::Failure;
 
 use super::{
     Asking, Done, cert, change, check_writable, confirm, file, in_file, key::passphrase, message,
@@ -15,38 +18,28 @@ use crate::{
 };
 
 pub(super) async fn run(asking: &Asking, command: Smime) -> Done {
-    let command = match command {
+    match command {
         Smime::Sign(asked) => return message::sign(asking, *asked).await,
         Smime::Verify(asked) => return message::verify(asking, *asked).await,
         Smime::Encrypt(asked) => return message::encrypt(asking, *asked).await,
         Smime::Decrypt(asked) => return message::decrypt(asking, *asked).await,
         Smime::Filter(asked) => return Ok(message::filter(asking, *asked).await),
-        of_issuer => of_issuer,
-    };
-    let (client, global) = (asking.client()?, &asking.global);
-    match command {
         Smime::Show { name } => {
-            let issuer = client.smime_issuer(&name).await?;
-            if !output::object_of(global, "SmimeIssuer", &name, &issuer) {
+            let issuer = asking.client()?.smime_issuer(&name).await?;
+            if !output::object_of(&asking.global, "SmimeIssuer", &name, &issuer) {
                 show(&issuer);
             }
         }
-        Smime::Csr { name, subject, out } => {
-            // Before a key is made for it.
-            out.as_deref().map(check_writable).transpose()?;
-            let csr = client.create_smime_csr(&name, &converted(subject, None)).await?;
-            if out.is_some() {
-                write_file(out.as_deref(), &csr.pem)?;
-            }
-            if output::object_of(global, "SigningRequest", &name, &csr) {
-                return Ok(0);
-            }
-            if out.is_none() {
-                write_file(None, &csr.pem)?;
-            }
-            let next = format!("conclave smime import {name} CERT.pem");
-            output::advice(global, &format!("Next: send it to your authority, then: {next}"));
-        }
+        Smime::Csr { name, subject, out } => csr(asking, &name, subject, out.as_deref()).await?,
+        Smime::Crl { name, out } => crl(asking, &name, out.as_deref()).await?,
+        changing => change_issuer(asking, changing).await?,
+    }
+    Ok(0)
+}
+
+async fn change_issuer(asking: &Asking, command: Smime) -> Result<(), Failure> {
+    let (client, global) = (asking.client()?, &asking.global);
+    match command {
         Smime::Import { name, file, key, passphrase_file, changing } => {
             let import = Import {
                 certificate: file::certificate_text(&file)?,
@@ -76,35 +69,57 @@ pub(super) async fn run(asking: &Asking, command: Smime) -> Done {
             let done = done.map_err(|failure| in_file(failure, &[("chain", &file)]))?;
             output::change(global, &format!("{name}: chain of the S/MIME issuer"), &done);
         }
-        Smime::Crl { name, out } => {
-            let crl = client.smime_crl(&name).await?;
-            if out.is_some() {
-                write_file(out.as_deref(), &crl.pem)?;
-            }
-            if output::object_of(global, "SmimeCrl", &name, &crl) {
-                return Ok(0);
-            }
-            match out {
-                Some(out) => {
-                    let (out, revoked, next) = (out.display(), crl.revoked, &crl.next_update);
-                    let text = format!("Wrote {out}  ({revoked} revoked, valid until {next})");
-                    output::advice(global, &text);
-                }
-                None => write_file(None, &crl.pem)?,
-            }
-        }
         Smime::Remove { name, existing, changing } => {
             confirm(global, changing.is_sure(), &format!("the S/MIME issuer of {name}"), &name)?;
             let done = client.remove_smime_issuer(&name, &removing(&changing, &existing)).await?;
             output::change(global, &format!("{name}: S/MIME issuer removed"), &done);
         }
-        Smime::Sign(_)
-        | Smime::Verify(_)
-        | Smime::Encrypt(_)
-        | Smime::Decrypt(_)
-        | Smime::Filter(_) => {}
+        // The others change nothing.
+        _ => {}
     }
-    Ok(0)
+    Ok(())
+}
+
+async fn csr(
+    asking: &Asking,
+    name: &str,
+    subject: SmimeSubject,
+    out: Option<&Path>,
+) -> Result<(), Failure> {
+    // Before a key is made for it.
+    out.map(check_writable).transpose()?;
+    let csr = asking.client()?.create_smime_csr(name, &converted(subject, None)).await?;
+    if out.is_some() {
+        write_file(out, &csr.pem)?;
+    }
+    if output::object_of(&asking.global, "SigningRequest", name, &csr) {
+        return Ok(());
+    }
+    if out.is_none() {
+        write_file(None, &csr.pem)?;
+    }
+    let next = format!("conclave smime import {name} CERT.pem");
+    output::advice(&asking.global, &format!("Next: send it to your authority, then: {next}"));
+    Ok(())
+}
+
+async fn crl(asking: &Asking, name: &str, out: Option<&Path>) -> Result<(), Failure> {
+    let crl = asking.client()?.smime_crl(name).await?;
+    if out.is_some() {
+        write_file(out, &crl.pem)?;
+    }
+    if output::object_of(&asking.global, "SmimeCrl", name, &crl) {
+        return Ok(());
+    }
+    match out {
+        Some(out) => {
+            let (out, revoked, next) = (out.display(), crl.revoked, &crl.next_update);
+            let text = format!("Wrote {out}  ({revoked} revoked, valid until {next})");
+            output::advice(&asking.global, &text);
+        }
+        None => write_file(None, &crl.pem)?,
+    }
+    Ok(())
 }
 
 fn converted(subject: SmimeSubject, days: Option<u32>) -> Subject {
