@@ -1,6 +1,11 @@
 //! Who may do what: every request of the API, asked by every kind of login.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
 
 use conclave_api::operation::{Method, OPERATIONS};
 use conclave_tests::{Cluster, Node, Pair, binary, has_program, wait_for};
@@ -468,6 +473,13 @@ fn large_and_slow_bodies_are_bounded() {
     let one = &cluster.nodes[0];
     let made = token(one, "operator", &["--role", "operator"]);
     let large = one.file("large", &vec![b' '; 100 * 1024 * 1024]);
+    // Asked whether it may send, the node says no before anything of it.
+    let head = "Content-Length: 104857600\r\nExpect: 100-continue\r\n\r\n";
+    let mut stream = UnixStream::connect(one.dir.join("admin.sock")).unwrap();
+    write!(stream, "POST /v1/domains HTTP/1.1\r\nHost: x\r\n{head}").unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413");
     let begun = std::time::Instant::now();
     for token in [None, Some(made.as_str())] {
         let (status, _) = ask(one, token, "POST", "/v1/domains", &format!("@{large}"));

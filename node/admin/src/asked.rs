@@ -174,7 +174,12 @@ async fn read(body: Body, headers: &HeaderMap) -> Result<Zeroizing<Vec<u8>>, Pro
     let too_large = || Problem::new(Code::TooLarge, "the request is larger than 6 MiB");
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = length.and_then(|text| text.parse::<usize>().ok()).unwrap_or_default();
-    let mut read = Zeroizing::new(Vec::with_capacity(length.min(BODY_BYTES_MAX)));
+    // Before anything is read, as that asks the caller to send it (100 Continue, RFC 9110 §10.1.1):
+    // one that sends hears no answer.
+    if length > BODY_BYTES_MAX {
+        return Err(too_large());
+    }
+    let mut read = Zeroizing::new(Vec::with_capacity(length));
     let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| {
