@@ -114,7 +114,8 @@ mod tests {
             assert_eq!(parsed.as_deref(), expected, "{text:?}");
         };
         check("ann@Shop.Example", Some("ann@shop.example"));
-        check("Ann.Lee+x@shop.example.", Some("Ann.Lee+x@shop.example"));
+        check("Ann.Lee+x@shop.example.", Some("ann.lee+x@shop.example"));
+        assert!(EmailAddress::try_from("Ann@shop.example".to_owned()).is_err(), "not as stored");
         check("ann@bücher.example", Some("ann@xn--bcher-kva.example"));
         for wrong in [
             "",
