@@ -294,7 +294,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "No key of the account opens the message: it was encrypted for other certificates. conclave account show EMAIL lists the keys and certificates, those of earlier mail too."
         }
         Code::RecipientMissing => {
-            "Messages are encrypted to the latest certificate of the account's current key. There is none, or it has expired, is revoked, or its key is for signing only. conclave account cert issue EMAIL makes one; conclave account show EMAIL tells what there is."
+            "Messages are encrypted to the latest certificate of the account's current key that is valid, not revoked and for encryption. The account has none. conclave account show EMAIL tells its keys and certificates; conclave account cert issue EMAIL makes a certificate."
         }
         Code::NotLoggedIn => {
             "HTTPS needs an access token, made on a member: conclave token create NAME --role ROLE"

@@ -202,30 +202,18 @@ impl Unlocked {
     }
 }
 
-/// Returns the certificate to which messages for an account are encrypted: the latest one of its
-/// current key, if that is for encryption and the certificate is valid now and not revoked.
+/// Returns the certificate to which messages for an account are encrypted, as the node says.
 fn recipient(account: &Account) -> Result<Certificate, Failure> {
-    let refused = |why: &str| {
+    let certificates = account.key.iter().flat_map(|key| &key.certificates);
+    let mut certificates = certificates.map(|one| &one.certificate);
+    let found = certificates.find(|one| account.receives.as_ref() == Some(&one.sha256));
+    found.and_then(|one| parsed(&one.pem)).ok_or_else(|| {
         let email = &account.address;
-        let title = format!("messages to {email} cannot be encrypted: {why}");
-        let problem = Problem::new(Code::RecipientMissing, title);
+        let title = format!("messages to {email} cannot be encrypted");
+        let why = "its key has no certificate that is valid, not revoked and for encryption";
+        let problem = Problem::new(Code::RecipientMissing, title).why(why);
         Box::new(problem.hint(format!("conclave account show {email}")))
-    };
-    let key = account.key.as_ref().ok_or_else(|| refused("the account has no key"))?;
-    if key.purpose == Purpose::Sign {
-        return Err(refused("its key is for signing only"));
-    }
-    let latest = key.certificates.first().ok_or_else(|| refused("its key has no certificate"))?;
-    if latest.revoked.is_some() {
-        return Err(refused("its certificate is revoked"));
-    }
-    let certificate = parsed(&latest.certificate.pem);
-    let certificate = certificate.ok_or_else(|| refused("its certificate is damaged"))?;
-    let now = clock::now().0 / 1_000;
-    match certificate.not_before() <= now && now <= certificate.not_after() {
-        true => Ok(certificate),
-        false => Err(refused("its certificate has expired, or is not valid yet")),
-    }
+    })
 }
 
 fn parsed(pem: &str) -> Option<Certificate> {

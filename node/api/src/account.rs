@@ -30,6 +30,10 @@ pub struct Account {
     /// The current key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
+    /// SHA-256 of the certificate of that key to which messages are encrypted now; absent if none is
+    /// valid, not revoked and for encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receives: Option<String>,
     /// Earlier keys, the oldest first. Only in answers about one account.
     #[serde(default)]
     pub earlier: Vec<Key>,

@@ -90,7 +90,7 @@ fn make_account(person: &Person<'_>) {
     browser.fill("person", "Ann Lee");
     browser.press("Create the account");
     person.confirm("account");
-    browser.shows("There is no key yet");
+    browser.shows("The account has no key yet");
     browser.fill("passphrase", PASSPHRASE);
     browser.fill("repeated-passphrase", NEXT_PASSPHRASE);
     browser.press("Generate a key");
@@ -101,7 +101,7 @@ fn make_account(person: &Person<'_>) {
     browser.press("Generate a key");
     person.confirm_secret("account-key");
     browser.shows("EC P-256, for signing and encryption");
-    browser.shows("There is no certificate yet");
+    browser.shows("The account has no certificate yet");
 }
 
 fn certify(person: &Person<'_>) {

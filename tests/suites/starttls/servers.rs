@@ -104,17 +104,6 @@ pub fn postfix() -> Server {
     postfix_with("smtpd_tls_security_level = none", "")
 }
 
-/// Postfix that delivers mail for shop.example by a command, `argv` of pipe(8), which it tries
-/// again at once if that fails for now. Mail for john goes to jim's mailbox.
-pub fn postfix_delivering_by(argv: &str) -> Server {
-    let main = "smtpd_tls_security_level = none\nvirtual_transport = store\n\
-                store_destination_recipient_limit = 1\n\
-                virtual_alias_maps = inline:{ {john@shop.example = jim@shop.example} }\n\
-                minimal_backoff_time = 1s\nmaximal_backoff_time = 2s\nqueue_run_delay = 1s";
-    let store = format!("store unix - n n - 4 pipe\n  flags=Rqhu user=nobody argv={argv}\n");
-    postfix_with(main, &store)
-}
-
 /// Postfix that offers TLS by itself, with the key and the certificates of these files.
 pub fn postfix_with_tls(key: &str, chain: &str) -> Server {
     let tls = format!("smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {key}, {chain}");
@@ -132,7 +121,7 @@ pub(crate) fn postfix_before(lmtp: &str) -> Server {
 }
 
 /// Postfix with these lines in main.cf, and these in master.cf.
-fn postfix_with(settings: &str, services: &str) -> Server {
+pub fn postfix_with(settings: &str, services: &str) -> Server {
     let (dir, ports) = (dir(), ports(1));
     let at = dir.path().display();
     let main = format!(

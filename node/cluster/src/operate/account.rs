@@ -184,7 +184,7 @@ impl Operator {
         key: &AccountKey,
         passphrase: &Zeroizing<String>,
     ) -> Result<PrivateKey, Problem> {
-        // At the socket there is no network.
+        // A caller at the socket has no address.
         let from = self.caller.remote.unwrap_or(IpAddr::from([127, 0, 0, 1]));
         let name = found.address.to_string();
         let purpose = Purpose::AccountKey(found.account.id);

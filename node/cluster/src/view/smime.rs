@@ -7,7 +7,7 @@ use conclave_api::{
 };
 use conclave_pki::certificate::Certificate;
 use conclave_store::{
-    id::EmailAddress,
+    id::{EmailAddress, Fingerprint},
     record::{Account, AccountCertificate, AccountKey, Domain, KeyPurpose},
     state::State,
     time::UnixMillis,
@@ -57,12 +57,19 @@ pub fn account(
         domain: domain.name.to_string(),
         name: account.name.clone(),
         key: account.key.as_ref().map(|key| account_key(state, domain, key, now)),
+        receives: receiving(state, address, now).map(|one| Fingerprint::of(one.der()).to_string()),
         earlier: Vec::new(),
         earlier_keys: account.earlier_keys,
         version: account.version.0,
         changed: clock::rfc3339(account.changed.time),
         changed_by: account.changed.principal.to_string(),
     }
+}
+
+/// Returns the certificate to which messages for an account are encrypted now.
+fn receiving(state: &State, address: &EmailAddress, now: UnixMillis) -> Option<Certificate> {
+    let found = state.receiving_certificate(address, now)?;
+    Certificate::from_der(&found.certificate.der).ok().filter(Certificate::may_receive)
 }
 
 /// Converts what may be said of a key of an account.
