@@ -211,6 +211,10 @@ fn one_passphrase_is_for_all_keys_and_guessing_it_gets_slow() {
     let pass = node.file("account.pass", PASSPHRASE.as_bytes());
     let new = node.file("new.pass", b"another horse battery\n");
     let short = node.file("short.pass", b"short\n");
+    // A key that nothing could be issued for is not made.
+    let ed25519 = ["account", "key", "generate", "ann@shop.example", "--type", "ed25519"];
+    let with_pass = ["--passphrase-file", &pass];
+    assert_eq!(refused(node, &[&ed25519[..], &with_pass].concat())["code"], "K003");
     let generate =
         |pass| ["account", "key", "generate", "ann@shop.example", "--passphrase-file", pass];
     assert_eq!(refused(node, &generate(&new))["code"], "A003", "not that of the present key");
@@ -244,6 +248,7 @@ fn a_domain_that_may_not_issue_says_why_and_names_with_accounts_stay() {
     node.run(&["domain", "create", "shop.example"]).ok();
     node.run(&["key", "generate", "shop.example"]).ok();
     node.run(&["cert", "self-sign", "shop.example"]).ok();
+    assert!(node.run(&["smime", "show", "shop.example"]).ok().contains("nothing yet"));
     let pass = node.file("account.pass", PASSPHRASE.as_bytes());
     let email = "ann@shop.example";
     node.run(&["account", "create", email]).ok();

@@ -128,7 +128,11 @@ fn converted(subject: SmimeSubject, days: Option<u32>) -> Subject {
 }
 
 fn show(issuer: &Issuer) {
-    let of = if issuer.own { "an issuer of its own" } else { "the certificate of the domain" };
+    let of = match (issuer.own, issuer.may_issue) {
+        (true, _) => "an issuer of its own",
+        (false, true) => "the certificate of the domain",
+        (false, false) => "nothing yet",
+    };
     let may = match (&issuer.why, &issuer.hint) {
         (None, _) => "yes".to_owned(),
         (Some(why), None) => format!("no: {why}"),

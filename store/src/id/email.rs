@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DomainName, NameError, malformed};
 
-const WHAT: &str = "e-mail address";
+const WHAT: &str = "mail address";
 /// Longest part before the `@` (RFC 5321 §4.5.3.1.1).
 const LOCAL_BYTES_MAX: usize = 64;
 /// Longest address (RFC 5321 §4.5.3.1.3, without the angle brackets).

@@ -200,9 +200,10 @@ fn access_rejection(rejection: &Rejection) -> Option<(Code, String)> {
         R::AccountExists(address) => {
             (Code::AccountExists, format!("conclave account show {address}"))
         }
-        R::AccountKeyMissing(address) => {
-            (Code::KeyMissing, format!("conclave account key generate {address}"))
-        }
+        R::AccountKeyMissing(address) => (
+            Code::KeyMissing,
+            format!("conclave account key generate {address} --passphrase-file FILE"),
+        ),
         R::AccountKeyExists(address) => {
             (Code::KeyExists, format!("conclave account show {address}"))
         }

@@ -5,12 +5,15 @@
 use std::net::IpAddr;
 
 use conclave_api::{
-    account::{Export, Generate, Import, Passphrase},
+    account::{Export, Generate, Import, Passphrase, Purpose as KeyUse},
     key::Generate as GenerateKey,
     problem::{Code, Problem},
 };
 use conclave_keys::Purpose;
-use conclave_pki::{certificate::Certificate, key::PrivateKey};
+use conclave_pki::{
+    certificate::Certificate,
+    key::{KeyAlgorithm, PrivateKey},
+};
 use conclave_smime::{
     lock::{self, Context, Cost, LockError},
     pkcs12::{self, Identity, Pkcs12Error, Protection},
@@ -66,9 +69,11 @@ impl Operator {
         let passphrase = Zeroizing::new(asked.passphrase);
         self.check_passphrase(found, &passphrase).await?;
         let generate = GenerateKey { algorithm: asked.algorithm };
+        let purpose = asked.purpose;
         let (key, locked) = self
             .locking(found, move |address| {
                 let key = admit::generate_key(&generate)?;
+                check_purpose(&key, purpose)?;
                 let locked = locked(&key, &passphrase, address)?;
                 Ok((key, locked))
             })
@@ -95,10 +100,12 @@ impl Operator {
         let file = BASE64.decode(asked.pkcs12.as_bytes()).map(Zeroizing::new).map_err(|_| {
             Problem::new(Code::Malformed, "the PKCS#12 file is not encoded in base64")
         })?;
+        let purpose = asked.purpose;
         let read = move |address: &EmailAddress| {
             let now = clock::now().0 / 1_000;
             let identity = pkcs12::read(&file, &of_file, None, now).map_err(|e| unusable(&e))?;
             let (key, certificates) = identity.into_parts();
+            check_purpose(&key, purpose)?;
             check_address(address, certificates.first())?;
             let locked = locked(&key, &passphrase, address)?;
             Ok((key, certificates, locked))
@@ -267,6 +274,15 @@ fn refused(error: &LockError) -> Problem {
 
 fn unusable(error: &Pkcs12Error) -> Problem {
     Problem::new(Code::Pkcs12Unusable, error.to_string())
+}
+
+/// Refuses a key that cannot do what it is for: no certificate could be issued for it.
+fn check_purpose(key: &PrivateKey, purpose: KeyUse) -> Result<(), Problem> {
+    if key.algorithm() != KeyAlgorithm::Ed25519 || purpose == KeyUse::Sign {
+        return Ok(());
+    }
+    let title = "an Ed25519 key cannot receive encrypted messages";
+    Err(Problem::new(Code::KeyUnsupported, title).hint("--purpose sign    or: --type p256"))
 }
 
 /// Refuses a certificate for other addresses.
