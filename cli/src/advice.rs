@@ -270,7 +270,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "An account of this e-mail address exists. conclave account show EMAIL shows it."
         }
         Code::AccountPassphraseRefused => {
-            "The passphrase does not open the private key of the account, or a new one is not possible: it has at least 12 characters and at most 1024 bytes. Nobody can open the key without it, and no answer tells more. If it is lost, delete the account and make it again; mail to the old key stays encrypted."
+            "The passphrase does not open the private key of the account, or a new one is not possible: it has at least 12 characters and at most 1024 bytes. Nobody can open the key without it, and no answer tells more. If it is lost, conclave account invite EMAIL lets the owner set another one, for a new key; mail to the old key stays encrypted."
         }
         Code::AccountUnlockTooOften => {
             "Too many wrong passphrases for this account came from this network. The pause doubles with each further one, up to 15 minutes."
@@ -295,6 +295,12 @@ pub(crate) fn explain(code: Code) -> &'static str {
         }
         Code::RecipientMissing => {
             "Messages are encrypted to the latest certificate of the account's current key that is valid, not revoked and for encryption. The account has none. conclave account show EMAIL tells its keys and certificates; conclave account cert issue EMAIL makes a certificate."
+        }
+        Code::InvitationRefused => {
+            "The invitation was used or withdrawn, has ended, or is not for this account. Another one, and each earlier one ends: conclave account invite EMAIL"
+        }
+        Code::RecoveryImpossible => {
+            "There is no copy of the key for a recovery key, or the given recovery key is another one. Copies are made when an account gets a key, if its domain has a recovery key then: conclave smime show NAME tells it, conclave account show EMAIL tells for which key a copy is there."
         }
         Code::NotLoggedIn => {
             "HTTPS needs an access token, made on a member: conclave token create NAME --role ROLE"
@@ -379,6 +385,10 @@ bind = "0.0.0.0:7444"                # UDP, for other nodes
 
 [public]
 # bind = "0.0.0.0:80"                # /certificates/NAME for everybody, over HTTP; default: off
+
+[account]
+# bind = "127.0.0.1:7447"            # page and API for owners of accounts, behind a listener with --proxy-to; default: off
+# url = "https://accounts.example"   # where owners reach it, for invitations
 
 [health]
 # bind = "127.0.0.1:7445"            # /livez /readyz /startupz /metrics over HTTP, no secrets; default: off

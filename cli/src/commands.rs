@@ -274,9 +274,11 @@ fn client(global: &Global, command: &Command) -> Result<Client, Failure> {
     };
     // A socket needs no token, so there a missing file is no error.
     let is_asked = addresses.iter().any(Address::needs_token);
+    let is_owner_login = matches!(command, Command::Account(args::Account::Login { .. }));
     let is_login = matches!(command, Command::Login(_));
     let token: Option<AccessToken> = match (given, &context) {
         _ if !is_asked => None,
+        _ if is_owner_login => Some(AccessToken::of_system()),
         (Some(file), _) => Some(read_token(global, &file)?.parse()?),
         (None, Some((name, context))) => login_of(global, name, context, is_login)?,
         (None, None) => None,

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 pub use account::{
-    AccountOf, CreateAccount, RelockAccount, RevokeAccountCertificate, SetAccountCertificate,
-    SetAccountKey, SetSmimeIssuer,
+    AccountOf, CreateAccount, EnterAccount, InviteOwner, RelockAccount, RevokeAccountCertificate,
+    SetAccountCertificate, SetAccountKey, SetSmimeIssuer,
 };
 pub use audit::CutAudit;
 pub use member::{Join, RemoveMember, Reseal, Resealed, SetMember, TurnKeyring};
@@ -30,8 +30,8 @@ use crate::{
     record::{
         AccessToken, AuditEvent, Certificate, ClientAuth, Cluster, Crl, DomainKey, JoinToken,
         KeyFamily, KeyringGeneration, LastBackup, Listener, ListenerPolicy, LongCrl, Member,
-        Origin, PkiMode, Principal, Proof, Record, RowKey, Sealed, SessionKey, SessionKeyUse,
-        TlsSettings,
+        Origin, PkiMode, Principal, Proof, Record, RecoveryKey, RowKey, Sealed, SessionKey,
+        SessionKeyUse, TlsSettings,
     },
     time::UnixMillis,
 };
@@ -223,6 +223,15 @@ pub enum Action {
     SetAccountCertificate(Box<SetAccountCertificate>),
     /// Revokes certificates that the account's domain has issued (level 5).
     RevokeAccountCertificate(RevokeAccountCertificate),
+    /// Sets the URL of the revocation list that new certificates of a domain's accounts name; `None`:
+    /// they name none (level 5).
+    SetCrlUrl(DomainName, Option<String>),
+    /// Sets the recovery key of a domain's accounts; `None`: no more copies are made (level 5).
+    SetRecoveryKey(DomainName, Option<RecoveryKey>),
+    /// Invites the owner of an account, or withdraws the invitation (level 5).
+    InviteOwner(InviteOwner),
+    /// Uses an invitation: the account gets a new key under a new passphrase (level 5).
+    EnterAccount(Box<EnterAccount>),
 }
 
 /// See [`Action::RotateAuthority`].
@@ -382,7 +391,9 @@ impl Action {
             | Action::RollbackDomain(name, _)
             | Action::SetClientAuth(name, _)
             | Action::SetPendingKey(name, _)
-            | Action::RemovePendingKey(name, _) => Some(name),
+            | Action::RemovePendingKey(name, _)
+            | Action::SetCrlUrl(name, _)
+            | Action::SetRecoveryKey(name, _) => Some(name),
             Action::AddTrusted(owner, _)
             | Action::RemoveTrusted(owner, _)
             | Action::AddCrlPart(owner, _)
@@ -400,6 +411,8 @@ impl Action {
             Action::RelockAccount(relock) => Some(&relock.of),
             Action::SetAccountCertificate(set) => Some(&set.of),
             Action::RevokeAccountCertificate(revoke) => Some(&revoke.of),
+            Action::InviteOwner(invite) => Some(&invite.of),
+            Action::EnterAccount(enter) => Some(&enter.of),
             _ => None,
         }
     }
@@ -436,7 +449,10 @@ impl Action {
             | Action::NoteAudit(_)
             | Action::CutAudit(_)
             | Action::KeepAudit(_) => 4,
-            Action::SetSmimeIssuer(_) | Action::RemoveSmimeIssuer(_) => 5,
+            Action::SetSmimeIssuer(_)
+            | Action::RemoveSmimeIssuer(_)
+            | Action::SetCrlUrl(..)
+            | Action::SetRecoveryKey(..) => 5,
             other if other.account().is_some() => 5,
             _ => 0,
         }
@@ -477,6 +493,9 @@ impl Action {
                     | Action::PutUser(_)
                     | Action::CutAudit(_)
                     | Action::KeepAudit(_)
+                    | Action::SetRecoveryKey(..)
+                    | Action::InviteOwner(_)
+                    | Action::EnterAccount(_)
             )
     }
 
@@ -495,6 +514,8 @@ impl Action {
             Action::PutUser(put) => put.user.code.iter().collect(),
             Action::SetSmimeIssuer(set) => vec![&set.key.sealed],
             Action::SetAccountKey(set) => vec![&set.key.sealed],
+            Action::SetRecoveryKey(_, key) => key.iter().map(|key| &key.sealed).collect(),
+            Action::EnterAccount(enter) => vec![&enter.key.sealed],
             Action::RelockAccount(relock) => relock.keys.iter().map(|(_, one)| one).collect(),
             Action::StartCanary(start) => start.set.key.iter().map(|key| &key.sealed).collect(),
             Action::RotateKeyring(rotate) => vec![&rotate.authority_key],

@@ -67,6 +67,10 @@ pub const EARLIER_KEYS_MAX: u32 = 16;
 pub const KEY_CERTIFICATES_MAX: usize = 32;
 /// Bytes of the name of the person of an account.
 pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
+/// Bytes of the URL of a revocation list.
+pub const CRL_URL_BYTES_MAX: usize = 1024;
+/// Bytes of a copy for recovery: an RSA key of 4096 bits and what is around it.
+pub const RECOVERY_COPY_BYTES_MAX: usize = 4096;
 /// Revoked certificates of one domain. At this bound those leave that have expired.
 pub const REVOCATIONS_MAX: u32 = 250_000;
 /// Entries of the audit trail kept if nothing else is set: an estimated 50 MiB.

@@ -169,6 +169,10 @@ impl Changing<'_> {
             Action::RelockAccount(relock) => account::relock(self, relock),
             Action::SetAccountCertificate(set) => account::set_certificate(self, set),
             Action::RevokeAccountCertificate(revoke) => account::revoke(self, revoke),
+            Action::SetCrlUrl(name, url) => smime::set_crl_url(self, name, url.as_ref()),
+            Action::SetRecoveryKey(name, key) => smime::set_recovery_key(self, name, key.as_ref()),
+            Action::InviteOwner(invite) => account::invite(self, invite),
+            Action::EnterAccount(enter) => account::enter(self, enter),
         }
     }
 

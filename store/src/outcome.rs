@@ -236,4 +236,7 @@ pub enum Rejection {
     /// The certificate is revoked already.
     #[error("the certificate {0} is revoked already")]
     CertificateRevoked(SerialNumber),
+    /// The account has no such invitation.
+    #[error("the invitation to {0} was used or withdrawn, or it has ended")]
+    InvitationUnknown(EmailAddress),
 }

@@ -30,7 +30,7 @@ mod user;
 
 use std::sync::Arc;
 
-pub use account::{Account, AccountCertificate, AccountKey, KeyPurpose};
+pub use account::{Account, AccountCertificate, AccountKey, Invitation, KeyPurpose, RecoveryCopy};
 pub(crate) use audit::rfc3339;
 pub use audit::{AuditCut, AuditDifference, AuditEntry, AuditEvent, AuditResult};
 pub use authority::EarlierAuthority;
@@ -54,7 +54,10 @@ pub use proof::{Proof, ProofOf};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 pub use session_key::{SessionKey, SessionKeyUse};
-pub use smime::{IssuedCertificate, Revocation, RevocationList, RevocationReason, SmimeIssuer};
+pub use smime::{
+    AccountSettings, IssuedCertificate, RecoveryKey, Revocation, RevocationList, RevocationReason,
+    SmimeIssuer,
+};
 pub use tls::{TlsLogLevel, TlsSettings, TlsVersion};
 pub use token::{AccessToken, JoinToken, TokenUse};
 pub use trust::{Crl, LongCrl, TrustSet, Trusted};
@@ -153,6 +156,8 @@ pub enum RowKey {
     User(UserName),
     /// The S/MIME issuer of a domain; from level 5 on. Absent if the domain's certificate does it.
     SmimeIssuer(DomainId),
+    /// What a domain does for its accounts; from level 5 on. Absent for the default.
+    AccountSettings(DomainId),
     /// An account, by its address; from level 5 on.
     Account(EmailAddress),
     /// An earlier key of an account, by its number, counted from 1; from level 5 on.
@@ -248,6 +253,8 @@ pub enum Record {
     User(Arc<User>),
     /// The S/MIME issuer of a domain.
     SmimeIssuer(Arc<SmimeIssuer>),
+    /// What a domain does for its accounts.
+    AccountSettings(Arc<AccountSettings>),
     /// An account.
     Account(Arc<Account>),
     /// An earlier key of an account.

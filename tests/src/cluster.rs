@@ -37,7 +37,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(command: &mut Command) -> Ran {
+    /// Runs a command of any program.
+    pub fn of(command: &mut Command) -> Ran {
         let output = command.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ran {
@@ -134,12 +135,12 @@ impl Node {
         self.quic = quic;
     }
 
-    /// Adds a line to a section of its configuration; it counts from the next start on.
+    /// Adds a line to a section of its configuration, which may be a new one; it counts from the next start on.
     pub fn configure(&self, section: &str, line: &str) {
         let path = self.dir.join("node.toml");
         let config = std::fs::read_to_string(&path).unwrap();
         let section = format!("[{section}]\n");
-        assert!(config.contains(&section), "{config}");
+        let config = if config.contains(&section) { config } else { config + &section };
         std::fs::write(&path, config.replace(&section, &format!("{section}{line}\n"))).unwrap();
     }
 

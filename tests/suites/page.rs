@@ -2,6 +2,7 @@
 
 mod guard;
 mod looks;
+mod owner;
 mod smime;
 
 use std::{

@@ -3,6 +3,7 @@
 
 mod delivery;
 mod messages;
+pub(crate) mod owners;
 
 use std::{process::Command, time::Duration};
 
@@ -18,7 +19,7 @@ use crate::domain_pki::public;
 const PASSPHRASE: &str = "correct horse battery";
 
 /// Runs openssl in the directory of a node. Returns whether it succeeded, and what it said.
-fn openssl(node: &Node, words: &[&str]) -> (bool, String) {
+pub(crate) fn openssl(node: &Node, words: &[&str]) -> (bool, String) {
     let output = Command::new("openssl").args(words).current_dir(&node.dir).output();
     let output = output.expect("openssl, of which the suites need version 3");
     let said = [output.stdout, output.stderr].concat();

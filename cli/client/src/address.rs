@@ -111,15 +111,17 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// An access token, `cvt_ID.SECRET.FINGERPRINT`.
+/// An access token, `cvt_ID.SECRET.FINGERPRINT`, or the session of an account's owner, which begins
+/// with `cva_`.
 #[derive(Clone)]
 pub struct AccessToken {
     /// The part sent to a node; empty: none.
     pub(crate) bearer: String,
     /// The certificate that the client shows.
     pub(crate) identity: Option<Arc<Identity>>,
-    /// SHA-256 of the certificate of the cluster's authority, the only trusted one.
-    pub(crate) authority: [u8; 32],
+    /// SHA-256 of the certificate of the cluster's authority, the only trusted one; none: those that
+    /// the system trusts, as owners reach a domain and not a node.
+    pub(crate) authority: Option<[u8; 32]>,
 }
 
 impl AccessToken {
@@ -133,7 +135,13 @@ impl AccessToken {
                     .hint("on a member: conclave cluster show    names the cluster's authority"),
             )
         })?;
-        Ok(AccessToken { bearer: String::new(), identity: None, authority })
+        Ok(AccessToken { bearer: String::new(), identity: None, authority: Some(authority) })
+    }
+
+    /// Returns what the owner of an account needs to log in: trust in the authorities of the system,
+    /// and no token yet.
+    pub fn of_system() -> AccessToken {
+        AccessToken { bearer: String::new(), identity: None, authority: None }
     }
 
     /// Returns whether both are for the same cluster.
@@ -181,9 +189,13 @@ impl FromStr for AccessToken {
     type Err = Failure;
 
     fn from_str(text: &str) -> Result<AccessToken, Failure> {
+        let owner = text.trim();
+        if owner.starts_with("cva_") && owner.split('.').count() == 4 {
+            return Ok(AccessToken { bearer: owner.to_owned(), ..AccessToken::of_system() });
+        }
         let parse = || {
             let (bearer, fingerprint) = text.trim().rsplit_once('.')?;
-            let authority = fingerprint_bytes(fingerprint)?;
+            let authority = Some(fingerprint_bytes(fingerprint)?);
             let is_token = bearer.starts_with("cvt_") && bearer.contains('.');
             is_token.then(|| AccessToken { bearer: bearer.to_owned(), identity: None, authority })
         };

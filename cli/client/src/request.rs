@@ -110,6 +110,8 @@ pub struct Client {
     /// Place of the only node that is asked.
     pinned: Option<usize>,
     bearer: Option<String>,
+    /// Whether an account's owner asks, at a domain and not at a node.
+    is_of_owner: bool,
     options: Options,
 }
 
@@ -175,6 +177,7 @@ impl Client {
             targets: targets.collect::<Result<_, _>>()?,
             turns: Arc::default(),
             pinned: None,
+            is_of_owner: token.is_some_and(|token| token.authority.is_none()),
             bearer: token.map(|token| token.bearer.clone()).filter(|bearer| !bearer.is_empty()),
             options,
         })
@@ -480,7 +483,8 @@ impl Client {
                 may_be_done: true,
             };
         }
-        if let Some(problem) = trust::refusal(error, &address.to_string()) {
+        let is_of_owner = self.is_of_owner;
+        if let Some(problem) = trust::refusal(error, &address.to_string(), is_of_owner) {
             return Attempt {
                 problem: failure(problem),
                 is_worth_repeating: false,
@@ -528,7 +532,7 @@ impl Target {
         let (builder, base) = match &address {
             // A socket needs no TLS, but the builder needs a configuration.
             Address::Unix(path) => {
-                let tls = trust::config([0; 32], None, None)
+                let tls = trust::config(Some([0; 32]), None, None)
                     .map_err(|error| unusable(error.to_string()))?;
                 let builder = builder.tls_backend_preconfigured(tls);
                 (builder.unix_socket(path.clone()), "http://conclave".to_owned())

@@ -1,28 +1,36 @@
 //! Trust over HTTPS: the node's certificate must be issued by the cluster's authority, whose
-//! fingerprint is in the access token, for the name or address that is asked.
+//! fingerprint is in the access token, for the name or address that is asked. Owners of accounts ask
+//! a domain, whose certificate must be one that the system trusts.
 
 use std::sync::Arc;
 
 use conclave_api::problem::{Code, Problem};
 use conclave_tls::{ServerVerifier, issued_to, ring_provider};
 use rustls::{
-    CertificateError, ClientConfig, Error,
-    client::danger::ServerCertVerifier,
+    CertificateError, ClientConfig, Error, RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     pki_types::{ServerName, UnixTime},
 };
 
 use crate::address::Identity;
 
-/// Returns TLS settings with trust in the authority of this fingerprint and no other. The node must
+/// What nodes speak.
+static LATEST: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+
+/// Returns TLS settings with trust in the authority of this fingerprint and no other; without one in
+/// those of the system, or of the file in `SSL_CERT_FILE`. The node must
 /// have the name `node_name`, or else the host of the address. The client shows `identity`.
 pub(crate) fn config(
-    authority: [u8; 32],
+    authority: Option<[u8; 32]>,
     node_name: Option<ServerName<'static>>,
     identity: Option<&Identity>,
 ) -> Result<ClientConfig, Error> {
-    let issued = issued_to(ring_provider(), authority);
+    let issued = match authority {
+        Some(authority) => issued_to(ring_provider(), authority),
+        None => of_system()?,
+    };
     let builder = ClientConfig::builder_with_provider(ring_provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_protocol_versions(if authority.is_some() { &LATEST } else { rustls::ALL_VERSIONS })?
         .dangerous()
         .with_custom_certificate_verifier(match node_name {
             None => issued,
@@ -36,6 +44,16 @@ pub(crate) fn config(
     }
 }
 
+/// Trusts the authorities that the system trusts.
+fn of_system() -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let mut roots = RootCertStore::empty();
+    // What cannot be read is not trusted.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), ring_provider());
+    let verifier = verifier.build().map_err(|error| Error::General(error.to_string()))?;
+    Ok(verifier)
+}
+
 /// Compares with another name than the one that is asked for.
 fn for_name(
     issued: Arc<dyn ServerCertVerifier>,
@@ -47,7 +65,7 @@ fn for_name(
 }
 
 /// Returns why a node's certificate was refused; `None` if something else failed.
-pub(crate) fn refusal(error: &reqwest::Error, address: &str) -> Option<Problem> {
+pub(crate) fn refusal(error: &reqwest::Error, address: &str, is_of_owner: bool) -> Option<Problem> {
     let Error::InvalidCertificate(why) = tls_error(error)? else { return None };
     let problem = |title: String| Problem::new(Code::NodeUntrusted, title);
     Some(match why {
@@ -55,6 +73,10 @@ pub(crate) fn refusal(error: &reqwest::Error, address: &str) -> Option<Problem> 
             problem(format!("{address} is not the node that is meant"))
                 .why(format!("its certificate is for {}", bare(presented)))
                 .hint("--node-name NAME if the node is reached by another name than its own; [admin] names in its configuration adds one    a sealed node: ask it at its socket")
+        }
+        CertificateError::UnknownIssuer if is_of_owner => {
+            problem(format!("this machine does not trust the certificate of {address}"))
+                .hint("SSL_CERT_FILE=ca.pem conclave …    with the authority of its domain")
         }
         CertificateError::UnknownIssuer => {
             problem(format!("{address} belongs to another cluster than the access token"))

@@ -1,11 +1,11 @@
 //! Words for accounts.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Subcommand, ValueEnum};
 use conclave_api::account::{Purpose, Reason};
 
-use super::{Changing, IfExists, IfMissing};
+use super::{Changing, IfExists, IfMissing, duration};
 
 #[derive(Subcommand)]
 pub(crate) enum Account {
@@ -51,6 +51,39 @@ pub(crate) enum Account {
         existing: IfExists,
         #[command(flatten)]
         changing: Changing,
+    },
+    /// Invites the owner of an account: the invitation sets the passphrase, once
+    #[command(
+        after_help = "Examples:\n  conclave account invite ann@shop.example\n  conclave account invite ann@shop.example --expires-in 2d\nAn earlier invitation ends. If the passphrase was lost, earlier keys stay under it."
+    )]
+    Invite {
+        /// E-mail address of the account
+        email: String,
+        /// Time until it ends, 30d at most
+        #[arg(long, value_parser = duration, default_value = "7d", value_name = "TIME")]
+        expires_in: Duration,
+        /// Withdraw the invitation that is open
+        #[arg(long, conflicts_with = "expires_in")]
+        withdraw: bool,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Logs the owner of an account in; the token of the session is written once, and ends after an hour
+    #[command(
+        after_help = "Examples:\n  conclave account login ann@shop.example --address https://accounts.shop.example:443 --invitation-file ann.invitation --passphrase-file ann.pass > ann.session\n  conclave account login ann@shop.example --address https://accounts.shop.example:443 --passphrase-file ann.pass > ann.session\nThe session is for the commands account show, account key and account cert, with --token-file."
+    )]
+    Login {
+        /// E-mail address of the account
+        email: String,
+        /// File whose first line is the passphrase [default: ask]
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+        /// File with an invitation: the passphrase is a new one, and the account gets a key
+        #[arg(long, value_name = "FILE")]
+        invitation_file: Option<PathBuf>,
+        /// Type of that key: p256, p384, rsa2048, rsa3072 or rsa4096 [default: p256]
+        #[arg(long = "type", value_name = "TYPE", requires = "invitation_file")]
+        algorithm: Option<String>,
     },
     /// Private keys of accounts, locked under their passphrases
     #[command(subcommand)]
@@ -125,6 +158,29 @@ pub(crate) enum AccountKey {
         #[arg(long)]
         legacy: bool,
     },
+    /// Opens the copy of a key with the recovery key of its domain, and writes a PKCS#12 file
+    #[command(
+        after_help = "Examples:\n  conclave account key recover ann@shop.example --recovery-key recovery.key --out ann.p12 --export-passphrase-file p12.pass\n  conclave account key recover ann@shop.example --recovery-key recovery.key --key 5e90… --out ann.p12 --export-passphrase-file p12.pass\nThe recovery key stays here: the node sends the copy as it is."
+    )]
+    Recover {
+        /// E-mail address of the account
+        email: String,
+        /// PEM file with the private recovery key
+        #[arg(long, value_name = "FILE")]
+        recovery_key: PathBuf,
+        /// File whose first line opens an encrypted recovery key
+        #[arg(long, value_name = "FILE")]
+        recovery_passphrase_file: Option<PathBuf>,
+        /// File to write; only its owner can read it
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// File whose first line is the passphrase of the new PKCS#12 file
+        #[arg(long, value_name = "FILE")]
+        export_passphrase_file: PathBuf,
+        /// SHA-256 of an earlier key, as account show tells it [default: the current key]
+        #[arg(long, value_name = "SHA256")]
+        key: Option<String>,
+    },
     /// Sets another passphrase for all keys of an account
     #[command(
         after_help = "Examples:\n  conclave account key passphrase ann@shop.example --passphrase-file ann.pass --new-passphrase-file new.pass\n  conclave account key passphrase ann@shop.example --passphrase-file ann.pass --new-passphrase-file new.pass --dry-run"
@@ -189,13 +245,13 @@ pub(crate) enum AccountCert {
 pub(crate) struct Issuing {
     /// E-mail address of the account
     pub(crate) email: String,
-    /// Days of validity; at most until the issuer's certificate ends
-    #[arg(long, default_value_t = 365)]
-    pub(crate) days: u32,
+    /// Days of validity; at most until the issuer's certificate ends [default: 365]
+    #[arg(long)]
+    pub(crate) days: Option<u32>,
     /// Let TLS servers take it as a client's certificate too
     #[arg(long)]
     pub(crate) client: bool,
-    /// URL of the revocation list, for the certificate
+    /// URL of the revocation list, for the certificate [default: as smime set has it]
     #[arg(long, value_name = "URL")]
     pub(crate) crl_url: Option<String>,
     #[command(flatten)]

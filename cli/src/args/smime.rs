@@ -113,6 +113,35 @@ pub(crate) enum Smime {
         #[command(flatten)]
         changing: Changing,
     },
+    /// Sets what a domain does for its accounts, besides issuing certificates
+    #[command(
+        after_help = "Examples:\n  conclave smime set shop.example --crl-url http://pki.shop.example/certificates/shop.example/smime.crl\n  conclave smime set shop.example --crl-url \"\""
+    )]
+    Set {
+        /// Name of the domain
+        name: String,
+        /// URL of the revocation list that new certificates of accounts name; empty: none
+        #[arg(long, value_name = "URL")]
+        crl_url: String,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Sets the recovery key of a domain: its holder can open the keys that accounts get from now on
+    #[command(
+        after_help = "Examples:\n  conclave smime recovery shop.example recovery.pub\n  conclave smime recovery shop.example --remove\nIt is off by default. Owners see it at their account."
+    )]
+    Recovery {
+        /// Name of the domain
+        name: String,
+        /// PEM file with the public key, EC P-256; - for standard input
+        #[arg(required_unless_present = "remove")]
+        file: Option<PathBuf>,
+        /// Remove the recovery key; copies that were made stay
+        #[arg(long, conflicts_with = "file")]
+        remove: bool,
+        #[command(flatten)]
+        changing: Changing,
+    },
     /// Signs a message by the key of an account
     #[command(
         after_help = "Examples:\n  conclave smime sign letter.eml --as ann@shop.example --passphrase-file ann.pass > signed.eml\n  conclave smime sign letter.eml --as ann@shop.example --passphrase-file ann.pass --opaque --out signed.eml\nThe message stays here: the key comes from the node, encrypted for this one command."

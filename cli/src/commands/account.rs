@@ -1,23 +1,38 @@
 //! Commands for accounts.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use conclave_api::{
-    account::{self, Create, Export, Generate, Import, Issue, Key, Passphrase, Revoke},
+    account::{
+        self, Create, Export, Generate, Import, Invite, Issue, Key, Login, Passphrase, Recover,
+        Revoke, SealedCopy,
+    },
     problem::{Code, Problem},
 };
 use conclave_client::Failure;
-use data_encoding::BASE64;
+use conclave_pki::{
+    certificate::read_many,
+    key::{PrivateKey, read_private_key},
+};
+use conclave_smime::{
+    lock::{self, Context},
+    pkcs12::{self, Identity, Protection},
+};
+use conclave_system::entropy;
+use data_encoding::{BASE64, HEXLOWER};
 
 use super::{
-    Asking, Done, adding, cert, change, check_writable, confirm, key::passphrase, read_bytes,
-    removing, write_file,
+    Asking, Done, adding, cert, change, check_writable, confirm, key::passphrase, keyring,
+    read_bytes, removing, user::show_session, write_file,
 };
 use crate::{
-    args::{Account, AccountCert, AccountIssuing, AccountKey},
+    args::{Account, AccountCert, AccountIssuing, AccountKey, Changing},
     context::write_private,
     output::{self, Columns},
 };
+
+/// Certificates that a copy of a key comes with.
+const CERTIFICATES_MAX: usize = 16;
 
 pub(super) async fn run(asking: &Asking, command: Account) -> Done {
     let (client, global) = (asking.client()?, &asking.global);
@@ -41,10 +56,61 @@ pub(super) async fn run(asking: &Asking, command: Account) -> Done {
             let done = client.delete_account(&email, &removing(&changing, &existing)).await?;
             output::change(global, &format!("account {email}: deleted"), &done);
         }
+        Account::Invite { email, expires_in, withdraw: false, changing } => {
+            invite(asking, &email, expires_in, &changing).await?;
+        }
+        Account::Invite { email, changing, .. } => {
+            let done = client.withdraw_invitation(&email, &change(&changing)).await?;
+            output::change(global, &format!("account {email}: invitation withdrawn"), &done);
+        }
+        Account::Login { email, passphrase_file, invitation_file, algorithm } => {
+            let is_new = invitation_file.is_some();
+            let passphrase = match &passphrase_file {
+                Some(file) => first(file)?,
+                None => keyring::secret(global, "Passphrase: ", is_new)?,
+            };
+            let invitation = invitation_file.as_deref().map(first).transpose()?;
+            let login = Login { passphrase, invitation, algorithm };
+            let session = client.log_in_owner(&email, &login).await?;
+            let text = format!(
+                "The session ends at {}. Use it with --token-file FILE, as: conclave account show {email}",
+                session.expires
+            );
+            show_session(asking, &session, &text)?;
+        }
         Account::Key(command) => key(asking, command).await?,
         Account::Cert(command) => certificate(asking, command).await?,
     }
     Ok(0)
+}
+
+async fn invite(
+    asking: &Asking,
+    email: &str,
+    expires_in: Duration,
+    changing: &Changing,
+) -> Result<(), Failure> {
+    let (client, global) = (asking.client()?, &asking.global);
+    let invite = Invite { expires_in: Some(expires_in.as_secs()) };
+    let invitation = client.invite_owner(email, &invite, &change(changing)).await?;
+    if output::json(global, &invitation) {
+        return Ok(());
+    }
+    let (expires, secret) = (&invitation.expires, &invitation.invitation);
+    output::line(invitation.url.as_ref().unwrap_or(secret));
+    let text = match &invitation.url {
+        Some(_) => format!("Send this address to the owner. It is used once, until {expires}."),
+        None => format!(
+            "It is shown once, used once, and ends at {expires}. Owners use it with conclave account login, or at a page: [account] url in the configuration makes an address of it."
+        ),
+    };
+    output::advice(global, &text);
+    match output::lost() {
+        None => Ok(()),
+        Some(lost) => Err(Box::new(
+            lost.hint(format!("conclave account invite {email}    makes another one")),
+        )),
+    }
 }
 
 async fn key(asking: &Asking, command: AccountKey) -> Result<(), Failure> {
@@ -86,6 +152,23 @@ async fn key(asking: &Asking, command: AccountKey) -> Result<(), Failure> {
             let text = format!("account {email}: key exported to {}", out.display());
             output::success(global, &text);
         }
+        AccountKey::Recover {
+            email,
+            recovery_key,
+            recovery_passphrase_file,
+            out,
+            export_passphrase_file,
+            key,
+        } => {
+            let of_key = passphrase(recovery_passphrase_file.as_deref())?;
+            let recovery_key = private_key(&recovery_key, of_key.as_deref())?;
+            let of_file = first(&export_passphrase_file)?;
+            check_writable(&out)?;
+            let copy = client.copy_for_recovery(&email, &Recover { key }).await?;
+            write_private(&out, &recovered(&email, &copy, &recovery_key, &of_file)?)?;
+            let text = format!("account {email}: key recovered to {}", out.display());
+            output::success(global, &text);
+        }
         AccountKey::Passphrase { email, passphrase_file, new_passphrase_file, changing } => {
             let (old, new) = (first(&passphrase_file)?, first(&new_passphrase_file)?);
             let passphrase = Passphrase { old, new };
@@ -95,6 +178,44 @@ async fn key(asking: &Asking, command: AccountKey) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn private_key(file: &Path, passphrase: Option<&str>) -> Result<PrivateKey, Failure> {
+    let pem = read_bytes(file)?;
+    read_private_key(&pem, passphrase.map(str::as_bytes)).map_err(|error| {
+        let title = format!("{} holds no private key that can be used", file.display());
+        Box::new(Problem::new(Code::FileUnusable, title).detail(error.to_string()))
+    })
+}
+
+/// Opens the copy of a key, and writes it as PKCS#12 with its certificates.
+fn recovered(
+    email: &str,
+    copy: &SealedCopy,
+    recovery_key: &PrivateKey,
+    passphrase: &str,
+) -> Result<Vec<u8>, Failure> {
+    let impossible = |why: String| {
+        let title = format!("the key of {email} cannot be recovered");
+        let hint = format!("the private key of the recovery key {}", copy.recovery_key);
+        Box::new(Problem::new(Code::RecoveryImpossible, title).detail(why).hint(hint))
+    };
+    let sealed = BASE64.decode(copy.sealed_key.as_bytes());
+    let sealed = sealed.map_err(|error| impossible(error.to_string()))?;
+    let key_id = HEXLOWER.decode(copy.key.as_bytes());
+    let key_id = key_id.map_err(|error| impossible(error.to_string()))?;
+    let context = Context { address: email, key_id: &key_id };
+    let key = lock::recover(&sealed, recovery_key, &context);
+    let key = key.map_err(|error| impossible(error.to_string()))?;
+    let certificates = read_many(copy.certificates.as_bytes(), CERTIFICATES_MAX);
+    let certificates = certificates.map_err(|error| {
+        let title = format!("the key of {email} has no certificate, and a PKCS#12 file needs one");
+        Box::new(Problem::new(Code::CertificateMissing, title).detail(error.to_string()))
+    })?;
+    let identity = Identity::new(key, certificates, Some(email.to_owned()));
+    let identity = identity.map_err(|error| impossible(error.to_string()))?;
+    pkcs12::write(&identity, passphrase, Protection::Modern, &mut entropy::fill)
+        .map_err(|error| impossible(error.to_string()))
 }
 
 /// Returns the passphrase in the first line of a file.
@@ -136,7 +257,7 @@ async fn certificate(asking: &Asking, command: AccountCert) -> Result<(), Failur
 
 async fn issue(asking: &Asking, issuing: AccountIssuing, renew: bool) -> Result<(), Failure> {
     let AccountIssuing { email, days, client, crl_url, changing } = issuing;
-    let issue = Issue { days: Some(days), renew, client, crl_url };
+    let issue = Issue { days, renew, client, crl_url };
     let options = change(&changing);
     let done = asking.client()?.issue_account_certificate(&email, &issue, &options).await?;
     output::change(&asking.global, &format!("account {email}: certificate"), &done);
@@ -186,12 +307,21 @@ fn show(account: &account::Account) {
     if !account.name.is_empty() {
         output::line(&format!("{:<15}{}", "Name", account.name));
     }
+    if let Some(until) = &account.invited_until {
+        output::line(&format!("{:<15}until {until}", "Invitation"));
+    }
     account.key.iter().for_each(|key| show_key("Key", key));
     account.earlier.iter().for_each(|key| show_key("Earlier key", key));
 }
 
 fn show_key(what: &str, key: &Key) {
     output::line(&format!("{what:<15}{}, SHA-256 {}", key.algorithm, key.sha256));
+    if key.earlier_passphrase {
+        output::line(&format!("{:<15}an earlier one, which was given up", "  passphrase"));
+    }
+    if let Some(recovery_key) = &key.recovery_key {
+        output::line(&format!("{:<15}by the holder of SHA-256 {recovery_key}", "  recoverable"));
+    }
     for one in &key.certificates {
         let certificate = &one.certificate;
         let state = match &one.revoked {

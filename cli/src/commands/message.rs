@@ -97,9 +97,23 @@ pub(super) async fn decrypt(asking: &Asking, asked: DecryptMessage) -> Done {
     let pass = first_line(&asked.owner.passphrase_file)?;
     let account = client.account(email).await?;
     let keys = account.key.iter().chain(account.earlier.iter().rev());
-    let mut recipients = None;
-    for key in keys.filter(|key| key.purpose != Purpose::Sign && !key.certificates.is_empty()) {
-        let unlocked = Unlocked::of(client, email, &pass, Some(key)).await?;
+    let is_usable = |key: &&Key| key.purpose != Purpose::Sign && !key.certificates.is_empty();
+    let (earlier, present): (Vec<&Key>, Vec<&Key>) =
+        keys.filter(is_usable).partition(|key| key.earlier_passphrase);
+    let (mut recipients, mut refused, mut is_earlier) = (None, None, None);
+    for key in present.into_iter().chain(earlier) {
+        // Each wrong passphrase counts, so keys under another one than this are not tried.
+        if is_earlier.is_some_and(|is_earlier| is_earlier != key.earlier_passphrase) {
+            continue;
+        }
+        let unlocked = match Unlocked::of(client, email, &pass, Some(key)).await {
+            Err(failure) if failure.code == Code::AccountPassphraseRefused => {
+                (refused, is_earlier) = (Some(failure), Some(true));
+                continue;
+            }
+            unlocked => unlocked?,
+        };
+        is_earlier = Some(key.earlier_passphrase);
         // Before anything is written: what is written cannot be taken back, and CBC tells only at
         // the end that a message was changed.
         match unlocked.decrypt(&mut held, &mut io::sink()) {
@@ -112,6 +126,9 @@ pub(super) async fn decrypt(asking: &Asking, asked: DecryptMessage) -> Done {
             }
             Err(error) => return Err(unusable(&error)),
         }
+    }
+    if let (None, Some(refused)) = (recipients, refused) {
+        return Err(refused);
     }
     let title = match recipients {
         Some(count) => {

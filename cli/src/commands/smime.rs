@@ -4,7 +4,7 @@ use std::path::Path;
 
 use conclave_api::{
     certificate::Refresh,
-    smime::{Chain, Import, Issuer, Subject},
+    smime::{Chain, Import, Issuer, Set, SetRecoveryKey, Subject},
 };
 use conclave_client::Failure;
 
@@ -74,6 +74,22 @@ async fn change_issuer(asking: &Asking, command: Smime) -> Result<(), Failure> {
             let done = client.remove_smime_issuer(&name, &removing(&changing, &existing)).await?;
             output::change(global, &format!("{name}: S/MIME issuer removed"), &done);
         }
+        Smime::Set { name, crl_url, changing } => {
+            let set = Set { crl_url: Some(crl_url) };
+            let done = client.set_smime(&name, &set, &change(&changing)).await?;
+            output::change(global, &format!("{name}: settings of accounts"), &done);
+        }
+        Smime::Recovery { name, file: Some(file), changing, .. } => {
+            let set = SetRecoveryKey { public_key: read_file(&file)? };
+            let done = client.set_recovery_key(&name, &set, &change(&changing)).await;
+            let done = done.map_err(|failure| in_file(failure, &[("recovery key", &file)]))?;
+            output::change(global, &format!("{name}: recovery key"), &done);
+        }
+        Smime::Recovery { name, changing, .. } => {
+            confirm(global, changing.is_sure(), &format!("the recovery key of {name}"), &name)?;
+            let done = client.remove_recovery_key(&name, &change(&changing)).await?;
+            output::change(global, &format!("{name}: recovery key removed"), &done);
+        }
         // The others change nothing.
         _ => {}
     }
@@ -142,6 +158,12 @@ fn show(issuer: &Issuer) {
     output::line(&format!("{:<15}{of}", "Issued by"));
     output::line(&format!("{:<15}{may}", "Issues"));
     output::line(&format!("{:<15}{}", "Revoked", issuer.revoked));
+    if let Some(url) = &issuer.crl_url {
+        output::line(&format!("{:<15}{url}", "CRL URL"));
+    }
+    if let Some(key) = &issuer.recovery_key {
+        output::line(&format!("{:<15}SHA-256 {key}: its holder can open new keys", "Recovery key"));
+    }
     if let Some(key) = &issuer.key {
         output::line(&format!("{:<15}{}, SHA-256 {}", "S/MIME key", key.algorithm, key.sha256));
     }

@@ -11,7 +11,7 @@ use crate::{
 use conclave_api::{
     grant::Grant,
     problem::{Code, Problem},
-    user::{self, Create, Login, Set},
+    user::{self, Create, Login, Session, Set},
 };
 use conclave_client::Failure;
 
@@ -199,15 +199,25 @@ pub(super) async fn log_in(asking: &Asking, logging_in: LoggingIn) -> Done {
         output::success(&asking.global, &text);
         return Ok(0);
     }
-    if !output::json(&asking.global, &session) {
+    let text = format!(
+        "The session ends at {expires}. Use it with --token-file FILE; end it with conclave logout."
+    );
+    show_session(asking, &session, &text)?;
+    Ok(0)
+}
+
+/// Shows the token of a session, with advice for people.
+pub(super) fn show_session(
+    asking: &Asking,
+    session: &Session,
+    advice: &str,
+) -> Result<(), Failure> {
+    if !output::json(&asking.global, session) {
         output::line(&session.token);
-        let text = format!(
-            "The session ends at {expires}. Use it with --token-file FILE; end it with conclave logout."
-        );
-        output::advice(&asking.global, &text);
+        output::advice(&asking.global, advice);
     }
     match output::lost() {
-        None => Ok(0),
+        None => Ok(()),
         Some(lost) => Err(Box::new(lost.why("the token of the session could not be shown"))),
     }
 }

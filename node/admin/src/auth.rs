@@ -18,7 +18,7 @@ use conclave_api::{
 use conclave_cluster::{
     life::Rate,
     node::Node,
-    operate::{BELIEVED_MAX, Caller},
+    operate::{self, BELIEVED_MAX, Caller},
     rights::{Access, is_from_here, is_proved_user},
     token::parse_access_token,
 };
@@ -48,13 +48,15 @@ pub(super) enum Door {
     Socket { uid: u32 },
     /// HTTPS. A client needs an access token.
     Https { remote: SocketAddr },
+    /// The pages of owners, behind a listener. A client needs the session of an owner.
+    Owners { remote: SocketAddr },
 }
 
 impl fmt::Display for Door {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Door::Socket { .. } => write!(out, "the admin socket"),
-            Door::Https { remote } => write!(out, "{remote}"),
+            Door::Https { remote } | Door::Owners { remote } => write!(out, "{remote}"),
         }
     }
 }
@@ -64,7 +66,7 @@ impl Door {
     pub(super) fn remote(&self) -> Option<IpAddr> {
         match self {
             Door::Socket { .. } => None,
-            Door::Https { remote } => Some(remote.ip().to_canonical()),
+            Door::Https { remote } | Door::Owners { remote } => Some(remote.ip().to_canonical()),
         }
     }
 }
@@ -90,18 +92,25 @@ async fn authenticate(parts: &Parts, node: &Node) -> Result<Caller, Problem> {
             ends: None,
         });
     }
+    let is_for_owners = matches!(door, Some(Door::Owners { .. }));
     let refused = |title: &str| {
         log_refused(door, title);
-        Problem::new(Code::NotLoggedIn, title)
-            .hint("--token-file FILE with a token made on a member: conclave token create NAME --role ROLE")
+        Problem::new(Code::NotLoggedIn, title).hint(match is_for_owners {
+            true => "log in: conclave account login EMAIL    or at the page /account",
+            false => "--token-file FILE with a token made on a member: conclave token create NAME --role ROLE",
+        })
     };
     let remote = door.and_then(Door::remote);
     let shown = match parts.headers.get("authorization") {
         Some(header) => {
             let text = header.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
-            let token = text.and_then(parse_access_token);
-            let (id, secret) = token.ok_or_else(|| refused("invalid token"))?;
-            Login::Token(Shown { id, secret: Fingerprint::of(&secret), remote })
+            match (text.and_then(parse_access_token), text) {
+                (Some((id, secret)), _) if !is_for_owners => {
+                    Login::Token(Shown { id, secret: Fingerprint::of(&secret), remote })
+                }
+                (None, Some(text)) => Login::Owner(text.to_owned(), remote),
+                _ => return Err(refused("invalid token")),
+            }
         }
         None => {
             let chain = parts.extensions.get::<PeerChain>();
@@ -147,6 +156,7 @@ async fn check_again(parts: &Parts, node: &Node, shown: &Login) -> Result<Option
 /// What a client shows.
 enum Login {
     Token(Shown),
+    Owner(String, Option<IpAddr>),
     Certificate(Box<ShownCertificate>),
 }
 
@@ -155,6 +165,10 @@ impl Login {
     fn holder(&self, node: &Node, state: &State) -> Result<Option<Caller>, Problem> {
         match self {
             Login::Token(shown) => shown.holder(node, state),
+            Login::Owner(token, remote) => {
+                let owner = operate::owner(node, state, token);
+                Ok(owner.map(|owner| Caller { remote: *remote, ..owner }))
+            }
             Login::Certificate(shown) => shown.holder(node, state),
         }
     }
@@ -163,6 +177,7 @@ impl Login {
     fn ended(&self) -> &'static str {
         match self {
             Login::Token(_) => "this token is not known, or it has ended",
+            Login::Owner(..) => "this token is none, or its session has ended",
             Login::Certificate(_) => "this certificate is no login of a user",
         }
     }

@@ -16,8 +16,8 @@ use conclave_api::{
     need::{About, Need},
     operation::{self, OPERATIONS},
     path::{
-        CLUSTER_TRANSFER_LEADER, KEYRING_REKEY, KEYRING_SEAL, KEYRING_UNLOCKING, KEYRING_UNSEAL,
-        LOGIN, NODE_DRAIN,
+        ACCOUNT_LOGIN, CLUSTER_TRANSFER_LEADER, KEYRING_REKEY, KEYRING_SEAL, KEYRING_UNLOCKING,
+        KEYRING_UNSEAL, LOGIN, NODE_DRAIN,
     },
     problem::{Code, Problem},
 };
@@ -142,7 +142,7 @@ async fn decide(parts: &mut Parts, node: &Node, matched: &str) -> Result<(), Fai
     let Some(need) = need(&parts.method, matched) else {
         // A stranger learns nothing, not even which methods a path has; but that of the login is
         // for strangers.
-        if matched != LOGIN {
+        if ![LOGIN, ACCOUNT_LOGIN].contains(&matched) {
             auth::caller(parts, node).await?;
         }
         // The path has other methods only. One that the router knows and the table does not is a
@@ -162,20 +162,20 @@ async fn decide(parts: &mut Parts, node: &Node, matched: &str) -> Result<(), Fai
         .await
         .map_err(|error| Problem::new(Code::Malformed, format!("the path: {error}")))?;
     let name = names.iter().next().map(|(_, value)| value.to_owned());
-    let name = match need {
-        Need::Right(_, About::Account) => name.and_then(|address| domain_of(node, &address)),
-        _ => name,
+    let Need::Right(_, About::Account | About::OwnAccount) = need else {
+        return Ok(caller.check(need, name.as_deref(), None)?);
     };
-    Ok(caller.check(need, name.as_deref())?)
+    let account = name.and_then(|address| EmailAddress::parse(&address).ok());
+    let domain = account.as_ref().map(|address| domain_of(node, address));
+    Ok(caller.check(need, domain.as_deref(), account.as_ref())?)
 }
 
 /// Returns the name of the domain to which an address belongs, as far as this node knows: the
 /// change decides once more.
-fn domain_of(node: &Node, address: &str) -> Option<String> {
-    let address = EmailAddress::parse(address).ok()?;
+fn domain_of(node: &Node, address: &EmailAddress) -> String {
     let point = node.replica().ok().map(|replica| replica.point());
-    let domain = point.as_ref().and_then(|point| point.state.domain_of(&address));
-    Some(domain.map_or_else(|| address.domain(), |domain| &domain.name).to_string())
+    let domain = point.as_ref().and_then(|point| point.state.domain_of(address));
+    domain.map_or_else(|| address.domain(), |domain| &domain.name).to_string()
 }
 
 /// Returns whether `Unsealer` decides about a request at a sealed node.

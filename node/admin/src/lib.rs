@@ -1,5 +1,5 @@
 //! A node for people and programs: the admin API over HTTP, on a unix socket and over HTTPS, the
-//! health port, and the public page of certificates.
+//! pages of owners of accounts, the health port, and the public page of certificates.
 //!
 //! On the unix socket the file permissions decide who may do everything. HTTPS requires an access
 //! token, whose grant says what its holder may do. Changes go through
@@ -13,6 +13,7 @@ mod gate;
 pub mod health;
 mod http;
 mod measured;
+pub mod owners;
 mod parameters;
 mod position;
 mod problem;

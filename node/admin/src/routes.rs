@@ -50,7 +50,7 @@ type Answer<T> = Result<Json<T>, Failed>;
 
 /// Returns the router with every path of the API.
 pub fn router(node: Node) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route(path::OPENAPI, get(openapi::show))
         .route(path::STATUS, get(status::show))
         .route(path::EVENTS, get(event::follow))
@@ -108,7 +108,20 @@ pub fn router(node: Node) -> Router {
         .route(path::LISTENERS, get(listener::list).post(listener::add))
         .route(path::LISTENER, get(listener::show).patch(listener::set).delete(listener::remove))
         .route(path::TRUST, get(trust::list).post(trust::add))
-        .route(path::TRUST_REMOVE, post(trust::remove))
+        .route(path::TRUST_REMOVE, post(trust::remove));
+    behind_the_gate(routes, node)
+}
+
+/// Returns the router with the paths that are for owners of accounts.
+pub(crate) fn owner_router(node: Node) -> Router {
+    let routes = owner_routes()
+        .route(path::ACCOUNT, get(account::show))
+        .route(path::WHO_AM_I, get(role::who_am_i));
+    behind_the_gate(routes, node)
+}
+
+fn behind_the_gate(routes: Router<Node>, node: Node) -> Router {
+    routes
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -140,7 +153,14 @@ fn access_routes() -> Router<Node> {
 /// Routes for S/MIME.
 fn mail_routes() -> Router<Node> {
     Router::new()
-        .route(path::SMIME, get(smime::show).put(smime::import).delete(smime::remove))
+        .route(
+            path::SMIME,
+            get(smime::show).put(smime::import).patch(smime::set).delete(smime::remove),
+        )
+        .route(
+            path::SMIME_RECOVERY_KEY,
+            put(smime::set_recovery_key).delete(smime::remove_recovery_key),
+        )
         .route(path::SMIME_SELF_SIGN, post(smime::self_sign))
         .route(path::SMIME_REFRESH, post(smime::refresh))
         .route(path::SMIME_CSR, post(smime::create_csr))
@@ -149,6 +169,15 @@ fn mail_routes() -> Router<Node> {
         .route(path::DOMAIN_ACCOUNTS, get(account::list))
         .route(path::ACCOUNTS, post(account::create))
         .route(path::ACCOUNT, get(account::show).delete(account::delete))
+        .route(path::ACCOUNT_KEY_RECOVERY, post(account::copy_for_recovery))
+        .route(path::ACCOUNT_INVITATION, post(account::invite).delete(account::withdraw))
+        .merge(owner_routes())
+}
+
+/// Routes that the owner of an account may use too.
+fn owner_routes() -> Router<Node> {
+    Router::new()
+        .route(path::ACCOUNT_LOGIN, post(account::log_in))
         .route(path::ACCOUNT_KEY, post(account::generate_key).put(account::import_key))
         .route(path::ACCOUNT_KEY_EXPORT, post(account::export_key))
         .route(path::ACCOUNT_PASSPHRASE, put(account::set_passphrase))

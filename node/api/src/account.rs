@@ -39,6 +39,9 @@ pub struct Account {
     pub earlier: Vec<Key>,
     /// Number of earlier keys.
     pub earlier_keys: u32,
+    /// Time until which its owner may use an invitation, if one is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invited_until: Option<String>,
     /// Number of changes.
     pub version: u64,
     /// Time of the last change.
@@ -73,6 +76,14 @@ pub struct Key {
     pub purpose: Purpose,
     /// Keyring generation of the sealed key.
     pub generation: u64,
+    /// Whether it is locked under a passphrase before the present one, which was given up: only that
+    /// one opens it.
+    #[serde(default)]
+    pub earlier_passphrase: bool,
+    /// SHA-256 of the recovery key (SubjectPublicKeyInfo, DER) whose holder can open a copy of it; none
+    /// if there is no copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_key: Option<String>,
     /// Time at which the account got it.
     pub assigned: String,
     /// Certificates, the latest first.
@@ -93,6 +104,76 @@ pub struct Issued {
     /// Certificates above it, its issuer first. Only in answers about one certificate.
     #[serde(default)]
     pub chain: Vec<Certificate>,
+}
+
+/// Request to invite the owner of an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "AccountInvite")]
+pub struct Invite {
+    /// Seconds until the invitation ends: 60 to 2,592,000 (30 days), 7 days if not given.
+    pub expires_in: Option<u64>,
+}
+
+/// An invitation. Its secret is shown only in this answer.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AccountInvitation")]
+pub struct Invitation {
+    /// Always [`crate::API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Always `AccountInvitation`.
+    pub kind: String,
+    /// Address of the account.
+    pub address: String,
+    /// The secret: who has it may set the passphrase of the account, once.
+    pub invitation: String,
+    /// The page where its owner uses it, if the node that answers knows where owners reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Time at which it ends.
+    pub expires: String,
+    /// Result of the change.
+    pub change: crate::change::Change,
+}
+
+/// Request of an owner to log in.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AccountLogin")]
+pub struct Login {
+    /// Passphrase of the account; with an invitation a new one of at least 12 characters.
+    pub passphrase: String,
+    /// An invitation: the account gets a new key under the passphrase, and a certificate if its domain
+    /// can issue one. Earlier keys stay under the passphrase that they have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<String>,
+    /// Type of the new key: `p256` (default), `p384`, `rsa2048`, `rsa3072`, `rsa4096`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<String>,
+}
+
+/// Request for the copy of a key that is sealed to a recovery key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "AccountKeyRecover")]
+pub struct Recover {
+    /// SHA-256 of the public key, for an earlier key; the current one if not given.
+    pub key: Option<String>,
+}
+
+/// The copy of a key that only the holder of a recovery key can open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AccountKeyCopy")]
+pub struct SealedCopy {
+    /// SHA-256 of the public key.
+    pub key: String,
+    /// SHA-256 of the recovery key.
+    pub recovery_key: String,
+    /// The copy, base64.
+    pub sealed_key: String,
+    /// Certificate of the key and the certificates above it, PEM; empty if it has none.
+    pub certificates: String,
 }
 
 /// Request to generate a key for an account.
@@ -173,7 +254,8 @@ pub struct Issue {
     pub renew: bool,
     /// Whether TLS servers may take it as a client's certificate too.
     pub client: bool,
-    /// URL of the revocation list, for the certificate.
+    /// URL of the revocation list, for the certificate: that of the domain's settings if not given;
+    /// empty: none.
     pub crl_url: Option<String>,
 }
 

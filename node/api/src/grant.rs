@@ -145,4 +145,7 @@ pub struct WhoAmI {
     /// Number of changes that the token may still make; none: no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uses_left: Option<u32>,
+    /// Address of the account that the caller owns; none: it is no owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
 }

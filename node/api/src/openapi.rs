@@ -178,6 +178,9 @@ fn needed(need: Need) -> String {
         About::Domain => "A token for certain domains must be for this one.",
         About::TrustSet => "A token for certain domains is for the sets of these.",
         About::Account => "A token for certain domains is for the accounts of these.",
+        About::OwnAccount => {
+            "A token for certain domains is for the accounts of these; the owner of the account may do it too."
+        }
         About::Some => "A token for certain domains is for these.",
     };
     format!("Needs the right `{right}`. {limit}")

@@ -131,7 +131,8 @@ pub const LISTENERS: &str = "/v1/listeners";
 /// `GET`: [`crate::listener::Listener`]; `PATCH` [`crate::listener::Set`]; `DELETE`.
 pub const LISTENER: &str = "/v1/listeners/{name}";
 
-/// `GET`: [`crate::smime::Issuer`]; `PUT` [`crate::smime::Import`]; `DELETE`.
+/// `GET`: [`crate::smime::Issuer`]; `PUT` [`crate::smime::Import`]; `PATCH` [`crate::smime::Set`];
+/// `DELETE`.
 pub const SMIME: &str = "/v1/domains/{name}/smime";
 /// `POST` [`crate::smime::Subject`].
 pub const SMIME_SELF_SIGN: &str = "/v1/domains/{name}/smime/self-sign";
@@ -143,6 +144,8 @@ pub const SMIME_CSR: &str = "/v1/domains/{name}/smime/csr";
 pub const SMIME_CHAIN: &str = "/v1/domains/{name}/smime/chain";
 /// `GET`: [`crate::smime::Crl`].
 pub const SMIME_CRL: &str = "/v1/domains/{name}/smime/crl";
+/// `PUT` [`crate::smime::SetRecoveryKey`]; `DELETE`.
+pub const SMIME_RECOVERY_KEY: &str = "/v1/domains/{name}/smime/recovery-key";
 /// `GET`: list of [`crate::account::Account`].
 pub const DOMAIN_ACCOUNTS: &str = "/v1/domains/{name}/accounts";
 /// `POST` [`crate::account::Create`].
@@ -153,6 +156,12 @@ pub const ACCOUNT: &str = "/v1/accounts/{name}";
 pub const ACCOUNT_KEY: &str = "/v1/accounts/{name}/key";
 /// `POST` [`crate::account::Export`]: [`crate::account::Exported`].
 pub const ACCOUNT_KEY_EXPORT: &str = "/v1/accounts/{name}/key/export";
+/// `POST` [`crate::account::Recover`]: [`crate::account::SealedCopy`].
+pub const ACCOUNT_KEY_RECOVERY: &str = "/v1/accounts/{name}/key/recovery";
+/// `POST` [`crate::account::Invite`]: [`crate::account::Invitation`]; `DELETE`.
+pub const ACCOUNT_INVITATION: &str = "/v1/accounts/{name}/invitation";
+/// `POST` [`crate::account::Login`]: [`crate::user::Session`].
+pub const ACCOUNT_LOGIN: &str = "/v1/accounts/{name}/login";
 /// `PUT` [`crate::account::Passphrase`].
 pub const ACCOUNT_PASSPHRASE: &str = "/v1/accounts/{name}/passphrase";
 /// `GET`: [`crate::account::Issued`]; `POST` [`crate::account::Issue`].
@@ -178,6 +187,14 @@ pub fn with_name(path: &str, name: &str) -> String {
         }
     }
     path.replace("{name}", &escaped).replace("{id}", &escaped)
+}
+
+/// Path of the page where the owner of an account uses an invitation.
+pub const ENTER_PAGE: &str = "/account/enter/{name}";
+
+/// Returns the address of that page for an invitation; `url` is where owners reach their pages.
+pub fn invitation_url(url: &str, address: &str, invitation: &str) -> String {
+    format!("{url}{}?invitation={invitation}", with_name(ENTER_PAGE, address))
 }
 
 /// Request header: the client's id of a change, see `--operation`. Every retry sends the same id.

@@ -439,6 +439,10 @@ codes! {
     MessageForOthers "A010" = 8 / 422,
     /// The account has no certificate to which messages can be encrypted.
     RecipientMissing "A011" = 4 / 409,
+    /// The invitation cannot be used.
+    InvitationRefused "A012" = 5 / 401,
+    /// There is no copy of the key that a recovery key opens, or the recovery key is another one.
+    RecoveryImpossible "A013" = 4 / 409,
     /// An internal error of the node.
     Internal "X007" = 1 / 500,
     /// A file named by the caller cannot be read or written.

@@ -31,6 +31,13 @@ pub struct Issuer {
     pub hint: Option<String>,
     /// Number of revoked certificates.
     pub revoked: u32,
+    /// URL of the revocation list that new certificates of accounts name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl_url: Option<String>,
+    /// SHA-256 of the recovery key (SubjectPublicKeyInfo, DER): its holder can open the keys that
+    /// accounts get from now on. None: nobody can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_key: Option<String>,
     /// Number of changes of a key of its own; 0 without one.
     pub version: u64,
 }
@@ -78,6 +85,24 @@ pub struct Import {
 pub struct Chain {
     /// PEM, issuer of the certificate first; empty to send none.
     pub chain: String,
+}
+
+/// Request to change what a domain does for its accounts; what is not given stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "SmimeSet")]
+pub struct Set {
+    /// URL of the revocation list that new certificates of accounts name; empty: they name none.
+    pub crl_url: Option<String>,
+}
+
+/// Request to set the recovery key of a domain's accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "SmimeRecoveryKey")]
+pub struct SetRecoveryKey {
+    /// PEM: the public key, EC P-256.
+    pub public_key: String,
 }
 
 /// A certificate revocation list (RFC 5280 §5).

@@ -44,10 +44,11 @@ use conclave_store::{
 use crate::{node::Node, rights::Access};
 
 pub use account::{
-    LockedKey, RelockedKey, create_account, delete_account, email_address,
+    LockedKey, RelockedKey, create_account, delete_account, email_address, invite_owner,
     issue_account_certificate, relock_account, revoke_account_certificate, set_account_key,
+    withdraw_invitation,
 };
-pub(crate) use account::{domain_of, key_purpose};
+pub(crate) use account::{domain_of, enter_account, key_purpose};
 pub use audit::keep_audit;
 pub use authority::{forget_authority, rotate_authority};
 pub use backup::{note_backup, recipients};
@@ -77,10 +78,10 @@ pub use pending_key::{remove_pending_key, set_pending_key};
 pub use problem::rejection_problem;
 pub use smime::{
     ImportedIssuer, generate_issuer_key, import_issuer, issuer_csr, list_number, read_issuer,
-    refresh_issuer, remove_issuer, revocation_list, self_sign_issuer, set_issuer_chain,
-    set_issuer_key,
+    refresh_issuer, remove_issuer, remove_recovery_key, revocation_list, self_sign_issuer,
+    set_crl_url, set_issuer_chain, set_issuer_key, set_recovery_key,
 };
-pub(crate) use smime::{Issuing, issuing};
+pub(crate) use smime::{Issuing, issuing, recovery_key};
 pub use tls::{LEGACY, flush_sessions, set_tls};
 pub use token::{create_token, end_join_token, made_by_token, revoke_token};
 pub(crate) use trust::trust_rows;

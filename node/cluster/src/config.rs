@@ -1,5 +1,6 @@
 //! The configuration file of a node, in TOML. Unknown keys are errors.
 
+mod account;
 mod audit;
 mod check;
 mod lmtp;
@@ -67,6 +68,11 @@ pub struct Config {
     pub(crate) admin_names: Vec<String>,
     /// TCP address of the public certificate pages over HTTP; none: off.
     pub public_bind: Option<SocketAddr>,
+    /// TCP address on this machine of the page and API for owners of accounts, over HTTP with a
+    /// PROXY header; none: off.
+    pub account_bind: Option<SocketAddr>,
+    /// Where owners reach it, as `https://accounts.example`; none: not known.
+    pub account_url: Option<String>,
     /// TCP address of health and metrics over HTTP; none: off.
     pub health_bind: Option<SocketAddr>,
     /// Whether the metrics list each domain.
@@ -104,6 +110,8 @@ struct File {
     admin: AdminSection,
     #[serde(default)]
     public: PublicSection,
+    #[serde(default)]
+    account: account::Section,
     #[serde(default)]
     health: HealthSection,
     #[serde(default)]
@@ -287,6 +295,8 @@ impl Config {
             admin_bind: file.admin.bind,
             admin_names: admin_names(file.admin.names)?,
             public_bind: file.public.bind,
+            account_bind: file.account.bind()?,
+            account_url: file.account.url()?,
             health_bind: file.health.bind,
             per_domain: file.health.per_domain_metrics,
             audit_file: file.audit.file,
@@ -320,6 +330,8 @@ impl Config {
             ("[admin] bind", self.admin_bind == other.admin_bind),
             ("[admin] names", self.admin_names == other.admin_names),
             ("[public] bind", self.public_bind == other.public_bind),
+            ("[account] bind", self.account_bind == other.account_bind),
+            ("[account] url", self.account_url == other.account_url),
             ("[health] bind", self.health_bind == other.health_bind),
             ("[health] per_domain_metrics", self.per_domain == other.per_domain),
             ("[audit] file", self.audit_file == other.audit_file),

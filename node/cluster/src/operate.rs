@@ -13,6 +13,7 @@ mod keyring;
 mod login;
 mod lost_trust;
 mod missing;
+mod owner;
 
 use std::{
     net::IpAddr,
@@ -29,7 +30,7 @@ use conclave_api::{
 };
 use conclave_store::{
     command::Expectation,
-    id::{DomainName, NodeId, OperationId},
+    id::{DomainName, EmailAddress, NodeId, OperationId},
     record::{AuditEvent, AuditResult, KeyFamily, Origin, Principal, Stamp},
     scope::Scope,
     state::State,
@@ -44,6 +45,7 @@ pub use account::FoundAccount;
 pub use follow::{Told, wait_until};
 pub use keyring::{catch_up, rekey, seal, unseal};
 pub use login::{Shown, login};
+pub use owner::{NewInvitation, OwnerSession, enter, log_in, owner};
 
 /// Longest time without a leader for which this node believes that no token was revoked.
 pub const BELIEVED_MAX: Duration = Duration::from_secs(60);
@@ -68,9 +70,15 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Decides about a request. `name` is the part of the path that names an object.
-    pub fn check(&self, need: Need, name: Option<&str>) -> Result<(), Problem> {
-        self.access.check(&self.principal.to_string(), need, name)
+    /// Decides about a request. `name` is the part of the path that names an object; for an account
+    /// it is the name of its domain, and `account` its address.
+    pub fn check(
+        &self,
+        need: Need,
+        name: Option<&str>,
+        account: Option<&EmailAddress>,
+    ) -> Result<(), Problem> {
+        self.access.check(&self.principal.to_string(), need, name, account)
     }
 
     /// Decides whether a caller may go on with what takes long: what it may do is as it was, and it

@@ -74,19 +74,23 @@ pub(crate) fn of_action(action: &Action) -> Option<Right> {
         | Action::CreateAccount(_)
         | Action::DeleteAccount(_)
         | Action::SetAccountKey(_)
-        | Action::RelockAccount(_) => Right::Domain,
+        | Action::RelockAccount(_)
+        | Action::InviteOwner(_)
+        | Action::EnterAccount(_) => Right::Domain,
         Action::SetCertificate(_)
         | Action::SetChain(..)
         | Action::RemoveChain(..)
         | Action::StartCanary(_)
         | Action::EndCanary(..)
         | Action::SetSmimeIssuer(_)
+        | Action::SetCrlUrl(..)
         | Action::SetAccountCertificate(_)
         | Action::RevokeAccountCertificate(_) => Right::Certificate,
         Action::AddTrusted(..)
         | Action::RemoveTrusted(..)
         | Action::AddCrlPart(..)
-        | Action::AddLongCrl(..) => Right::Trust,
+        | Action::AddLongCrl(..)
+        | Action::SetRecoveryKey(..) => Right::Trust,
         Action::AddListener(_)
         | Action::RemoveListener(_)
         | Action::SetListener(_)

@@ -1,6 +1,11 @@
-//! Text formats of join tokens and access tokens.
+//! Text formats of join tokens, access tokens, and what owners of accounts hold.
 
-use conclave_store::id::{Fingerprint, TokenId};
+use conclave_store::{
+    id::{EmailAddress, Fingerprint, Generation, TokenId},
+    record::Proof,
+    time::UnixMillis,
+};
+use data_encoding::BASE64URL_NOPAD;
 use zeroize::Zeroizing;
 
 /// A join token: `cvj_ID.SECRET.FINGERPRINT`. The secret is proved, never sent. The fingerprint is
@@ -42,6 +47,57 @@ pub fn parse_access_token(text: &str) -> Option<(TokenId, [u8; 32])> {
     Some((id, secret.0))
 }
 
+/// What a holder of the keyring has proved for some time: `EXPIRES.GENERATION.MAC`. Nothing about it
+/// need be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proved {
+    /// Last moment of its validity.
+    pub expires: UnixMillis,
+    /// The proof.
+    pub proof: Proof,
+}
+
+impl Proved {
+    fn text(&self) -> String {
+        let Proof { generation, mac } = self.proof;
+        format!("{}.{}.{}", self.expires.0, generation.0, Fingerprint(mac))
+    }
+
+    fn parse(text: &str) -> Option<Proved> {
+        let mut fields = text.split('.');
+        let expires = UnixMillis(fields.next()?.parse().ok()?);
+        let generation = Generation(fields.next()?.parse().ok()?);
+        let mac = Fingerprint::parse(fields.next()?)?.0;
+        let proved = Proved { expires, proof: Proof { generation, mac } };
+        // One secret has one text.
+        (proved.text() == text).then_some(proved)
+    }
+
+    /// Formats an invitation: `cvi_EXPIRES.GENERATION.MAC`.
+    pub fn invitation_text(&self) -> String {
+        format!("cvi_{}", self.text())
+    }
+
+    /// Parses an invitation.
+    pub fn parse_invitation(text: &str) -> Option<Proved> {
+        Proved::parse(text.trim().strip_prefix("cvi_")?)
+    }
+
+    /// Formats the session of an account's owner: `cva_ADDRESS.EXPIRES.GENERATION.MAC`.
+    pub fn session_text(&self, address: &EmailAddress) -> String {
+        let address = BASE64URL_NOPAD.encode(address.to_string().as_bytes());
+        format!("cva_{address}.{}", self.text())
+    }
+
+    /// Parses the session of an account's owner.
+    pub fn parse_session(text: &str) -> Option<(EmailAddress, Proved)> {
+        let (address, proved) = text.strip_prefix("cva_")?.split_once('.')?;
+        let address = BASE64URL_NOPAD.decode(address.as_bytes()).ok()?;
+        let address = EmailAddress::parse(std::str::from_utf8(&address).ok()?).ok()?;
+        Some((address, Proved::parse(proved)?))
+    }
+}
+
 fn parts(text: &str, prefix: &str) -> Option<(TokenId, Fingerprint, Fingerprint)> {
     let mut fields = text.trim().strip_prefix(prefix)?.split('.');
     let id = TokenId::parse(fields.next()?)?;
@@ -53,6 +109,27 @@ fn parts(text: &str, prefix: &str) -> Option<(TokenId, Fingerprint, Fingerprint)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_owners_hold_reads_back_whole_or_not_at_all() {
+        let proof = Proof { generation: Generation(12), mac: [7; 32] };
+        let proved = Proved { expires: UnixMillis(1_700_000_000_000), proof };
+        let address = EmailAddress::parse("Ann.Lee+x@shop.example").unwrap();
+        let (invitation, session) = (proved.invitation_text(), proved.session_text(&address));
+        assert_eq!(Proved::parse_invitation(&format!("{invitation}\n")), Some(proved));
+        assert_eq!(Proved::parse_session(&session), Some((address, proved)));
+        assert!(session.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)));
+        for cut in 0..invitation.len() {
+            assert!(Proved::parse_invitation(&invitation[..cut]).is_none(), "cut at {cut}");
+        }
+        for cut in 0..session.len() {
+            assert!(Proved::parse_session(&session[..cut]).is_none(), "cut at {cut}");
+        }
+        for wrong in [invitation.replace(".12.", ".012."), invitation.replace(".12.", ".+12.")] {
+            assert!(Proved::parse_invitation(&wrong).is_none(), "{wrong}");
+        }
+        assert!(Proved::parse_session(&invitation).is_none());
+    }
 
     #[test]
     fn a_join_token_reads_back_whole_or_not_at_all() {

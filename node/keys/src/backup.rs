@@ -147,6 +147,7 @@ fn purposes(key: &RowKey, record: &Record) -> Vec<Purpose> {
         (RowKey::SessionKey((of, id)), _) => vec![Purpose::SessionKey(*of, *id)],
         (RowKey::PendingKey((id, _)), _) => vec![Purpose::PendingKey(*id)],
         (RowKey::SmimeIssuer(id), _) => vec![Purpose::SmimeIssuer(*id)],
+        (RowKey::AccountSettings(id), _) => vec![Purpose::RecoveryKey(*id)],
         (_, Record::Account(account)) => vec![Purpose::AccountKey(account.id)],
         (RowKey::AccountKey((id, _)), _) => vec![Purpose::AccountKey(*id)],
         (_, Record::Domain(domain)) => of_domain(domain),

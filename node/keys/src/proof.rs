@@ -2,7 +2,7 @@
 //! make one, so a stolen data directory without its unlock key cannot.
 
 use conclave_store::{
-    id::{ClusterId, Fingerprint, Generation, NodeId, TokenId, UserId, UserName},
+    id::{AccountId, ClusterId, Fingerprint, Generation, NodeId, TokenId, UserId, UserName},
     record::{AccessToken, AuditCut, CertificateLogin, Grant, Member, Proof, User},
     time::UnixMillis,
 };
@@ -48,6 +48,10 @@ pub enum Claim<'a> {
     },
     /// The audit trail begins with the entry of this number, after one with this hash.
     AuditCut(u64, Fingerprint),
+    /// The holder of this session owns an account, under its passphrase of this number, until then.
+    OwnerSession(AccountId, &'a str, u32, UnixMillis),
+    /// The holder of this invitation may set the passphrase of an account until then.
+    Invitation(AccountId, &'a str, UnixMillis),
 }
 
 impl<'a> Claim<'a> {

@@ -52,6 +52,8 @@ pub enum Purpose {
     SmimeIssuer(DomainId),
     /// Private key of an account, locked under its passphrase.
     AccountKey(AccountId),
+    /// The recovery key of a domain's accounts: no secret, but sealed it cannot be forged.
+    RecoveryKey(DomainId),
 }
 
 /// The context of a sealed secret, without its generation.

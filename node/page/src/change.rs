@@ -195,18 +195,26 @@ fn undo(visit: &Visit, wish: &Wish, change: &Change) -> Option<Undo> {
 fn shown(visit: &Visit, wish: &Wish, answer: &Value) -> Response {
     let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let mut all: Vec<(&'static str, String)> = Vec::new();
-    for (name, pointer) in [
+    let of_invitation: &[(&'static str, &str)] = &[
+        ("Invitation", "/invitation"),
+        ("Page where the owner uses it", "/url"),
+        ("Valid until", "/expires"),
+    ];
+    let of_others = [
         ("Signing request", "/pem"),
         ("Token", "/token"),
         ("Secret", "/secret"),
         ("For an app", "/url"),
         ("Address for the new node", "/address"),
         ("Valid until", "/expires"),
-    ] {
-        all.extend(text(pointer).map(|text| (name, text)));
+    ];
+    let wanted = if answer.get("invitation").is_some() { of_invitation } else { &of_others };
+    for (name, pointer) in wanted {
+        all.extend(text(pointer).map(|text| (*name, text)));
     }
-    let has_more =
-        all.iter().any(|(name, _)| ["Signing request", "Token", "Secret"].contains(name));
+    let is_secret =
+        |name: &str| ["Signing request", "Token", "Secret", "Invitation"].contains(&name);
+    let has_more = all.iter().any(|(name, _)| is_secret(name));
     if has_more {
         let file = text("/pem").map(|_| wish.file.as_str());
         let back = wish.after();

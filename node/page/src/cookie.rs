@@ -1,4 +1,5 @@
-//! The two cookies of the page: the session of a user, and the key that signs a browser's forms.
+//! The cookies of the pages: the session of a user, that of an account's owner, and the key that
+//! signs a browser's forms.
 
 use axum::{
     http::{
@@ -10,6 +11,8 @@ use axum::{
 
 /// Cookie with the session of a user.
 pub(crate) const SESSION_COOKIE: &str = "__Host-conclave-session";
+/// Cookie with the session of an account's owner. Both may be on one host: cookies know no ports.
+pub(crate) const OWNER_COOKIE: &str = "__Host-conclave-owner";
 /// Cookie with the key that signs this browser's forms.
 pub(crate) const FORM_COOKIE: &str = "__Host-conclave-form";
 /// What every cookie of the page is: not for scripts, not for other sites, only over TLS.

@@ -14,6 +14,7 @@ mod explain;
 mod form;
 mod held;
 mod login;
+mod owner;
 mod pages;
 mod show;
 mod visit;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use axum::{Router, response::Redirect, routing::get};
 
 pub use api::Connection;
-use conclave_api::limits::BODY_BYTES_MAX;
+use conclave_api::{limits::BODY_BYTES_MAX, path};
 use held::Held;
 
 /// Largest form, with PEM.
@@ -58,5 +59,25 @@ pub fn router(api: Router) -> Router {
         .route("/ui/docs/{chapter}", get(book::chapter))
         .route("/ui", get(pages::show))
         .route("/ui/{*page}", get(pages::show))
+        .with_state(site)
+}
+
+/// Returns the router of the pages for owners of accounts, which ask `api`. Each of its requests must
+/// carry a [`Connection`].
+pub fn owner_router(api: Router) -> Router {
+    let site = Arc::new(Site { api, held: Held::default() });
+    let home = || async { Redirect::to(owner::HOME) };
+    Router::new()
+        .route("/", get(home))
+        .route(owner::HOME, get(owner::show))
+        .route(owner::LOGIN, get(owner::show_login).post(owner::log_in))
+        .route(path::ENTER_PAGE, get(owner::show_invitation).post(owner::enter))
+        .route(owner::LOGOUT, get(home).post(owner::log_out))
+        .route(owner::CERTIFICATE, get(home).post(owner::issue))
+        .route(owner::REVOKE, get(home).post(owner::revoke))
+        .route(owner::KEY, get(home).post(owner::end_key))
+        .route(owner::PASSPHRASE, get(home).post(owner::set_passphrase))
+        .route(owner::FILE, get(home).post(owner::export))
+        .route("/ui/assets/{name}", get(assets::file))
         .with_state(site)
 }

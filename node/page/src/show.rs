@@ -165,6 +165,11 @@ pub(crate) fn short(hex: &str) -> String {
     hex.chars().take(16).collect()
 }
 
+/// Returns the path of the page where the owner of an account uses an invitation.
+pub(crate) fn enter_path(address: &str) -> String {
+    conclave_api::path::with_name(conclave_api::path::ENTER_PAGE, address)
+}
+
 /// Returns the common name of a subject, or all of it.
 pub(crate) fn common_name(subject: &str) -> &str {
     let name = subject.split(", ").find_map(|part| part.strip_prefix("CN="));

@@ -4,7 +4,7 @@
 use std::{os::unix::fs::DirBuilderExt, sync::Arc};
 
 use conclave_admin::limits::{
-    ADMIN_CONNECTIONS_MAX, HEALTH_CONNECTIONS_MAX, PUBLIC_CONNECTIONS_MAX,
+    ADMIN_CONNECTIONS_MAX, HEALTH_CONNECTIONS_MAX, OWNER_CONNECTIONS_MAX, PUBLIC_CONNECTIONS_MAX,
 };
 use conclave_api::problem::{Code, Problem};
 use conclave_cluster::{
@@ -70,6 +70,7 @@ impl Parts {
         let http = [
             config.admin_bind.map(|_| ADMIN_CONNECTIONS_MAX),
             config.public_bind.map(|_| PUBLIC_CONNECTIONS_MAX),
+            config.account_bind.map(|_| OWNER_CONNECTIONS_MAX),
             config.health_bind.map(|_| HEALTH_CONNECTIONS_MAX),
         ];
         let http = http.into_iter().flatten().sum();

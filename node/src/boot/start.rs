@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::Path};
 
-use conclave_admin::{health, public};
+use conclave_admin::{health, owners, public};
 use conclave_api::problem::{Code, Problem};
 use conclave_cluster::{
     fault::{causes, internal},
@@ -74,6 +74,15 @@ async fn open_doors(node: &Node, say: &dyn Fn(&str)) -> Result<(), Problem> {
         tokio::spawn(conclave_admin::serve_https(listener, node.clone(), router.clone()));
     }
     say(&format!("  admin    {doors}"));
+    let owners = match config.account_bind {
+        Some(bind) => {
+            let listener = open_http("[account] bind", bind).await?;
+            let address = listener.local_addr().unwrap_or(bind);
+            say(&format!("  account  {address}, for a listener with --proxy-to v2"));
+            Some(listener)
+        }
+        None => None,
+    };
     let public = match config.public_bind {
         Some(bind) => {
             let listener = open_http("[public] bind", bind).await?;
@@ -94,6 +103,9 @@ async fn open_doors(node: &Node, say: &dyn Fn(&str)) -> Result<(), Problem> {
     // Start answering only now, so that every answer comes from a complete node. HTTPS needs no
     // such order: it has no certificate before the node is a member.
     tokio::spawn(conclave_admin::serve_socket(socket, router));
+    if let Some(owners) = owners {
+        tokio::spawn(owners::serve(owners, node.clone()));
+    }
     if let Some(public) = public {
         tokio::spawn(public::serve(public, node.clone()));
     }

@@ -23,7 +23,7 @@ use x509_cert::{
     time::{Time, Validity as DerValidity},
 };
 
-pub use account::{Account, Purpose, check_issuer, smime_authority};
+pub use account::{Account, Purpose, check_crl_url, check_issuer, smime_authority};
 pub use revocations::{RevocationReason, Revoked, revocation_list};
 pub(crate) use subject::{from_attributes, is_empty};
 
@@ -34,7 +34,7 @@ use crate::{
 };
 
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
-const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+pub(crate) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
 /// Reason why a certificate cannot be issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

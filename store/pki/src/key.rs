@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use crate::content::Foreign;
 
 pub use exchange::{OaepHash, RsaPadding, encrypt};
-pub use read::read_private_key;
 pub(crate) use read::{article, type_name};
+pub use read::{read_private_key, read_public_key};
 pub(crate) use sign::signature_algorithm;
 
 pub(crate) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");

@@ -5,7 +5,10 @@ use serde_bytes::ByteBuf;
 
 use crate::{
     id::{AccountId, DomainName, EmailAddress, Fingerprint, SerialNumber},
-    record::{AccountCertificate, AccountKey, Certificate, DomainKey, RevocationReason, Sealed},
+    record::{
+        AccountCertificate, AccountKey, Certificate, DomainKey, Invitation, RevocationReason,
+        Sealed,
+    },
 };
 
 /// See [`super::Action::SetSmimeIssuer`].
@@ -50,13 +53,33 @@ pub struct SetAccountKey {
     pub key: AccountKey,
 }
 
+/// See [`super::Action::InviteOwner`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteOwner {
+    /// The account.
+    pub of: AccountOf,
+    /// The invitation, in the place of an earlier one; none: it is withdrawn.
+    pub invitation: Option<Invitation>,
+}
+
+/// See [`super::Action::EnterAccount`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnterAccount {
+    /// The account.
+    pub of: AccountOf,
+    /// SHA-256 of the secret of the invitation.
+    pub invitation: Fingerprint,
+    /// A new key under the passphrase that the owner has chosen.
+    pub key: AccountKey,
+}
+
 /// See [`super::Action::RelockAccount`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelockAccount {
     /// The account.
     pub of: AccountOf,
-    /// Public key of each key of the account with its new secret: the earlier keys by number, then
-    /// the current one.
+    /// Public key of each key that the present passphrase opens, with its new secret: the earlier
+    /// ones by number, then the current one.
     pub keys: Vec<(Fingerprint, Sealed)>,
 }
 

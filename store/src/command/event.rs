@@ -66,6 +66,11 @@ impl Action {
             Action::RelockAccount(_) => "account_key.passphrase",
             Action::SetAccountCertificate(_) => "account_certificate.set",
             Action::RevokeAccountCertificate(_) => "account_certificate.revoke",
+            Action::SetCrlUrl(..) => "smime.crl_url",
+            Action::SetRecoveryKey(..) => "smime.recovery_key",
+            Action::InviteOwner(invite) if invite.invitation.is_some() => "account.invite",
+            Action::InviteOwner(_) => "account.uninvite",
+            Action::EnterAccount(_) => "account.enter",
             Action::PublishSessionKey(..)
             | Action::ActivateSessionKey(..)
             | Action::AddCrlPart(..)

@@ -3,11 +3,14 @@
 use super::{Changing, chain, check_count, revocation, too_many};
 use crate::{
     command::{
-        AccountOf, CreateAccount, RelockAccount, RevokeAccountCertificate, SetAccountCertificate,
-        SetAccountKey,
+        AccountOf, CreateAccount, EnterAccount, InviteOwner, RelockAccount,
+        RevokeAccountCertificate, SetAccountCertificate, SetAccountKey,
     },
     id::{DomainId, SerialNumber, ServerName, Version},
-    limits::{ACCOUNT_NAME_BYTES_MAX, ACCOUNTS_MAX, EARLIER_KEYS_MAX, KEY_CERTIFICATES_MAX},
+    limits::{
+        ACCOUNT_NAME_BYTES_MAX, ACCOUNTS_MAX, EARLIER_KEYS_MAX, KEY_CERTIFICATES_MAX,
+        RECOVERY_COPY_BYTES_MAX,
+    },
     outcome::{Done, Rejection},
     record::{
         Account, AccountCertificate, AccountKey, Domain, IssuedCertificate, Record, Revocation,
@@ -31,6 +34,8 @@ pub(super) fn create(change: &mut Changing<'_>, create: &CreateAccount) -> Resul
         name: create.name.clone(),
         key: None,
         earlier_keys: 0,
+        passphrase: 0,
+        invitation: None,
         version: Version(0),
         changed: change.stamp(),
     };
@@ -66,24 +71,67 @@ fn end(change: &mut Changing<'_>, id: DomainId, serial: SerialNumber) -> Result<
     change.remove(&RowKey::IssuedCertificate((id, serial)))
 }
 
-/// Gives an account a new key. The present one becomes an earlier one.
+/// Gives an account a new key under its passphrase. The present one becomes an earlier one.
 pub(super) fn set_key(change: &mut Changing<'_>, set: &SetAccountKey) -> Result<Done, Rejection> {
     owner(change, &set.of)?;
     let mut account = known(change, &set.of)?;
+    account.passphrase = account.passphrase.max(1);
+    add_key(change, (&set.of, &mut account), &set.key)?;
+    put(change, &set.of, account)
+}
+
+/// Invites the owner, or withdraws the invitation.
+pub(super) fn invite(change: &mut Changing<'_>, invite: &InviteOwner) -> Result<Done, Rejection> {
+    owner(change, &invite.of)?;
+    let mut account = known(change, &invite.of)?;
+    if account.invitation.is_none() && invite.invitation.is_none() {
+        return Err(Rejection::InvitationUnknown(invite.of.address.clone()));
+    }
+    account.invitation = invite.invitation;
+    put(change, &invite.of, account)
+}
+
+/// Uses an invitation: gives the account a new key under a new passphrase. Earlier keys stay under
+/// the passphrase before, which may be lost.
+pub(super) fn enter(change: &mut Changing<'_>, enter: &EnterAccount) -> Result<Done, Rejection> {
+    owner(change, &enter.of)?;
+    let mut account = known(change, &enter.of)?;
+    let now = change.command.time;
+    let is_valid = account
+        .invitation
+        .take()
+        .is_some_and(|one| one.secret == enter.invitation && now <= one.expires);
+    if !is_valid {
+        return Err(Rejection::InvitationUnknown(enter.of.address.clone()));
+    }
+    account.passphrase += 1;
+    add_key(change, (&enter.of, &mut account), &enter.key)?;
+    put(change, &enter.of, account)
+}
+
+/// Makes a key the current one of an account, under its present passphrase.
+fn add_key(
+    change: &mut Changing<'_>,
+    (of, account): (&AccountOf, &mut Account),
+    key: &AccountKey,
+) -> Result<(), Rejection> {
     let mut keys = change.state.earlier_keys(account.id).map(|(_, key)| key).chain(&account.key);
-    if keys.any(|key| key.public_key == set.key.public_key) {
-        return Err(Rejection::AccountKeyExists(set.of.address.clone()));
+    if keys.any(|present| present.public_key == key.public_key) {
+        return Err(Rejection::AccountKeyExists(of.address.clone()));
     }
     // Rules issue nothing here: certificates that come with a key are those of others.
-    if set.key.certificates.iter().any(|one| one.serial.is_some()) {
-        return Err(Rejection::Stale(RowKey::Account(set.of.address.clone())));
+    let is_issued = key.certificates.iter().any(|one| one.serial.is_some());
+    if is_issued || key.passphrase != account.passphrase {
+        return Err(Rejection::Stale(RowKey::Account(of.address.clone())));
     }
-    check_count("certificates of a key", set.key.certificates.len(), KEY_CERTIFICATES_MAX)?;
-    for one in &set.key.certificates {
-        check_certificate(&set.key, one)?;
+    check_count("certificates of a key", key.certificates.len(), KEY_CERTIFICATES_MAX)?;
+    let copy = key.recovery.as_ref().map_or(0, |copy| copy.sealed_key.len());
+    check_count("bytes in the copy of a key", copy, RECOVERY_COPY_BYTES_MAX)?;
+    for one in &key.certificates {
+        check_certificate(key, one)?;
     }
     drop(keys);
-    if let Some(earlier) = account.key.replace(set.key.clone()) {
+    if let Some(earlier) = account.key.replace(key.clone()) {
         account.earlier_keys += 1;
         if account.earlier_keys > EARLIER_KEYS_MAX {
             let max = usize::try_from(EARLIER_KEYS_MAX).unwrap_or(usize::MAX);
@@ -92,27 +140,33 @@ pub(super) fn set_key(change: &mut Changing<'_>, set: &SetAccountKey) -> Result<
         let row = RowKey::AccountKey((account.id, account.earlier_keys));
         change.put(row, Record::AccountKey(earlier.into()))?;
     }
-    put(change, &set.of, account)
+    Ok(())
 }
 
-/// Replaces the secrets of all keys. They must be those of the account, in their order.
+/// Replaces the secrets of all keys that the present passphrase opens. They must be those, in their
+/// order.
 pub(super) fn relock(change: &mut Changing<'_>, relock: &RelockAccount) -> Result<Done, Rejection> {
     owner(change, &relock.of)?;
     let mut account = known(change, &relock.of)?;
+    let earlier = change.state.earlier_keys(account.id);
+    let earlier = earlier.filter(|(_, key)| key.passphrase == account.passphrase);
     let earlier: Vec<(u32, AccountKey)> =
-        change.state.earlier_keys(account.id).map(|(number, key)| (number, key.clone())).collect();
+        earlier.map(|(number, key)| (number, key.clone())).collect();
     let missing = || Rejection::AccountKeyMissing(relock.of.address.clone());
     let current = account.key.as_mut().ok_or_else(missing)?;
     let present = earlier.iter().map(|(_, key)| key.public_key).chain([current.public_key]);
     if !present.eq(relock.keys.iter().map(|(public_key, _)| *public_key)) {
         return Err(Rejection::Stale(RowKey::Account(relock.of.address.clone())));
     }
+    account.passphrase += 1;
+    let passphrase = account.passphrase;
     let mut secrets = relock.keys.iter().map(|(_, sealed)| sealed.clone());
     for ((number, key), sealed) in earlier.into_iter().zip(secrets.by_ref()) {
-        let key = AccountKey { sealed, ..key };
+        let key = AccountKey { sealed, passphrase, ..key };
         change.put(RowKey::AccountKey((account.id, number)), Record::AccountKey(key.into()))?;
     }
     current.sealed = secrets.next().ok_or_else(missing)?;
+    current.passphrase = passphrase;
     put(change, &relock.of, account)
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn is_restorable(key: &RowKey) -> bool {
             | RowKey::PendingKey(_)
             | RowKey::Canary(_)
             | RowKey::SmimeIssuer(_)
+            | RowKey::AccountSettings(_)
             | RowKey::Account(_)
             | RowKey::AccountKey(_)
             | RowKey::IssuedCertificate(_)

@@ -1,11 +1,12 @@
 //! Rules for the S/MIME issuers of domains.
 
-use super::{Changing, chain};
+use super::{Changing, chain, check_count};
 use crate::{
     command::SetSmimeIssuer,
     id::{DomainId, DomainName, Version},
+    limits::CRL_URL_BYTES_MAX,
     outcome::{Done, Rejection},
-    record::{Record, RowKey, SmimeIssuer},
+    record::{AccountSettings, Record, RecoveryKey, RowKey, SmimeIssuer},
 };
 
 /// Sets the issuer. Its certificate must certify its key.
@@ -43,11 +44,49 @@ pub(super) fn remove(change: &mut Changing<'_>, name: &DomainName) -> Result<Don
     if change.state.smime_issuer(id).is_none() {
         return Err(Rejection::SmimeIssuerUnknown(name.clone()));
     }
-    clear(change, id)?;
+    change.remove(&RowKey::SmimeIssuer(id))?;
     Ok(Done::Changed)
 }
 
-/// Removes the issuer of a deleted domain.
+/// Removes the issuer and the settings of a deleted domain.
 pub(super) fn clear(change: &mut Changing<'_>, id: DomainId) -> Result<(), Rejection> {
+    change.remove(&RowKey::AccountSettings(id))?;
     change.remove(&RowKey::SmimeIssuer(id))
+}
+
+/// Sets the URL of the revocation list.
+pub(super) fn set_crl_url(
+    change: &mut Changing<'_>,
+    name: &DomainName,
+    url: Option<&String>,
+) -> Result<Done, Rejection> {
+    let bytes = url.map_or(0, String::len);
+    check_count("bytes in the URL of a revocation list", bytes, CRL_URL_BYTES_MAX)?;
+    set_settings(change, name, |settings| settings.crl_url = url.cloned())
+}
+
+/// Sets the recovery key. Copies that were made for an earlier one stay as they are.
+pub(super) fn set_recovery_key(
+    change: &mut Changing<'_>,
+    name: &DomainName,
+    key: Option<&RecoveryKey>,
+) -> Result<Done, Rejection> {
+    set_settings(change, name, |settings| settings.recovery_key = key.cloned())
+}
+
+/// Changes the settings of a domain's accounts, unless they are so already.
+fn set_settings(
+    change: &mut Changing<'_>,
+    name: &DomainName,
+    set: impl Fn(&mut AccountSettings),
+) -> Result<Done, Rejection> {
+    let id = change.domain(name)?.id;
+    let present = change.state.account_settings(id).cloned().unwrap_or_default();
+    let mut settings = present.clone();
+    set(&mut settings);
+    if settings != present {
+        settings.version.0 += 1;
+        change.put(RowKey::AccountSettings(id), Record::AccountSettings(settings.into()))?;
+    }
+    Ok(Done::Changed)
 }

@@ -20,10 +20,23 @@ pub struct Account {
     pub key: Option<AccountKey>,
     /// Number of earlier keys, each in a row of its own, numbered from 1.
     pub earlier_keys: u32,
+    /// Number of the present passphrase, counted from 1; 0: there is none yet.
+    pub passphrase: u32,
+    /// The invitation that its owner may use.
+    pub invitation: Option<Invitation>,
     /// Number of changes, the first included.
     pub version: Version,
     /// The last change.
     pub changed: Stamp,
+}
+
+/// An invitation: who has its secret may set the passphrase of the account, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// SHA-256 of the secret.
+    pub secret: Fingerprint,
+    /// Last moment at which it can be used.
+    pub expires: UnixMillis,
 }
 
 /// Purpose of an account's key (RFC 8550 §4.4.2).
@@ -49,12 +62,26 @@ pub struct AccountKey {
     pub public_key: Fingerprint,
     /// Purpose.
     pub purpose: KeyPurpose,
-    /// The key, locked under the account's passphrase, then sealed.
+    /// The key, locked under a passphrase of the account, then sealed.
     pub sealed: Sealed,
+    /// Number of that passphrase: [`Account::passphrase`], or less if it was given up.
+    pub passphrase: u32,
+    /// A second copy, sealed to the recovery key that the domain had.
+    pub recovery: Option<RecoveryCopy>,
     /// Time at which the account got it.
     pub assigned: UnixMillis,
     /// Certificates of the key, the latest first. Messages name an earlier one too.
     pub certificates: Vec<AccountCertificate>,
+}
+
+/// A copy of a private key, sealed to the recovery key of its domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryCopy {
+    /// SHA-256 of the recovery key (SubjectPublicKeyInfo, DER).
+    pub recovery_key: Fingerprint,
+    /// The copy, which only the holder of that key can open.
+    #[serde(with = "serde_bytes")]
+    pub sealed_key: Vec<u8>,
 }
 
 /// A certificate of an account's key.

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Fingerprint, NodeId, TokenId, UserName};
+use crate::id::{EmailAddress, Fingerprint, NodeId, TokenId, UserName};
 
 /// Author of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub enum Principal {
         /// SHA-256 of the certificate.
         certificate: Fingerprint,
     },
+    /// The owner of an account (level 5).
+    Owner(EmailAddress),
 }
 
 /// Place from which a change was asked for (level 4).
@@ -81,6 +83,7 @@ impl fmt::Display for Principal {
                 short.truncate(16);
                 write!(out, "user {name} by certificate {short}")
             }
+            Principal::Owner(address) => write!(out, "owner of {address}"),
             Principal::Stranger => write!(out, "not logged in"),
         }
     }

@@ -19,6 +19,9 @@ impl Record {
             Record::Canary(canary) => canary.domain.oldest_generation(),
             Record::User(user) => user.code.as_ref().map(|code| code.generation),
             Record::SmimeIssuer(issuer) => Some(issuer.key.sealed.generation),
+            Record::AccountSettings(settings) => {
+                settings.recovery_key.as_ref().map(|key| key.sealed.generation)
+            }
             Record::Account(account) => account.key.as_ref().map(|key| key.sealed.generation),
             Record::AccountKey(key) => Some(key.sealed.generation),
             _ => None,
@@ -70,6 +73,10 @@ impl Record {
             }
             Record::User(user) => Arc::make_mut(user).code.iter_mut().for_each(visit),
             Record::SmimeIssuer(issuer) => visit(&mut Arc::make_mut(issuer).key.sealed),
+            Record::AccountSettings(settings) => {
+                let key = &mut Arc::make_mut(settings).recovery_key;
+                key.iter_mut().for_each(|key| visit(&mut key.sealed));
+            }
             Record::Account(account) => {
                 Arc::make_mut(account).key.iter_mut().for_each(|key| visit(&mut key.sealed));
             }

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::{Certificate, DomainKey, Stamp};
+use super::{Certificate, DomainKey, Sealed, Stamp};
 use crate::{
-    id::{EmailAddress, Version},
+    id::{EmailAddress, Fingerprint, Version},
     time::UnixMillis,
 };
 
@@ -24,6 +24,28 @@ pub struct SmimeIssuer {
     pub version: Version,
     /// The last change.
     pub changed: Stamp,
+}
+
+/// What a domain does for its accounts, besides issuing certificates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountSettings {
+    /// URL of the revocation list, named by new certificates; at most
+    /// [`crate::limits::CRL_URL_BYTES_MAX`].
+    pub crl_url: Option<String>,
+    /// Key to which a copy of each new key of an account is sealed; `None`: no copies are made.
+    pub recovery_key: Option<RecoveryKey>,
+    /// Number of changes, the first included.
+    pub version: Version,
+}
+
+/// The public key of one who may open copies of the keys of a domain's accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryKey {
+    /// SHA-256 of the public key.
+    pub public_key: Fingerprint,
+    /// The public key (SubjectPublicKeyInfo, DER; EC P-256), sealed. It is no secret: sealed it can
+    /// only come from a member that holds the keyring.
+    pub sealed: Sealed,
 }
 
 /// A certificate that a domain has issued for an account.

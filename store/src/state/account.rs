@@ -6,11 +6,20 @@ use super::State;
 use crate::{
     id::{AccountId, DomainId, DomainName, EmailAddress, SerialNumber, ServerName},
     record::{
-        Account, AccountCertificate, AccountKey, Domain, IssuedCertificate, KeyPurpose, Record,
-        Revocation, RevocationList, RowKey, SmimeIssuer,
+        Account, AccountCertificate, AccountKey, AccountSettings, Domain, IssuedCertificate,
+        KeyPurpose, Record, Revocation, RevocationList, RowKey, SmimeIssuer,
     },
     time::UnixMillis,
 };
+
+impl Account {
+    /// Returns the keys that the present passphrase opens: the earlier ones by number, then the
+    /// current one.
+    pub fn opened_together<'a>(&'a self, state: &'a State) -> impl Iterator<Item = &'a AccountKey> {
+        let earlier = state.earlier_keys(self.id).map(|(_, key)| key);
+        earlier.chain(&self.key).filter(|key| key.passphrase == self.passphrase)
+    }
+}
 
 impl State {
     /// Returns the S/MIME issuer of a domain, if it has one of its own.
@@ -28,6 +37,14 @@ impl State {
             (RowKey::SmimeIssuer(id), Record::SmimeIssuer(issuer)) => Some((*id, &**issuer)),
             _ => None,
         })
+    }
+
+    /// Returns what a domain does for its accounts, if that is not the default.
+    pub fn account_settings(&self, id: DomainId) -> Option<&AccountSettings> {
+        match &self.row(&RowKey::AccountSettings(id))?.record {
+            Record::AccountSettings(settings) => Some(settings),
+            _ => None,
+        }
     }
 
     /// Returns the domain to which an address belongs: the one that has the name after the `@`.

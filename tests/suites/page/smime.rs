@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::Command};
 use conclave_tests::{Cluster, Way, has_program, sign, wait_for};
 
 use super::{Person, make_user};
+use crate::smime::openssl;
 
 const ANN: &str = "ann@shop.example";
 const PASSPHRASE: &str = " correct horse battery";
@@ -38,6 +39,7 @@ fn live(way: Way) {
     person.log_in("alice");
     become_authority(&person);
     make_account(&person);
+    invite(&person);
     certify(&person);
     revoke(&person);
     change_keys(&person);
@@ -102,6 +104,46 @@ fn make_account(person: &Person<'_>) {
     person.confirm_secret("account-key");
     browser.shows("EC P-256, for signing and encryption");
     browser.shows("The account has no certificate yet");
+}
+
+/// An invitation is shown once, and withdrawn. With a recovery key the page says who can open keys.
+fn invite(person: &Person<'_>) {
+    let (browser, one) = (&person.browser, &person.cluster.nodes[0]);
+    browser.shows("Its owner alone");
+    browser.press("Invite the owner to another passphrase");
+    browser.shows("It is shown once, used once");
+    browser.press("Do it");
+    browser.shows("Valid until");
+    assert!(person.value("shown-1").starts_with("cvi_"), "{}", browser.text());
+    browser.press("Back");
+    browser.shows("The owner has an invitation until");
+    browser.press("Withdraw the invitation");
+    person.confirm("account-withdrawn");
+    assert!(person.ann().get("invited_until").is_none());
+    if !has_program("openssl") {
+        return;
+    }
+    let made = ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "recovery.key"];
+    openssl(one, &made);
+    openssl(one, &["ec", "-in", "recovery.key", "-pubout", "-out", "recovery.pub"]);
+    person.go("/domains/shop.example/smime");
+    browser.shows("Their owners alone");
+    browser.press("Recovery key");
+    person.paste("recovery-key", &one.dir.join("recovery.pub").display().to_string());
+    browser.press("Set the recovery key …");
+    browser.fill("typed", "shop.example");
+    person.confirm("recovery-key");
+    browser.shows("Their owners, and the holder of the recovery key");
+    browser.press("Recovery key");
+    browser.press("Remove the recovery key");
+    person.confirm("recovery-key-removed");
+    browser.shows("Their owners alone");
+    browser.press("Another revocation list");
+    browser.fill("crl_url", "http://pki.shop.example/smime.crl");
+    browser.press("Set the address");
+    person.confirm("crl-url");
+    browser.shows("http://pki.shop.example/smime.crl");
+    person.go(&format!("/domains/shop.example/accounts/{ANN}"));
 }
 
 fn certify(person: &Person<'_>) {

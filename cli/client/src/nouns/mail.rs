@@ -6,6 +6,7 @@ use conclave_api::{
     csr, path,
     path::with_name,
     smime,
+    user::Session,
 };
 use reqwest::Method;
 
@@ -140,6 +141,77 @@ impl Client {
     ) -> Result<account::Exported, Failure> {
         let path = with_name(path::ACCOUNT_KEY_EXPORT, address);
         self.change(Method::POST, &path, export, &Change::default()).await
+    }
+
+    /// Changes what a domain does for its accounts.
+    pub async fn set_smime(
+        &self,
+        name: &str,
+        set: &smime::Set,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::PATCH, &with_name(path::SMIME, name), set, change).await
+    }
+
+    /// Sets the recovery key of a domain's accounts.
+    pub async fn set_recovery_key(
+        &self,
+        name: &str,
+        set: &smime::SetRecoveryKey,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        self.change(Method::PUT, &with_name(path::SMIME_RECOVERY_KEY, name), set, change).await
+    }
+
+    /// Removes the recovery key of a domain's accounts.
+    pub async fn remove_recovery_key(
+        &self,
+        name: &str,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        let path = with_name(path::SMIME_RECOVERY_KEY, name);
+        self.change(Method::DELETE, &path, &Nothing {}, change).await
+    }
+
+    /// Invites the owner of an account.
+    pub async fn invite_owner(
+        &self,
+        address: &str,
+        invite: &account::Invite,
+        change: &Change,
+    ) -> Result<account::Invitation, Failure> {
+        self.change(Method::POST, &with_name(path::ACCOUNT_INVITATION, address), invite, change)
+            .await
+    }
+
+    /// Withdraws the invitation of an account's owner.
+    pub async fn withdraw_invitation(
+        &self,
+        address: &str,
+        change: &Change,
+    ) -> Result<Changed, Failure> {
+        let path = with_name(path::ACCOUNT_INVITATION, address);
+        self.change(Method::DELETE, &path, &Nothing {}, change).await
+    }
+
+    /// Logs the owner of an account in, with the passphrase or an invitation.
+    pub async fn log_in_owner(
+        &self,
+        address: &str,
+        login: &account::Login,
+    ) -> Result<Session, Failure> {
+        let path = with_name(path::ACCOUNT_LOGIN, address);
+        self.change(Method::POST, &path, login, &Change::default()).await
+    }
+
+    /// Reads the copy of a key that only the holder of a recovery key can open.
+    pub async fn copy_for_recovery(
+        &self,
+        address: &str,
+        recover: &account::Recover,
+    ) -> Result<account::SealedCopy, Failure> {
+        let path = with_name(path::ACCOUNT_KEY_RECOVERY, address);
+        self.change(Method::POST, &path, recover, &Change::default()).await
     }
 
     /// Locks all keys of an account under another passphrase.

@@ -60,7 +60,7 @@ impl Places {
 
     /// Spawns a connection from `address`. The oldest guest of the address makes room if the
     /// address has too many, else the oldest of all. Without a guest the connection is closed.
-    pub(super) fn spawn<A>(self: &Arc<Self>, address: IpAddr, answer: impl FnOnce(Guest) -> A)
+    pub(crate) fn spawn<A>(self: &Arc<Self>, address: IpAddr, answer: impl FnOnce(Guest) -> A)
     where
         A: Future<Output = ()> + Send + 'static,
     {

@@ -8,6 +8,8 @@ pub(crate) const SOCKET_CONNECTIONS_MAX: usize = 512;
 pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Most connections at the public pages.
 pub const PUBLIC_CONNECTIONS_MAX: usize = 128;
+/// Most connections at the port for owners of accounts.
+pub const OWNER_CONNECTIONS_MAX: usize = 128;
 /// Most connections at the listener for health and metrics.
 pub const HEALTH_CONNECTIONS_MAX: usize = 64;
 /// Most connections of guests from one address, on one listener.

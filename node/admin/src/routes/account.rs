@@ -1,22 +1,30 @@
 //! Routes for accounts. Only an export contains a private key, encrypted under a passphrase.
 
-use axum::{Json, extract::Path};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
 use conclave_api::{
+    API_VERSION,
     account::{
-        Account, Create, Export, Exported, Generate, Import, Issue, Issued, Passphrase, Revoke,
+        Account, Create, Export, Exported, Generate, Import, Invitation, Invite, Issue, Issued,
+        Login, Passphrase, Recover, Revoke, SealedCopy,
     },
     change::{Change, List},
+    path,
     problem::{Code, Problem},
+    user::Session,
 };
 use conclave_cluster::{
     admit::{self, LockedKey, View, domain_name, email_address},
-    view,
+    node::Node,
+    operate, view,
 };
 use conclave_store::{id::AccountId, outcome::Rejection, scope::Scope};
 use conclave_system::{clock, entropy};
 
 use super::Answer;
-use crate::asked::Asked;
+use crate::asked::{Asked, Unknown};
 
 /// Answers a page of the accounts of a domain.
 pub(super) async fn list(Path(name): Path<String>, asked: Asked) -> Answer<List<Account>> {
@@ -39,7 +47,8 @@ pub(super) async fn show(Path(address): Path<String>, asked: Asked) -> Answer<Ac
     let found = asked.operator.account(&address).await?;
     let (state, domain, now) = (&found.state, &found.domain, clock::now());
     let earlier = state.earlier_keys(found.account.id);
-    let earlier = earlier.map(|(_, key)| view::account_key(state, domain, key, now)).collect();
+    let of = (domain, &found.account);
+    let earlier = earlier.map(|(_, key)| view::account_key(state, of, key, now)).collect();
     let shown = view::account(state, domain, (&found.address, &found.account), now);
     Ok(Json(Account { earlier, ..shown }))
 }
@@ -114,4 +123,65 @@ pub(super) async fn revoke(Path(address): Path<String>, asked: Asked) -> Answer<
     let revoke: Revoke = asked.json()?;
     let derive = move |view: &View<'_>| admit::revoke_account_certificate(view, &address, &revoke);
     Ok(Json(asked.operator.change(Scope::Shared, derive).await?))
+}
+
+/// Invites the owner of an account. The secret is in this answer only.
+pub(super) async fn invite(Path(address): Path<String>, asked: Asked) -> Answer<Invitation> {
+    asked.operator.for_real()?;
+    let invite: Invite = asked.json()?;
+    let found = asked.operator.account(&address).await?;
+    let new = asked.operator.invitation(&found, invite.expires_in)?;
+    let (of, id, record) = (address, new.id, new.record);
+    let derive = move |view: &View<'_>| admit::invite_owner(view, &of, id, record);
+    let change = asked.operator.change(Scope::Shared, derive).await?;
+    let url = asked.operator.node.config().account_url.as_deref();
+    Ok(Json(Invitation {
+        api_version: API_VERSION.to_owned(),
+        kind: "AccountInvitation".to_owned(),
+        url: url.map(|url| path::invitation_url(url, &found.address.to_string(), &new.text)),
+        address: found.address.to_string(),
+        invitation: new.text,
+        expires: clock::rfc3339(new.record.expires),
+        change,
+    }))
+}
+
+pub(super) async fn withdraw(Path(address): Path<String>, asked: Asked) -> Answer<Change> {
+    let derive = move |view: &View<'_>| admit::withdraw_invitation(view, &address);
+    Ok(Json(asked.operator.change(Scope::Shared, derive).await?))
+}
+
+/// Logs the owner of an account in.
+pub(super) async fn log_in(
+    State(_node): State<Node>,
+    Path(address): Path<String>,
+    unknown: Unknown,
+) -> Answer<Session> {
+    let Unknown { asked, guest, .. } = unknown;
+    asked.operator.for_real()?;
+    let login: Login = asked.json()?;
+    let session = match login.invitation {
+        Some(_) => operate::enter(asked.operator, &address, login).await?,
+        None => operate::log_in(asked.operator, &address, login).await?,
+    };
+    if let Some(guest) = guest {
+        guest.admit();
+    }
+    Ok(Json(Session {
+        api_version: API_VERSION.to_owned(),
+        kind: "Session".to_owned(),
+        user: session.address.to_string(),
+        token: session.token,
+        expires: clock::rfc3339(session.expires),
+    }))
+}
+
+pub(super) async fn copy_for_recovery(
+    Path(address): Path<String>,
+    asked: Asked,
+) -> Answer<SealedCopy> {
+    asked.operator.for_real()?;
+    let recover: Recover = asked.json()?;
+    let found = asked.operator.account(&address).await?;
+    Ok(Json(asked.operator.copy_for_recovery(&found, recover.key.as_deref()).await?))
 }

@@ -39,7 +39,11 @@ pub(super) async fn who_am_i(asked: Asked) -> Answer<WhoAmI> {
         who: caller.principal.to_string(),
         rights: caller.access.rights().map(shown_right).collect(),
         domains: caller.access.domains().iter().map(limit_text).collect(),
-        expires: record.and_then(|token| token.expires).map(clock::rfc3339),
+        expires: record.and_then(|token| token.expires).or(caller.ends).map(clock::rfc3339),
         uses_left,
+        account: match &caller.principal {
+            Principal::Owner(address) => Some(address.to_string()),
+            _ => None,
+        },
     }))
 }

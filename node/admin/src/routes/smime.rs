@@ -8,7 +8,7 @@ use conclave_api::{
     change::Change,
     csr::Csr,
     problem::Problem,
-    smime::{Chain, Crl, Import, Issuer, Subject},
+    smime::{Chain, Crl, Import, Issuer, Set, SetRecoveryKey, Subject},
 };
 use conclave_cluster::{
     admit::{self, View, domain_name},
@@ -76,6 +76,23 @@ pub(super) async fn import(Path(name): Path<String>, asked: Asked) -> Answer<Cha
 pub(super) async fn set_chain(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
     let chain: Chain = asked.json()?;
     let derive = move |view: &View<'_>| admit::set_issuer_chain(view, &name, &chain);
+    Ok(Json(asked.operator.change(Scope::Shared, derive).await?))
+}
+
+pub(super) async fn set(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let set: Set = asked.json()?;
+    let derive = move |view: &View<'_>| admit::set_crl_url(view, &name, &set);
+    Ok(Json(asked.operator.change(Scope::Shared, derive).await?))
+}
+
+pub(super) async fn set_recovery_key(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let set: SetRecoveryKey = asked.json()?;
+    let derive = move |view: &View<'_>| admit::set_recovery_key(view, &name, &set);
+    Ok(Json(asked.operator.change(Scope::Shared, derive).await?))
+}
+
+pub(super) async fn remove_recovery_key(Path(name): Path<String>, asked: Asked) -> Answer<Change> {
+    let derive = move |view: &View<'_>| admit::remove_recovery_key(view, &name);
     Ok(Json(asked.operator.change(Scope::Shared, derive).await?))
 }
 

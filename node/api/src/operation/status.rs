@@ -11,8 +11,9 @@ const WITHOUT_CLUSTER: [&str; 6] =
 const NAMING_OTHERS: [&str; 6] =
     ["join", "transfer_leader", "note_backup", "create_user", "log_out", "create_account"];
 /// Operations with secrets that could be guessed.
-const GUESSED: [&str; 7] = [
+const GUESSED: [&str; 8] = [
     "log_in",
+    "account_login",
     "unseal",
     "rekey",
     "generate_account_key",

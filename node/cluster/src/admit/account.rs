@@ -11,15 +11,15 @@ use conclave_pki::{
 };
 use conclave_store::{
     command::{
-        AccountOf, Action, CreateAccount, RelockAccount, RevokeAccountCertificate,
-        SetAccountCertificate, SetAccountKey,
+        AccountOf, Action, CreateAccount, EnterAccount, InviteOwner, RelockAccount,
+        RevokeAccountCertificate, SetAccountCertificate, SetAccountKey,
     },
     id::{AccountId, EmailAddress, Fingerprint, SerialNumber},
     limits::ACCOUNT_NAME_BYTES_MAX,
     outcome::Rejection,
     record::{
-        Account, AccountCertificate, AccountKey, Domain, KeyPurpose, RevocationReason, RowKey,
-        Sealed,
+        Account, AccountCertificate, AccountKey, Domain, Invitation, KeyPurpose, Principal,
+        RecoveryCopy, RevocationReason, RowKey, Sealed,
     },
     state::State,
 };
@@ -80,6 +80,32 @@ fn find<'s>(view: &View<'s>, text: &str) -> Result<Found<'s>, Problem> {
 }
 
 impl Found<'_> {
+    /// Makes the record of a new key under the passphrase of this number.
+    fn new_key(
+        &self,
+        view: &View<'_>,
+        new: &LockedKey,
+        passphrase: u32,
+    ) -> Result<AccountKey, Problem> {
+        let secret = Secret::new(new.locked.clone());
+        let certificate = |(one, chain): &(Certificate, Vec<Certificate>)| AccountCertificate {
+            certificate: record_of(one),
+            serial: None,
+            chain: chain.iter().map(|one| ByteBuf::from(one.der())).collect(),
+        };
+        Ok(AccountKey {
+            algorithm: new.algorithm.clone(),
+            public_key_der: new.public_key_der.clone(),
+            public_key: Fingerprint::of(&new.public_key_der),
+            purpose: new.purpose,
+            sealed: view.seal(Purpose::AccountKey(self.account.id), &secret)?,
+            passphrase,
+            recovery: new.recovery.clone(),
+            assigned: view.now,
+            certificates: new.certificates.iter().map(certificate).collect(),
+        })
+    }
+
     fn key(&self) -> Result<&AccountKey, Problem> {
         let missing = Rejection::AccountKeyMissing(self.of.address.clone());
         self.account.key.as_ref().ok_or_else(|| rejection_problem(&missing))
@@ -124,6 +150,8 @@ pub struct LockedKey {
     pub(crate) public_key_der: Vec<u8>,
     pub(crate) locked: Vec<u8>,
     pub(crate) purpose: KeyPurpose,
+    /// A copy for the recovery key of the domain, if it has one.
+    pub(crate) recovery: Option<RecoveryCopy>,
     /// Its certificates by others, each with its chain.
     pub(crate) certificates: Vec<(Certificate, Vec<Certificate>)>,
     /// The secret of the present key that the passphrase has opened; none if there was no key.
@@ -156,23 +184,47 @@ pub fn set_account_key(
     if found.account.key.as_ref().map(|key| &key.sealed) != new.opened.as_ref() {
         return Err(changed(&found.of.address));
     }
-    let secret = Secret::new(new.locked.clone());
-    let certificate = |(one, chain): &(Certificate, Vec<Certificate>)| AccountCertificate {
-        certificate: record_of(one),
-        serial: None,
-        chain: chain.iter().map(|one| ByteBuf::from(one.der())).collect(),
-    };
-    let key = AccountKey {
-        algorithm: new.algorithm.clone(),
-        public_key_der: new.public_key_der.clone(),
-        public_key: Fingerprint::of(&new.public_key_der),
-        purpose: new.purpose,
-        sealed: view.seal(Purpose::AccountKey(found.account.id), &secret)?,
-        assigned: view.now,
-        certificates: new.certificates.iter().map(certificate).collect(),
-    };
+    let key = found.new_key(view, new, found.account.passphrase.max(1))?;
     let set = SetAccountKey { of: found.of.clone(), key };
     Ok(found.admitted(view, Action::SetAccountKey(Box::new(set))))
+}
+
+/// Invites the owner of an account. `id` is that of the account for which the secret was made.
+pub fn invite_owner(
+    view: &View<'_>,
+    address: &str,
+    id: AccountId,
+    invitation: Invitation,
+) -> Result<Admitted, Problem> {
+    let found = find(view, address)?;
+    if found.account.id != id {
+        return Err(changed(&found.of.address));
+    }
+    let invite = InviteOwner { of: found.of.clone(), invitation: Some(invitation) };
+    Ok(found.admitted(view, Action::InviteOwner(invite)))
+}
+
+/// Withdraws the invitation of an account's owner.
+pub fn withdraw_invitation(view: &View<'_>, address: &str) -> Result<Admitted, Problem> {
+    let found = find(view, address)?;
+    let invite = InviteOwner { of: found.of.clone(), invitation: None };
+    Ok(found.admitted(view, Action::InviteOwner(invite)))
+}
+
+/// Uses an invitation: the account gets a key under a new passphrase.
+pub(crate) fn enter_account(
+    view: &View<'_>,
+    address: &str,
+    (id, invitation): (AccountId, Fingerprint),
+    new: &LockedKey,
+) -> Result<Admitted, Problem> {
+    let found = find(view, address)?;
+    if found.account.id != id {
+        return Err(changed(&found.of.address));
+    }
+    let key = found.new_key(view, new, found.account.passphrase + 1)?;
+    let enter = EnterAccount { of: found.of.clone(), invitation, key };
+    Ok(found.admitted(view, Action::EnterAccount(Box::new(enter))))
 }
 
 /// A key of an account, opened and locked anew.
@@ -183,15 +235,14 @@ pub struct RelockedKey {
     pub(crate) locked: Vec<u8>,
 }
 
-/// Locks all keys of an account under another passphrase.
+/// Locks the keys of an account that its passphrase opens under another one.
 pub fn relock_account(
     view: &View<'_>,
     address: &str,
     relocked: &[RelockedKey],
 ) -> Result<Admitted, Problem> {
     let found = find(view, address)?;
-    let present = view.state.earlier_keys(found.account.id).map(|(_, key)| key);
-    let present = present.chain(&found.account.key).map(|key| &key.sealed);
+    let present = found.account.opened_together(view.state).map(|key| &key.sealed);
     if !present.eq(relocked.iter().map(|key| &key.opened)) {
         return Err(changed(&found.of.address));
     }
@@ -214,6 +265,7 @@ pub fn issue_account_certificate(
     let found = find(view, address)?;
     let key = found.key()?;
     let address = &found.of.address;
+    check_asked_by(view.principal, asked)?;
     let revoked = |serial: SerialNumber| view.state.revocation(found.domain.id, serial).is_some();
     let is_valid = |one: &&AccountCertificate| {
         one.serial.is_some_and(|serial| !revoked(serial)) && one.certificate.not_after > view.now
@@ -227,6 +279,10 @@ pub fn issue_account_certificate(
     let issuing = issuing(view.state, found.domain)?;
     let issuer_key = view.issuer_key(&issuing)?;
     let emails = [address.to_string()];
+    let settings = view.state.account_settings(found.domain.id);
+    let crl_url = asked.crl_url.as_deref().or_else(|| settings?.crl_url.as_deref());
+    // What an operator decided for the certificate before stays so when its owner renews it.
+    let is_client = asked.client || is_owner(view.principal) && was_for_clients(key);
     let account = issue::Account {
         public_key_der: &key.public_key_der,
         emails: &emails,
@@ -236,8 +292,8 @@ pub fn issue_account_certificate(
             KeyPurpose::Sign => PkiPurpose::Sign,
             KeyPurpose::Encrypt => PkiPurpose::Encrypt,
         },
-        is_client: asked.client,
-        crl_url: asked.crl_url.as_deref(),
+        is_client,
+        crl_url: crl_url.filter(|url| !url.is_empty()),
     };
     let validity = validity(view, asked.days)?;
     let made = account
@@ -251,6 +307,28 @@ pub fn issue_account_certificate(
         certificate: AccountCertificate { certificate, serial: Some(serial), chain },
     };
     Ok(found.admitted(view, Action::SetAccountCertificate(Box::new(set))))
+}
+
+fn is_owner(principal: &Principal) -> bool {
+    matches!(principal, Principal::Owner(_))
+}
+
+/// Returns whether the latest certificate of a key is one for TLS clients too.
+fn was_for_clients(key: &AccountKey) -> bool {
+    let latest = key.certificates.first();
+    let latest = latest.and_then(|one| Certificate::from_der(&one.certificate.der).ok());
+    latest.is_some_and(|one| one.is_for_tls_clients())
+}
+
+/// Refuses what only operators decide about a certificate.
+fn check_asked_by(principal: &Principal, asked: &Issue) -> Result<(), Problem> {
+    if is_owner(principal) && (asked.days.is_some() || asked.client || asked.crl_url.is_some()) {
+        let title = "an owner does not choose what the certificate is for, or how long";
+        return Err(Problem::new(Code::NotAllowed, title)
+            .why("days, client and crl_url are decided by operators of the domain")
+            .hint("leave them out"));
+    }
+    Ok(())
 }
 
 /// Revokes certificates of an account: the one with a serial number, or all those of its current

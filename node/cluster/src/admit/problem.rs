@@ -218,6 +218,9 @@ fn access_rejection(rejection: &Rejection) -> Option<(Code, String)> {
             Code::CertificateMissing,
             "conclave smime crl NAME    shows what is revoked".to_owned(),
         ),
+        R::InvitationUnknown(address) => {
+            (Code::InvitationRefused, format!("conclave account invite {address}"))
+        }
         R::SmimeIssuerUnknown(name) => {
             (Code::SmimeIssuerMissing, format!("conclave smime self-sign {name}"))
         }

@@ -5,7 +5,7 @@ use conclave_api::{
     csr::Csr,
     key::Generate,
     problem::{Code, Problem},
-    smime::{Chain, Import, Subject},
+    smime::{Chain, Import, Set, SetRecoveryKey, Subject},
 };
 use conclave_keys::{Purpose, Secret};
 use conclave_pki::{
@@ -15,13 +15,13 @@ use conclave_pki::{
     csr,
     issue::{self, Attributes, RevocationReason as PkiReason, Revoked, Validity, check_issuer},
     judge::Finding,
-    key::PrivateKey,
+    key::{KeyAlgorithm, PrivateKey, public_key_algorithm, read_public_key},
 };
 use conclave_store::{
     command::{Action, SetSmimeIssuer},
-    id::DomainName,
+    id::{DomainName, Fingerprint},
     outcome::Rejection,
-    record::{self, Domain, DomainKey, RevocationReason, RowKey, SmimeIssuer},
+    record::{self, Domain, DomainKey, RecoveryKey, RevocationReason, RowKey, SmimeIssuer},
     scope::Scope,
     state::State,
     time::UnixMillis,
@@ -351,6 +351,81 @@ pub fn remove_issuer(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
     let admitted = Admitted::new(Action::RemoveSmimeIssuer(name.clone()), &name);
     let expected = view.state.expectation(RowKey::SmimeIssuer(domain.id));
     Ok(admitted.expecting(expected).warning(vec![warning.to_owned()]))
+}
+
+/// Sets the URL of the revocation list that new certificates of a domain's accounts name.
+pub fn set_crl_url(view: &View<'_>, name: &str, asked: &Set) -> Result<Admitted, Problem> {
+    let name = domain_name(name)?;
+    view.domain(&name)?;
+    let Some(url) = &asked.crl_url else {
+        return Ok(Admitted::same_domain(name));
+    };
+    let url = Some(url.trim()).filter(|url| !url.is_empty());
+    if let Some(url) = url.filter(|url| issue::check_crl_url(url).is_err()) {
+        let title = format!("{url:?} is not the URL of a revocation list");
+        return Err(Problem::new(Code::Malformed, title)
+            .hint(format!("http://pki.{name}/certificates/{name}/smime.crl")));
+    }
+    Ok(Admitted::new(Action::SetCrlUrl(name.clone(), url.map(str::to_owned)), name))
+}
+
+/// Sets the recovery key of a domain's accounts.
+pub fn set_recovery_key(
+    view: &View<'_>,
+    name: &str,
+    asked: &SetRecoveryKey,
+) -> Result<Admitted, Problem> {
+    let name = domain_name(name)?;
+    let (domain, _) = view.domain(&name)?;
+    let public = read_public_key(asked.public_key.as_bytes());
+    let is_right = |public: &Vec<u8>| public_key_algorithm(public) == Some(KeyAlgorithm::EcP256);
+    let public = public.filter(is_right).ok_or_else(|| {
+        Problem::new(Code::KeyUnsupported, "a recovery key is a public key of type EC P-256, in PEM")
+            .hint("openssl ecparam -name prime256v1 -genkey -noout -out F.key    openssl ec -in F.key -pubout -out F.pub")
+    })?;
+    let public_key = Fingerprint::of(&public);
+    let settings = view.state.account_settings(domain.id);
+    let present = settings.and_then(|settings| settings.recovery_key.as_ref());
+    if present.is_some_and(|present| present.public_key == public_key) {
+        return Ok(Admitted::nothing(&name, vec![RowKey::AccountSettings(domain.id)]));
+    }
+    let sealed = view.seal(Purpose::RecoveryKey(domain.id), &Secret::new(public))?;
+    let key = RecoveryKey { public_key, sealed };
+    let warning = "its holder can open each key that an account of the domain gets from now on; \
+                   owners see that at their account";
+    let expected = view.state.expectation(RowKey::AccountSettings(domain.id));
+    let action = Action::SetRecoveryKey(name.clone(), Some(key));
+    Ok(Admitted::new(action, name).expecting(expected).warning(vec![warning.to_owned()]))
+}
+
+/// Removes the recovery key of a domain's accounts.
+pub fn remove_recovery_key(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
+    let name = domain_name(name)?;
+    let (domain, _) = view.domain(&name)?;
+    let settings = view.state.account_settings(domain.id);
+    if settings.is_none_or(|settings| settings.recovery_key.is_none()) {
+        return Err(Problem::new(Code::KeyMissing, format!("{name} has no recovery key"))
+            .hint(format!("conclave smime show {name}")));
+    }
+    let warning = "copies that were made for it stay, until the accounts are deleted";
+    let expected = view.state.expectation(RowKey::AccountSettings(domain.id));
+    let action = Action::SetRecoveryKey(name.clone(), None);
+    Ok(Admitted::new(action, name).expecting(expected).warning(vec![warning.to_owned()]))
+}
+
+/// Opens the recovery key of a domain (SubjectPublicKeyInfo, DER), if it has one.
+pub(crate) fn recovery_key(
+    node: &Node,
+    state: &State,
+    domain: &Domain,
+) -> Result<Option<(Fingerprint, Vec<u8>)>, Problem> {
+    let settings = state.account_settings(domain.id);
+    let Some(key) = settings.and_then(|settings| settings.recovery_key.as_ref()) else {
+        return Ok(None);
+    };
+    let opened = node.keyring().open(Scope::Shared, Purpose::RecoveryKey(domain.id), &key.sealed);
+    let opened = opened.map_err(|error| sealed_problem(node, &error))?;
+    Ok(Some((Fingerprint::of(opened.expose()), opened.expose().to_vec())))
 }
 
 /// Signs the revocation list of a domain. Its number is made of the hour and of the number of

@@ -28,6 +28,7 @@ impl Config {
             ("[cluster] bind", Some(self.cluster_bind)),
             ("[admin] bind", self.admin_bind),
             ("[public] bind", self.public_bind),
+            ("[account] bind", self.account_bind),
             ("[health] bind", self.health_bind),
         ] {
             bind.map_or(Ok(()), |bind| own_address(setting, bind.ip()))?;
@@ -49,7 +50,7 @@ impl Config {
                 path == socket || path.canonicalize().is_ok_and(|path| path == *socket)
             }
             Place::Tcp(address) => {
-                let http = [self.admin_bind, self.public_bind, self.health_bind];
+                let http = [self.admin_bind, self.public_bind, self.account_bind, self.health_bind];
                 http.iter().flatten().any(|bind| bind.port() == address.port())
             }
         };

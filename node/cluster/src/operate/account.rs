@@ -2,10 +2,10 @@
 //!
 //! A private key of an account is in plaintext only here, while a request uses it.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use conclave_api::{
-    account::{Export, Generate, Import, Passphrase, Purpose as KeyUse},
+    account::{Export, Generate, Import, Passphrase, Purpose as KeyUse, SealedCopy},
     key::Generate as GenerateKey,
     problem::{Code, Problem},
 };
@@ -19,9 +19,9 @@ use conclave_smime::{
     pkcs12::{self, Identity, Pkcs12Error, Protection},
 };
 use conclave_store::{
-    id::EmailAddress,
+    id::{EmailAddress, Fingerprint},
     outcome::Rejection,
-    record::{Account, AccountKey, Domain},
+    record::{Account, AccountKey, Domain, KeyPurpose, RecoveryCopy},
     scope::Scope,
     state::State,
 };
@@ -69,23 +69,27 @@ impl Operator {
         let passphrase = Zeroizing::new(asked.passphrase);
         self.check_passphrase(found, &passphrase).await?;
         let generate = GenerateKey { algorithm: asked.algorithm };
-        let purpose = asked.purpose;
-        let (key, locked) = self
-            .locking(found, move |address| {
-                let key = admit::generate_key(&generate)?;
-                check_purpose(&key, purpose)?;
-                let locked = locked(&key, &passphrase, address)?;
-                Ok((key, locked))
-            })
-            .await?;
-        Ok(LockedKey {
-            algorithm: key.algorithm().to_string(),
-            public_key_der: key.public_key_der().to_vec(),
-            locked,
-            purpose: admit::key_purpose(asked.purpose),
-            certificates: Vec::new(),
-            opened: found.account.key.as_ref().map(|key| key.sealed.clone()),
+        self.generated_account_key(found, generate, asked.purpose, passphrase).await
+    }
+
+    /// Generates a key for an account and locks it under a passphrase that need not be the present
+    /// one.
+    pub(super) async fn generated_account_key(
+        &self,
+        found: &FoundAccount,
+        generate: GenerateKey,
+        purpose: KeyUse,
+        passphrase: Zeroizing<String>,
+    ) -> Result<LockedKey, Problem> {
+        let recovery = admit::recovery_key(&self.node, &found.state, &found.domain)?;
+        self.locking(&found.address, move |address| {
+            let key = admit::generate_key(&generate)?;
+            check_purpose(&key, purpose)?;
+            new_key(&key, &passphrase, address, recovery.as_ref())
         })
+        .await
+        .map(|key| LockedKey { purpose: admit::key_purpose(purpose), ..key })
+        .map(|key| key.over(found))
     }
 
     /// Reads a key from a PKCS#12 file and locks it under the account's passphrase.
@@ -101,37 +105,32 @@ impl Operator {
             Problem::new(Code::Malformed, "the PKCS#12 file is not encoded in base64")
         })?;
         let purpose = asked.purpose;
+        let recovery = admit::recovery_key(&self.node, &found.state, &found.domain)?;
         let read = move |address: &EmailAddress| {
             let now = clock::now().0 / 1_000;
             let identity = pkcs12::read(&file, &of_file, None, now).map_err(|e| unusable(&e))?;
             let (key, certificates) = identity.into_parts();
             check_purpose(&key, purpose)?;
             check_address(address, certificates.first())?;
-            let locked = locked(&key, &passphrase, address)?;
-            Ok((key, certificates, locked))
+            let key = new_key(&key, &passphrase, address, recovery.as_ref())?;
+            Ok((key, certificates))
         };
-        let (key, certificates, locked) = self.locking(found, read).await?;
+        let (key, certificates) = self.locking(&found.address, read).await?;
         let mut certificates = certificates.into_iter();
         let leaf = certificates.next().map(|leaf| (leaf, certificates.collect()));
-        Ok(LockedKey {
-            algorithm: key.algorithm().to_string(),
-            public_key_der: key.public_key_der().to_vec(),
-            locked,
-            purpose: admit::key_purpose(asked.purpose),
-            certificates: leaf.into_iter().collect(),
-            opened: found.account.key.as_ref().map(|key| key.sealed.clone()),
-        })
+        let (purpose, certificates) = (admit::key_purpose(purpose), leaf.into_iter().collect());
+        Ok(LockedKey { purpose, certificates, ..key }.over(found))
     }
 
-    /// Locks all keys of an account under another passphrase.
+    /// Locks the keys of an account that its passphrase opens under another one.
     pub async fn relocked_keys(
         &self,
         found: &FoundAccount,
         asked: Passphrase,
     ) -> Result<Vec<RelockedKey>, Problem> {
         let (old, new) = (Zeroizing::new(asked.old), Zeroizing::new(asked.new));
-        let earlier = found.state.earlier_keys(found.account.id).map(|(_, key)| key.clone());
-        let keys: Vec<AccountKey> = earlier.chain([current(found)?.clone()]).collect();
+        current(found)?;
+        let keys: Vec<AccountKey> = found.account.opened_together(&found.state).cloned().collect();
         let mut relocked = Vec::new();
         for key in keys {
             let (private, new) = (self.unlocked(found, &key, &old).await?, new.clone());
@@ -139,7 +138,7 @@ impl Operator {
             relocked.push(RelockedKey {
                 public_key: key.public_key,
                 opened: key.sealed,
-                locked: self.locking(found, relock).await?,
+                locked: self.locking(&found.address, relock).await?,
             });
         }
         Ok(relocked)
@@ -161,13 +160,42 @@ impl Operator {
         let key = self.unlocked(found, &wanted, &passphrase).await?;
         self.tell_read("account_key.export", &found.address.to_string()).await?;
         let protection = if asked.legacy { Protection::Legacy } else { Protection::Modern };
-        let written = self.locking(found, move |address| {
+        let written = self.locking(&found.address, move |address| {
             let identity = Identity::new(key, certificates, Some(address.to_string()));
             let identity = identity.map_err(|error| unusable(&error))?;
             pkcs12::write(&identity, &of_file, protection, &mut entropy::fill)
                 .map_err(|error| unusable(&error))
         });
         Ok(BASE64.encode(&written.await?))
+    }
+
+    /// Returns the copy of a key that only the holder of a recovery key can open.
+    pub async fn copy_for_recovery(
+        &self,
+        found: &FoundAccount,
+        sha256: Option<&str>,
+    ) -> Result<SealedCopy, Problem> {
+        let key = match sha256 {
+            Some(sha256) => named(found, sha256)?,
+            None => current(found)?.clone(),
+        };
+        let missing = || {
+            let title = format!("there is no copy of the key {}", key.public_key);
+            Problem::new(Code::RecoveryImpossible, title)
+                .why("its domain had no recovery key when the account got it")
+        };
+        let copy = key.recovery.as_ref().ok_or_else(missing)?;
+        self.tell_read("account_key.recover", &found.address.to_string()).await?;
+        let certificates = match key.certificates.is_empty() {
+            true => Vec::new(),
+            false => with_chain(found, &key)?,
+        };
+        Ok(SealedCopy {
+            key: key.public_key.to_string(),
+            recovery_key: copy.recovery_key.to_string(),
+            sealed_key: BASE64.encode(&copy.sealed_key),
+            certificates: certificates.iter().map(Certificate::pem).collect(),
+        })
     }
 
     /// Checks that a passphrase opens the present key of an account, if it has one: a single
@@ -191,20 +219,17 @@ impl Operator {
         key: &AccountKey,
         passphrase: &Zeroizing<String>,
     ) -> Result<PrivateKey, Problem> {
-        // A caller at the socket has no address.
-        let from = self.caller.remote.unwrap_or(IpAddr::from([127, 0, 0, 1]));
+        let from = self.network();
         let name = found.address.to_string();
         let purpose = Purpose::AccountKey(found.account.id);
         let opened = self.node.keyring().open(Scope::Shared, purpose, &key.sealed);
         let opened = opened.map_err(|error| self.sealed(error.to_string()))?;
         let (passphrase, public_key) = (passphrase.clone(), key.public_key);
         let node = self.node.clone();
-        let unlocked = self.locking(found, move |address| {
+        let unlocked = self.locking(&found.address, move |address| {
             // Only now: others tried while this one waited for its turn.
             if let Some(pause) = node.unlocks().pause(&address.to_string(), from, Instant::now()) {
-                let title = format!("too many wrong passphrases for {address} from this network");
-                let hint = format!("wait for {} s", pause.as_secs() + 1);
-                return Err(Problem::new(Code::AccountUnlockTooOften, title).hint(hint));
+                return Err(too_often(address, pause));
             }
             let (address, key_id) = (address.to_string(), public_key.0);
             let context = Context { address: &address, key_id: &key_id };
@@ -221,10 +246,15 @@ impl Operator {
         unlocked
     }
 
+    /// Returns where the caller comes from. One at the socket has no address.
+    pub(super) fn network(&self) -> IpAddr {
+        self.caller.remote.unwrap_or(IpAddr::from([127, 0, 0, 1]))
+    }
+
     /// Runs work that takes much memory and time, of which only some runs at once.
-    async fn locking<T: Send + 'static>(
+    pub(super) async fn locking<T: Send + 'static>(
         &self,
-        found: &FoundAccount,
+        address: &EmailAddress,
         work: impl FnOnce(&EmailAddress) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let place = self.node.unlocks().hashing().acquire();
@@ -232,10 +262,49 @@ impl Operator {
             .await
             .map_err(|_| Problem::new(Code::AccountUnlockTooOften, "too many keys are unlocked"))?
             .map_err(|error| internal("a key of an account", error))?;
-        let address = found.address.clone();
+        let address = address.clone();
         let done = tokio::task::spawn_blocking(move || work(&address)).await;
         done.map_err(|error| internal("a key of an account", error))?
     }
+}
+
+pub(super) fn too_often(address: &EmailAddress, pause: Duration) -> Problem {
+    let title = format!("too many wrong passphrases for {address} from this network");
+    let hint = format!("wait for {} s", pause.as_secs() + 1);
+    Problem::new(Code::AccountUnlockTooOften, title).hint(hint)
+}
+
+impl LockedKey {
+    /// Says in the place of which key it comes.
+    fn over(self, found: &FoundAccount) -> LockedKey {
+        LockedKey { opened: found.account.key.as_ref().map(|key| key.sealed.clone()), ..self }
+    }
+}
+
+/// Locks a new key under a passphrase, with a copy for the recovery key.
+fn new_key(
+    key: &PrivateKey,
+    passphrase: &str,
+    address: &EmailAddress,
+    recovery: Option<&(Fingerprint, Vec<u8>)>,
+) -> Result<LockedKey, Problem> {
+    let copy = |(recovery_key, public): &(Fingerprint, Vec<u8>)| {
+        let key_id = Fingerprint::of(key.public_key_der());
+        let address = address.to_string();
+        let context = Context { address: &address, key_id: &key_id.0 };
+        let sealed = lock::seal_for_recovery(key, public, &context, &mut entropy::fill);
+        let sealed_key = sealed.map_err(|error| internal("a copy for recovery", error))?;
+        Ok(RecoveryCopy { recovery_key: *recovery_key, sealed_key })
+    };
+    Ok(LockedKey {
+        algorithm: key.algorithm().to_string(),
+        public_key_der: key.public_key_der().to_vec(),
+        locked: locked(key, passphrase, address)?,
+        purpose: KeyPurpose::SignAndEncrypt,
+        recovery: recovery.map(copy).transpose()?,
+        certificates: Vec::new(),
+        opened: None,
+    })
 }
 
 fn current(found: &FoundAccount) -> Result<&AccountKey, Problem> {
@@ -255,8 +324,12 @@ fn named(found: &FoundAccount, sha256: &str) -> Result<AccountKey, Problem> {
     })
 }
 
-fn locked(key: &PrivateKey, passphrase: &str, address: &EmailAddress) -> Result<Vec<u8>, Problem> {
-    let public_key = conclave_store::id::Fingerprint::of(key.public_key_der());
+pub(super) fn locked(
+    key: &PrivateKey,
+    passphrase: &str,
+    address: &EmailAddress,
+) -> Result<Vec<u8>, Problem> {
+    let public_key = Fingerprint::of(key.public_key_der());
     let address = address.to_string();
     let context = Context { address: &address, key_id: &public_key.0 };
     lock::lock(key, passphrase, Cost::RECOMMENDED, &context, &mut entropy::fill)

@@ -216,6 +216,7 @@ fn purposes(key: &RowKey, record: &Record) -> Option<Vec<Purpose>> {
         (RowKey::JoinToken(id), _) => vec![Purpose::JoinToken(*id)],
         (RowKey::PendingKey((id, _)), _) => vec![Purpose::PendingKey(*id)],
         (RowKey::SmimeIssuer(id), _) => vec![Purpose::SmimeIssuer(*id)],
+        (RowKey::AccountSettings(id), _) => vec![Purpose::RecoveryKey(*id)],
         (RowKey::Account(_), Record::Account(account)) => vec![Purpose::AccountKey(account.id)],
         (RowKey::AccountKey((id, _)), _) => vec![Purpose::AccountKey(*id)],
         (RowKey::User(_), Record::User(user)) => {

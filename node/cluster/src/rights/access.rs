@@ -9,7 +9,7 @@ use conclave_api::{
 use conclave_keys::{Claim, Keyring};
 use conclave_store::{
     command::Action,
-    id::{DomainName, ServerName, UserName},
+    id::{DomainName, EmailAddress, ServerName, UserName},
     record::{DomainLimit, Grant, ProofOf, Right, User},
     state::State,
 };
@@ -27,6 +27,8 @@ pub struct Access {
     domains: Vec<DomainLimit>,
     /// Whether everything is allowed, at the admin socket.
     is_everything: bool,
+    /// The account that the caller owns. Such a caller has no rights, and cares for this account.
+    owned: Option<EmailAddress>,
 }
 
 impl Access {
@@ -39,12 +41,12 @@ impl Access {
     /// itself.
     pub fn all_rights() -> Access {
         let rights = ROLES.iter().flat_map(|(_, rights, _)| rights.iter().copied()).collect();
-        Access { rights, domains: Vec::new(), is_everything: false }
+        Access { rights, ..Access::nothing() }
     }
 
     /// Returns the access of one who has not logged in.
     pub fn nothing() -> Access {
-        Access { rights: BTreeSet::new(), domains: Vec::new(), is_everything: false }
+        Access { rights: BTreeSet::new(), domains: Vec::new(), is_everything: false, owned: None }
     }
 
     /// Returns the access that a grant gives.
@@ -52,7 +54,14 @@ impl Access {
         let of_roles = ROLES.iter().filter(|(role, ..)| grant.roles.contains(role));
         let rights = of_roles.flat_map(|(_, rights, _)| rights.iter().copied());
         let rights = rights.filter(|right| grant.only.is_empty() || grant.only.contains(right));
-        Access { rights: rights.collect(), domains: grant.domains.clone(), is_everything: false }
+        let (rights, domains) = (rights.collect(), grant.domains.clone());
+        Access { rights, domains, ..Access::nothing() }
+    }
+
+    /// Returns the access of the owner of an account of a domain.
+    pub fn of_owner(address: EmailAddress, domain: &DomainName) -> Access {
+        let domains = vec![DomainLimit { name: domain.clone(), is_tree: false }];
+        Access { domains, owned: Some(address), ..Access::nothing() }
     }
 
     /// Returns whether the caller has a right.
@@ -90,12 +99,21 @@ impl Access {
         let are_domains_within = self.domains.is_empty()
             || !other.domains.is_empty() && other.domains.iter().all(is_within);
         self.is_everything
-            || !other.is_everything && self.rights.is_superset(&other.rights) && are_domains_within
+            || other.owned.is_none()
+                && !other.is_everything
+                && self.rights.is_superset(&other.rights)
+                && are_domains_within
     }
 
     /// Decides about a request. `name` is the part of the path that names an object; for an account
-    /// it is the name of its domain.
-    pub(crate) fn check(&self, who: &str, need: Need, name: Option<&str>) -> Result<(), Problem> {
+    /// it is the name of its domain, and `account` its address.
+    pub(crate) fn check(
+        &self,
+        who: &str,
+        need: Need,
+        name: Option<&str>,
+        account: Option<&EmailAddress>,
+    ) -> Result<(), Problem> {
         let (right, about) = match need {
             Need::Nothing | Need::Login => return Ok(()),
             Need::Socket if self.is_everything => return Ok(()),
@@ -104,13 +122,21 @@ impl Access {
                 return Err(Problem::new(Code::NotAllowed, title)
                     .hint("on the node, without --address and --token-file"));
             }
+            Need::Right(_, About::OwnAccount)
+                if account.is_some() && account == self.owned.as_ref() =>
+            {
+                return Ok(());
+            }
             Need::Right(right, about) => (names::right(right), about),
         };
+        if self.owned.is_some() {
+            return Err(owns_only(who));
+        }
         self.check_right(who, right)?;
         let domain = match about {
             About::Some => return Ok(()),
             About::Cluster => None,
-            About::Domain | About::Account => name,
+            About::Domain | About::Account | About::OwnAccount => name,
             About::TrustSet => name.and_then(|name| name.strip_prefix("domain:")),
         };
         if self.domains.is_empty() {
@@ -132,6 +158,10 @@ impl Access {
     ) -> Result<(), Problem> {
         if self.is_everything {
             return Ok(());
+        }
+        if let Some(owned) = &self.owned {
+            let is_owned = action.account().is_some_and(|of| of.address == *owned);
+            return if is_owned && is_for_owners(action) { Ok(()) } else { Err(owns_only(who)) };
         }
         match of_action(action) {
             Some(right) => self.check_right(who, right)?,
@@ -208,6 +238,25 @@ impl Access {
 
 fn refused(who: &str, why: &str) -> Problem {
     Problem::new(Code::NotAllowed, format!("{who} may not do this")).why(why)
+}
+
+fn owns_only(who: &str) -> Problem {
+    refused(
+        who,
+        "an owner cares for the keys and certificates of the own account, and nothing else",
+    )
+}
+
+/// Returns whether an action is one that the owner of its account may order.
+fn is_for_owners(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::SetAccountKey(_)
+            | Action::RelockAccount(_)
+            | Action::EnterAccount(_)
+            | Action::SetAccountCertificate(_)
+            | Action::RevokeAccountCertificate(_)
+    )
 }
 
 /// Returns whether a holder of the keyring has made this user. A sealed node cannot tell.

@@ -2,9 +2,9 @@
 
 use conclave_api::need::{About, Need};
 use conclave_store::{
-    command::{Action, CreateDomain, SetDomain},
-    id::{DomainId, DomainName, ServerName},
-    record::{DomainLimit, Grant, PkiMode, Right, Role},
+    command::{AccountOf, Action, CreateDomain, InviteOwner, RevokeAccountCertificate, SetDomain},
+    id::{DomainId, DomainName, EmailAddress, ServerName},
+    record::{DomainLimit, Grant, PkiMode, RevocationReason, Right, Role},
 };
 
 use super::{Access, shown_right};
@@ -95,7 +95,7 @@ fn a_path_that_names_no_domain_of_the_caller_is_refused() {
     let one = access(&[Role::Operator, Role::Security], &[("shop.example", false)]);
     let check = |right, about, path: Option<&str>, expected: bool| {
         assert_eq!(
-            one.check("x", Need::Right(shown_right(right), about), path).is_ok(),
+            one.check("x", Need::Right(shown_right(right), about), path, None).is_ok(),
             expected,
             "{path:?}"
         );
@@ -109,11 +109,45 @@ fn a_path_that_names_no_domain_of_the_caller_is_refused() {
     check(Right::Trust, About::TrustSet, Some("domain:shop.example"), true);
     check(Right::Trust, About::TrustSet, Some("cluster"), false);
     check(Right::Tls, About::Cluster, None, false);
-    assert!(one.check("x", Need::Socket, None).is_err());
-    assert!(Access::everything().check("x", Need::Socket, None).is_ok());
+    assert!(one.check("x", Need::Socket, None, None).is_err());
+    assert!(Access::everything().check("x", Need::Socket, None, None).is_ok());
     assert!(
         Access::nothing()
-            .check("x", Need::Right(shown_right(Right::Read), About::Some), None)
+            .check("x", Need::Right(shown_right(Right::Read), About::Some), None, None)
             .is_err()
     );
+}
+
+#[test]
+fn an_owner_cares_for_the_own_account_and_nothing_else() {
+    let address = |text: &str| EmailAddress::parse(text).unwrap();
+    let shop = DomainName::parse("shop.example").unwrap();
+    let owner = Access::of_owner(address("ann@shop.example"), &shop);
+    let may = |about, account: Option<&str>| {
+        let need = Need::Right(shown_right(Right::Domain), about);
+        let account = account.map(address);
+        owner.check("x", need, Some("shop.example"), account.as_ref()).is_ok()
+    };
+    assert!(may(About::OwnAccount, Some("Ann@shop.example")));
+    for other in [None, Some("bob@shop.example"), Some("ann@mail.shop.example")] {
+        assert!(!may(About::OwnAccount, other), "{other:?}");
+    }
+    let others = [About::Account, About::Domain, About::Cluster, About::TrustSet, About::Some];
+    for about in others {
+        assert!(!may(about, Some("ann@shop.example")), "{about:?}");
+    }
+    assert!(owner.check("x", Need::Socket, None, None).is_err());
+    let of = |text: &str| AccountOf { domain: shop.clone(), address: address(text) };
+    let revoke = |text: &str| {
+        let (serials, reason) = (Vec::new(), RevocationReason::KeyCompromise);
+        Action::RevokeAccountCertificate(RevokeAccountCertificate { of: of(text), serials, reason })
+    };
+    let acts = |action: &Action| owner.check_action("x", action, &[]).is_ok();
+    assert!(acts(&revoke("ann@shop.example")) && !acts(&revoke("bob@shop.example")));
+    assert!(!acts(&Action::DeleteAccount(of("ann@shop.example"))));
+    let invite = InviteOwner { of: of("ann@shop.example"), invitation: None };
+    assert!(!acts(&Action::InviteOwner(invite)));
+    assert!(!acts(&Action::DeleteDomain(shop.clone())));
+    assert!(owner.check_domain("x", &DomainName::parse("bank.example").unwrap()).is_err());
+    assert!(!Access::all_rights().covers(&owner), "nobody gives out what an owner has");
 }

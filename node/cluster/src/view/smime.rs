@@ -21,6 +21,8 @@ use crate::admit::{self, Issuing};
 /// Converts what issues the S/MIME certificates of a domain.
 pub fn smime_issuer(state: &State, domain: &Domain, now: UnixMillis) -> Issuer {
     let own = state.smime_issuer(domain.id);
+    let settings = state.account_settings(domain.id);
+    let recovery_key = settings.and_then(|settings| settings.recovery_key.as_ref());
     let issuing = admit::issuing(state, domain);
     let problem = issuing.as_ref().err();
     let shown = |der: &Vec<u8>| certificate(der, now);
@@ -37,6 +39,8 @@ pub fn smime_issuer(state: &State, domain: &Domain, now: UnixMillis) -> Issuer {
         why: problem.and_then(|problem| problem.why.clone()),
         hint: problem.and_then(|problem| problem.hint.clone()),
         revoked: state.revocation_list(domain.id).count,
+        crl_url: settings.and_then(|settings| settings.crl_url.clone()),
+        recovery_key: recovery_key.map(|key| key.public_key.to_string()),
         version: own.map_or(0, |own| own.version.0),
     }
 }
@@ -56,10 +60,14 @@ pub fn account(
         address: address.to_string(),
         domain: domain.name.to_string(),
         name: account.name.clone(),
-        key: account.key.as_ref().map(|key| account_key(state, domain, key, now)),
+        key: account.key.as_ref().map(|key| account_key(state, (domain, account), key, now)),
         receives: receiving(state, address, now).map(|one| Fingerprint::of(one.der()).to_string()),
         earlier: Vec::new(),
         earlier_keys: account.earlier_keys,
+        invited_until: account
+            .invitation
+            .filter(|invitation| invitation.expires >= now)
+            .map(|invitation| clock::rfc3339(invitation.expires)),
         version: account.version.0,
         changed: clock::rfc3339(account.changed.time),
         changed_by: account.changed.principal.to_string(),
@@ -73,7 +81,13 @@ fn receiving(state: &State, address: &EmailAddress, now: UnixMillis) -> Option<C
 }
 
 /// Converts what may be said of a key of an account.
-pub fn account_key(state: &State, domain: &Domain, key: &AccountKey, now: UnixMillis) -> ApiKey {
+pub fn account_key(
+    state: &State,
+    (domain, account): (&Domain, &Account),
+    key: &AccountKey,
+    now: UnixMillis,
+) -> ApiKey {
+    let passphrase = account.passphrase;
     let issued = |one: &AccountCertificate| account_certificate(state, domain, one, now);
     ApiKey {
         algorithm: key.algorithm.clone(),
@@ -84,6 +98,8 @@ pub fn account_key(state: &State, domain: &Domain, key: &AccountKey, now: UnixMi
             KeyPurpose::Encrypt => Purpose::Encrypt,
         },
         generation: key.sealed.generation.0,
+        earlier_passphrase: key.passphrase < passphrase,
+        recovery_key: key.recovery.as_ref().map(|copy| copy.recovery_key.to_string()),
         assigned: clock::rfc3339(key.assigned),
         certificates: key.certificates.iter().filter_map(issued).collect(),
     }

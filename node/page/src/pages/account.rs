@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::http::{Method, StatusCode};
 use conclave_api::{
-    account::{Account, Create, Generate, Issue, Issued, Key, Passphrase, Revoke},
+    account::{Account, Create, Generate, Invite, Issue, Issued, Key, Passphrase, Revoke},
     change::List,
     domain::Domain,
     path,
@@ -187,6 +187,13 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
         "passphrase" => twice(fields, "new_passphrase").map(|new| relock(address, fields, new)),
         "issue" | "renew" => issue(address, fields, what),
         "revoke" => Ok(revoke(address, fields)),
+        "invite" => Ok(invite(address)),
+        "withdraw" => {
+            let title = format!("Withdraw the invitation of {address}");
+            let path = path::with_name(path::ACCOUNT_INVITATION, address);
+            let wish = Wish::new(title, Method::DELETE, path);
+            Ok(wish.command(&["account", "invite", address, "--withdraw"]))
+        }
         _ => return None,
     })
 }
@@ -209,6 +216,19 @@ fn create(address: &str, fields: &Fields) -> Wish {
     let wish = Wish::new(title, Method::POST, path::ACCOUNTS.to_owned()).command(&words);
     let wish = wish.then(show::account_path(fields.get("domain"), address));
     wish.json(&Create { address: address.to_owned(), name: person })
+}
+
+fn invite(address: &str) -> Wish {
+    let title = format!("Invite the owner of {address}");
+    let path = path::with_name(path::ACCOUNT_INVITATION, address);
+    Wish::new(title, Method::POST, path)
+        .json(&Invite { expires_in: None })
+        .untried(
+            "It is shown once, used once, and ends after 7 days; an earlier one ends now. It gives \
+             the account a key under the passphrase that the owner chooses. Mail to earlier keys \
+             needs the passphrase of then.",
+        )
+        .command(&["account", "invite", address])
 }
 
 fn generate(address: &str, fields: &Fields, passphrase: String) -> Wish {

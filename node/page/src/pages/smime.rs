@@ -13,7 +13,7 @@ use conclave_api::{
     domain::Domain,
     path,
     problem::Problem,
-    smime::{Chain, Crl, Import, Issuer, Subject},
+    smime::{Chain, Crl, Import, Issuer, Set, SetRecoveryKey, Subject},
 };
 use conclave_pki::crl::read_crls;
 use zeroize::Zeroizing;
@@ -87,6 +87,31 @@ pub(super) fn wish(what: &str, fields: &Fields) -> Option<Wished> {
             let title = "Refresh the self-signed S/MIME issuer of";
             let wish = of_issuer(title, Method::POST, path::SMIME_REFRESH);
             wish.json(&Refresh { days: None }).command(&["smime", "refresh", name])
+        }
+        "settings" => {
+            let url = fields.get("crl_url").trim().to_owned();
+            let wish = of_issuer(
+                "Set the revocation list for the accounts of",
+                Method::PATCH,
+                path::SMIME,
+            );
+            let wish = wish.command(&["smime", "set", name, "--crl-url", &url]);
+            wish.json(&Set { crl_url: Some(url) })
+        }
+        "recovery-key" => {
+            let public_key = fields.get("certificate").to_owned();
+            let title = "Set the recovery key for the accounts of";
+            let wish = of_issuer(title, Method::PUT, path::SMIME_RECOVERY_KEY);
+            wish.json(&SetRecoveryKey { public_key })
+                .command(&["smime", "recovery", name, "recovery.pub"])
+                .noted("Its holder can read the mail of each key that an account gets from now on.")
+                .typed(name)
+        }
+        "remove-recovery-key" => {
+            let title = "Remove the recovery key for the accounts of";
+            let wish = of_issuer(title, Method::DELETE, path::SMIME_RECOVERY_KEY);
+            wish.command(&["smime", "recovery", name, "--remove", "--yes"])
+                .noted("Copies that were made for it stay until their accounts are deleted.")
         }
         "remove" => {
             let wish = of_issuer("Remove the S/MIME issuer of", Method::DELETE, path::SMIME);
@@ -175,6 +200,8 @@ mod tests {
             why: why.map(str::to_owned),
             hint: None,
             revoked: 0,
+            crl_url: None,
+            recovery_key: None,
             version: 0,
         };
         for (own, why, wanted) in [

@@ -2,13 +2,13 @@
 
 use der::{Decode, Encode, Sequence};
 use x509_cert::{
-    ext::pkix::{KeyUsage, KeyUsages, SubjectKeyIdentifier},
+    ext::pkix::{ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectKeyIdentifier},
     name::Name,
     serial_number::SerialNumber,
 };
 
 use super::Certificate;
-use crate::{key::KeyAlgorithm, name::Comparable};
+use crate::{issue::CLIENT_AUTH, key::KeyAlgorithm, name::Comparable};
 
 /// IssuerAndSerialNumber (RFC 5652 §10.2.4).
 #[derive(Sequence)]
@@ -57,6 +57,13 @@ impl Certificate {
             _ => return false,
         };
         self.has_usage(wanted)
+    }
+
+    /// Returns whether TLS clients may show it by its extended key usage, which names that.
+    pub fn is_for_tls_clients(&self) -> bool {
+        let found = self.parsed.tbs_certificate().get_extension::<ExtendedKeyUsage>();
+        let found = found.ok().flatten();
+        found.is_some_and(|(_, ExtendedKeyUsage(all))| all.contains(&CLIENT_AUTH))
     }
 
     /// Returns whether its key usage has this bit, or is absent (RFC 5280 §4.2.1.3).

@@ -100,12 +100,7 @@ impl Account<'_> {
             extension(false, &SubjectAltName(self.names()?))?,
         ];
         if let Some(url) = self.crl_url {
-            let invalid = || IssueError::Name { name: url.chars().take(80).collect() };
-            if url.is_empty() || url.len() > CRL_URL_BYTES_MAX || !url.contains(':') {
-                return Err(invalid());
-            }
-            let url = Ia5String::new(url).map_err(|_| invalid())?;
-            let name = GeneralName::UniformResourceIdentifier(url);
+            let name = GeneralName::UniformResourceIdentifier(uri(url)?);
             let point = DistributionPoint {
                 distribution_point: Some(DistributionPointName::FullName(vec![name])),
                 reasons: None,
@@ -153,6 +148,19 @@ impl Account<'_> {
 
 fn refused(issuer: &Certificate, why: &'static str) -> IssueError {
     IssueError::Issuer { issuer: issuer.subject_or_names(), why }
+}
+
+/// Checks the URL of a revocation list: ASCII with a scheme, 1 to 1,024 bytes.
+pub fn check_crl_url(url: &str) -> Result<(), IssueError> {
+    uri(url).map(drop)
+}
+
+fn uri(url: &str) -> Result<Ia5String, IssueError> {
+    let invalid = || IssueError::Name { name: url.chars().take(80).collect() };
+    if url.is_empty() || url.len() > CRL_URL_BYTES_MAX || !url.contains(':') {
+        return Err(invalid());
+    }
+    Ia5String::new(url).map_err(|_| invalid())
 }
 
 /// Checks that a certificate may issue those of accounts: an authority (RFC 5280 §4.2.1.9), whose

@@ -10,6 +10,7 @@ use super::{
     EC, ED25519, KeyAlgorithm, KeyError, P256, P384, PrivateKey, RSA, pkcs8::Wrapped, sign, spki,
 };
 use crate::{
+    certificate::Certificate,
     content::{self, Kind},
     limits::{PASSPHRASE_ITERATIONS_MAX, PASSPHRASE_MEMORY_MAX, RSA_BITS_MAX, RSA_BITS_MIN},
     pem::{self, Block, PemError},
@@ -33,6 +34,18 @@ pub fn read_private_key(input: &[u8], passphrase: Option<&[u8]>) -> Result<Priva
             Err(KeyError::NotAKey { found: article(other.label), line: other.line })
         }
         ([], None) => Err(KeyError::NoKey),
+    }
+}
+
+/// Reads the one public key of a PEM input: by itself or in a certificate. Returns its
+/// SubjectPublicKeyInfo, DER; `None`: the input holds something else, or more.
+pub fn read_public_key(input: &[u8]) -> Option<Vec<u8>> {
+    let blocks = pem::blocks(input).ok()?;
+    let [Block { label, der, .. }] = blocks.as_slice() else { return None };
+    match *label {
+        "PUBLIC KEY" => SubjectPublicKeyInfoRef::from_der(der).ok().map(|_| der.to_vec()),
+        "CERTIFICATE" => Certificate::from_der(der).ok().map(|one| one.public_key_der().to_vec()),
+        _ => None,
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::{
     id::Fingerprint,
     record::{
-        Account, AccountKey, Domain, Grant, Listener, ListenerPolicy, MemberRole, PkiMode, Record,
-        RowKey, SmimeIssuer, TlsSettings, TlsVersion, User,
+        Account, AccountKey, AccountSettings, Domain, Grant, Listener, ListenerPolicy, MemberRole,
+        PkiMode, Record, RowKey, SmimeIssuer, TlsSettings, TlsVersion, User,
     },
     time::UnixMillis,
 };
@@ -44,6 +44,7 @@ pub fn of(key: &RowKey, record: &Record) -> Facts {
         Record::Grant(found) => grant(found),
         Record::User(found) => user(found),
         Record::SmimeIssuer(found) => smime_issuer(found),
+        Record::AccountSettings(found) => account_settings(found),
         Record::Account(found) => account(found),
         Record::IssuedCertificate(found) => {
             let RowKey::IssuedCertificate((_, serial)) = key else { return Facts::new() };
@@ -126,8 +127,20 @@ fn smime_issuer(issuer: &SmimeIssuer) -> Facts {
     facts
 }
 
+fn account_settings(settings: &AccountSettings) -> Facts {
+    let url = settings.crl_url.iter().map(|url| ("revocation list".to_owned(), url.clone()));
+    let key = settings
+        .recovery_key
+        .iter()
+        .map(|key| ("recovery key".to_owned(), format!("SHA-256 {}", short(&key.public_key))));
+    url.chain(key).collect()
+}
+
 fn account(account: &Account) -> Facts {
     let mut facts = vec![("person".to_owned(), account.name.clone())];
+    if let Some(invitation) = account.invitation {
+        facts.push(("invitation".to_owned(), format!("until {}", time(invitation.expires))));
+    }
     if let Some(AccountKey { algorithm, public_key, certificates, sealed, .. }) = &account.key {
         let value = format!("{algorithm}, SHA-256 {}", short(public_key));
         facts.push(("key".to_owned(), value));

@@ -3,10 +3,10 @@
 use super::{audit::scene, *};
 use crate::{
     command::{
-        AccountOf, CreateAccount, RelockAccount, RevokeAccountCertificate, SetAccountCertificate,
-        SetAccountKey, SetSmimeIssuer,
+        AccountOf, CreateAccount, EnterAccount, InviteOwner, RelockAccount,
+        RevokeAccountCertificate, SetAccountCertificate, SetAccountKey, SetSmimeIssuer,
     },
-    limits::{EARLIER_KEYS_MAX, KEY_CERTIFICATES_MAX},
+    limits::{CRL_URL_BYTES_MAX, EARLIER_KEYS_MAX, KEY_CERTIFICATES_MAX, RECOVERY_COPY_BYTES_MAX},
     state::StoredRow,
     wire,
 };
@@ -35,6 +35,8 @@ fn account_key(public: u8) -> AccountKey {
         public_key: Fingerprint([public; 32]),
         purpose: KeyPurpose::SignAndEncrypt,
         sealed: sealed(1),
+        passphrase: 1,
+        recovery: None,
         assigned: UnixMillis(1),
         certificates: Vec::new(),
     }
@@ -59,6 +61,12 @@ fn issued(of: AccountOf, public: u8, serial: u8, not_after: u64) -> Action {
 fn revoke(of: AccountOf, serial: u8) -> Action {
     let (serial, reason) = (SerialNumber([serial; 16]), RevocationReason::KeyCompromise);
     Action::RevokeAccountCertificate(RevokeAccountCertificate { of, serials: vec![serial], reason })
+}
+
+fn relock(publics: &[u8]) -> Action {
+    let secret = Sealed { nonce: [9; 12], ..sealed(1) };
+    let keys = publics.iter().map(|one| (Fingerprint([*one; 32]), secret.clone())).collect();
+    Action::RelockAccount(Box::new(RelockAccount { of: ann(), keys }))
 }
 
 fn with_ann() -> (Scene, DomainId) {
@@ -175,11 +183,6 @@ fn another_passphrase_is_for_all_keys_of_an_account() {
     for public in [1, 2, 3] {
         scene.done(set_key(ann(), public));
     }
-    let relock = |publics: &[u8]| {
-        let secret = Sealed { nonce: [9; 12], ..sealed(1) };
-        let keys = publics.iter().map(|one| (Fingerprint([*one; 32]), secret.clone())).collect();
-        Action::RelockAccount(Box::new(RelockAccount { of: ann(), keys }))
-    };
     for wrong in [&[3][..], &[1, 2], &[3, 2, 1], &[1, 2, 4]] {
         assert!(matches!(scene.rejected(relock(wrong)), Rejection::Stale(_)), "{wrong:?}");
     }
@@ -189,6 +192,84 @@ fn another_passphrase_is_for_all_keys_of_an_account() {
     keys.extend(&account.key);
     assert_eq!(keys.len(), 3);
     assert!(keys.iter().all(|key| key.sealed.nonce == [9; 12]));
+}
+
+#[test]
+fn an_invitation_is_used_once_and_what_its_passphrase_cannot_open_stays() {
+    let (mut scene, _) = with_ann();
+    let unknown = Rejection::InvitationUnknown(ann().address);
+    let invite = |secret: Option<u8>, expires| {
+        let invitation = secret.map(|one| Invitation { secret: Fingerprint([one; 32]), expires });
+        Action::InviteOwner(InviteOwner { of: ann(), invitation })
+    };
+    let enter = |secret: u8, public, passphrase| {
+        let (invitation, key) = (Fingerprint([secret; 32]), account_key(public));
+        let key = AccountKey { passphrase, ..key };
+        Action::EnterAccount(Box::new(EnterAccount { of: ann(), invitation, key }))
+    };
+    assert_eq!(scene.rejected(invite(None, UnixMillis(1))), unknown);
+    assert_eq!(scene.rejected(enter(1, 1, 1)), unknown);
+    let far = UnixMillis(u64::MAX);
+    scene.done(invite(Some(1), far));
+    scene.done(invite(Some(2), far));
+    assert_eq!(scene.rejected(enter(1, 1, 1)), unknown, "another one took its place");
+    scene.done(invite(None, far));
+    assert_eq!(scene.rejected(enter(2, 1, 1)), unknown, "it was withdrawn");
+    scene.done(invite(Some(3), UnixMillis(0)));
+    assert_eq!(scene.rejected(enter(3, 1, 1)), unknown, "it has ended");
+    scene.done(invite(Some(4), far));
+    assert!(matches!(scene.rejected(enter(4, 1, 2)), Rejection::Stale(_)), "no such passphrase");
+    scene.done(enter(4, 1, 1));
+    assert_eq!(scene.rejected(enter(4, 2, 2)), unknown, "it was used");
+    scene.done(set_key(ann(), 2));
+    scene.done(relock(&[1, 2]));
+    // The passphrase is lost, and the owner is invited again.
+    scene.done(invite(Some(5), far));
+    scene.done(enter(5, 3, 3));
+    assert!(matches!(scene.rejected(set_key(ann(), 4)), Rejection::Stale(_)));
+    assert!(matches!(scene.rejected(relock(&[1, 2, 3])), Rejection::Stale(_)));
+    scene.done(relock(&[3]));
+    let account = scene.state.account(&ann().address).unwrap();
+    let of = |key: &AccountKey| (key.public_key.0[0], key.passphrase);
+    let earlier: Vec<_> = scene.state.earlier_keys(account.id).map(|(_, key)| of(key)).collect();
+    assert_eq!(earlier, [(1, 2), (2, 2)]);
+    assert_eq!((of(account.key.as_ref().unwrap()), account.passphrase), ((3, 4), 4));
+}
+
+#[test]
+fn settings_of_accounts_go_with_their_domain_and_not_with_its_issuer() {
+    let (mut scene, id) = with_ann();
+    let shop = || name("shop.example");
+    let recovery_key = RecoveryKey { public_key: Fingerprint([6; 32]), sealed: sealed(1) };
+    let url = |url: Option<&str>| Action::SetCrlUrl(shop(), url.map(str::to_owned));
+    scene.done(url(Some("http://shop.example/crl")));
+    scene.done(url(Some("http://shop.example/crl")));
+    scene.done(Action::SetRecoveryKey(shop(), Some(recovery_key.clone())));
+    let settings = scene.state.account_settings(id).unwrap();
+    assert_eq!(settings.version, Version(2), "the same is no change");
+    assert_eq!(settings.crl_url.as_deref(), Some("http://shop.example/crl"));
+    let long = "x".repeat(CRL_URL_BYTES_MAX + 1);
+    assert!(matches!(scene.rejected(url(Some(&long))), Rejection::TooMany { .. }));
+    let copy = |bytes: usize| {
+        let recovery_key = Fingerprint([6; 32]);
+        let recovery = Some(RecoveryCopy { recovery_key, sealed_key: vec![0; bytes] });
+        let key = AccountKey { recovery, ..account_key(1) };
+        Action::SetAccountKey(Box::new(SetAccountKey { of: ann(), key }))
+    };
+    let long = scene.rejected(copy(RECOVERY_COPY_BYTES_MAX + 1));
+    assert!(matches!(long, Rejection::TooMany { .. }));
+    scene.done(copy(RECOVERY_COPY_BYTES_MAX));
+    scene.done(Action::SetSmimeIssuer(Box::new(SetSmimeIssuer {
+        domain: shop(),
+        key: key(1, 1),
+        certificate: None,
+        chain: Vec::new(),
+    })));
+    scene.done(Action::RemoveSmimeIssuer(shop()));
+    assert!(scene.state.account_settings(id).is_some());
+    scene.done(Action::DeleteAccount(ann()));
+    scene.done(Action::DeleteDomain(shop()));
+    assert!(scene.state.account_settings(id).is_none());
 }
 
 #[test]
@@ -270,6 +351,8 @@ fn a_million_accounts_are_read_in_pages_at_once() {
         name: String::new(),
         key: None,
         earlier_keys: 0,
+        passphrase: 0,
+        invitation: None,
         version: Version(1),
         changed: Stamp {
             time: UnixMillis(1),

@@ -5,6 +5,7 @@ use crate::{command::*, id::*, outcome::Rejection, record::*};
 
 const SERIAL: SerialNumber = SerialNumber([0x4e; 16]);
 const ID: AccountId = AccountId([5; 16]);
+const INVITATION: Invitation = Invitation { secret: Fingerprint([8; 32]), expires: TIME };
 
 fn address() -> EmailAddress {
     EmailAddress::parse("Ann@shop.example").unwrap()
@@ -19,6 +20,10 @@ fn account_certificate(serial: Option<SerialNumber>) -> AccountCertificate {
     AccountCertificate { certificate: certificate(), serial, chain }
 }
 
+fn recovery_key() -> RecoveryKey {
+    RecoveryKey { public_key: fingerprint(6), sealed: sealed() }
+}
+
 fn key(purpose: KeyPurpose) -> AccountKey {
     AccountKey {
         algorithm: "EC P-256".to_owned(),
@@ -26,6 +31,9 @@ fn key(purpose: KeyPurpose) -> AccountKey {
         public_key: fingerprint(3),
         purpose,
         sealed: sealed(),
+        passphrase: 2,
+        recovery: (purpose != KeyPurpose::Sign)
+            .then(|| RecoveryCopy { recovery_key: fingerprint(6), sealed_key: b"copy".to_vec() }),
         assigned: TIME,
         certificates: vec![account_certificate(Some(SERIAL)), account_certificate(None)],
     }
@@ -70,6 +78,21 @@ pub(super) fn actions() -> Vec<Action> {
         certify(account_certificate(Some(SERIAL))),
         certify(account_certificate(None)),
     ];
+    let invite = |invitation| Action::InviteOwner(InviteOwner { of: of(), invitation });
+    let domain = || domain_name("shop.example");
+    all.extend([
+        Action::SetCrlUrl(domain(), Some("http://shop.example/smime.crl".to_owned())),
+        Action::SetCrlUrl(domain(), None),
+        Action::SetRecoveryKey(domain(), Some(recovery_key())),
+        Action::SetRecoveryKey(domain(), None),
+        invite(Some(INVITATION)),
+        invite(None),
+        Action::EnterAccount(Box::new(EnterAccount {
+            of: of(),
+            invitation: INVITATION.secret,
+            key: key(KeyPurpose::SignAndEncrypt),
+        })),
+    ]);
     all.extend(PURPOSES.map(set_key));
     all.extend(REASONS.map(revoke));
     all
@@ -85,6 +108,7 @@ pub(super) fn rejections() -> Vec<Rejection> {
         Rejection::AccountsRemain(server_name("shop.example")),
         Rejection::SerialUnknown { address: address(), serial: SERIAL },
         Rejection::CertificateRevoked(SERIAL),
+        Rejection::InvitationUnknown(address()),
     ]
 }
 
@@ -99,9 +123,17 @@ pub(super) fn add_rows(add: &mut dyn FnMut(RowKey, Record)) {
         changed: stamp(principals()[0].clone()),
     };
     add(RowKey::SmimeIssuer(id), Record::SmimeIssuer(issuer.into()));
-    let account = |key| Account {
+    let settings = AccountSettings {
+        crl_url: Some("http://shop.example/smime.crl".to_owned()),
+        recovery_key: Some(recovery_key()),
+        version: Version(2),
+    };
+    add(RowKey::AccountSettings(id), Record::AccountSettings(settings.into()));
+    let account = |key: Option<AccountKey>| Account {
         id: ID,
         name: "Ann Lee".to_owned(),
+        passphrase: if key.is_some() { 2 } else { 0 },
+        invitation: key.is_none().then_some(INVITATION),
         key,
         earlier_keys: 1,
         version: Version(4),

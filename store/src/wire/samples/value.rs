@@ -128,7 +128,7 @@ pub(super) fn departed() -> DepartedMember {
     }
 }
 
-pub(super) fn principals() -> [Principal; 8] {
+pub(super) fn principals() -> [Principal; 9] {
     [
         Principal::Socket { uid: 1000 },
         Principal::Token { id: TokenId([1; 8]), name: "deploy".to_owned() },
@@ -138,6 +138,7 @@ pub(super) fn principals() -> [Principal; 8] {
         Principal::User { name: user_name("alice"), session: TokenId([6; 8]) },
         Principal::Stranger,
         Principal::UserByCertificate { name: user_name("alice"), certificate: fingerprint(6) },
+        Principal::Owner(EmailAddress::parse("Ann@shop.example").unwrap()),
     ]
 }
 
