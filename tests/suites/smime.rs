@@ -2,6 +2,7 @@
 //! operators see them.
 
 mod delivery;
+mod exim;
 mod messages;
 
 use std::{process::Command, time::Duration};

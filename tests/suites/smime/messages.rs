@@ -29,7 +29,7 @@ impl By {
     }
 }
 
-fn passphrase(name: &str) -> String {
+pub(super) fn passphrase(name: &str) -> String {
     format!("the passphrase of {name}\n")
 }
 
