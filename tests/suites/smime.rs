@@ -4,6 +4,7 @@
 mod delivery;
 mod exim;
 mod messages;
+mod mutt;
 
 use std::{process::Command, time::Duration};
 
