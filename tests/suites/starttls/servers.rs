@@ -175,7 +175,7 @@ pub(crate) fn exim(program: &str, routers: &str, transports: &str) -> Option<Ser
     let id = 64_321;
     // It regains the rights to deliver by the bits of its file, as its package sets them.
     sh(&format!(
-        "cd {at}; mkdir spool log; chown {id}:{id} spool log; install -m 4755 {program} exim4; \
+        "cd {at}; mkdir spool log; chown {id}:{id} spool log; install -m 4755 $(command -v {program}) exim4; \
          cp /etc/passwd /etc/group etc; echo Debian-exim:x:{id}: >> etc/group; \
          echo Debian-exim:x:{id}:{id}::/nonexistent:/bin/false >> etc/passwd"
     ));
