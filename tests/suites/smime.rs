@@ -2,7 +2,9 @@
 //! operators see them.
 
 mod delivery;
+mod exim;
 mod messages;
+mod mutt;
 pub(crate) mod owners;
 
 use std::{process::Command, time::Duration};

@@ -22,7 +22,7 @@ use crate::starttls::servers::{self, Server, can_serve};
 const MAILS: usize = 200;
 
 /// The block of docs/smime.md that has this line, with the places of this test.
-fn block(begin: &str, at: &Path, node: &Node) -> String {
+pub(super) fn block(begin: &str, at: &Path, node: &Node) -> String {
     let book = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/smime.md"));
     let book = book.unwrap();
     let mut blocks = book.split("```").skip(1).step_by(2).filter_map(|one| one.split_once('\n'));
@@ -35,10 +35,13 @@ fn block(begin: &str, at: &Path, node: &Node) -> String {
         .replace("https://node-1.shop.example:7443", url.trim_end_matches('/'))
         .replace("/etc/postfix/conclave.token", &format!("{at}/token"))
         .replace("/etc/dovecot/conclave.token", &format!("{at}/token"))
+        .replace("/etc/exim4/conclave.token", &format!("{at}/token"))
         .replace("/etc/dovecot/sieve-filter", &format!("{at}/bin"))
         .replace("conclave smime filter", &format!("{at}/conclave smime filter"))
         .replace("/usr/local/bin/", &format!("{at}/"))
+        .replace("/etc/exim4/", &format!("{at}/"))
         .replace("user=vmail", "user=nobody")
+        .replace("user = vmail", "user = nobody")
         .replace("/var/mail/", &format!("{at}/mail/"))
         .replace("dovecot-lda ", &format!("dovecot-lda -c {at}/dovecot.conf "))
 }
@@ -89,7 +92,7 @@ fn postfix(at: &Path, node: &Node) -> Server {
 }
 
 /// Hands mails to Postfix in one session.
-fn send(postfix: &Server, to: &[&str], numbers: std::ops::Range<usize>) {
+pub(super) fn send(postfix: &Server, to: &[&str], numbers: std::ops::Range<usize>) {
     let stream = TcpStream::connect(postfix.ports[0]).unwrap();
     let (mut lines, mut out) = (BufReader::new(stream.try_clone().unwrap()).lines(), stream);
     let mut expect = |code: &str| {
@@ -123,7 +126,7 @@ fn send(postfix: &Server, to: &[&str], numbers: std::ops::Range<usize>) {
 }
 
 /// The mails in a mailbox: their subject, and each text.
-fn mails(at: &Path, mailbox: &str) -> BTreeMap<String, Vec<String>> {
+pub(super) fn mails(at: &Path, mailbox: &str) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let new = at.join(format!("mail/{mailbox}/Maildir/new"));
     for file in std::fs::read_dir(new).into_iter().flatten() {

@@ -14,8 +14,8 @@ const LETTER: &str = "Received: from elsewhere\r\nFrom: Ann Lee <ann@shop.exampl
 
 /// Words that name an account and the file with its passphrase.
 pub(super) struct By {
-    email: String,
-    pass: String,
+    pub(super) email: String,
+    pub(super) pass: String,
 }
 
 impl By {
@@ -29,7 +29,7 @@ impl By {
     }
 }
 
-fn passphrase(name: &str) -> String {
+pub(super) fn passphrase(name: &str) -> String {
     format!("the passphrase of {name}\n")
 }
 
@@ -40,7 +40,7 @@ pub(super) fn accounts(node: &Node, names: &[&str]) {
     }
 }
 
-fn verdict(node: &Node, file: &str) -> (i32, Value) {
+pub(super) fn verdict(node: &Node, file: &str) -> (i32, Value) {
     let ran = node.run(&["smime", "verify", file, "-o", "json"]);
     let text = if ran.out.is_empty() { &ran.err } else { &ran.out };
     (ran.code, serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")))

@@ -157,6 +157,39 @@ pub fn postfix_with(settings: &str, services: &str) -> Server {
     Server::start(dir, ports, &["/usr/lib/postfix/sbin/master", "-c", &etc, "-d"])
 }
 
+/// Exim that runs this program, with these routers and transports. It takes no configuration but
+/// that of `/etc/exim4`, and has a user of its own, so it gets an `/etc` that only it sees; none,
+/// with the reason said, if this machine cannot.
+pub(crate) fn exim(program: &str, routers: &str, transports: &str) -> Option<Server> {
+    let (dir, ports) = (dir(), ports(1));
+    let at = dir.path().display();
+    let config = format!(
+        "exim_path = {at}/exim4\nspool_directory = {at}/spool\nlog_file_path = {at}/log/%s\n\
+         pid_file_path = {at}/spool/pid\nkeep_environment =\nprimary_hostname = mail.test\n\
+         local_interfaces = 127.0.0.1\ndaemon_smtp_ports = {}\ntls_advertise_hosts =\n\
+         acl_smtp_rcpt = any\nbegin acl\nany:\n  accept\nbegin routers\n{routers}\n\
+         begin transports\n{transports}\nbegin retry\n* * F,1d,1s\n",
+        ports[0].port()
+    );
+    write(dir.path(), "etc/exim4/exim4.conf", &config);
+    let id = 64_321;
+    // It regains the rights to deliver by the bits of its file, as its package sets them.
+    sh(&format!(
+        "cd {at}; mkdir spool log; chown {id}:{id} spool log; install -m 4755 $(command -v {program}) exim4; \
+         cp /etc/passwd /etc/group etc; echo Debian-exim:x:{id}: >> etc/group; \
+         echo Debian-exim:x:{id}:{id}::/nonexistent:/bin/false >> etc/passwd"
+    ));
+    let script = |run: &str| format!("mount --bind {at}/etc /etc && exec {run}");
+    let tried = ["--mount", "sh", "-c", &script("true")];
+    if !Command::new("unshare").args(tried).output().is_ok_and(|tried| tried.status.success()) {
+        println!("SKIPPED: exim cannot be given an /etc of its own");
+        return None;
+    }
+    let run = script(&format!("{at}/exim4 -bdf -q1s"));
+    let words = ["unshare", "--mount", "sh", "-c", &run];
+    Some(Server::start(dir, ports, &words))
+}
+
 /// Dovecot with IMAP, POP3 and ManageSieve; anybody is let in with `secret`.
 pub fn dovecot() -> Server {
     let (dir, ports) = (dir(), ports(3));
