@@ -261,7 +261,7 @@ impl KeyError {
                 "p256, p384, ed25519 and RSA of 2048 to 8192 bits are supported; key generate makes p256, p384, ed25519, rsa2048, rsa3072, rsa4096"
             }
             KeyError::CannotSign { .. } => {
-                "give a key of type p256, p384, ed25519 or RSA; X25519 is for accounts: conclave account key generate ADDRESS --type x25519 --purpose encrypt"
+                "key generate makes p256, p384, ed25519, rsa2048, rsa3072, rsa4096; x25519 is for accounts: conclave account key generate EMAIL --type x25519 --purpose encrypt"
             }
             KeyError::TestFailed { .. } => "make a new key: conclave key generate",
         }

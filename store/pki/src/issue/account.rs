@@ -305,7 +305,7 @@ mod tests {
         };
         assert!(valid(verify::Purpose::Email).is_ok());
         for purpose in [verify::Purpose::Server, verify::Purpose::EmailSignature] {
-            let refused = valid(purpose).err().expect("a refusal");
+            let refused = valid(purpose).expect_err("a refusal");
             assert!(refused.detail.contains("X25519, which cannot sign"), "{refused}");
         }
         let text = openssl(&["x509", "-noout", "-ext", "keyUsage"], made.pem().as_bytes());
