@@ -40,7 +40,7 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "The private key is protected by a passphrase. A node must use its keys after a restart with nobody at hand, so it takes keys without one and seals them under the cluster's keyring. Take the passphrase off with: openssl pkey -in FILE -out PLAIN, import PLAIN, and delete it."
         }
         Code::KeyUnsupported => {
-            "The key is too weak or of a type that is not supported. EC P-256, EC P-384, Ed25519 and RSA of 2048 to 8192 bits with two primes are."
+            "The key is too weak or of a type that is not supported. EC P-256, EC P-384, Ed25519 and RSA of 2048 to 8192 bits with two primes are. X25519 cannot sign: it is for accounts that receive encrypted messages."
         }
         Code::NotAKey => {
             "A private key was expected and something else was found, most often because FILE and --key were swapped."

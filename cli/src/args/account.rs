@@ -105,7 +105,7 @@ pub(crate) enum AccountKey {
         /// File whose first line is the passphrase of the account: that of the present key, or a new one
         #[arg(long, value_name = "FILE")]
         passphrase_file: PathBuf,
-        /// Type of the key: p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
+        /// Type of the key: p256, p384, ed25519 (only signs), x25519 (only receives), rsa2048, rsa3072 or rsa4096
         #[arg(long = "type", default_value = "p256", value_name = "TYPE")]
         algorithm: String,
         /// What it is for

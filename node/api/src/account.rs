@@ -181,7 +181,8 @@ pub struct SealedCopy {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "AccountKeyGenerate")]
 pub struct Generate {
-    /// `p256` (default), `p384`, `ed25519`, `rsa2048`, `rsa3072`, `rsa4096`.
+    /// `p256` (default), `p384`, `ed25519` (only signs), `x25519` (only receives), `rsa2048`,
+    /// `rsa3072`, `rsa4096`.
     #[serde(default, rename = "type")]
     pub algorithm: Option<String>,
     /// Purpose.

@@ -65,6 +65,7 @@ pub use client_auth::{clear_client_auth, issuer, set_client_auth};
 pub use csr::create_csr;
 pub use domain::{create_domain, delete_domain, rename_domain, rollback_domain, set_domain};
 pub use join_token::{authority_fingerprint, create_join_token, expires};
+pub(crate) use key::generate_account_key;
 pub use key::{NewKey, generate_key, import_key, key_record, remove_key, set_key};
 pub use keyring::rotate_keyring;
 pub(crate) use keyring::{NextGeneration, PROOFS_LEVEL};

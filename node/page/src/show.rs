@@ -22,11 +22,21 @@ pub(crate) const PKI: [(&str, &str, Pki); 3] = [
     ("test", "Test", Pki::Test),
     ("enabled", "Enabled", Pki::Enabled),
 ];
-/// Kinds of keys, with their names.
+/// Kinds of keys of domains, with their names.
 pub(crate) const ALGORITHMS: [(&str, &str); 6] = [
     ("p256", "EC P-256"),
     ("p384", "EC P-384"),
     ("ed25519", "Ed25519"),
+    ("rsa2048", "RSA 2048"),
+    ("rsa3072", "RSA 3072"),
+    ("rsa4096", "RSA 4096"),
+];
+/// Kinds of keys of accounts, with their names.
+pub(crate) const ACCOUNT_ALGORITHMS: [(&str, &str); 7] = [
+    ("p256", "EC P-256"),
+    ("p384", "EC P-384"),
+    ("ed25519", "Ed25519, signing only"),
+    ("x25519", "X25519, encryption only"),
     ("rsa2048", "RSA 2048"),
     ("rsa3072", "RSA 3072"),
     ("rsa4096", "RSA 4096"),

@@ -10,6 +10,8 @@ use x509_cert::{
     spki::ObjectIdentifier,
 };
 
+pub(crate) use identifier::usage_to_receive;
+
 use crate::{
     content::{self, Foreign, Kind},
     element::{elements, sizes},

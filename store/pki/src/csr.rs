@@ -128,10 +128,10 @@ fn signed(
         public_key: SubjectPublicKeyInfoOwned::from_der(key.public_key_der())?,
         attributes: asked_for,
     };
-    let signature = key.sign(&info.to_der()?).map_err(|_| IssueError::Key)?;
+    let signature = key.sign(&info.to_der()?)?;
     let request = CertReq {
         info,
-        algorithm: signature_algorithm(key.algorithm()),
+        algorithm: signature_algorithm(key.algorithm())?,
         signature: BitString::from_bytes(&signature)?,
     };
     Ok(pem::encode("CERTIFICATE REQUEST", &request.to_der()?))

@@ -29,7 +29,7 @@ pub(crate) use subject::{from_attributes, is_empty};
 
 use crate::{
     certificate::Certificate,
-    key::{PrivateKey, signature_algorithm},
+    key::{KeyError, PrivateKey, public_key_algorithm, signature_algorithm},
     name::is_email,
 };
 
@@ -55,8 +55,8 @@ pub enum IssueError {
         name: String,
     },
     /// The key cannot sign.
-    #[error("the key does not sign")]
-    Key,
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The issuer's certificate does not allow it.
     #[error("the certificate of {issuer} cannot issue this: {why}")]
     Issuer {
@@ -191,7 +191,7 @@ pub fn cross(
     let to_be_signed = ToBeSigned {
         version: 2,
         serial: Uint::new(&serial)?,
-        signature: signature_algorithm(authority_key.algorithm()),
+        signature: signature_algorithm(authority_key.algorithm())?,
         issuer: Any::from_der(&issuer_name)?,
         validity: DerValidity::new(time(validity.not_before)?, time(validity.not_after)?),
         subject: Any::from_der(&subject)?,
@@ -273,7 +273,7 @@ fn assemble(
     let to_be_signed = ToBeSigned {
         version: 2,
         serial: Uint::new(&serial)?,
-        signature: signature_algorithm(issuer.key.algorithm()),
+        signature: signature_algorithm(issuer.key.algorithm())?,
         issuer: Any::from_der(&issuer_name)?,
         validity: DerValidity::new(time(validity.not_before)?, time(validity.not_after)?),
         subject: Any::from_der(subject)?,
@@ -299,10 +299,10 @@ fn sign(key: &PrivateKey, to_be_signed: &[u8]) -> Result<Certificate, IssueError
 
 /// Returns a certificate or revocation list, DER: what is signed, the algorithm and the signature.
 fn signed(key: &PrivateKey, to_be_signed: &[u8]) -> Result<Vec<u8>, IssueError> {
-    let signature = key.sign(to_be_signed).map_err(|_| IssueError::Key)?;
+    let signature = key.sign(to_be_signed)?;
     let signed = Signed {
         to_be_signed: Any::from_der(to_be_signed)?,
-        algorithm: signature_algorithm(key.algorithm()),
+        algorithm: signature_algorithm(key.algorithm())?,
         signature: BitString::from_bytes(&signature)?,
     };
     Ok(signed.to_der()?)
@@ -320,7 +320,7 @@ pub fn refresh(
     let to_be_signed = ToBeSigned {
         version: 2,
         serial: Uint::new(old.serial_number().as_bytes())?,
-        signature: signature_algorithm(key.algorithm()),
+        signature: signature_algorithm(key.algorithm())?,
         issuer: subject.clone(),
         validity: DerValidity::new(time(validity.not_before)?, time(validity.not_after)?),
         subject,
@@ -345,6 +345,9 @@ fn extensions(
     names: &[String],
     usage: Usage,
 ) -> Result<Vec<Extension>, IssueError> {
+    if let Some(algorithm) = public_key_algorithm(public_key_der) {
+        algorithm.check_signs()?;
+    }
     let is_authority = usage == Usage::Authority;
     let key_usage: FlagSet<KeyUsages> = if is_authority {
         KeyUsages::KeyCertSign | KeyUsages::CRLSign

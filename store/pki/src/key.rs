@@ -25,6 +25,7 @@ pub(crate) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10
 pub(crate) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 pub(crate) const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 pub(crate) const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+pub(crate) const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
 
 /// Algorithm and size of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +37,20 @@ pub enum KeyAlgorithm {
     EcP384,
     /// Ed25519 (RFC 8032).
     Ed25519,
+    /// X25519 (RFC 7748), which receives encrypted messages and cannot sign.
+    X25519,
     /// RSA with a modulus of that many bits.
     Rsa(usize),
+}
+
+impl KeyAlgorithm {
+    /// Checks that keys of this algorithm sign, as those of servers and issuers must.
+    pub fn check_signs(self) -> Result<(), KeyError> {
+        match self {
+            KeyAlgorithm::X25519 => Err(KeyError::CannotSign { algorithm: self }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for KeyAlgorithm {
@@ -46,6 +59,7 @@ impl fmt::Display for KeyAlgorithm {
             KeyAlgorithm::EcP256 => out.write_str("EC P-256"),
             KeyAlgorithm::EcP384 => out.write_str("EC P-384"),
             KeyAlgorithm::Ed25519 => out.write_str("Ed25519"),
+            KeyAlgorithm::X25519 => out.write_str("X25519"),
             KeyAlgorithm::Rsa(bits) => write!(out, "RSA {bits}"),
         }
     }
@@ -54,12 +68,13 @@ impl fmt::Display for KeyAlgorithm {
 impl FromStr for KeyAlgorithm {
     type Err = KeyError;
 
-    /// Parses `p256`, `p384`, `ed25519`, `rsa2048`, `rsa3072`, `rsa4096`.
+    /// Parses `p256`, `p384`, `ed25519`, `x25519`, `rsa2048`, `rsa3072`, `rsa4096`.
     fn from_str(text: &str) -> Result<KeyAlgorithm, KeyError> {
         match text.to_ascii_lowercase().replace(['-', '_', ' '], "").as_str() {
             "p256" | "ecp256" => Ok(KeyAlgorithm::EcP256),
             "p384" | "ecp384" => Ok(KeyAlgorithm::EcP384),
             "ed25519" => Ok(KeyAlgorithm::Ed25519),
+            "x25519" => Ok(KeyAlgorithm::X25519),
             "rsa2048" => Ok(KeyAlgorithm::Rsa(2048)),
             "rsa3072" => Ok(KeyAlgorithm::Rsa(3072)),
             "rsa4096" => Ok(KeyAlgorithm::Rsa(4096)),
@@ -150,6 +165,12 @@ pub enum KeyError {
         /// The type.
         found: String,
     },
+    /// The key is for receiving encrypted messages only.
+    #[error("keys of type {algorithm} cannot sign, they only receive encrypted messages")]
+    CannotSign {
+        /// The type.
+        algorithm: KeyAlgorithm,
+    },
     /// A word does not name a type of key.
     #[error("{found:?} is no type of key")]
     UnknownType {
@@ -171,9 +192,10 @@ impl KeyError {
             KeyError::NoKey | KeyError::TooLarge { .. } => "K001",
             KeyError::Encrypted { .. } => "K002",
             KeyError::Passphrase { .. } => "K011",
-            KeyError::Weak { .. } | KeyError::Unsupported { .. } | KeyError::UnknownType { .. } => {
-                "K003"
-            }
+            KeyError::Weak { .. }
+            | KeyError::Unsupported { .. }
+            | KeyError::CannotSign { .. }
+            | KeyError::UnknownType { .. } => "K003",
             KeyError::NotAKey { .. } => "K004",
             KeyError::Several { .. } => "K005",
             KeyError::Damaged { .. } | KeyError::OtherPublicKey { .. } | KeyError::Frame { .. } => {
@@ -238,12 +260,15 @@ impl KeyError {
             KeyError::Weak { .. } | KeyError::Unsupported { .. } | KeyError::UnknownType { .. } => {
                 "p256, p384, ed25519 and RSA of 2048 to 8192 bits are supported; key generate makes p256, p384, ed25519, rsa2048, rsa3072, rsa4096"
             }
+            KeyError::CannotSign { .. } => {
+                "key generate makes p256, p384, ed25519, rsa2048, rsa3072, rsa4096; x25519 is for accounts: conclave account key generate EMAIL --type x25519 --purpose encrypt"
+            }
             KeyError::TestFailed { .. } => "make a new key: conclave key generate",
         }
     }
 }
 
-/// Private key of a supported type, for signing on nodes.
+/// Private key of a supported type.
 #[derive(Clone)]
 pub struct PrivateKey {
     algorithm: KeyAlgorithm,
@@ -294,10 +319,10 @@ impl PrivateKey {
                 let key = p384::SecretKey::generate_from_rng(&mut chance);
                 key.to_pkcs8_der().map_err(made)?.to_bytes()
             }
-            KeyAlgorithm::Ed25519 => {
-                let mut seed = Zeroizing::new([0; 32]);
-                (chance.0)(seed.as_mut_slice());
-                read::ed25519_pkcs8(&seed)
+            KeyAlgorithm::Ed25519 | KeyAlgorithm::X25519 => {
+                let mut secret = Zeroizing::new([0; 32]);
+                (chance.0)(secret.as_mut_slice());
+                read::curve25519_pkcs8(algorithm, &secret)
             }
             KeyAlgorithm::Rsa(bits) => {
                 let key = rsa::PrivateKey::new(&mut chance, bits)
@@ -334,9 +359,13 @@ impl PrivateKey {
         sign::is_of_ring(self)
     }
 
-    /// Signs and verifies a test message, and for RSA also encrypts and decrypts one.
+    /// Signs and verifies a test message, and for RSA also encrypts and decrypts one. For X25519,
+    /// agrees on a secret with another key, from both sides.
     pub fn test(&self) -> Result<(), KeyError> {
-        sign::test(self)
+        match self.algorithm {
+            KeyAlgorithm::X25519 => exchange::test(self),
+            _ => sign::test(self),
+        }
     }
 }
 
@@ -346,6 +375,7 @@ fn spki(algorithm: KeyAlgorithm, public_key: &[u8]) -> Result<Vec<u8>, der::Erro
         KeyAlgorithm::EcP256 => (EC, Some(der::Any::encode_from(&P256)?)),
         KeyAlgorithm::EcP384 => (EC, Some(der::Any::encode_from(&P384)?)),
         KeyAlgorithm::Ed25519 => (ED25519, None),
+        KeyAlgorithm::X25519 => (X25519, None),
         KeyAlgorithm::Rsa(_) => (RSA, Some(der::Any::null())),
     };
     SubjectPublicKeyInfoOwned {
@@ -370,6 +400,7 @@ pub fn public_key_algorithm(spki_der: &[u8]) -> Option<KeyAlgorithm> {
     let curve = |any: &der::Any| any.decode_as::<ObjectIdentifier>().ok();
     match spki.algorithm.oid {
         ED25519 => Some(KeyAlgorithm::Ed25519),
+        X25519 => Some(KeyAlgorithm::X25519),
         EC => match spki.algorithm.parameters.as_ref().and_then(curve)? {
             P256 => Some(KeyAlgorithm::EcP256),
             P384 => Some(KeyAlgorithm::EcP384),

@@ -13,6 +13,7 @@ use crate::{
     key::{self, KeyAlgorithm, public_key_algorithm},
     name,
     rule::{Broken, Reason},
+    verify::Purpose,
 };
 
 const RSA_SHA1: &[&str] = &["1.2.840.113549.1.1.5", "1.2.840.10045.4.1", "1.2.840.113549.1.1.4"];
@@ -170,7 +171,7 @@ fn pss_name(identifier: &AlgorithmIdentifierOwned) -> String {
 }
 
 /// Checks that the key of a certificate is accepted.
-pub(crate) fn check_key(certificate: &Certificate) -> Result<(), Broken> {
+pub(crate) fn check_key(certificate: &Certificate, purpose: Purpose) -> Result<(), Broken> {
     let weak = |what: String| {
         Err(Broken::new(Reason::Signature, "NIST SP 800-131A", format!("its key is {what}")))
     };
@@ -180,6 +181,11 @@ pub(crate) fn check_key(certificate: &Certificate) -> Result<(), Broken> {
         }
         Some(KeyAlgorithm::Rsa(bits)) if bits > 8192 => {
             weak(format!("RSA of {bits} bits, which is not supported"))
+        }
+        // TLS and signatures need a key that signs.
+        Some(key @ KeyAlgorithm::X25519) if !matches!(purpose, Purpose::Email | Purpose::Any) => {
+            let detail = format!("its key is {key}, which cannot sign");
+            Err(Broken::new(Reason::Signature, "RFC 8410 §5", detail))
         }
         Some(_) => Ok(()),
         None => match SubjectPublicKeyInfoOwned::from_der(certificate.public_key_der()) {
@@ -205,8 +211,8 @@ pub(crate) fn key_cost(issuer: &Certificate) -> u64 {
         Some(KeyAlgorithm::EcP384) => 800_000,
         Some(KeyAlgorithm::Ed25519) => 60_000,
         Some(KeyAlgorithm::Rsa(bits)) if bits <= 8_192 => each(bits * bits, 1) / 65,
-        // Refused by its size alone.
-        Some(KeyAlgorithm::Rsa(_)) => 1_000,
+        // Refused by its size or its type alone.
+        Some(KeyAlgorithm::Rsa(_) | KeyAlgorithm::X25519) => 1_000,
         // P-521, or an unknown key.
         None => 800_000,
     }
@@ -286,7 +292,7 @@ mod tests {
         let make = ["req", "-x509", "-nodes", "-subj", "/CN=a", "-keyout", "/dev/null"];
         let pem = openssl(&[&make[..], settings].concat(), b"")?;
         let one = read_bundle(&pem).unwrap().remove(0);
-        let key = check_key(&one).err();
+        let key = check_key(&one, Purpose::Server).err();
         let broken = key.or_else(|| check(&one, &one, &mut Budget::new()).err());
         Some(broken.expect("a refusal").detail)
     }

@@ -8,6 +8,7 @@ mod decrypt;
 mod digest;
 mod encrypt;
 mod recipient;
+mod scheme;
 mod sign;
 mod signature;
 mod verify;

@@ -68,6 +68,7 @@ pub(crate) fn world() -> &'static World {
             let own = PrivateKey::generate(algorithm, &mut fill).unwrap();
             let purpose = match algorithm {
                 KeyAlgorithm::Ed25519 => Purpose::Sign,
+                KeyAlgorithm::X25519 => Purpose::Encrypt,
                 _ => Purpose::SignAndEncrypt,
             };
             let account = Account {
@@ -89,7 +90,13 @@ pub(crate) fn world() -> &'static World {
             let certificate_file = write(format!("{algorithm}.pem"), certificate.pem());
             Person { key: own, certificate, key_file, certificate_file }
         };
-        let all = [RSA, KeyAlgorithm::EcP256, KeyAlgorithm::EcP384, KeyAlgorithm::Ed25519];
+        let all = [
+            RSA,
+            KeyAlgorithm::EcP256,
+            KeyAlgorithm::EcP384,
+            KeyAlgorithm::Ed25519,
+            KeyAlgorithm::X25519,
+        ];
         let people = all.map(person).into();
         let authority_file = write("authority.pem".to_owned(), authority.pem());
         World { directory, authority_file, authority, people }

@@ -5,7 +5,7 @@ use std::path::Path;
 use conclave_tests::{Cluster, Node, has_program, run_alone};
 use serde_json::Value;
 
-use super::{account_of, openssl, with_issuer};
+use super::{account_of, openssl, refused, with_issuer};
 
 const LETTER: &str = "Received: from elsewhere\r\nFrom: Ann Lee <ann@shop.example>\r\n\
     To: bob@shop.example\r\nSubject: =?utf-8?Q?Gr=C3=BCn?=\r\nMIME-Version: 1.0\r\n\
@@ -313,6 +313,34 @@ fn the_issuer_of_a_domain_vouches_for_no_address_of_another() {
         let is_vouched = said["signers"][0]["verdict"]["valid"] == true;
         assert_eq!(is_vouched, names == "email:x@evil.example", "{names}: {said}");
     }
+}
+
+#[test]
+fn an_x25519_key_receives_and_never_signs() {
+    let cluster = Cluster::start(1);
+    let node = &cluster.nodes[0];
+    node.run(&["domain", "create", "shop.example"]).ok();
+    node.run(&["smime", "self-sign", "shop.example"]).ok();
+    let ann = By::of(node, "ann");
+    node.run(&["account", "create", &ann.email]).ok();
+    let generate = ["account", "key", "generate", &ann.email, "--type", "x25519"];
+    let generate = [&generate[..], &["--passphrase-file", &ann.pass]].concat();
+    let for_domain = vec!["key", "generate", "shop.example", "--type", "x25519"];
+    for words in [generate.clone(), [&generate[..], &["--purpose", "sign"]].concat(), for_domain] {
+        let problem = refused(node, &words);
+        assert_eq!(problem["code"], "K003", "{problem}");
+        assert!(problem["hint"].to_string().contains("--purpose encrypt"), "{problem}");
+    }
+    node.run(&[&generate[..], &["--purpose", "encrypt"]].concat()).ok();
+    node.run(&["account", "cert", "issue", &ann.email]).ok();
+    let letter = node.file("letter.eml", LETTER.as_bytes());
+    let sent = node.run(&["smime", "encrypt", &letter, "--to", &ann.email]).ok();
+    assert!(!sent.contains("From here on"), "{sent}");
+    let sent = node.file("sent.eml", sent.as_bytes());
+    let read = node.run(&ann.words(&["smime", "decrypt", &sent])).ok();
+    assert_eq!(body(&read), body(LETTER));
+    let signed = node.run(&ann.words(&["smime", "sign", &letter]));
+    assert!(signed.code != 0 && signed.out.is_empty(), "{}", signed.out);
 }
 
 fn mode(path: &Path) -> u32 {

@@ -5,7 +5,7 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 use conclave_keys::{Purpose, Secret};
-use conclave_pki::key::{KeyAlgorithm, PrivateKey, read_private_key};
+use conclave_pki::key::{KeyAlgorithm, KeyError, PrivateKey, read_private_key};
 use conclave_store::{
     command::Action,
     id::{DomainId, Fingerprint},
@@ -21,12 +21,23 @@ use crate::replica::{UPGRADE_HINT, version_of};
 /// Level of rules that says that every member signs with RSA of any size.
 const LEVEL_OF_ODD_RSA: u32 = 2;
 
-/// Generates a key. RSA can take seconds, so this runs on a blocking thread, and only once even if
-/// the command is derived several times.
+/// Generates a key of a type that signs. RSA can take seconds, so this runs on a blocking thread,
+/// and only once even if the command is derived several times.
 pub fn generate_key(asked: &Generate) -> Result<PrivateKey, Problem> {
-    let algorithm = asked.algorithm.as_deref().unwrap_or("p256");
-    let algorithm: KeyAlgorithm =
-        algorithm.parse().map_err(|error| problem::key("type", &error))?;
+    let algorithm = asked_algorithm(asked).and_then(|one| one.check_signs().map(|()| one));
+    generated(algorithm.map_err(|error| problem::key("type", &error))?)
+}
+
+/// Generates a key for an account, of any type.
+pub(crate) fn generate_account_key(asked: &Generate) -> Result<PrivateKey, Problem> {
+    generated(asked_algorithm(asked).map_err(|error| problem::key("type", &error))?)
+}
+
+fn asked_algorithm(asked: &Generate) -> Result<KeyAlgorithm, KeyError> {
+    asked.algorithm.as_deref().unwrap_or("p256").parse()
+}
+
+fn generated(algorithm: KeyAlgorithm) -> Result<PrivateKey, Problem> {
     let key = PrivateKey::generate(algorithm, &mut entropy::fill)
         .map_err(|error| problem::key("key", &error))?;
     key.test().map_err(|error| problem::key("key", &error))?;
@@ -176,6 +187,16 @@ pub fn remove_key(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_cannot_sign_is_for_accounts_alone() {
+        let asked = Generate { algorithm: Some("x25519".to_owned()) };
+        let refused = generate_key(&asked).err().unwrap();
+        assert_eq!(refused.code, Code::KeyUnsupported);
+        assert!(refused.hint.unwrap().contains("--purpose encrypt"));
+        let key = generate_account_key(&asked).unwrap();
+        assert_eq!(key.algorithm(), KeyAlgorithm::X25519);
+    }
 
     #[test]
     fn a_key_with_which_an_older_member_cannot_sign_waits_for_every_member() {

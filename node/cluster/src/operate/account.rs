@@ -83,7 +83,7 @@ impl Operator {
     ) -> Result<LockedKey, Problem> {
         let recovery = admit::recovery_key(&self.node, &found.state, &found.domain)?;
         self.locking(&found.address, move |address| {
-            let key = admit::generate_key(&generate)?;
+            let key = admit::generate_account_key(&generate)?;
             check_purpose(&key, purpose)?;
             new_key(&key, &passphrase, address, recovery.as_ref())
         })
@@ -351,11 +351,17 @@ fn unusable(error: &Pkcs12Error) -> Problem {
 
 /// Refuses a key that cannot do what it is for: no certificate could be issued for it.
 fn check_purpose(key: &PrivateKey, purpose: KeyUse) -> Result<(), Problem> {
-    if key.algorithm() != KeyAlgorithm::Ed25519 || purpose == KeyUse::Sign {
-        return Ok(());
-    }
-    let title = "an Ed25519 key cannot receive encrypted messages";
-    Err(Problem::new(Code::KeyUnsupported, title).hint("--purpose sign    or: --type p256"))
+    let (title, hint) = match (key.algorithm(), purpose) {
+        (KeyAlgorithm::Ed25519, KeyUse::SignAndEncrypt | KeyUse::Encrypt) => {
+            ("an Ed25519 key cannot receive encrypted messages", "--purpose sign")
+        }
+        (KeyAlgorithm::X25519, KeyUse::SignAndEncrypt | KeyUse::Sign) => {
+            ("an X25519 key cannot sign", "--purpose encrypt")
+        }
+        _ => return Ok(()),
+    };
+    let hint = format!("{hint}    or: --type p256");
+    Err(Problem::new(Code::KeyUnsupported, title).hint(hint))
 }
 
 /// Refuses a certificate for other addresses.

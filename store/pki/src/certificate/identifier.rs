@@ -51,12 +51,7 @@ impl Certificate {
     /// Returns whether messages may be encrypted to its key, by type and key usage (RFC 8550
     /// §4.4.2). Without the extension every use is allowed.
     pub fn may_receive(&self) -> bool {
-        let wanted = match self.key_algorithm() {
-            Some(KeyAlgorithm::Rsa(_)) => KeyUsages::KeyEncipherment,
-            Some(KeyAlgorithm::EcP256 | KeyAlgorithm::EcP384) => KeyUsages::KeyAgreement,
-            _ => return false,
-        };
-        self.has_usage(wanted)
+        self.key_algorithm().and_then(usage_to_receive).is_some_and(|usage| self.has_usage(usage))
     }
 
     /// Returns whether TLS clients may show it by its extended key usage, which names that.
@@ -70,5 +65,17 @@ impl Certificate {
     pub(crate) fn has_usage(&self, wanted: KeyUsages) -> bool {
         let found = self.parsed.tbs_certificate().get_extension::<KeyUsage>();
         found.is_ok_and(|found| found.is_none_or(|(_, usage)| usage.0.contains(wanted)))
+    }
+}
+
+/// Returns the key usage with which a key receives encrypted messages (RFC 3279 §2.3.1, RFC 5480 §3,
+/// RFC 8410 §5); `None` if it cannot.
+pub(crate) fn usage_to_receive(algorithm: KeyAlgorithm) -> Option<KeyUsages> {
+    match algorithm {
+        KeyAlgorithm::Rsa(_) => Some(KeyUsages::KeyEncipherment),
+        KeyAlgorithm::EcP256 | KeyAlgorithm::EcP384 | KeyAlgorithm::X25519 => {
+            Some(KeyUsages::KeyAgreement)
+        }
+        KeyAlgorithm::Ed25519 => None,
     }
 }

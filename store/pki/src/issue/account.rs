@@ -22,8 +22,8 @@ use super::{
     extension, from_attributes, general_name, key_identifier,
 };
 use crate::{
-    certificate::Certificate,
-    key::{KeyAlgorithm, PrivateKey, public_key_algorithm, type_name},
+    certificate::{Certificate, usage_to_receive},
+    key::{PrivateKey, public_key_algorithm, type_name},
     limits::{ACCOUNT_EMAILS_MAX, CRL_URL_BYTES_MAX},
 };
 
@@ -124,25 +124,20 @@ impl Account<'_> {
     }
 
     fn key_usage(&self) -> Result<FlagSet<KeyUsages>, IssueError> {
-        let encrypts = match public_key_algorithm(self.public_key_der) {
-            Some(KeyAlgorithm::Rsa(_)) => Some(KeyUsages::KeyEncipherment),
-            Some(KeyAlgorithm::EcP256 | KeyAlgorithm::EcP384) => Some(KeyUsages::KeyAgreement),
-            Some(KeyAlgorithm::Ed25519) => None,
-            None => {
-                let key = type_name(self.public_key_der);
-                return Err(IssueError::Purpose { key, purpose: "sign or encrypt" });
-            }
+        let Some(algorithm) = public_key_algorithm(self.public_key_der) else {
+            let key = type_name(self.public_key_der);
+            return Err(IssueError::Purpose { key, purpose: "sign or encrypt" });
         };
-        let signs = KeyUsages::DigitalSignature;
-        match (self.purpose, encrypts) {
-            (Purpose::Sign, _) => Ok(signs.into()),
-            (Purpose::Encrypt, Some(encrypts)) => Ok(encrypts.into()),
-            (Purpose::SignAndEncrypt, Some(encrypts)) => Ok(signs | encrypts),
-            (_, None) => {
-                let key = "Ed25519".to_owned();
-                Err(IssueError::Purpose { key, purpose: "encrypt" })
-            }
+        let cannot = |purpose| IssueError::Purpose { key: algorithm.to_string(), purpose };
+        let mut usage = FlagSet::default();
+        if self.purpose != Purpose::Encrypt {
+            algorithm.check_signs().map_err(|_| cannot("sign"))?;
+            usage |= KeyUsages::DigitalSignature;
         }
+        if self.purpose != Purpose::Sign {
+            usage |= usage_to_receive(algorithm).ok_or_else(|| cannot("encrypt"))?;
+        }
+        Ok(usage)
     }
 }
 
@@ -212,7 +207,8 @@ mod tests {
     use crate::{
         crl::Crl,
         issue::{RevocationReason, Revoked, revocation_list, self_sign},
-        key::tests::openssl,
+        key::{KeyAlgorithm, tests::openssl},
+        verify::{self, Request, Rules, verify},
     };
 
     fn chance(bytes: &mut [u8]) {
@@ -293,6 +289,45 @@ mod tests {
     }
 
     #[test]
+    fn an_x25519_key_is_certified_for_key_agreement_alone() {
+        let (authority_key, authority) = made(KeyAlgorithm::EcP256);
+        let emails = ["ann@a.example".to_owned()];
+        let key = PrivateKey::generate(KeyAlgorithm::X25519, &mut chance).unwrap();
+        let account = account(&key, &emails, Purpose::Encrypt);
+        let made = account.issue(&authority_key, &authority, [7; 16], VALIDITY).unwrap();
+        assert!(made.may_receive() && made.matches(&key));
+        let valid = |purpose| {
+            let request = Request {
+                certificate: &made,
+                intermediates: &[],
+                anchors: std::slice::from_ref(&authority),
+                crls: &[],
+                is_list_required: false,
+                purpose,
+                name: None,
+                at: VALIDITY.not_before,
+                rules: Rules::Profile,
+                depth: None,
+            };
+            verify(&request)
+        };
+        assert!(valid(verify::Purpose::Email).is_ok());
+        for purpose in [verify::Purpose::Server, verify::Purpose::EmailSignature] {
+            let refused = valid(purpose).expect_err("a refusal");
+            assert!(refused.detail.contains("X25519, which cannot sign"), "{refused}");
+        }
+        let text = openssl(&["x509", "-noout", "-ext", "keyUsage"], made.pem().as_bytes());
+        let Some(text) = text.map(|text| String::from_utf8(text).unwrap()) else { return };
+        assert_eq!(text.lines().last().map(str::trim), Some("Key Agreement"), "{text}");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca");
+        std::fs::write(&file, authority.pem()).unwrap();
+        // Without -purpose smimeencrypt, for which OpenSSL wants keyEncipherment of every key.
+        let arguments = ["verify", "-x509_strict", "-CAfile", file.to_str().unwrap()];
+        openssl(&arguments, made.pem().as_bytes());
+    }
+
+    #[test]
     fn what_cannot_issue_or_be_issued_is_refused_with_the_reason() {
         let (key, authority) = made(KeyAlgorithm::EcP256);
         let emails = ["ann@a.example".to_owned()];
@@ -303,6 +338,11 @@ mod tests {
         let good = account(&key, &emails, Purpose::SignAndEncrypt);
         let ed = PrivateKey::generate(KeyAlgorithm::Ed25519, &mut chance).unwrap();
         check(&account(&ed, &emails, Purpose::SignAndEncrypt), &authority, "to encrypt");
+        let x = PrivateKey::generate(KeyAlgorithm::X25519, &mut chance).unwrap();
+        for purpose in [Purpose::SignAndEncrypt, Purpose::Sign] {
+            let expected = "a key of type X25519 cannot be certified to sign";
+            check(&account(&x, &emails, purpose), &authority, expected);
+        }
         check(&Account { emails: &[], ..good }, &authority, "1 to 64");
         check(&Account { emails: &["a.example".to_owned()], ..good }, &authority, "a.example");
         check(&Account { crl_url: Some("nothing"), ..good }, &authority, "nothing");

@@ -91,7 +91,7 @@ pub fn revocation_list(
     let number = CrlNumber(Uint::new(&number.to_be_bytes())?);
     let to_be_signed = ToBeSigned {
         version: 1,
-        signature: signature_algorithm(issuer_key.algorithm()),
+        signature: signature_algorithm(issuer_key.algorithm())?,
         issuer: Any::from_der(&name)?,
         this_update: time(updates.not_before)?,
         next_update: time(updates.not_after)?,

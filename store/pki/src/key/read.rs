@@ -7,7 +7,8 @@ use x509_cert::spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use zeroize::Zeroizing;
 
 use super::{
-    EC, ED25519, KeyAlgorithm, KeyError, P256, P384, PrivateKey, RSA, pkcs8::Wrapped, sign, spki,
+    EC, ED25519, KeyAlgorithm, KeyError, P256, P384, PrivateKey, RSA, X25519, exchange,
+    pkcs8::Wrapped, sign, spki,
 };
 use crate::{
     certificate::Certificate,
@@ -16,10 +17,11 @@ use crate::{
     pem::{self, Block, PemError},
 };
 
-/// Shortest public key, that of Ed25519.
+/// Shortest public key, that of Ed25519 and X25519.
 const PUBLIC_BYTES_MIN: usize = 32;
 
-/// Reads the one private key of a PEM input. An encrypted PKCS#8 key needs its passphrase.
+/// Reads the one private key of a PEM input, which must be of a type that signs. An encrypted PKCS#8
+/// key needs its passphrase.
 pub fn read_private_key(input: &[u8], passphrase: Option<&[u8]>) -> Result<PrivateKey, KeyError> {
     let blocks = pem::blocks(input).map_err(|error| pem_error(&error))?;
     // OpenSSL writes the curve of an EC key into a separate block before the key.
@@ -28,7 +30,10 @@ pub fn read_private_key(input: &[u8], passphrase: Option<&[u8]>) -> Result<Priva
     let keys: Vec<&&Block> =
         blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
     match (keys.as_slice(), blocks.first()) {
-        ([key], _) => read_block(key, passphrase),
+        ([key], _) => {
+            let key = read_block(key, passphrase)?;
+            key.algorithm.check_signs().map(|()| key)
+        }
         ([_, second, ..], _) => Err(KeyError::Several { count: keys.len(), line: second.line }),
         ([], Some(other)) => {
             Err(KeyError::NotAKey { found: article(other.label), line: other.line })
@@ -202,27 +207,31 @@ pub(super) fn pkcs8(der: &[u8], line: usize) -> Result<PrivateKey, KeyError> {
             }
             sec1(inner, curve, line)?
         }
-        ED25519 => {
-            let seed = <&der::asn1::OctetStringRef>::from_der(inner)
-                .ok()
-                .and_then(|seed| <&[u8; 32]>::try_from(seed.as_bytes()).ok())
-                .ok_or_else(|| damaged(line, "it is no Ed25519 key"))?;
-            finish(KeyAlgorithm::Ed25519, ed25519_pkcs8(seed), line)?
-        }
+        ED25519 => curve25519(KeyAlgorithm::Ed25519, inner, line)?,
+        X25519 => curve25519(KeyAlgorithm::X25519, inner, line)?,
         other => return Err(KeyError::Unsupported { found: algorithm_name(other) }),
     };
     check_public(&key, info.public_key, line)?;
     Ok(key)
 }
 
-/// Encodes PKCS#8 version 1 (RFC 8410 §7). OpenSSL 3.0 cannot read version 2, which also contains
-/// the public key.
-pub(super) fn ed25519_pkcs8(seed: &[u8; 32]) -> Zeroizing<Vec<u8>> {
-    const PREFIX: [u8; 16] =
-        [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-    let mut der = Zeroizing::new(Vec::with_capacity(PREFIX.len() + seed.len()));
-    der.extend_from_slice(&PREFIX);
-    der.extend_from_slice(seed);
+/// Reads CurvePrivateKey (RFC 8410 §7).
+fn curve25519(algorithm: KeyAlgorithm, der: &[u8], line: usize) -> Result<PrivateKey, KeyError> {
+    let secret = <&der::asn1::OctetStringRef>::from_der(der).ok();
+    let secret = secret.and_then(|secret| <&[u8; 32]>::try_from(secret.as_bytes()).ok());
+    let secret = secret.ok_or_else(|| damaged(line, &format!("it is no {algorithm} key")))?;
+    finish(algorithm, curve25519_pkcs8(algorithm, secret), line)
+}
+
+/// Encodes PKCS#8 version 1 (RFC 8410 §7) of an Ed25519 or X25519 key. OpenSSL 3.0 cannot read
+/// version 2, which also contains the public key.
+pub(super) fn curve25519_pkcs8(algorithm: KeyAlgorithm, secret: &[u8; 32]) -> Zeroizing<Vec<u8>> {
+    // The last byte of the identifier: 1.3.101.110 or 1.3.101.112.
+    let arc = if algorithm == KeyAlgorithm::X25519 { 0x6e } else { 0x70 };
+    let prefix = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, arc, 4, 0x22, 4, 0x20];
+    let mut der = Zeroizing::new(Vec::with_capacity(prefix.len() + secret.len()));
+    der.extend_from_slice(&prefix);
+    der.extend_from_slice(secret);
     der
 }
 
@@ -245,7 +254,6 @@ fn algorithm_name(oid: ObjectIdentifier) -> String {
         "1.2.840.113549.1.1.10" => "RSA-PSS".to_owned(),
         "1.2.840.10040.4.1" => "DSA".to_owned(),
         "1.2.840.10046.2.1" | "1.2.840.113549.1.3.1" => "DH".to_owned(),
-        "1.3.101.110" => "X25519".to_owned(),
         "1.3.101.111" => "X448".to_owned(),
         "1.3.101.113" => "Ed448".to_owned(),
         "1.2.840.10045.3.1.1" => "EC P-192".to_owned(),
@@ -328,8 +336,11 @@ fn finish(
     pkcs8: Zeroizing<Vec<u8>>,
     line: usize,
 ) -> Result<PrivateKey, KeyError> {
-    let public = sign::public_key(algorithm, &pkcs8)
-        .ok_or_else(|| damaged(line, "the signing library refuses it"))?;
+    let public = match algorithm {
+        KeyAlgorithm::X25519 => exchange::public_key(&pkcs8),
+        _ => sign::public_key(algorithm, &pkcs8),
+    };
+    let public = public.ok_or_else(|| damaged(line, "the cryptographic library refuses it"))?;
     let public = spki(algorithm, &public).map_err(|_| damaged(line, "it has no public key"))?;
     Ok(PrivateKey { algorithm, pkcs8, public })
 }

@@ -44,6 +44,7 @@ fn pair(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> Option<Pair> {
             let odd = || aws_lc_rs::rsa::KeyPair::from_pkcs8(pkcs8).ok().map(Pair::OddRsa);
             RsaKeyPair::from_pkcs8(pkcs8).ok().map(Pair::Rsa).or_else(odd)
         }
+        KeyAlgorithm::X25519 => None,
     }
 }
 
@@ -73,8 +74,9 @@ mod odd_rsa {
 
 impl PrivateKey {
     /// Signs `message`: ECDSA as ASN.1, with the hash of the curve's size; Ed25519; or RSA PKCS#1
-    /// with SHA-256. [`super::is_signed`] verifies it.
+    /// with SHA-256. [`super::is_signed`] verifies it. An X25519 key cannot sign.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.algorithm.check_signs()?;
         let refused = |_| KeyError::TestFailed { why: "it does not sign" };
         let chance = SystemRandom::new();
         match pair(self.algorithm, &self.pkcs8) {
@@ -101,7 +103,9 @@ impl PrivateKey {
 }
 
 /// Returns the signature algorithm of [`PrivateKey::sign`].
-pub(crate) fn signature_algorithm(algorithm: KeyAlgorithm) -> AlgorithmIdentifierOwned {
+pub(crate) fn signature_algorithm(
+    algorithm: KeyAlgorithm,
+) -> Result<AlgorithmIdentifierOwned, KeyError> {
     let (oid, parameters) = match algorithm {
         KeyAlgorithm::EcP256 => (ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2"), None),
         KeyAlgorithm::EcP384 => (ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3"), None),
@@ -109,18 +113,20 @@ pub(crate) fn signature_algorithm(algorithm: KeyAlgorithm) -> AlgorithmIdentifie
         KeyAlgorithm::Rsa(_) => {
             (ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11"), Some(Any::null()))
         }
+        KeyAlgorithm::X25519 => return Err(KeyError::CannotSign { algorithm }),
     };
-    AlgorithmIdentifierOwned { oid, parameters }
+    Ok(AlgorithmIdentifierOwned { oid, parameters })
 }
 
-/// Returns the algorithm that verifies the result of [`PrivateKey::sign`].
-fn verification(algorithm: KeyAlgorithm) -> &'static dyn VerificationAlgorithm {
-    match algorithm {
+/// Returns the algorithm that verifies the result of [`PrivateKey::sign`]; `None` if there is none.
+fn verification(algorithm: KeyAlgorithm) -> Option<&'static dyn VerificationAlgorithm> {
+    Some(match algorithm {
         KeyAlgorithm::EcP256 => &ECDSA_P256_SHA256_ASN1,
         KeyAlgorithm::EcP384 => &ECDSA_P384_SHA384_ASN1,
         KeyAlgorithm::Ed25519 => &signature::ED25519,
         KeyAlgorithm::Rsa(_) => &RSA_PKCS1_2048_8192_SHA256,
-    }
+        KeyAlgorithm::X25519 => return None,
+    })
 }
 
 pub(super) fn is_signed(
@@ -129,8 +135,8 @@ pub(super) fn is_signed(
     message: &[u8],
     signature: &[u8],
 ) -> bool {
-    let public_key = UnparsedPublicKey::new(verification(algorithm), public_key);
-    public_key.verify(message, signature).is_ok()
+    let Some(verification) = verification(algorithm) else { return false };
+    UnparsedPublicKey::new(verification, public_key).verify(message, signature).is_ok()
 }
 
 pub(super) fn test(key: &PrivateKey) -> Result<(), KeyError> {
@@ -138,9 +144,9 @@ pub(super) fn test(key: &PrivateKey) -> Result<(), KeyError> {
     let failed = |why| KeyError::TestFailed { why };
     let signature = key.sign(MESSAGE)?;
     let public = public_key(key.algorithm, &key.pkcs8).ok_or_else(|| failed("no public key"))?;
-    UnparsedPublicKey::new(verification(key.algorithm), public)
-        .verify(MESSAGE, &signature)
-        .map_err(|_| failed("what it signs does not verify"))?;
+    if !is_signed(key.algorithm, &public, MESSAGE, &signature) {
+        return Err(failed("what it signs does not verify"));
+    }
     if matches!(key.algorithm, KeyAlgorithm::Rsa(_)) {
         test_encryption(key, MESSAGE)?;
     }

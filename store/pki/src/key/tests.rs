@@ -30,10 +30,11 @@ pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     Some(output.stdout)
 }
 
-const ALGORITHMS: [KeyAlgorithm; 5] = [
+const ALGORITHMS: [KeyAlgorithm; 6] = [
     KeyAlgorithm::EcP256,
     KeyAlgorithm::EcP384,
     KeyAlgorithm::Ed25519,
+    KeyAlgorithm::X25519,
     KeyAlgorithm::Rsa(2048),
     KeyAlgorithm::Rsa(3072),
 ];
@@ -221,6 +222,43 @@ fn ed25519_is_read_in_every_form_and_a_foreign_public_key_is_refused() {
     for der in [ed25519(2, seed, &[]), ed25519(0, &seed[..31], &[])] {
         assert_eq!(read(&der).err().unwrap().code(), "K006");
     }
+}
+
+#[test]
+fn x25519_is_read_as_openssl_writes_it_and_is_refused_by_whatever_signs() {
+    let Some(pem) = openssl(&["genpkey", "-algorithm", "x25519"], b"") else { return };
+    let der = openssl(&["pkey", "-outform", "DER"], &pem).unwrap();
+    let key = PrivateKey::from_pkcs8_der(&der).unwrap();
+    key.test().unwrap();
+    assert_eq!((key.algorithm(), key.pkcs8_der()), (KeyAlgorithm::X25519, der.as_slice()));
+    let foreign = PrivateKey::generate(KeyAlgorithm::X25519, &mut chance()).unwrap();
+    let beside = tlv(0x81, &[&[0], &foreign.public_key_der()[12..]].concat());
+    let error = PrivateKey::from_pkcs8_der(&tlv(0x30, &[&der[2..], &beside].concat())).err();
+    assert_eq!(error, Some(KeyError::OtherPublicKey { line: 1 }));
+
+    let refusal = KeyError::CannotSign { algorithm: KeyAlgorithm::X25519 };
+    assert_eq!(read_private_key(&pem, None).err(), Some(refusal.clone()));
+    assert_eq!(refusal.code(), "K003");
+    assert!(refusal.hint().contains("--purpose encrypt"));
+    assert_eq!(key.sign(b"x").err(), Some(refusal.clone()));
+    assert!(!is_signed(key.public_key_der(), b"x", &[0; 64]));
+    let refusal = crate::issue::IssueError::Key(refusal);
+    let validity = crate::issue::Validity { not_before: 0, not_after: 1_000 };
+    let attributes = crate::issue::Attributes {
+        common_name: "shop.example".to_owned(),
+        ..crate::issue::Attributes::default()
+    };
+    let names = ["shop.example".to_owned()];
+    let made = crate::issue::self_sign(&key, &attributes, &names, [1; 16], validity);
+    assert_eq!(made.err(), Some(refusal.clone()));
+    let made = crate::issue::smime_authority(&key, &attributes, [1; 16], validity);
+    assert_eq!(made.err(), Some(refusal.clone()));
+    assert_eq!(crate::csr::request(&key, &attributes, &names).err(), Some(refusal.clone()));
+    let own = PrivateKey::generate(KeyAlgorithm::EcP256, &mut chance()).unwrap();
+    let authority = crate::issue::authority(&own, "a", [1; 16], validity).unwrap();
+    let public = key.public_key_der();
+    let made = crate::issue::server(&own, &authority, public, &names, [1; 16], validity);
+    assert_eq!(made.err(), Some(refusal));
 }
 
 #[test]

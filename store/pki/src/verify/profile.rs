@@ -202,7 +202,7 @@ impl<'a> Profiled<'a> {
                 "the two statements of the signature's algorithm differ",
             ));
         }
-        signature::check_key(self.certificate)?;
+        signature::check_key(self.certificate, request.purpose)?;
         subtrees::check_form(self.constraints.as_ref(), request.rules)?;
         if request.rules != Rules::Path {
             let is_asked_for = std::ptr::eq(self.certificate, request.certificate);

@@ -55,8 +55,8 @@ fn check_key(one: &Profiled<'_>) -> Result<(), Broken> {
         Some(KeyAlgorithm::Rsa(bits)) if bits % 8 != 0 => {
             refused("BR §6.1.5", format!("RSA of {bits} bits, which is no multiple of 8"))
         }
-        Some(KeyAlgorithm::Ed25519) => {
-            refused("BR §7.1.3.1", "Ed25519, neither RSA nor ECDSA".to_owned())
+        Some(key @ (KeyAlgorithm::Ed25519 | KeyAlgorithm::X25519)) => {
+            refused("BR §7.1.3.1", format!("{key}, neither RSA nor ECDSA"))
         }
         _ => Ok(()),
     }

@@ -1,4 +1,5 @@
-//! Content keys for recipients: by RSA (RFC 3370 §4.2.1, RFC 3560) and by ECDH (RFC 5753).
+//! Content keys for recipients: by RSA (RFC 3370 §4.2.1, RFC 3560), ECDH (RFC 5753) and X25519 (RFC
+//! 8418).
 
 use aes::{Aes128, Aes192, Aes256};
 use aes_kw::{AesKw, KeyInit};
@@ -14,24 +15,19 @@ use der::{
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoRef};
 use zeroize::Zeroizing;
 
-use super::{NULL, RSA, algorithm, decrypt::Holder, digest::Hash, verify::is_named};
+use super::{
+    NULL, RSA, algorithm, decrypt::Holder, digest::Hash, scheme::Scheme, verify::is_named,
+};
 use crate::{
-    ber::{CONTEXT_0, CONTEXT_1, CONTEXT_2, OCTET_STRING, SEQUENCE, tlv},
+    ber::{CONTEXT_0, CONTEXT_1, OCTET_STRING, SEQUENCE, tlv},
     limits::RECIPIENTS_MAX,
 };
 
 const OAEP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.7");
 const MGF1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.8");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
 const AES_256_WRAP: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.45");
-
-/// dhSinglePass-stdDH with the hash function of its key derivation (RFC 5753 §7.1.4).
-const AGREEMENTS: [(&str, Hash); 4] = [
-    ("1.3.133.16.840.63.0.2", Hash::Sha1),
-    ("1.3.132.1.11.1", Hash::Sha256),
-    ("1.3.132.1.11.2", Hash::Sha384),
-    ("1.3.132.1.11.3", Hash::Sha512),
-];
 
 /// Random bytes, from the caller.
 pub(crate) type Fill<'a> = &'a mut dyn FnMut(&mut [u8]);
@@ -48,7 +44,7 @@ pub(super) fn info(
     let name = certificate.issuer_and_serial_der().ok_or_else(damaged)?;
     let public = certificate.public_key_der();
     match certificate.key_algorithm() {
-        Some(algorithm @ (KeyAlgorithm::EcP256 | KeyAlgorithm::EcP384)) => {
+        Some(algorithm @ (KeyAlgorithm::EcP256 | KeyAlgorithm::EcP384 | KeyAlgorithm::X25519)) => {
             agreement(algorithm, public, &name, content_key, fill)
         }
         _ => {
@@ -71,7 +67,7 @@ fn oaep_sha256() -> Vec<u8> {
     algorithm(OAEP, &parameters)
 }
 
-/// Returns KeyAgreeRecipientInfo (RFC 5753 §3.1.1) with a new key of the same curve.
+/// Returns KeyAgreeRecipientInfo (RFC 5753 §3.1.1, RFC 8418 §3.1) with a new key of the same curve.
 fn agreement(
     curve: KeyAlgorithm,
     public: &[u8],
@@ -87,51 +83,25 @@ fn agreement(
     let ephemeral = PrivateKey::generate(curve, fill)?;
     let theirs = point(public).ok_or_else(|| failed("its public key cannot be read"))?;
     let ours = point(ephemeral.public_key_der()).ok_or_else(|| failed("no public key"))?;
-    let (scheme, hash) = match curve {
-        KeyAlgorithm::EcP384 => ("1.3.132.1.11.2", Hash::Sha384),
-        _ => ("1.3.132.1.11.1", Hash::Sha256),
-    };
+    let scheme = Scheme::of_key(curve);
     let wrap = algorithm(AES_256_WRAP, &[]);
     let shared = ephemeral.agree(&theirs)?;
-    let key = derive(&shared, hash, &wrap, None, 32);
-    let wrapped = wrapped(&key, content_key).ok_or_else(|| failed("the key is not wrapped"))?;
+    let key = scheme.derive(&shared, &wrap, None, 32);
+    let wrapped = key.and_then(|key| wrapped(&key, content_key));
+    let wrapped = wrapped.ok_or_else(|| failed("the key is not wrapped"))?;
     let bits = tlv(3, &[&[0], &ours]);
-    let originator = tlv(CONTEXT_1, &[&algorithm(EC, &[]), &bits]);
+    let curve = if curve == KeyAlgorithm::X25519 { X25519 } else { EC };
+    let originator = tlv(CONTEXT_1, &[&algorithm(curve, &[]), &bits]);
     let recipient = tlv(SEQUENCE, &[name, &tlv(OCTET_STRING, &[&wrapped])]);
     Ok(tlv(
         CONTEXT_1,
         &[
             &[2, 1, 3],
             &tlv(CONTEXT_0, &[&originator]),
-            &algorithm(ObjectIdentifier::new_unwrap(scheme), &wrap),
+            &algorithm(scheme.oid, &wrap),
             &tlv(SEQUENCE, &[&recipient]),
         ],
     ))
-}
-
-/// Derives a key of `bytes` bytes (X9.63; RFC 5753 §7.2): the hash of secret, counter and
-/// ECC-CMS-SharedInfo.
-fn derive(
-    shared: &[u8],
-    hash: Hash,
-    wrap: &[u8],
-    material: Option<&[u8]>,
-    bytes: usize,
-) -> Zeroizing<Vec<u8>> {
-    let material = material.map(|bytes| tlv(CONTEXT_0, &[&tlv(OCTET_STRING, &[bytes])]));
-    let bits = u32::try_from(bytes * 8).unwrap_or(u32::MAX).to_be_bytes();
-    let size = tlv(CONTEXT_2, &[&tlv(OCTET_STRING, &[&bits])]);
-    let info = tlv(SEQUENCE, &[wrap, &material.unwrap_or_default(), &size]);
-    let mut key = Zeroizing::new(Vec::with_capacity(2 * 64));
-    for counter in 1_u32.. {
-        if key.len() >= bytes {
-            break;
-        }
-        let input = Zeroizing::new([shared, &counter.to_be_bytes(), &info].concat());
-        key.extend_from_slice(aws_lc_rs::digest::digest(hash.algorithm(), &input).as_ref());
-    }
-    key.truncate(bytes);
-    key
 }
 
 /// Wraps a key with AES-256 (RFC 3394).
@@ -161,7 +131,7 @@ pub(super) struct Found<'a> {
 enum How {
     Transport(RsaPadding),
     Agreement {
-        hash: Hash,
+        scheme: Scheme,
         point: Vec<u8>,
         material: Option<Vec<u8>>,
         /// AlgorithmIdentifier of the key wrap, as the sender encoded it.
@@ -196,9 +166,9 @@ impl<'a> Found<'a> {
                 let opened = key.decrypt(*padding, &self.encrypted, random.clone(), fill);
                 opened.unwrap_or(random)
             }
-            How::Agreement { hash, point, material, wrap, wrap_bytes } => {
+            How::Agreement { scheme, point, material, wrap, wrap_bytes } => {
                 let opened = key.agree(point).ok().and_then(|shared| {
-                    let key = derive(&shared, *hash, wrap, material.as_deref(), *wrap_bytes);
+                    let key = scheme.derive(&shared, wrap, material.as_deref(), *wrap_bytes)?;
                     unwrapped(&key, &self.encrypted)
                 });
                 opened.filter(|key| key.len() == bytes).unwrap_or(random)
@@ -277,9 +247,7 @@ fn agreed<'a>(info: &[u8], holders: &[Holder<'a>]) -> Outcome<'a> {
     let algorithm = AlgorithmIdentifierOwned::decode(&mut reader).ok()?;
     let keys = AnyRef::decode(&mut reader).ok()?;
     let (holder, encrypted) = own_key(keys.value(), holders)?;
-    let name = algorithm.oid;
-    let known = AGREEMENTS.iter().find(|(oid, _)| name == ObjectIdentifier::new_unwrap(oid));
-    let Some((_, hash)) = known else { return Some(Err(name)) };
+    let Some(scheme) = Scheme::from_oid(algorithm.oid) else { return Some(Err(algorithm.oid)) };
     let wrap: AlgorithmIdentifierOwned = algorithm.parameters?.decode_as().ok()?;
     let wrap_bytes = match wrap.oid.to_string().as_str() {
         "2.16.840.1.101.3.4.1.5" => 16,
@@ -294,7 +262,7 @@ fn agreed<'a>(info: &[u8], holders: &[Holder<'a>]) -> Outcome<'a> {
     AlgorithmIdentifierOwned::decode(&mut inner).ok()?;
     let point = BitStringRef::decode(&mut inner).ok()?.raw_bytes().to_vec();
     let wrap = wrap.to_der().ok()?;
-    let how = How::Agreement { hash: *hash, point, material, wrap, wrap_bytes };
+    let how = How::Agreement { scheme, point, material, wrap, wrap_bytes };
     Some(Ok(Some(Found { holder, how, encrypted })))
 }
 
@@ -324,3 +292,6 @@ fn own_key<'a>(keys: &[u8], holders: &[Holder<'a>]) -> Option<(Holder<'a>, Vec<u
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,6 +83,7 @@ impl SigningKey<'_> {
 
     /// Checks what can be refused before the content is read.
     pub(crate) fn check(&self) -> Result<(), SignError> {
+        self.key.algorithm().check_signs()?;
         if !self.certificate.matches(self.key) {
             let subject = self.certificate.subject_or_names();
             return Err(SignError::OtherKey { subject });

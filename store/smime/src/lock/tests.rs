@@ -25,7 +25,8 @@ fn locked(key: &PrivateKey) -> Vec<u8> {
 
 #[test]
 fn a_locked_key_opens_with_its_passphrase_in_its_context_only() {
-    for algorithm in [KeyAlgorithm::EcP256, KeyAlgorithm::Ed25519, KeyAlgorithm::Rsa(2048)] {
+    use KeyAlgorithm::{EcP256, Ed25519, Rsa, X25519};
+    for algorithm in [EcP256, Ed25519, X25519, Rsa(2048)] {
         let key = key(algorithm);
         let locked = locked(&key);
         assert!(!locked.windows(16).any(|part| key.pkcs8_der().windows(16).any(|of| of == part)));

@@ -13,6 +13,7 @@ use crate::{
 };
 
 const EC: KeyAlgorithm = KeyAlgorithm::EcP256;
+const X25519: KeyAlgorithm = KeyAlgorithm::X25519;
 
 fn signed(form: Form) -> Vec<u8> {
     let mut out = Vec::new();
@@ -57,16 +58,17 @@ fn no_changed_byte_changes_what_a_signature_proves() {
 
 #[test]
 fn no_changed_byte_changes_what_gcm_protects() {
-    let whole = sealed(EC, Cipher::Aes256Gcm, RsaPadding::Pkcs1);
-    for at in 0..whole.len() {
-        let mut changed = whole.clone();
-        changed[at] ^= 1;
-        let (mut out, mut spool) = (Vec::new(), Cursor::new(Vec::new()));
-        let holders = [person(EC).holder()];
-        let result = cms::decrypt(changed.as_slice(), &mut out, &holders, &mut spool, &mut fill);
-        match result {
-            Ok(()) => assert_eq!(out, MAIL.as_bytes(), "byte {at}"),
-            Err(_) => assert!(out.is_empty(), "byte {at}"),
+    for recipient in [EC, X25519] {
+        let whole = sealed(recipient, Cipher::Aes256Gcm, RsaPadding::Pkcs1);
+        let holders = [person(recipient).holder()];
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            let (mut out, mut spool) = (Vec::new(), Cursor::new(Vec::new()));
+            match cms::decrypt(changed.as_slice(), &mut out, &holders, &mut spool, &mut fill) {
+                Ok(()) => assert_eq!(out, MAIL.as_bytes(), "byte {at}"),
+                Err(_) => assert!(out.is_empty(), "byte {at}"),
+            }
         }
     }
 }
@@ -74,15 +76,21 @@ fn no_changed_byte_changes_what_gcm_protects() {
 #[test]
 fn a_wrong_key_has_the_error_of_a_wrong_content() {
     let oaep = RsaPadding::Oaep { hash: OaepHash::Sha256, mask: OaepHash::Sha256 };
-    for (recipient, padding) in [(RSA, RsaPadding::Pkcs1), (RSA, oaep), (EC, RsaPadding::Pkcs1)] {
+    let pkcs1 = RsaPadding::Pkcs1;
+    for (recipient, padding) in [(RSA, pkcs1), (RSA, oaep), (EC, pkcs1), (X25519, pkcs1)] {
         for cipher in [Cipher::Aes256Cbc, Cipher::Aes256Gcm] {
             let whole = sealed(recipient, cipher, padding);
+            let find = |mark: &[u8]| {
+                let at = whole.windows(mark.len()).position(|bytes| bytes == mark);
+                at.map(|at| at + mark.len())
+            };
             // The encrypted key is the last OCTET STRING of its length before the content.
-            let mark: &[u8] = if recipient == RSA { &[4, 0x82, 1, 0] } else { &[4, 40] };
-            let at = whole.windows(mark.len()).position(|bytes| bytes == mark).unwrap();
-            for offset in [mark.len(), mark.len() + 1, mark.len() + 17, mark.len() + 39] {
+            let key = find(if recipient == RSA { &[4, 0x82, 1, 0] } else { &[4, 40] }).unwrap();
+            // The key of the sender, X25519.
+            let point = if recipient == X25519 { find(&[3, 33, 0]) } else { None };
+            for at in [key, key + 1, key + 17, key + 39].into_iter().chain(point) {
                 let mut changed = whole.clone();
-                changed[at + offset] ^= 1;
+                changed[at] ^= 1;
                 match opened(&changed, recipient) {
                     Err(error) => assert!(matches!(error, DecryptError::Failed), "{error:?}"),
                     // One padding in 256 looks right under a random key.

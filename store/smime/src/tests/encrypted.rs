@@ -32,7 +32,8 @@ pub(super) fn decrypted(mail: &[u8], person: &Person) -> Result<String, MessageE
 
 #[test]
 fn openssl_and_we_decrypt_for_each_of_several_recipients() {
-    let people = [person(RSA), person(EC[0]), person(EC[1])];
+    let x25519 = person(KeyAlgorithm::X25519);
+    let people = [person(RSA), person(EC[0]), person(EC[1]), x25519];
     let recipients = certificates(&people);
     for cipher in CIPHERS {
         for padding in [RsaPadding::Pkcs1, OAEP] {
@@ -45,6 +46,10 @@ fn openssl_and_we_decrypt_for_each_of_several_recipients() {
                 let ours = decrypted(&mail, person).unwrap();
                 assert!(ours.ends_with(&format!("charset=utf-8\r\n\r\n{BODY}")), "{ours}");
                 assert!(!ours.to_lowercase().contains("hp"), "{ours}");
+                // OpenSSL 3 has no X25519 in CMS.
+                if person.key.algorithm() == KeyAlgorithm::X25519 {
+                    continue;
+                }
                 let arguments = [
                     "cms",
                     "-decrypt",

@@ -134,18 +134,24 @@ fn nss_decrypts_and_encrypts() {
     assert_eq!(out, CONTENT);
 }
 
+/// Returns the Python that can import what `probe` does, which is in `package`; `None` if it cannot.
+fn python_with(probe: &str, package: &str) -> Option<String> {
+    let python = std::env::var("CONCLAVE_CRYPTOGRAPHY_PYTHON");
+    let python = python.unwrap_or_else(|_| "python3".to_owned());
+    if !run(&python, &["-c", probe], b"")?.status.success() {
+        assert!(std::env::var_os("CONCLAVE_TEST_ALL").is_none(), "{python} has no {package}");
+        eprintln!("SKIPPED: python3 has no {package}");
+        return None;
+    }
+    Some(python)
+}
+
 /// Runs a program of Python with the files of a person; `None` where Python's library is missing.
 fn python(program: &str, arguments: &[&str]) -> Option<Vec<u8>> {
     // Debian 12 has a version without the builder of encrypted messages.
     let probe = "from cryptography.hazmat.primitives.serialization.pkcs7 import \
         PKCS7EnvelopeBuilder";
-    let python = std::env::var("CONCLAVE_CRYPTOGRAPHY_PYTHON");
-    let python = python.unwrap_or_else(|_| "python3".to_owned());
-    if !run(&python, &["-c", probe], b"")?.status.success() {
-        assert!(std::env::var_os("CONCLAVE_TEST_ALL").is_none(), "{python} has no cryptography");
-        eprintln!("SKIPPED: python3 has no cryptography of version 44 or later");
-        return None;
-    }
+    let python = python_with(probe, "cryptography of version 44 or later")?;
     let start = "import sys\n\
         from cryptography import x509\n\
         from cryptography.hazmat.primitives import hashes, serialization as s\n\
@@ -184,6 +190,27 @@ fn python_signs_and_encrypts() {
     let holders = [person(RSA).holder()];
     cms::decrypt(message.as_slice(), &mut out, &holders, &mut spool, &mut fill).unwrap();
     assert_eq!(out, CONTENT);
+}
+
+/// pyHanko writes the X9.63 scheme of RFC 8418 §2.1, with user keying material.
+#[test]
+fn pyhanko_encrypts_for_x25519() {
+    let python = python_with("from pyhanko.pdf_utils.crypt import pubkey", "pyHanko");
+    let Some(python) = python else { return };
+    let program = "import sys\n\
+        from asn1crypto import pem, x509\n\
+        from pyhanko.pdf_utils.crypt import pubkey\n\
+        cert = x509.Certificate.load(pem.unarmor(open(sys.argv[1], 'rb').read())[2])\n\
+        policy = pubkey.RecipientEncryptionPolicy(ignore_key_usage=True)\n\
+        made = pubkey.construct_recipient_cms([cert], b'twenty bytes of seed', \
+            None, policy, include_permissions=False)\n\
+        sys.stdout.buffer.write(made.dump())\n";
+    let person = person(KeyAlgorithm::X25519);
+    let message = succeed(&python, &["-c", program, &person.certificate_file], b"").unwrap();
+    let (mut out, mut spool) = (Vec::new(), Cursor::new(Vec::new()));
+    let holders = [person.holder()];
+    cms::decrypt(message.as_slice(), &mut out, &holders, &mut spool, &mut fill).unwrap();
+    assert_eq!(out, b"twenty bytes of seed");
 }
 
 #[test]

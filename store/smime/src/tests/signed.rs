@@ -1,10 +1,10 @@
 //! Signatures, with OpenSSL on the other side.
 
-use conclave_pki::key::KeyAlgorithm;
+use conclave_pki::key::{KeyAlgorithm, KeyError};
 
 use super::{BODY, MAIL, NOW, Person, RSA, file, fill, person, succeed, world};
 use crate::{
-    cms::{Age, Opening},
+    cms::{Age, Opening, SignError},
     message::{Form, Kind, MessageError, kind, sign, verify},
 };
 
@@ -29,6 +29,15 @@ fn openssl_verifies_what_each_key_signs_in_each_form() {
             }
         }
     }
+}
+
+#[test]
+fn a_key_that_cannot_sign_is_refused_before_anything_is_written() {
+    let (mut out, signer) = (Vec::new(), person(KeyAlgorithm::X25519).signer());
+    let error = sign(MAIL.as_bytes(), &mut out, &signer, Form::Opaque, &mut fill).err().unwrap();
+    let refusal = KeyError::CannotSign { algorithm: KeyAlgorithm::X25519 };
+    assert!(matches!(error, MessageError::Sign(SignError::Key(found)) if found == refusal));
+    assert!(out.is_empty());
 }
 
 #[test]
