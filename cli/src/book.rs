@@ -50,6 +50,10 @@ const EXAMPLES_APART: &[(&str, &str)] = &[
     ("conclave doctor", "without --config it looks at the service of this machine"),
     ("conclave audit tail --follow", "it has no end; without --follow it is run"),
     ("conclave events", "it has no end without --count, with which it is run"),
+    (
+        "conclave account login",
+        "it needs a certificate that the machine trusts; tests/suites/smime/owners.rs runs it",
+    ),
     ("conclave man .", "man is not everywhere; the pages are made"),
 ];
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// The right that each operation needs, as a person would expect it. `-` needs only a login, `socket`
 /// the admin socket, `none` nothing.
 const NEEDS: [(&str, &[&str]); 15] = [
-    ("none", &["log_in"]),
+    ("none", &["log_in", "account_login"]),
     ("-", &["openapi", "log_out", "who_am_i", "roles"]),
     (
         "socket",
@@ -68,6 +68,8 @@ const NEEDS: [(&str, &[&str]); 15] = [
             "import_account_key",
             "export_account_key",
             "set_account_passphrase",
+            "invite_owner",
+            "withdraw_invitation",
             "create_domain",
             "set_domain",
             "delete_domain",
@@ -98,11 +100,21 @@ const NEEDS: [(&str, &[&str]); 15] = [
             "refresh_smime_issuer",
             "create_smime_csr",
             "set_smime_chain",
+            "set_smime",
             "issue_account_certificate",
             "revoke_account_certificate",
         ],
     ),
-    ("trust", &["add_trusted", "remove_trusted"]),
+    (
+        "trust",
+        &[
+            "add_trusted",
+            "remove_trusted",
+            "set_recovery_key",
+            "remove_recovery_key",
+            "recover_account_key",
+        ],
+    ),
     ("read trust", &["trusted"]),
     ("listener", &["add_listener", "set_listener", "remove_listener"]),
     ("tls", &["set_tls", "flush_sessions"]),
