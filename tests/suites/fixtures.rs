@@ -144,7 +144,7 @@ const SHOWN_BY: [(&str, &str); 62] = [
     ("node/dtls/src/queue.rs", "public: RFC 6347"),
     ("store/pki/src/issue/revocations.rs", "public: RFC 5280"),
     ("store/smime/src/cms/cipher.rs", "public: RFC 5084"),
-    ("store/smime/src/cms/recipient.rs", "public: RFC 5753"),
+    ("store/smime/src/cms/scheme.rs", "public: RFC 5753"),
     ("store/smime/src/pkcs12/derive.rs", "public: RFC 7292"),
     ("store/smime/src/pkcs12/mac.rs", "public: RFC 7292"),
     ("store/smime/src/pkcs12/write.rs", "public: RFC 7292"),
@@ -157,6 +157,7 @@ const SHOWN_BY: [(&str, &str); 62] = [
     ("node/page/src/backup.rs", "none"),
     ("node/page/src/form.rs", "none"),
     ("node/page/src/login.rs", "none"),
+    ("node/page/src/owner.rs", "none"),
     ("node/page/src/wish.rs", "none"),
     ("node/system/src/files.rs", "node-membership node-keys"),
 ];

@@ -85,6 +85,7 @@ const ROOMS: [(&str, &[&[&str]]); 13] = [
             &["health", "public", "fields", "position", "auth"],
             &["asked", "unsealing", "gate"],
             &["routes", "serve"],
+            &["owners"],
         ],
     ),
     (
@@ -95,7 +96,7 @@ const ROOMS: [(&str, &[&[&str]]); 13] = [
             &["wish"],
             &["held"],
             &["visit"],
-            &["pages", "login", "book"],
+            &["pages", "login", "book", "owner"],
             &["change", "explain", "backup"],
         ],
     ),

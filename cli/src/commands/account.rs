@@ -71,7 +71,7 @@ pub(super) async fn run(asking: &Asking, command: Account) -> Done {
             };
             let invitation = invitation_file.as_deref().map(first).transpose()?;
             let login = Login { passphrase, invitation, algorithm };
-            let session = client.log_in_owner(&email, &login).await?;
+            let session = client.account_login(&email, &login).await?;
             let text = format!(
                 "The session ends at {}. Use it with --token-file FILE, as: conclave account show {email}",
                 session.expires
@@ -164,7 +164,7 @@ async fn key(asking: &Asking, command: AccountKey) -> Result<(), Failure> {
             let recovery_key = private_key(&recovery_key, of_key.as_deref())?;
             let of_file = first(&export_passphrase_file)?;
             check_writable(&out)?;
-            let copy = client.copy_for_recovery(&email, &Recover { key }).await?;
+            let copy = client.recover_account_key(&email, &Recover { key }).await?;
             write_private(&out, &recovered(&email, &copy, &recovery_key, &of_file)?)?;
             let text = format!("account {email}: key recovered to {}", out.display());
             output::success(global, &text);

@@ -195,7 +195,7 @@ impl Client {
     }
 
     /// Logs the owner of an account in, with the passphrase or an invitation.
-    pub async fn log_in_owner(
+    pub async fn account_login(
         &self,
         address: &str,
         login: &account::Login,
@@ -205,7 +205,7 @@ impl Client {
     }
 
     /// Reads the copy of a key that only the holder of a recovery key can open.
-    pub async fn copy_for_recovery(
+    pub async fn recover_account_key(
         &self,
         address: &str,
         recover: &account::Recover,

@@ -33,13 +33,15 @@ pub(super) async fn who_am_i(asked: Asked) -> Answer<WhoAmI> {
     let state = point.as_ref().map(|point| &point.state);
     let record = state.zip(token).and_then(|(state, id)| state.access_token(&id));
     let uses_left = state.zip(token).and_then(|(state, id)| state.token_uses(&id));
+    let is_owner = matches!(caller.principal, Principal::Owner(_));
+    let owner_ends = caller.ends.filter(|_| is_owner);
     Ok(Json(WhoAmI {
         api_version: API_VERSION.to_owned(),
         kind: "WhoAmI".to_owned(),
         who: caller.principal.to_string(),
         rights: caller.access.rights().map(shown_right).collect(),
         domains: caller.access.domains().iter().map(limit_text).collect(),
-        expires: record.and_then(|token| token.expires).or(caller.ends).map(clock::rfc3339),
+        expires: record.and_then(|token| token.expires).or(owner_ends).map(clock::rfc3339),
         uses_left,
         account: match &caller.principal {
             Principal::Owner(address) => Some(address.to_string()),
