@@ -92,7 +92,7 @@ const MARKS: [&str; 13] = [
 ];
 
 /// What shows each format: files of samples, the cluster, or why there is none of our own.
-const SHOWN_BY: [(&str, &str); 62] = [
+const SHOWN_BY: [(&str, &str); 63] = [
     ("store/src/wire.rs", "store-command store-outcome store-entry store-key store-row"),
     ("store/src/snapshot.rs", "store-snapshot"),
     ("store/src/state.rs", "store-snapshot"),
