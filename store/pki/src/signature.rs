@@ -13,7 +13,6 @@ use crate::{
     key::{self, KeyAlgorithm, public_key_algorithm},
     name,
     rule::{Broken, Reason},
-    verify::Purpose,
 };
 
 const RSA_SHA1: &[&str] = &["1.2.840.113549.1.1.5", "1.2.840.10045.4.1", "1.2.840.113549.1.1.4"];
@@ -170,8 +169,8 @@ fn pss_name(identifier: &AlgorithmIdentifierOwned) -> String {
     }
 }
 
-/// Checks that the key of a certificate is accepted.
-pub(crate) fn check_key(certificate: &Certificate, purpose: Purpose) -> Result<(), Broken> {
+/// Checks that the key of a certificate is accepted; `must_sign`: for what it is for it has to sign.
+pub(crate) fn check_key(certificate: &Certificate, must_sign: bool) -> Result<(), Broken> {
     let weak = |what: String| {
         Err(Broken::new(Reason::Signature, "NIST SP 800-131A", format!("its key is {what}")))
     };
@@ -183,7 +182,7 @@ pub(crate) fn check_key(certificate: &Certificate, purpose: Purpose) -> Result<(
             weak(format!("RSA of {bits} bits, which is not supported"))
         }
         // TLS and signatures need a key that signs.
-        Some(key @ KeyAlgorithm::X25519) if !matches!(purpose, Purpose::Email | Purpose::Any) => {
+        Some(key @ KeyAlgorithm::X25519) if must_sign => {
             let detail = format!("its key is {key}, which cannot sign");
             Err(Broken::new(Reason::Signature, "RFC 8410 §5", detail))
         }
@@ -292,7 +291,7 @@ mod tests {
         let make = ["req", "-x509", "-nodes", "-subj", "/CN=a", "-keyout", "/dev/null"];
         let pem = openssl(&[&make[..], settings].concat(), b"")?;
         let one = read_bundle(&pem).unwrap().remove(0);
-        let key = check_key(&one, Purpose::Server).err();
+        let key = check_key(&one, true).err();
         let broken = key.or_else(|| check(&one, &one, &mut Budget::new()).err());
         Some(broken.expect("a refusal").detail)
     }

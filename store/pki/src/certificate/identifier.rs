@@ -1,6 +1,6 @@
 //! What names a certificate in a CMS message (RFC 5652 §10.2.4), and what its key is for.
 
-use der::{Decode, Encode, Sequence};
+use der::{Decode, Encode, Sequence, oid::ObjectIdentifier};
 use x509_cert::{
     ext::pkix::{ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectKeyIdentifier},
     name::Name,
@@ -8,7 +8,10 @@ use x509_cert::{
 };
 
 use super::Certificate;
-use crate::{issue::CLIENT_AUTH, key::KeyAlgorithm, name::Comparable};
+use crate::{key::KeyAlgorithm, name::Comparable};
+
+/// id-kp-clientAuth (RFC 5280 §4.2.1.12).
+const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
 /// IssuerAndSerialNumber (RFC 5652 §10.2.4).
 #[derive(Sequence)]

@@ -1,7 +1,7 @@
 //! Parsing of private keys: PKCS#1, SEC1 and PKCS#8 into one normal form.
 
 use ::pkcs8::{EncodePrivateKey, EncryptedPrivateKeyInfoRef};
-use der::Decode;
+use der::{Decode, Encode};
 use rsa::traits::PublicKeyParts;
 use x509_cert::spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use zeroize::Zeroizing;
@@ -11,7 +11,6 @@ use super::{
     pkcs8::Wrapped, sign, spki,
 };
 use crate::{
-    certificate::Certificate,
     content::{self, Kind},
     limits::{PASSPHRASE_ITERATIONS_MAX, PASSPHRASE_MEMORY_MAX, RSA_BITS_MAX, RSA_BITS_MIN},
     pem::{self, Block, PemError},
@@ -49,7 +48,10 @@ pub fn read_public_key(input: &[u8]) -> Option<Vec<u8>> {
     let [Block { label, der, .. }] = blocks.as_slice() else { return None };
     match *label {
         "PUBLIC KEY" => SubjectPublicKeyInfoRef::from_der(der).ok().map(|_| der.to_vec()),
-        "CERTIFICATE" => Certificate::from_der(der).ok().map(|one| one.public_key_der().to_vec()),
+        "CERTIFICATE" => {
+            let read = x509_cert::Certificate::from_der(der).ok()?;
+            read.tbs_certificate().subject_public_key_info().to_der().ok()
+        }
         _ => None,
     }
 }

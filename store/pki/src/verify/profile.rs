@@ -202,7 +202,8 @@ impl<'a> Profiled<'a> {
                 "the two statements of the signature's algorithm differ",
             ));
         }
-        signature::check_key(self.certificate, request.purpose)?;
+        let must_sign = !matches!(request.purpose, super::Purpose::Email | super::Purpose::Any);
+        signature::check_key(self.certificate, must_sign)?;
         subtrees::check_form(self.constraints.as_ref(), request.rules)?;
         if request.rules != Rules::Path {
             let is_asked_for = std::ptr::eq(self.certificate, request.certificate);
