@@ -34,6 +34,7 @@ mod user;
 use std::sync::Arc;
 
 pub use audit::facts;
+pub use backup::is_restorable;
 pub use level::GRANTS_LEVEL;
 pub use recover::recovered;
 

@@ -73,11 +73,7 @@ pub fn owner_router(api: Router) -> Router {
         .route(owner::LOGIN, get(owner::show_login).post(owner::log_in))
         .route(path::ENTER_PAGE, get(owner::show_invitation).post(owner::enter))
         .route(owner::LOGOUT, get(home).post(owner::log_out))
-        .route(owner::CERTIFICATE, get(home).post(owner::issue))
-        .route(owner::REVOKE, get(home).post(owner::revoke))
-        .route(owner::KEY, get(home).post(owner::end_key))
-        .route(owner::PASSPHRASE, get(home).post(owner::set_passphrase))
-        .route(owner::FILE, get(home).post(owner::export))
+        .route(owner::FORM, get(home).post(owner::act))
         .route("/ui/assets/{name}", get(assets::file))
         .with_state(site)
 }

@@ -16,7 +16,8 @@ use axum::{
 };
 use conclave_api::{
     account::{
-        Account, Export, Exported, Generate, Issue, Issued, Key, Login, Passphrase, Reason, Revoke,
+        Account, Export, Exported, Generate, Issue, Issued, Key, Login, Passphrase, Purpose,
+        Reason, Revoke,
     },
     change::Change,
     grant::WhoAmI,
@@ -40,11 +41,8 @@ use crate::{
 pub(crate) const HOME: &str = "/account";
 pub(crate) const LOGIN: &str = "/account/login";
 pub(crate) const LOGOUT: &str = "/account/logout";
-pub(crate) const CERTIFICATE: &str = "/account/certificate";
-pub(crate) const REVOKE: &str = "/account/revoke";
-pub(crate) const KEY: &str = "/account/key";
-pub(crate) const PASSPHRASE: &str = "/account/passphrase";
-pub(crate) const FILE: &str = "/account/file";
+/// Where the forms of the account are sent, by what they are about.
+pub(crate) const FORM: &str = "/account/{what}";
 
 /// What has been done, by the word for it in the path of the page that says so.
 const DONE: [(&str, &str); 5] = [
@@ -293,20 +291,27 @@ fn done(visit: &Visit, word: &str) -> Response {
 }
 
 /// Does what a form of the account asks for, and says so.
-async fn act<W: Future<Output = Result<Response, Problem>>>(
-    site: Arc<Site>,
+pub(crate) async fn act(
+    State(site): State<Arc<Site>>,
+    Path(what): Path<String>,
     parts: Parts,
-    form: &str,
-    fields: Fields,
-    work: impl FnOnce(Visit, String, Fields) -> W,
+    Form(fields): Sent,
 ) -> Response {
     let owner = match owner(&parts, &site).await {
         Ok(owner) => owner,
         Err(answer) => return answer,
     };
-    let did = match owner.visit.check_form(&parts, form, &fields) {
-        Ok(()) => work(owner.visit.clone(), owner.address.clone(), fields).await,
+    let (visit, address) = (&owner.visit, owner.address.as_str());
+    let did = match visit.check_form(&parts, &format!("{HOME}/{what}"), &fields) {
         Err(problem) => Err(problem),
+        Ok(()) => match what.as_str() {
+            "certificate" => issue(visit, address, &fields).await,
+            "revoke" => revoke(visit, address, &fields).await,
+            "key" => end_key(visit, address, &fields).await,
+            "passphrase" => set_passphrase(visit, address, &fields).await,
+            "file" => export(visit, address, &fields).await,
+            _ => Err(Problem::new(Code::Malformed, "the page has no such form")),
+        },
     };
     match did {
         Ok(answer) => answer,
@@ -314,18 +319,13 @@ async fn act<W: Future<Output = Result<Response, Problem>>>(
     }
 }
 
+type Did = Result<Response, Problem>;
+
 /// Asks for a certificate of the current key, or for another one.
-pub(crate) async fn issue(
-    State(site): State<Arc<Site>>,
-    parts: Parts,
-    Form(fields): Sent,
-) -> Response {
-    act(site, parts, CERTIFICATE, fields, |visit, address, fields| async move {
-        let issue = Issue { renew: fields.is_on("renew"), ..Issue::default() };
-        certify(&visit, &address, &issue).await?;
-        Ok(done(&visit, "certificate"))
-    })
-    .await
+async fn issue(visit: &Visit, address: &str, fields: &Fields) -> Did {
+    let issue = Issue { renew: fields.is_on("renew"), ..Issue::default() };
+    certify(visit, address, &issue).await?;
+    Ok(done(visit, "certificate"))
 }
 
 async fn certify(visit: &Visit, address: &str, issue: &Issue) -> Result<Change, Problem> {
@@ -343,88 +343,59 @@ async fn end(
 }
 
 /// Revokes one certificate.
-pub(crate) async fn revoke(
-    State(site): State<Arc<Site>>,
-    parts: Parts,
-    Form(fields): Sent,
-) -> Response {
-    act(site, parts, REVOKE, fields, |visit, address, fields| async move {
-        end(&visit, &address, fields.get("serial"), Reason::Unspecified).await?;
-        Ok(done(&visit, "revoked"))
-    })
-    .await
+async fn revoke(visit: &Visit, address: &str, fields: &Fields) -> Did {
+    end(visit, address, fields.get("serial"), Reason::Unspecified).await?;
+    Ok(done(visit, "revoked"))
 }
 
 /// Ends the current key: the account gets another one, the certificates of the old one are revoked,
 /// and the new one is certified.
-pub(crate) async fn end_key(
-    State(site): State<Arc<Site>>,
-    parts: Parts,
-    Form(fields): Sent,
-) -> Response {
-    act(site, parts, KEY, fields, |visit, address, fields| async move {
-        let reason = match fields.get("reason") {
-            "lost" => Reason::KeyCompromise,
-            _ => Reason::Superseded,
-        };
-        let account: Account = visit.api.read(&path::with_name(path::ACCOUNT, &address)).await?;
-        // The new key first: a wrong passphrase must change nothing.
-        let passphrase = fields.get("passphrase").to_owned();
-        let generate = Generate { algorithm: None, purpose: Default::default(), passphrase };
-        ask::<Change>(&visit, Method::POST, (path::ACCOUNT_KEY, &address), &generate).await?;
-        let old = account.key.iter().flat_map(|key| certified(key, true));
-        for one in old.filter(Certified::is_revocable) {
-            end(&visit, &address, &one.issued.certificate.serial, reason).await?;
-        }
-        certify(&visit, &address, &Issue::default()).await?;
-        Ok(done(&visit, "key"))
-    })
-    .await
+async fn end_key(visit: &Visit, address: &str, fields: &Fields) -> Did {
+    let reason = match fields.get("reason") {
+        "lost" => Reason::KeyCompromise,
+        _ => Reason::Superseded,
+    };
+    let account: Account = visit.api.read(&path::with_name(path::ACCOUNT, address)).await?;
+    // The new key first: a wrong passphrase must change nothing.
+    let passphrase = fields.get("passphrase").to_owned();
+    let generate = Generate { algorithm: None, purpose: Purpose::default(), passphrase };
+    ask::<Change>(visit, Method::POST, (path::ACCOUNT_KEY, address), &generate).await?;
+    let old = account.key.iter().flat_map(|key| certified(key, true));
+    for one in old.filter(Certified::is_revocable) {
+        end(visit, address, &one.issued.certificate.serial, reason).await?;
+    }
+    certify(visit, address, &Issue::default()).await?;
+    Ok(done(visit, "key"))
 }
 
 /// Changes the passphrase. That ends every session of the owner, so a new one begins here.
-pub(crate) async fn set_passphrase(
-    State(site): State<Arc<Site>>,
-    parts: Parts,
-    Form(fields): Sent,
-) -> Response {
-    act(site, parts, PASSPHRASE, fields, |visit, address, fields| async move {
-        let new = new_passphrase(&fields)?;
-        let change = Passphrase { old: fields.get("passphrase").to_owned(), new: new.clone() };
-        ask::<Change>(&visit, Method::PUT, (path::ACCOUNT_PASSPHRASE, &address), &change).await?;
-        let login = Login { passphrase: new, invitation: None, algorithm: None };
-        let session: Session =
-            ask(&visit, Method::POST, (path::ACCOUNT_LOGIN, &address), &login).await?;
-        Ok(with_cookie(done(&visit, "passphrase"), OWNER_COOKIE, &session.token))
-    })
-    .await
+async fn set_passphrase(visit: &Visit, address: &str, fields: &Fields) -> Did {
+    let new = new_passphrase(fields)?;
+    let change = Passphrase { old: fields.get("passphrase").to_owned(), new: new.clone() };
+    ask::<Change>(visit, Method::PUT, (path::ACCOUNT_PASSPHRASE, address), &change).await?;
+    let login = Login { passphrase: new, invitation: None, algorithm: None };
+    let session: Session = ask(visit, Method::POST, (path::ACCOUNT_LOGIN, address), &login).await?;
+    Ok(with_cookie(done(visit, "passphrase"), OWNER_COOKIE, &session.token))
 }
 
 /// Sends a key with its certificate as a PKCS#12 file.
-pub(crate) async fn export(
-    State(site): State<Arc<Site>>,
-    parts: Parts,
-    Form(fields): Sent,
-) -> Response {
-    act(site, parts, FILE, fields, |visit, address, fields| async move {
-        let export = Export {
-            passphrase: fields.get("passphrase").to_owned(),
-            export_passphrase: new_passphrase(&fields)?,
-            key: fields.some("which"),
-            legacy: fields.is_on("legacy"),
-        };
-        let exported: Exported =
-            ask(&visit, Method::POST, (path::ACCOUNT_KEY_EXPORT, &address), &export).await?;
-        let file = BASE64.decode(exported.pkcs12.as_bytes()).map_err(internal)?;
-        let name = format!("attachment; filename=\"{}.p12\"", address.replace(['"', '\\'], "_"));
-        let plain = HeaderValue::from_static("attachment; filename=\"account.p12\"");
-        let headers = [
-            (CONTENT_TYPE, HeaderValue::from_static("application/x-pkcs12")),
-            (CONTENT_DISPOSITION, HeaderValue::from_str(&name).unwrap_or(plain)),
-            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-            (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        ];
-        Ok((headers, file).into_response())
-    })
-    .await
+async fn export(visit: &Visit, address: &str, fields: &Fields) -> Did {
+    let export = Export {
+        passphrase: fields.get("passphrase").to_owned(),
+        export_passphrase: new_passphrase(fields)?,
+        key: fields.some("which"),
+        legacy: fields.is_on("legacy"),
+    };
+    let exported: Exported =
+        ask(visit, Method::POST, (path::ACCOUNT_KEY_EXPORT, address), &export).await?;
+    let file = BASE64.decode(exported.pkcs12.as_bytes()).map_err(internal)?;
+    let name = format!("attachment; filename=\"{}.p12\"", address.replace(['"', '\\'], "_"));
+    let plain = HeaderValue::from_static("attachment; filename=\"account.p12\"");
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/x-pkcs12")),
+        (CONTENT_DISPOSITION, HeaderValue::from_str(&name).unwrap_or(plain)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    Ok((headers, file).into_response())
 }

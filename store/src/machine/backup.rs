@@ -53,7 +53,7 @@ pub(super) fn restore(
 }
 
 /// Returns whether a row of a backup belongs into a restored cluster.
-pub(crate) fn is_restorable(key: &RowKey) -> bool {
+pub fn is_restorable(key: &RowKey) -> bool {
     matches!(
         key,
         RowKey::Domain(_)

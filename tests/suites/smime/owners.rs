@@ -393,3 +393,53 @@ fn certificates_name_the_revocation_list_of_their_domain() {
     let (status, _) = node.ask("PATCH", path, &json!({}).to_string());
     assert_eq!(status, 200, "a change of nothing");
 }
+
+#[test]
+fn accounts_and_settings_come_back_from_a_backup() {
+    let cluster = Cluster::unfounded(2);
+    let (old, new) = (&cluster.nodes[0], &cluster.nodes[1]);
+    old.run(&["cluster", "init", "--name", "old"]).ok();
+    old.run(&["domain", "create", "shop.example"]).ok();
+    old.run(&["smime", "self-sign", "shop.example"]).ok();
+    let url = "http://pki.shop.example/smime.crl";
+    old.run(&["smime", "set", "shop.example", "--crl-url", url]).ok();
+    let path = |name: &str| old.dir.join(name).display().to_string();
+    let made = ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "recovery.key"];
+    assert!(openssl(old, &made).0);
+    assert!(openssl(old, &["ec", "-in", "recovery.key", "-pubout", "-out", "recovery.pub"]).0);
+    old.run(&["smime", "recovery", "shop.example", &path("recovery.pub")]).ok();
+    old.run(&["account", "create", ANN]).ok();
+    let pass = old.file("owner.pass", PASSPHRASE.as_bytes());
+    old.run(&["account", "key", "generate", ANN, "--passphrase-file", &pass]).ok();
+    old.run(&["account", "cert", "issue", ANN]).ok();
+    let login = ["account", "login", ANN, "--passphrase-file", &pass, "-o", "json"];
+    let session = old.run(&login).json()["token"].as_str().unwrap().to_owned();
+    let (identity, backup) = (path("identity"), path("whole.backup"));
+    let keygen = old.run(&["backup", "keygen", "--out", &identity, "-o", "json"]).json();
+    let recipient = keygen["recipient"].as_str().unwrap();
+    old.run(&["backup", "create", "--recipient", recipient, "--out", &backup]).ok();
+    new.run(&["backup", "restore", &backup, "--identity", &identity]).ok();
+    let issuer = |node: &Node| {
+        let shown = node.run(&["smime", "show", "shop.example", "-o", "json"]).json();
+        (shown["crl_url"].clone(), shown["recovery_key"].clone())
+    };
+    assert!(issuer(old).1.is_string());
+    assert_eq!(issuer(new), issuer(old));
+    assert_eq!(shown(new)["key"]["sha256"], shown(old)["key"]["sha256"]);
+    new.run(&login).ok();
+    let (of_file, out) = (old.file("p12.pass", b"of the file"), path("recovered.p12"));
+    let recover = ["account", "key", "recover", ANN, "--recovery-key", &path("recovery.key")];
+    let to = ["--out", &out, "--export-passphrase-file", &of_file];
+    new.run(&[&recover[..], &to].concat()).ok();
+    // What the owner gets next has a copy there, too: the recovery key was sealed anew.
+    new.run(&["account", "key", "generate", ANN, "--passphrase-file", &pass]).ok();
+    assert_eq!(shown(new)["key"]["recovery_key"], issuer(old).1);
+    // A session is one of its own cluster.
+    let asked = Ran::of(
+        Command::new("curl")
+            .args(["-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H"])
+            .arg(format!("Authorization: Bearer {session}"))
+            .arg(format!("{}/v1/accounts/ann%40shop.example", admin_url(new))),
+    );
+    assert_eq!(asked.out, "401");
+}

@@ -10,6 +10,7 @@ use conclave_backup::{BackupError, Identities, Item, Part, limits::PART_BYTES_MA
 use conclave_client::{Client, Failure};
 use conclave_store::{
     id::Fingerprint,
+    machine::is_restorable,
     record::{Record, RowKey},
     scope::Scope,
 };
@@ -123,19 +124,8 @@ fn phase_of(key: &RowKey) -> Option<Phase> {
         | RowKey::CrlPart(_)
         | RowKey::TlsSettings
         | RowKey::ListenerPolicy(_) => Some(Phase::Bases),
-        RowKey::Domain(_)
-        | RowKey::DomainVersion(_)
-        | RowKey::PendingKey(_)
-        | RowKey::Canary(_)
-        | RowKey::LongCrl(_)
-        | RowKey::SmimeIssuer(_)
-        | RowKey::Account(_)
-        | RowKey::AccountKey(_)
-        | RowKey::IssuedCertificate(_)
-        | RowKey::Revocation(_)
-        | RowKey::RevocationList(_) => Some(Phase::Domains),
         RowKey::Listener(_) => Some(Phase::Listeners),
-        _ => None,
+        other => is_restorable(other).then_some(Phase::Domains),
     }
 }
 

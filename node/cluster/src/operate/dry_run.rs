@@ -209,6 +209,7 @@ fn other(before: &State, change: &Change) -> Vec<Difference> {
         | RowKey::Grant(_)
         | RowKey::ListenerPolicy(_)
         | RowKey::SmimeIssuer(_)
+        | RowKey::AccountSettings(_)
         | RowKey::Account(_)
         | RowKey::IssuedCertificate(_)
         | RowKey::Revocation(_)

@@ -181,7 +181,7 @@ fn unknown_invitation(address: &EmailAddress) -> Problem {
     let rejection = Rejection::InvitationUnknown(address.clone());
     // Whether there is such an account is not for strangers.
     Problem { hint: None, ..rejection_problem(&rejection) }
-        .hint("ask those who sent it for another one")
+        .hint("if it was used by you, log in with the passphrase; else ask for another one")
 }
 
 impl Node {
