@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 pub use account::{
-    AccountOf, CreateAccount, EnterAccount, InviteOwner, RelockAccount, RevokeAccountCertificate,
-    SetAccountCertificate, SetAccountKey, SetSmimeIssuer,
+    AccountAction, AccountOf, CreateAccount, EnterAccount, InviteOwner, RelockAccount,
+    RevokeAccountCertificate, SetAccountCertificate, SetAccountKey, SetSmimeIssuer,
 };
 pub use audit::CutAudit;
 pub use member::{Join, RemoveMember, Reseal, Resealed, SetMember, TurnKeyring};
@@ -30,8 +30,8 @@ use crate::{
     record::{
         AccessToken, AuditEvent, Certificate, ClientAuth, Cluster, Crl, DomainKey, JoinToken,
         KeyFamily, KeyringGeneration, LastBackup, Listener, ListenerPolicy, LongCrl, Member,
-        Origin, PkiMode, Principal, Proof, Record, RecoveryKey, RowKey, Sealed, SessionKey,
-        SessionKeyUse, TlsSettings,
+        Origin, PkiMode, Principal, Proof, Record, RowKey, Sealed, SessionKey, SessionKeyUse,
+        TlsSettings,
     },
     time::UnixMillis,
 };
@@ -206,32 +206,8 @@ pub enum Action {
     CutAudit(Box<CutAudit>),
     /// Sets how many entries of the audit trail are kept (level 4).
     KeepAudit(u32),
-    /// Sets the S/MIME issuer of a domain (level 5).
-    SetSmimeIssuer(Box<SetSmimeIssuer>),
-    /// Removes the S/MIME issuer of a domain (level 5).
-    RemoveSmimeIssuer(DomainName),
-    /// Adds an account without a key (level 5).
-    CreateAccount(CreateAccount),
-    /// Removes an account with its keys, and revokes its certificates (level 5).
-    DeleteAccount(AccountOf),
-    /// Gives an account a new key; the present one becomes an earlier one (level 5).
-    SetAccountKey(Box<SetAccountKey>),
-    /// Replaces the secrets of all keys of an account by the same keys under another passphrase
-    /// (level 5).
-    RelockAccount(Box<RelockAccount>),
-    /// Adds a certificate to the current key of an account (level 5).
-    SetAccountCertificate(Box<SetAccountCertificate>),
-    /// Revokes certificates that the account's domain has issued (level 5).
-    RevokeAccountCertificate(RevokeAccountCertificate),
-    /// Sets the URL of the revocation list that new certificates of a domain's accounts name; `None`:
-    /// they name none (level 5).
-    SetCrlUrl(DomainName, Option<String>),
-    /// Sets the recovery key of a domain's accounts; `None`: no more copies are made (level 5).
-    SetRecoveryKey(DomainName, Option<RecoveryKey>),
-    /// Invites the owner of an account, or withdraws the invitation (level 5).
-    InviteOwner(InviteOwner),
-    /// Uses an invitation: the account gets a new key under a new passphrase (level 5).
-    EnterAccount(Box<EnterAccount>),
+    /// Changes an S/MIME issuer or an account (level 5).
+    Account(AccountAction),
 }
 
 /// See [`Action::RotateAuthority`].
@@ -378,9 +354,8 @@ impl Action {
             Action::SetDomain(set) => Some(&set.name),
             Action::SetCertificate(set) => Some(&set.name),
             Action::StartCanary(start) => Some(&start.set.name),
-            Action::SetSmimeIssuer(set) => Some(&set.domain),
-            Action::RemoveSmimeIssuer(name)
-            | Action::DeleteDomain(name)
+            Action::Account(action) => Some(action.domain()),
+            Action::DeleteDomain(name)
             | Action::EndCanary(name, _)
             | Action::SetKey(name, _)
             | Action::RemoveKey(name, _)
@@ -391,28 +366,19 @@ impl Action {
             | Action::RollbackDomain(name, _)
             | Action::SetClientAuth(name, _)
             | Action::SetPendingKey(name, _)
-            | Action::RemovePendingKey(name, _)
-            | Action::SetCrlUrl(name, _)
-            | Action::SetRecoveryKey(name, _) => Some(name),
+            | Action::RemovePendingKey(name, _) => Some(name),
             Action::AddTrusted(owner, _)
             | Action::RemoveTrusted(owner, _)
             | Action::AddCrlPart(owner, _)
             | Action::AddLongCrl(owner, _) => owner.as_ref(),
-            other => other.account().map(|of| &of.domain),
+            _ => None,
         }
     }
 
     /// Returns the account concerned by this action, if any.
     pub fn account(&self) -> Option<&AccountOf> {
         match self {
-            Action::CreateAccount(create) => Some(&create.of),
-            Action::DeleteAccount(of) => Some(of),
-            Action::SetAccountKey(set) => Some(&set.of),
-            Action::RelockAccount(relock) => Some(&relock.of),
-            Action::SetAccountCertificate(set) => Some(&set.of),
-            Action::RevokeAccountCertificate(revoke) => Some(&revoke.of),
-            Action::InviteOwner(invite) => Some(&invite.of),
-            Action::EnterAccount(enter) => Some(&enter.of),
+            Action::Account(action) => action.account(),
             _ => None,
         }
     }
@@ -449,11 +415,7 @@ impl Action {
             | Action::NoteAudit(_)
             | Action::CutAudit(_)
             | Action::KeepAudit(_) => 4,
-            Action::SetSmimeIssuer(_)
-            | Action::RemoveSmimeIssuer(_)
-            | Action::SetCrlUrl(..)
-            | Action::SetRecoveryKey(..) => 5,
-            other if other.account().is_some() => 5,
+            Action::Account(_) => 5,
             _ => 0,
         }
     }
@@ -470,6 +432,7 @@ impl Action {
     /// hold the keyring may order it.
     pub fn is_of_trust(&self) -> bool {
         self.is_without_proof()
+            || matches!(self, Action::Account(action) if action.is_of_trust())
             || matches!(
                 self,
                 Action::FoundCluster(_)
@@ -493,9 +456,6 @@ impl Action {
                     | Action::PutUser(_)
                     | Action::CutAudit(_)
                     | Action::KeepAudit(_)
-                    | Action::SetRecoveryKey(..)
-                    | Action::InviteOwner(_)
-                    | Action::EnterAccount(_)
             )
     }
 
@@ -512,11 +472,7 @@ impl Action {
             Action::SetKey(_, key) | Action::SetPendingKey(_, key) => vec![&key.sealed],
             Action::SetCertificate(set) => set.key.iter().map(|key| &key.sealed).collect(),
             Action::PutUser(put) => put.user.code.iter().collect(),
-            Action::SetSmimeIssuer(set) => vec![&set.key.sealed],
-            Action::SetAccountKey(set) => vec![&set.key.sealed],
-            Action::SetRecoveryKey(_, key) => key.iter().map(|key| &key.sealed).collect(),
-            Action::EnterAccount(enter) => vec![&enter.key.sealed],
-            Action::RelockAccount(relock) => relock.keys.iter().map(|(_, one)| one).collect(),
+            Action::Account(action) => action.sealed(),
             Action::StartCanary(start) => start.set.key.iter().map(|key| &key.sealed).collect(),
             Action::RotateKeyring(rotate) => vec![&rotate.authority_key],
             Action::PublishSessionKey(_, _, key) => vec![&key.sealed],

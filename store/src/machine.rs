@@ -162,18 +162,7 @@ impl Changing<'_> {
             Action::NoteAudit(events) => audit::note(self, events),
             Action::CutAudit(cut) => audit::cut(self, cut),
             Action::KeepAudit(count) => audit::keep(self, *count),
-            Action::SetSmimeIssuer(set) => smime::set(self, set),
-            Action::RemoveSmimeIssuer(name) => smime::remove(self, name),
-            Action::CreateAccount(create) => account::create(self, create),
-            Action::DeleteAccount(of) => account::delete(self, of),
-            Action::SetAccountKey(set) => account::set_key(self, set),
-            Action::RelockAccount(relock) => account::relock(self, relock),
-            Action::SetAccountCertificate(set) => account::set_certificate(self, set),
-            Action::RevokeAccountCertificate(revoke) => account::revoke(self, revoke),
-            Action::SetCrlUrl(name, url) => smime::set_crl_url(self, name, url.as_ref()),
-            Action::SetRecoveryKey(name, key) => smime::set_recovery_key(self, name, key.as_ref()),
-            Action::InviteOwner(invite) => account::invite(self, invite),
-            Action::EnterAccount(enter) => account::enter(self, enter),
+            Action::Account(action) => account::outcome(self, action),
         }
     }
 

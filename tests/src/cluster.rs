@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Seek, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -94,7 +94,7 @@ pub struct Node {
 impl Node {
     /// One that is not started yet, in a directory of its name.
     pub fn new(dir: &Path, name: &str, address: IpAddr, level: &str) -> Node {
-        let quic = UdpSocket::bind((address, 0)).unwrap().local_addr().unwrap();
+        let quic = SocketAddr::new(address, crate::free_port(&[address]));
         let node = Node::existing(dir, name, quic);
         let dir = &node.dir;
         std::fs::create_dir_all(dir).unwrap();
@@ -451,17 +451,8 @@ impl Cluster {
 
     /// A port that is free on every node's address, for TCP and UDP.
     pub fn free_port(&self) -> u16 {
-        loop {
-            let port =
-                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-            let is_free = |address: IpAddr| {
-                TcpListener::bind((address, port)).is_ok()
-                    && UdpSocket::bind((address, port)).is_ok()
-            };
-            if self.nodes.iter().all(|node| is_free(node.address)) {
-                return port;
-            }
-        }
+        let addresses: Vec<IpAddr> = self.nodes.iter().map(|node| node.address).collect();
+        crate::free_port(&addresses)
     }
 
     /// Opens a listener on every node, with an echo behind it; gives its port.

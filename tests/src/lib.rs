@@ -12,6 +12,7 @@ mod forge;
 pub mod fuzz;
 mod measure;
 mod peer;
+mod port;
 mod probe;
 mod relay;
 pub mod release;
@@ -30,6 +31,7 @@ pub use peer::{
     Pair, earlier_program, has_program, openssl, openssl_chain, openssl_chain_of, resident_mib,
     sign,
 };
+pub use port::free_port;
 pub use probe::{
     Refused, Shown, client_config, echo_upstream, echo_upstream_at, probe, probe_stream,
 };

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::net::UnixListener,
     path::Path,
     process::{Child, Command, Stdio},
@@ -15,8 +15,8 @@ use std::{
 };
 
 use conclave_tests::{
-    Cluster, DEADLINE, Node, Pair, authority, client_config, echo_upstream, has_program, openssl,
-    probe, wait_for,
+    Cluster, DEADLINE, Node, Pair, authority, client_config, echo_upstream, free_port, has_program,
+    openssl, probe, wait_for,
 };
 use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
@@ -29,9 +29,8 @@ struct Haproxy {
 impl Haproxy {
     /// `rest` is what follows the address that it listens on.
     fn start(node: &Node, name: &str, rest: &str) -> Haproxy {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = port.local_addr().unwrap();
-        drop(port);
+        let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let address = SocketAddr::new(ip, free_port(&[ip]));
         let text = format!(
             "defaults\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
              frontend f\n bind {address} {rest}\n"

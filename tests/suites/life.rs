@@ -3,7 +3,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     path::PathBuf,
 };
 
@@ -33,17 +33,10 @@ struct Life {
     dir: TempDir,
 }
 
+/// A port that is free for TCP and UDP.
 fn free_port() -> u16 {
-    let addresses = || (1..=ADDRESSES).map(|number| Ipv4Addr::new(127, 0, 0, number));
-    loop {
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let is_free = addresses()
-            .all(|ip| TcpListener::bind((ip, port)).is_ok() && UdpSocket::bind((ip, port)).is_ok());
-        if is_free {
-            return port;
-        }
-    }
+    let addresses = (1..=ADDRESSES).map(|number| Ipv4Addr::new(127, 0, 0, number).into());
+    conclave_tests::free_port(&addresses.collect::<Vec<_>>())
 }
 
 impl Life {

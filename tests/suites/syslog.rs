@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use conclave_tests::{Cluster, Node, has_program, run_alone, wait_for};
+use conclave_tests::{Cluster, Node, free_port, has_program, run_alone, wait_for};
 use serde_json::Value;
 
 /// An rsyslog in a directory of its own. Its end comes with it.
@@ -21,9 +21,8 @@ struct Rsyslog {
 impl Rsyslog {
     /// Makes one at a port that is free for UDP and TCP. It is not started yet.
     fn new(dir: &Path) -> Rsyslog {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = free.local_addr().unwrap();
-        let _udp = UdpSocket::bind(address).unwrap();
+        let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let address = SocketAddr::new(ip, free_port(&[ip]));
         let dir = dir.join("rsyslog");
         std::fs::create_dir(&dir).unwrap();
         let (shown, ip, port) = (dir.display(), address.ip(), address.port());

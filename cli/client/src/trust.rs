@@ -69,6 +69,15 @@ pub(crate) fn refusal(error: &reqwest::Error, address: &str, is_of_owner: bool) 
     let Error::InvalidCertificate(why) = tls_error(error)? else { return None };
     let problem = |title: String| Problem::new(Code::NodeUntrusted, title);
     Some(match why {
+        CertificateError::NotValidForNameContext { presented, .. } if is_of_owner => {
+            problem(format!("{address} shows a certificate for other names"))
+                .why(format!("its certificate is for {}", bare(presented)))
+                .hint("ask it by one of these names    or: --node-name NAME")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } if is_of_owner => {
+            problem(format!("the certificate of {address} has expired"))
+                .hint("tell those who run your mail; or check the clock of this machine")
+        }
         CertificateError::NotValidForNameContext { presented, .. } => {
             problem(format!("{address} is not the node that is meant"))
                 .why(format!("its certificate is for {}", bare(presented)))

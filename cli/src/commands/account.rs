@@ -204,7 +204,7 @@ fn recovered(
     let sealed = sealed.map_err(|error| impossible(error.to_string()))?;
     let key_id = HEXLOWER.decode(copy.key.as_bytes());
     let key_id = key_id.map_err(|error| impossible(error.to_string()))?;
-    let context = Context { address: email, key_id: &key_id };
+    let context = Context { address: &copy.address, key_id: &key_id };
     let key = lock::recover(&sealed, recovery_key, &context);
     let key = key.map_err(|error| impossible(error.to_string()))?;
     let certificates = read_many(copy.certificates.as_bytes(), CERTIFICATES_MAX);
@@ -212,7 +212,7 @@ fn recovered(
         let title = format!("the key of {email} has no certificate, and a PKCS#12 file needs one");
         Box::new(Problem::new(Code::CertificateMissing, title).detail(error.to_string()))
     })?;
-    let identity = Identity::new(key, certificates, Some(email.to_owned()));
+    let identity = Identity::new(key, certificates, Some(copy.address.clone()));
     let identity = identity.map_err(|error| impossible(error.to_string()))?;
     pkcs12::write(&identity, passphrase, Protection::Modern, &mut entropy::fill)
         .map_err(|error| impossible(error.to_string()))

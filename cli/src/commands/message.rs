@@ -100,20 +100,21 @@ pub(super) async fn decrypt(asking: &Asking, asked: DecryptMessage) -> Done {
     let is_usable = |key: &&Key| key.purpose != Purpose::Sign && !key.certificates.is_empty();
     let (earlier, present): (Vec<&Key>, Vec<&Key>) =
         keys.filter(is_usable).partition(|key| key.earlier_passphrase);
-    let (mut recipients, mut refused, mut is_earlier) = (None, None, None);
+    let (mut recipients, mut refused, mut opens) = (None, None, None);
     for key in present.into_iter().chain(earlier) {
-        // Each wrong passphrase counts, so keys under another one than this are not tried.
-        if is_earlier.is_some_and(|is_earlier| is_earlier != key.earlier_passphrase) {
+        // Each wrong passphrase counts, so none is tried twice.
+        let is_wrong = refused.as_ref().is_some_and(|(number, _)| *number == key.passphrase);
+        if is_wrong || opens.is_some_and(|number| number != key.passphrase) {
             continue;
         }
         let unlocked = match Unlocked::of(client, email, &pass, Some(key)).await {
             Err(failure) if failure.code == Code::AccountPassphraseRefused => {
-                (refused, is_earlier) = (Some(failure), Some(true));
+                refused = Some((key.passphrase, failure));
                 continue;
             }
             unlocked => unlocked?,
         };
-        is_earlier = Some(key.earlier_passphrase);
+        opens = Some(key.passphrase);
         // Before anything is written: what is written cannot be taken back, and CBC tells only at
         // the end that a message was changed.
         match unlocked.decrypt(&mut held, &mut io::sink()) {
@@ -127,7 +128,7 @@ pub(super) async fn decrypt(asking: &Asking, asked: DecryptMessage) -> Done {
             Err(error) => return Err(unusable(&error)),
         }
     }
-    if let (None, Some(refused)) = (recipients, refused) {
+    if let (None, Some((_, refused))) = (recipients, refused) {
         return Err(refused);
     }
     let title = match recipients {

@@ -166,7 +166,7 @@ impl Login {
         match self {
             Login::Token(shown) => shown.holder(node, state),
             Login::Owner(token, remote) => {
-                let owner = operate::owner(node, state, token);
+                let owner = operate::owner(node, state, token)?;
                 Ok(owner.map(|owner| Caller { remote: *remote, ..owner }))
             }
             Login::Certificate(shown) => shown.holder(node, state),

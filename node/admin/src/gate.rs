@@ -38,7 +38,7 @@ use super::{
     problem::Failed,
 };
 
-/// Most entries about strangers in the audit trail, in each of these intervals.
+/// Most entries about what strangers, or owners of accounts, were refused, in each of these intervals.
 const STRANGERS_MAX: u32 = 60;
 const STRANGERS_EVERY: Duration = Duration::from_secs(60);
 
@@ -242,6 +242,7 @@ impl Asked {
     ) {
         static STRANGERS: LazyLock<Rate> =
             LazyLock::new(|| Rate::new(STRANGERS_MAX, STRANGERS_EVERY));
+        static OWNERS: LazyLock<Rate> = LazyLock::new(|| Rate::new(STRANGERS_MAX, STRANGERS_EVERY));
         let status = answer.status();
         let code = answer.extensions().get::<Code>();
         // A wrong passphrase of an account is a denied login, in a dry run too.
@@ -254,7 +255,13 @@ impl Asked {
         if done.is_none() && (!is_denied && !has_failed || self.path == LOGIN) {
             return;
         }
-        if who.is_none() && STRANGERS.allow(Instant::now()).is_none() {
+        // Owners, too, are many: together they must not push out what operators did.
+        let bound = match &who {
+            None => Some(&STRANGERS),
+            Some(Principal::Owner(_)) => Some(&OWNERS),
+            Some(_) => None,
+        };
+        if bound.is_some_and(|bound| bound.allow(Instant::now()).is_none()) {
             return;
         }
         // An act is about what its route says, the node in the path, or this one.

@@ -76,8 +76,10 @@ pub struct Key {
     pub purpose: Purpose,
     /// Keyring generation of the sealed key.
     pub generation: u64,
-    /// Whether it is locked under a passphrase before the present one, which was given up: only that
-    /// one opens it.
+    /// Number of the account's passphrase under which it is locked, counted from 1.
+    #[serde(default)]
+    pub passphrase: u32,
+    /// Whether that is one before the present one, which was given up: only that one opens it.
     #[serde(default)]
     pub earlier_passphrase: bool,
     /// SHA-256 of the recovery key (SubjectPublicKeyInfo, DER) whose holder can open a copy of it; none
@@ -166,6 +168,8 @@ pub struct Recover {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "AccountKeyCopy")]
 pub struct SealedCopy {
+    /// Address of the account, to which the copy is bound.
+    pub address: String,
     /// SHA-256 of the public key.
     pub key: String,
     /// SHA-256 of the recovery key.

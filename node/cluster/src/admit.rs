@@ -48,7 +48,7 @@ pub use account::{
     issue_account_certificate, relock_account, revoke_account_certificate, set_account_key,
     withdraw_invitation,
 };
-pub(crate) use account::{domain_of, enter_account, key_purpose};
+pub(crate) use account::{domain_of, enter_account, is_invitation, key_purpose};
 pub use audit::keep_audit;
 pub use authority::{forget_authority, rotate_authority};
 pub use backup::{note_backup, recipients};
@@ -131,8 +131,8 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    fn new(action: Action, object: impl ToString) -> Admitted {
-        Admitted { action: Some(action), ..Admitted::nothing(object, Vec::new()) }
+    fn new(action: impl Into<Action>, object: impl ToString) -> Admitted {
+        Admitted { action: Some(action.into()), ..Admitted::nothing(object, Vec::new()) }
     }
 
     /// Says that there is nothing to change: these rows are as the caller wants them.

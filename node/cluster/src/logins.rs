@@ -27,7 +27,7 @@ const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
 /// Remembered pairs. The one that failed longest ago makes room.
 const PAIRS_MAX: usize = 4_096;
 /// Passwords that are hashed at the same time, each with 19 MiB, or keys that are unlocked, each
-/// with 64 MiB or more.
+/// with 64 MiB or more; for strangers as many besides.
 const HASHES_MAX: usize = 2;
 /// One-time codes that are remembered, so that none is taken twice.
 const CODES_MAX: usize = 1_024;
@@ -36,6 +36,7 @@ const CODES_MAX: usize = 1_024;
 pub(crate) struct Logins {
     table: Mutex<Table>,
     hashing: Semaphore,
+    by_strangers: Semaphore,
 }
 
 #[derive(Default)]
@@ -56,7 +57,8 @@ struct Failures {
 
 impl Default for Logins {
     fn default() -> Logins {
-        Logins { table: Mutex::default(), hashing: Semaphore::new(HASHES_MAX) }
+        let places = || Semaphore::new(HASHES_MAX);
+        Logins { table: Mutex::default(), hashing: places(), by_strangers: places() }
     }
 }
 
@@ -119,6 +121,11 @@ impl Logins {
     /// Returns the places for hashing passwords.
     pub(crate) fn hashing(&self) -> &Semaphore {
         &self.hashing
+    }
+
+    /// Returns those for strangers, who must not keep out others who unlock a key.
+    pub(crate) fn by_strangers(&self) -> &Semaphore {
+        &self.by_strangers
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -45,7 +45,7 @@ pub use account::FoundAccount;
 pub use follow::{Told, wait_until};
 pub use keyring::{catch_up, rekey, seal, unseal};
 pub use login::{Shown, login};
-pub use owner::{NewInvitation, OwnerSession, enter, log_in, owner};
+pub use owner::{OwnerSession, enter, log_in, owner};
 
 /// Longest time without a leader for which this node believes that no token was revoked.
 pub const BELIEVED_MAX: Duration = Duration::from_secs(60);

@@ -12,11 +12,11 @@ mod of_callers;
 use axum::http::Method;
 use conclave_api::need::Need;
 use conclave_store::{
-    command::Action,
+    command::{AccountAction, Action},
     record::{Right, Role},
 };
 
-pub use access::{Access, is_from_here, is_proved_user};
+pub use access::{Access, Owned, is_from_here, is_proved_user};
 pub use names::{limit_text, shown_grant, shown_right, shown_role};
 pub(crate) use names::{right, role};
 
@@ -69,28 +69,16 @@ pub(crate) fn of_action(action: &Action) -> Option<Right> {
         | Action::SetPendingKey(..)
         | Action::RemovePendingKey(..)
         | Action::RemoveCertificate(..)
-        | Action::SetClientAuth(..)
-        | Action::RemoveSmimeIssuer(_)
-        | Action::CreateAccount(_)
-        | Action::DeleteAccount(_)
-        | Action::SetAccountKey(_)
-        | Action::RelockAccount(_)
-        | Action::InviteOwner(_)
-        | Action::EnterAccount(_) => Right::Domain,
+        | Action::SetClientAuth(..) => Right::Domain,
         Action::SetCertificate(_)
         | Action::SetChain(..)
         | Action::RemoveChain(..)
         | Action::StartCanary(_)
-        | Action::EndCanary(..)
-        | Action::SetSmimeIssuer(_)
-        | Action::SetCrlUrl(..)
-        | Action::SetAccountCertificate(_)
-        | Action::RevokeAccountCertificate(_) => Right::Certificate,
+        | Action::EndCanary(..) => Right::Certificate,
         Action::AddTrusted(..)
         | Action::RemoveTrusted(..)
         | Action::AddCrlPart(..)
-        | Action::AddLongCrl(..)
-        | Action::SetRecoveryKey(..) => Right::Trust,
+        | Action::AddLongCrl(..) => Right::Trust,
         Action::AddListener(_)
         | Action::RemoveListener(_)
         | Action::SetListener(_)
@@ -113,6 +101,7 @@ pub(crate) fn of_action(action: &Action) -> Option<Right> {
         | Action::PutUser(_)
         | Action::RemoveUser(_)
         | Action::KeepAudit(_) => Right::User,
+        Action::Account(action) => of_account_action(action),
         Action::FoundCluster(_)
         | Action::RedeemJoinToken(_)
         | Action::Join(_)
@@ -127,6 +116,24 @@ pub(crate) fn of_action(action: &Action) -> Option<Right> {
         | Action::NoteAudit(_)
         | Action::CutAudit(_) => return None,
     })
+}
+
+/// Returns the right that a change of an S/MIME issuer or an account needs.
+fn of_account_action(action: &AccountAction) -> Right {
+    match action {
+        AccountAction::RemoveSmimeIssuer(_)
+        | AccountAction::CreateAccount(_)
+        | AccountAction::DeleteAccount(_)
+        | AccountAction::SetAccountKey(_)
+        | AccountAction::RelockAccount(_)
+        | AccountAction::InviteOwner(_)
+        | AccountAction::EnterAccount(_) => Right::Domain,
+        AccountAction::SetSmimeIssuer(_)
+        | AccountAction::SetCrlUrl(..)
+        | AccountAction::SetAccountCertificate(_)
+        | AccountAction::RevokeAccountCertificate(_) => Right::Certificate,
+        AccountAction::SetRecoveryKey(..) => Right::Trust,
+    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,18 @@ pub fn parse_access_token(text: &str) -> Option<(TokenId, [u8; 32])> {
     Some((id, secret.0))
 }
 
+/// Formats an invitation to an account: `cvi_SECRET`.
+pub fn invitation_text(secret: [u8; 32]) -> String {
+    format!("cvi_{}", Fingerprint(secret))
+}
+
+/// Parses an invitation, by itself or in the address of the page that it was sent with.
+pub fn parse_invitation(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let text = text.trim();
+    let secret = text.rsplit_once("invitation=").map_or(text, |(_, secret)| secret);
+    Some(Zeroizing::new(Fingerprint::parse(secret.strip_prefix("cvi_")?)?.0))
+}
+
 /// What a holder of the keyring has proved for some time: `EXPIRES.GENERATION.MAC`. Nothing about it
 /// need be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,16 +83,6 @@ impl Proved {
         let proved = Proved { expires, proof: Proof { generation, mac } };
         // One secret has one text.
         (proved.text() == text).then_some(proved)
-    }
-
-    /// Formats an invitation: `cvi_EXPIRES.GENERATION.MAC`.
-    pub fn invitation_text(&self) -> String {
-        format!("cvi_{}", self.text())
-    }
-
-    /// Parses an invitation.
-    pub fn parse_invitation(text: &str) -> Option<Proved> {
-        Proved::parse(text.trim().strip_prefix("cvi_")?)
     }
 
     /// Formats the session of an account's owner: `cva_ADDRESS.EXPIRES.GENERATION.MAC`.
@@ -115,20 +117,24 @@ mod tests {
         let proof = Proof { generation: Generation(12), mac: [7; 32] };
         let proved = Proved { expires: UnixMillis(1_700_000_000_000), proof };
         let address = EmailAddress::parse("Ann.Lee+x@shop.example").unwrap();
-        let (invitation, session) = (proved.invitation_text(), proved.session_text(&address));
-        assert_eq!(Proved::parse_invitation(&format!("{invitation}\n")), Some(proved));
+        let session = proved.session_text(&address);
         assert_eq!(Proved::parse_session(&session), Some((address, proved)));
         assert!(session.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)));
-        for cut in 0..invitation.len() {
-            assert!(Proved::parse_invitation(&invitation[..cut]).is_none(), "cut at {cut}");
-        }
         for cut in 0..session.len() {
             assert!(Proved::parse_session(&session[..cut]).is_none(), "cut at {cut}");
         }
-        for wrong in [invitation.replace(".12.", ".012."), invitation.replace(".12.", ".+12.")] {
-            assert!(Proved::parse_invitation(&wrong).is_none(), "{wrong}");
+        for wrong in [session.replace(".12.", ".012."), session.replace(".12.", ".+12.")] {
+            assert!(Proved::parse_session(&wrong).is_none(), "{wrong}");
         }
-        assert!(Proved::parse_session(&invitation).is_none());
+        let invitation = invitation_text([9; 32]);
+        let link = format!("https://a.example/account/enter/x?invitation={invitation}\n");
+        for text in [&invitation, &link] {
+            assert_eq!(*parse_invitation(text).unwrap(), [9; 32], "{text}");
+        }
+        for cut in 0..invitation.len() {
+            assert!(parse_invitation(&invitation[..cut]).is_none(), "cut at {cut}");
+        }
+        assert!(parse_invitation(&session).is_none());
     }
 
     #[test]

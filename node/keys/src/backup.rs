@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use conclave_pki::key::PrivateKey;
 use conclave_store::{
     id::{ClusterId, DomainName, Generation},
-    record::{Certificate, Domain, DomainKey, Record, RowKey, Sealed},
+    record::{Account, Certificate, Domain, DomainKey, Record, RowKey, Sealed},
     scope::Scope,
 };
 
@@ -148,7 +148,7 @@ fn purposes(key: &RowKey, record: &Record) -> Vec<Purpose> {
         (RowKey::PendingKey((id, _)), _) => vec![Purpose::PendingKey(*id)],
         (RowKey::SmimeIssuer(id), _) => vec![Purpose::SmimeIssuer(*id)],
         (RowKey::AccountSettings(id), _) => vec![Purpose::RecoveryKey(*id)],
-        (_, Record::Account(account)) => vec![Purpose::AccountKey(account.id)],
+        (_, Record::Account(account)) => purposes_of_account(account),
         (RowKey::AccountKey((id, _)), _) => vec![Purpose::AccountKey(*id)],
         (_, Record::Domain(domain)) => of_domain(domain),
         (_, Record::Canary(canary)) => of_domain(&canary.domain),
@@ -157,6 +157,12 @@ fn purposes(key: &RowKey, record: &Record) -> Vec<Purpose> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Returns the purpose of each secret of an account's row.
+pub fn purposes_of_account(account: &Account) -> Vec<Purpose> {
+    let key = account.key.iter().map(|_| Purpose::AccountKey(account.id));
+    key.chain(account.invitation.iter().map(|_| Purpose::Invitation(account.id))).collect()
 }
 
 /// Returns the kind of a row with secrets that are no domain's.

@@ -27,9 +27,9 @@ mod stored;
 mod unlock;
 mod wrap;
 
-pub use backup::BackupKeys;
 #[cfg(feature = "testing")]
 pub use backup::opened;
+pub use backup::{BackupKeys, purposes_of_account};
 pub use code::{code_secret_text, code_step, make_code_secret};
 pub use identity::NodeKeys;
 pub use keyring::Keyring;

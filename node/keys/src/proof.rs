@@ -50,8 +50,6 @@ pub enum Claim<'a> {
     AuditCut(u64, Fingerprint),
     /// The holder of this session owns an account, under its passphrase of this number, until then.
     OwnerSession(AccountId, &'a str, u32, UnixMillis),
-    /// The holder of this invitation may set the passphrase of an account until then.
-    Invitation(AccountId, &'a str, UnixMillis),
 }
 
 impl<'a> Claim<'a> {

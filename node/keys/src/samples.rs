@@ -30,7 +30,7 @@ fn random(name: &str, bytes: Vec<u8>, value: &impl serde::Serialize) -> Sample {
     Sample { is_random: true, ..Sample::new(name, bytes, value) }
 }
 
-fn purposes() -> [(&'static str, Purpose); 11] {
+fn purposes() -> [(&'static str, Purpose); 12] {
     let id = SessionKeyId([2; 8]);
     [
         ("domain key", Purpose::DomainKey(DomainId([4; 16]))),
@@ -39,6 +39,7 @@ fn purposes() -> [(&'static str, Purpose); 11] {
         ("join token", Purpose::JoinToken(TokenId([1; 8]))),
         ("user code", Purpose::UserCode(UserId([7; 8]))),
         ("S/MIME issuer", Purpose::SmimeIssuer(DomainId([4; 16]))),
+        ("invitation", Purpose::Invitation(AccountId([5; 16]))),
         ("recovery key", Purpose::RecoveryKey(DomainId([4; 16]))),
         ("account key", Purpose::AccountKey(AccountId([5; 16]))),
         ("node sealing", Purpose::NodeSealing),
@@ -80,7 +81,7 @@ fn what_was_wrapped_unwraps() {
     });
 }
 
-fn claims() -> [(&'static str, Claim<'static>); 9] {
+fn claims() -> [(&'static str, Claim<'static>); 8] {
     static GRANT: LazyLock<Grant> = LazyLock::new(|| Grant {
         roles: vec![Role::Operator],
         only: vec![Right::Certificate],
@@ -115,7 +116,6 @@ fn claims() -> [(&'static str, Claim<'static>); 9] {
         ("user", user),
         ("audit cut", Claim::AuditCut(70_000, secret)),
         ("owner", Claim::OwnerSession(AccountId([5; 16]), "ann@shop.example", 2, UnixMillis(7))),
-        ("invitation", Claim::Invitation(AccountId([5; 16]), "ann@shop.example", UnixMillis(7))),
     ]
 }
 

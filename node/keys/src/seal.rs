@@ -54,6 +54,8 @@ pub enum Purpose {
     AccountKey(AccountId),
     /// The recovery key of a domain's accounts: no secret, but sealed it cannot be forged.
     RecoveryKey(DomainId),
+    /// SHA-256 of the secret of an invitation to an account.
+    Invitation(AccountId),
 }
 
 /// The context of a sealed secret, without its generation.

@@ -49,7 +49,7 @@ const DONE: [(&str, &str); 5] = [
     ("entered", "Your account is ready."),
     ("certificate", "You have a new certificate."),
     ("revoked", "The certificate is revoked."),
-    ("key", "You have a new key. The certificates of the old one are revoked."),
+    ("key", "You have a new key. The certificates issued here for the old one are revoked."),
     ("passphrase", "The passphrase is changed."),
 ];
 
@@ -169,7 +169,10 @@ pub(crate) async fn log_in(
     }
     let passphrase = fields.get("passphrase").to_owned();
     let login = Login { passphrase, invitation: None, algorithm: None };
-    match ask::<Session>(&visit, Method::POST, (path::ACCOUNT_LOGIN, &address), &login).await {
+    let session =
+        ask::<Session>(&visit, Method::POST, (path::ACCOUNT_LOGIN, &address), &login).await;
+    drop(Zeroizing::new(login.passphrase));
+    match session {
         Ok(session) => with_cookie(visit.go(HOME), OWNER_COOKIE, &session.token),
         Err(problem) => login_page(visit, Some(problem), address),
     }
@@ -225,7 +228,10 @@ pub(crate) async fn enter(
         Err(problem) => return enter_page(visit, Some(problem), &address, invitation),
     };
     let login = Login { passphrase, invitation: Some(invitation.clone()), algorithm: None };
-    match ask::<Session>(&visit, Method::POST, (path::ACCOUNT_LOGIN, &address), &login).await {
+    let session =
+        ask::<Session>(&visit, Method::POST, (path::ACCOUNT_LOGIN, &address), &login).await;
+    drop(Zeroizing::new(login.passphrase));
+    match session {
         Ok(session) => with_cookie(done(&visit, "entered"), OWNER_COOKIE, &session.token),
         Err(problem) => enter_page(visit, Some(problem), &address, invitation),
     }
@@ -348,8 +354,8 @@ async fn revoke(visit: &Visit, address: &str, fields: &Fields) -> Did {
     Ok(done(visit, "revoked"))
 }
 
-/// Ends the current key: the account gets another one, the certificates of the old one are revoked,
-/// and the new one is certified.
+/// Ends the current key: the account gets another one, the certificates that its domain issued for
+/// the old ones are revoked, and the new one is certified. Once the key is there, every step is tried.
 async fn end_key(visit: &Visit, address: &str, fields: &Fields) -> Did {
     let reason = match fields.get("reason") {
         "lost" => Reason::KeyCompromise,
@@ -360,12 +366,23 @@ async fn end_key(visit: &Visit, address: &str, fields: &Fields) -> Did {
     let passphrase = fields.get("passphrase").to_owned();
     let generate = Generate { algorithm: None, purpose: Purpose::default(), passphrase };
     ask::<Change>(visit, Method::POST, (path::ACCOUNT_KEY, address), &generate).await?;
-    let old = account.key.iter().flat_map(|key| certified(key, true));
+    drop(Zeroizing::new(generate.passphrase));
+    let mut failed = None;
+    let old = account.key.iter().chain(&account.earlier).flat_map(|key| certified(key, true));
     for one in old.filter(Certified::is_revocable) {
-        end(visit, address, &one.issued.certificate.serial, reason).await?;
+        let ended = end(visit, address, &one.issued.certificate.serial, reason).await;
+        failed = failed.or(ended.err());
     }
-    certify(visit, address, &Issue::default()).await?;
-    Ok(done(visit, "key"))
+    let certified = certify(visit, address, &Issue::default()).await;
+    match failed.or(certified.err()) {
+        None => Ok(done(visit, "key")),
+        Some(problem) => {
+            let title = format!("you have a new key, but not all else is done: {}", problem.title);
+            Err(Problem { title, hint: None, ..problem }.hint(
+                "the table shows what is left: revoke what is still valid, ask for what is missing",
+            ))
+        }
+    }
 }
 
 /// Changes the passphrase. That ends every session of the owner, so a new one begins here.
@@ -374,7 +391,10 @@ async fn set_passphrase(visit: &Visit, address: &str, fields: &Fields) -> Did {
     let change = Passphrase { old: fields.get("passphrase").to_owned(), new: new.clone() };
     ask::<Change>(visit, Method::PUT, (path::ACCOUNT_PASSPHRASE, address), &change).await?;
     let login = Login { passphrase: new, invitation: None, algorithm: None };
-    let session: Session = ask(visit, Method::POST, (path::ACCOUNT_LOGIN, address), &login).await?;
+    let session = ask::<Session>(visit, Method::POST, (path::ACCOUNT_LOGIN, address), &login).await;
+    drop((Zeroizing::new(login.passphrase), Zeroizing::new(change.old)));
+    drop(Zeroizing::new(change.new));
+    let session = session?;
     Ok(with_cookie(done(visit, "passphrase"), OWNER_COOKIE, &session.token))
 }
 
@@ -386,8 +406,10 @@ async fn export(visit: &Visit, address: &str, fields: &Fields) -> Did {
         key: fields.some("which"),
         legacy: fields.is_on("legacy"),
     };
-    let exported: Exported =
-        ask(visit, Method::POST, (path::ACCOUNT_KEY_EXPORT, address), &export).await?;
+    let exported =
+        ask::<Exported>(visit, Method::POST, (path::ACCOUNT_KEY_EXPORT, address), &export).await;
+    drop((Zeroizing::new(export.passphrase), Zeroizing::new(export.export_passphrase)));
+    let exported = exported?;
     let file = BASE64.decode(exported.pkcs12.as_bytes()).map_err(internal)?;
     let name = format!("attachment; filename=\"{}.p12\"", address.replace(['"', '\\'], "_"));
     let plain = HeaderValue::from_static("attachment; filename=\"account.p12\"");

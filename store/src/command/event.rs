@@ -1,6 +1,6 @@
 //! What the audit trail says about an action: its event, and its object.
 
-use super::Action;
+use super::{AccountAction, Action};
 use crate::record::Principal;
 
 impl Action {
@@ -58,19 +58,7 @@ impl Action {
             Action::CutAudit(_) => "audit.cut",
             Action::KeepAudit(_) => "audit.keep",
             Action::DropGenerations(_) => "keyring.drop_generations",
-            Action::SetSmimeIssuer(_) => "smime.set",
-            Action::RemoveSmimeIssuer(_) => "smime.remove",
-            Action::CreateAccount(_) => "account.create",
-            Action::DeleteAccount(_) => "account.delete",
-            Action::SetAccountKey(_) => "account_key.set",
-            Action::RelockAccount(_) => "account_key.passphrase",
-            Action::SetAccountCertificate(_) => "account_certificate.set",
-            Action::RevokeAccountCertificate(_) => "account_certificate.revoke",
-            Action::SetCrlUrl(..) => "smime.crl_url",
-            Action::SetRecoveryKey(..) => "smime.recovery_key",
-            Action::InviteOwner(invite) if invite.invitation.is_some() => "account.invite",
-            Action::InviteOwner(_) => "account.uninvite",
-            Action::EnterAccount(_) => "account.enter",
+            Action::Account(action) => action.event(),
             Action::PublishSessionKey(..)
             | Action::ActivateSessionKey(..)
             | Action::AddCrlPart(..)
@@ -110,6 +98,27 @@ impl Action {
                 Some(of) => of.address.to_string(),
                 None => other.domain().map(ToString::to_string).unwrap_or_default(),
             },
+        }
+    }
+}
+
+impl AccountAction {
+    /// Returns the stable id of the event in the audit trail.
+    fn event(&self) -> &'static str {
+        match self {
+            AccountAction::SetSmimeIssuer(_) => "smime.set",
+            AccountAction::RemoveSmimeIssuer(_) => "smime.remove",
+            AccountAction::CreateAccount(_) => "account.create",
+            AccountAction::DeleteAccount(_) => "account.delete",
+            AccountAction::SetAccountKey(_) => "account_key.set",
+            AccountAction::RelockAccount(_) => "account_key.passphrase",
+            AccountAction::SetAccountCertificate(_) => "account_certificate.set",
+            AccountAction::RevokeAccountCertificate(_) => "account_certificate.revoke",
+            AccountAction::SetCrlUrl(..) => "smime.crl_url",
+            AccountAction::SetRecoveryKey(..) => "smime.recovery_key",
+            AccountAction::InviteOwner(invite) if invite.invitation.is_some() => "account.invite",
+            AccountAction::InviteOwner(_) => "account.uninvite",
+            AccountAction::EnterAccount(_) => "account.enter",
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Rules for accounts.
 
-use super::{Changing, chain, check_count, revocation, too_many};
+use super::{Changing, chain, check_count, revocation, smime, too_many};
 use crate::{
     command::{
-        AccountOf, CreateAccount, EnterAccount, InviteOwner, RelockAccount,
+        AccountAction, AccountOf, CreateAccount, EnterAccount, InviteOwner, RelockAccount,
         RevokeAccountCertificate, SetAccountCertificate, SetAccountKey,
     },
     id::{DomainId, SerialNumber, ServerName, Version},
@@ -18,8 +18,31 @@ use crate::{
     },
 };
 
+/// Decides about a change of an S/MIME issuer or an account.
+pub(super) fn outcome(
+    change: &mut Changing<'_>,
+    action: &AccountAction,
+) -> Result<Done, Rejection> {
+    match action {
+        AccountAction::SetSmimeIssuer(one) => smime::set(change, one),
+        AccountAction::RemoveSmimeIssuer(name) => smime::remove(change, name),
+        AccountAction::CreateAccount(one) => create(change, one),
+        AccountAction::DeleteAccount(one) => delete(change, one),
+        AccountAction::SetAccountKey(one) => set_key(change, one),
+        AccountAction::RelockAccount(one) => relock(change, one),
+        AccountAction::SetAccountCertificate(one) => set_certificate(change, one),
+        AccountAction::RevokeAccountCertificate(one) => revoke(change, one),
+        AccountAction::SetCrlUrl(name, url) => smime::set_crl_url(change, name, url.as_ref()),
+        AccountAction::SetRecoveryKey(name, key) => {
+            smime::set_recovery_key(change, name, key.as_ref())
+        }
+        AccountAction::InviteOwner(one) => invite(change, one),
+        AccountAction::EnterAccount(one) => enter(change, one),
+    }
+}
+
 /// Adds an account without a key.
-pub(super) fn create(change: &mut Changing<'_>, create: &CreateAccount) -> Result<Done, Rejection> {
+fn create(change: &mut Changing<'_>, create: &CreateAccount) -> Result<Done, Rejection> {
     owner(change, &create.of)?;
     let address = &create.of.address;
     if change.state.account(address).is_some() {
@@ -43,7 +66,7 @@ pub(super) fn create(change: &mut Changing<'_>, create: &CreateAccount) -> Resul
 }
 
 /// Removes an account with its keys. Its certificates that have not expired are revoked.
-pub(super) fn delete(change: &mut Changing<'_>, of: &AccountOf) -> Result<Done, Rejection> {
+fn delete(change: &mut Changing<'_>, of: &AccountOf) -> Result<Done, Rejection> {
     let id = owner(change, of)?;
     let account = known(change, of)?;
     let earlier: Vec<(u32, AccountKey)> =
@@ -72,7 +95,7 @@ fn end(change: &mut Changing<'_>, id: DomainId, serial: SerialNumber) -> Result<
 }
 
 /// Gives an account a new key under its passphrase. The present one becomes an earlier one.
-pub(super) fn set_key(change: &mut Changing<'_>, set: &SetAccountKey) -> Result<Done, Rejection> {
+fn set_key(change: &mut Changing<'_>, set: &SetAccountKey) -> Result<Done, Rejection> {
     owner(change, &set.of)?;
     let mut account = known(change, &set.of)?;
     account.passphrase = account.passphrase.max(1);
@@ -81,27 +104,24 @@ pub(super) fn set_key(change: &mut Changing<'_>, set: &SetAccountKey) -> Result<
 }
 
 /// Invites the owner, or withdraws the invitation.
-pub(super) fn invite(change: &mut Changing<'_>, invite: &InviteOwner) -> Result<Done, Rejection> {
+fn invite(change: &mut Changing<'_>, invite: &InviteOwner) -> Result<Done, Rejection> {
     owner(change, &invite.of)?;
     let mut account = known(change, &invite.of)?;
     if account.invitation.is_none() && invite.invitation.is_none() {
         return Err(Rejection::InvitationUnknown(invite.of.address.clone()));
     }
-    account.invitation = invite.invitation;
+    account.invitation.clone_from(&invite.invitation);
     put(change, &invite.of, account)
 }
 
 /// Uses an invitation: gives the account a new key under a new passphrase. Earlier keys stay under
 /// the passphrase before, which may be lost.
-pub(super) fn enter(change: &mut Changing<'_>, enter: &EnterAccount) -> Result<Done, Rejection> {
+fn enter(change: &mut Changing<'_>, enter: &EnterAccount) -> Result<Done, Rejection> {
     owner(change, &enter.of)?;
     let mut account = known(change, &enter.of)?;
     let now = change.command.time;
-    let is_valid = account
-        .invitation
-        .take()
-        .is_some_and(|one| one.secret == enter.invitation && now <= one.expires);
-    if !is_valid {
+    // Admission has opened the invitation, and expects the account as it was then.
+    if account.invitation.take().is_none_or(|one| now > one.expires) {
         return Err(Rejection::InvitationUnknown(enter.of.address.clone()));
     }
     account.passphrase += 1;
@@ -145,7 +165,7 @@ fn add_key(
 
 /// Replaces the secrets of all keys that the present passphrase opens. They must be those, in their
 /// order.
-pub(super) fn relock(change: &mut Changing<'_>, relock: &RelockAccount) -> Result<Done, Rejection> {
+fn relock(change: &mut Changing<'_>, relock: &RelockAccount) -> Result<Done, Rejection> {
     owner(change, &relock.of)?;
     let mut account = known(change, &relock.of)?;
     let earlier = change.state.earlier_keys(account.id);
@@ -171,7 +191,7 @@ pub(super) fn relock(change: &mut Changing<'_>, relock: &RelockAccount) -> Resul
 }
 
 /// Adds a certificate to the current key, before the earlier ones.
-pub(super) fn set_certificate(
+fn set_certificate(
     change: &mut Changing<'_>,
     set: &SetAccountCertificate,
 ) -> Result<Done, Rejection> {
@@ -196,10 +216,7 @@ pub(super) fn set_certificate(
 }
 
 /// Revokes certificates of an account that its domain has issued.
-pub(super) fn revoke(
-    change: &mut Changing<'_>,
-    revoke: &RevokeAccountCertificate,
-) -> Result<Done, Rejection> {
+fn revoke(change: &mut Changing<'_>, revoke: &RevokeAccountCertificate) -> Result<Done, Rejection> {
     let id = owner(change, &revoke.of)?;
     known(change, &revoke.of)?;
     check_count("certificates of a key", revoke.serials.len(), KEY_CERTIFICATES_MAX)?;

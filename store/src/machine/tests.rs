@@ -108,15 +108,15 @@ impl Scene {
         self.apply(&command)
     }
 
-    fn done(&mut self, action: Action) -> Done {
-        match self.act(action) {
+    fn done(&mut self, action: impl Into<Action>) -> Done {
+        match self.act(action.into()) {
             Outcome::Done(done) => done,
             Outcome::Rejected(rejection) => panic!("{rejection}"),
         }
     }
 
-    fn rejected(&mut self, action: Action) -> Rejection {
-        match self.act(action) {
+    fn rejected(&mut self, action: impl Into<Action>) -> Rejection {
+        match self.act(action.into()) {
             Outcome::Rejected(rejection) => rejection,
             Outcome::Done(done) => panic!("{done:?}"),
         }

@@ -31,10 +31,11 @@ pub struct Account {
 }
 
 /// An invitation: who has its secret may set the passphrase of the account, once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {
-    /// SHA-256 of the secret.
-    pub secret: Fingerprint,
+    /// SHA-256 of the secret, sealed: so it can only come from a member that holds the keyring, and
+    /// holds on when the keyring turns.
+    pub sealed: Sealed,
     /// Last moment at which it can be used.
     pub expires: UnixMillis,
 }

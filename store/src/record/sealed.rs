@@ -22,7 +22,10 @@ impl Record {
             Record::AccountSettings(settings) => {
                 settings.recovery_key.as_ref().map(|key| key.sealed.generation)
             }
-            Record::Account(account) => account.key.as_ref().map(|key| key.sealed.generation),
+            Record::Account(account) => {
+                let key = account.key.iter().map(|key| key.sealed.generation);
+                key.chain(account.invitation.iter().map(|one| one.sealed.generation)).min()
+            }
             Record::AccountKey(key) => Some(key.sealed.generation),
             _ => None,
         }
@@ -78,7 +81,9 @@ impl Record {
                 key.iter_mut().for_each(|key| visit(&mut key.sealed));
             }
             Record::Account(account) => {
-                Arc::make_mut(account).key.iter_mut().for_each(|key| visit(&mut key.sealed));
+                let account = Arc::make_mut(account);
+                account.key.iter_mut().for_each(|key| visit(&mut key.sealed));
+                account.invitation.iter_mut().for_each(|one| visit(&mut one.sealed));
             }
             Record::AccountKey(key) => visit(&mut Arc::make_mut(key).sealed),
             _ => {}

@@ -8,7 +8,7 @@ mod value;
 
 use super::*;
 use crate::{
-    command::Action,
+    command::{AccountAction, Action},
     outcome::{Done, Rejection},
     record::*,
     samples::{Sample, check, check_variants, meaning},
@@ -23,6 +23,7 @@ fn every_command_is_read_as_it_was_written() {
         .map(|(name, command)| Sample::new(&name, encode_command(&command).unwrap(), &command))
         .collect();
     check_variants::<Action>(&made);
+    check_variants::<AccountAction>(&made);
     check_variants::<Principal>(&made);
     check_variants::<PkiMode>(&made);
     check_variants::<KeyFamily>(&made);

@@ -3,12 +3,12 @@
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
 };
 
-use conclave_tests::{Cluster, has_program, wait_for};
+use conclave_tests::{Cluster, free_port, has_program, wait_for};
 use serde_json::Value;
 
 use super::{document, watched};
@@ -22,9 +22,8 @@ struct Prometheus {
 impl Prometheus {
     /// Starts one that scrapes the nodes twice a second and evaluates the alert rules.
     fn start(cluster: &Cluster, dir: &Path) -> Prometheus {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let address = SocketAddr::new(ip, free_port(&[ip]));
         let nodes = cluster.nodes.iter();
         let targets: Vec<String> =
             nodes.map(|node| format!("'{}'", node.health_address())).collect();

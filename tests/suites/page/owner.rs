@@ -79,7 +79,7 @@ fn change(browser: &Browser, node: &Node) {
     browser.press("End this key");
     browser.fill("key-passphrase", NEXT_PASSPHRASE);
     browser.press("End the key");
-    browser.shows("You have a new key. The certificates of the old one are revoked.");
+    browser.shows("You have a new key. The certificates issued here for the old one are revoked.");
     browser.shows("of an earlier key");
     let account = node.run(&["account", "show", ANN, "-o", "json"]).json();
     let revoked = account["earlier"][0]["certificates"].as_array().unwrap();

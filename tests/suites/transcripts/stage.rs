@@ -146,8 +146,7 @@ impl Stage {
     /// A port that is free at all addresses of this machine, and was not given out yet.
     fn free_port(&mut self) -> u16 {
         loop {
-            let any = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-            let port = any.local_addr().unwrap().port();
+            let port = conclave_tests::free_port(&[Ipv4Addr::UNSPECIFIED.into()]);
             if self.taken.insert(port) {
                 return port;
             }

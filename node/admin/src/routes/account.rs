@@ -22,6 +22,7 @@ use conclave_cluster::{
 };
 use conclave_store::{id::AccountId, outcome::Rejection, scope::Scope};
 use conclave_system::{clock, entropy};
+use zeroize::Zeroizing;
 
 use super::Answer;
 use crate::asked::{Asked, Unknown};
@@ -129,19 +130,16 @@ pub(super) async fn revoke(Path(address): Path<String>, asked: Asked) -> Answer<
 pub(super) async fn invite(Path(address): Path<String>, asked: Asked) -> Answer<Invitation> {
     asked.operator.for_real()?;
     let invite: Invite = asked.json()?;
-    let found = asked.operator.account(&address).await?;
-    let new = asked.operator.invitation(&found, invite.expires_in)?;
-    let (of, id, record) = (address, new.id, new.record);
-    let derive = move |view: &View<'_>| admit::invite_owner(view, &of, id, record);
-    let change = asked.operator.change(Scope::Shared, derive).await?;
+    let (text, expires, change) = asked.operator.invite(&address, invite.expires_in).await?;
     let url = asked.operator.node.config().account_url.as_deref();
+    let address = change.object.clone();
     Ok(Json(Invitation {
         api_version: API_VERSION.to_owned(),
         kind: "AccountInvitation".to_owned(),
-        url: url.map(|url| path::invitation_url(url, &found.address.to_string(), &new.text)),
-        address: found.address.to_string(),
-        invitation: new.text,
-        expires: clock::rfc3339(new.record.expires),
+        url: url.map(|url| path::invitation_url(url, &address, &text)),
+        address,
+        invitation: text,
+        expires: clock::rfc3339(expires),
         change,
     }))
 }
@@ -162,7 +160,7 @@ pub(super) async fn log_in(
     let login: Login = asked.json()?;
     let session = match login.invitation {
         Some(_) => operate::enter(asked.operator, &address, login).await?,
-        None => operate::log_in(asked.operator, &address, login).await?,
+        None => operate::log_in(asked.operator, &address, Zeroizing::new(login.passphrase)).await?,
     };
     if let Some(guest) = guest {
         guest.admit();

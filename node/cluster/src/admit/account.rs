@@ -11,17 +11,19 @@ use conclave_pki::{
 };
 use conclave_store::{
     command::{
-        AccountOf, Action, CreateAccount, EnterAccount, InviteOwner, RelockAccount,
+        AccountAction, AccountOf, CreateAccount, EnterAccount, InviteOwner, RelockAccount,
         RevokeAccountCertificate, SetAccountCertificate, SetAccountKey,
     },
     id::{AccountId, EmailAddress, Fingerprint, SerialNumber},
-    limits::ACCOUNT_NAME_BYTES_MAX,
+    limits::{ACCOUNT_NAME_BYTES_MAX, EARLIER_KEYS_MAX},
     outcome::Rejection,
     record::{
         Account, AccountCertificate, AccountKey, Domain, Invitation, KeyPurpose, Principal,
-        RecoveryCopy, RevocationReason, RowKey, Sealed,
+        RecoveryCopy, RevocationReason, Right, RowKey, Sealed,
     },
+    scope::Scope,
     state::State,
+    time::UnixMillis,
 };
 use conclave_system::{clock, entropy};
 use serde_bytes::ByteBuf;
@@ -32,7 +34,7 @@ use super::{
     problem, rejection_problem,
     smime::issuing,
 };
-use crate::rights::Access;
+use crate::{node::Node, rights::Access};
 
 /// Parses the e-mail address of an account.
 pub fn email_address(text: &str) -> Result<EmailAddress, Problem> {
@@ -76,6 +78,7 @@ fn find<'s>(view: &View<'s>, text: &str) -> Result<Found<'s>, Problem> {
     let unknown = || rejection_problem(&Rejection::AccountUnknown(of.address.clone()));
     let account = view.state.account(&of.address).ok_or_else(unknown)?;
     let domain = view.state.domain_of(&of.address).ok_or_else(unknown)?;
+    view.access.check_owned(account)?;
     Ok(Found { domain, account, of })
 }
 
@@ -87,6 +90,23 @@ impl Found<'_> {
         new: &LockedKey,
         passphrase: u32,
     ) -> Result<AccountKey, Problem> {
+        let settings = view.state.account_settings(self.domain.id);
+        let wanted = settings.and_then(|settings| settings.recovery_key.as_ref());
+        if new.recovery.as_ref().map(|copy| copy.recovery_key) != wanted.map(|one| one.public_key) {
+            let title = format!("the recovery key of {} was changed meanwhile", self.domain.name);
+            return Err(Problem::new(Code::VersionConflict, title).hint("repeat the command"));
+        }
+        if self.account.key.is_some() && self.account.earlier_keys >= EARLIER_KEYS_MAX {
+            let address = &self.of.address;
+            let title =
+                format!("{address} has {EARLIER_KEYS_MAX} earlier keys, and no room for more");
+            return Err(Problem::new(Code::LimitReached, title)
+                .why("each of them may be needed for earlier mail, so none is dropped by itself")
+                .hint(format!(
+                    "conclave account key export {address} --key SHA256 keeps one; then conclave \
+                     account delete {address}, and make it again"
+                )));
+        }
         let secret = Secret::new(new.locked.clone());
         let certificate = |(one, chain): &(Certificate, Vec<Certificate>)| AccountCertificate {
             certificate: record_of(one),
@@ -112,7 +132,7 @@ impl Found<'_> {
     }
 
     /// Returns a change that is made only if the account is as it was seen.
-    fn admitted(&self, view: &View<'_>, action: Action) -> Admitted {
+    fn admitted(&self, view: &View<'_>, action: AccountAction) -> Admitted {
         let address = &self.of.address;
         let expected = view.state.expectation(RowKey::Account(address.clone()));
         Admitted::new(action, address).expecting(expected)
@@ -134,13 +154,13 @@ pub fn create_account(view: &View<'_>, asked: &Create, id: AccountId) -> Result<
         return Ok(Admitted::nothing(&of.address, vec![row]));
     }
     let (object, name) = (of.address.clone(), asked.name.clone());
-    Ok(Admitted::new(Action::CreateAccount(CreateAccount { of, id, name }), object))
+    Ok(Admitted::new(AccountAction::CreateAccount(CreateAccount { of, id, name }), object))
 }
 
 /// Removes an account.
 pub fn delete_account(view: &View<'_>, address: &str) -> Result<Admitted, Problem> {
     let found = find(view, address)?;
-    let action = Action::DeleteAccount(found.of.clone());
+    let action = AccountAction::DeleteAccount(found.of.clone());
     Ok(found.admitted(view, action))
 }
 
@@ -186,45 +206,65 @@ pub fn set_account_key(
     }
     let key = found.new_key(view, new, found.account.passphrase.max(1))?;
     let set = SetAccountKey { of: found.of.clone(), key };
-    Ok(found.admitted(view, Action::SetAccountKey(Box::new(set))))
+    let settings = view.state.expectation(RowKey::AccountSettings(found.domain.id));
+    let action = AccountAction::SetAccountKey(Box::new(set));
+    Ok(found.admitted(view, action).expecting(settings))
 }
 
-/// Invites the owner of an account. `id` is that of the account for which the secret was made.
+/// Invites the owner of an account, who can do what the rights to change and to certify it allow: so
+/// the caller needs both.
 pub fn invite_owner(
     view: &View<'_>,
     address: &str,
-    id: AccountId,
-    invitation: Invitation,
+    secret: &[u8; 32],
+    expires: UnixMillis,
 ) -> Result<Admitted, Problem> {
     let found = find(view, address)?;
-    if found.account.id != id {
-        return Err(changed(&found.of.address));
-    }
-    let invite = InviteOwner { of: found.of.clone(), invitation: Some(invitation) };
-    Ok(found.admitted(view, Action::InviteOwner(invite)))
+    view.access.check_right(&view.principal.to_string(), Right::Certificate)?;
+    let hash = Secret::new(Fingerprint::of(secret).0.to_vec());
+    let sealed = view.seal(Purpose::Invitation(found.account.id), &hash)?;
+    let invitation = Some(Invitation { sealed, expires });
+    let invite = InviteOwner { of: found.of.clone(), invitation };
+    Ok(found.admitted(view, AccountAction::InviteOwner(invite)))
+}
+
+/// Returns whether this is the secret of an account's invitation, which has not ended.
+pub(crate) fn is_invitation(
+    node: &Node,
+    account: &Account,
+    secret: &[u8; 32],
+    now: UnixMillis,
+) -> bool {
+    let Some(Invitation { sealed, expires }) = &account.invitation else { return false };
+    let opened = node.keyring().open(Scope::Shared, Purpose::Invitation(account.id), sealed);
+    // Hashes of random secrets are compared: timing tells nothing of use.
+    now <= *expires
+        && opened.is_ok_and(|hash| hash.expose() == Fingerprint::of(secret).0.as_slice())
 }
 
 /// Withdraws the invitation of an account's owner.
 pub fn withdraw_invitation(view: &View<'_>, address: &str) -> Result<Admitted, Problem> {
     let found = find(view, address)?;
     let invite = InviteOwner { of: found.of.clone(), invitation: None };
-    Ok(found.admitted(view, Action::InviteOwner(invite)))
+    Ok(found.admitted(view, AccountAction::InviteOwner(invite)))
 }
 
 /// Uses an invitation: the account gets a key under a new passphrase.
 pub(crate) fn enter_account(
     view: &View<'_>,
     address: &str,
-    (id, invitation): (AccountId, Fingerprint),
+    secret: &[u8; 32],
     new: &LockedKey,
 ) -> Result<Admitted, Problem> {
     let found = find(view, address)?;
-    if found.account.id != id {
-        return Err(changed(&found.of.address));
+    if !is_invitation(view.node, found.account, secret, view.now) {
+        return Err(rejection_problem(&Rejection::InvitationUnknown(found.of.address.clone())));
     }
     let key = found.new_key(view, new, found.account.passphrase + 1)?;
-    let enter = EnterAccount { of: found.of.clone(), invitation, key };
-    Ok(found.admitted(view, Action::EnterAccount(Box::new(enter))))
+    let enter = EnterAccount { of: found.of.clone(), key };
+    let settings = view.state.expectation(RowKey::AccountSettings(found.domain.id));
+    let action = AccountAction::EnterAccount(Box::new(enter));
+    Ok(found.admitted(view, action).expecting(settings))
 }
 
 /// A key of an account, opened and locked anew.
@@ -253,7 +293,7 @@ pub fn relock_account(
     };
     let keys = relocked.iter().map(sealed).collect::<Result<Vec<_>, _>>()?;
     let relock = RelockAccount { of: found.of.clone(), keys };
-    Ok(found.admitted(view, Action::RelockAccount(Box::new(relock))))
+    Ok(found.admitted(view, AccountAction::RelockAccount(Box::new(relock))))
 }
 
 /// Issues a certificate for the current key of an account. The private key is not needed.
@@ -306,16 +346,16 @@ pub fn issue_account_certificate(
         of: found.of.clone(),
         certificate: AccountCertificate { certificate, serial: Some(serial), chain },
     };
-    Ok(found.admitted(view, Action::SetAccountCertificate(Box::new(set))))
+    Ok(found.admitted(view, AccountAction::SetAccountCertificate(Box::new(set))))
 }
 
 fn is_owner(principal: &Principal) -> bool {
     matches!(principal, Principal::Owner(_))
 }
 
-/// Returns whether the latest certificate of a key is one for TLS clients too.
+/// Returns whether the latest certificate that was issued here for a key is one for TLS clients too.
 fn was_for_clients(key: &AccountKey) -> bool {
-    let latest = key.certificates.first();
+    let latest = key.certificates.iter().find(|one| one.serial.is_some());
     let latest = latest.and_then(|one| Certificate::from_der(&one.certificate.der).ok());
     latest.is_some_and(|one| one.is_for_tls_clients())
 }
@@ -358,7 +398,7 @@ pub fn revoke_account_certificate(
         Reason::CessationOfOperation => RevocationReason::CessationOfOperation,
     };
     let revoke = RevokeAccountCertificate { of: found.of.clone(), serials, reason };
-    Ok(Admitted::new(Action::RevokeAccountCertificate(revoke), &found.of.address))
+    Ok(Admitted::new(AccountAction::RevokeAccountCertificate(revoke), &found.of.address))
 }
 
 fn valid_serials(view: &View<'_>, found: &Found<'_>) -> Result<Vec<SerialNumber>, Problem> {

@@ -18,7 +18,7 @@ use conclave_pki::{
     key::{KeyAlgorithm, PrivateKey, public_key_algorithm, read_public_key},
 };
 use conclave_store::{
-    command::{Action, SetSmimeIssuer},
+    command::{AccountAction, SetSmimeIssuer},
     id::{DomainName, Fingerprint},
     outcome::Rejection,
     record::{self, Domain, DomainKey, RecoveryKey, RevocationReason, RowKey, SmimeIssuer},
@@ -171,7 +171,7 @@ fn attributes(name: &DomainName, asked: &Subject) -> Attributes {
 fn set(view: &View<'_>, domain: &Domain, set: SetSmimeIssuer) -> Admitted {
     let row = RowKey::SmimeIssuer(domain.id);
     let expected = view.state.expectation(row);
-    let action = Action::SetSmimeIssuer(Box::new(set));
+    let action = AccountAction::SetSmimeIssuer(Box::new(set));
     Admitted::new(action, &domain.name).expecting(expected)
 }
 
@@ -348,7 +348,7 @@ pub fn remove_issuer(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
     own(view, domain)?;
     let warning = "certificates that it issued stay valid, and its revocation list is no longer \
                    signed";
-    let admitted = Admitted::new(Action::RemoveSmimeIssuer(name.clone()), &name);
+    let admitted = Admitted::new(AccountAction::RemoveSmimeIssuer(name.clone()), &name);
     let expected = view.state.expectation(RowKey::SmimeIssuer(domain.id));
     Ok(admitted.expecting(expected).warning(vec![warning.to_owned()]))
 }
@@ -366,7 +366,7 @@ pub fn set_crl_url(view: &View<'_>, name: &str, asked: &Set) -> Result<Admitted,
         return Err(Problem::new(Code::Malformed, title)
             .hint(format!("http://pki.{name}/certificates/{name}/smime.crl")));
     }
-    Ok(Admitted::new(Action::SetCrlUrl(name.clone(), url.map(str::to_owned)), name))
+    Ok(Admitted::new(AccountAction::SetCrlUrl(name.clone(), url.map(str::to_owned)), name))
 }
 
 /// Sets the recovery key of a domain's accounts.
@@ -394,7 +394,7 @@ pub fn set_recovery_key(
     let warning = "its holder can open each key that an account of the domain gets from now on; \
                    owners see that at their account";
     let expected = view.state.expectation(RowKey::AccountSettings(domain.id));
-    let action = Action::SetRecoveryKey(name.clone(), Some(key));
+    let action = AccountAction::SetRecoveryKey(name.clone(), Some(key));
     Ok(Admitted::new(action, name).expecting(expected).warning(vec![warning.to_owned()]))
 }
 
@@ -409,7 +409,7 @@ pub fn remove_recovery_key(view: &View<'_>, name: &str) -> Result<Admitted, Prob
     }
     let warning = "copies that were made for it stay, until the accounts are deleted";
     let expected = view.state.expectation(RowKey::AccountSettings(domain.id));
-    let action = Action::SetRecoveryKey(name.clone(), None);
+    let action = AccountAction::SetRecoveryKey(name.clone(), None);
     Ok(Admitted::new(action, name).expecting(expected).warning(vec![warning.to_owned()]))
 }
 

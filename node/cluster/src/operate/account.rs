@@ -21,7 +21,7 @@ use conclave_smime::{
 use conclave_store::{
     id::{EmailAddress, Fingerprint},
     outcome::Rejection,
-    record::{Account, AccountKey, Domain, KeyPurpose, RecoveryCopy},
+    record::{Account, AccountKey, Domain, KeyPurpose, Principal, RecoveryCopy},
     scope::Scope,
     state::State,
 };
@@ -57,6 +57,7 @@ impl Operator {
         let domain = admit::domain_of(&state, (&who, &self.caller.access), &address)?.clone();
         let unknown = || rejection_problem(&Rejection::AccountUnknown(address.clone()));
         let account = state.account(&address).cloned().ok_or_else(unknown)?;
+        self.caller.access.check_owned(&account)?;
         Ok(FoundAccount { state, domain, address, account })
     }
 
@@ -191,6 +192,7 @@ impl Operator {
             false => with_chain(found, &key)?,
         };
         Ok(SealedCopy {
+            address: found.address.to_string(),
             key: key.public_key.to_string(),
             recovery_key: copy.recovery_key.to_string(),
             sealed_key: BASE64.encode(&copy.sealed_key),
@@ -257,7 +259,12 @@ impl Operator {
         address: &EmailAddress,
         work: impl FnOnce(&EmailAddress) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let place = self.node.unlocks().hashing().acquire();
+        let unlocks = self.node.unlocks();
+        let places = match self.caller.principal {
+            Principal::Stranger => unlocks.by_strangers(),
+            _ => unlocks.hashing(),
+        };
+        let place = places.acquire();
         let _place = tokio::time::timeout_at(self.deadline, place)
             .await
             .map_err(|_| Problem::new(Code::AccountUnlockTooOften, "too many keys are unlocked"))?

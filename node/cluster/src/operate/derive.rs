@@ -302,9 +302,8 @@ fn new_problems(view: &View<'_>, after: &State, action: &Action) -> Vec<String> 
             | Action::SetChain(..)
             | Action::RenameDomain(..)
             | Action::DeleteDomain(_)
-            | Action::SetSmimeIssuer(_)
-            | Action::RemoveSmimeIssuer(_)
-    ) || action.account().is_some();
+            | Action::Account(_)
+    );
     let Some(name) = action.domain().filter(|_| !is_told) else { return Vec::new() };
     let problems = |state: &State| -> Vec<String> {
         let Some(domain) = state.domain(name) else { return Vec::new() };

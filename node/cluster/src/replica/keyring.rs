@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use conclave_keys::{Claim, GenerationKey, Purpose};
+use conclave_keys::{Claim, GenerationKey, Purpose, purposes_of_account};
 use conclave_raft::Role;
 use conclave_store::{
     command::{Action, Command, Reseal, Resealed},
@@ -217,7 +217,7 @@ fn purposes(key: &RowKey, record: &Record) -> Option<Vec<Purpose>> {
         (RowKey::PendingKey((id, _)), _) => vec![Purpose::PendingKey(*id)],
         (RowKey::SmimeIssuer(id), _) => vec![Purpose::SmimeIssuer(*id)],
         (RowKey::AccountSettings(id), _) => vec![Purpose::RecoveryKey(*id)],
-        (RowKey::Account(_), Record::Account(account)) => vec![Purpose::AccountKey(account.id)],
+        (RowKey::Account(_), Record::Account(account)) => purposes_of_account(account),
         (RowKey::AccountKey((id, _)), _) => vec![Purpose::AccountKey(*id)],
         (RowKey::User(_), Record::User(user)) => {
             user.code.iter().map(|_| Purpose::UserCode(user.id)).collect()

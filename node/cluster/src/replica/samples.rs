@@ -30,6 +30,7 @@ fn requests() -> Vec<RequestV1> {
         Purpose::SmimeIssuer(DomainId([4; 16])),
         Purpose::AccountKey(AccountId([5; 16])),
         Purpose::RecoveryKey(DomainId([4; 16])),
+        Purpose::Invitation(AccountId([5; 16])),
     ];
     let secret = || ByteBuf::from(b"secret".to_vec());
     let seal = purposes.map(|purpose| RequestV1::Seal { purpose, secret: secret() });

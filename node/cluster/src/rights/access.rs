@@ -8,9 +8,9 @@ use conclave_api::{
 };
 use conclave_keys::{Claim, Keyring};
 use conclave_store::{
-    command::Action,
-    id::{DomainName, EmailAddress, ServerName, UserName},
-    record::{DomainLimit, Grant, ProofOf, Right, User},
+    command::{AccountAction, Action},
+    id::{AccountId, DomainName, EmailAddress, ServerName, UserName},
+    record::{Account, DomainLimit, Grant, ProofOf, Right, User},
     state::State,
 };
 
@@ -28,7 +28,18 @@ pub struct Access {
     /// Whether everything is allowed, at the admin socket.
     is_everything: bool,
     /// The account that the caller owns. Such a caller has no rights, and cares for this account.
-    owned: Option<EmailAddress>,
+    owned: Option<Owned>,
+}
+
+/// An account that a caller owns, as it was when the session began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// Its address.
+    pub address: EmailAddress,
+    /// Its id.
+    pub id: AccountId,
+    /// Number of its passphrase.
+    pub passphrase: u32,
 }
 
 impl Access {
@@ -59,9 +70,22 @@ impl Access {
     }
 
     /// Returns the access of the owner of an account of a domain.
-    pub fn of_owner(address: EmailAddress, domain: &DomainName) -> Access {
+    pub fn of_owner(owned: Owned, domain: &DomainName) -> Access {
         let domains = vec![DomainLimit { name: domain.clone(), is_tree: false }];
-        Access { domains, owned: Some(address), ..Access::nothing() }
+        Access { domains, owned: Some(owned), ..Access::nothing() }
+    }
+
+    /// Decides about an account as it is now: the session of an owner ends with the passphrase, and
+    /// with the account.
+    pub(crate) fn check_owned(&self, account: &Account) -> Result<(), Problem> {
+        let ended =
+            |owned: &Owned| (owned.id, owned.passphrase) != (account.id, account.passphrase);
+        if self.owned.as_ref().is_some_and(ended) {
+            return Err(Problem::new(Code::NotLoggedIn, "the session has ended")
+                .why("the passphrase of the account was changed")
+                .hint("log in again"));
+        }
+        Ok(())
     }
 
     /// Returns whether the caller has a right.
@@ -123,7 +147,8 @@ impl Access {
                     .hint("on the node, without --address and --token-file"));
             }
             Need::Right(_, About::OwnAccount)
-                if account.is_some() && account == self.owned.as_ref() =>
+                if account.is_some()
+                    && account == self.owned.as_ref().map(|owned| &owned.address) =>
             {
                 return Ok(());
             }
@@ -160,8 +185,15 @@ impl Access {
             return Ok(());
         }
         if let Some(owned) = &self.owned {
-            let is_owned = action.account().is_some_and(|of| of.address == *owned);
-            return if is_owned && is_for_owners(action) { Ok(()) } else { Err(owns_only(who)) };
+            return match action {
+                Action::Account(action)
+                    if action.account().is_some_and(|of| of.address == owned.address)
+                        && is_for_owners(action) =>
+                {
+                    Ok(())
+                }
+                _ => Err(owns_only(who)),
+            };
         }
         match of_action(action) {
             Some(right) => self.check_right(who, right)?,
@@ -212,7 +244,7 @@ impl Access {
         }
     }
 
-    fn check_right(&self, who: &str, right: Right) -> Result<(), Problem> {
+    pub(crate) fn check_right(&self, who: &str, right: Right) -> Result<(), Problem> {
         if self.rights.contains(&right) {
             return Ok(());
         }
@@ -248,14 +280,14 @@ fn owns_only(who: &str) -> Problem {
 }
 
 /// Returns whether an action is one that the owner of its account may order.
-fn is_for_owners(action: &Action) -> bool {
+fn is_for_owners(action: &AccountAction) -> bool {
     matches!(
         action,
-        Action::SetAccountKey(_)
-            | Action::RelockAccount(_)
-            | Action::EnterAccount(_)
-            | Action::SetAccountCertificate(_)
-            | Action::RevokeAccountCertificate(_)
+        AccountAction::SetAccountKey(_)
+            | AccountAction::RelockAccount(_)
+            | AccountAction::EnterAccount(_)
+            | AccountAction::SetAccountCertificate(_)
+            | AccountAction::RevokeAccountCertificate(_)
     )
 }
 

@@ -66,6 +66,7 @@ pub fn account(
         earlier_keys: account.earlier_keys,
         invited_until: account
             .invitation
+            .as_ref()
             .filter(|invitation| invitation.expires >= now)
             .map(|invitation| clock::rfc3339(invitation.expires)),
         version: account.version.0,
@@ -98,6 +99,7 @@ pub fn account_key(
             KeyPurpose::Encrypt => Purpose::Encrypt,
         },
         generation: key.sealed.generation.0,
+        passphrase: key.passphrase,
         earlier_passphrase: key.passphrase < passphrase,
         recovery_key: key.recovery.as_ref().map(|copy| copy.recovery_key.to_string()),
         assigned: clock::rfc3339(key.assigned),

@@ -138,7 +138,7 @@ fn account_settings(settings: &AccountSettings) -> Facts {
 
 fn account(account: &Account) -> Facts {
     let mut facts = vec![("person".to_owned(), account.name.clone())];
-    if let Some(invitation) = account.invitation {
+    if let Some(invitation) = &account.invitation {
         facts.push(("invitation".to_owned(), format!("until {}", time(invitation.expires))));
     }
     if let Some(AccountKey { algorithm, public_key, certificates, sealed, .. }) = &account.key {

@@ -3,7 +3,7 @@
 use super::{audit::scene, *};
 use crate::{
     command::{
-        AccountOf, CreateAccount, EnterAccount, InviteOwner, RelockAccount,
+        AccountAction, AccountOf, CreateAccount, EnterAccount, InviteOwner, RelockAccount,
         RevokeAccountCertificate, SetAccountCertificate, SetAccountKey, SetSmimeIssuer,
     },
     limits::{CRL_URL_BYTES_MAX, EARLIER_KEYS_MAX, KEY_CERTIFICATES_MAX, RECOVERY_COPY_BYTES_MAX},
@@ -23,9 +23,9 @@ fn ann() -> AccountOf {
     of("shop.example", "ann@shop.example")
 }
 
-fn new(of: AccountOf) -> Action {
+fn new(of: AccountOf) -> AccountAction {
     let id = AccountId([of.address.to_string().as_bytes()[0]; 16]);
-    Action::CreateAccount(CreateAccount { of, id, name: "Ann".to_owned() })
+    AccountAction::CreateAccount(CreateAccount { of, id, name: "Ann".to_owned() })
 }
 
 fn account_key(public: u8) -> AccountKey {
@@ -42,11 +42,11 @@ fn account_key(public: u8) -> AccountKey {
     }
 }
 
-fn set_key(of: AccountOf, public: u8) -> Action {
-    Action::SetAccountKey(Box::new(SetAccountKey { of, key: account_key(public) }))
+fn set_key(of: AccountOf, public: u8) -> AccountAction {
+    AccountAction::SetAccountKey(Box::new(SetAccountKey { of, key: account_key(public) }))
 }
 
-fn issued(of: AccountOf, public: u8, serial: u8, not_after: u64) -> Action {
+fn issued(of: AccountOf, public: u8, serial: u8, not_after: u64) -> AccountAction {
     let certificate = Certificate {
         der: vec![serial],
         public_key: Fingerprint([public; 32]),
@@ -55,18 +55,22 @@ fn issued(of: AccountOf, public: u8, serial: u8, not_after: u64) -> Action {
     };
     let serial = Some(SerialNumber([serial; 16]));
     let certificate = AccountCertificate { certificate, serial, chain: Vec::new() };
-    Action::SetAccountCertificate(Box::new(SetAccountCertificate { of, certificate }))
+    AccountAction::SetAccountCertificate(Box::new(SetAccountCertificate { of, certificate }))
 }
 
-fn revoke(of: AccountOf, serial: u8) -> Action {
+fn revoke(of: AccountOf, serial: u8) -> AccountAction {
     let (serial, reason) = (SerialNumber([serial; 16]), RevocationReason::KeyCompromise);
-    Action::RevokeAccountCertificate(RevokeAccountCertificate { of, serials: vec![serial], reason })
+    AccountAction::RevokeAccountCertificate(RevokeAccountCertificate {
+        of,
+        serials: vec![serial],
+        reason,
+    })
 }
 
-fn relock(publics: &[u8]) -> Action {
+fn relock(publics: &[u8]) -> AccountAction {
     let secret = Sealed { nonce: [9; 12], ..sealed(1) };
     let keys = publics.iter().map(|one| (Fingerprint([*one; 32]), secret.clone())).collect();
-    Action::RelockAccount(Box::new(RelockAccount { of: ann(), keys }))
+    AccountAction::RelockAccount(Box::new(RelockAccount { of: ann(), keys }))
 }
 
 fn with_ann() -> (Scene, DomainId) {
@@ -83,7 +87,7 @@ fn nothing_about_accounts_is_taken_below_level_5() {
     scene.done(Action::SetLevel(4));
     scene.domain("shop.example", &[]);
     let expected = Rejection::LevelUnknown { level: 5, max: 4 };
-    for action in [new(ann()), Action::RemoveSmimeIssuer(name("shop.example"))] {
+    for action in [new(ann()), AccountAction::RemoveSmimeIssuer(name("shop.example"))] {
         assert_eq!(scene.rejected(action), expected);
     }
 }
@@ -127,13 +131,13 @@ fn a_name_with_accounts_stays_with_its_domain() {
     assert_eq!(scene.rejected(rename.clone()), remain("shop.example"));
     let delete = Action::DeleteDomain(name("shop.example"));
     assert_eq!(scene.rejected(delete.clone()), remain("shop.example"));
-    scene.done(Action::DeleteAccount(ann()));
+    scene.done(AccountAction::DeleteAccount(ann()));
     scene.done(rename);
     let zoe = AccountOf { domain: name("store.example"), ..zoe };
     scene.done(set_key(zoe.clone(), 1));
     let back = Action::RenameDomain(name("store.example"), name("shop.example"));
     scene.done(back);
-    scene.done(Action::DeleteAccount(of("shop.example", "zoe@mail.shop.example")));
+    scene.done(AccountAction::DeleteAccount(of("shop.example", "zoe@mail.shop.example")));
     scene.done(delete);
 }
 
@@ -148,7 +152,7 @@ fn a_rollback_keeps_names_with_accounts() {
     scene.done(new(zoe.clone()));
     let rollback = Action::RollbackDomain(name("shop.example"), Version(1));
     assert!(matches!(scene.rejected(rollback.clone()), Rejection::AccountsRemain(_)));
-    scene.done(Action::DeleteAccount(zoe));
+    scene.done(AccountAction::DeleteAccount(zoe));
     scene.done(rollback);
 }
 
@@ -198,34 +202,37 @@ fn another_passphrase_is_for_all_keys_of_an_account() {
 fn an_invitation_is_used_once_and_what_its_passphrase_cannot_open_stays() {
     let (mut scene, _) = with_ann();
     let unknown = Rejection::InvitationUnknown(ann().address);
-    let invite = |secret: Option<u8>, expires| {
-        let invitation = secret.map(|one| Invitation { secret: Fingerprint([one; 32]), expires });
-        Action::InviteOwner(InviteOwner { of: ann(), invitation })
+    let invite = |expires: Option<u64>| {
+        let invitation =
+            expires.map(|one| Invitation { sealed: sealed(1), expires: UnixMillis(one) });
+        AccountAction::InviteOwner(InviteOwner { of: ann(), invitation })
     };
-    let enter = |secret: u8, public, passphrase| {
-        let (invitation, key) = (Fingerprint([secret; 32]), account_key(public));
-        let key = AccountKey { passphrase, ..key };
-        Action::EnterAccount(Box::new(EnterAccount { of: ann(), invitation, key }))
+    let enter = |public, passphrase| {
+        let key = AccountKey { passphrase, ..account_key(public) };
+        AccountAction::EnterAccount(Box::new(EnterAccount { of: ann(), key }))
     };
-    assert_eq!(scene.rejected(invite(None, UnixMillis(1))), unknown);
-    assert_eq!(scene.rejected(enter(1, 1, 1)), unknown);
-    let far = UnixMillis(u64::MAX);
-    scene.done(invite(Some(1), far));
-    scene.done(invite(Some(2), far));
-    assert_eq!(scene.rejected(enter(1, 1, 1)), unknown, "another one took its place");
-    scene.done(invite(None, far));
-    assert_eq!(scene.rejected(enter(2, 1, 1)), unknown, "it was withdrawn");
-    scene.done(invite(Some(3), UnixMillis(0)));
-    assert_eq!(scene.rejected(enter(3, 1, 1)), unknown, "it has ended");
-    scene.done(invite(Some(4), far));
-    assert!(matches!(scene.rejected(enter(4, 1, 2)), Rejection::Stale(_)), "no such passphrase");
-    scene.done(enter(4, 1, 1));
-    assert_eq!(scene.rejected(enter(4, 2, 2)), unknown, "it was used");
+    assert_eq!(scene.rejected(invite(None)), unknown);
+    assert_eq!(scene.rejected(enter(1, 1)), unknown);
+    scene.done(invite(Some(u64::MAX)));
+    scene.done(invite(None));
+    assert_eq!(scene.rejected(enter(1, 1)), unknown, "it was withdrawn");
+    scene.done(invite(Some(0)));
+    assert_eq!(scene.rejected(enter(1, 1)), unknown, "it has ended");
+    scene.done(invite(Some(u64::MAX)));
+    assert!(matches!(scene.rejected(enter(1, 2)), Rejection::Stale(_)), "no such passphrase");
+    let secrets = |scene: &Scene| {
+        let account = scene.state.account(&ann().address).unwrap().clone();
+        Record::Account(account.into()).sealed().len()
+    };
+    assert_eq!(secrets(&scene), 1, "the invitation is sealed anew with the rest");
+    scene.done(enter(1, 1));
+    assert_eq!(scene.rejected(enter(2, 2)), unknown, "it was used");
     scene.done(set_key(ann(), 2));
     scene.done(relock(&[1, 2]));
     // The passphrase is lost, and the owner is invited again.
-    scene.done(invite(Some(5), far));
-    scene.done(enter(5, 3, 3));
+    scene.done(invite(Some(u64::MAX)));
+    assert_eq!(secrets(&scene), 2);
+    scene.done(enter(3, 3));
     assert!(matches!(scene.rejected(set_key(ann(), 4)), Rejection::Stale(_)));
     assert!(matches!(scene.rejected(relock(&[1, 2, 3])), Rejection::Stale(_)));
     scene.done(relock(&[3]));
@@ -241,10 +248,10 @@ fn settings_of_accounts_go_with_their_domain_and_not_with_its_issuer() {
     let (mut scene, id) = with_ann();
     let shop = || name("shop.example");
     let recovery_key = RecoveryKey { public_key: Fingerprint([6; 32]), sealed: sealed(1) };
-    let url = |url: Option<&str>| Action::SetCrlUrl(shop(), url.map(str::to_owned));
+    let url = |url: Option<&str>| AccountAction::SetCrlUrl(shop(), url.map(str::to_owned));
     scene.done(url(Some("http://shop.example/crl")));
     scene.done(url(Some("http://shop.example/crl")));
-    scene.done(Action::SetRecoveryKey(shop(), Some(recovery_key.clone())));
+    scene.done(AccountAction::SetRecoveryKey(shop(), Some(recovery_key.clone())));
     let settings = scene.state.account_settings(id).unwrap();
     assert_eq!(settings.version, Version(2), "the same is no change");
     assert_eq!(settings.crl_url.as_deref(), Some("http://shop.example/crl"));
@@ -254,20 +261,20 @@ fn settings_of_accounts_go_with_their_domain_and_not_with_its_issuer() {
         let recovery_key = Fingerprint([6; 32]);
         let recovery = Some(RecoveryCopy { recovery_key, sealed_key: vec![0; bytes] });
         let key = AccountKey { recovery, ..account_key(1) };
-        Action::SetAccountKey(Box::new(SetAccountKey { of: ann(), key }))
+        AccountAction::SetAccountKey(Box::new(SetAccountKey { of: ann(), key }))
     };
     let long = scene.rejected(copy(RECOVERY_COPY_BYTES_MAX + 1));
     assert!(matches!(long, Rejection::TooMany { .. }));
     scene.done(copy(RECOVERY_COPY_BYTES_MAX));
-    scene.done(Action::SetSmimeIssuer(Box::new(SetSmimeIssuer {
+    scene.done(AccountAction::SetSmimeIssuer(Box::new(SetSmimeIssuer {
         domain: shop(),
         key: key(1, 1),
         certificate: None,
         chain: Vec::new(),
     })));
-    scene.done(Action::RemoveSmimeIssuer(shop()));
+    scene.done(AccountAction::RemoveSmimeIssuer(shop()));
     assert!(scene.state.account_settings(id).is_some());
-    scene.done(Action::DeleteAccount(ann()));
+    scene.done(AccountAction::DeleteAccount(ann()));
     scene.done(Action::DeleteDomain(shop()));
     assert!(scene.state.account_settings(id).is_none());
 }
@@ -290,12 +297,12 @@ fn what_is_revoked_is_in_the_list_once_and_deleted_accounts_too() {
         scene.state.revocations(id).map(|(serial, _)| serial.0[0]).collect()
     };
     assert_eq!(revoked(&scene), [1]);
-    scene.done(Action::DeleteAccount(ann()));
+    scene.done(AccountAction::DeleteAccount(ann()));
     assert_eq!(revoked(&scene), [1, 2], "the third has expired");
     let list = scene.state.revocation_list(id);
     assert_eq!((list.changes, list.count), (2, 2));
     assert!(scene.state.issued_certificate(id, SerialNumber([2; 16])).is_none());
-    scene.done(Action::DeleteAccount(of("shop.example", "bob@shop.example")));
+    scene.done(AccountAction::DeleteAccount(of("shop.example", "bob@shop.example")));
     scene.done(Action::DeleteDomain(name("shop.example")));
     assert!(revoked(&scene).is_empty());
     assert_eq!(scene.state.revocation_list(id), RevocationList::default());
@@ -329,10 +336,10 @@ fn an_issuer_has_versions_and_a_certificate_of_its_own_key() {
         });
         let (domain, key) = (name("shop.example"), key(1, 1));
         let set = SetSmimeIssuer { domain, key, certificate, chain: Vec::new() };
-        Action::SetSmimeIssuer(Box::new(set))
+        AccountAction::SetSmimeIssuer(Box::new(set))
     };
     let missing = Rejection::SmimeIssuerUnknown(name("shop.example"));
-    let remove = Action::RemoveSmimeIssuer(name("shop.example"));
+    let remove = AccountAction::RemoveSmimeIssuer(name("shop.example"));
     assert_eq!(scene.rejected(remove.clone()), missing);
     scene.done(set(None));
     assert!(matches!(scene.rejected(set(Some(2))), Rejection::CertificateOfOtherKey { .. }));
@@ -400,7 +407,7 @@ fn mail_is_encrypted_to_the_latest_certificate_of_the_current_key_that_is_good()
     scene.done(revoke(ann(), 11));
     assert_eq!(receiving(&scene, 5), Some(10), "not a revoked one");
     let key = AccountKey { purpose: KeyPurpose::Sign, ..account_key(2) };
-    scene.done(Action::SetAccountKey(Box::new(SetAccountKey { of: ann(), key })));
+    scene.done(AccountAction::SetAccountKey(Box::new(SetAccountKey { of: ann(), key })));
     scene.done(issued(ann(), 2, 12, 100));
     assert_eq!(receiving(&scene, 5), None, "neither a signing key nor an earlier one");
 }

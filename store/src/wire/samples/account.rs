@@ -5,7 +5,6 @@ use crate::{command::*, id::*, outcome::Rejection, record::*};
 
 const SERIAL: SerialNumber = SerialNumber([0x4e; 16]);
 const ID: AccountId = AccountId([5; 16]);
-const INVITATION: Invitation = Invitation { secret: Fingerprint([8; 32]), expires: TIME };
 
 fn address() -> EmailAddress {
     EmailAddress::parse("Ann@shop.example").unwrap()
@@ -18,6 +17,10 @@ fn of() -> AccountOf {
 fn account_certificate(serial: Option<SerialNumber>) -> AccountCertificate {
     let chain = if serial.is_some() { Vec::new() } else { vec![bytes("issuer")] };
     AccountCertificate { certificate: certificate(), serial, chain }
+}
+
+fn invitation() -> Invitation {
+    Invitation { sealed: sealed(), expires: TIME }
 }
 
 fn recovery_key() -> RecoveryKey {
@@ -50,46 +53,50 @@ pub(super) const REASONS: [RevocationReason; 5] = [
     RevocationReason::CessationOfOperation,
 ];
 
-pub(super) fn actions() -> Vec<Action> {
+pub(super) fn actions() -> Vec<AccountAction> {
     let issuer = |certificate, chain| {
         let (domain, key) = (domain_name("shop.example"), domain_key(KeyFamily::Ec));
-        Action::SetSmimeIssuer(Box::new(SetSmimeIssuer { domain, key, certificate, chain }))
+        AccountAction::SetSmimeIssuer(Box::new(SetSmimeIssuer { domain, key, certificate, chain }))
     };
-    let set_key =
-        |purpose| Action::SetAccountKey(Box::new(SetAccountKey { of: of(), key: key(purpose) }));
+    let set_key = |purpose| {
+        AccountAction::SetAccountKey(Box::new(SetAccountKey { of: of(), key: key(purpose) }))
+    };
     let certify = |certificate| {
         let set = SetAccountCertificate { of: of(), certificate };
-        Action::SetAccountCertificate(Box::new(set))
+        AccountAction::SetAccountCertificate(Box::new(set))
     };
     let revoke = |reason| {
         let (of, serials) = (of(), vec![SERIAL]);
-        Action::RevokeAccountCertificate(RevokeAccountCertificate { of, serials, reason })
+        AccountAction::RevokeAccountCertificate(RevokeAccountCertificate { of, serials, reason })
     };
     let mut all = vec![
         issuer(Some(certificate()), vec![bytes("issuer")]),
         issuer(None, Vec::new()),
-        Action::RemoveSmimeIssuer(domain_name("shop.example")),
-        Action::CreateAccount(CreateAccount { of: of(), id: ID, name: "Ann Lee".to_owned() }),
-        Action::DeleteAccount(of()),
-        Action::RelockAccount(Box::new(RelockAccount {
+        AccountAction::RemoveSmimeIssuer(domain_name("shop.example")),
+        AccountAction::CreateAccount(CreateAccount {
+            of: of(),
+            id: ID,
+            name: "Ann Lee".to_owned(),
+        }),
+        AccountAction::DeleteAccount(of()),
+        AccountAction::RelockAccount(Box::new(RelockAccount {
             of: of(),
             keys: vec![(fingerprint(3), sealed()), (fingerprint(4), sealed())],
         })),
         certify(account_certificate(Some(SERIAL))),
         certify(account_certificate(None)),
     ];
-    let invite = |invitation| Action::InviteOwner(InviteOwner { of: of(), invitation });
+    let invite = |invitation| AccountAction::InviteOwner(InviteOwner { of: of(), invitation });
     let domain = || domain_name("shop.example");
     all.extend([
-        Action::SetCrlUrl(domain(), Some("http://shop.example/smime.crl".to_owned())),
-        Action::SetCrlUrl(domain(), None),
-        Action::SetRecoveryKey(domain(), Some(recovery_key())),
-        Action::SetRecoveryKey(domain(), None),
-        invite(Some(INVITATION)),
+        AccountAction::SetCrlUrl(domain(), Some("http://shop.example/smime.crl".to_owned())),
+        AccountAction::SetCrlUrl(domain(), None),
+        AccountAction::SetRecoveryKey(domain(), Some(recovery_key())),
+        AccountAction::SetRecoveryKey(domain(), None),
+        invite(Some(invitation())),
         invite(None),
-        Action::EnterAccount(Box::new(EnterAccount {
+        AccountAction::EnterAccount(Box::new(EnterAccount {
             of: of(),
-            invitation: INVITATION.secret,
             key: key(KeyPurpose::SignAndEncrypt),
         })),
     ]);
@@ -133,7 +140,7 @@ pub(super) fn add_rows(add: &mut dyn FnMut(RowKey, Record)) {
         id: ID,
         name: "Ann Lee".to_owned(),
         passphrase: if key.is_some() { 2 } else { 0 },
-        invitation: key.is_none().then_some(INVITATION),
+        invitation: key.is_none().then(invitation),
         key,
         earlier_keys: 1,
         version: Version(4),

@@ -22,8 +22,11 @@ pub(super) fn all() -> Vec<(String, Command)> {
     let [socket, ..] = principals();
     let actions = cluster_actions().into_iter().chain(domain_actions()).chain(other_actions());
     let actions = actions.chain(member_actions()).chain(access_actions());
-    for action in actions.chain(account::actions()) {
+    for action in actions {
         all.push((variant(&action), command(socket.clone(), action)));
+    }
+    for action in account::actions() {
+        all.push((variant(&action), command(socket.clone(), action.into())));
     }
     for protocol in ListenerProtocol::ALL {
         let action = Action::AddListener(listener(protocol));
