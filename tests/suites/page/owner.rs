@@ -59,6 +59,7 @@ fn certify(browser: &Browser, node: &Node) {
     browser.shows("You have a new certificate.");
     assert_ne!(serial(node), first);
     browser.press("Revoke");
+    browser.press("Revoke it for ever");
     browser.shows("The certificate is revoked.");
     browser.shows("revoked");
 }
@@ -116,7 +117,7 @@ fn leave(browser: &Browser, url: &str) {
     browser.shows("the address or the passphrase is wrong");
     browser.fill("passphrase", NEXT_PASSPHRASE);
     browser.press("Log in");
-    browser.shows("You are logged in until");
+    browser.shows("Your login ends in");
 }
 
 #[test]
