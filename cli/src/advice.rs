@@ -258,10 +258,10 @@ pub(crate) fn explain(code: Code) -> &'static str {
             "A user of this name exists. Change it with conclave user set, or choose another name."
         }
         Code::LoginRefused => {
-            "The user, the password or the one-time code is wrong; the answer does not tell which. A code is taken once, and only while it is shown: wait for the next one. Passwords are set with conclave user password NAME, by somebody who may do at least as much as the user."
+            "The user, the password or the one-time code is wrong, or the address or the passphrase of an account; the answer does not tell which. A code is taken once, and only while it is shown: wait for the next one. Passwords are set with conclave user password NAME, by somebody who may do at least as much as the user."
         }
         Code::LoginTooOften => {
-            "Too many wrong passwords came from this network. The pause doubles with each further one, up to 15 minutes. It holds for this network only: the user can log in from elsewhere, and the admin socket needs no login."
+            "Too many wrong passwords, or passphrases of an account, came from this network. The pause doubles with each further one, up to 15 minutes. It holds for this network only: the user can log in from elsewhere, and the admin socket needs no login."
         }
         Code::AccountUnknown => {
             "No account has this e-mail address. conclave account list DOMAIN shows those of a domain."

@@ -41,7 +41,9 @@ pub(super) async fn run(asking: &Asking, command: Account) -> Done {
             let create = Create { address: email.clone(), name };
             let done = client.create_account(&create, &adding(&changing, &missing)).await?;
             output::change(global, &format!("account {email}: made"), &done);
-            let next = format!("conclave account key generate {email} --passphrase-file FILE");
+            let next = format!(
+                "conclave account invite {email}    or: conclave account key generate {email} --passphrase-file FILE"
+            );
             output::next(global, &done, &next);
         }
         Account::List { domain } => list(asking, &domain).await?,
@@ -210,7 +212,8 @@ fn recovered(
     let certificates = read_many(copy.certificates.as_bytes(), CERTIFICATES_MAX);
     let certificates = certificates.map_err(|error| {
         let title = format!("the key of {email} has no certificate, and a PKCS#12 file needs one");
-        Box::new(Problem::new(Code::CertificateMissing, title).detail(error.to_string()))
+        let hint = format!("conclave account cert issue {email}");
+        Box::new(Problem::new(Code::CertificateMissing, title).detail(error.to_string()).hint(hint))
     })?;
     let identity = Identity::new(key, certificates, Some(copy.address.clone()));
     let identity = identity.map_err(|error| impossible(error.to_string()))?;

@@ -413,7 +413,7 @@ codes! {
     UserUnknown "U001" = 3 / 404,
     /// A user of this name exists.
     UserExists "U002" = 4 / 409,
-    /// The user, the password or the one-time code is wrong.
+    /// The user, the password or the one-time code is wrong; or an account's address or passphrase.
     LoginRefused "U003" = 5 / 401,
     /// Too many attempts to log in.
     LoginTooOften "U004" = 6 / 429,
