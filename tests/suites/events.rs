@@ -265,3 +265,46 @@ fn a_limited_follower_sees_its_domain_and_ends_with_its_token() {
     assert!(said.contains("X003"), "{said}");
     assert!(revoked.elapsed() < Duration::from_secs(10), "{:?}", revoked.elapsed());
 }
+
+#[test]
+fn a_limited_follower_sees_the_accounts_of_its_domain_alone() {
+    let cluster = Cluster::start(1);
+    let one = &cluster.nodes[0];
+    one.run(&["domain", "create", "shop.example", "--alias", "mail.shop.example"]).ok();
+    one.run(&["domain", "create", "bank.example"]).ok();
+    let words =
+        ["token", "create", "watch", "--role", "viewer", "--domain", "shop.example", "-o", "json"];
+    let made = one.run(&words).json();
+    let file = one.file("watch.token", made["token"].as_str().unwrap().as_bytes());
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let said = one.said();
+    let address = said.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
+    let words = ["--kind", "smime,account", "--after", "1", "--token-file", &file];
+    let follower = Follower::at(address, &words);
+    let pass = one.file("pass", b"correct horse battery");
+    let key = ["--passphrase-file", pass.as_str()];
+    for (domain, email) in
+        [("bank.example", "bob@bank.example"), ("shop.example", "ann@mail.shop.example")]
+    {
+        one.run(&["smime", "self-sign", domain]).ok();
+        one.run(&["account", "create", email]).ok();
+        one.run(&[&["account", "key", "generate", email][..], &key].concat()).ok();
+        one.run(&["account", "cert", "issue", email]).ok();
+        one.run(&["account", "delete", email, "--yes"]).ok();
+    }
+    let expected = [
+        ("smime", "smime.set"),
+        ("account", "account.create"),
+        ("account", "account_key.set"),
+        ("account", "account_certificate.set"),
+        ("account", "account.delete"),
+    ];
+    for (kind, event) in expected {
+        // Everything of the other domain came before, and is not told.
+        let told = follower.next(|_| true);
+        assert_eq!((&told["kind"], &told["event"]), (&kind.into(), &event.into()), "{told}");
+        let is_of_shop = told["object"].as_str().unwrap().ends_with("shop.example");
+        assert!(is_of_shop, "{told}");
+    }
+    follower.stop();
+}

@@ -332,3 +332,46 @@ fn an_opened_store_has_no_account_key_without_its_passphrase() {
     let unlocked = lock::unlock(locked, PASSPHRASE, &context).unwrap();
     assert_eq!(unlocked.public_key_der(), key.public_key_der());
 }
+
+#[test]
+fn accounts_and_issuers_are_changed_at_the_expected_version_only() {
+    let cluster = with_issuer();
+    let [first, second, _] = cluster.nodes.as_slice() else { panic!("three nodes") };
+    account(first, "ann@shop.example");
+    let version = |words: &[&str]| {
+        let shown = second.run(&[words, &["-o", "json"]].concat()).json();
+        shown["version"].as_u64().unwrap()
+    };
+    let of_account = || version(&["account", "show", "ann@shop.example"]);
+    let of_issuer = || version(&["smime", "show", "shop.example"]);
+    let changes: [(&[&str], &dyn Fn() -> u64); 5] = [
+        (&["account", "cert", "renew", "ann@shop.example"], &of_account),
+        (&["account", "invite", "ann@shop.example"], &of_account),
+        (&["account", "cert", "revoke", "ann@shop.example", "--yes"], &of_account),
+        (&["smime", "refresh", "shop.example"], &of_issuer),
+        (&["smime", "remove", "shop.example", "--yes"], &of_issuer),
+    ];
+    for (words, version) in changes {
+        let seen = version();
+        let at = |version: u64| {
+            let version = version.to_string();
+            first.run(&[words, &["--if-version", &version, "-o", "json"]].concat())
+        };
+        for wrong in [seen - 1, seen + 1] {
+            let refused = at(wrong);
+            assert_eq!(refused.code, 4, "{words:?}");
+            let title = refused.problem()["title"].as_str().unwrap().to_owned();
+            assert!(title.ends_with(&format!("is {seen}, not {wrong}")), "{title}");
+        }
+        assert_eq!(version(), seen, "{words:?}");
+        at(seen).ok();
+    }
+    // An issuer that is to be the first one has version 0; settings have none.
+    let make = ["smime", "self-sign", "shop.example", "--if-version"];
+    assert_eq!(refused(first, &[&make[..], &["3"]].concat())["code"], "V002");
+    first.run(&[&make[..], &["0"]].concat()).ok();
+    assert_eq!(refused(first, &[&make[..], &["0"]].concat())["code"], "V002");
+    let url = ["--crl-url", "http://pki.shop.example/list.crl", "--if-version", "1"];
+    let set = refused(first, &[&["smime", "set", "shop.example"][..], &url].concat());
+    assert_eq!(set["code"], "X004", "{set}");
+}

@@ -27,8 +27,11 @@ const SCOPED: [&str; 6] = ["domain", "key", "csr", "cert", "chain", "client-auth
 const CONFIRMED: [&str; 8] =
     ["delete", "remove", "revoke", "flush", "apply", "recover", "upgrade", "rotate-authority"];
 /// Objects that have a version.
-const VERSIONED: [&str; 8] =
-    ["domain", "key", "csr", "cert", "chain", "client-auth", "trust", "tls"];
+const VERSIONED: [&str; 10] =
+    ["domain", "key", "csr", "cert", "chain", "client-auth", "trust", "tls", "smime", "account"];
+/// Commands of those groups that change what has no version.
+const UNVERSIONED: [&str; 6] =
+    ["domain create", "csr create", "tls flush", "smime set", "smime recovery", "account create"];
 /// Option `--scope` of commands about trusted certificates.
 const TRUST_SCOPE: &str = "Set of trusted certificates: builtin, server, cluster or domain:NAME";
 
@@ -73,7 +76,7 @@ fn fitted(mut command: Command, path: &str, shared: &[clap::Arg]) -> Command {
     let last = path.rsplit(' ').next().unwrap_or_default();
     let hidden = |id: &str| match id {
         "yes" => !CONFIRMED.contains(&last),
-        "if_version" => !VERSIONED.contains(&group) || last == "create" || last == "flush",
+        "if_version" => !VERSIONED.contains(&group) || UNVERSIONED.contains(&path),
         _ => false,
     };
     command.mut_args(|arg| match hidden(arg.get_id().as_str()) {

@@ -17,6 +17,10 @@ named!(
     Certificate = "certificate",
     /// A set of trusted certificates.
     Trust = "trust",
+    /// What certifies the accounts of a domain.
+    Smime = "smime",
+    /// An account: its key, its certificates, its owner's invitation.
+    Account = "account",
     /// A listener.
     Listener = "listener",
     /// The TLS settings of the cluster.
@@ -38,6 +42,8 @@ impl EventKind {
             "domain" | "client_auth" => EventKind::Domain,
             "key" | "certificate" | "chain" | "canary" => EventKind::Certificate,
             "trust" => EventKind::Trust,
+            "smime" => EventKind::Smime,
+            "account" | "account_key" | "account_certificate" => EventKind::Account,
             "listener" => EventKind::Listener,
             "tls" => EventKind::Tls,
             "node" => EventKind::Node,
@@ -60,7 +66,7 @@ pub struct Event {
     /// Stable id of what happened: `certificate.set`. `leader.now` and `node.now` tell what the
     /// answering node observes; a stream begins with them.
     pub event: String,
-    /// The domain, set, listener or node; empty: the cluster.
+    /// The domain, account, set, listener or node; empty: the cluster.
     pub object: String,
     /// Time, by the clock of the node that was asked for the change, or that observes.
     pub time: String,

@@ -29,13 +29,15 @@ mod token;
 mod trust;
 mod user;
 
+use std::fmt::Display;
+
 use conclave_api::problem::{Code, Problem};
 use conclave_keys::{Purpose, SealError, Secret};
 use conclave_store::{
     command::{Action, Expectation},
-    id::DomainName,
+    id::{DomainName, Version},
     outcome::Rejection,
-    record::{Credential, Domain, KeyFamily, Principal, RowKey, Sealed},
+    record::{Credential, Domain, KeyFamily, Principal, RowKey, Sealed, Stamp},
     scope::Scope,
     state::State,
     time::UnixMillis,
@@ -162,16 +164,33 @@ impl Admitted {
 impl View<'_> {
     /// Returns a domain. Fails if it does not have the version that the caller expects.
     fn domain(&self, name: &DomainName) -> Result<(&Domain, Expectation), Problem> {
-        let domain = self.state.domain(name).ok_or_else(|| problem::domain_unknown(name))?;
-        if let Some(expected) = self.if_version
-            && expected != domain.version.0
-        {
-            let title = format!("{name} is at version {}, not at {expected}", domain.version);
-            return Err(Problem::new(Code::VersionConflict, title)
-                .detail(format!("changed by {}", domain.changed.principal))
-                .hint(format!("conclave domain show {name}")));
-        }
+        let domain = self.known_domain(name)?;
+        let seen = (domain.version, Some(&domain.changed));
+        self.check_version(name, seen, || format!("conclave domain show {name}"))?;
         Ok((domain, self.state.expectation(RowKey::Domain(name.clone()))))
+    }
+
+    /// Returns a domain in whatever version, for changes of what has versions of its own.
+    fn known_domain(&self, name: &DomainName) -> Result<&Domain, Problem> {
+        self.state.domain(name).ok_or_else(|| problem::domain_unknown(name))
+    }
+
+    /// Fails if an object does not have the version that the caller expects. The hint shows it.
+    fn check_version(
+        &self,
+        object: impl Display,
+        (version, changed): (Version, Option<&Stamp>),
+        hint: impl FnOnce() -> String,
+    ) -> Result<(), Problem> {
+        let Some(expected) = self.if_version.filter(|expected| *expected != version.0) else {
+            return Ok(());
+        };
+        let title = format!("the version of {object} is {version}, not {expected}");
+        let problem = Problem::new(Code::VersionConflict, title).hint(hint());
+        Err(match changed {
+            Some(stamp) => problem.detail(format!("changed by {}", stamp.principal)),
+            None => problem,
+        })
     }
 
     /// Seals a secret. In the shared scope a sealed node asks an unsealed member to do it.

@@ -121,7 +121,9 @@ fn enter(change: &mut Changing<'_>, enter: &EnterAccount) -> Result<Done, Reject
     let mut account = known(change, &enter.of)?;
     let now = change.command.time;
     // Admission has opened the invitation, and expects the account as it was then.
-    if account.invitation.take().is_none_or(|one| now > one.expires) {
+    let is_open = change.state.open_invitation(&account, now).is_some();
+    account.invitation = None;
+    if !is_open {
         return Err(Rejection::InvitationUnknown(enter.of.address.clone()));
     }
     account.passphrase += 1;

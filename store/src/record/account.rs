@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::{Certificate, Sealed, Stamp};
+use super::{Certificate, Principal, Sealed, Stamp};
 use crate::{
     id::{AccountId, Fingerprint, SerialNumber, Version},
     time::UnixMillis,
@@ -38,6 +38,8 @@ pub struct Invitation {
     pub sealed: Sealed,
     /// Last moment at which it can be used.
     pub expires: UnixMillis,
+    /// Who made it. It ends with that token or user.
+    pub by: Principal,
 }
 
 /// Purpose of an account's key (RFC 8550 §4.4.2).

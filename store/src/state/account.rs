@@ -6,8 +6,9 @@ use super::State;
 use crate::{
     id::{AccountId, DomainId, DomainName, EmailAddress, SerialNumber, ServerName},
     record::{
-        Account, AccountCertificate, AccountKey, AccountSettings, Domain, IssuedCertificate,
-        KeyPurpose, Record, Revocation, RevocationList, RowKey, SmimeIssuer,
+        Account, AccountCertificate, AccountKey, AccountSettings, Domain, Invitation,
+        IssuedCertificate, KeyPurpose, Principal, Record, Revocation, RevocationList, RowKey,
+        SmimeIssuer,
     },
     time::UnixMillis,
 };
@@ -58,6 +59,24 @@ impl State {
             Record::Account(account) => Some(account),
             _ => None,
         }
+    }
+
+    /// Returns the invitation that the owner of an account can use now: one ends at its time, and
+    /// with the token or user who made it.
+    pub fn open_invitation<'a>(
+        &self,
+        account: &'a Account,
+        now: UnixMillis,
+    ) -> Option<&'a Invitation> {
+        let invitation = account.invitation.as_ref().filter(|one| now <= one.expires)?;
+        let is_there = match &invitation.by {
+            Principal::Token { id, .. } => self.access_token(id).is_some(),
+            Principal::User { name, .. } | Principal::UserByCertificate { name, .. } => {
+                self.user(name).is_some()
+            }
+            _ => true,
+        };
+        is_there.then_some(invitation)
     }
 
     /// Returns the certificate to which messages for an account are encrypted now: of its current

@@ -47,7 +47,7 @@ const TWICE: &str = "const ids = [...document.querySelectorAll('[id]')].map((one
      return ids.filter((one, place) => ids.indexOf(one) !== place)";
 
 /// The source of axe-core; none, with the reason said, if it is not installed.
-fn axe() -> Option<String> {
+pub(super) fn axe() -> Option<String> {
     let Some(programs) = std::env::var_os("CONCLAVE_CONTRACT") else {
         assert!(std::env::var_os("CONCLAVE_TEST_ALL").is_none(), "no axe-core");
         println!("SKIPPED: no axe-core: tests/contract/run installs it");
@@ -74,8 +74,7 @@ fn violations(browser: &Browser, axe: &str) -> Vec<String> {
 }
 
 /// Looks at the present page in each way, and keeps pictures.
-fn look(person: &Person<'_>, axe: &str, name: &str) {
-    let browser = &person.browser;
+pub(super) fn look(browser: &Browser, axe: &str, name: &str) {
     let mut wrong = Vec::new();
     let twice = browser.run(TWICE);
     assert!(twice.as_array().unwrap().is_empty(), "{name} has ids twice: {twice}");
@@ -151,11 +150,11 @@ fn every_page_and_state_is_for_everybody() {
     {
         let Some(person) = Person::start(&cluster, Way::Mouse) else { return };
         person.go("/login");
-        look(&person, &axe, "login");
+        look(&person.browser, &axe, "login");
         person.log_in("alice");
         for (path, name) in PAGES {
             person.go(path);
-            look(&person, &axe, name);
+            look(&person.browser, &axe, name);
             if path.starts_with("/domains/") && path != "/domains/new" {
                 let here = "return document.querySelectorAll('.tabs [aria-current]').length";
                 assert_eq!(person.browser.run(here), 1, "{path} says which page it is");
@@ -167,28 +166,28 @@ fn every_page_and_state_is_for_everybody() {
         browser.fill("name", "no name");
         browser.press("Continue");
         browser.shows("D001");
-        look(&person, &axe, "refused");
+        look(&person.browser, &axe, "refused");
         browser.look(1280, false);
         person.go("/administrators");
         browser.press("New user");
         browser.press("New token");
-        look(&person, &axe, "administrators-new");
+        look(&person.browser, &axe, "administrators-new");
         browser.look(1280, false);
         person.go("/domains/shop.example/accounts/ann@shop.example");
         for part in ["Another key", "Another passphrase", "Renew", "Revoke"] {
             browser.press(part);
         }
-        look(&person, &axe, "account-open");
+        look(&person.browser, &axe, "account-open");
         browser.look(1280, false);
         person.go("/domains/new");
         browser.fill("name", "new.example");
         browser.press("Continue");
         browser.shows("Do it");
-        look(&person, &axe, "confirm");
+        look(&person.browser, &axe, "confirm");
         browser.look(1280, false);
         browser.press("Do it");
         browser.shows("in use on 3 of 3 nodes");
-        look(&person, &axe, "done");
+        look(&person.browser, &axe, "done");
     }
     without_a_quorum(&mut cluster, &axe);
 }
@@ -206,9 +205,9 @@ fn without_a_quorum(cluster: &mut Cluster, axe: &str) {
         person.go("");
         person.browser.text().contains("changes are off").then_some(())
     });
-    look(&person, axe, "no-quorum");
+    look(&person.browser, axe, "no-quorum");
     person.go("/cluster");
-    look(&person, axe, "no-quorum-cluster");
+    look(&person.browser, axe, "no-quorum-cluster");
 }
 
 /// A sealed node says so, and how it is opened.
@@ -225,13 +224,13 @@ fn a_sealed_node_shows_how_it_is_opened() {
     person.go("");
     person.browser.press("Is this node sealed?");
     person.browser.shows("Access token");
-    look(&person, &axe, "sealed-token");
+    look(&person.browser, &axe, "sealed-token");
     person.browser.look(1280, false);
     person.browser.fill("token", made["token"].as_str().unwrap());
     person.browser.press("Go on");
     person.browser.shows("This node is sealed");
     person.browser.shows("0 of 2 shares");
-    look(&person, &axe, "sealed");
+    look(&person.browser, &axe, "sealed");
     person.browser.look(1280, false);
     person.browser.fill("share", "not a share");
     person.browser.press("Give the share");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use conclave_tests::{Browser, Node, Way, wait_for};
 
+use super::looks::{axe, look};
 use crate::smime::{
     openssl,
     owners::{ANN, Owners},
@@ -128,4 +129,36 @@ fn an_owner_lives_with_the_mouse() {
 #[test]
 fn an_owner_lives_without_script() {
     live(Way::NoScript);
+}
+
+#[test]
+fn the_pages_of_owners_are_for_everybody() {
+    let Some(axe) = axe() else { return };
+    let owners = Owners::found(1);
+    let node = &owners.cluster.nodes[0];
+    let Some(browser) = Browser::start(Way::Mouse) else { return };
+    let url = owners.url(node);
+    browser.open(&url);
+    look(&browser, &axe, "owner-login");
+    browser.look(1280, false);
+    browser.fill("address", ANN);
+    browser.fill("passphrase", PASSPHRASE);
+    browser.press("Log in");
+    browser.shows("the address or the passphrase is wrong");
+    look(&browser, &axe, "owner-refused");
+    browser.look(1280, false);
+    let invitation = owners.invite(node, ANN);
+    browser.open(&format!("{url}/account/enter/ann%40shop.example?invitation={invitation}"));
+    look(&browser, &axe, "owner-enter");
+    browser.look(1280, false);
+    browser.fill("new-passphrase", PASSPHRASE);
+    browser.fill("repeated-passphrase", PASSPHRASE);
+    browser.press("Set the passphrase");
+    browser.shows("Your account is ready.");
+    browser.press("Another passphrase");
+    look(&browser, &axe, "owner");
+    browser.look(1280, false);
+    browser.press("Revoke");
+    browser.shows("Revoke it for ever");
+    look(&browser, &axe, "owner-revoke");
 }

@@ -79,6 +79,8 @@ fn find<'s>(view: &View<'s>, text: &str) -> Result<Found<'s>, Problem> {
     let account = view.state.account(&of.address).ok_or_else(unknown)?;
     let domain = view.state.domain_of(&of.address).ok_or_else(unknown)?;
     view.access.check_owned(account)?;
+    let (address, seen) = (&of.address, (account.version, Some(&account.changed)));
+    view.check_version(address, seen, || format!("conclave account show {address}"))?;
     Ok(Found { domain, account, of })
 }
 
@@ -223,7 +225,7 @@ pub fn invite_owner(
     view.access.check_right(&view.principal.to_string(), Right::Certificate)?;
     let hash = Secret::new(Fingerprint::of(secret).0.to_vec());
     let sealed = view.seal(Purpose::Invitation(found.account.id), &hash)?;
-    let invitation = Some(Invitation { sealed, expires });
+    let invitation = Some(Invitation { sealed, expires, by: view.principal.clone() });
     let invite = InviteOwner { of: found.of.clone(), invitation };
     Ok(found.admitted(view, AccountAction::InviteOwner(invite)))
 }
@@ -231,15 +233,17 @@ pub fn invite_owner(
 /// Returns whether this is the secret of an account's invitation, which has not ended.
 pub(crate) fn is_invitation(
     node: &Node,
+    state: &State,
     account: &Account,
     secret: &[u8; 32],
     now: UnixMillis,
 ) -> bool {
-    let Some(Invitation { sealed, expires }) = &account.invitation else { return false };
+    let Some(Invitation { sealed, .. }) = state.open_invitation(account, now) else {
+        return false;
+    };
     let opened = node.keyring().open(Scope::Shared, Purpose::Invitation(account.id), sealed);
     // Hashes of random secrets are compared: timing tells nothing of use.
-    now <= *expires
-        && opened.is_ok_and(|hash| hash.expose() == Fingerprint::of(secret).0.as_slice())
+    opened.is_ok_and(|hash| hash.expose() == Fingerprint::of(secret).0.as_slice())
 }
 
 /// Withdraws the invitation of an account's owner.
@@ -257,7 +261,7 @@ pub(crate) fn enter_account(
     new: &LockedKey,
 ) -> Result<Admitted, Problem> {
     let found = find(view, address)?;
-    if !is_invitation(view.node, found.account, secret, view.now) {
+    if !is_invitation(view.node, view.state, found.account, secret, view.now) {
         return Err(rejection_problem(&Rejection::InvitationUnknown(found.of.address.clone())));
     }
     let key = found.new_key(view, new, found.account.passphrase + 1)?;
@@ -398,7 +402,12 @@ pub fn revoke_account_certificate(
         Reason::CessationOfOperation => RevocationReason::CessationOfOperation,
     };
     let revoke = RevokeAccountCertificate { of: found.of.clone(), serials, reason };
-    Ok(Admitted::new(AccountAction::RevokeAccountCertificate(revoke), &found.of.address))
+    let action = AccountAction::RevokeAccountCertificate(revoke);
+    // Whatever else changed meanwhile, a certificate is revoked, unless the caller says otherwise.
+    Ok(match view.if_version {
+        Some(_) => found.admitted(view, action),
+        None => Admitted::new(action, &found.of.address),
+    })
 }
 
 fn valid_serials(view: &View<'_>, found: &Found<'_>) -> Result<Vec<SerialNumber>, Problem> {

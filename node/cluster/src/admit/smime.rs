@@ -19,7 +19,7 @@ use conclave_pki::{
 };
 use conclave_store::{
     command::{AccountAction, SetSmimeIssuer},
-    id::{DomainName, Fingerprint},
+    id::{DomainName, Fingerprint, Version},
     outcome::Rejection,
     record::{self, Domain, DomainKey, RecoveryKey, RevocationReason, RowKey, SmimeIssuer},
     scope::Scope,
@@ -126,6 +126,18 @@ impl View<'_> {
         Ok(key_record(key, sealed, self.now))
     }
 
+    /// Returns a domain. Fails if its issuer does not have the version that the caller expects;
+    /// 0 expects that it has none of its own.
+    fn issuing_domain(&self, name: &DomainName) -> Result<&Domain, Problem> {
+        let domain = self.known_domain(name)?;
+        let issuer = self.state.smime_issuer(domain.id);
+        let version = issuer.map_or(Version(0), |issuer| issuer.version);
+        let seen = (version, issuer.map(|issuer| &issuer.changed));
+        let object = format!("the S/MIME issuer of {name}");
+        self.check_version(object, seen, || format!("conclave smime show {name}"))?;
+        Ok(domain)
+    }
+
     /// Returns the key of a domain's issuer, opened, with its record: the present one, or a new one
     /// if there is none. A present key of another type than the caller wants is refused.
     fn issuer_key_or(
@@ -183,7 +195,7 @@ pub fn self_sign_issuer(
     new: &PrivateKey,
 ) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (domain, _) = view.domain(&name)?;
+    let domain = view.issuing_domain(&name)?;
     let validity = validity(view, asked.days.or(Some(DAYS)))?;
     let (key, record) = view.issuer_key_or(domain, new, asked.algorithm.is_some())?;
     let made = issue::smime_authority(&key, &attributes(&name, asked), entropy::array(), validity)
@@ -202,7 +214,7 @@ pub fn set_issuer_key(
     new: &PrivateKey,
 ) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (domain, _) = view.domain(&name)?;
+    let domain = view.issuing_domain(&name)?;
     let (_, key) = view.issuer_key_or(domain, new, asked.algorithm.is_some())?;
     if view.state.smime_issuer(domain.id).is_some() {
         return Ok(Admitted::nothing(&name, vec![RowKey::SmimeIssuer(domain.id)]));
@@ -214,7 +226,7 @@ pub fn set_issuer_key(
 /// Makes a signing request for the key of a domain's issuer.
 pub fn issuer_csr(view: &View<'_>, name: &str, asked: &Subject) -> Result<Csr, Problem> {
     let name = domain_name(name)?;
-    let (domain, _) = view.domain(&name)?;
+    let domain = view.known_domain(&name)?;
     let issuer = own(view, domain)?;
     let key = view.opened(Purpose::SmimeIssuer(domain.id), &issuer.key)?;
     let attributes = attributes(&name, asked);
@@ -252,7 +264,7 @@ pub fn import_issuer(
     imported: &ImportedIssuer,
 ) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (domain, _) = view.domain(&name)?;
+    let domain = view.issuing_domain(&name)?;
     let present = view.state.smime_issuer(domain.id);
     let public_key_der = match (&imported.key, present) {
         (Some(key), _) => key.public_key_der(),
@@ -297,7 +309,7 @@ fn check_chain(view: &View<'_>, leaf: &Certificate, rest: &[Certificate]) -> Res
 /// Renews a self-signed issuer: the same contents with a new validity.
 pub fn refresh_issuer(view: &View<'_>, name: &str, asked: &Refresh) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (domain, _) = view.domain(&name)?;
+    let domain = view.issuing_domain(&name)?;
     let issuer = own(view, domain)?;
     let old = issuer.certificate.as_ref().and_then(parsed).ok_or_else(|| {
         let title = format!("the S/MIME issuer of {name} has no certificate");
@@ -326,7 +338,7 @@ pub fn refresh_issuer(view: &View<'_>, name: &str, asked: &Refresh) -> Result<Ad
 /// Sets the certificates above that of an issuer.
 pub fn set_issuer_chain(view: &View<'_>, name: &str, asked: &Chain) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (domain, _) = view.domain(&name)?;
+    let domain = view.issuing_domain(&name)?;
     let issuer = own(view, domain)?;
     let found = match asked.chain.trim().is_empty() {
         true => Vec::new(),
@@ -344,7 +356,7 @@ pub fn set_issuer_chain(view: &View<'_>, name: &str, asked: &Chain) -> Result<Ad
 /// Removes the issuer of a domain.
 pub fn remove_issuer(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (domain, _) = view.domain(&name)?;
+    let domain = view.issuing_domain(&name)?;
     own(view, domain)?;
     let warning = "certificates that it issued stay valid, and its revocation list is no longer \
                    signed";
@@ -356,7 +368,7 @@ pub fn remove_issuer(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
 /// Sets the URL of the revocation list that new certificates of a domain's accounts name.
 pub fn set_crl_url(view: &View<'_>, name: &str, asked: &Set) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    view.domain(&name)?;
+    view.known_domain(&name)?;
     let Some(url) = &asked.crl_url else {
         return Ok(Admitted::same_domain(name));
     };
@@ -376,7 +388,7 @@ pub fn set_recovery_key(
     asked: &SetRecoveryKey,
 ) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (domain, _) = view.domain(&name)?;
+    let domain = view.known_domain(&name)?;
     let public = read_public_key(asked.public_key.as_bytes());
     let is_right = |public: &Vec<u8>| public_key_algorithm(public) == Some(KeyAlgorithm::EcP256);
     let public = public.filter(is_right).ok_or_else(|| {
@@ -401,7 +413,7 @@ pub fn set_recovery_key(
 /// Removes the recovery key of a domain's accounts.
 pub fn remove_recovery_key(view: &View<'_>, name: &str) -> Result<Admitted, Problem> {
     let name = domain_name(name)?;
-    let (domain, _) = view.domain(&name)?;
+    let domain = view.known_domain(&name)?;
     let settings = view.state.account_settings(domain.id);
     if settings.is_none_or(|settings| settings.recovery_key.is_none()) {
         return Err(Problem::new(Code::KeyMissing, format!("{name} has no recovery key"))

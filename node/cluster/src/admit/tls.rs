@@ -89,12 +89,7 @@ pub fn flush_sessions(view: &View<'_>) -> Result<Admitted, Problem> {
 /// the command expects these settings unchanged.
 fn admitted(view: &View<'_>, action: Action) -> Result<Admitted, Problem> {
     let version = view.state.tls_settings().version;
-    if let Some(expected) = view.if_version
-        && expected != version.0
-    {
-        let title = format!("the TLS settings are at version {version}, not at {expected}");
-        return Err(Problem::new(Code::VersionConflict, title).hint("conclave tls show"));
-    }
+    view.check_version("the TLS settings", (version, None), || "conclave tls show".into())?;
     let expectation = view.state.expectation(RowKey::TlsSettings);
     Ok(Admitted::new(action, "TLS settings").expecting(expectation))
 }

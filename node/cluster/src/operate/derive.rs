@@ -12,7 +12,7 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 use conclave_store::{
-    command::{Action, Command, Expectation},
+    command::{Action, Command},
     id::{ListenerName, LogIndex, OperationId, ServerName},
     machine,
     outcome::{Done, Outcome, Rejection},
@@ -157,13 +157,21 @@ impl Operator {
     /// Makes the command of an admission, and tries it out on a copy of State.
     fn command(&self, view: &View<'_>, admitted: Admitted) -> Result<Derived, Problem> {
         let mut expects = admitted.expects;
-        let is_versioned =
-            |one: &Expectation| matches!(one.key, RowKey::Domain(_) | RowKey::TlsSettings);
-        let has_version = expects.iter().any(is_versioned) || admitted.action.is_none();
+        let is_versioned = |key: &RowKey| {
+            matches!(
+                key,
+                RowKey::Domain(_)
+                    | RowKey::TlsSettings
+                    | RowKey::Account(_)
+                    | RowKey::SmimeIssuer(_)
+            )
+        };
+        let mut concerned = expects.iter().map(|one| &one.key).chain(&admitted.rows);
+        let has_version = concerned.any(is_versioned);
         if self.if_version.is_some() && !has_version {
             let title = format!("{} has no version that can be expected", admitted.object);
             return Err(Problem::new(Code::Malformed, title)
-                .why("domains that exist and the TLS settings have versions")
+                .why("domains, their S/MIME issuers and accounts that exist have versions, and the TLS settings")
                 .hint("leave --if-version out"));
         }
         let told = Told { object: admitted.object, warnings: admitted.warnings };

@@ -14,7 +14,7 @@ use conclave_api::{
     problem::{Code, Problem},
 };
 use conclave_store::{
-    id::{DomainName, LogIndex},
+    id::{DomainName, EmailAddress, LogIndex},
     machine::GRANTS_LEVEL,
     record::Right,
     scope::Scope,
@@ -297,7 +297,7 @@ impl Following {
             let event = view::event(state, (number, index.unwrap_or_default()), entry);
             let is_wanted =
                 |event: &Event| self.kinds.is_empty() || self.kinds.contains(&event.kind);
-            self.waiting.extend(event.filter(is_wanted).and_then(|event| self.shown(event)));
+            self.waiting.extend(event.filter(is_wanted).and_then(|event| self.shown(state, event)));
         }
         if self.last < end {
             self.seen = Some(applied);
@@ -307,7 +307,7 @@ impl Following {
 
     /// Returns an event as the caller may see it. Those with a limit see their domains alone; who
     /// did it, and why, is for those who may read the audit trail.
-    fn shown(&self, mut event: Event) -> Option<Event> {
+    fn shown(&self, state: &State, mut event: Event) -> Option<Event> {
         let access = &self.operator.caller.access;
         if !access.has(Right::Audit) {
             (event.who, event.reason, event.operation) = (None, None, None);
@@ -316,8 +316,12 @@ impl Following {
             return Some(event);
         }
         let may_see = |name: &str| DomainName::parse(name).is_ok_and(|name| access.includes(&name));
+        let owner = domain_of_account(state, &event);
         let domain = match event.kind {
-            EventKind::Domain | EventKind::Certificate => Some(event.object.as_str()),
+            EventKind::Domain | EventKind::Certificate | EventKind::Smime => {
+                Some(event.object.as_str())
+            }
+            EventKind::Account => owner.as_deref(),
             EventKind::Trust => event.object.strip_prefix("domain:"),
             _ => None,
         };
@@ -394,4 +398,13 @@ impl Following {
         }
         Ok(())
     }
+}
+
+/// Returns the domain to which the account of an event belongs, or belonged; `None` if it is about
+/// something else.
+fn domain_of_account(state: &State, event: &Event) -> Option<String> {
+    let is_of_account = event.kind == EventKind::Account;
+    let address = EmailAddress::parse(&event.object).ok().filter(|_| is_of_account)?;
+    let present = state.domain_of(&address).map(|domain| &domain.name);
+    Some(present.unwrap_or(address.domain()).to_string())
 }

@@ -73,7 +73,7 @@ impl Operator {
         let change = self.change(Scope::Shared, derive).await?;
         // A try before this one may have made another, whose secret nobody knows.
         let found = self.account(address).await?;
-        if !admit::is_invitation(&self.node, &found.account, &secret, clock::now()) {
+        if !admit::is_invitation(&self.node, &found.state, &found.account, &secret, clock::now()) {
             let title = format!("another invitation of {} took the place", found.address);
             return Err(Problem::new(Code::VersionConflict, title).hint("repeat the command"));
         }
@@ -164,7 +164,7 @@ pub async fn enter(
     let found = state.domain_of(&address).cloned().zip(state.account(&address).cloned());
     // Before a key is made: that takes time, and anybody can ask for it.
     let open = found.zip(parse_invitation(&text)).filter(|((_, account), secret)| {
-        admit::is_invitation(&operator.node, account, secret, clock::now())
+        admit::is_invitation(&operator.node, &state, account, secret, clock::now())
     });
     let Some(((domain, account), secret)) = open else {
         let session = log_in(operator, &address.to_string(), passphrase).await;

@@ -64,10 +64,8 @@ pub fn account(
         receives: receiving(state, address, now).map(|one| Fingerprint::of(one.der()).to_string()),
         earlier: Vec::new(),
         earlier_keys: account.earlier_keys,
-        invited_until: account
-            .invitation
-            .as_ref()
-            .filter(|invitation| invitation.expires >= now)
+        invited_until: state
+            .open_invitation(account, now)
             .map(|invitation| clock::rfc3339(invitation.expires)),
         version: account.version.0,
         changed: clock::rfc3339(account.changed.time),

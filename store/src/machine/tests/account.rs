@@ -203,8 +203,9 @@ fn an_invitation_is_used_once_and_what_its_passphrase_cannot_open_stays() {
     let (mut scene, _) = with_ann();
     let unknown = Rejection::InvitationUnknown(ann().address);
     let invite = |expires: Option<u64>| {
+        let by = Principal::Socket { uid: 0 };
         let invitation =
-            expires.map(|one| Invitation { sealed: sealed(1), expires: UnixMillis(one) });
+            expires.map(|one| Invitation { sealed: sealed(1), expires: UnixMillis(one), by });
         AccountAction::InviteOwner(InviteOwner { of: ann(), invitation })
     };
     let enter = |public, passphrase| {

@@ -20,7 +20,7 @@ fn account_certificate(serial: Option<SerialNumber>) -> AccountCertificate {
 }
 
 fn invitation() -> Invitation {
-    Invitation { sealed: sealed(), expires: TIME }
+    Invitation { sealed: sealed(), expires: TIME, by: Principal::Socket { uid: 1000 } }
 }
 
 fn recovery_key() -> RecoveryKey {
