@@ -1,4 +1,7 @@
-//! Work with the data of a node that does not run: many domains at once, and what its secrets hold.
+//! Work with the data of a node that does not run: many domains or accounts at once, and what its
+//! secrets hold.
+
+mod accounts;
 
 use std::{fs::File, io, ops::Range, path::Path, sync::Arc, time::Duration};
 
@@ -31,6 +34,8 @@ use tokio::task::JoinSet;
 
 use crate::boot;
 
+pub use accounts::fill_accounts;
+
 /// Most commands in flight.
 const IN_FLIGHT: usize = 2_048;
 /// Number of keys for all domains, which share them because making keys would take most of the
@@ -49,21 +54,29 @@ const DAYS: u64 = 90;
 pub fn fill(config: &Path, numbers: Range<u64>) -> Result<(), Box<Problem>> {
     stopped(config, async |node, replica| {
         let filling = Arc::new(Filling::new(replica.clone(), Arc::clone(node.keyring()))?);
-        let mut tasks = JoinSet::new();
-        for number in numbers {
-            if tasks.len() == IN_FLIGHT
-                && let Some(done) = tasks.join_next().await
-            {
-                done.map_err(|error| internal("filling", error))??;
-            }
+        let one = move |number| {
             let filling = Arc::clone(&filling);
-            tasks.spawn(async move { filling.domain(number).await });
-        }
-        for done in tasks.join_all().await {
-            done?;
-        }
-        Ok(())
+            async move { filling.domain(number).await }
+        };
+        all(numbers, one).await
     })
+}
+
+/// Makes one object for each number, many at once.
+async fn all<F>(numbers: Range<u64>, one: impl Fn(u64) -> F) -> Result<(), Problem>
+where
+    F: Future<Output = Result<(), Problem>> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    for number in numbers {
+        if tasks.len() == IN_FLIGHT
+            && let Some(done) = tasks.join_next().await
+        {
+            done.map_err(|error| internal("filling", error))??;
+        }
+        tasks.spawn(one(number));
+    }
+    tasks.join_all().await.into_iter().collect()
 }
 
 /// Opens all secrets in the State of a node whose process does not run, by its own unlock key.
@@ -151,8 +164,7 @@ impl Filling {
             mode: PkiMode::Enabled,
         }))
         .await?;
-        let place = usize::try_from(number % KEYS).unwrap_or(0);
-        let key = self.keys.get(place).ok_or_else(|| internal("a key", "missing"))?;
+        let key = self.key(number)?;
         let leaf = issue::server(
             &self.authority_key,
             &self.authority,
@@ -171,6 +183,11 @@ impl Filling {
             chain: Some(vec![ByteBuf::from(self.authority.der())]),
         })))
         .await
+    }
+
+    fn key(&self, number: u64) -> Result<&PrivateKey, Problem> {
+        let place = usize::try_from(number % KEYS).unwrap_or(0);
+        self.keys.get(place).ok_or_else(|| internal("a key", "missing"))
     }
 
     async fn execute(&self, action: Action) -> Result<(), Problem> {

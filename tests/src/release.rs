@@ -17,6 +17,7 @@ use conclave_disk::{Disk, DiskOptions};
 use conclave_dtls::Connector;
 use conclave_store::{command::Command, id::LogIndex, machine, state::State, wire};
 use conclave_store_sled::{Home, migrate};
+use rcgen::KeyPair;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
@@ -29,6 +30,10 @@ pub const HTTPS_PORT: u16 = 17_443;
 /// Where both send what they decrypt.
 pub const UPSTREAM: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 83, 1, 100)), 18_080);
+/// An account with an earlier key, and the passphrase of both.
+pub const ACCOUNT: &str = "ann@shop.example";
+/// Passphrase of that account.
+pub const PASSPHRASE: &str = "correct horse battery";
 /// Names that clients ask for; `-`: none.
 const SERVER_NAMES: [&str; 10] = [
     "shop.example",
@@ -43,7 +48,7 @@ const SERVER_NAMES: [&str; 10] = [
     "-",
 ];
 /// Facts that pass: time, traffic, the order of things among living nodes, and what a program can.
-const PASSING: [&str; 20] = [
+const PASSING: [&str; 21] = [
     // The directory is another one each time.
     "place",
     // The leader seals everything anew under the current generation.
@@ -64,10 +69,17 @@ const PASSING: [&str; 20] = [
     "problems",
     "role",
     "node",
+    "invited_until",
     "known_cipher_suites",
     "known_groups",
     "legacy",
 ];
+
+/// The private recovery key of the accounts of `shop.example`.
+pub fn recovery_key() -> KeyPair {
+    let der = std::fs::read(fixtures().join("smime/recovery-key.pk8")).unwrap();
+    KeyPair::try_from(der).unwrap()
+}
 
 /// Directory of what releases left.
 pub fn fixtures() -> PathBuf {
@@ -243,7 +255,10 @@ pub fn told(node: &Node) -> Value {
         let answer = node.run(&[words, &["-o", "json"]].concat()).json();
         told.insert(words.join(" "), lasting(answer));
     };
-    let lists: [&[&str]; 8] = [
+    let lists: [&[&str]; 11] = [
+        &["user", "list"],
+        &["smime", "show", "shop.example"],
+        &["account", "list", "shop.example"],
         &["listener", "list"],
         &["tls", "show"],
         &["token", "list"],

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use conclave_tests::{
     Node, Pair, echo_datagrams_at, echo_upstream_at, probe,
-    release::{self, HTTPS_PORT, UPSTREAM, check_told},
+    release::{self, ACCOUNT, HTTPS_PORT, PASSPHRASE, UPSTREAM, check_told},
     wait_for,
 };
 use serde_json::Value;
@@ -32,6 +32,7 @@ fn the_cluster_of_every_release_goes_on_under_this_one() {
             check_told(&node.name, kept, &release::shown(node));
         }
         change_is_served(&cluster.nodes);
+        accounts_are_opened(&cluster.nodes[2]);
     }
 }
 
@@ -71,6 +72,26 @@ fn change_is_served(nodes: &[Node]) {
     for node in nodes {
         let shown = probe(node.listener(HTTPS_PORT), "new.example").unwrap();
         assert!(shown.chain[0] == pair.der, "{}", node.name);
+    }
+}
+
+/// The keys of an account are opened by its passphrase, and by the recovery key of its domain.
+fn accounts_are_opened(node: &Node) {
+    if node.run(&["account", "show", ACCOUNT]).code != 0 {
+        println!("from before accounts");
+        return;
+    }
+    let passphrase = node.file("account.pass", PASSPHRASE.as_bytes());
+    let recovery = node.file("recovery.key", release::recovery_key().serialize_pem().as_bytes());
+    let account = node.run(&["account", "show", ACCOUNT, "-o", "json"]).json();
+    let earlier = account["earlier"][0]["sha256"].as_str().unwrap();
+    for key in [account["key"]["sha256"].as_str().unwrap(), earlier] {
+        let words = ["account", "key", "export", ACCOUNT, "--key", key, "--out", "exported.p12"];
+        let by = ["--passphrase-file", &passphrase, "--export-passphrase-file", &passphrase];
+        node.run(&[&words[..], &by].concat()).ok();
+        let words = ["account", "key", "recover", ACCOUNT, "--key", key, "--out", "recovered.p12"];
+        let by = ["--recovery-key", &recovery, "--export-passphrase-file", &passphrase];
+        node.run(&[&words[..], &by].concat()).ok();
     }
 }
 
@@ -148,9 +169,8 @@ const SHOWN_BY: [(&str, &str); 63] = [
     ("store/smime/src/pkcs12/derive.rs", "public: RFC 7292"),
     ("store/smime/src/pkcs12/mac.rs", "public: RFC 7292"),
     ("store/smime/src/pkcs12/write.rs", "public: RFC 7292"),
-    // No release has kept any yet; tests/fixtures/smime has one of each.
-    ("store/smime/src/lock.rs", "none"),
-    ("store/smime/src/lock/recovery.rs", "none"),
+    ("store/smime/src/lock.rs", "cluster"),
+    ("store/smime/src/lock/recovery.rs", "cluster"),
     // The hash of a request is compared with its repetition only.
     ("node/admin/src/asked.rs", "none"),
     // Forms, cookies and requests to the API of the same process: nothing keeps them.

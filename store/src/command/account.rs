@@ -25,8 +25,7 @@ pub enum AccountAction {
     DeleteAccount(AccountOf),
     /// Gives an account a new key; the present one becomes an earlier one.
     SetAccountKey(Box<SetAccountKey>),
-    /// Replaces the secrets of all keys of an account by the same keys under another passphrase
-    ///.
+    /// Replaces the secrets of all keys of an account by the same keys under another passphrase.
     RelockAccount(Box<RelockAccount>),
     /// Adds a certificate to the current key of an account.
     SetAccountCertificate(Box<SetAccountCertificate>),

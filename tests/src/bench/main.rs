@@ -1,6 +1,7 @@
 //! Figures: what Conclave does, beside what its neighbours do in the same run.
 #![allow(clippy::print_stdout, reason = "figures are for people")]
 
+mod accounts;
 mod audit;
 mod backup;
 mod disturbed;
@@ -89,6 +90,12 @@ enum What {
         #[arg(long, default_value_t = 1_000)]
         accounts: u64,
     },
+    /// A node with many accounts: time of its start, memory, what single operations take.
+    Accounts {
+        /// Accounts with a key and a certificate each.
+        #[arg(long, default_value_t = 100_000)]
+        accounts: u64,
+    },
     /// A node with many domains: time to its first handshake, memory, handshakes in a second.
     Start {
         /// Domains with a key and a certificate each.
@@ -120,6 +127,7 @@ fn main() {
         What::Smime { accounts } => smime::run(time, accounts),
         What::Edge { beside, other } => edge::run(time, beside.as_deref(), other.as_deref()),
         What::Dtls(wishes) => dtls::run(time, &wishes),
+        What::Accounts { accounts } => accounts::run(time, accounts),
         What::Start { domains } => start::run(time, domains),
         What::Soak { minutes } => soak::run(minutes),
         What::All => {

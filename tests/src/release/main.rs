@@ -51,6 +51,8 @@ fn make_cluster(dir: &Path) {
     fill_listeners(one);
     fill_level_two(one);
     fill_level_three(one);
+    fill_level_four(one);
+    fill_level_five(one);
     fill_rest(&cluster);
     // Session keys of both uses are made by the leader on its own.
     wait_for("session keys", || has_session_keys(one).then_some(()));
@@ -236,6 +238,46 @@ fn fill_level_two(one: &Node) {
 fn fill_level_three(one: &Node) {
     one.run(&["node", "set", "node-2", "--zone", "rack-7"]).ok();
     one.run(&["token", "create", "proved", "--role", "admin,security"]).ok();
+}
+
+/// What members know since 0.4.0.
+fn fill_level_four(one: &Node) {
+    let password = one.file("alice.pass", b"correct horse battery staple");
+    let words = ["user", "create", "alice", "--role", "operator", "--domain", "shop.example"];
+    one.run(&[&words[..], &["--password-file", &password]].concat()).ok();
+    one.run(&["user", "create", "bob", "--role", "viewer", "--password-file", &password]).ok();
+    one.run(&["user", "delete", "bob", "--yes"]).ok();
+    one.run(&["audit", "keep", "100000"]).ok();
+}
+
+/// What members know since 0.5.0.
+fn fill_level_five(one: &Node) {
+    let url = "http://pki.shop.example/certificates/shop.example/smime.crl";
+    one.run(&["smime", "self-sign", "shop.example", "--days", "36500"]).ok();
+    one.run(&["smime", "set", "shop.example", "--crl-url", url]).ok();
+    let recovery = one.file("recovery.pem", release::recovery_key().public_key_pem().as_bytes());
+    one.run(&["smime", "recovery", "shop.example", &recovery]).ok();
+    one.run(&["smime", "csr", "rsa.example", "--type", "rsa2048"]).ok();
+    let passphrase = one.file("account.pass", release::PASSPHRASE.as_bytes());
+    let first = one.file("first.pass", b"the first of two");
+    let ann = release::ACCOUNT;
+    one.run(&["account", "create", ann, "--name", "Ann Lee"]).ok();
+    one.run(&["account", "key", "generate", ann, "--passphrase-file", &first]).ok();
+    one.run(&["account", "cert", "issue", ann, "--days", "36500"]).ok();
+    one.run(&["account", "cert", "revoke", ann, "--yes"]).ok();
+    one.run(&["account", "key", "generate", ann, "--passphrase-file", &first]).ok();
+    one.run(&["account", "cert", "issue", ann, "--days", "36500"]).ok();
+    let words = ["account", "key", "passphrase", ann, "--passphrase-file", &first];
+    one.run(&[&words[..], &["--new-passphrase-file", &passphrase]].concat()).ok();
+    let dan = "dan@shop.example";
+    one.run(&["account", "create", dan]).ok();
+    let words = ["account", "key", "generate", dan, "--type", "x25519", "--purpose", "encrypt"];
+    one.run(&[&words[..], &["--passphrase-file", &passphrase]].concat()).ok();
+    for email in ["eve@www.shop.example", "gone@shop.example"] {
+        one.run(&["account", "create", email]).ok();
+        one.run(&["account", "invite", email]).ok();
+    }
+    one.run(&["account", "delete", "gone@shop.example", "--yes"]).ok();
 }
 
 fn fill_rest(cluster: &Cluster) {
