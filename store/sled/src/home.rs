@@ -1,11 +1,11 @@
 //! State's home on disk: it follows the State in memory, with a small delay.
 //!
 //! The applying thread only records changes ([`Home::put`]). [`Home::turn`] writes all recorded
-//! changes as one atomic batch with their checkpoint. The disk therefore always holds the complete
-//! State as of some command. Later commands are in the log.
+//! changes, in atomic batches that have their checkpoints in them. The disk therefore always holds
+//! the complete State as of some command. Later commands are in the log.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io,
     path::{Path, PathBuf},
     sync::{
@@ -25,7 +25,9 @@ use conclave_store::{
 use crate::{
     OpenError,
     layout::{self, CHECKPOINT_KEY, Checkpoint, POINTER_KEY, POINTER_TREE, tree_name},
-    limits::{ROOM_BYTES, STAGE_BATCH_BYTES, STAGE_BATCH_ROWS, WAITING_BYTES_MAX},
+    limits::{
+        PART_BYTES, PART_ROWS, ROOM_BYTES, STAGE_BATCH_BYTES, STAGE_BATCH_ROWS, WAITING_BYTES_MAX,
+    },
 };
 
 /// Content of a home, as loaded from disk.
@@ -72,23 +74,65 @@ struct Shared {
     rows: Mutex<Rows>,
 }
 
-/// Changes since the last turn: the newest row of each key.
+/// Changes since the last turn, the earliest first. sled frees nothing that it read and replaced
+/// before a batch is through, so none is large.
 #[derive(Default)]
-struct Waiting {
-    rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    bytes: usize,
-    checkpoint: Option<Checkpoint>,
-}
+struct Waiting(VecDeque<Part>);
 
 impl Waiting {
-    fn put(&mut self, key: &[u8], row: Option<&Vec<u8>>) {
-        let length = |row: &Option<Vec<u8>>| row.as_ref().map_or(0, Vec::len);
-        let row = row.cloned();
-        self.bytes += length(&row);
-        match self.rows.insert(key.to_vec(), row) {
-            Some(old) => self.bytes = self.bytes.saturating_sub(length(&old)),
-            None => self.bytes += key.len(),
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|part| part.bytes).sum()
+    }
+
+    /// Takes changes into the last part, or into a new one if that is full.
+    fn put<'a>(&mut self, changes: impl Iterator<Item = &'a Change>, checkpoint: Checkpoint) {
+        if let Some(last) = self.0.back_mut().filter(|part| !part.is_full()) {
+            last.checkpoint = checkpoint;
+            last.put(changes);
+        } else {
+            let mut part = Part { rows: BTreeMap::new(), bytes: 0, checkpoint };
+            part.put(changes);
+            self.0.push_back(part);
         }
+    }
+}
+
+/// Changes of successive commands: the newest row of each key, and the checkpoint after them.
+struct Part {
+    rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    bytes: usize,
+    checkpoint: Checkpoint,
+}
+
+impl Part {
+    fn is_full(&self) -> bool {
+        self.rows.len() >= PART_ROWS || self.bytes >= PART_BYTES
+    }
+
+    fn put<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
+        let length = |row: &Option<Vec<u8>>| row.as_ref().map_or(0, Vec::len);
+        for change in changes {
+            let (key, row) = (wire::key_payload(&change.key_bytes), change.row_bytes.clone());
+            self.bytes += length(&row);
+            match self.rows.insert(key.to_vec(), row) {
+                Some(old) => self.bytes = self.bytes.saturating_sub(length(&old)),
+                None => self.bytes += key.len(),
+            }
+        }
+    }
+
+    /// Writes the changes, and returns the index of the last command in them.
+    fn write(self, tree: &Tree) -> Result<u64, Fault> {
+        let mut batch = Batch::default();
+        for (key, row) in self.rows {
+            match row {
+                Some(row) => batch.put(&key, &row),
+                None => batch.remove(&key),
+            }
+        }
+        batch.put(CHECKPOINT_KEY, &self.checkpoint.encode());
+        tree.apply(batch)?;
+        Ok(self.checkpoint.index)
     }
 }
 
@@ -169,11 +213,8 @@ impl Home {
         state: &State,
     ) -> bool {
         let mut waiting = self.waiting();
-        for change in changes {
-            waiting.put(wire::key_payload(&change.key_bytes), change.row_bytes.as_ref());
-        }
-        waiting.checkpoint = Some(Checkpoint::of(state, index, checkpoint));
-        waiting.bytes <= WAITING_BYTES_MAX
+        waiting.put(changes.into_iter(), Checkpoint::of(state, index, checkpoint));
+        waiting.bytes() <= WAITING_BYTES_MAX
     }
 
     /// Returns the free bytes, and how many must be free before larger changes are recorded.
@@ -189,19 +230,19 @@ impl Home {
 
     /// Returns whether so much is waiting that applying should wait.
     pub fn is_full(&self) -> bool {
-        self.waiting().bytes > WAITING_BYTES_MAX
+        self.waiting().bytes() > WAITING_BYTES_MAX
     }
 
-    /// Makes all recorded changes durable. Blocks for a few device syncs. After an error the home
-    /// must not be written again.
+    /// Makes all changes durable that were recorded before. Blocks for a few device syncs. After an
+    /// error the home must not be written again.
     pub fn turn(&self) -> Result<Turn, Fault> {
         let mut rows = self.rows();
-        let bytes = {
+        let (parts, bytes) = {
             let waiting = self.waiting();
-            if waiting.checkpoint.is_none() && !rows.has_leftovers {
+            if waiting.0.is_empty() && !rows.has_leftovers {
                 return Ok(Turn::Idle);
             }
-            u64::try_from(waiting.bytes).unwrap_or(u64::MAX)
+            (waiting.0.len(), u64::try_from(waiting.bytes()).unwrap_or(u64::MAX))
         };
         let space = space(&self.shared.path).map_err(Fault::Room)?;
         let wanted = space.reserve(ROOM_BYTES).saturating_add(bytes.saturating_mul(2));
@@ -209,24 +250,18 @@ impl Home {
         if free < wanted {
             return Ok(Turn::NoRoom { free, wanted });
         }
-        let Waiting { rows: changed, checkpoint, .. } = std::mem::take(&mut *self.waiting());
-        let Some(checkpoint) = checkpoint else {
-            self.drop_leftovers(&mut rows)?;
-            return Ok(Turn::Idle);
-        };
-        let mut batch = Batch::default();
-        for (key, row) in changed {
-            match row {
-                Some(row) => batch.put(&key, &row),
-                None => batch.remove(&key),
-            }
+        let mut written = None;
+        // What comes meanwhile waits for the next turn.
+        for _ in 0..parts {
+            let part = self.waiting().0.pop_front();
+            written = part.map(|part| part.write(&rows.tree)).transpose()?.or(written);
         }
-        batch.put(CHECKPOINT_KEY, &checkpoint.encode());
-        rows.tree.apply(batch)?;
-        self.shared.disk.sync()?;
-        self.shared.persisted.fetch_max(checkpoint.index, Ordering::AcqRel);
+        if let Some(index) = written {
+            self.shared.disk.sync()?;
+            self.shared.persisted.fetch_max(index, Ordering::AcqRel);
+        }
         self.drop_leftovers(&mut rows)?;
-        Ok(Turn::Written)
+        Ok(if written.is_some() { Turn::Written } else { Turn::Idle })
     }
 
     /// Writes `state`, as of the command at `index`, beside the current State; durable on return.

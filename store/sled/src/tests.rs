@@ -71,6 +71,24 @@ fn what_a_turn_wrote_is_loaded_and_what_only_waited_is_not() {
 }
 
 #[test]
+fn a_turn_writes_all_that_waits_however_much_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let Loaded { home, mut state, .. } = open(dir.path());
+    // More rows than one batch takes, and rows that several batches change.
+    for number in 1..=9_000 {
+        let applied = add_domain(&state, number);
+        assert!(home.put(&applied.changes, &[7], number, &applied.state));
+        state = applied.state;
+    }
+    assert_eq!(home.turn().unwrap(), Turn::Written);
+    assert_eq!(home.persisted().load(std::sync::atomic::Ordering::Relaxed), 9_000);
+    assert_eq!(home.turn().unwrap(), Turn::Idle);
+    drop(home);
+    let again = open(dir.path());
+    assert_eq!((again.state.digest(), again.index), (state.digest(), 9_000));
+}
+
+#[test]
 fn a_staged_state_is_the_truth_when_it_is_installed_and_not_before() {
     let (old, new) = (with_domains(3), with_domains(2_500));
     let dir = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use std::{
 
 use conclave_api::account::{Create, Issue, Reason, Revoke};
 use conclave_client::Client;
-use conclave_tests::Cluster;
+use conclave_tests::{Cluster, Node};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -27,9 +27,7 @@ pub(crate) fn run(time: Duration, accounts: u64) {
     for accounts in [FEW, accounts] {
         let cluster = start(accounts);
         let client = client(&cluster, 0);
-        runtime.block_on(measure(&client, time, accounts));
-        let (memory, disk) = (cluster.nodes[0].resident_mib(), mib(&cluster.nodes[0].dir));
-        println!("accounts  {accounts:>9}  afterwards {memory} MiB of memory, {disk} MiB of disk");
+        runtime.block_on(measure(&client, &cluster.nodes[0], time, accounts));
     }
 }
 
@@ -69,10 +67,11 @@ fn mib(dir: &Path) -> u64 {
     bytes(dir) >> 20
 }
 
-async fn measure(client: &Client, time: Duration, accounts: u64) {
+async fn measure(client: &Client, node: &Node, time: Duration, accounts: u64) {
     let email = |number: u64| format!("a{}@{DOMAIN}", number * 7_919 % accounts);
     let told = |what: &str, figures: Figures| {
-        println!("accounts  {accounts:>9}  {what:<38} {figures}");
+        let memory = node.resident_mib();
+        println!("accounts  {accounts:>9}  {what:<38} {figures}, {memory} MiB");
     };
     let figures = repeated(time, async |number| {
         client.account(&email(number)).await.unwrap();
