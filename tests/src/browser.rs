@@ -3,6 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::has_program;
+use crate::{free_port, has_program};
 
 /// Longest time for a page to become what is waited for.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -65,13 +66,13 @@ impl Browser {
             return None;
         }
         let mut command = Command::new("chromedriver");
-        let mut process = command.arg("--port=0").stdout(Stdio::piped()).spawn().unwrap();
+        // With port 0 it takes one of IPv4, and ends if that is taken at IPv6.
+        let port = free_port(&[Ipv4Addr::LOCALHOST.into()]);
+        command.arg(format!("--port={port}"));
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let said = lines.by_ref().map_while(Result::ok);
-        let port: u16 = said
-            .filter_map(|line| line.split("successfully on port ").nth(1).map(str::to_owned))
-            .find_map(|rest| rest.trim_end_matches('.').parse().ok())
-            .expect("the port of chromedriver");
+        let mut said = lines.by_ref().map_while(Result::ok);
+        assert!(said.any(|line| line.contains("started successfully")), "chromedriver has started");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         // So high that buttons are seen without scrolling: after a picture of more than the window a
         // click that has to scroll first can miss.
