@@ -304,8 +304,8 @@ async fn list(asking: &Asking, domain: &str) -> Result<(), Failure> {
 }
 
 fn show(account: &account::Account) {
-    let (changed, by) = (&account.changed, &account.changed_by);
-    output::line(&format!("{}  (changed {changed} by {by})", account.address));
+    let (version, changed, by) = (account.version, &account.changed, &account.changed_by);
+    output::line(&format!("{}  (version {version}, changed {changed} by {by})", account.address));
     output::line(&format!("{:<15}{}", "Domain", account.domain));
     if !account.name.is_empty() {
         output::line(&format!("{:<15}{}", "Name", account.name));

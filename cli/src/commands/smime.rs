@@ -145,9 +145,9 @@ fn converted(subject: SmimeSubject, days: Option<u32>) -> Subject {
 
 fn show(issuer: &Issuer) {
     let of = match (issuer.own, issuer.may_issue) {
-        (true, _) => "an issuer of its own",
-        (false, true) => "the certificate of the domain",
-        (false, false) => "nothing yet",
+        (true, _) => format!("an issuer of its own, version {}", issuer.version),
+        (false, true) => "the certificate of the domain".to_owned(),
+        (false, false) => "nothing yet".to_owned(),
     };
     let may = match (&issuer.why, &issuer.hint) {
         (None, _) => "yes".to_owned(),

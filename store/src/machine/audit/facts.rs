@@ -137,7 +137,10 @@ fn account_settings(settings: &AccountSettings) -> Facts {
 }
 
 fn account(account: &Account) -> Facts {
-    let mut facts = vec![("person".to_owned(), account.name.clone())];
+    let mut facts = Facts::new();
+    if !account.name.is_empty() {
+        facts.push(("person".to_owned(), account.name.clone()));
+    }
     if let Some(invitation) = &account.invitation {
         facts.push(("invitation".to_owned(), format!("until {}", time(invitation.expires))));
     }
@@ -152,7 +155,9 @@ fn account(account: &Account) -> Facts {
             facts.push(("certificate".to_owned(), value));
         }
     }
-    facts.push(("earlier keys".to_owned(), account.earlier_keys.to_string()));
+    if account.earlier_keys > 0 {
+        facts.push(("earlier keys".to_owned(), account.earlier_keys.to_string()));
+    }
     facts
 }
 
