@@ -219,19 +219,25 @@ fn what_comes_after_a_change_is_told_behind_its_index() {
     assert!(!seen.iter().any(|event| event.starts_with("token.")), "{seen:?}");
 }
 
+/// Follows with a token that is limited to `shop.example`. Returns its id too.
+fn follow_shop(node: &Node, words: &[&str]) -> (Follower, String) {
+    let create =
+        ["token", "create", "watch", "--role", "viewer", "--domain", "shop.example", "-o", "json"];
+    let made = node.run(&create).json();
+    let file = node.file("watch.token", made["token"].as_str().unwrap().as_bytes());
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let said = node.said();
+    let address = said.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
+    let follower = Follower::at(address, &[words, &["--token-file", &file]].concat());
+    (follower, made["id"].as_str().unwrap().to_owned())
+}
+
 #[test]
 fn a_limited_follower_sees_its_domain_and_ends_with_its_token() {
     let cluster = Cluster::start(1);
     let one = &cluster.nodes[0];
     one.run(&["domain", "create", "shop.example"]).ok();
-    let words =
-        ["token", "create", "watch", "--role", "viewer", "--domain", "shop.example", "-o", "json"];
-    let made = one.run(&words).json();
-    let file = one.file("watch.token", made["token"].as_str().unwrap().as_bytes());
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let said = one.said();
-    let address = said.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
-    let follower = Follower::at(address, &["--token-file", &file]);
+    let (follower, id) = follow_shop(one, &[]);
     // Wait until it follows: then an event of another domain would come first.
     wait_for("the follower", || {
         one.run(&["domain", "create", "bank.example", "--if-missing"]).ok();
@@ -259,7 +265,7 @@ fn a_limited_follower_sees_its_domain_and_ends_with_its_token() {
     });
     assert!(last["position"].is_string(), "{last}");
     let revoked = Instant::now();
-    one.run(&["token", "revoke", made["id"].as_str().unwrap(), "--yes"]).ok();
+    one.run(&["token", "revoke", &id, "--yes"]).ok();
     let (code, said) = follower.end();
     assert_eq!(code, 5, "{said}");
     assert!(said.contains("X003"), "{said}");
@@ -272,15 +278,7 @@ fn a_limited_follower_sees_the_accounts_of_its_domain_alone() {
     let one = &cluster.nodes[0];
     one.run(&["domain", "create", "shop.example", "--alias", "mail.shop.example"]).ok();
     one.run(&["domain", "create", "bank.example"]).ok();
-    let words =
-        ["token", "create", "watch", "--role", "viewer", "--domain", "shop.example", "-o", "json"];
-    let made = one.run(&words).json();
-    let file = one.file("watch.token", made["token"].as_str().unwrap().as_bytes());
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let said = one.said();
-    let address = said.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
-    let words = ["--kind", "smime,account", "--after", "1", "--token-file", &file];
-    let follower = Follower::at(address, &words);
+    let (follower, _) = follow_shop(one, &["--kind", "smime,account", "--after", "1"]);
     let pass = one.file("pass", b"correct horse battery");
     let key = ["--passphrase-file", pass.as_str()];
     for (domain, email) in

@@ -31,13 +31,9 @@ fn live(way: Way) {
     let picture =
         |name: &str| browser.whole_picture(&format!("owner-{way:?}-{name}").to_lowercase());
     picture("enter");
-    browser.fill("new-passphrase", PASSPHRASE);
-    browser.fill("repeated-passphrase", NEXT_PASSPHRASE);
-    browser.press("Set the passphrase");
+    choose(&browser, PASSPHRASE, NEXT_PASSPHRASE);
     browser.shows("the two new passphrases are not the same");
-    browser.fill("new-passphrase", PASSPHRASE);
-    browser.fill("repeated-passphrase", PASSPHRASE);
-    browser.press("Set the passphrase");
+    choose(&browser, PASSPHRASE, PASSPHRASE);
     browser.shows("Your account is ready.");
     browser.shows("Others can send you encrypted mail");
     picture("account");
@@ -46,12 +42,17 @@ fn live(way: Way) {
     download(&browser, way, node);
     // Used once: the link leads to the form, and no further.
     browser.open(&format!("{url}/account/enter/ann%40shop.example?invitation={invitation}"));
-    browser.fill("new-passphrase", PASSPHRASE);
-    browser.fill("repeated-passphrase", PASSPHRASE);
-    browser.press("Set the passphrase");
+    choose(&browser, PASSPHRASE, PASSPHRASE);
     browser.shows("was used or withdrawn");
     assert!(!browser.text().contains("conclave "), "no commands for owners: {}", browser.text());
     leave(&browser, &url);
+}
+
+/// Sets the first passphrase of an account, typed twice.
+fn choose(browser: &Browser, passphrase: &str, repeated: &str) {
+    browser.fill("new-passphrase", passphrase);
+    browser.fill("repeated-passphrase", repeated);
+    browser.press("Set the passphrase");
 }
 
 fn certify(browser: &Browser, node: &Node) {
@@ -151,9 +152,7 @@ fn the_pages_of_owners_are_for_everybody() {
     browser.open(&format!("{url}/account/enter/ann%40shop.example?invitation={invitation}"));
     look(&browser, &axe, "owner-enter");
     browser.look(1280, false);
-    browser.fill("new-passphrase", PASSPHRASE);
-    browser.fill("repeated-passphrase", PASSPHRASE);
-    browser.press("Set the passphrase");
+    choose(&browser, PASSPHRASE, PASSPHRASE);
     browser.shows("Your account is ready.");
     browser.press("Another passphrase");
     look(&browser, &axe, "owner");
