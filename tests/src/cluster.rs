@@ -268,6 +268,8 @@ impl Node {
     fn command(&self, words: &[&str]) -> Command {
         let socket = self.dir.join("admin.sock");
         let mut command = Command::new(binary("conclave"));
+        // What it writes without a path is not left in the sources.
+        command.current_dir(&self.dir);
         command.arg("--address").arg(format!("unix:{}", socket.display())).args(words);
         command
     }

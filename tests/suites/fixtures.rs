@@ -86,10 +86,10 @@ fn accounts_are_opened(node: &Node) {
     let account = node.run(&["account", "show", ACCOUNT, "-o", "json"]).json();
     let earlier = account["earlier"][0]["sha256"].as_str().unwrap();
     for key in [account["key"]["sha256"].as_str().unwrap(), earlier] {
-        let words = ["account", "key", "export", ACCOUNT, "--key", key, "--out", "exported.p12"];
+        let words = ["account", "key", "export", ACCOUNT, "--key", key, "--out", "key.p12"];
         let by = ["--passphrase-file", &passphrase, "--export-passphrase-file", &passphrase];
         node.run(&[&words[..], &by].concat()).ok();
-        let words = ["account", "key", "recover", ACCOUNT, "--key", key, "--out", "recovered.p12"];
+        let words = ["account", "key", "recover", ACCOUNT, "--key", key, "--out", "key.p12"];
         let by = ["--recovery-key", &recovery, "--export-passphrase-file", &passphrase];
         node.run(&[&words[..], &by].concat()).ok();
     }

@@ -371,6 +371,11 @@ fn accounts_and_issuers_are_changed_at_the_expected_version_only() {
     assert_eq!(refused(first, &[&make[..], &["3"]].concat())["code"], "V002");
     first.run(&[&make[..], &["0"]].concat()).ok();
     assert_eq!(refused(first, &[&make[..], &["0"]].concat())["code"], "V002");
+    // Nor is a version passed over where there is nothing to change.
+    for words in [["domain", "create", "shop.example"], ["account", "create", "ann@shop.example"]] {
+        let words = [&words[..], &["--if-missing", "--if-version", "99"]].concat();
+        assert_eq!(refused(first, &words)["code"], "V002", "{words:?}");
+    }
     let url = ["--crl-url", "http://pki.shop.example/list.crl", "--if-version", "1"];
     let set = refused(first, &[&["smime", "set", "shop.example"][..], &url].concat());
     assert_eq!(set["code"], "X004", "{set}");

@@ -70,7 +70,9 @@ impl State {
     ) -> Option<&'a Invitation> {
         let invitation = account.invitation.as_ref().filter(|one| now <= one.expires)?;
         let is_there = match &invitation.by {
-            Principal::Token { id, .. } => self.access_token(id).is_some(),
+            Principal::Token { id, .. } => {
+                self.access_token(id).is_some_and(|one| one.expires.is_none_or(|ends| now <= ends))
+            }
             Principal::User { name, .. } | Principal::UserByCertificate { name, .. } => {
                 self.user(name).is_some()
             }

@@ -152,6 +152,7 @@ pub fn create_account(view: &View<'_>, asked: &Create, id: AccountId) -> Result<
         return Err(Problem::new(Code::Malformed, title));
     }
     if view.is_if_missing && view.state.account(&of.address).is_some() {
+        find(view, &asked.address)?;
         let row = RowKey::Account(of.address.clone());
         return Ok(Admitted::nothing(&of.address, vec![row]));
     }

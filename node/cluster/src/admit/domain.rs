@@ -75,6 +75,7 @@ pub fn create_domain(view: &View<'_>, asked: &Create) -> Result<Admitted, Proble
     };
     match view.state.domain(&name).filter(|_| view.is_if_missing) {
         Some(present) => {
+            view.domain(&name)?;
             let warnings = other_settings(present, &action, asked);
             Ok(Admitted::same_domain(name).warning(warnings))
         }

@@ -1,6 +1,6 @@
 //! Accounts, and the issuers of their certificates.
 
-use super::{audit::scene, *};
+use super::{audit::scene, token::granted, *};
 use crate::{
     command::{
         AccountAction, AccountOf, CreateAccount, EnterAccount, InviteOwner, RelockAccount,
@@ -196,6 +196,37 @@ fn another_passphrase_is_for_all_keys_of_an_account() {
     keys.extend(&account.key);
     assert_eq!(keys.len(), 3);
     assert!(keys.iter().all(|key| key.sealed.nonce == [9; 12]));
+}
+
+#[test]
+fn an_invitation_ends_with_the_token_or_user_who_made_it() {
+    let (mut scene, _) = with_ann();
+    let token = granted(&scene, 1, Grant::default());
+    scene.done(token);
+    let made_by = [
+        Principal::Token { id: TokenId([1; 8]), name: "deploy".to_owned() },
+        Principal::User { name: UserName::parse("eve").unwrap(), session: TokenId([9; 8]) },
+    ];
+    let invite = |by: &Principal| {
+        let (sealed, by) = (sealed(1), by.clone());
+        let invitation = Some(Invitation { sealed, expires: UnixMillis(u64::MAX), by });
+        AccountAction::InviteOwner(InviteOwner { of: ann(), invitation })
+    };
+    let enter = |scene: &Scene, time| {
+        let enter = EnterAccount { of: ann(), key: account_key(1) };
+        let action = AccountAction::EnterAccount(Box::new(enter)).into();
+        let command = Command { time: UnixMillis(time), ..scene.command(action) };
+        apply(&scene.state, LogIndex(scene.index + 1), &command).outcome
+    };
+    let unknown = Outcome::Rejected(Rejection::InvitationUnknown(ann().address));
+    let [by_token, by_user] = made_by.each_ref().map(invite);
+    scene.done(by_token);
+    assert!(matches!(enter(&scene, 1_000_000), Outcome::Done(_)));
+    assert_eq!(enter(&scene, 1_000_001), unknown, "the token has ended");
+    scene.done(Action::RevokeAccessToken(TokenId([1; 8])));
+    assert_eq!(enter(&scene, 1), unknown, "the token was revoked");
+    scene.done(by_user);
+    assert_eq!(enter(&scene, 1), unknown, "there is no such user");
 }
 
 #[test]

@@ -22,7 +22,8 @@ fn token(scene: &Scene, expires: Option<u64>) -> AccessToken {
     }
 }
 
-fn granted(scene: &Scene, id: u8, grant: Grant) -> Action {
+/// Makes a token that ends at 1,000,000 ms.
+pub(super) fn granted(scene: &Scene, id: u8, grant: Grant) -> Action {
     let (id, token) = (TokenId([id; 8]), token(scene, Some(1_000_000)));
     Action::GrantToken(Box::new(GrantToken { id, token, grant, proof: PROOF }))
 }
